@@ -1,0 +1,53 @@
+/* One request of a client, whatever brought it (WebSocket message, batch element, later HTTP): who
+ * asks, what, and how to answer. Handlers know nothing else. A request lives until it was answered,
+ * once; its connection may close before. Loop thread only. */
+#pragma once
+
+#include "hub/conn.h"
+#include "hub/json.h"
+
+struct app; /* everything a handler reaches: handlers/app.h */
+struct request;
+
+enum rpc_code {
+    RPC_PARSE = -32700,
+    RPC_REQUEST = -32600,
+    RPC_METHOD = -32601,
+    RPC_PARAMS = -32602,
+    RPC_INTERNAL = -32603,
+    RPC_UNAUTHENTICATED = -32001,
+    RPC_FORBIDDEN = -32003,
+    RPC_NOT_FOUND = -32004,
+    RPC_CONFLICT = -32009,
+    RPC_TOO_LARGE = -32013,
+    RPC_MEDIA = -32015,
+    RPC_USER_LIMIT = -32029,
+    RPC_BUSY = -32053,
+};
+struct request_error {
+    enum rpc_code code;
+    const char *word;    /* error.data.code, NULL = the code's own word */
+    const char *field;   /* error.data.field or NULL */
+    uint64_t retry_ms;   /* error.data.retry_ms, 0 = none */
+    const char *message; /* NULL = the code's own text */
+};
+
+struct handler { /* one row of the dispatch table */
+    const char *method;
+    enum { ANYONE, AUTHENTICATED, VIEWER, ADMIN } role; /* who may call it */
+    bool batch;                                         /* allowed inside a batch */
+    const struct json_field *params;
+    size_t param_count;
+    void (*run)(struct request *request, const struct span *values); /* values match params */
+};
+
+struct app *request_app(const struct request *request);
+const struct principal *request_who(const struct request *request); /* NULL: not authenticated, or gone */
+/* Its connection, NULL when that has closed. */
+struct conn *request_conn(const struct request *request);
+/* Answer; the request is freed. `result` is JSON text. */
+void request_reply(struct request *request, struct span result);
+void request_fail(struct request *request, const struct request_error *error);
+/* Events that must follow this request's answer (its own task's): delivered behind it, for a batch behind
+ * the batch's answer. Call before request_reply(). Takes a reference of its own. */
+void request_after(struct request *request, struct event *event);

@@ -1,0 +1,16 @@
+/* Time. Monotonic time for deadlines and durations, wall time for tokens and display. Any thread. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define CLOCK_TEXT_SIZE 25 /* "2026-01-31T10:20:30.123Z" and the NUL */
+
+uint64_t clock_mono_ms(void);
+uint64_t clock_mono_us(void);
+int64_t clock_wall_ms(void); /* since 1970-01-01 UTC */
+
+/* Writes wall_ms as RFC 3339 UTC with milliseconds into `text`; a negative time prints as 1970. */
+void clock_format(int64_t wall_ms, char text[static CLOCK_TEXT_SIZE]);
+/* Parses RFC 3339 (any offset, fraction optional) to milliseconds since 1970; -1 if it is not one. */
+int64_t clock_parse(const char *text, size_t len);

@@ -1,0 +1,29 @@
+/* Allocation and ownership helpers. Owns nothing; every thread may use it. A failed allocation of a
+ * small, fixed-size object aborts the process: there is no useful way on, and systemd restarts us.
+ * Whatever a client can size is bounded by its caller before it is allocated. */
+#pragma once
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MUSTCHECK __attribute__((warn_unused_result))
+#define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))
+#define CLEANUP(fn) __attribute__((cleanup(fn)))
+
+#define NELEMS(array) (sizeof(array) / sizeof((array)[0]))
+
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/* Memory from malloc(3) and friends; never NULL (aborts). Give it back with free(). */
+void *xmalloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
+void *xcalloc(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2), returns_nonnull));
+void *xrealloc(void *ptr, size_t size) __attribute__((alloc_size(2), returns_nonnull));
+char *xstrdup(const char *text) __attribute__((malloc, returns_nonnull));
+char *xstrndup(const char *text, size_t max) __attribute__((malloc, returns_nonnull));
+
+/* For CLEANUP(free_char): frees the string a local variable holds. */
+static inline void free_char(char **text)
+{
+    free(*text);
+}

@@ -1,0 +1,32 @@
+/* A borrowed piece of text: pointer and length, not NUL-terminated, owned by someone else. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct span {
+    const char *p; /* NULL = absent */
+    size_t n;      /* bytes */
+};
+
+#define SPAN(literal) ((struct span){(literal), sizeof(literal) - 1})
+#define SPAN_NONE ((struct span){NULL, 0})
+/* For printf("%.*s", SPAN_ARG(s)). */
+#define SPAN_ARG(s) (int)(s).n, (s).p
+
+/* The span of a NUL-terminated string; NULL gives the absent span. */
+static inline struct span span_of(const char *text)
+{
+    return (struct span){text, text ? strlen(text) : 0};
+}
+
+static inline bool span_equal(struct span a, struct span b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+static inline bool span_is(struct span a, const char *text)
+{
+    return span_equal(a, span_of(text));
+}

@@ -1,0 +1,71 @@
+/* TaskManager: the one door for submissions. Looks up the type, checks role, arguments and limits, and
+ * hands over to the executor that routing names. Owns the light tasks of this hub (fused or leased).
+ * Loop thread only. */
+#pragma once
+
+#include "hub/auth.h"
+#include "hub/json.h"
+#include "tasks/executor.h"
+#include "tasks/pool.h"
+#include "tasks/queue.h"
+
+struct manager;
+
+struct manager_config {
+    const struct options *options;
+    struct queue *queue;
+    struct loop *loop;
+};
+struct manager *manager_new(const struct manager_config *config);
+void manager_free(struct manager **manager);
+
+struct task_request { /* borrowed during the call */
+    const struct principal *who;
+    struct span task;            /* decoded name */
+    struct span args;            /* JSON object text, SPAN_NONE = {} */
+    struct span idempotency_key; /* decoded */
+    unsigned priority;
+    uint64_t delay_ms, expires_ms;
+    bool stream; /* from audio.start */
+};
+enum task_refusal {
+    TASK_ACCEPTED,
+    TASK_DUPLICATE,
+    TASK_UNKNOWN_TYPE,
+    TASK_BAD_ARGS,
+    TASK_ROLE,
+    TASK_TYPE_NOT_IN_TOKEN,
+    TASK_ARGS_TOO_LARGE,
+    TASK_USER_LIMIT,
+    TASK_GLOBAL_LIMIT,
+    TASK_BUSY,
+    TASK_MISMATCH,
+    TASK_UNAVAILABLE,
+    TASK_NEEDS_STREAM,
+    TASK_NO_STREAM,
+};
+struct task_reply {
+    enum task_refusal refusal;
+    char id[ID_SIZE];
+    char status[12];
+    uint64_t seq; /* what the reply's `seq` says */
+    uint64_t retry_ms;
+    struct json_field_error error; /* TASK_BAD_ARGS */
+    /* A light task that has ended already: its terminal event (borrowed), to be delivered behind the
+     * reply; NULL otherwise. */
+    struct event *ended;
+};
+typedef void task_reply_fn(void *ctx, const struct task_reply *reply);
+/* fn is called once; before the function returns for everything that needs no Redis. */
+void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
+                         void *ctx);
+
+/* Cancels a light task that runs here, if it does. True if it was found (its end follows). */
+bool manager_cancel_local(struct manager *manager, const char *id, const char *owner);
+/* Redis answers (again), the feed rang for light work, a second passed. */
+void manager_redis_up(struct manager *manager);
+void manager_bell(struct manager *manager);
+/* Light tasks waiting or running. */
+unsigned manager_load(const struct manager *manager);
+/* No new tasks; fn is called when nothing runs any more. */
+void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx);

@@ -1,0 +1,232 @@
+/* The task queue in Redis, as C sees it: every transition of a task is one function call of the
+ * library tasks/queue/ (Lua), and everything staged during a loop turn leaves in one call per kind
+ * (arrays). Used by the hub and by the worker's parent; loop thread only. Keys are made by the
+ * library alone. Callbacks come in the order of the calls of one kind. */
+#pragma once
+
+#include "hub/event.h"
+#include "hub/owners.h"
+#include "hub/redis.h"
+
+enum queue_code { /* outcome of a call; the wire codes are made of it in handlers/ */
+                  QUEUE_OK,
+                  QUEUE_DUPLICATE,    /* submit: the idempotency key stood for this task already */
+                  QUEUE_MISMATCH,     /* submit: same key, other type or arguments */
+                  QUEUE_USER_LIMIT,   /* submit: limits.user_tasks */
+                  QUEUE_GLOBAL_LIMIT, /* submit: limits.global_tasks */
+                  QUEUE_NOT_FOUND,
+                  QUEUE_FORBIDDEN,   /* another owner's task */
+                  QUEUE_STATE,       /* not possible in the task's state */
+                  QUEUE_INPUT_GONE,  /* retry: audio or file is gone */
+                  QUEUE_LOST,        /* runner's write refused: (task, worker, attempt) is stale */
+                  QUEUE_UNAVAILABLE, /* no answer from Redis: outcome unknown, or Redis refuses writes */
+};
+
+struct queue_config {
+    const char *origin; /* stable name of this process: hub or worker; fences leases, marks events */
+    bool hub;           /* a hub gets the events it causes on the replies; a worker's are published */
+    unsigned lease_ms, user_tasks, global_tasks;
+    uint64_t retention_heavy_ms, retention_light_ms;
+};
+
+struct queue_hooks {
+    /* Events caused by this hub's calls (never called for a worker). `event` is borrowed. */
+    void (*on_event)(void *ctx, const char *owner, struct event *event);
+    void *ctx;
+};
+
+struct queue;
+/* The library is loaded (FUNCTION LOAD, replaced when its text differs) and `fn` is told; call in every
+ * on_up of the connection. code: QUEUE_OK, or QUEUE_UNAVAILABLE with an English reason. */
+typedef void queue_ready_fn(void *ctx, enum queue_code code, const char *reason);
+struct queue *queue_new(struct loop *loop, struct redis *redis, const struct queue_config *config,
+                        struct queue_hooks hooks);
+void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx);
+void queue_free(struct queue **queue);
+struct redis *queue_redis(struct queue *queue);
+/* "th:{<shard of the owner>}:" — the one place where keys begin. */
+const char *queue_prefix(const struct queue *queue, const char *owner);
+
+/* ---- submit ------------------------------------------------------------------------------------ */
+struct queue_submit { /* every pointer is borrowed during the call only */
+    const char *id, *owner, *task;
+    const char *queue;             /* "default", "live" or "light" */
+    struct span args;              /* JSON object text, SPAN_NONE = {} */
+    struct span idempotency_key;   /* SPAN_NONE = none */
+    const char *retry_of;          /* NULL = none */
+    unsigned priority;             /* 0–9 */
+    uint64_t delay_ms, expires_ms; /* from now; 0 = none */
+    unsigned max_attempts;
+    unsigned backoff_base_ms, backoff_cap_ms;
+    bool light;  /* not counted in the heavy limits; light retention */
+    bool stream; /* an audio stream follows: stage "listening" is expected, bytes by queue_audio_* */
+    bool lease;  /* light: record and lease to this process in one step */
+};
+struct queue_submitted {
+    enum queue_code code;
+    char id[ID_SIZE];  /* the task; for QUEUE_DUPLICATE the older one */
+    char status[12];   /* "pending", or for QUEUE_DUPLICATE what it is now */
+    uint64_t seq;      /* of its accepted event (QUEUE_OK) or the owner's head (QUEUE_DUPLICATE) */
+    unsigned attempt;  /* with .lease: 1 */
+    uint64_t retry_ms; /* limits: when to try again */
+};
+typedef void queue_submitted_fn(void *ctx, const struct queue_submitted *submitted);
+void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx);
+
+/* A light task that already ran: submit and end recorded at once; logs its terminal event only. */
+struct queue_fused {
+    const char *id, *owner, *task;
+    struct span args;                /* kept only when it failed, for task.retry */
+    uint64_t created_ms, started_ms; /* wall time */
+    bool failed;
+    struct span result;     /* JSON text; SPAN_NONE or {} = not stored */
+    struct span error_code; /* failed: word */
+    struct span error;      /* failed: English text, plain */
+};
+struct queue_fused_done {
+    enum queue_code code;
+    uint64_t seq;  /* of the terminal event */
+    int64_t at_ms; /* Redis' time of the end */
+};
+typedef void queue_fused_fn(void *ctx, const struct queue_fused_done *done);
+void queue_fused(struct queue *queue, const struct queue_fused *task, queue_fused_fn *fn, void *ctx);
+
+/* ---- the runner's side --------------------------------------------------------------------------- */
+struct queue_leased {
+    const char *id, *owner, *task;
+    unsigned attempt;
+    struct span args;
+    bool stream, cancelled;
+    unsigned max_attempts;
+};
+typedef void queue_leased_fn(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
+                             uint64_t next_due_ms); /* ms until a delayed task is due, 0 = none */
+/* Leases up to `count` tasks of `name`; sweeps expired leases and due delayed tasks on the way. A leased
+ * task stays `pending`/`queued` until queue_started(). */
+void queue_lease(struct queue *queue, const char *name, unsigned count, queue_leased_fn *fn, void *ctx);
+/* The task begins to run: state processing, event started. */
+typedef void queue_done_fn(void *ctx, enum queue_code code);
+void queue_started(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx);
+
+enum queue_update_kind { QUEUE_PROGRESS, QUEUE_PARTIAL, QUEUE_FINAL, QUEUE_LOG };
+struct queue_update { /* NULL/NONE members are unchanged */
+    enum queue_update_kind kind;
+    const char *id;
+    unsigned attempt;
+    int percent;         /* QUEUE_PROGRESS */
+    const char *stage;   /* QUEUE_PROGRESS */
+    struct span message; /* QUEUE_PROGRESS, QUEUE_LOG: plain text */
+    struct span meta;    /* JSON object */
+};
+/* All updates of one turn leave in one call; the record takes the last progress of each task, every
+ * update becomes an event. fn may be NULL. */
+void queue_update(struct queue *queue, const struct queue_update *update, queue_done_fn *fn, void *ctx);
+
+enum queue_end_kind { QUEUE_COMPLETED, QUEUE_FAILED, QUEUE_CANCELLED, QUEUE_DIED };
+struct queue_end {
+    enum queue_end_kind kind; /* QUEUE_DIED: its process ended without a word (counts as a death) */
+    const char *id;
+    unsigned attempt;
+    struct span result; /* JSON text */
+    struct span error_code, error;
+    bool retry; /* QUEUE_FAILED: another attempt if any is left */
+};
+/* QUEUE_OK also when a cancel had been acknowledged before: the task ends `cancelled` then. */
+void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *fn, void *ctx);
+/* Gives leased, not started tasks back: ready again, the attempt does not count. */
+void queue_release(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx);
+/* Gives back everything this origin holds (start of a new incarnation); a running task counts a death. */
+void queue_reclaim(struct queue *queue, queue_done_fn *fn, void *ctx);
+
+struct queue_beat_item {
+    const char *id;
+    unsigned attempt;
+};
+typedef void queue_beat_fn(void *ctx, enum queue_code code, const char *const *lost, size_t lost_count,
+                           const char *const *cancelled, size_t cancelled_count);
+/* Renews the leases of these tasks and registers the process (worker list, `info` = JSON object shown
+ * by admin.workers). */
+void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t count, struct span info,
+                queue_beat_fn *fn, void *ctx);
+
+/* ---- the owner's side -------------------------------------------------------------------------- */
+struct queue_caller { /* who asks; checked inside the function */
+    const char *owner;
+    bool any_read, any_write; /* viewer and admin: other owners' tasks too */
+};
+struct queue_answer {
+    enum queue_code code;
+    char id[ID_SIZE];
+    char status[12], stage[33];
+    struct span json; /* get: the task object; list: {"tasks":[…],…}; why, stats, …: as protocol.md */
+    uint64_t seq;
+};
+typedef void queue_answer_fn(void *ctx, const struct queue_answer *answer);
+void queue_get(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
+               void *ctx);
+struct queue_filter {
+    const char *owner;          /* NULL = all owners (admin) */
+    const char *status, *task;  /* NULL = any */
+    int64_t since_ms, until_ms; /* -1 = open */
+    const char *cursor;         /* NULL = from the newest */
+    unsigned limit;             /* 1–200 */
+};
+void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx);
+/* The snapshot of decisions.md §1: {"tasks":[…]} all non-terminal and the newest ended, 200 in total. */
+void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx);
+void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
+                  void *ctx);
+/* A new task with the arguments (and audio) of a failed or cancelled one; *.id is the new one. */
+void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
+                 queue_answer_fn *fn, void *ctx);
+void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
+               void *ctx);
+/* {"tasks":{by status},"queues":{…},"workers":N,…}, {"workers":[…]} */
+void queue_stats(struct queue *queue, queue_answer_fn *fn, void *ctx);
+void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx);
+/* Logs a notification to owner's log, once per id; `body` = JSON object {"id","title",…}. */
+void queue_notify(struct queue *queue, const char *owner, const char *id, struct span body, queue_done_fn *fn,
+                  void *ctx);
+
+/* ---- audio ------------------------------------------------------------------------------------- */
+struct queue_audio {
+    enum queue_code code; /* QUEUE_STATE: the task is terminal or the stream has ended */
+    uint64_t received;    /* bytes that stand in Redis */
+    bool ended;
+};
+typedef void queue_audio_fn(void *ctx, const struct queue_audio *audio);
+/* Appends bytes at `offset`; what stands there already is skipped. One append per stream and turn. */
+void queue_audio_append(struct queue *queue, const char *owner, const char *id, uint64_t offset,
+                        struct span bytes, queue_audio_fn *fn, void *ctx);
+void queue_audio_end(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
+/* Where the stream stands; checks the owner. */
+void queue_audio_state(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
+/* Ends the task of a stream from outside: failed with this code (flow, idle, aborted), whoever runs it. */
+void queue_audio_fail(struct queue *queue, const char *owner, const char *id, const char *code,
+                      const char *error, queue_done_fn *fn, void *ctx);
+/* Reads up to max_bytes from offset on (the worker's parent; poll after a doorbell). *.json = bytes. */
+typedef void queue_audio_data_fn(void *ctx, enum queue_code code, struct span bytes, bool ended,
+                                 uint64_t total);
+void queue_audio_read(struct queue *queue, const char *owner, const char *id, uint64_t offset,
+                      size_t max_bytes, queue_audio_data_fn *fn, void *ctx);
+
+/* ---- feeds (a second connection: subscriptions) -------------------------------------------------- */
+struct queue_feed_hooks {
+    void (*on_event)(void *ctx, const char *owner, struct event *event); /* not this origin's own */
+    void (*on_bell)(void *ctx, const char *queue);                  /* work may be waiting in this queue */
+    void (*on_cancel)(void *ctx, const char *id, unsigned attempt); /* for this worker */
+    void (*on_audio)(void *ctx, const char *id);                    /* a stream has more bytes or ended */
+    void (*on_admin)(void *ctx, const char *owner, struct event *event); /* admin.watch: every owner */
+    void *ctx;
+};
+struct queue_feed;
+struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
+                                  struct queue_feed_hooks hooks);
+void queue_feed_free(struct queue_feed **feed);
+/* Call in every on_up of the subscriber: subscribes again to everything wanted. */
+void queue_feed_up(struct queue_feed *feed);
+void queue_feed_listen_bell(struct queue_feed *feed, const char *queue); /* worker, hub ("light") */
+void queue_feed_listen_control(struct queue_feed *feed);                 /* worker: cancels, audio */
+void queue_feed_watch(struct queue_feed *feed, bool on);                 /* hub: admin feed */
+/* The three functions of struct owner_source (hub/owners.h). */
+struct owner_source queue_feed_source(struct queue_feed *feed);

@@ -1,0 +1,50 @@
+/* What a task type is: a const descriptor that its one file under tasks/light/ or tasks/heavy/ fills in,
+ * listed in tasks/types.def. Everything generic (argument shape, role, limits, retries, isolation) is
+ * data here, so that run() starts with valid input. Immutable; any thread, any process. */
+#pragma once
+
+#include "hub/json.h"
+
+#include <stdbool.h>
+
+struct options;
+struct task_ctx;
+
+enum task_kind { TASK_LIGHT, TASK_HEAVY };
+
+enum task_isolation {
+    TASK_IN_SLOT, /* a reused slot process */
+    TASK_FRESH,   /* a new child per task, forked from a parent that ran preload() once */
+};
+
+struct task_type {
+    const char *name;  /* [a-z0-9_.]{1,64} */
+    const char *title; /* one line for people: what it does */
+    enum task_kind kind;
+    const char *queue;             /* heavy: "default" or "live" */
+    enum task_isolation isolation; /* heavy */
+    bool admin;                    /* only principals with the role admin may submit it */
+    bool diagnostics;              /* exists only with diagnostics = true */
+    bool stream;                   /* takes an audio stream: submitted by audio.start only */
+    const struct json_field *args; /* shape of the arguments object; unknown fields are refused */
+    size_t arg_count;
+    /* A check the shape cannot say; NULL = none. `values` match `args`. False and *ret_error. May read
+     * nothing but its arguments; runs on the loop thread, so it must be quick. */
+    bool (*check)(const struct span *values, struct json_field_error *ret_error);
+    unsigned max_attempts;    /* 0 = 3 */
+    unsigned backoff_base_ms; /* 0 = 1 000; delay = random in [0, min(cap, base * 2^(attempt-1))] */
+    unsigned backoff_cap_ms;  /* 0 = 60 000 */
+    unsigned soft_limit_s;    /* heavy: then task_cancelled() turns true with reason "timeout"; 0 = 3600 */
+    unsigned hard_limit_s;    /* heavy: then the process is killed; 0 = soft + 30 */
+    int coalesce_ms;          /* heavy: shortest time between progress events; -1 = none, 0 = configured */
+    /* FRESH: once, in the parent all children of the type are forked from. 0 or -1 (logged; retried). */
+    int (*preload)(const struct options *options);
+    /* Runs the task. Ends by task_finish() or task_fail(); returning without one is a failure
+     * "internal". Light: on a pool thread; heavy: in a slot process, alone. */
+    void (*run)(struct task_ctx *ctx);
+};
+
+/* By name; NULL if there is none in this build. */
+const struct task_type *task_type_find(const char *name);
+/* All of them, NULL-ended. */
+const struct task_type *const *task_type_all(void);
