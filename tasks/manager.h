@@ -60,6 +60,12 @@ typedef void task_reply_fn(void *ctx, const struct task_reply *reply);
 void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
                          void *ctx);
 
+/* Runs an unlisted light type on the pool, without record and event: for requests that need SQL. `result`
+ * is JSON text when it did not fail, else the error text. False if the pool is full (fn is not called). */
+typedef void manager_internal_fn(void *ctx, bool failed, const char *error_code, struct span result);
+bool manager_run_internal(struct manager *manager, const struct task_type *type, const char *owner,
+                          struct span args, manager_internal_fn *fn, void *ctx) MUSTCHECK;
+
 /* Cancels a light task that runs here, if it does. True if it was found (its end follows). */
 bool manager_cancel_local(struct manager *manager, const char *id, const char *owner);
 /* Redis answers (again), the feed rang for light work, a second passed. */

@@ -1,0 +1,10 @@
+/* Requests that need SQL, as unlisted light types for manager_run_internal(): they run on a pool thread,
+ * leave no record and no event. Their arguments and results are those of protocol.md. */
+#pragma once
+
+#include "tasks/task_type.h"
+
+extern const struct task_type store_rating_submit; /* {"resource_id","stars"} -> {"ok":true} */
+extern const struct task_type
+    store_notification_list; /* {"cursor"?,"unread"?:bool} -> {"notifications","unread","next_cursor"?} */
+extern const struct task_type store_notification_read; /* {"ids":[…]} -> {"notifications":[],"unread"} */
