@@ -39,6 +39,16 @@ void loop_hook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), 
     abort();
 }
 
+void loop_unhook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < NELEMS(loop->hooks[stage]); i++)
+        if (loop->hooks[stage][i].fn != fn || loop->hooks[stage][i].ctx != ctx)
+            loop->hooks[stage][kept++] = loop->hooks[stage][i];
+    for (; kept < NELEMS(loop->hooks[stage]); kept++)
+        loop->hooks[stage][kept].fn = NULL;
+}
+
 void loop_flush(struct loop *loop)
 {
     for (size_t stage = 0; stage < LOOP_STAGES; stage++)

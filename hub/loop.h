@@ -30,6 +30,8 @@ struct loop {
 int loop_init(struct loop *loop) MUSTCHECK;
 /* Adds a hook (at most 4 per stage, aborts beyond). A hook must be cheap when nothing is staged. */
 void loop_hook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);
+/* Takes a hook out again; not from inside a hook of the same stage. */
+void loop_unhook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);
 /* Runs every hook now, in order. */
 void loop_flush(struct loop *loop);
 /* Stops the hooks; call before closing the uv loop. */
