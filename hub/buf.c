@@ -115,7 +115,7 @@ static void append_escaped(struct buf *buf, unsigned char c)
 
 void buf_append_json(struct buf *buf, struct span text)
 {
-    const unsigned char *p = (const unsigned char *)text.p;
+    const unsigned char *p = (const unsigned char *)(text.p ? text.p : "");
     size_t done = 0;
     buf_append_char(buf, '"');
     for (size_t i = 0; i < text.n;) {

@@ -22,7 +22,8 @@
 static unsigned tap_count_, tap_failed_;
 
 /* Ends a check's line; a diagnostic of a failure follows it. */
-static inline bool tap_result_(bool passed, const char *file, int line, const char *fmt, va_list ap)
+__attribute__((format(printf, 4, 0))) static inline bool tap_result_(bool passed, const char *file, int line,
+                                                                     const char *fmt, va_list ap)
 {
     char name[256];
     vsnprintf(name, sizeof(name), fmt, ap);
