@@ -1,6 +1,8 @@
 /* Growable byte buffer; see buf.h. */
 #include "hub/buf.h"
 
+#include "hub/utf8.h"
+
 #include <stdio.h>
 
 char *buf_reserve(struct buf *buf, size_t more)
@@ -70,31 +72,6 @@ void buf_printf(struct buf *buf, const char *fmt, ...)
     vsnprintf(to, (size_t)need + 1, fmt, args);
     va_end(args);
     buf->len += (size_t)need;
-}
-
-/* Length of the UTF-8 sequence at p (1..4), 0 if it is not valid (RFC 3629 §4). */
-static size_t utf8_length(const unsigned char *p, size_t left)
-{
-    static const struct {
-        unsigned char first, last, low, high, length;
-    } rows[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    if (p[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < NELEMS(rows); i++) {
-        if (p[0] < rows[i].first || p[0] > rows[i].last)
-            continue;
-        if (left < rows[i].length || p[1] < rows[i].low || p[1] > rows[i].high)
-            return 0;
-        for (size_t k = 2; k < rows[i].length; k++)
-            if ((p[k] & 0xc0) != 0x80)
-                return 0;
-        return rows[i].length;
-    }
-    return 0;
 }
 
 static void append_escaped(struct buf *buf, unsigned char c)
