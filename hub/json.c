@@ -152,7 +152,7 @@ void json_string_append(struct buf *to, struct span value)
         buf_append_char(to, (char)byte);
 }
 
-size_t json_string_length(struct span value)
+size_t json_string_bytes(struct span value)
 {
     value = json_trim(value);
     if (memchr(value.p, '\\', value.n) == NULL)

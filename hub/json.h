@@ -54,7 +54,7 @@ void json_string_append(struct buf *to, struct span value);
 /* Decodes a JSON string into `to`, NUL-terminated; false if it needs more than size - 1 bytes. */
 bool json_string_copy(struct span value, char *to, size_t size) MUSTCHECK;
 /* Bytes of the decoded string. */
-size_t json_string_length(struct span value);
+size_t json_string_bytes(struct span value);
 /* Whether the value is the string `text`. */
 bool json_string_is(struct span value, const char *text);
 /* The value as an integer; false if it is not a KIND_INTEGER that fits. */

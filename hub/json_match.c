@@ -48,7 +48,7 @@ static bool in_range(const struct json_field *f, struct span value, enum json_ki
     if (f->min == 0 && f->max == 0)
         return true;
     if (kind == KIND_STRING) {
-        n = (int64_t)json_string_length(value);
+        n = (int64_t)json_string_bytes(value);
         unit = "text of bytes between";
     } else if (kind == KIND_ARRAY) {
         n = count_elements(value);
