@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""Runs the test suites and sums them up: ./run test [PART…]. The last line is "N passed, N failed".
+
+    unit       C unit tests and the replay of the fuzz corpora (meson)
+    lint       the source tree itself (tests/lint)
+    scenarios  the real binaries against a real Redis (tests/scenarios, pytest)
+    browser    the page in a real browser (tests/browser)
+    fuzz       every fuzz target with libFuzzer for a few seconds
+    sanitize   unit tests and main scenarios under ASan + UBSan, and under TSan
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+PYTHON = "/usr/bin/python3"
+FUZZ_SECONDS = int(os.environ.get("TASKHUB_FUZZ_SECONDS", "5"))
+SUPPRESSIONS = TOP / "tests/sanitizers"
+
+
+class Counts:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def __add__(self, other):
+        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def run(*words, **kwargs):
+    """Runs a program from the top of the tree, its output going through; gives the exit code."""
+    return subprocess.run([str(word) for word in words], cwd=TOP, check=False, stdin=subprocess.DEVNULL,
+                          **kwargs).returncode
+
+
+def count_tap(text):
+    """Checks in TAP output; a plan that does not fit counts as a failure."""
+    counts = Counts(skipped=len(re.findall(r"^ok .*# SKIP", text, flags=re.M)))
+    counts.failed = len(re.findall(r"^not ok ", text, flags=re.M))
+    counts.passed = len(re.findall(r"^ok ", text, flags=re.M)) - counts.skipped
+    plan = re.search(r"^1\.\.(\d+)", text, flags=re.M)
+    if not plan or int(plan.group(1)) != counts.passed + counts.failed + counts.skipped:
+        counts.failed += 1
+    elif plan.group(1) == "0":
+        counts.skipped += 1
+    return counts
+
+
+def tap_program(*words):
+    """Runs a program that speaks TAP, showing what failed or was skipped."""
+    done = subprocess.run([str(word) for word in words], cwd=TOP, stdout=subprocess.PIPE, text=True,
+                          check=False, stdin=subprocess.DEVNULL)
+    for line in done.stdout.splitlines():
+        if line.startswith(("not ok", "#")) or "# SKIP" in line:
+            say(line)
+    counts = count_tap(done.stdout)
+    if done.returncode and not counts.failed:
+        say(f"{words[0]} ended with {done.returncode}")
+        counts.failed += 1
+    return counts
+
+
+def setup(directory, *options, compiler=None):
+    """Configures a build directory once, and builds everything; False if that fails."""
+    env = dict(os.environ, **({"CC": compiler} if compiler else {}))
+    if not (TOP / directory / "build.ninja").exists():
+        done = subprocess.run(["meson", "setup", directory, *options], cwd=TOP, env=env, text=True, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            say(done.stdout)
+            return False
+    return run("ninja", "--quiet", "-C", directory) == 0
+
+
+def meson_tests(directory, env=None):
+    """Runs meson's tests of a build directory; counts the single checks."""
+    log = TOP / directory / "meson-logs/testlog.json"
+    log.unlink(missing_ok=True)
+    code = run("meson", "test", "-C", directory, "--no-rebuild", "--print-errorlogs", "--num-processes", "2",
+               env=dict(os.environ, **(env or {})), stdout=subprocess.DEVNULL)
+    counts = Counts()
+    for line in log.read_text().splitlines() if log.exists() else []:
+        test = json.loads(line)
+        text = test.get("stdout") or ""
+        one = count_tap(text) if "1.." in text else Counts(passed=test["result"] == "OK")
+        if test["result"] in ("FAIL", "ERROR", "TIMEOUT", "INTERRUPT") and not one.failed:
+            one.failed = 1
+        if one.failed:
+            say(f"--- {test['name']}: {test['result']}\n{text[-4000:]}{(test.get('stderr') or '')[-8000:]}")
+        counts += one
+    if code and not counts.failed:
+        counts.failed = 1
+    return counts
+
+
+def pytest(*words, env=None):
+    """Runs the scenario tests; counts from the report file."""
+    with tempfile.TemporaryDirectory() as directory:
+        report = pathlib.Path(directory, "report.xml")
+        code = run(PYTHON, "-B", "-m", "pytest", "-c", "tests/scenarios/pytest.ini", "--rootdir",
+                   "tests/scenarios", f"--junitxml={report}", "--durations=5", "tests/scenarios", *words,
+                   env=dict(os.environ, **(env or {})))
+        counts = Counts()
+        if report.exists():
+            for suite in xml.etree.ElementTree.parse(report).getroot().iter("testsuite"):
+                failed = int(suite.get("failures")) + int(suite.get("errors"))
+                skipped = int(suite.get("skipped"))
+                counts += Counts(int(suite.get("tests")) - failed - skipped, failed, skipped)
+        if code not in (0, 5) and not counts.failed:
+            counts.failed = 1
+        return counts
+
+
+def part_unit():
+    return meson_tests("build") if setup("build") else Counts(failed=1)
+
+
+def part_lint():
+    return tap_program(PYTHON, "-B", "tests/lint/run.py")
+
+
+def part_scenarios():
+    return pytest() if setup("build") else Counts(failed=1)
+
+
+def part_browser():
+    """Playwright's own library, by lockfile; the browser is the distribution's."""
+    folder = TOP / "tests/browser"
+    stamp = folder / "node_modules/.package-lock.json"
+    lock = folder / "package-lock.json"
+    if not stamp.exists() or stamp.stat().st_mtime < lock.stat().st_mtime:
+        if run("npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder):
+            say("npm ci failed: the browser tests cannot run")
+            return Counts(failed=1)
+        stamp.touch()
+    return tap_program("node", "tests/browser/run.mjs")
+
+
+def part_fuzz():
+    """A smoke run: new inputs go to a copy of the corpus, a finding is kept in build-fuzz/."""
+    if not setup("build-fuzz", "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+                 compiler="clang"):
+        return Counts(failed=1)
+    counts = Counts()
+    for source in sorted((TOP / "tests/fuzz").glob("fuzz_*.c")):
+        name = source.stem
+        with tempfile.TemporaryDirectory() as scratch:
+            shutil.copytree(TOP / "tests/fuzz/corpus" / name[5:], pathlib.Path(scratch, "corpus"))
+            done = subprocess.run([TOP / "build-fuzz/tests/fuzz" / name, f"-max_total_time={FUZZ_SECONDS}",
+                                   "-timeout=5", "-rss_limit_mb=1024", "-max_len=4096", "-print_final_stats=1",
+                                   f"-artifact_prefix={TOP}/build-fuzz/{name}-", pathlib.Path(scratch, "corpus")],
+                                  capture_output=True, text=True, check=False, cwd=scratch)
+        runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
+        say(f"{name}: {runs.group(1) if runs else '?'} runs{'' if done.returncode == 0 else ', FAILED'}")
+        if done.returncode:
+            say(done.stderr[-6000:])
+        counts += Counts(done.returncode == 0, done.returncode != 0)
+    return counts
+
+
+def sanitized(directory, kind, env):
+    """Unit tests and main scenarios of one sanitizer build."""
+    if not setup(directory, f"-Db_sanitize={kind}", "-Db_lundef=false", "-Doptimization=1", compiler="clang"):
+        return Counts(failed=1)
+    counts = meson_tests(directory, env)
+    say(f"{directory}: unit {counts.passed} passed, {counts.failed} failed")
+    return counts + pytest("-m", "main", env=dict(env, TASKHUB_BUILD=str(TOP / directory),
+                                                  TASKHUB_TEST_SLOWDOWN="4"))
+
+
+def part_sanitize():
+    address = {"ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1:strict_string_checks=1",
+               "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+               "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/lsan.txt:print_suppressions=0"}
+    thread = {"TSAN_OPTIONS": f"halt_on_error=1:suppressions={SUPPRESSIONS}/tsan.txt"}
+    return sanitized("build-asan", "address,undefined", address) + sanitized("build-tsan", "thread", thread)
+
+
+PARTS = {"lint": part_lint, "unit": part_unit, "fuzz": part_fuzz, "scenarios": part_scenarios,
+         "browser": part_browser, "sanitize": part_sanitize}
+
+
+def main():
+    wanted = sys.argv[1:] or list(PARTS)
+    unknown = [name for name in wanted if name not in PARTS]
+    if unknown:
+        print(f"no such part: {' '.join(unknown)}; there are: {' '.join(PARTS)}", file=sys.stderr)
+        return 2
+    results = {}
+    for name in wanted:
+        say(f"=== {name}")
+        started = time.monotonic()
+        counts = PARTS[name]()
+        results[name] = counts, time.monotonic() - started
+    total = Counts()
+    say("\npart       passed failed skipped  seconds")
+    for name, (counts, seconds) in results.items():
+        total += counts
+        say(f"{name:10} {counts.passed:6} {counts.failed:6} {counts.skipped:7} {seconds:8.0f}")
+    say(f"{total.passed} passed, {total.failed} failed")
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
