@@ -26,12 +26,6 @@ void pool_tell(struct pool *pool)
 
 /* ---- threads ------------------------------------------------------------------------------------- */
 
-static void run_job(struct pool_job *job)
-{
-    job->started_wall_ms = clock_wall_ms();
-    task_ctx_run(&job->ctx, job->type->run);
-}
-
 /* With the lock held: waits for a job; NULL when the pool closes. */
 static struct pool_job *next_job(struct pool *pool)
 {
@@ -45,7 +39,20 @@ static struct pool_job *next_job(struct pool *pool)
     pool->ready_count--;
     if (pool->ready_count && pool->idle)
         pthread_cond_signal(&pool->work);
-    return container_of(list_pop(&pool->ready), struct pool_job, node);
+    struct pool_job *job = container_of(list_pop(&pool->ready), struct pool_job, node);
+    job->running = true;
+    return job;
+}
+
+static void run_job(struct pool *pool, struct pool_job *job)
+{
+    bool heard = job->listening;
+    pthread_mutex_unlock(&pool->lock);
+    if (heard)
+        pool_report_started(job);
+    job->started_wall_ms = clock_wall_ms();
+    task_ctx_run(&job->ctx, job->type->run);
+    pthread_mutex_lock(&pool->lock);
 }
 
 static void *thread_main(void *arg)
@@ -54,9 +61,7 @@ static void *thread_main(void *arg)
     struct pool *pool = self->pool;
     pthread_mutex_lock(&pool->lock);
     for (struct pool_job *job; (job = next_job(pool)) != NULL;) {
-        pthread_mutex_unlock(&pool->lock);
-        run_job(job);
-        pthread_mutex_lock(&pool->lock);
+        run_job(pool, job);
         list_append(&pool->done, &job->node);
         if (pool_must_tell(pool)) {
             pthread_mutex_unlock(&pool->lock);
@@ -197,7 +202,7 @@ void pool_job_init(struct pool *pool, struct pool_job *job, const struct task_ty
     job->started_wall_ms = 0;
     job->held = NULL;
     job->reported_ms = 0;
-    job->listening = false;
+    job->listening = job->running = false;
     ctx->ops = &pool_ctx_ops;
     ctx->options = pool->config.options;
     ctx->type = type->name;
@@ -223,10 +228,14 @@ static struct pool_report *take_held(struct pool_job *job)
 
 void pool_listen(struct pool *pool, struct pool_job *job)
 {
+    struct pool_report started = {.kind = POOL_STARTED, .job = job};
     pthread_mutex_lock(&pool->lock);
     job->listening = true;
+    bool running = job->running;
     struct pool_report *held = take_held(job);
     pthread_mutex_unlock(&pool->lock);
+    if (running)
+        pool->config.report(pool->config.ctx, &started);
     if (held)
         pool->config.report(pool->config.ctx, held);
     free(held);

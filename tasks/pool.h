@@ -13,7 +13,7 @@
 struct pool;
 struct pool_job;
 
-enum pool_report_kind { POOL_PROGRESS, POOL_PARTIAL, POOL_FINAL, POOL_LOG };
+enum pool_report_kind { POOL_STARTED, POOL_PROGRESS, POOL_PARTIAL, POOL_FINAL, POOL_LOG };
 struct pool_report { /* what a running job says; borrowed by who receives it */
     struct list node;
     enum pool_report_kind kind;
@@ -34,7 +34,7 @@ struct pool_job { /* allocated by the caller; the pool owns it between pool_subm
     /* the pool's own, under its lock: */
     struct pool_report *held; /* progress not delivered: nobody listens yet, or too soon */
     uint64_t reported_ms;     /* when the last progress was handed over */
-    bool listening;
+    bool listening, running;
 };
 
 struct pool_config {
@@ -60,8 +60,8 @@ void pool_job_init(struct pool *pool, struct pool_job *job, const struct task_ty
 bool pool_submit(struct pool *pool, struct pool_job *job) MUSTCHECK;
 /* Jobs waiting or running. */
 unsigned pool_load(const struct pool *pool);
-/* From now on the job's reports are delivered, beginning with its last progress if there was any; before,
- * only that one is kept. Not to be called after done(). */
+/* From now on the job's reports are delivered, POOL_STARTED and the last progress among them if they were
+ * before; else only that progress is kept. Not to be called after done(). */
 void pool_listen(struct pool *pool, struct pool_job *job);
 /* Delivers a progress report that was held back because it came too soon after the last one. */
 void pool_collect(struct pool *pool, struct pool_job *job);

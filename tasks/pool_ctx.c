@@ -91,6 +91,11 @@ static void report_each(struct task_ctx *ctx, enum pool_report_kind kind, struct
     send_locked(pool, new_report(job, kind, message, meta));
 }
 
+void pool_report_started(struct pool_job *job)
+{
+    report_each(&job->ctx, POOL_STARTED, SPAN_NONE, SPAN_NONE);
+}
+
 static void op_progress(struct task_ctx *ctx)
 {
     report_progress(ctx, SPAN_NONE);

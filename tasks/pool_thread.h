@@ -53,6 +53,8 @@ extern const struct task_ctx_ops pool_ctx_ops;
  * pool_tell() must be called, after unlocking. */
 bool pool_must_tell(struct pool *pool);
 void pool_tell(struct pool *pool);
+/* On the job's thread: says that it begins. */
+void pool_report_started(struct pool_job *job);
 /* The loop's half answers a call; takes `answer`. */
 void pool_call_answer(void *call, json_t *answer);
 void pool_call_free(struct pool_call *call);

@@ -11,7 +11,7 @@ static struct loop loop;
 static struct options options = {
     .result_bytes = 1000, .data_dir = (char[]){"."}, .database_url = (char[]){""}};
 static struct pool *pool;
-static unsigned ended, reports;
+static unsigned ended, reports, starts;
 static struct pool_report last_report;
 static char last_meta[64], last_message[64];
 static void (*held_reply)(void *ctx, json_t *answer);
@@ -33,6 +33,10 @@ static void on_done(struct pool_job *job)
 static void on_report(void *ctx, const struct pool_report *report)
 {
     (void)ctx;
+    if (report->kind == POOL_STARTED) {
+        starts++;
+        return;
+    }
     reports++;
     last_report = *report;
     snprintf(last_meta, sizeof last_meta, "%.*s", SPAN_ARG(report->meta));
@@ -60,7 +64,7 @@ static void start_pool(unsigned threads, unsigned max_queued, unsigned coalesce_
                                  .options = &options,
                                  .call = on_call,
                                  .report = on_report};
-    ended = reports = 0;
+    ended = reports = starts = 0;
     pool = pool_new(&loop, &config);
 }
 
@@ -242,6 +246,7 @@ static void test_reports(void)
         uv_run(&loop.uv, UV_RUN_ONCE);
     is_int(reports, 0, "nobody listens: nothing is delivered");
     pool_listen(pool, &item.job);
+    is_int(starts, 1, "listening tells that it runs already");
     is_int(reports, 1, "listening delivers the last progress");
     is_int(last_report.percent, 30, "progress never falls");
     is_text(last_report.stage, "first", "stage");
@@ -280,11 +285,14 @@ static void test_ends(void)
     start_pool(1, 10, 0);
     put(&item, &silent, NULL);
     run_until(1);
+    is_int(starts, 0, "nobody listened");
     is_text(item.job.ctx.error_code, "internal", "a task without an end has failed");
     task_ctx_clear(&item.job.ctx);
     put(&item, &large, NULL);
+    pool_listen(pool, &item.job);
     run_until(2);
     is_text(item.job.ctx.error_code, "result_too_large", "a result has a bound");
+    is_int(starts, 1, "a job that is listened to says that it begins");
     task_ctx_clear(&item.job.ctx);
     pool_free(&pool);
 }
