@@ -1,0 +1,37 @@
+/* The worker's side of one zygote: starts it, asks it for slot processes, starts it again when it dies
+ * (at once, after five deaths in a row before it was ready with a back-off). Loop thread. Knows no Redis
+ * and no queue. */
+#pragma once
+
+#include "hub/list.h"
+#include "hub/loop.h"
+#include "tasks/zygote.h"
+
+struct nursery;
+
+/* The answer to a request for a slot: its pid, 0 when there will be none. */
+typedef void nursery_fork_fn(void *ctx, pid_t pid);
+
+struct nursery_config {
+    struct loop *loop;
+    const struct options *options;
+    const struct task_type *type; /* FRESH; NULL = ordinary slots */
+    void (*on_ready)(void *ctx);  /* the zygote can fork (again) */
+    void *ctx;
+};
+/* Starts the zygote. */
+struct nursery *nursery_new(const struct nursery_config *config);
+/* Ends the zygote; requests get 0. */
+void nursery_free(struct nursery **nursery);
+const struct task_type *nursery_type(const struct nursery *nursery);
+/* Whether it can fork now. */
+bool nursery_ready(const struct nursery *nursery);
+/* Since when it cannot fork (clock_mono_ms()), 0 if it can. */
+uint64_t nursery_down_since(const struct nursery *nursery);
+/* Asks for a slot with these descriptors, which the nursery closes. fn is called once, later or, when the
+ * zygote is down, before the function returns. */
+void nursery_fork(struct nursery *nursery, int socket, int page_fd, nursery_fork_fn *fn, void *ctx);
+/* Whether answers are still to come: until then an unknown child may be a slot. */
+bool nursery_forking(const struct nursery *nursery);
+/* A child of this process ended: true if it was the zygote. */
+bool nursery_reaped(struct nursery *nursery, pid_t pid, int status);
