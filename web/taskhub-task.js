@@ -52,6 +52,15 @@ export class TaskHubError extends Error {
   }
 }
 
+/** @type {Record<string, string>} */
+const DEVICE_ERRORS = { NotAllowedError: 'mic_denied', NotFoundError: 'no_device', NotReadableError: 'mic_busy' };
+
+/** What a browser says about its microphone, as one of ours. @param {any} error @returns {Error} */
+export function deviceError(error) {
+  const code = navigator.mediaDevices ? DEVICE_ERRORS[error.name] : 'insecure_context';
+  return code ? new TaskHubError(code, error.message) : error;
+}
+
 export class Emitter {
   /** @type {Map<string, Set<Function>>} */
   #listeners = new Map();
@@ -251,4 +260,10 @@ export class Task extends Emitter {
     if (this.finished && !was) this.emit('done', this);
     this.#hub.emit('event', event, this);
   }
+}
+
+/** A key no other submission has. */
+export function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

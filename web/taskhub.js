@@ -9,7 +9,7 @@
  *   console.log(await task.result());
  */
 
-import { Emitter, Task, TaskHubError } from './taskhub-task.js';
+import { Emitter, Task, TaskHubError, newKey } from './taskhub-task.js';
 
 export { Task, TaskHubError };
 
@@ -202,9 +202,12 @@ export class TaskHub extends Emitter {
     return { tasks: tasks.map((/** @type {any} */ data) => this.#adopt(data)), nextCursor: next_cursor, totals };
   }
 
-  /** Sends audio bytes, if connected: for taskhub-audio.js. */
-  _binary(/** @type {Uint8Array} */ bytes) {
-    if (this.#state === 'connected') this.#socket.send(bytes);
+  /** Sends bytes of a stream of this connection: for taskhub-audio.js. */
+  _binary(/** @type {number} */ stream, /** @type {Uint8Array} */ bytes) {
+    const frame = new Uint8Array(4 + bytes.length);
+    new DataView(frame.buffer).setUint32(0, stream);
+    frame.set(bytes, 4);
+    this.#socket?.send(frame);
   }
 
   /** The answer to a submission stands for its first event. */
@@ -423,10 +426,4 @@ export class TaskHub extends Emitter {
     if (this.#asked && now - this.#asked > ANSWER_MS) this.#lost(1006, 'The hub does not answer');
     else if (!this.#asked && now - this.#heard > SILENCE_MS) this.#ask();
   }
-}
-
-/** A key no other submission has. */
-function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
