@@ -28,7 +28,8 @@ typedef void owner_replay_fn(void *ctx, const struct owner_replay *replay);
 /* How the owner's log and feed are reached; implemented above Redis in tasks/. */
 struct owner_source {
     /* Subscribes this hub to the owner's feed, marks it as listening, then reports where the log
-     * stands. Every event logged after that position reaches owners_feed(). */
+     * stands. Every event logged after that position reaches owners_event(). Called again for an owner
+     * that is attached already, to learn where its log stands now. */
     void (*attach)(void *ctx, const char *owner, owner_position_fn *fn, void *fn_ctx);
     void (*detach)(void *ctx, const char *owner);
     /* Reads logged events with seq > after, at most `max`. */
@@ -38,6 +39,7 @@ struct owner_source {
 };
 
 struct owners *owners_new(struct loop *loop, struct conns *conns, struct owner_source source);
+/* Call it when the source answers no more: no callback may come afterwards. */
 void owners_free(struct owners **owners);
 
 struct owners_resume { /* what the client asks for; epoch "" = nothing to resume */
@@ -52,7 +54,8 @@ typedef void owners_join_fn(void *ctx, enum owners_joined result, const struct o
  * calls owners_start(). */
 void owners_join(struct owners *owners, struct conn *conn, struct owners_resume resume, owners_join_fn *fn,
                  void *ctx);
-/* Delivers everything behind `seq`, then live events. */
+/* Delivers everything behind `seq`, then live events. `seq` is the client's own for OWNERS_OK, the
+ * position's head for OWNERS_NONE and OWNERS_GAP. */
 void owners_start(struct owners *owners, struct conn *conn, uint64_t seq);
 /* Forgets a closing connection. */
 void owners_leave(struct owners *owners, struct conn *conn);
