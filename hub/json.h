@@ -73,7 +73,7 @@ struct json_field {
 };
 struct json_field_error {
     char field[72];    /* name of the offending member (escaped as it came, cut) */
-    char message[160]; /* English, names the field and what is expected */
+    char message[200]; /* English, names the field and what is expected */
 };
 /* Matches an object against its shape: values[i] becomes the raw value of fields[i] or SPAN_NONE.
  * False and *ret_error on an unknown, missing, wrongly typed or out-of-range member. */
