@@ -15,8 +15,13 @@ struct manager_config {
     const struct options *options;
     struct queue *queue;
     struct loop *loop;
+    /* A task that others may run is about to be recorded: hold its events back until it was answered
+     * (task_reply.held says so). NULL = nobody to hold for. */
+    void (*hold)(void *ctx, const char *owner, const char *id);
+    void *hold_ctx;
 };
 struct manager *manager_new(const struct manager_config *config);
+/* Running light tasks are told to stop and waited for; their leases expire or are reclaimed. */
 void manager_free(struct manager **manager);
 
 struct task_request { /* borrowed during the call */
@@ -46,6 +51,10 @@ enum task_refusal {
 };
 struct task_reply {
     enum task_refusal refusal;
+    const char *owner;            /* the principal of the request, borrowed */
+    const struct task_type *type; /* NULL for TASK_UNKNOWN_TYPE */
+    bool held;                    /* manager_config.hold was called for (owner, made_id) */
+    const char *made_id;          /* the id this submission was given; differs from id for a duplicate */
     char id[ID_SIZE];
     char status[12];
     uint64_t seq; /* what the reply's `seq` says */
@@ -68,8 +77,9 @@ bool manager_run_internal(struct manager *manager, const struct task_type *type,
 
 /* Cancels a light task that runs here, if it does. True if it was found (its end follows). */
 bool manager_cancel_local(struct manager *manager, const char *id, const char *owner);
-/* Redis answers (again), the feed rang for light work, a second passed. */
+/* Redis answers (again) and has the library. The first time, leases of this hub's previous life go back. */
 void manager_redis_up(struct manager *manager);
+/* The feed rang for light work: lease some. */
 void manager_bell(struct manager *manager);
 /* Light tasks waiting or running. */
 unsigned manager_load(const struct manager *manager);
