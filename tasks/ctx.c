@@ -5,6 +5,7 @@
 #include "hub/db.h"
 #include "hub/log.h"
 #include "hub/options.h"
+#include "tasks/store/schema.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -230,8 +231,12 @@ struct db *task_db_open(const struct options *options)
         buf_printf(&path, "%s/taskhub.db", options->data_dir);
     char *text = buf_take_string(&path), *reason = NULL;
     struct db *db = db_open(text, &reason);
-    if (db == NULL)
+    if (db == NULL) {
         log_error("the domain database cannot be opened", "path", text, "reason", reason);
+    } else if (store_migrate(db) != 0) {
+        log_error("the domain database cannot be migrated", "path", text, "reason", db_error(db));
+        db_close(&db);
+    }
     free(reason);
     free(text);
     return db;

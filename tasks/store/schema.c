@@ -1,0 +1,58 @@
+/* The schema as numbered steps; see schema.h. A step that was released is never changed, only followed.
+ * Times are milliseconds since 1970. SQL that both SQLite and PostgreSQL understand. */
+#include "tasks/store/schema.h"
+
+#include "hub/keyfile.h"
+#include "tasks/ctx.h"
+
+static const struct db_migration steps[] = {
+    {1, "CREATE TABLE votes ("
+        "  resource_id TEXT NOT NULL,"
+        "  user_id TEXT NOT NULL,"
+        "  stars INTEGER NOT NULL CHECK (stars BETWEEN 1 AND 5),"
+        "  voted_at BIGINT NOT NULL,"
+        "  PRIMARY KEY (resource_id, user_id));"
+        "CREATE INDEX votes_by_time ON votes (voted_at);"
+        "CREATE TABLE ratings ("
+        "  resource_id TEXT NOT NULL PRIMARY KEY,"
+        "  rating DOUBLE PRECISION NOT NULL," /* Bayesian average, 1 to 5 */
+        "  votes BIGINT NOT NULL,"
+        "  lower_bound DOUBLE PRECISION NOT NULL," /* Wilson, 0 to 1 */
+        "  calculated_at BIGINT NOT NULL);"
+        "CREATE TABLE notifications ("
+        "  id TEXT NOT NULL PRIMARY KEY,"
+        "  user_id TEXT NOT NULL,"
+        "  title TEXT NOT NULL,"
+        "  body TEXT NOT NULL,"
+        "  link TEXT,"
+        "  created_at BIGINT NOT NULL,"
+        "  read_at BIGINT);"
+        "CREATE INDEX notifications_by_user ON notifications (user_id, created_at, id);"
+        "CREATE TABLE impressions ("
+        "  resource_id TEXT NOT NULL,"
+        "  kind TEXT NOT NULL,"
+        "  count BIGINT NOT NULL,"
+        "  updated_at BIGINT NOT NULL,"
+        "  PRIMARY KEY (resource_id, kind));"
+        "CREATE TABLE impression_batches ("
+        "  id TEXT NOT NULL PRIMARY KEY,"
+        "  applied_at BIGINT NOT NULL);"},
+};
+
+int store_migrate(struct db *db)
+{
+    return db_migrate(db, steps, NELEMS(steps));
+}
+
+bool store_prepare(const struct options *options, char **ret_reason)
+{
+    if (!data_dir_make(options->data_dir, ret_reason))
+        return false;
+    struct db *db = task_db_open(options);
+    if (db == NULL) {
+        *ret_reason = xstrdup("database_url: the domain database cannot be opened");
+        return false;
+    }
+    db_close(&db);
+    return true;
+}

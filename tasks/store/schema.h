@@ -1,0 +1,11 @@
+/* The tables of the domain data and how they came to be. Any thread with a database of its own. */
+#pragma once
+
+#include "hub/db.h"
+#include "hub/options.h"
+
+/* Brings the tables to this version; cheap when they are. 0 or -1 (db_error()). */
+int store_migrate(struct db *db) MUSTCHECK;
+/* At start: creates data directory and database where they are missing, so that mistakes show at once.
+ * False and *ret_reason (free()). */
+bool store_prepare(const struct options *options, char **ret_reason) MUSTCHECK;
