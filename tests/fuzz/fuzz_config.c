@@ -1,0 +1,36 @@
+/* Configuration files, and the URL of Redis. */
+#include "hub/options_table.h"
+#include "hub/redis.h"
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct span text = fuzz_span(data, size);
+    struct options options = {0};
+    char *reason = NULL;
+    if (options_parse_file(&options, "fuzz.conf", text, &reason)) {
+        struct buf out = BUF_INIT;
+        char word[32];
+        option_fill_defaults(&options);
+        options_print(&options, &out);
+        options_route(&options, "noop", word);
+        buf_free(&out);
+        HOLDS(reason == NULL);
+    } else {
+        HOLDS(reason && strstr(reason, "fuzz.conf"));
+    }
+    free(reason);
+    options_free(&options);
+
+    char *copy = xstrndup(text.p, text.n);
+    struct redis_url url;
+    const char *why = NULL;
+    if (redis_url_parse(copy, &url, &why)) {
+        HOLDS(url.unix_path || url.host);
+        redis_url_free(&url);
+    } else {
+        HOLDS(why != NULL);
+    }
+    free(copy);
+    return 0;
+}
