@@ -1,0 +1,79 @@
+/* Descriptors, name, announcement; see process.h. */
+#include "hub/process.h"
+
+#include "hub/clock.h"
+#include "hub/log.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define OWN_DESCRIPTORS 1024 /* besides connections: databases, Redis, files, pipes */
+#define DEMO_TTL_S (12 * 3600)
+
+void process_raise_descriptors(const struct options *options)
+{
+    struct rlimit limit;
+    rlim_t want = (rlim_t)options->connections + OWN_DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
+        return;
+    limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < want)
+        log_warn("fewer descriptors than limits.connections may need", "limit", LOG_NUM(limit.rlim_cur));
+}
+
+void process_name(const struct options *options, const char *address, char name[static PROCESS_NAME_SIZE])
+{
+    char host[48] = "hub";
+    const char *port = strrchr(address, ':');
+    if (*options->hub_name) {
+        snprintf(name, PROCESS_NAME_SIZE, "%s", options->hub_name);
+        return;
+    }
+    if (gethostname(host, sizeof host - 1) != 0)
+        snprintf(host, sizeof host, "hub");
+    snprintf(name, PROCESS_NAME_SIZE, "%s%s", host, port ? port : address);
+    for (char *p = name; *p; p++)
+        if (!isalnum((unsigned char)*p) && strchr("._-:@", *p) == NULL)
+            *p = '-';
+}
+
+static void print_demo_link(const struct options *options, const struct keyring *ring, const char *address)
+{
+    int64_t now = clock_wall_ms() / 1000;
+    const struct auth_claims claims = {
+        .user_id = "demo",
+        .audience = options->auth_audience,
+        .issuer = *options->auth_issuer ? options->auth_issuer : NULL,
+        .roles = ROLE_ADMIN,
+        .issued_at = now,
+        .expires_at = now + DEMO_TTL_S,
+    };
+    char *token = auth_sign(ring, &claims);
+    if (token)
+        printf("\n  Open http://%s/#token=%s\n\n", address, token);
+    fflush(stdout);
+    free(token);
+}
+
+static bool on_loopback(const char *address)
+{
+    static const char *const hosts[] = {"127.", "localhost:", "[::1]:"};
+    for (size_t i = 0; i < NELEMS(hosts); i++)
+        if (strncmp(address, hosts[i], strlen(hosts[i])) == 0)
+            return true;
+    return false;
+}
+
+void process_announce(const struct options *options, const struct keyring *ring, const char *address,
+                      const char *name)
+{
+    bool local = on_loopback(options->listen);
+    log_info("ready", "address", address, "name", name, "version", TASKHUB_VERSION);
+    if (local && (options->demo_link || isatty(STDOUT_FILENO)))
+        print_demo_link(options, ring, address);
+    if (!local && strncmp(options->listen, "unix:", 5) != 0)
+        log_warn("listening beyond this machine without TLS: put a proxy that speaks TLS in front", "address",
+                 address);
+}

@@ -1,0 +1,18 @@
+/* What a hub arranges with its surroundings at start: descriptors, its name, the first word to the
+ * operator. Main thread; no state. */
+#pragma once
+
+#include "hub/auth.h"
+#include "hub/options.h"
+
+/* Raises the limit of open descriptors as far as limits.connections needs and the system allows. */
+void process_raise_descriptors(const struct options *options);
+
+#define PROCESS_NAME_SIZE 96
+/* The stable name of this hub: hub.name, else host and port; only characters that keys and logs may hold. */
+void process_name(const struct options *options, const char *address, char name[static PROCESS_NAME_SIZE]);
+
+/* Logs that the hub is ready at `address`. Prints the demo link (a token in the fragment, which browsers
+ * do not send) when listening on loopback and it was asked for or stdout is a terminal. */
+void process_announce(const struct options *options, const struct keyring *ring, const char *address,
+                      const char *name);
