@@ -1,7 +1,6 @@
 /* The worker's side of one zygote; see nursery.h. Loop thread. */
 #include "tasks/nursery.h"
 
-#include "hub/clock.h"
 #include "hub/log.h"
 #include "tasks/backoff.h"
 #include "tasks/slotproto.h"
@@ -12,6 +11,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define RESTART_PAUSE_MS 50 /* also after the first deaths: a crash at start must not burn a core */
@@ -28,7 +28,6 @@ struct nursery {
     pid_t pid; /* 0 = none */
     int socket;
     bool ready;
-    uint64_t down_since;
     struct backoff backoff;
     uv_poll_t *poll;   /* of the socket; closes with it */
     uv_timer_t *timer; /* until the next start */
@@ -117,11 +116,14 @@ static void send_begin(struct nursery *nursery)
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
+static void start_later(struct nursery *nursery);
+
 static void start(struct nursery *nursery)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
         log_error("no socket for a zygote", "reason", strerror(errno));
+        start_later(nursery);
         return;
     }
     int rc = spawn_zygote(pair[1], &nursery->pid);
@@ -130,6 +132,7 @@ static void start(struct nursery *nursery)
         log_error("a zygote cannot be started", "reason", strerror(rc));
         nursery->pid = 0;
         close(pair[0]);
+        start_later(nursery);
         return;
     }
     nursery->socket = pair[0];
@@ -170,8 +173,6 @@ static void disconnect(struct nursery *nursery)
     nursery->poll = NULL;
     close(nursery->socket);
     nursery->socket = -1;
-    if (nursery->ready)
-        nursery->down_since = clock_mono_ms();
     nursery->ready = false;
     answer_all(nursery);
 }
@@ -184,7 +185,6 @@ static bool take_answer(struct nursery *nursery, struct span message)
         return false;
     if (kind == ZYGOTE_READY) {
         nursery->ready = true;
-        nursery->down_since = 0;
         backoff_succeeded(&nursery->backoff);
         nursery->config.on_ready(nursery->config.ctx);
         return true;
@@ -242,21 +242,20 @@ static bool send_fork(struct nursery *nursery, uint32_t number, int socket, int 
     return n > 0;
 }
 
-void nursery_fork(struct nursery *nursery, int socket, int page_fd, nursery_fork_fn *fn, void *ctx)
+bool nursery_fork(struct nursery *nursery, int socket, int page_fd, nursery_fork_fn *fn, void *ctx)
 {
     uint32_t number = ++nursery->numbers;
     bool sent = nursery->ready && send_fork(nursery, number, socket, page_fd);
     close(socket);
     close(page_fd);
-    if (!sent) {
-        fn(ctx, 0);
-        return;
-    }
+    if (!sent)
+        return false;
     struct request *request = xcalloc(1, sizeof *request);
     request->number = number;
     request->fn = fn;
     request->ctx = ctx;
     list_append(&nursery->requests, &request->node);
+    return true;
 }
 
 bool nursery_forking(const struct nursery *nursery)
@@ -264,21 +263,26 @@ bool nursery_forking(const struct nursery *nursery)
     return !list_empty(&nursery->requests);
 }
 
-bool nursery_reaped(struct nursery *nursery, pid_t pid, int status)
+/* Starts the zygote again, after a pause if it keeps dying before it was ready. */
+static void start_later(struct nursery *nursery)
 {
-    if (pid != nursery->pid)
-        return false;
-    nursery->pid = 0;
-    bool was_ready = nursery->ready;
-    disconnect(nursery);
-    if (was_ready)
-        backoff_succeeded(&nursery->backoff);
     uint64_t wait = backoff_failed(&nursery->backoff);
-    wait = wait > RESTART_PAUSE_MS ? wait : RESTART_PAUSE_MS;
-    log_warn("a zygote ended and is started again", "task", type_name(nursery), "pid", LOG_NUM(pid), "status",
-             LOG_NUM(status), "wait_ms", LOG_NUM(wait));
-    uv_timer_start(nursery->timer, on_restart, wait, 0);
-    return true;
+    uv_timer_start(nursery->timer, on_restart, wait > RESTART_PAUSE_MS ? wait : RESTART_PAUSE_MS, 0);
+}
+
+void nursery_reap(struct nursery *nursery)
+{
+    int status = 0;
+    if (nursery->pid == 0 || waitpid(nursery->pid, &status, WNOHANG) != nursery->pid)
+        return;
+    log_warn("a zygote ended and is started again", "task", type_name(nursery), "pid", LOG_NUM(nursery->pid),
+             "signal", LOG_NUM(WIFSIGNALED(status) ? WTERMSIG(status) : 0), "code",
+             LOG_NUM(WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+    nursery->pid = 0;
+    if (nursery->ready)
+        backoff_succeeded(&nursery->backoff);
+    disconnect(nursery);
+    start_later(nursery);
 }
 
 /* ---- life --------------------------------------------------------------------------------------------- */
@@ -288,7 +292,6 @@ struct nursery *nursery_new(const struct nursery_config *config)
     struct nursery *nursery = xcalloc(1, sizeof *nursery);
     nursery->config = *config;
     nursery->socket = -1;
-    nursery->down_since = clock_mono_ms();
     list_init(&nursery->requests);
     nursery->timer = xcalloc(1, sizeof *nursery->timer);
     uv_timer_init(&config->loop->uv, nursery->timer);
@@ -318,7 +321,7 @@ bool nursery_ready(const struct nursery *nursery)
     return nursery->ready;
 }
 
-uint64_t nursery_down_since(const struct nursery *nursery)
+pid_t nursery_pid(const struct nursery *nursery)
 {
-    return nursery->down_since;
+    return nursery->pid;
 }

@@ -23,15 +23,15 @@ struct nursery_config {
 struct nursery *nursery_new(const struct nursery_config *config);
 /* Ends the zygote; requests get 0. */
 void nursery_free(struct nursery **nursery);
+/* Of the zygote, 0 while there is none. */
+pid_t nursery_pid(const struct nursery *nursery);
 const struct task_type *nursery_type(const struct nursery *nursery);
 /* Whether it can fork now. */
 bool nursery_ready(const struct nursery *nursery);
-/* Since when it cannot fork (clock_mono_ms()), 0 if it can. */
-uint64_t nursery_down_since(const struct nursery *nursery);
-/* Asks for a slot with these descriptors, which the nursery closes. fn is called once, later or, when the
- * zygote is down, before the function returns. */
-void nursery_fork(struct nursery *nursery, int socket, int page_fd, nursery_fork_fn *fn, void *ctx);
+/* Asks for a slot with these descriptors, which the nursery closes. fn is called once, later; false (and
+ * fn is not called) when the zygote is down. */
+bool nursery_fork(struct nursery *nursery, int socket, int page_fd, nursery_fork_fn *fn, void *ctx) MUSTCHECK;
 /* Whether answers are still to come: until then an unknown child may be a slot. */
 bool nursery_forking(const struct nursery *nursery);
-/* A child of this process ended: true if it was the zygote. */
-bool nursery_reaped(struct nursery *nursery, pid_t pid, int status);
+/* A child of this process ended: looks whether it was the zygote. */
+void nursery_reap(struct nursery *nursery);
