@@ -1,0 +1,69 @@
+"""The first command of the README: ./run starts hub, private Redis and workers, prints a link that works,
+and Ctrl-C stops everything it started."""
+import base64
+import json
+import os
+import re
+import signal
+
+import pytest
+
+import taskhub
+from client import connect
+from taskhub import TOP, Process, alive, descendants, environment, eventually, free_port
+
+pytestmark = pytest.mark.skipif(taskhub.BUILD != TOP / "build", reason="./run uses build/")
+
+
+@pytest.fixture
+def started(stack):
+    """./run on a port and a data directory of its own; (process, link)."""
+    port = free_port()
+    process = Process("run", [TOP / "run", "--listen", f"127.0.0.1:{port}", "--data-dir", stack.directory / "data"],
+                      stack.directory, environment())
+    process.spawn()
+    link = process.wait_log(rf"http://127\.0\.0\.1:{port}/#token=([\w.-]+)", 60)
+    process.port = port
+    process.url = f"ws://127.0.0.1:{port}/ws"
+    yield process, link
+    if process.running:
+        process.stop()
+
+
+async def test_the_link_works(started):
+    process, link = started
+    claims = json.loads(base64.urlsafe_b64decode(link.group(1).split(".")[1] + "=="))
+    assert claims["sub"] == "demo" and claims["roles"] == ["admin"]
+    assert 11 * 3600 < claims["exp"] - claims["iat"] <= 12 * 3600
+    async with connect(process.url, "demo", token=link.group(1)) as c:
+        task = await c.submit("process_text", {"text": "It works. It really does."})
+        assert (await c.wait_end(task))["status"] == "completed"
+        c.check()
+    assert "redis-server" in "".join(map(taskhub.command_line, descendants(process.pid)))
+
+
+def test_interrupt_stops_everything(started):
+    process, _ = started
+    below = descendants(process.pid)
+    eventually(lambda: len(descendants(process.pid)) >= 2, 10, "Redis and the worker")
+    below = descendants(process.pid)
+    os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C sends: to the foreground group
+    assert process.wait_exit(20) == 0
+    eventually(lambda: not [pid for pid in below if alive(pid)], 10, "the end of all children")
+    assert not re.search(r"level=error", process.log())
+
+
+def test_second_instance_names_the_option(started):
+    process, _ = started
+    done = taskhub.run_program("taskhub", "serve", "--listen", f"127.0.0.1:{process.port}", "--data-dir",
+                               process.directory / "other", check=False)
+    assert done.returncode == 1
+    assert "listen" in done.stderr and str(process.port) in done.stderr
+
+
+def test_same_data_directory_names_the_holder(started):
+    process, _ = started
+    done = taskhub.run_program("taskhub", "serve", "--listen", "127.0.0.1:0", "--data-dir",
+                               process.directory / "data", check=False, timeout=30)
+    assert done.returncode == 1
+    assert str(process.pid) in done.stderr
