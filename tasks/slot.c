@@ -25,7 +25,7 @@
 #define NOFILE 256
 #define EXIT_PROTOCOL 3
 
-static noreturn void leave(int code)
+static _Noreturn void leave(int code)
 {
     _exit(code); /* what the zygote registered for its own exit is not ours to run */
 }
@@ -256,7 +256,7 @@ static void set_limits(const struct task_type *only)
     setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds + 5});
 }
 
-noreturn void slot_main(int socket, int page_fd, const struct task_type *only, const struct options *options)
+_Noreturn void slot_main(int socket, int page_fd, const struct task_type *only, const struct options *options)
 {
     static struct slot_child slot;
     prctl(PR_SET_NAME, "taskhub-slot");

@@ -5,7 +5,6 @@
 #include "tasks/task_type.h"
 
 #include <stdint.h>
-#include <stdnoreturn.h>
 
 /* The limits of a type with its defaults. */
 static inline unsigned slot_soft_limit_s(const struct task_type *type)
@@ -19,4 +18,5 @@ static inline unsigned slot_hard_limit_s(const struct task_type *type)
 
 /* The life of a slot, in a process just forked. `socket` and `page_fd` are its ends; `only` = the one
  * FRESH type it runs a single task of, NULL = any number of ordinary tasks. */
-noreturn void slot_main(int socket, int page_fd, const struct task_type *only, const struct options *options);
+_Noreturn void slot_main(int socket, int page_fd, const struct task_type *only,
+                         const struct options *options);

@@ -55,7 +55,7 @@ static void answer(enum zygote_message message, uint32_t number, pid_t pid)
     buf_free(&to);
 }
 
-static noreturn void become_slot(const struct zygote *zygote, const int fds[2])
+static _Noreturn void become_slot(const struct zygote *zygote, const int fds[2])
 {
     /* The slot's socket takes the place of ours. */
     if (dup2(fds[0], ZYGOTE_SOCKET) < 0)

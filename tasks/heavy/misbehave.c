@@ -4,7 +4,6 @@
 #include "tasks/task_type.h"
 
 #include <signal.h>
-#include <stdnoreturn.h>
 #include <unistd.h>
 
 static const char *const modes[] = {"crash", "exit",     "hang",      "spin",    "leak",
@@ -14,7 +13,7 @@ static const struct json_field args[] = {
     {.name = "attempts", .kinds = KIND_INTEGER, .min = 1, .max = 100}, /* completes after so many */
 };
 
-static noreturn void hang(void)
+static _Noreturn void hang(void)
 {
     for (;;)
         pause();
