@@ -75,8 +75,8 @@ int main(void)
     info.port = 0;
     info.iface = "127.0.0.1";
     info.protocols = protocols;
-    info.gid = -1;
-    info.uid = -1;
+    info.gid = (__typeof__(info.gid))-1;
+    info.uid = (__typeof__(info.uid))-1;
     info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS;
     lws_set_log_level(LLL_ERR, NULL);
     signal(SIGTERM, on_signal);
