@@ -1,0 +1,148 @@
+/* The hub's server (sockets, guard, connections, HTTP) with an echo behind it: the vehicle of the tests
+ * in tests/scenarios/test_ws_guard.py and of measurements. Takes the hub's options; prints its address.
+ *
+ * Text messages: "auth USER [SECONDS]" authenticates, "close CODE", "text N" answers N bytes, "events
+ * FROM TO CLASS" sends events A (must), S (bounded) or P (latest); everything else is echoed. With
+ * "--echo" as the first argument everybody is authenticated at once and everything is echoed. */
+#include "hub/clock.h"
+#include "hub/log.h"
+#include "hub/server.h"
+
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+
+static struct {
+    struct loop loop;
+    struct server *server;
+    uv_signal_t term;
+    bool echo, drained;
+} me;
+
+static bool authenticate(struct conn *conn, const char *user, int64_t seconds)
+{
+    struct principal who = {.expires_at = clock_wall_ms() / 1000 + seconds};
+    snprintf(who.user_id, sizeof who.user_id, "%s", user);
+    if (conn_set_who(conn, &who))
+        return true;
+    conn_close(conn, 4429, "too many connections");
+    return false;
+}
+
+static void on_open(struct conn *conn, struct span token)
+{
+    char user[64];
+    if (me.echo) {
+        (void)authenticate(conn, "echo", 100000);
+    } else if (token.p) {
+        snprintf(user, sizeof user, "%.*s", SPAN_ARG(token));
+        if (authenticate(conn, user, 100000))
+            conn_send(conn, SPAN("welcome"));
+    }
+}
+
+static void send_events(struct conn *conn, unsigned from, unsigned to, char code)
+{
+    char body[512];
+    memset(body, 'x', sizeof body);
+    memcpy(body, "{\"pad\":\"", 8);
+    memcpy(body + sizeof body - 2, "\"}", 2);
+    for (unsigned seq = from; seq <= to; seq++) {
+        bool latest = event_type_by_code(code)->class == EVENT_LATEST;
+        struct event *event =
+            event_new(code, latest ? 0 : seq, latest ? seq : 0, 1,
+                      SPAN("01980000-0000-7000-8000-000000000000"), (struct span){body, sizeof body});
+        conn_send_event(conn, event);
+        event_unref(&event);
+    }
+}
+
+static void on_text(struct conn *conn, struct span message)
+{
+    char text[128], user[64], code;
+    unsigned from, to;
+    long seconds = 3600;
+    if (me.echo) {
+        conn_send(conn, message);
+        return;
+    }
+    snprintf(text, sizeof text, "%.*s", SPAN_ARG(message));
+    if (sscanf(text, "auth %63s %ld", user, &seconds) >= 1) {
+        if (authenticate(conn, user, seconds))
+            conn_send(conn, SPAN("welcome"));
+    } else if (sscanf(text, "close %u", &from) == 1) {
+        conn_close(conn, from, "as you wish");
+    } else if (sscanf(text, "text %u", &from) == 1) {
+        char *big = xmalloc(from);
+        memset(big, 'x', from);
+        conn_send(conn, (struct span){big, from});
+        free(big);
+    } else if (sscanf(text, "events %u %u %c", &from, &to, &code) == 3) {
+        send_events(conn, from, to, code);
+    } else {
+        conn_send(conn, conn_who(conn) ? message : SPAN("who are you?"));
+    }
+}
+
+static void on_binary(struct conn *conn, struct span message)
+{
+    char text[64];
+    int n = snprintf(text, sizeof text, "%zu bytes", message.n);
+    conn_send(conn, (struct span){text, (size_t)n});
+}
+
+static void on_close(struct conn *conn)
+{
+    (void)conn;
+}
+
+static void on_drained(void *ctx)
+{
+    (void)ctx;
+    me.drained = true;
+    uv_stop(&me.loop.uv);
+}
+
+static void on_term(uv_signal_t *signal, int number)
+{
+    (void)number;
+    uv_signal_stop(signal);
+    server_drain(me.server, 2000, on_drained, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    char *reason = NULL;
+    int rest;
+    me.echo = argc > 1 && strcmp(argv[1], "--echo") == 0;
+    log_setup("echo_server", LOG_INFO, LOG_LOGFMT);
+    if (sodium_init() < 0 || loop_init(&me.loop) < 0)
+        return 1;
+    if (!options_load(&options, argc - me.echo, argv + me.echo, &rest, &reason)) {
+        fprintf(stderr, "%s\n", reason);
+        return 2;
+    }
+    struct server_config config = {
+        .loop = &me.loop, .options = &options, .ops = {on_open, on_text, on_binary, on_close}, .app = &me};
+    me.server = server_new(&config, &reason);
+    if (me.server == NULL) {
+        fprintf(stderr, "%s\n", reason);
+        return 1;
+    }
+    printf("%s\n", server_address(me.server));
+    fflush(stdout);
+    signal(SIGPIPE, SIG_IGN);
+    uv_signal_init(&me.loop.uv, &me.term);
+    uv_signal_start(&me.term, on_term, SIGTERM);
+    uv_run(&me.loop.uv, UV_RUN_DEFAULT);
+    server_free(&me.server);
+    uv_close((uv_handle_t *)&me.term, NULL);
+    loop_deinit(&me.loop);
+    uv_run(&me.loop.uv, UV_RUN_DEFAULT);
+    int rc = uv_loop_close(&me.loop.uv);
+    if (rc < 0)
+        fprintf(stderr, "handles left: %s\n", uv_strerror(rc));
+    options_free(&options);
+    return me.drained ? 0 : 1;
+}
