@@ -3,8 +3,8 @@
 
     embed.py OUTPUT.c DEPFILE WEB_DIR QUEUE_DIR
 
-The client library, web/taskhub*.js, is found as "sdk/taskhub*.js", every other file by its path. The Lua files are joined in the order of their names; the
-first one carries the shebang line that Redis wants at the top of a library ("queue.lua").
+A file web/x.js is found as "x.js". The Lua files are joined in the order of their names; the first
+one carries the shebang line that Redis wants at the top of a library ("queue.lua").
 """
 import hashlib
 import sys
@@ -31,8 +31,6 @@ def files_of(web):
     """(name, path) of every file to embed, without hidden ones."""
     for path in sorted(web.rglob("*")):
         name = path.relative_to(web).as_posix()
-        if path.match("taskhub*.js"):
-            name = "sdk/" + name
         if path.is_file() and path.suffix in TYPES and not any(p.startswith(".") for p in name.split("/")):
             yield name, path
 
