@@ -32,22 +32,35 @@ struct request_error {
     const char *message; /* NULL = the code's own text */
 };
 
+enum caller_role { ANYONE, AUTHENTICATED, VIEWER, ADMIN };
 struct handler { /* one row of the dispatch table */
     const char *method;
-    enum { ANYONE, AUTHENTICATED, VIEWER, ADMIN } role; /* who may call it */
-    bool batch;                                         /* allowed inside a batch */
+    enum caller_role role; /* who may call it; VIEWER: viewers and admins */
+    bool batch;            /* allowed inside a batch */
     const struct json_field *params;
     size_t param_count;
     void (*run)(struct request *request, const struct span *values); /* values match params */
 };
+#define HANDLER_PARAMS_MAX 8
 
 struct app *request_app(const struct request *request);
 const struct principal *request_who(const struct request *request); /* NULL: not authenticated, or gone */
 /* Its connection, NULL when that has closed. */
 struct conn *request_conn(const struct request *request);
+const struct handler *request_handler(const struct request *request);
 /* Answer; the request is freed. `result` is JSON text. */
 void request_reply(struct request *request, struct span result);
 void request_fail(struct request *request, const struct request_error *error);
-/* Events that must follow this request's answer (its own task's): delivered behind it, for a batch behind
- * the batch's answer. Call before request_reply(). Takes a reference of its own. */
-void request_after(struct request *request, struct event *event);
+/* Its connection has closed and nobody will answer it: frees it. */
+void request_drop(struct request *request);
+
+/* What must come behind a request's answer, on every socket of the task's owner; for a batch element
+ * behind the batch's answer. */
+struct request_after {
+    const char *owner, *task_id;
+    struct event *event; /* borrowed; NULL = none was built */
+    uint64_t told_seq;   /* the answer tells of this logged event: its connection does not get it again; 0 =
+                            the event goes to that connection too */
+    bool held;           /* app_hold() was called for the task: released here */
+};
+void request_reply_then(struct request *request, struct span result, const struct request_after *after);

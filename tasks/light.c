@@ -21,7 +21,7 @@ static struct event *terminal_event(struct task_submission *submission, const st
         .type = ctx->failed ? "failed" : "completed",
         .status = ctx->failed ? "failed" : "completed",
         .stage = ctx->failed ? "failed" : "completed",
-        .progress = ctx->failed ? ctx->percent : 100,
+        .progress = ctx->failed ? 0 : 100,
         .attempt = 1,
         .result = ctx->failed ? SPAN_NONE : span_of(ctx->result ? ctx->result : "{}"),
         .error_code = ctx->failed ? span_of(ctx->error_code) : SPAN_NONE,

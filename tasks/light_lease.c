@@ -288,10 +288,10 @@ static void arm_collect(struct manager *manager)
         uv_timer_start(manager->collect, on_collect, every ? every : 1000, every ? every : 1000);
 }
 
-bool manager_cancel_local(struct manager *manager, const char *id, const char *owner)
+bool manager_cancel_local(struct manager *manager, const char *id)
 {
     struct task_submission *submission = find_leased(manager, id);
-    if (submission == NULL || strcmp(submission->owner, owner) != 0)
+    if (submission == NULL)
         return false;
     submission->cancel = true;
     stop(submission);

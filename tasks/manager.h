@@ -21,7 +21,8 @@ struct manager_config {
     void *hold_ctx;
 };
 struct manager *manager_new(const struct manager_config *config);
-/* Running light tasks are told to stop and waited for; their leases expire or are reclaimed. */
+/* Running light tasks are told to stop and waited for; their leases expire or are reclaimed. Call after
+ * queue_free(), whose last callbacks still come here. */
 void manager_free(struct manager **manager);
 
 struct task_request { /* borrowed during the call */
@@ -57,7 +58,8 @@ struct task_reply {
     const char *made_id;          /* the id this submission was given; differs from id for a duplicate */
     char id[ID_SIZE];
     char status[12];
-    uint64_t seq; /* what the reply's `seq` says */
+    uint64_t seq;     /* what the reply's `seq` says */
+    unsigned attempt; /* of a light task leased to this hub: 1; else 0 */
     uint64_t retry_ms;
     struct json_field_error error; /* TASK_BAD_ARGS */
     /* A light task that has ended already: its terminal event (borrowed), to be delivered behind the
@@ -75,8 +77,9 @@ typedef void manager_internal_fn(void *ctx, bool failed, const char *error_code,
 bool manager_run_internal(struct manager *manager, const struct task_type *type, const char *owner,
                           struct span args, manager_internal_fn *fn, void *ctx) MUSTCHECK;
 
-/* Cancels a light task that runs here, if it does. True if it was found (its end follows). */
-bool manager_cancel_local(struct manager *manager, const char *id, const char *owner);
+/* Stops a light task that stands in Redis and runs here, if there is one: the queue has acknowledged its
+ * cancel. True if it was found (its end follows). */
+bool manager_cancel_local(struct manager *manager, const char *id);
 /* Redis answers (again) and has the library. The first time, leases of this hub's previous life go back. */
 void manager_redis_up(struct manager *manager);
 /* The feed rang for light work: lease some. */

@@ -30,6 +30,15 @@ static bool args_fit(const struct task_type *type, struct span args, struct json
            (type->check == NULL || type->check(values, error));
 }
 
+/* Whether the arguments (which fit) name nobody but the caller, or the caller may. */
+static bool names_own(const struct task_type *type, const struct task_request *request)
+{
+    if (type->owner_arg == NULL || request->args.p == NULL || request->who->roles & ROLE_ADMIN)
+        return true;
+    struct span owner = json_get(request->args, type->owner_arg);
+    return owner.p == NULL || json_string_is(owner, request->who->user_id);
+}
+
 static enum task_refusal refusal_of(const struct manager *manager, const struct task_request *request,
                                     const struct task_type *type, struct json_field_error *error)
 {
@@ -41,7 +50,9 @@ static enum task_refusal refusal_of(const struct manager *manager, const struct 
         return type->stream ? TASK_NEEDS_STREAM : TASK_NO_STREAM;
     if (request->args.n > (size_t)manager->config.options->args_bytes)
         return TASK_ARGS_TOO_LARGE;
-    return args_fit(type, request->args, error) ? TASK_ACCEPTED : TASK_BAD_ARGS;
+    if (!args_fit(type, request->args, error))
+        return TASK_BAD_ARGS;
+    return names_own(type, request) ? TASK_ACCEPTED : TASK_ROLE;
 }
 
 const struct task_type *manager_check(const struct manager *manager, const struct task_request *request,

@@ -24,6 +24,8 @@ struct task_type {
     const char *queue;             /* heavy: "default" or "live" */
     enum task_isolation isolation; /* heavy */
     bool admin;                    /* only principals with the role admin may submit it */
+    /* Name of an argument that holds an owner id: naming somebody else takes the role admin. NULL = none. */
+    const char *owner_arg;
     bool diagnostics;              /* exists only with diagnostics = true */
     bool stream;                   /* takes an audio stream: submitted by audio.start only */
     const struct json_field *args; /* shape of the arguments object; unknown fields are refused */

@@ -1,0 +1,301 @@
+/* audio.*: opening, ending, aborting and resuming streams, and the binary frames. Loop thread. */
+#include "handlers/audio_stream.h"
+#include "handlers/rpc.h"
+#include "handlers/submit.h"
+
+#include <stdio.h>
+
+#define PRIORITY_DEFAULT 4
+#define CLOSE_AUTH 4401
+
+struct opening { /* audio.start or audio.resume under way */
+    struct request *request;
+    struct stream *stream;
+    bool duplicate, accepted; /* of audio.start */
+    struct task_reply reply;
+    char id[ID_SIZE];
+};
+
+static void fail_stream_limit(struct request *request)
+{
+    char text[80];
+    snprintf(text, sizeof text, "Maximum %lld audio streams per user exceeded",
+             (long long)request_app(request)->options->user_streams);
+    request_fail(request, &(struct request_error){
+                              .code = RPC_USER_LIMIT, .word = "streams", .retry_ms = 1000, .message = text});
+}
+
+/* ---- start --------------------------------------------------------------------------------------- */
+
+/* {encoding, sample_rate?, channels?} or {encoding: "file", name?}; false and answered if it is neither. */
+static bool check_format(struct request *request, struct span format)
+{
+    static const char *const encodings[] = {"pcm_s16le", "file", NULL};
+    static const struct json_field fields[] = {
+        {.name = "encoding", .kinds = KIND_STRING, .required = true, .words = encodings},
+        {.name = "sample_rate", .kinds = KIND_INTEGER, .min = 16000, .max = 16000},
+        {.name = "channels", .kinds = KIND_INTEGER, .min = 1, .max = 1},
+        {.name = "name", .kinds = KIND_STRING, .min = 1, .max = 255},
+    };
+    struct span values[NELEMS(fields)];
+    struct json_field_error fault;
+    if (!json_match(format, fields, NELEMS(fields), values, &fault)) {
+        bool known = strcmp(fault.field, "name") != 0;
+        request_fail(request, &(struct request_error){.code = known ? RPC_MEDIA : RPC_PARAMS,
+                                                      .field = "format",
+                                                      .message = fault.message});
+        return false;
+    }
+    bool file = json_string_is(values[0], "file");
+    if (file ? values[1].p || values[2].p : values[3].p != NULL) {
+        fail_param(request, "format",
+                   file ? "format: a file says itself what is in it"
+                        : "format: name belongs to the encoding file");
+        return false;
+    }
+    return true;
+}
+
+/* The arguments as the task gets them: with the format, if the type declares such an argument. */
+static void write_args(struct buf *to, const char *task, struct span args, struct span format)
+{
+    const struct task_type *type = task_type_find(task);
+    bool wants = false;
+    for (size_t i = 0; type && i < type->arg_count; i++)
+        wants = wants || strcmp(type->args[i].name, "format") == 0;
+    args = args.p ? json_trim(args) : SPAN("{}");
+    if (!wants) {
+        buf_append_span(to, args);
+        return;
+    }
+    struct json_iter iter = json_walk(args);
+    struct span key, value;
+    bool empty = !json_next_member(&iter, &key, &value);
+    buf_append(to, args.p, args.n - 1);
+    buf_append_text(to, empty ? "\"format\":" : ",\"format\":");
+    buf_append_span(to, format);
+    buf_append_char(to, '}');
+}
+
+static void write_opened(struct buf *to, const struct stream *stream, bool with_received)
+{
+    buf_append_text(to, "\"stream\":");
+    buf_append_u64(to, stream->number);
+    if (with_received) {
+        buf_append_text(to, ",\"received\":");
+        buf_append_u64(to, stream->received);
+    }
+    buf_append_text(to, ",\"credit\":");
+    buf_append_u64(to, stream_window(stream));
+}
+
+static struct session *session_of_request(const struct request *request)
+{
+    struct conn *conn = request_conn(request);
+    return conn ? session_of(conn) : NULL;
+}
+
+static void reply_opened(struct opening *opening, const struct task_reply *reply, uint64_t received)
+{
+    struct request *request = opening->request;
+    struct buf result = BUF_INIT;
+    stream_open(opening->stream, reply->id, session_of_request(request), received);
+    buf_printf(&result, "{\"task_id\":\"%s\",\"status\":\"%s\",\"seq\":%llu,", reply->id, reply->status,
+               (unsigned long long)reply->seq);
+    write_opened(&result, opening->stream, reply->refusal == TASK_DUPLICATE);
+    buf_append_text(&result, reply->refusal == TASK_DUPLICATE ? ",\"duplicate\":true}" : "}");
+    if (reply->refusal == TASK_DUPLICATE)
+        request_reply(request, buf_span(&result));
+    else
+        submit_accepted(request, reply, buf_span(&result));
+    buf_free(&result);
+}
+
+/* Where the stream of an older task with the same idempotency key stands. */
+static void on_duplicate_state(void *ctx, const struct queue_audio *audio)
+{
+    struct opening *opening = ctx;
+    opening->stream->busy = false;
+    if (audio->code == QUEUE_OK && !audio->ended) {
+        reply_opened(opening, &opening->reply, audio->received);
+    } else {
+        fail_queue(opening->request, audio->code == QUEUE_OK ? QUEUE_STATE : audio->code);
+        stream_close(opening->stream);
+    }
+    free(opening);
+}
+
+static void on_submitted(void *ctx, const struct task_reply *reply)
+{
+    struct opening *opening = ctx;
+    struct app *app = request_app(opening->request);
+    opening->stream->busy = false;
+    if (submit_refused(opening->request, reply)) {
+        stream_close(opening->stream);
+    } else if (reply->refusal == TASK_DUPLICATE) {
+        if (reply->held)
+            owners_release(app->owners, reply->owner, reply->made_id);
+        opening->reply = *reply;
+        opening->stream->busy = true;
+        queue_audio_state(app->queue, reply->owner, reply->id, on_duplicate_state, opening);
+        return;
+    } else {
+        reply_opened(opening, reply, 0);
+    }
+    free(opening);
+}
+
+void run_audio_start(struct request *request, const struct span *values)
+{
+    char name[65], key[SUBMIT_KEY_SIZE];
+    struct app *app = request_app(request);
+    struct task_request submit = {.who = request_who(request), .priority = PRIORITY_DEFAULT, .stream = true};
+    if (!check_format(request, values[2]) ||
+        !submit_take_key(request, values[3], key, &submit.idempotency_key))
+        return;
+    if (!json_string_copy(values[0], name, sizeof name)) {
+        fail_param(request, "task", "task: too long");
+        return;
+    }
+    struct stream *stream = stream_new(app->audio, submit.who->user_id, NULL);
+    if (stream == NULL) {
+        fail_stream_limit(request);
+        return;
+    }
+    struct opening *opening = xcalloc(1, sizeof *opening);
+    opening->request = request;
+    opening->stream = stream;
+    stream->busy = true;
+    struct buf args = BUF_INIT;
+    write_args(&args, name, values[1], values[2]);
+    submit.task = span_of(name);
+    submit.args = buf_span(&args);
+    task_manager_submit(app->manager, &submit, on_submitted, opening);
+    buf_free(&args);
+}
+
+/* ---- resume -------------------------------------------------------------------------------------- */
+
+static void on_resume_state(void *ctx, const struct queue_audio *audio)
+{
+    struct opening *opening = ctx;
+    struct request *request = opening->request;
+    struct session *session = session_of_request(request);
+    opening->stream->busy = false;
+    if (audio->code == QUEUE_OK && !audio->ended && session) {
+        struct buf result = BUF_INIT;
+        stream_open(opening->stream, opening->id, session, audio->received);
+        buf_append_char(&result, '{');
+        write_opened(&result, opening->stream, true);
+        buf_append_char(&result, '}');
+        request_reply(request, buf_span(&result));
+        buf_free(&result);
+    } else {
+        fail_queue(request, audio->code == QUEUE_OK ? QUEUE_STATE : audio->code);
+        stream_close(opening->stream);
+    }
+    free(opening);
+}
+
+void run_audio_resume(struct request *request, const struct span *values)
+{
+    struct app *app = request_app(request);
+    char id[ID_SIZE];
+    if (!take_task_id(request, values[0], id))
+        return;
+    struct stream *stream = stream_new(app->audio, request_who(request)->user_id, id);
+    if (stream == NULL) {
+        fail_stream_limit(request);
+        return;
+    }
+    struct opening *opening = xcalloc(1, sizeof *opening);
+    opening->request = request;
+    opening->stream = stream;
+    memcpy(opening->id, id, ID_SIZE);
+    stream->busy = true;
+    queue_audio_state(app->queue, stream->owner, id, on_resume_state, opening);
+}
+
+/* ---- end and abort ------------------------------------------------------------------------------- */
+
+static struct stream *take_stream(struct request *request, struct span value)
+{
+    int64_t number = 0;
+    struct stream *stream =
+        json_int(value, &number) ? stream_find(session_of(request_conn(request)), number) : NULL;
+    if (stream == NULL || stream->end) {
+        request_fail(request, &(struct request_error){
+                                  .code = RPC_NOT_FOUND, .field = "stream", .message = "Stream not found"});
+        return NULL;
+    }
+    return stream;
+}
+
+void run_audio_end(struct request *request, const struct span *values)
+{
+    struct stream *stream = take_stream(request, values[0]);
+    if (stream)
+        stream_end(stream, request);
+}
+
+void run_audio_abort(struct request *request, const struct span *values)
+{
+    struct stream *stream = take_stream(request, values[0]);
+    char text[48];
+    if (stream == NULL)
+        return;
+    snprintf(text, sizeof text, "{\"received\":%llu}", (unsigned long long)stream->received);
+    stream_fail(stream, "aborted", "The client aborted the stream");
+    request_reply(request, span_of(text));
+}
+
+/* ---- frames -------------------------------------------------------------------------------------- */
+
+static void refuse_frame(struct session *session, enum rpc_code code, const char *word, const char *message)
+{
+    rpc_refuse(session->conn, NULL, SPAN("null"),
+               &(struct request_error){.code = code, .word = word, .field = "stream", .message = message});
+}
+
+/* Whether the stream may take these bytes; else its task has failed. */
+static bool admit(struct session *session, struct stream *stream, size_t size)
+{
+    uint64_t total = stream_total(stream) + size;
+    if (total > (uint64_t)session->app->options->audio_max_bytes) {
+        refuse_frame(session, RPC_TOO_LARGE, NULL, "The stream is too long");
+        stream_fail(stream, "too_large", "The stream is too long");
+        return false;
+    }
+    if (total > stream->received + stream_window(stream)) {
+        refuse_frame(session, RPC_PARAMS, "flow", "More bytes were sent than credit was given");
+        stream_fail(stream, "flow", "More bytes were sent than credit was given");
+        return false;
+    }
+    return true;
+}
+
+void audio_frame(struct session *session, struct span frame)
+{
+    const unsigned char *head = (const unsigned char *)frame.p;
+    if (conn_who(session->conn) == NULL) {
+        conn_close(session->conn, CLOSE_AUTH, "not authenticated");
+        return;
+    }
+    if (!conn_rate_ok(session->conn)) {
+        refuse_frame(session, RPC_USER_LIMIT, "rate_limit", "Too many messages per second");
+        return;
+    }
+    if (frame.n < 4) {
+        refuse_frame(session, RPC_PARAMS, NULL, "A binary frame begins with the number of its stream");
+        return;
+    }
+    int64_t number = (int64_t)head[0] << 24 | head[1] << 16 | head[2] << 8 | head[3];
+    struct stream *stream = stream_find(session, number);
+    if (stream == NULL || stream->end) {
+        refuse_frame(session, RPC_NOT_FOUND, NULL, "Stream not found");
+        return;
+    }
+    struct span bytes = {frame.p + 4, frame.n - 4};
+    if (admit(session, stream, bytes.n))
+        stream_put(stream, bytes);
+}

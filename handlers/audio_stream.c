@@ -1,0 +1,326 @@
+/* Audio streams; see audio_stream.h. One append per stream is under way at a time; what comes meanwhile waits
+ * in `pending`, which the credit window bounds. The client is told only of bytes that stand in Redis. */
+#include "handlers/audio_stream.h"
+
+#include "hub/clock.h"
+#include "hub/metrics.h"
+
+#define TICK_MAX_MS 1000
+
+static void mark(struct stream *stream)
+{
+    if (list_empty(&stream->dirty))
+        list_append(&stream->audio->dirty, &stream->dirty);
+}
+
+uint64_t stream_total(const struct stream *stream)
+{
+    return stream->received + stream->pending.len;
+}
+
+uint64_t stream_window(const struct stream *stream)
+{
+    return (uint64_t)stream->audio->app->options->audio_window_bytes;
+}
+
+struct stream *stream_find(const struct session *session, int64_t number)
+{
+    list_for_each (node, &session->streams) {
+        struct stream *stream = container_of(node, struct stream, of_client);
+        if (stream->number == number)
+            return stream;
+    }
+    return NULL;
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+static void on_tick(uv_timer_t *timer);
+
+static uint64_t tick_ms(const struct options *options)
+{
+    int64_t every = TICK_MAX_MS;
+    every = options->audio_idle_ms / 4 < every ? options->audio_idle_ms / 4 : every;
+    every = options->audio_resume_ms / 4 < every ? options->audio_resume_ms / 4 : every;
+    return (uint64_t)every;
+}
+
+struct stream *stream_new(struct audio *audio, const char *owner, const char *resumed)
+{
+    int64_t open = 0;
+    list_for_each (node, &audio->all) {
+        const struct stream *other = container_of(node, struct stream, node);
+        bool same_task = resumed && strcmp(other->id, resumed) == 0;
+        open += !other->over && !same_task && strcmp(other->owner, owner) == 0;
+    }
+    if (open >= audio->app->options->user_streams)
+        return NULL;
+    struct stream *stream = xcalloc(1, sizeof *stream);
+    stream->audio = audio;
+    memcpy(stream->owner, owner, strlen(owner) + 1);
+    list_init(&stream->of_client);
+    list_init(&stream->dirty);
+    stream->seen_ms = clock_mono_ms();
+    list_append(&audio->all, &stream->node);
+    metric_set(METRIC_AUDIO_STREAMS, ++audio->count);
+    if (audio->count == 1) {
+        uint64_t every = tick_ms(audio->app->options);
+        uv_timer_start(audio->timer, on_tick, every, every);
+    }
+    return stream;
+}
+
+static void unlist(struct stream *stream)
+{
+    if (stream->listed)
+        table_remove(&stream->audio->by_task, &stream->by_task);
+    stream->listed = false;
+}
+
+static void destroy(struct stream *stream)
+{
+    struct audio *audio = stream->audio;
+    list_remove(&stream->node);
+    buf_free(&stream->pending);
+    free(stream);
+    metric_set(METRIC_AUDIO_STREAMS, --audio->count);
+    if (audio->count == 0)
+        uv_timer_stop(audio->timer);
+}
+
+void stream_close(struct stream *stream)
+{
+    unlist(stream);
+    list_remove(&stream->of_client);
+    list_remove(&stream->dirty);
+    stream->session = NULL;
+    stream->over = true;
+    if (stream->end) {
+        fail_queue(stream->end, QUEUE_STATE);
+        stream->end = NULL;
+    }
+    if (!stream->busy)
+        destroy(stream);
+}
+
+void stream_open(struct stream *stream, const char *id, struct session *session, uint64_t received)
+{
+    struct table_node *older = table_find(&stream->audio->by_task, span_of(id));
+    if (older)
+        stream_close(container_of(older, struct stream, by_task));
+    memcpy(stream->id, id, ID_SIZE);
+    stream->by_task.key = span_of(stream->id);
+    table_insert(&stream->audio->by_task, &stream->by_task);
+    stream->listed = true;
+    stream->received = received;
+    stream->seen_ms = clock_mono_ms();
+    stream->session = session;
+    if (session == NULL)
+        return;
+    stream->number = ++session->last_stream;
+    list_append(&session->streams, &stream->of_client);
+}
+
+void stream_fail(struct stream *stream, const char *code, const char *text)
+{
+    queue_audio_fail(stream->audio->app->queue, stream->owner, stream->id, code, text, NULL, NULL);
+    stream_close(stream);
+}
+
+void audio_leave(struct session *session)
+{
+    for (struct list *node; (node = list_pop(&session->streams)) != NULL;) {
+        struct stream *stream = container_of(node, struct stream, of_client);
+        stream->session = NULL;
+        stream->ack = false;
+        stream->seen_ms = clock_mono_ms();
+    }
+}
+
+/* ---- bytes --------------------------------------------------------------------------------------- */
+
+void stream_put(struct stream *stream, struct span bytes)
+{
+    stream->seen_ms = clock_mono_ms();
+    buf_append_span(&stream->pending, bytes);
+    mark(stream);
+}
+
+static void on_end(void *ctx, const struct queue_audio *audio)
+{
+    struct stream *stream = ctx;
+    struct request *request = stream->end;
+    stream->busy = false;
+    stream->end = NULL;
+    if (request && audio->code == QUEUE_OK) {
+        struct buf result = BUF_INIT;
+        buf_printf(&result, "{\"received\":%llu}", (unsigned long long)audio->received);
+        request_reply(request, buf_span(&result));
+        buf_free(&result);
+    } else if (request) {
+        fail_queue(request, audio->code);
+    }
+    if (stream->over)
+        destroy(stream);
+    else if (audio->code != QUEUE_UNAVAILABLE) /* then the client may ask again */
+        stream_close(stream);
+}
+
+void stream_end(struct stream *stream, struct request *request)
+{
+    stream->end = request;
+    mark(stream);
+}
+
+static void on_appended(void *ctx, const struct queue_audio *audio)
+{
+    struct stream *stream = ctx;
+    size_t sent = stream->sending;
+    stream->busy = false;
+    stream->sending = 0;
+    if (stream->over) {
+        destroy(stream);
+    } else if (audio->code == QUEUE_OK) {
+        uint64_t total = stream_total(stream);
+        uint64_t received = audio->received < total ? audio->received : total;
+        size_t gone = received > stream->received ? (size_t)(received - stream->received) : 0;
+        buf_consume(&stream->pending, gone);
+        stream->received += gone;
+        stream->seen_ms = clock_mono_ms();
+        stream->ack = true;
+        metric_add(METRIC_AUDIO_BYTES, gone);
+        mark(stream);
+    } else if (audio->code != QUEUE_UNAVAILABLE || sent == 0) {
+        stream_close(stream); /* the task has ended, or is not ours: its event says so */
+    }                         /* else: sent again when Redis answers, or with the next tick */
+}
+
+static void send_bytes(struct stream *stream)
+{
+    struct app *app = stream->audio->app;
+    if (stream->busy || !app->redis_ready)
+        return;
+    if (stream->pending.len) {
+        stream->busy = true;
+        stream->sending = stream->pending.len;
+        queue_audio_append(app->queue, stream->owner, stream->id, stream->received,
+                           buf_span(&stream->pending), on_appended, stream);
+    } else if (stream->end) {
+        stream->busy = true;
+        queue_audio_end(app->queue, stream->owner, stream->id, on_end, stream);
+    }
+}
+
+static void send_ack(struct stream *stream)
+{
+    struct buf text = BUF_INIT;
+    stream->ack = false;
+    if (stream->session == NULL)
+        return;
+    buf_append_span(&text, SPAN("{\"jsonrpc\":\"2.0\",\"method\":\"audio.ack\",\"params\":{\"stream\":"));
+    buf_append_u64(&text, stream->number);
+    buf_append_span(&text, SPAN(",\"received\":"));
+    buf_append_u64(&text, stream->received);
+    buf_append_span(&text, SPAN(",\"credit\":"));
+    buf_append_u64(&text, stream_window(stream));
+    buf_append_span(&text, SPAN("}}"));
+    conn_send(stream->session->conn, buf_span(&text));
+    buf_free(&text);
+}
+
+/* Once per turn: what came goes to Redis in one append per stream, what stands is acknowledged. */
+static void flush(void *ctx)
+{
+    struct audio *audio = ctx;
+    struct list dirty;
+    list_init(&dirty);
+    list_splice(&dirty, &audio->dirty);
+    for (struct list *node; (node = list_pop(&dirty)) != NULL;) {
+        struct stream *stream = container_of(node, struct stream, dirty);
+        if (stream->ack)
+            send_ack(stream);
+        send_bytes(stream);
+    }
+}
+
+/* ---- time ---------------------------------------------------------------------------------------- */
+
+/* The resume window is over. Another hub may have taken the stream over: then more bytes stand than this
+ * one has brought, or the stream has ended. */
+static void on_left_state(void *ctx, const struct queue_audio *audio)
+{
+    struct stream *stream = ctx;
+    stream->busy = false;
+    if (stream->over)
+        destroy(stream);
+    else if (stream->session)
+        return; /* resumed here meanwhile */
+    else if (audio->code == QUEUE_OK && !audio->ended && audio->received <= stream->received)
+        stream_fail(stream, "abandoned", "The stream was not resumed in time");
+    else if (audio->code != QUEUE_UNAVAILABLE)
+        stream_close(stream);
+}
+
+static void check_time(struct stream *stream, uint64_t now)
+{
+    const struct options *options = stream->audio->app->options;
+    uint64_t quiet = now - stream->seen_ms;
+    bool waits = stream->pending.len || stream->end || stream->busy; /* for Redis, not for the client */
+    if (!stream->listed || waits) {
+        mark(stream);
+    } else if (stream->session && quiet > (uint64_t)options->audio_idle_ms) {
+        stream_fail(stream, "idle", "No audio came for too long");
+    } else if (stream->session == NULL && quiet > (uint64_t)options->audio_resume_ms) {
+        stream->busy = true;
+        queue_audio_state(stream->audio->app->queue, stream->owner, stream->id, on_left_state, stream);
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct audio *audio = timer->data;
+    uint64_t now = clock_mono_ms();
+    if (!audio->app->redis_ready)
+        return;
+    list_for_each_safe (node, after, &audio->all)
+        check_time(container_of(node, struct stream, node), now);
+}
+
+void audio_redis_up(struct app *app)
+{
+    list_for_each (node, &app->audio->all)
+        mark(container_of(node, struct stream, node));
+}
+
+void audio_start(struct app *app)
+{
+    struct audio *audio = xcalloc(1, sizeof *audio);
+    audio->app = app;
+    list_init(&audio->all);
+    list_init(&audio->dirty);
+    audio->timer = xmalloc(sizeof *audio->timer);
+    uv_timer_init(&app->loop->uv, audio->timer);
+    audio->timer->data = audio;
+    loop_hook(app->loop, LOOP_STAGE_POOL, flush, audio);
+    app->audio = audio;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void audio_stop(struct app *app)
+{
+    struct audio *audio = app->audio;
+    loop_unhook(app->loop, LOOP_STAGE_POOL, flush, audio);
+    uv_close((uv_handle_t *)audio->timer, free_handle);
+    list_for_each_safe (node, after, &audio->all) {
+        struct stream *stream = container_of(node, struct stream, node);
+        buf_free(&stream->pending);
+        free(stream);
+    }
+    table_free(&audio->by_task);
+    free(audio);
+    app->audio = NULL;
+}

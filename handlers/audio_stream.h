@@ -1,0 +1,54 @@
+/* Audio streams of this hub: bytes from a connection into Redis, acknowledgements back, time limits. Loop
+ * thread only; used by audio.c. */
+#pragma once
+
+#include "handlers/session.h"
+#include "hub/table.h"
+
+struct audio { /* all streams of this hub */
+    struct app *app;
+    struct table by_task;
+    struct list all, dirty; /* dirty: something to send to Redis or to the client at the end of the turn */
+    uv_timer_t *timer;
+    unsigned count;
+};
+
+struct stream {
+    struct list node;      /* in audio.all */
+    struct list of_client; /* in session.streams */
+    struct list dirty;
+    struct table_node by_task; /* keyed by id; only while `listed` */
+    bool listed;
+    struct audio *audio;
+    struct session *session; /* NULL while its connection is lost, or not answered yet */
+    uint32_t number;         /* on that connection; 0 = not given yet */
+    char id[ID_SIZE];
+    char owner[USER_ID_MAX + 1];
+    uint64_t received;   /* bytes that stand in Redis */
+    struct buf pending;  /* the bytes behind them */
+    size_t sending;      /* of these, being appended; 0 = no call is under way */
+    bool busy;           /* a call to the queue is under way: the object must stay */
+    bool over;           /* to be freed when that call returns */
+    bool ack;            /* tell the client how much stands */
+    struct request *end; /* audio.end: answered when everything stands */
+    uint64_t seen_ms;    /* last sign of life of the client, or when its connection was lost */
+};
+
+/* A stream of this owner, not listed under a task yet; NULL if it has too many open, not counting one of the
+ * task `resumed` (may be NULL), which it will replace. */
+struct stream *stream_new(struct audio *audio, const char *owner, const char *resumed);
+/* It belongs to this task, and to this connection, of which `received` bytes stand. An older stream of the
+ * same task gives way. */
+void stream_open(struct stream *stream, const char *id, struct session *session, uint64_t received);
+/* It is over here: nothing more is sent or told. Freed at once or with its last call. */
+void stream_close(struct stream *stream);
+/* Fails its task and closes it. */
+void stream_fail(struct stream *stream, const char *code, const char *text);
+/* Bytes of the client. */
+void stream_put(struct stream *stream, struct span bytes);
+/* Answers `request` when everything that came stands in Redis and the end is marked. */
+void stream_end(struct stream *stream, struct request *request);
+/* Every byte that came, and how many may follow what stands. */
+uint64_t stream_total(const struct stream *stream);
+uint64_t stream_window(const struct stream *stream);
+struct stream *stream_find(const struct session *session, int64_t number);

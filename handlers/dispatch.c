@@ -1,0 +1,100 @@
+/* The table of methods: who may call them, the shape of their parameters, what they run. Immutable. */
+#include "handlers/rpc.h"
+#include "handlers/session.h"
+
+#define DAY_MS 86400000
+#define TASK_ID                                                                                              \
+    {                                                                                                        \
+        .name = "task_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64                       \
+    }
+#define PARAMS(rows) .params = (rows), .param_count = NELEMS(rows)
+
+static const char *const statuses[] = {"pending", "processing", "completed", "failed", "cancelled", NULL};
+
+static const struct json_field task_submit[] = {
+    {.name = "task", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64},
+    {.name = "args", .kinds = KIND_OBJECT},
+    {.name = "idempotency_key", .kinds = KIND_STRING, .min = 1, .max = 128},
+    {.name = "priority", .kinds = KIND_INTEGER, .min = 0, .max = 9},
+    {.name = "delay_ms", .kinds = KIND_INTEGER, .min = 0, .max = INT64_C(30) * DAY_MS},
+    {.name = "expires_ms", .kinds = KIND_INTEGER, .min = 1, .max = INT64_C(30) * DAY_MS},
+};
+static const struct json_field one_task[] = {TASK_ID};
+static const struct json_field task_list[] = {
+    {.name = "status", .kinds = KIND_STRING, .words = statuses},
+    {.name = "task", .kinds = KIND_STRING, .min = 1, .max = 64},
+    {.name = "since", .kinds = KIND_STRING, .min = 1, .max = 39},
+    {.name = "until", .kinds = KIND_STRING, .min = 1, .max = 39},
+    {.name = "cursor", .kinds = KIND_STRING, .min = 1, .max = 256},
+    {.name = "limit", .kinds = KIND_INTEGER, .min = 1, .max = 200},
+    {.name = "user_id", .kinds = KIND_STRING, .min = 1, .max = USER_ID_MAX}, /* admin.tasks only */
+};
+static const struct json_field auth[] = {
+    {.name = "token", .kinds = KIND_STRING, .min = 1, .max = 16384},
+    {.name = "resume", .kinds = KIND_OBJECT},
+};
+static const struct json_field auth_refresh[] = {
+    {.name = "token", .kinds = KIND_STRING, .required = true, .min = 1, .max = 16384},
+};
+static const struct json_field audio_begin[] = {
+    {.name = "task", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64},
+    {.name = "args", .kinds = KIND_OBJECT},
+    {.name = "format", .kinds = KIND_OBJECT, .required = true},
+    {.name = "idempotency_key", .kinds = KIND_STRING, .min = 1, .max = 128},
+};
+static const struct json_field audio_stream[] = {
+    {.name = "stream", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = UINT32_MAX},
+};
+static const struct json_field notification_list[] = {
+    {.name = "cursor", .kinds = KIND_STRING, .min = 1, .max = 256},
+    {.name = "unread", .kinds = KIND_TRUE},
+};
+static const struct json_field notification_read[] = {
+    {.name = "ids", .kinds = KIND_ARRAY, .required = true, .min = 1, .max = 200},
+};
+static const struct json_field impression[] = {
+    {.name = "resource_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 128},
+    {.name = "kind", .kinds = KIND_STRING, .min = 1, .max = 32},
+};
+static const struct json_field rating[] = {
+    {.name = "resource_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 128},
+    {.name = "stars", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = 5},
+};
+static const struct json_field watch[] = {
+    {.name = "owner", .kinds = KIND_STRING, .min = 1, .max = USER_ID_MAX},
+    {.name = "task", .kinds = KIND_STRING, .min = 1, .max = 64},
+};
+
+static const struct handler handlers[] = {
+    {"task.submit", AUTHENTICATED, true, PARAMS(task_submit), run_task_submit},
+    {"task.get", AUTHENTICATED, true, PARAMS(one_task), run_task_get},
+    {"task.list", AUTHENTICATED, true, task_list, NELEMS(task_list) - 1, run_task_list},
+    {"task.cancel", AUTHENTICATED, true, PARAMS(one_task), run_task_cancel},
+    {"task.retry", AUTHENTICATED, true, PARAMS(one_task), run_task_retry},
+    {"task.why", AUTHENTICATED, true, PARAMS(one_task), run_task_why},
+    {"auth", ANYONE, false, PARAMS(auth), run_auth},
+    {"auth.refresh", AUTHENTICATED, false, PARAMS(auth_refresh), run_auth_refresh},
+    {"audio.start", AUTHENTICATED, false, PARAMS(audio_begin), run_audio_start},
+    {"audio.end", AUTHENTICATED, false, PARAMS(audio_stream), run_audio_end},
+    {"audio.abort", AUTHENTICATED, false, PARAMS(audio_stream), run_audio_abort},
+    {"audio.resume", AUTHENTICATED, false, PARAMS(one_task), run_audio_resume},
+    {"notification.list", AUTHENTICATED, true, PARAMS(notification_list), run_notification_list},
+    {"notification.read", AUTHENTICATED, true, PARAMS(notification_read), run_notification_read},
+    {"impression.record", AUTHENTICATED, true, PARAMS(impression), run_impression_record},
+    {"rating.submit", AUTHENTICATED, true, PARAMS(rating), run_rating_submit},
+    {"ping", AUTHENTICATED, true, NULL, 0, run_ping},
+    {"admin.stats", VIEWER, true, NULL, 0, run_admin_stats},
+    {"admin.tasks", VIEWER, true, PARAMS(task_list), run_admin_tasks},
+    {"admin.workers", VIEWER, true, NULL, 0, run_admin_workers},
+    {"admin.watch", VIEWER, true, PARAMS(watch), run_admin_watch},
+    {"admin.unwatch", VIEWER, true, NULL, 0, run_admin_unwatch},
+};
+_Static_assert(NELEMS(task_list) <= HANDLER_PARAMS_MAX, "values of a request are kept in an array");
+
+const struct handler *dispatch_find(struct span name)
+{
+    for (size_t i = 0; i < NELEMS(handlers); i++)
+        if (span_is(name, handlers[i].method))
+            return &handlers[i];
+    return NULL;
+}

@@ -1,0 +1,42 @@
+/* impression.record and rating.submit: small writes of domain data. Loop thread; SQL runs on the pool. */
+#include "tasks/domain.h"
+
+#include "handlers/session.h"
+#include "tasks/store/requests.h"
+
+/* Whether a word fits into keys and records: printable ASCII. */
+static bool plain(const char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text <= ' ' || (unsigned char)*text > '~')
+            return false;
+    return true;
+}
+
+void run_impression_record(struct request *request, const struct span *values)
+{
+    char resource[129], kind[33];
+    if (!json_string_copy(values[0], resource, sizeof resource) || !plain(resource)) {
+        fail_param(request, "resource_id", "resource_id: must be printable ASCII without spaces");
+        return;
+    }
+    if (values[1].p && (!json_string_copy(values[1], kind, sizeof kind) || !plain(kind))) {
+        fail_param(request, "kind", "kind: must be printable ASCII without spaces");
+        return;
+    }
+    domain_impression(request_app(request)->queue, resource, values[1].p ? kind : NULL, reply_done, request);
+}
+
+void run_rating_submit(struct request *request, const struct span *values)
+{
+    struct buf args = BUF_INIT;
+    buf_append_text(&args, "{\"resource_id\":");
+    buf_append_span(&args, values[0]);
+    buf_append_text(&args, ",\"stars\":");
+    buf_append_span(&args, values[1]);
+    buf_append_char(&args, '}');
+    if (!manager_run_internal(request_app(request)->manager, &store_rating_submit,
+                              request_who(request)->user_id, buf_span(&args), reply_internal, request))
+        fail_queue(request, QUEUE_GLOBAL_LIMIT);
+    buf_free(&args);
+}

@@ -1,0 +1,83 @@
+/* Answers and refusals that several families of handlers give. Loop thread; no state. */
+#include "handlers/session.h"
+#include "hub/log.h"
+
+#define RETRY_MS 1000
+
+void fail_queue(struct request *request, enum queue_code code)
+{
+    static const struct {
+        enum queue_code code;
+        struct request_error error;
+    } rows[] = {
+        {QUEUE_NOT_FOUND, {.code = RPC_NOT_FOUND}},
+        {QUEUE_FORBIDDEN, {.code = RPC_FORBIDDEN}},
+        {QUEUE_STATE, {.code = RPC_CONFLICT}},
+        {QUEUE_LOST, {.code = RPC_CONFLICT}},
+        {QUEUE_INPUT_GONE,
+         {.code = RPC_CONFLICT, .word = "input_gone", .message = "The task's audio or file is gone"}},
+        {QUEUE_USER_LIMIT,
+         {.code = RPC_USER_LIMIT, .retry_ms = RETRY_MS, .message = "Too many concurrent tasks of this user"}},
+        {QUEUE_GLOBAL_LIMIT, {.code = RPC_BUSY, .retry_ms = RETRY_MS}},
+        {QUEUE_UNAVAILABLE, {.code = RPC_BUSY, .word = "unavailable", .retry_ms = RETRY_MS}},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        if (rows[i].code == code) {
+            request_fail(request, &rows[i].error);
+            return;
+        }
+    }
+    request_fail(request, &(struct request_error){.code = RPC_INTERNAL});
+}
+
+void fail_param(struct request *request, const char *field, const char *message)
+{
+    request_fail(request, &(struct request_error){.code = RPC_PARAMS, .field = field, .message = message});
+}
+
+void reply_answer(void *ctx, const struct queue_answer *answer)
+{
+    struct request *request = ctx;
+    if (answer->code == QUEUE_OK)
+        request_reply(request, answer->json);
+    else
+        fail_queue(request, answer->code);
+}
+
+void reply_internal(void *ctx, bool failed, const char *error_code, struct span result)
+{
+    struct request *request = ctx;
+    if (!failed) {
+        request_reply(request, result);
+        return;
+    }
+    log_warn("a request that needs the database failed", "method", request_handler(request)->method, "code",
+             error_code);
+    bool absent = strcmp(error_code, "not_found") == 0;
+    request_fail(request, &(struct request_error){.code = absent ? RPC_NOT_FOUND : RPC_INTERNAL,
+                                                  .word = absent ? NULL : error_code});
+}
+
+void reply_done(void *ctx, enum queue_code code)
+{
+    if (code == QUEUE_OK)
+        request_reply(ctx, SPAN("{\"ok\":true}"));
+    else
+        fail_queue(ctx, code);
+}
+
+void log_admin_act(const struct request *request, const char *task_id)
+{
+    const struct principal *who = request_who(request);
+    if (who && who->roles)
+        log_info("admin act", "user", who->user_id, "method", request_handler(request)->method, "task_id",
+                 task_id);
+}
+
+bool take_task_id(struct request *request, struct span value, char id[static ID_SIZE])
+{
+    if (json_string_copy(value, id, ID_SIZE) && id_valid(span_of(id)))
+        return true;
+    fail_param(request, "task_id", "task_id: must be a task's id");
+    return false;
+}

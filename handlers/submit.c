@@ -1,0 +1,133 @@
+/* The answer to a submission: refusals in the words of the protocol, and the order in which reply and
+ * events of an accepted task reach the sockets of its owner. Loop thread. */
+#include "handlers/submit.h"
+
+#include "handlers/app.h"
+#include "handlers/session.h"
+#include "hub/clock.h"
+#include "tasks/event_body.h"
+
+#include <stdio.h>
+
+bool submit_take_key(struct request *request, struct span value, char text[static SUBMIT_KEY_SIZE],
+                     struct span *ret_key)
+{
+    *ret_key = SPAN_NONE;
+    if (value.p == NULL)
+        return true;
+    bool fits = json_string_copy(value, text, SUBMIT_KEY_SIZE);
+    for (const char *p = text; fits && *p; p++)
+        fits = *p >= ' ' && *p <= '~';
+    if (!fits) {
+        fail_param(request, "idempotency_key", "idempotency_key: must be printable ASCII");
+        return false;
+    }
+    *ret_key = span_of(text);
+    return true;
+}
+
+/* ---- refusals ------------------------------------------------------------------------------------ */
+
+static const struct {
+    enum task_refusal refusal;
+    struct request_error error;
+} refusals[] = {
+    {TASK_UNKNOWN_TYPE, {.code = RPC_PARAMS, .word = "unknown_task", .field = "task"}},
+    {TASK_ROLE, {.code = RPC_FORBIDDEN, .word = "role_missing", .field = "task"}},
+    {TASK_TYPE_NOT_IN_TOKEN, {.code = RPC_FORBIDDEN, .word = "task_not_allowed", .field = "task"}},
+    {TASK_ARGS_TOO_LARGE, {.code = RPC_TOO_LARGE, .field = "args"}},
+    {TASK_USER_LIMIT, {.code = RPC_USER_LIMIT}},
+    {TASK_GLOBAL_LIMIT, {.code = RPC_BUSY}},
+    {TASK_BUSY, {.code = RPC_BUSY}},
+    {TASK_UNAVAILABLE, {.code = RPC_BUSY, .word = "unavailable"}},
+    {TASK_MISMATCH, {.code = RPC_CONFLICT, .word = "idempotency_mismatch", .field = "idempotency_key"}},
+    {TASK_NEEDS_STREAM, {.code = RPC_PARAMS, .word = "needs_stream", .field = "task"}},
+    {TASK_NO_STREAM, {.code = RPC_PARAMS, .word = "no_stream", .field = "task"}},
+};
+
+/* The text of a refusal that needs more than a fixed one; NULL = the code's own. */
+static const char *refusal_text(const struct request *request, const struct task_reply *reply, char *text,
+                                size_t size)
+{
+    const struct options *options = request_app(request)->options;
+    switch (reply->refusal) {
+    case TASK_UNKNOWN_TYPE:
+        return "task: there is no task type of this name";
+    case TASK_NEEDS_STREAM:
+        return "task: this type takes an audio stream, use audio.start";
+    case TASK_NO_STREAM:
+        return "task: this type takes no audio stream, use task.submit";
+    case TASK_MISMATCH:
+        return "idempotency_key: already used with another task type or other arguments";
+    case TASK_ARGS_TOO_LARGE:
+        snprintf(text, size, "args: at most %lld bytes", (long long)options->args_bytes);
+        return text;
+    case TASK_USER_LIMIT:
+        if (reply->type && reply->type->kind == TASK_LIGHT)
+            snprintf(text, size, "Maximum %lld light tasks in flight per user exceeded",
+                     (long long)options->user_light);
+        else
+            snprintf(text, size, "Maximum %lld concurrent tasks per user exceeded",
+                     (long long)options->user_tasks);
+        return text;
+    default:
+        return NULL;
+    }
+}
+
+bool submit_refused(struct request *request, const struct task_reply *reply)
+{
+    char text[96];
+    struct request_error error = {.code = RPC_INTERNAL};
+    if (reply->refusal == TASK_ACCEPTED || reply->refusal == TASK_DUPLICATE)
+        return false;
+    if (reply->held)
+        owners_release(request_app(request)->owners, reply->owner, reply->made_id);
+    if (reply->refusal == TASK_BAD_ARGS) {
+        error = (struct request_error){
+            .code = RPC_PARAMS, .field = reply->error.field, .message = reply->error.message};
+        request_fail(request, &error);
+        return true;
+    }
+    for (size_t i = 0; i < NELEMS(refusals); i++)
+        if (refusals[i].refusal == reply->refusal)
+            error = refusals[i].error;
+    error.message = refusal_text(request, reply, text, sizeof text);
+    error.retry_ms = error.code == RPC_USER_LIMIT || error.code == RPC_BUSY ? reply->retry_ms : 0;
+    request_fail(request, &error);
+    return true;
+}
+
+/* ---- accepted ------------------------------------------------------------------------------------ */
+
+/* The event for other sockets of the owner; the submitting one reads the reply. */
+static struct event *accepted_event(const struct task_reply *reply)
+{
+    struct event_body body = {.task_id = reply->id,
+                              .task = reply->type->name,
+                              .user_id = reply->owner,
+                              .type = "accepted",
+                              .status = "pending",
+                              .stage = "queued",
+                              .attempt = reply->attempt,
+                              .at_ms = clock_wall_ms()};
+    struct buf text = BUF_INIT;
+    event_body_write(&text, &body);
+    struct event *event = event_new('A', reply->seq, 0, reply->attempt, span_of(reply->id), buf_span(&text));
+    buf_free(&text);
+    return event;
+}
+
+void submit_accepted(struct request *request, const struct task_reply *reply, struct span result)
+{
+    struct request_after after = {
+        .owner = reply->owner, .task_id = reply->made_id, .event = reply->ended, .held = reply->held};
+    struct event *accepted = NULL;
+    if (reply->refusal == TASK_ACCEPTED && reply->ended == NULL) {
+        after.told_seq = reply->seq;
+        if (owners_listening(request_app(request)->owners, reply->owner, request_conn(request)))
+            after.event = accepted = accepted_event(reply);
+    }
+    request_reply_then(request, result, &after);
+    event_unref(&accepted);
+}

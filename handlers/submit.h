@@ -1,0 +1,14 @@
+/* What task.submit and audio.start share: the answer to a submission. Loop thread. */
+#pragma once
+
+#include "handlers/request.h"
+#include "tasks/manager.h"
+
+/* Answers a refused submission; false if it was accepted (or is a duplicate). */
+bool submit_refused(struct request *request, const struct task_reply *reply);
+/* Answers an accepted one with `result`; its events follow. */
+void submit_accepted(struct request *request, const struct task_reply *reply, struct span result);
+/* Decodes an idempotency key (absent: SPAN_NONE); false and answered if it is not printable ASCII. */
+#define SUBMIT_KEY_SIZE 129
+bool submit_take_key(struct request *request, struct span value, char text[static SUBMIT_KEY_SIZE],
+                     struct span *ret_key) MUSTCHECK;

@@ -1,0 +1,223 @@
+/* task.*: submitting, looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
+#include "handlers/session.h"
+#include "handlers/submit.h"
+#include "hub/clock.h"
+
+#define PRIORITY_DEFAULT 4
+#define LIST_DEFAULT 50
+
+/* ---- submit -------------------------------------------------------------------------------------- */
+
+static void on_submitted(void *ctx, const struct task_reply *reply)
+{
+    struct request *request = ctx;
+    static struct buf result; /* loop thread; its memory is used again */
+    if (submit_refused(request, reply))
+        return;
+    buf_clear(&result);
+    buf_append_span(&result, SPAN("{\"task_id\":\""));
+    buf_append(&result, reply->id, ID_SIZE - 1);
+    buf_append_span(&result, SPAN("\",\"status\":\""));
+    buf_append_text(&result, reply->status);
+    buf_append_span(&result, SPAN("\",\"seq\":"));
+    buf_append_u64(&result, reply->seq);
+    if (reply->refusal == TASK_DUPLICATE)
+        buf_append_span(&result, SPAN(",\"duplicate\":true"));
+    buf_append_char(&result, '}');
+    submit_accepted(request, reply, buf_span(&result));
+}
+
+static uint64_t number_or(struct span value, uint64_t otherwise)
+{
+    int64_t number;
+    return value.p && json_int(value, &number) ? (uint64_t)number : otherwise;
+}
+
+void run_task_submit(struct request *request, const struct span *values)
+{
+    char name[65], key[SUBMIT_KEY_SIZE];
+    struct task_request submit = {
+        .who = request_who(request),
+        .args = values[1],
+        .priority = (unsigned)number_or(values[3], PRIORITY_DEFAULT),
+        .delay_ms = number_or(values[4], 0),
+        .expires_ms = number_or(values[5], 0),
+    };
+    if (!submit_take_key(request, values[2], key, &submit.idempotency_key))
+        return;
+    submit.task = json_string_copy(values[0], name, sizeof name) ? span_of(name) : SPAN_NONE;
+    task_manager_submit(request_app(request)->manager, &submit, on_submitted, request);
+}
+
+/* ---- one task ------------------------------------------------------------------------------------ */
+
+static struct queue_caller caller_of(const struct request *request)
+{
+    const struct principal *who = request_who(request);
+    return (struct queue_caller){.owner = who->user_id,
+                                 .any_read = (who->roles & (ROLE_ADMIN | ROLE_VIEWER)) != 0,
+                                 .any_write = (who->roles & ROLE_ADMIN) != 0};
+}
+
+void run_task_get(struct request *request, const struct span *values)
+{
+    char id[ID_SIZE];
+    if (!take_task_id(request, values[0], id))
+        return;
+    struct queue_caller caller = caller_of(request);
+    log_admin_act(request, id);
+    queue_get(request_app(request)->queue, &caller, id, reply_answer, request);
+}
+
+void run_task_why(struct request *request, const struct span *values)
+{
+    char id[ID_SIZE];
+    if (!take_task_id(request, values[0], id))
+        return;
+    struct queue_caller caller = caller_of(request);
+    log_admin_act(request, id);
+    queue_why(request_app(request)->queue, &caller, id, reply_answer, request);
+}
+
+static void on_cancelled(void *ctx, const struct queue_answer *answer)
+{
+    struct request *request = ctx;
+    struct buf result = BUF_INIT;
+    if (answer->code != QUEUE_OK) {
+        fail_queue(request, answer->code);
+        return;
+    }
+    manager_cancel_local(request_app(request)->manager, answer->id);
+    buf_append_text(&result, "{\"task_id\":");
+    buf_append_json(&result, span_of(answer->id));
+    buf_append_text(&result, ",\"status\":");
+    buf_append_json(&result, span_of(answer->status));
+    if (answer->stage[0]) {
+        buf_append_text(&result, ",\"stage\":");
+        buf_append_json(&result, span_of(answer->stage));
+    }
+    buf_append_char(&result, '}');
+    request_reply(request, buf_span(&result));
+    buf_free(&result);
+}
+
+void run_task_cancel(struct request *request, const struct span *values)
+{
+    char id[ID_SIZE];
+    if (!take_task_id(request, values[0], id))
+        return;
+    struct queue_caller caller = caller_of(request);
+    log_admin_act(request, id);
+    queue_cancel(request_app(request)->queue, &caller, id, on_cancelled, request);
+}
+
+struct retry { /* task.retry under way */
+    struct request *request;
+    char id[ID_SIZE], new_id[ID_SIZE], caller[USER_ID_MAX + 1];
+};
+
+static void on_retried(void *ctx, const struct queue_answer *answer)
+{
+    struct retry *retry = ctx;
+    struct request *request = retry->request;
+    struct buf result = BUF_INIT;
+    if (answer->code != QUEUE_OK) {
+        owners_release(request_app(request)->owners, retry->caller, retry->new_id);
+        fail_queue(request, answer->code);
+        free(retry);
+        return;
+    }
+    /* An admin's retry of another user's task stands in that user's log, not in the admin's. */
+    struct span owner = answer->json.p ? json_get(answer->json, "user_id") : SPAN_NONE;
+    bool own = owner.p == NULL || json_string_is(owner, retry->caller);
+    struct request_after after = {
+        .owner = retry->caller, .task_id = retry->new_id, .told_seq = own ? answer->seq : 0, .held = true};
+    buf_printf(&result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\",\"seq\":%llu}",
+               retry->new_id, retry->id, (unsigned long long)answer->seq);
+    request_reply_then(request, buf_span(&result), &after);
+    buf_free(&result);
+    free(retry);
+}
+
+void run_task_retry(struct request *request, const struct span *values)
+{
+    struct app *app = request_app(request);
+    struct retry *retry = xcalloc(1, sizeof *retry);
+    if (!take_task_id(request, values[0], retry->id)) {
+        free(retry);
+        return;
+    }
+    struct queue_caller caller = caller_of(request);
+    retry->request = request;
+    id_new(retry->new_id);
+    memcpy(retry->caller, caller.owner, strlen(caller.owner) + 1);
+    log_admin_act(request, retry->id);
+    owners_hold(app->owners, retry->caller, retry->new_id);
+    queue_retry(app->queue, &caller, retry->id, retry->new_id, on_retried, retry);
+}
+
+/* ---- lists --------------------------------------------------------------------------------------- */
+
+struct list_text { /* decoded parameters of a list; the filter points into it */
+    char status[12], task[65], cursor[257], user_id[USER_ID_MAX + 1];
+};
+
+static const char *text_or_null(struct span value, char *text, size_t size)
+{
+    return value.p && json_string_copy(value, text, size) ? text : NULL;
+}
+
+/* A time parameter, -1 if absent; false and answered if it is none. */
+static bool take_time(struct request *request, const char *name, struct span value, int64_t *ret)
+{
+    char text[40];
+    *ret = -1;
+    if (value.p == NULL)
+        return true;
+    if (json_string_copy(value, text, sizeof text) && (*ret = clock_parse(text, strlen(text))) >= 0)
+        return true;
+    struct buf message = BUF_INIT;
+    buf_printf(&message, "%s: must be a time like 2026-01-31T10:20:30Z", name);
+    char *owned = buf_take_string(&message);
+    fail_param(request, name, owned);
+    free(owned);
+    return false;
+}
+
+static bool take_filter(struct request *request, const struct span *values, struct list_text *text,
+                        struct queue_filter *ret)
+{
+    *ret = (struct queue_filter){
+        .status = text_or_null(values[0], text->status, sizeof text->status),
+        .task = text_or_null(values[1], text->task, sizeof text->task),
+        .cursor = text_or_null(values[4], text->cursor, sizeof text->cursor),
+        .limit = (unsigned)number_or(values[5], LIST_DEFAULT),
+    };
+    return take_time(request, "since", values[2], &ret->since_ms) &&
+           take_time(request, "until", values[3], &ret->until_ms);
+}
+
+void run_task_list(struct request *request, const struct span *values)
+{
+    struct list_text text;
+    struct queue_filter filter;
+    if (!take_filter(request, values, &text, &filter))
+        return;
+    filter.owner = request_who(request)->user_id;
+    queue_list(request_app(request)->queue, &filter, reply_answer, request);
+}
+
+void run_admin_tasks(struct request *request, const struct span *values)
+{
+    struct list_text text;
+    struct queue_filter filter;
+    if (!take_filter(request, values, &text, &filter))
+        return;
+    filter.owner = text_or_null(values[6], text.user_id, sizeof text.user_id);
+    if (filter.owner && !auth_user_id_valid(span_of(filter.owner))) {
+        fail_param(request, "user_id", "user_id: must be an owner's id");
+        return;
+    }
+    log_admin_act(request, NULL);
+    queue_list(request_app(request)->queue, &filter, reply_answer, request);
+}
