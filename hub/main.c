@@ -100,8 +100,6 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
     set_ready(hub, true);
     if (hub->private_redis)
         private_redis_ready(hub->private_redis);
-    manager_redis_up(hub->app.manager);
-    owners_reconnected(hub->app.owners);
     start_worker(hub);
     if (!hub->announced)
         process_announce(&hub->options, hub->keyring, server_address(hub->server), hub->name);
