@@ -13,6 +13,11 @@ static const struct db_migration steps[] = {
         "  voted_at BIGINT NOT NULL,"
         "  PRIMARY KEY (resource_id, user_id));"
         "CREATE INDEX votes_by_time ON votes (voted_at);"
+        "CREATE TABLE vote_totals (" /* one row: what all votes sum up to */
+        "  id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),"
+        "  votes BIGINT NOT NULL,"
+        "  stars BIGINT NOT NULL);"
+        "INSERT INTO vote_totals (id, votes, stars) VALUES (1, 0, 0);"
         "CREATE TABLE ratings ("
         "  resource_id TEXT NOT NULL PRIMARY KEY,"
         "  rating DOUBLE PRECISION NOT NULL," /* Bayesian average, 1 to 5 */

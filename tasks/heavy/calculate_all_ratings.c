@@ -1,0 +1,79 @@
+/* Type calculate_all_ratings: every resource's rating, in batches of one transaction each. Safe to run
+ * again from the beginning: a batch that is done already changes nothing. */
+#include "hub/clock.h"
+#include "tasks/ctx.h"
+#include "tasks/store/ratings.h"
+#include "tasks/task_type.h"
+
+#include <stdio.h>
+
+static const struct json_field args[] = {
+    {.name = "since", .kinds = KIND_STRING, .min = 1, .max = 40},
+};
+
+static bool check(const struct span *values, struct json_field_error *ret_error)
+{
+    char text[41];
+    if (values[0].p == NULL ||
+        (json_string_copy(values[0], text, sizeof text) && clock_parse(text, strlen(text)) >= 0))
+        return true;
+    snprintf(ret_error->field, sizeof ret_error->field, "since");
+    snprintf(ret_error->message, sizeof ret_error->message,
+             "since: must be a time like 2026-01-31T10:20:30Z");
+    return false;
+}
+
+static void tell(struct task_ctx *ctx, int64_t done, int64_t total)
+{
+    char message[80];
+    json_t *meta = json_object();
+    json_object_set_new(meta, "current", json_integer(done));
+    json_object_set_new(meta, "total", json_integer(total));
+    task_meta(ctx, meta);
+    snprintf(message, sizeof message, "%lld of %lld resources", (long long)done, (long long)total);
+    task_progress(ctx, total > 0 ? (int)(done < total ? done * 100 / total : 100) : 100, "calculating",
+                  message);
+}
+
+static void run(struct task_ctx *ctx)
+{
+    const struct task_error database = {"database", true};
+    const char *since = task_arg_text(ctx, "since");
+    struct ratings_batch batch = {.now_ms = clock_wall_ms()};
+    int64_t total, done = 0, changed = 0;
+    struct db *db = task_db(ctx);
+    if (since)
+        batch.since_ms = clock_parse(since, strlen(since));
+    if (db == NULL || ratings_count(db, batch.since_ms, &total) != 0 ||
+        ratings_prior(db, &batch.prior_mean) != 0) {
+        task_fail(ctx, database, "%s", db ? db_error(db) : "the database cannot be opened");
+        return;
+    }
+    do {
+        tell(ctx, done, total);
+        if (task_cancelled(ctx))
+            return;
+        if (ratings_calculate_batch(db, &batch) != 0) {
+            task_fail(ctx, database, "%s", db_error(db));
+            return;
+        }
+        done += batch.done;
+        changed += batch.changed;
+    } while (batch.done == RATINGS_BATCH);
+    json_t *result = json_object();
+    json_object_set_new(result, "resources", json_integer(done));
+    json_object_set_new(result, "changed", json_integer(changed));
+    task_finish(ctx, result);
+}
+
+const struct task_type task_type_calculate_all_ratings = {
+    .name = "calculate_all_ratings",
+    .title = "Calculates the ratings of all resources",
+    .kind = TASK_HEAVY,
+    .queue = "default",
+    .admin = true,
+    .args = args,
+    .arg_count = NELEMS(args),
+    .check = check,
+    .run = run,
+};

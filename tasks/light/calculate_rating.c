@@ -1,0 +1,48 @@
+/* Type calculate_rating: the rating of one resource from its votes, calculated and stored. */
+#include "hub/clock.h"
+#include "tasks/ctx.h"
+#include "tasks/store/ratings.h"
+#include "tasks/task_type.h"
+
+static const struct json_field args[] = {
+    {.name = "resource_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 128},
+};
+
+static json_t *result_of(const char *resource, const struct rating *rating)
+{
+    json_t *result = json_object();
+    json_object_set_new(result, "resource_id", json_string(resource));
+    json_object_set_new(result, "rating", json_real(rating->rating));
+    json_object_set_new(result, "votes", json_integer(rating->votes));
+    json_object_set_new(result, "lower_bound", json_real(rating->lower_bound));
+    return result;
+}
+
+static void run(struct task_ctx *ctx)
+{
+    const struct task_error database = {"database", true};
+    const char *resource = task_arg_text(ctx, "resource_id");
+    struct rating rating;
+    double prior_mean;
+    bool changed;
+    struct db *db = task_db(ctx);
+    if (db == NULL) {
+        task_fail(ctx, database, "the database cannot be opened");
+        return;
+    }
+    task_progress(ctx, 10, "calculating", NULL);
+    if (ratings_prior(db, &prior_mean) != 0 ||
+        ratings_calculate(db, span_of(resource), prior_mean, clock_wall_ms(), &rating, &changed) != 0)
+        task_fail(ctx, database, "%s", db_error(db));
+    else
+        task_finish(ctx, result_of(resource, &rating));
+}
+
+const struct task_type task_type_calculate_rating = {
+    .name = "calculate_rating",
+    .title = "Calculates the rating of a resource",
+    .kind = TASK_LIGHT,
+    .args = args,
+    .arg_count = NELEMS(args),
+    .run = run,
+};

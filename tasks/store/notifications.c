@@ -1,0 +1,166 @@
+/* Notifications in SQL; see notifications.h. */
+#include "tasks/store/notifications.h"
+
+#include "hub/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static int insert(struct db *db, const struct notification *n)
+{
+    struct db_query *query =
+        db_query(db, "INSERT INTO notifications (id, user_id, title, body, link, created_at) "
+                     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, n->id);
+    db_bind_text(query, 2, n->user);
+    db_bind_text(query, 3, n->title);
+    db_bind_text(query, 4, n->body);
+    db_bind_text(query, 5, n->link);
+    db_bind_int(query, 6, n->created_ms);
+    return db_run(query);
+}
+
+static int created_at(struct db *db, struct span id, int64_t *ret)
+{
+    struct db_query *query = db_query(db, "SELECT created_at FROM notifications WHERE id = ?");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, id);
+    int row = db_step(query);
+    if (row == 1)
+        *ret = db_int(query, 0);
+    db_done(query);
+    return row == 1 ? 0 : -1;
+}
+
+/* Forgets what is beyond NOTIFICATIONS_KEPT. */
+static int trim(struct db *db, struct span user)
+{
+    struct db_query *query =
+        db_query(db, "DELETE FROM notifications WHERE user_id = ? AND id IN (SELECT id FROM notifications "
+                     "WHERE user_id = ? ORDER BY created_at DESC, id DESC LIMIT 1000000 OFFSET ?)");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, user);
+    db_bind_text(query, 2, user);
+    db_bind_int(query, 3, NOTIFICATIONS_KEPT);
+    return db_run(query);
+}
+
+int notifications_add(struct db *db, const struct notification *notification, int64_t *ret_created_ms)
+{
+    if (db_begin(db) != 0)
+        return -1;
+    if (insert(db, notification) == 0 && created_at(db, notification->id, ret_created_ms) == 0 &&
+        trim(db, notification->user) == 0 && db_commit(db) == 0)
+        return 0;
+    db_rollback(db);
+    return -1;
+}
+
+int notifications_unread(struct db *db, struct span user, int64_t *ret)
+{
+    struct db_query *query =
+        db_query(db, "SELECT count(*) FROM notifications WHERE user_id = ? AND read_at IS NULL");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, user);
+    int row = db_step(query);
+    if (row == 1)
+        *ret = db_int(query, 0);
+    db_done(query);
+    return row == 1 ? 0 : -1;
+}
+
+static json_t *json_text(struct span text)
+{
+    return json_stringn(text.p ? text.p : "", text.n);
+}
+
+static json_t *row_object(struct db_query *query)
+{
+    char at[CLOCK_TEXT_SIZE];
+    clock_format(db_int(query, 4), at);
+    json_t *row = json_object();
+    json_object_set_new(row, "id", json_text(db_text(query, 0)));
+    json_object_set_new(row, "title", json_text(db_text(query, 1)));
+    json_object_set_new(row, "body", json_text(db_text(query, 2)));
+    if (!db_is_null(query, 3))
+        json_object_set_new(row, "link", json_text(db_text(query, 3)));
+    json_object_set_new(row, "at", json_string(at));
+    json_object_set_new(row, "read", json_boolean(!db_is_null(query, 5)));
+    return row;
+}
+
+struct cursor {
+    int64_t created_ms;
+    char id[129];
+};
+
+/* "<created>:<id>" of the last row that was given; the beginning when empty. */
+static bool cursor_parse(const char *text, struct cursor *cursor)
+{
+    char *end;
+    cursor->created_ms = INT64_MAX;
+    cursor->id[0] = '\0';
+    if (*text == '\0')
+        return true;
+    size_t digits = strspn(text, "0123456789");
+    errno = 0;
+    cursor->created_ms = strtoll(text, &end, 10);
+    if (digits == 0 || errno || *end != ':' || strlen(end + 1) >= sizeof cursor->id)
+        return false;
+    snprintf(cursor->id, sizeof cursor->id, "%s", end + 1);
+    return true;
+}
+
+int notifications_list(struct db *db, struct span user, const char *cursor, bool unread_only, json_t **ret,
+                       bool *ret_bad_cursor)
+{
+    struct cursor from;
+    char next[160] = "";
+    *ret_bad_cursor = !cursor_parse(cursor, &from);
+    if (*ret_bad_cursor)
+        return -1;
+    struct db_query *query = db_query(
+        db, "SELECT id, title, body, link, created_at, read_at FROM notifications WHERE user_id = ? AND "
+            "(created_at < ? OR (created_at = ? AND id < ?)) AND (? = 0 OR read_at IS NULL) "
+            "ORDER BY created_at DESC, id DESC LIMIT ?");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, user);
+    db_bind_int(query, 2, from.created_ms);
+    db_bind_int(query, 3, from.created_ms);
+    db_bind_text(query, 4, span_of(from.id));
+    db_bind_int(query, 5, unread_only);
+    db_bind_int(query, 6, NOTIFICATIONS_PAGE + 1);
+    json_t *rows = json_array();
+    int row;
+    while ((row = db_step(query)) == 1 && json_array_size(rows) < NOTIFICATIONS_PAGE) {
+        struct span id = db_text(query, 0);
+        snprintf(next, sizeof next, "%lld:%.*s", (long long)db_int(query, 4), SPAN_ARG(id));
+        json_array_append_new(rows, row_object(query));
+    }
+    db_done(query);
+    *ret = json_object();
+    json_object_set_new(*ret, "notifications", rows);
+    if (row == 1) /* there is one more */
+        json_object_set_new(*ret, "next_cursor", json_string(next));
+    if (row < 0)
+        json_decref(*ret);
+    return row < 0 ? -1 : 0;
+}
+
+int notifications_mark_read(struct db *db, struct span user, struct span id, int64_t now_ms)
+{
+    struct db_query *query =
+        db_query(db, "UPDATE notifications SET read_at = ? WHERE id = ? AND user_id = ? AND read_at IS NULL");
+    if (query == NULL)
+        return -1;
+    db_bind_int(query, 1, now_ms);
+    db_bind_text(query, 2, id);
+    db_bind_text(query, 3, user);
+    return db_run(query);
+}

@@ -1,0 +1,26 @@
+/* Notifications of a user. Any thread with a database of its own; every function returns 0, or -1 with
+ * db_error(). Times are milliseconds since 1970. */
+#pragma once
+
+#include "hub/db.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define NOTIFICATIONS_KEPT 1000 /* per user; the oldest go first */
+#define NOTIFICATIONS_PAGE 50
+
+struct notification {
+    struct span id, user, title, body, link; /* link may be SPAN_NONE */
+    int64_t created_ms;
+};
+/* Stores it once per id; *ret_created_ms is the time of the first storing. */
+int notifications_add(struct db *db, const struct notification *notification,
+                      int64_t *ret_created_ms) MUSTCHECK;
+int notifications_unread(struct db *db, struct span user, int64_t *ret) MUSTCHECK;
+/* The newest page behind `cursor` ("" = the newest): {"notifications":[{id,title,body,link?,at,read}…],
+ * "next_cursor"?}. *ret_bad_cursor: the cursor is none of ours (then -1). */
+int notifications_list(struct db *db, struct span user, const char *cursor, bool unread_only, json_t **ret,
+                       bool *ret_bad_cursor) MUSTCHECK;
+/* Marks one of the user's notifications as read; an unknown id changes nothing. */
+int notifications_mark_read(struct db *db, struct span user, struct span id, int64_t now_ms) MUSTCHECK;

@@ -1,0 +1,211 @@
+/* Votes and ratings in SQL; see ratings.h. */
+#include "tasks/store/ratings.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define PRIOR_VOTES 5.0       /* how many average votes a new resource begins with */
+#define PRIOR_MEAN 3.0        /* while nobody voted at all */
+#define Z95 1.959963984540054 /* 97.5 % quantile of the normal distribution */
+#define SAME 1e-9
+
+/* Bayesian average: PRIOR_VOTES imaginary votes of the mean of all votes are added, so that one five-star
+ * vote does not beat a hundred good ones. (The estimate IMDb published as its "weighted rating".)
+ *
+ * Lower bound: the Wilson score interval (E. B. Wilson, "Probable Inference, the Law of Succession, and
+ * Statistical Inference", JASA 22, 1927) of the share of stars above one, at 95 %:
+ *     (p + z²/2n - z √(p(1-p)/n + z²/4n²)) / (1 + z²/n),   p = (mean - 1) / 4. */
+struct rating rating_of(int64_t votes, int64_t stars, double prior_mean)
+{
+    double n = (double)votes, sum = (double)stars;
+    struct rating rating = {.rating = (PRIOR_VOTES * prior_mean + sum) / (PRIOR_VOTES + n), .votes = votes};
+    if (votes > 0) {
+        double p = (sum / n - 1) / 4, z2 = Z95 * Z95;
+        double spread = Z95 * sqrt(p * (1 - p) / n + z2 / (4 * n * n));
+        rating.lower_bound = fmax(0, (p + z2 / (2 * n) - spread) / (1 + z2 / n));
+    }
+    return rating;
+}
+
+/* The stars a user gave before, 0 if none. */
+static int old_vote(struct db *db, struct span resource, struct span user, int *ret)
+{
+    struct db_query *query = db_query(db, "SELECT stars FROM votes WHERE resource_id = ? AND user_id = ?");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, resource);
+    db_bind_text(query, 2, user);
+    int row = db_step(query);
+    *ret = row == 1 ? (int)db_int(query, 0) : 0;
+    db_done(query);
+    return row < 0 ? -1 : 0;
+}
+
+static int write_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
+{
+    int before;
+    if (old_vote(db, resource, user, &before) != 0)
+        return -1;
+    struct db_query *query =
+        db_query(db, "INSERT INTO votes (resource_id, user_id, stars, voted_at) VALUES (?, ?, ?, ?) "
+                     "ON CONFLICT (resource_id, user_id) DO UPDATE SET stars = excluded.stars, "
+                     "voted_at = excluded.voted_at");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, resource);
+    db_bind_text(query, 2, user);
+    db_bind_int(query, 3, stars);
+    db_bind_int(query, 4, now_ms);
+    if (db_run(query) != 0)
+        return -1;
+    query = db_query(db, "UPDATE vote_totals SET votes = votes + ?, stars = stars + ?");
+    if (query == NULL)
+        return -1;
+    db_bind_int(query, 1, before == 0);
+    db_bind_int(query, 2, stars - before);
+    return db_run(query);
+}
+
+int ratings_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
+{
+    if (db_begin(db) != 0)
+        return -1;
+    if (write_vote(db, resource, user, stars, now_ms) == 0 && db_commit(db) == 0)
+        return 0;
+    db_rollback(db);
+    return -1;
+}
+
+int ratings_prior(struct db *db, double *ret)
+{
+    struct db_query *query = db_query(db, "SELECT votes, stars FROM vote_totals");
+    int row = query ? db_step(query) : -1;
+    if (row == 1) {
+        int64_t votes = db_int(query, 0);
+        *ret = votes > 0 ? (double)db_int(query, 1) / (double)votes : PRIOR_MEAN;
+    }
+    db_done(query);
+    return row == 1 ? 0 : -1;
+}
+
+static int sum_votes(struct db *db, struct span resource, double prior_mean, struct rating *ret)
+{
+    struct db_query *query =
+        db_query(db, "SELECT count(*), coalesce(sum(stars), 0) FROM votes WHERE resource_id = ?");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, resource);
+    int row = db_step(query);
+    if (row == 1)
+        *ret = rating_of(db_int(query, 0), db_int(query, 1), prior_mean);
+    db_done(query);
+    return row == 1 ? 0 : -1;
+}
+
+static int is_changed(struct db *db, struct span resource, const struct rating *rating, bool *ret)
+{
+    struct db_query *query =
+        db_query(db, "SELECT rating, votes, lower_bound FROM ratings WHERE resource_id = ?");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, resource);
+    int row = db_step(query);
+    *ret = row != 1 || fabs(db_double(query, 0) - rating->rating) > SAME ||
+           db_int(query, 1) != rating->votes || fabs(db_double(query, 2) - rating->lower_bound) > SAME;
+    db_done(query);
+    return row < 0 ? -1 : 0;
+}
+
+int ratings_calculate(struct db *db, struct span resource, double prior_mean, int64_t now_ms,
+                      struct rating *ret, bool *ret_changed)
+{
+    *ret_changed = false;
+    if (sum_votes(db, resource, prior_mean, ret) != 0)
+        return -1;
+    if (ret->votes == 0)
+        return 0;
+    if (is_changed(db, resource, ret, ret_changed) != 0)
+        return -1;
+    if (!*ret_changed)
+        return 0;
+    struct db_query *query =
+        db_query(db, "INSERT INTO ratings (resource_id, rating, votes, lower_bound, calculated_at) "
+                     "VALUES (?, ?, ?, ?, ?) ON CONFLICT (resource_id) DO UPDATE SET "
+                     "rating = excluded.rating, votes = excluded.votes, lower_bound = excluded.lower_bound, "
+                     "calculated_at = excluded.calculated_at");
+    if (query == NULL)
+        return -1;
+    db_bind_text(query, 1, resource);
+    db_bind_double(query, 2, ret->rating);
+    db_bind_int(query, 3, ret->votes);
+    db_bind_double(query, 4, ret->lower_bound);
+    db_bind_int(query, 5, now_ms);
+    return db_run(query);
+}
+
+int ratings_count(struct db *db, int64_t since_ms, int64_t *ret)
+{
+    struct db_query *query =
+        db_query(db, "SELECT count(DISTINCT resource_id) FROM votes WHERE voted_at >= ?");
+    if (query == NULL)
+        return -1;
+    db_bind_int(query, 1, since_ms);
+    int row = db_step(query);
+    if (row == 1)
+        *ret = db_int(query, 0);
+    db_done(query);
+    return row == 1 ? 0 : -1;
+}
+
+/* The ids of the batch, each a string of its own. How many, or -1. */
+static int batch_ids(struct db *db, const struct ratings_batch *batch, char *ids[RATINGS_BATCH])
+{
+    struct db_query *query = db_query(db, "SELECT DISTINCT resource_id FROM votes WHERE resource_id > ? "
+                                          "AND voted_at >= ? ORDER BY resource_id LIMIT ?");
+    int count = 0, row = query ? 1 : -1;
+    if (query) {
+        db_bind_text(query, 1, span_of(batch->after));
+        db_bind_int(query, 2, batch->since_ms);
+        db_bind_int(query, 3, RATINGS_BATCH);
+    }
+    while (row == 1 && count < RATINGS_BATCH && (row = db_step(query)) == 1) {
+        struct span id = db_text(query, 0);
+        ids[count++] = xstrndup(id.p, id.n);
+    }
+    db_done(query);
+    return row < 0 ? -1 : count;
+}
+
+static int calculate_ids(struct db *db, struct ratings_batch *batch, char *const *ids, int count)
+{
+    struct rating rating;
+    bool changed;
+    if (db_begin(db) != 0)
+        return -1;
+    for (int i = 0; i < count; i++) {
+        if (ratings_calculate(db, span_of(ids[i]), batch->prior_mean, batch->now_ms, &rating, &changed) !=
+            0) {
+            db_rollback(db);
+            return -1;
+        }
+        batch->changed += changed;
+    }
+    if (db_commit(db) == 0)
+        return 0;
+    db_rollback(db);
+    return -1;
+}
+
+int ratings_calculate_batch(struct db *db, struct ratings_batch *batch)
+{
+    char *ids[RATINGS_BATCH] = {NULL};
+    int count = batch_ids(db, batch, ids);
+    batch->done = count;
+    batch->changed = 0;
+    int rc = count < 0 ? -1 : calculate_ids(db, batch, ids, count);
+    if (rc == 0 && count > 0)
+        snprintf(batch->after, sizeof batch->after, "%s", ids[count - 1]);
+    for (int i = 0; i < RATINGS_BATCH; i++)
+        free(ids[i]);
+    return rc;
+}

@@ -1,0 +1,28 @@
+/* Quick figures of a text: words, sentences, reading time, readability, keywords. Pure functions on valid
+ * UTF-8; any thread. */
+#pragma once
+
+#include "hub/span.h"
+
+#include <stdint.h>
+
+#define TEXT_KEYWORDS 10
+#define TEXT_WORD_MAX 64 /* bytes of a word that are kept */
+
+struct text_keyword {
+    char word[TEXT_WORD_MAX + 1]; /* lower case */
+    unsigned count;
+};
+
+struct text_figures {
+    int64_t characters, words, sentences, syllables, long_words; /* long: more than six letters */
+    double reading_time_s;
+    double words_per_sentence;
+    double flesch, grade; /* English only: reading ease, school grade */
+    double lix;           /* any language written with letters */
+    struct text_keyword keywords[TEXT_KEYWORDS];
+    size_t keyword_count;
+};
+
+/* `language`: two letters; NULL counts as "en". */
+void text_measure(struct span text, const char *language, struct text_figures *ret);
