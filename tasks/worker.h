@@ -1,0 +1,15 @@
+/* The worker's parent process: leases heavy tasks from the queue, gives them to its slots, beats for all of
+ * them, hears cancels, writes what happens to them. Alone in the worker it knows Redis. One thread. */
+#pragma once
+
+#include "hub/options.h"
+
+/* A name that no other worker on this machine uses for the same Redis, held as long as this process lives.
+ * `wanted` "" = the host's name, with a number behind it if that is taken; another name is waited for up to
+ * 5 s (its former holder may be ending). False and *ret_reason (free()) when it stays taken. */
+#define WORKER_NAME_SIZE 96
+bool worker_claim_name(const char *wanted, const char *redis_url, char name[static WORKER_NAME_SIZE],
+                       char **ret_reason) MUSTCHECK;
+
+/* Runs until SIGTERM or SIGINT and the end of the drain; gives the exit code. */
+int worker_run(const struct options *options, const char *name, const char *version);
