@@ -161,7 +161,7 @@ export class Task extends Emitter {
    * @returns {Promise<any>}
    */
   async result({ signal } = {}) {
-    if (!this.data.seq) await abortable(this.#loading, signal);
+    if (!this.data.task) await abortable(this.#loading, signal);
     if (!this.finished) await abortable(new Promise((resolve) => this.once('done', resolve)), signal);
     if (this.data.result_omitted) await abortable(this.refresh(), signal);
     const { status, error, message, result } = this.data;
@@ -191,7 +191,7 @@ export class Task extends Emitter {
     this.#loading = this.#hub.call('task.get', { task_id: this.id }).then(
       (data) => this._merge({ result_omitted: false, ...data }),
       (error) => {
-        if (error.rpc === -32004 && this.data.seq) this._merge({ status: 'failed', error: { code: 'gone', message: error.message } });
+        if (error.rpc === -32004 && this.data.task) this._merge({ status: 'failed', error: { code: 'gone', message: error.message } });
         else throw error;
       },
     );

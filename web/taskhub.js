@@ -290,11 +290,18 @@ export class TaskHub extends Emitter {
     this.#why = 'connect';
     this.#window = undefined;
     if (user.resumed !== 'ok') this.#last = this.#told = user.seq;
+    if (user.epoch !== this.#epoch) this.#restart();
     this.#epoch = user.epoch;
     this.#set('connected');
     for (const call of [...this.#calls.values()]) if (!call.timer) this.#send(call);
     if (user.resumed === 'gap') this.#converge(user);
     this.emit('ready', user);
+  }
+
+  /** Redis lost its data: sequence numbers begin again. */
+  #restart() {
+    this.#lastNote = 0;
+    for (const task of this.#tasks.values()) task.data.seq = 0;
   }
 
   /** After a gap: what the snapshot does not tell is read task by task. */
