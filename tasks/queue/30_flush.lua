@@ -1,0 +1,121 @@
+-- The end of every call: owners, feeds and the sets of this call are written. Runs also when the call
+-- failed half-way, so that an owner's seq never falls behind its log.
+
+local trim_light -- 55_fused.lua: bounds an owner's list of light tasks
+local flush_records -- 40_record.lua
+
+-- Renews what an owner owns, seldom; its keys' expiry is longer than promised by two periods.
+local function touch_owner(o)
+  local idle = 2 * TOUCH_MS
+  call('PEXPIRE', o.log, LOG_KEEP_MS + idle)
+  call('PEXPIRE', P .. 'il:' .. o.name, LOG_KEEP_MS + idle)
+  if o.act == 0 then
+    call('PEXPIRE', o.key, OWNER_KEEP_MS)
+  else
+    call('PERSIST', o.key)
+  end
+end
+
+local function flush_owner(o)
+  local fields = { 'HSET', o.key }
+  if o.words then
+    local seq = format('%d', o.seq)
+    o.words[3] = seq .. '-0'
+    call(unpack(o.words))
+    fields[3], fields[4] = 'seq', seq
+  end
+  if o.act ~= o.act_was then
+    fields[#fields + 1] = 'act'
+    fields[#fields + 1] = o.act
+  end
+  if o.run ~= o.run_was then
+    fields[#fields + 1] = 'run'
+    fields[#fields + 1] = o.run
+  end
+  if o.tags then
+    for class, tag in pairs(o.tags) do
+      fields[#fields + 1] = class
+      fields[#fields + 1] = tag
+    end
+  end
+  if #fields == 2 then
+    return
+  end
+  local renew = now - o.touch > TOUCH_MS or (o.act == 0) ~= (o.act_was == 0)
+  if renew then
+    fields[#fields + 1] = 'touch'
+    fields[#fields + 1] = now
+  end
+  call(unpack(fields))
+  if renew then
+    touch_owner(o)
+  end
+  if floor(o.seq / 64) ~= floor(o.seq_was / 64) then
+    call('XTRIM', o.log, 'MINID', '~', math.max(0, o.seq - LOG_EVENTS) .. '-0')
+    trim_light(o)
+  end
+end
+
+-- One message per owner: the caller's name, then the lines.
+local function publish_lines(o)
+  local text = table.concat(o.lines, '\n')
+  if o.others and call('PUBLISH', P .. 'ev:' .. o.name, origin .. '\n' .. text) == 0 then
+    call('HDEL', o.key, 'hubs') -- nobody is subscribed any more; attaching makes it right again
+  end
+  if watched() then
+    call('PUBLISH', P .. 'adm', o.name .. '\n' .. text)
+  end
+end
+
+local function flush()
+  flush_records()
+  for i = 1, #after do
+    after[i]()
+  end
+  flush_batches()
+  for i = 1, #touched do
+    local o = touched[i]
+    flush_owner(o)
+    if o.lines then
+      publish_lines(o)
+    end
+  end
+  if global and (global.act ~= global.act_was or global.run ~= global.run_was) then
+    call('HSET', P .. 'g', 'act', global.act, 'run', global.run)
+  end
+end
+
+-- The lines a hub caused and has to deliver itself: owner, lines, owner, lines, …
+local function caused()
+  local out = {}
+  for i = 1, #touched do
+    local o = touched[i]
+    if o.reply then
+      out[#out + 1] = o.name
+      out[#out + 1] = table.concat(o.reply, '\n')
+    end
+  end
+  return out
+end
+
+-- Registers function th1_<name>. Arguments 1 and 2 are the caller's name and incarnation; the answer is
+-- {what run() returns, lines caused}. Flags stand here and not in the first line of the library, since
+-- Redis 7.0 heeds them only here.
+local function export(name, flags, run)
+  redis.register_function({
+    function_name = 'th1_' .. name,
+    flags = flags,
+    callback = function(keys, args)
+      begin(keys, args)
+      local ok, answer = pcall(run, args)
+      if flags[1] ~= 'no-writes' then
+        flush()
+      end
+      if not ok then
+        return redis.error_reply('ERR th1_' .. name .. ': '
+          .. tostring(type(answer) == 'table' and answer.err or answer))
+      end
+      return { answer, caused() }
+    end,
+  })
+end

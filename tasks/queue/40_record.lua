@@ -1,0 +1,131 @@
+-- Records of tasks. A task that was queued is a hash with few and small fields (the encoding stays a
+-- listpack):
+--   o owner · i "task queue priority max base cap flags created expires" (never changes) · s status
+--   (absent = pending) · g stage · n progress · a attempt · d deaths · w holder of the lease · b started ·
+--   f ended · u updated · e seq of its last event · v rev of its last unlogged event · l log lines of this
+--   attempt · y which other keys exist · t due · z cancel asked · x idempotency key's digest · r retry of ·
+--   A bytes of audio · E audio has ended
+-- flags of i: l light, s stream. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+
+local function record_of(id)
+  local r = records[id]
+  if r ~= nil then
+    return r
+  end
+  local v = call('HGETALL', P .. 't:' .. id)
+  if #v == 0 then
+    records[id] = false
+    return false
+  end
+  r = { id = id, y = '' }
+  for i = 1, #v, 2 do
+    r[v[i]] = v[i + 1]
+  end
+  r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags, r.created, r.expires =
+    match(r.i, '^(%S+) (%S+) (%d) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+)$')
+  r.light = find(r.flags, 'l', 1, true) ~= nil
+  r.stream = find(r.flags, 's', 1, true) ~= nil
+  r.s = r.s or 'pending'
+  records[id] = r
+  return r
+end
+
+-- Changes a field; written once at the end of the call.
+local function set(r, field, value)
+  r[field] = value
+  local words = r.words
+  if not words then
+    words = { 'HSET', P .. 't:' .. r.id }
+    r.words = words
+    r.places = {}
+    changed[#changed + 1] = r
+  end
+  local place = r.places[field]
+  if not place then
+    place = #words + 1
+    r.places[field] = place
+    words[place] = field
+  end
+  words[place + 1] = value
+end
+
+flush_records = function()
+  for i = 1, #changed do
+    call(unpack(changed[i].words))
+  end
+end
+
+-- Changes the status and keeps the count of running tasks.
+local function set_status(r, status)
+  local more = (status == 'processing' and 1 or 0) - (r.s == 'processing' and 1 or 0)
+  if more ~= 0 then
+    local o, g = owner_of(r.o), globals()
+    o.run = math.max(0, o.run + more)
+    g.run = math.max(0, g.run + more)
+  end
+  set(r, 's', status)
+end
+
+local function terminal(r)
+  return r.s == 'completed' or r.s == 'failed' or r.s == 'cancelled'
+end
+
+-- Whether the caller still holds this attempt: every write of a runner asks first.
+local function holds(r, attempt)
+  return r and r.w == holder and r.a == attempt and not terminal(r)
+end
+
+local function stage_of(r)
+  if terminal(r) then
+    return r.s
+  end
+  return r.g or (r.s == 'pending' and 'queued' or 'started')
+end
+
+local function has(r, letter)
+  return find(r.y, letter, 1, true) ~= nil
+end
+
+local EXTRA = { a = 'args:', r = 'res:', e = 'err:', m = 'msg:', t = 'meta:', p = 'pcs:' }
+
+-- Marks that one of the other keys exists now; returns its name.
+local function extra(r, letter)
+  if not has(r, letter) then
+    set(r, 'y', r.y .. letter)
+  end
+  return P .. EXTRA[letter] .. r.id
+end
+
+-- Light tasks that were recorded only when they had ended (55_fused.lua): one field in a hash per 4 s of
+-- creation time, which the id (UUID version 7) holds in its first digits.
+local function light_place(id)
+  return P .. 'L:' .. sub(id, 1, 8) .. sub(id, 10, 10), sub(id, 11)
+end
+
+local LIGHT_STATUS = { C = 'completed', X = 'failed' }
+
+-- The record of such a task in the shape of record_of(), with its result, error and arguments at hand.
+local function light_record(id)
+  local key, field = light_place(id)
+  local v = call('HGET', key, field)
+  if not v then
+    return false
+  end
+  local r = { id = id, y = '', a = '1', light = true, fused = true, flags = 'l', queue = 'light', priority = '4',
+    max = '3', base = '1000', cap = '60000', expires = '0' }
+  local code, payload
+  code, r.e, r.f, r.o, r.task, r.created, r.b, payload =
+    match(v, '^(%u) (%d+) (%d+) (%S+) (%S+) (%d+) (%d+)\n(.*)$')
+  r.s = LIGHT_STATUS[code]
+  if code == 'C' then
+    r.n = '100'
+    r.result = payload ~= '' and payload or nil
+  else
+    r.code, r.error, r.args = match(payload, '^([^\n]*)\n([^\n]*)\n(.*)$')
+  end
+  return r
+end
+
+local function any_record(id)
+  return record_of(id) or light_record(id)
+end

@@ -1,0 +1,98 @@
+-- Where a task waits. One that is not terminal stands in exactly one of: q:<queue> (ready), d (delayed, score
+-- = due), l (leased, score = deadline); and in ia:<owner> and ga, the lists of what is active. In x it stands
+-- besides while it may expire before its start.
+--
+-- The ready set is ordered by priority and then fairly between owners (start-time fair queueing): a task's
+-- tag is one more than the later of its owner's last tag and the queue's virtual time, which is the tag of
+-- the task leased last. So an owner with a thousand tasks waits behind one that brings its first. Tags and
+-- virtual time are kept per queue and priority ("class"), here as fields v:<class> and V:<class>.
+
+local SPAN_OF_PRIORITY, class_of, make_ready, make_delayed, leave_place, holder_name, tell_holder
+
+do
+
+SPAN_OF_PRIORITY = 281474976710656 -- 2^48: the score is an integer below 2^53
+
+local rung -- queues that have to be told, as a set and a list
+
+class_of = function(r)
+  return r.queue .. r.priority
+end
+
+local function virtual_time(class)
+  local g = globals()
+  if not g.times[class] then
+    g.times[class] = tonumber(call('HGET', P .. 'g', 'V:' .. class) or 0)
+  end
+  return g.times[class]
+end
+
+local function last_tag(o, class)
+  local field = 'v:' .. class
+  if o.tags and o.tags[field] then
+    return o.tags[field]
+  end
+  return tonumber(call('HGET', o.key, field) or 0)
+end
+
+-- Tells that a queue has work; once per call and queue.
+local function ring(queue)
+  if not rung then
+    rung = {}
+    after[#after + 1] = function()
+      for name in pairs(rung) do
+        call('PUBLISH', P .. 'bell:' .. name, name)
+      end
+      rung = nil
+    end
+  end
+  rung[queue] = true
+end
+
+-- Puts a task into its ready set; `first`: before everything of its priority that has not begun to wait
+-- already (it was there before).
+make_ready = function(r, first)
+  local class = class_of(r)
+  local time = virtual_time(class)
+  local tag = time
+  if not first then
+    local o = owner_of(r.o)
+    tag = math.max(last_tag(o, class), time) + 1
+    o.tags = o.tags or {}
+    o.tags['v:' .. class] = tag
+  end
+  batch_add(P .. 'q:' .. r.queue, (9 - r.priority) * SPAN_OF_PRIORITY + tag, r.id)
+  ring(r.queue)
+end
+
+make_delayed = function(r, due)
+  set(r, 't', due)
+  batch_add(P .. 'd', due, r.id)
+end
+
+-- Takes a waiting or leased task out of the place where it stands.
+leave_place = function(r)
+  local removed = r.w and call('ZREM', P .. 'l', r.id) or 0
+  if removed == 0 then
+    removed = call('ZREM', P .. 'q:' .. r.queue, r.id)
+  end
+  if removed == 0 then
+    removed = call('ZREM', P .. 'd', r.id)
+  end
+  if removed == 0 then
+    call('ZREM', P .. 'l', r.id)
+  end
+end
+
+-- The holder's process, as its control channel names it.
+holder_name = function(r)
+  return match(r.w, '^(.*)/[^/]*$')
+end
+
+tell_holder = function(r, text)
+  if r.w and r.w ~= '' then
+    call('PUBLISH', P .. 'ctl:' .. holder_name(r), text)
+  end
+end
+
+end

@@ -1,0 +1,93 @@
+-- What time alone brings about: leases that ran out, delayed tasks that are due, tasks that expired before
+-- their start. Done in bounded slices inside ordinary calls, so no process has to do it.
+
+local unlease, lapse, retention, sweep
+
+do
+
+local LEASES_SWEPT = 32
+local DUE_SWEPT = 128
+local EXPIRED_SWEPT = 64
+local DEATHS_MAX = 2
+
+-- Takes a leased task that had not started back; the attempt does not count.
+unlease = function(r)
+  set(r, 'a', format('%d', r.a - 1))
+  set(r, 'w', '')
+  make_ready(r, true)
+end
+
+-- The process that ran this attempt is gone.
+local function died(r)
+  local deaths = tonumber(r.d or 0) + 1
+  set(r, 'd', deaths)
+  if r.z then
+    finish(r, 'K', {})
+  elseif deaths >= DEATHS_MAX or tonumber(r.a) >= tonumber(r.max) then
+    finish(r, 'X', { code = 'worker_lost', error = '"The worker died while it ran this task."' })
+  else
+    set_status(r, 'pending')
+    set(r, 'g', 'retrying')
+    set(r, 'w', '')
+    emit(r, 'R', { code = 'worker_lost', error = '"The worker died while it ran this task."' })
+    make_ready(r, true)
+  end
+end
+
+-- A lease is over without a word of its holder. The caller has removed it from l.
+lapse = function(r)
+  if terminal(r) then
+    return
+  elseif r.s == 'processing' then
+    died(r)
+  else
+    unlease(r)
+  end
+end
+
+local function sweep_leases()
+  local late = call('ZRANGE', P .. 'l', '-inf', '(' .. now_digits, 'BYSCORE', 'LIMIT', 0, LEASES_SWEPT)
+  for i = 1, #late do
+    call('ZREM', P .. 'l', late[i])
+    local r = record_of(late[i])
+    if r then
+      lapse(r)
+    end
+  end
+end
+
+local function sweep_expired()
+  local late = call('ZRANGE', P .. 'x', '-inf', now_digits, 'BYSCORE', 'LIMIT', 0, EXPIRED_SWEPT)
+  for i = 1, #late do
+    call('ZREM', P .. 'x', late[i])
+    local r = record_of(late[i])
+    if r and not terminal(r) and r.s == 'pending' and not r.b then
+      leave_place(r)
+      finish(r, 'X', { code = 'expired', error = '"The task expired before it could start."' })
+    end
+  end
+end
+
+local function sweep_due()
+  local due = call('ZRANGE', P .. 'd', '-inf', now_digits, 'BYSCORE', 'LIMIT', 0, DUE_SWEPT)
+  for i = 1, #due do
+    call('ZREM', P .. 'd', due[i])
+    local r = record_of(due[i])
+    if r and not terminal(r) then
+      make_ready(r)
+    end
+  end
+end
+
+-- args 3 and 4: retention of heavy and light tasks, lead every call that can end a task.
+retention = function(args)
+  keep_heavy, keep_light = tonumber(args[3]), tonumber(args[4])
+end
+
+sweep = function()
+  sweep_expired()
+  sweep_leases()
+  sweep_due()
+end
+
+end

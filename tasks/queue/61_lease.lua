@@ -1,0 +1,165 @@
+-- The runner's side of leases: take, begin, keep, give back.
+
+local LOST, start
+
+do
+
+LOST = 9 -- enum queue_code: QUEUE_LOST
+local BEAT_KEPT_MS = 60000
+
+local function leased_row(r)
+  local flags = (r.stream and 's' or '') .. (r.z and 'c' or '')
+  return { r.id, r.o, r.task, r.a, r.max, flags, has(r, 'a') and call('GET', P .. 'args:' .. r.id) or '' }
+end
+
+-- Milliseconds until a delayed task is due, 0 if none is.
+local function next_due()
+  local first = call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')
+  return first[1] and math.max(1, first[2] - now) or 0
+end
+
+-- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, rows…}; a row is {id,
+-- owner, task, attempt, max attempts, flags s (stream) c (cancel asked), arguments}.
+local function lease(args)
+  retention(args)
+  local queue, wanted, lease_ms = args[5], tonumber(args[6]), tonumber(args[7])
+  sweep()
+  flush_batches()
+  batches = {}
+  local answer = { 0 }
+  local popped = wanted > 0 and call('ZPOPMIN', P .. 'q:' .. queue, wanted) or {}
+  local times = { 'HSET', P .. 'g' }
+  for i = 1, #popped, 2 do
+    local r = record_of(popped[i])
+    if r and not terminal(r) then
+      set(r, 'a', format('%d', (r.a or 0) + 1))
+      set(r, 'w', holder)
+      batch_add(P .. 'l', now + lease_ms, r.id)
+      answer[#answer + 1] = leased_row(r)
+      globals().times[class_of(r)] = popped[i + 1] % SPAN_OF_PRIORITY
+    end
+  end
+  for class, time in pairs(globals().times) do
+    times[#times + 1] = 'V:' .. class
+    times[#times + 1] = time
+  end
+  if #popped > 0 and #times > 2 then
+    call(unpack(times))
+  end
+  answer[1] = next_due()
+  return answer
+end
+
+-- The task runs: event started.
+start = function(r)
+  local again = r.b ~= nil
+  set_status(r, 'processing')
+  set(r, 'b', now_digits)
+  if again then
+    set(r, 'n', '0')
+    set(r, 'l', '0')
+    if has(r, 'p') then
+      call('DEL', P .. 'pcs:' .. r.id)
+    end
+  end
+  if r.z then
+    set(r, 'g', 'cancelling')
+  elseif r.g then
+    set(r, 'g', 'started')
+  end
+  if r.expires ~= '0' then
+    call('ZREM', P .. 'x', r.id)
+  end
+  emit(r, 'S', {})
+end
+
+-- args: then per task: id, attempt. Answer: one code per task.
+local function started(args)
+  local answer = {}
+  for i = 3, #args, 2 do
+    local r = record_of(args[i])
+    local code = LOST
+    if holds(r, args[i + 1]) then
+      code = 0
+      if r.s == 'pending' then
+        start(r)
+      end
+    end
+    answer[#answer + 1] = code
+  end
+  return answer
+end
+
+-- args: lease ms, info (JSON), retention…, then per task: id, attempt. Answer: {lost ids, cancelled ids}.
+local function beat(args)
+  retention(args)
+  local lease_ms, info = tonumber(args[5]), args[6]
+  local lost, cancelled = {}, {}
+  for i = 7, #args, 2 do
+    local r = record_of(args[i])
+    if not holds(r, args[i + 1]) then
+      lost[#lost + 1] = args[i]
+    else
+      batch_add(P .. 'l', now + lease_ms, r.id)
+      if r.z then
+        cancelled[#cancelled + 1] = r.id
+      end
+    end
+  end
+  flush_batches()
+  batches = {}
+  call('ZADD', P .. 'ws', now, origin)
+  call('HSET', P .. 'wi', origin, info)
+  local gone = call('ZRANGE', P .. 'ws', '-inf', now - BEAT_KEPT_MS, 'BYSCORE', 'LIMIT', 0, 16)
+  for i = 1, #gone do
+    call('ZREM', P .. 'ws', gone[i])
+    call('HDEL', P .. 'wi', gone[i])
+  end
+  sweep()
+  return { lost, cancelled }
+end
+
+-- args: then per task: id, attempt.
+local function release(args)
+  local answer = {}
+  for i = 3, #args, 2 do
+    local r = record_of(args[i])
+    local code = LOST
+    if holds(r, args[i + 1]) and r.s == 'pending' then
+      code = 0
+      call('ZREM', P .. 'l', r.id)
+      unlease(r)
+    end
+    answer[#answer + 1] = code
+  end
+  return answer
+end
+
+local RECLAIM_SLICE = 500
+
+-- Gives back what earlier incarnations of the caller hold. args: retention, how many leases to skip.
+-- Answer: where to go on, -1 at the end.
+local function reclaim(args)
+  retention(args)
+  local from = tonumber(args[5])
+  local ids = call('ZRANGE', P .. 'l', from, from + RECLAIM_SLICE - 1)
+  local kept = 0
+  for i = 1, #ids do
+    local r = record_of(ids[i])
+    if r and not terminal(r) and r.w ~= holder and holder_name(r) == origin then
+      call('ZREM', P .. 'l', ids[i])
+      lapse(r)
+    else
+      kept = kept + 1
+    end
+  end
+  return #ids < RECLAIM_SLICE and -1 or from + kept
+end
+
+export('lease', { 'allow-oom' }, lease)
+export('started', { 'allow-oom' }, started)
+export('beat', { 'allow-oom' }, beat)
+export('release', { 'allow-oom' }, release)
+export('reclaim', { 'allow-oom' }, reclaim)
+
+end

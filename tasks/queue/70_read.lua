@@ -1,0 +1,124 @@
+-- Reading one task: rows that C makes JSON of (tasks/queue_json.c knows their order).
+
+local row_of, result_of, error_of, live_workers
+
+do
+
+local RESULT_ROW_MAX = RESULT_INLINE
+
+-- What else a task has: result, error code, error, message, meta, pieces. `budget.left` bounds the bytes of
+-- a list's optional parts; nil = no bound. A result left out is told by the row's last word.
+local function value_of(r, letter, budget)
+  if not has(r, letter) then
+    return ''
+  end
+  local key = P .. EXTRA[letter] .. r.id
+  if not budget then
+    return call('GET', key) or ''
+  end
+  local size = call('STRLEN', key)
+  if size > budget.left then
+    return nil
+  end
+  budget.left = budget.left - size
+  return call('GET', key) or ''
+end
+
+result_of = function(r, budget)
+  if not r.fused then
+    return value_of(r, 'r', budget)
+  end
+  local result = r.result or ''
+  if budget and #result > math.min(budget.left, RESULT_ROW_MAX) then
+    return nil
+  end
+  if budget then
+    budget.left = budget.left - #result
+  end
+  return result
+end
+
+error_of = function(r)
+  if r.fused then
+    return r.code or '', r.error or ''
+  elseif not has(r, 'e') then
+    return '', ''
+  end
+  return match(call('GET', P .. 'err:' .. r.id) or '\n', '^([^\n]*)\n(.*)$')
+end
+
+local function pieces_of(r, budget)
+  if not has(r, 'p') then
+    return {}
+  end
+  local pieces = call('LRANGE', P .. 'pcs:' .. r.id, 0, -1)
+  if budget then
+    for i = 1, #pieces do
+      budget.left = budget.left - #pieces[i]
+    end
+    if budget.left < 0 then
+      return {}
+    end
+  end
+  return pieces
+end
+
+-- id, owner, task, status, stage, progress, attempt, created, started, ended, updated, seq, priority, retry_of,
+-- max attempts, result, error code, error, message, meta, result left out (0/1), pieces
+row_of = function(r, budget)
+  local code, message = error_of(r)
+  local result = result_of(r, budget)
+  return {
+    r.id, r.o, r.task, r.s, stage_of(r), r.s == 'completed' and '100' or r.n or '0', r.a or '0',
+    r.created, r.b or '', r.f or '', r.u or '', r.e or '0', r.priority, r.r or '', r.max,
+    result or '', code, message, value_of(r, 'm', budget) or '', value_of(r, 't', budget) or '',
+    result and '0' or '1', pieces_of(r, budget),
+  }
+end
+
+-- args: id, owner, any. Answer: {code, row}.
+local function get(args)
+  local r, code = reach(args[3], args[4], args[5])
+  if not r then
+    return { code }
+  end
+  return { 0, row_of(r) }
+end
+
+live_workers = function()
+  local n = 0
+  local names = call('ZRANGE', P .. 'ws', now - 20000, '+inf', 'BYSCORE')
+  for i = 1, #names do
+    if byte(names[i], 1) == 119 then
+      n = n + 1
+    end
+  end
+  return n
+end
+
+-- Why a task is where it is. args: id, owner, any. Answer: {code, status, stage, place, queue, position in the
+-- ready set, its size, due, live workers, holder, lease deadline, attempt, max, started, cancel asked, error
+-- code}
+local function why(args)
+  local r, code = reach(args[3], args[4], args[5])
+  if not r then
+    return { code }
+  end
+  local place, position, size = 'ended', -1, 0
+  if not terminal(r) then
+    size = call('ZCARD', P .. 'q:' .. r.queue)
+    position = call('ZRANK', P .. 'q:' .. r.queue, r.id) or -1
+    place = position >= 0 and 'ready' or call('ZSCORE', P .. 'd', r.id) and 'delayed' or 'leased'
+  end
+  local deadline = place == 'leased' and call('ZSCORE', P .. 'l', r.id) or '0'
+  return {
+    0, r.s, stage_of(r), place, r.queue, position, size, r.t or '0', live_workers(),
+    r.w and r.w ~= '' and holder_name(r) or '', deadline, r.a or '0', r.max, r.b or '', r.z and 1 or 0,
+    (error_of(r)),
+  }
+end
+
+export('get', { 'no-writes' }, get)
+export('why', { 'no-writes' }, why)
+
+end

@@ -1,0 +1,204 @@
+-- Lists of tasks, newest first, of one owner or of all. Several sorted sources are merged: what is active, what
+-- ended (one set per status), and the light tasks. A page looks at most at WALK_MAX entries.
+
+local totals_of
+
+do
+
+local WALK_MAX = 1000
+local CHUNK = 64
+local KINDS_OF_STATUS = { completed = 'c', failed = 'x', cancelled = 'k' }
+
+-- Whether (score, id) stands behind the cursor in the order of the list.
+local function behind(score, id, from)
+  return not from.score or score < from.score or score == from.score and id < from.id
+end
+
+-- A source gives its next entry as score, id; nil at its end.
+local function zset_source(key, f)
+  local offset, chunk, i = 0, {}, 1
+  local top = f.untill
+  if f.from.score and f.from.score < top then
+    top = f.from.score
+  end
+  local function step()
+    if i > #chunk then
+      chunk = call('ZRANGE', key, format('%.0f', top), format('%.0f', f.since), 'BYSCORE', 'REV', 'LIMIT', offset, CHUNK,
+        'WITHSCORES')
+      offset, i = offset + CHUNK, 1
+      if #chunk == 0 then
+        return nil
+      end
+    end
+    local id, score = chunk[i], tonumber(chunk[i + 1])
+    i = i + 2
+    if behind(score, id, f.from) then
+      return score, id
+    end
+    return step()
+  end
+  return step
+end
+
+-- When a task was made, by the first 48 bits of its id.
+local function born(id)
+  return tonumber(sub(id, 1, 8) .. sub(id, 10, 13), 16)
+end
+
+local function newer(a, b)
+  return a.score > b.score or a.score == b.score and a.id > b.id
+end
+
+-- Light tasks stand in a list in the order of their ends, which is nearly that of their creation: enough for
+-- the page is taken from its head and sorted.
+local function light_source(key, kind, f)
+  local list = call('LRANGE', key, 0, -1)
+  local found = {}
+  for i = 1, #list do
+    local id = sub(list[i], 2)
+    if not kind or string.lower(sub(list[i], 1, 1)) == kind then
+      local score = born(id)
+      if score <= f.untill and score >= f.since and behind(score, id, f.from) then
+        found[#found + 1] = { score = score, id = id }
+        if #found >= 2 * f.limit + CHUNK then
+          break
+        end
+      end
+    end
+  end
+  table.sort(found, newer)
+  local i = 0
+  return function()
+    i = i + 1
+    if found[i] then
+      return found[i].score, found[i].id
+    end
+  end
+end
+
+local function merge(steps)
+  local heads = {}
+  for i = 1, #steps do
+    local score, id = steps[i]()
+    heads[i] = id and { score = score, id = id } or false
+  end
+  return function()
+    local best
+    for i = 1, #heads do
+      if heads[i] and (not best or newer(heads[i], heads[best])) then
+        best = i
+      end
+    end
+    if not best then
+      return nil
+    end
+    local head = heads[best]
+    local score, id = steps[best]()
+    heads[best] = id and { score = score, id = id } or false
+    return head
+  end
+end
+
+local function key_of(kind, owner)
+  return owner == '' and P .. 'g' .. kind or P .. 'i' .. kind .. ':' .. owner
+end
+
+-- The sources that can hold tasks of this status ('' = any; 'ended' = any terminal one).
+local function sources(owner, status, f)
+  local steps = {}
+  if status == '' or status == 'pending' or status == 'processing' then
+    steps[1] = zset_source(key_of('a', owner), f)
+  end
+  for name, kind in pairs(KINDS_OF_STATUS) do
+    if status == '' or status == 'ended' or status == name then
+      steps[#steps + 1] = zset_source(key_of(kind, owner), f)
+    end
+  end
+  local kind = KINDS_OF_STATUS[status]
+  if status == '' or status == 'ended' or kind then
+    steps[#steps + 1] = light_source(key_of('l', owner), kind, f)
+  end
+  return merge(steps)
+end
+
+-- Appends rows to `rows` until f.limit of them stand there; the cursor to go on from, '' at the end.
+local function collect(rows, step, f, status, task)
+  local walked, last = 0, nil
+  while true do
+    if #rows >= f.limit or walked >= WALK_MAX then
+      local more = last and step()
+      return more and format('%.0f', last.score) .. '-' .. last.id or ''
+    end
+    local head = step()
+    if not head then
+      return ''
+    end
+    last, walked = head, walked + 1
+    local r = any_record(head.id)
+    if r and (task == '' or r.task == task) and (status == '' or status == 'ended' or r.s == status) then
+      rows[#rows + 1] = row_of(r, f.budget)
+    end
+  end
+end
+
+-- Entries of the list of light tasks by status; those past retention are not counted.
+local function count_light(key, keep, totals)
+  local list = call('LRANGE', key, 0, -1)
+  local low, high = 0, #list
+  while low < high do -- how many are young enough: the list is ordered by time
+    local middle = math.ceil((low + high) / 2)
+    if born(sub(list[middle], 2)) > now - keep then
+      low = middle
+    else
+      high = middle - 1
+    end
+  end
+  for i = 1, low do
+    local kind = string.lower(sub(list[i], 1, 1))
+    totals[kind] = (totals[kind] or 0) + 1
+  end
+end
+
+-- pending, processing, completed, failed, cancelled: what is kept
+totals_of = function(owner, keep)
+  local t = { c = 0, x = 0, k = 0 }
+  count_light(key_of('l', owner), keep, t)
+  local run = owner == '' and globals().run or owner_of(owner).run
+  local active = call('ZCARD', key_of('a', owner))
+  local out = { math.max(0, active - run), run }
+  for i, kind in ipairs({ 'c', 'x', 'k' }) do
+    out[i + 2] = t[kind] + call('ZCARD', key_of(kind, owner))
+  end
+  return out
+end
+
+local function filter_of(limit, budget)
+  return { from = {}, since = 0, untill = 2 ^ 52, limit = limit, budget = { left = budget } }
+end
+
+-- args: retention of light tasks, owner ('' = all), status, task, since, until (-1 = open), cursor, limit, budget in
+-- bytes. Answer: {totals, next cursor, rows…}
+local function list(args)
+  local f = filter_of(tonumber(args[10]), tonumber(args[11]))
+  f.since = math.max(0, tonumber(args[7]))
+  f.untill = tonumber(args[8]) >= 0 and tonumber(args[8]) or f.untill
+  local score, id = match(args[9], '^(%d+)-(%S+)$')
+  f.from = { score = tonumber(score), id = id }
+  local rows = {}
+  local cursor = collect(rows, sources(args[4], args[5], f), f, args[5], args[6])
+  return { totals_of(args[4], tonumber(args[3])), cursor, rows }
+end
+
+-- All active tasks, then the newest that ended. args: owner, count, budget. Answer: {head of the log, rows}
+local function snapshot(args)
+  local f = filter_of(tonumber(args[4]), tonumber(args[5]))
+  local rows = {}
+  collect(rows, merge({ zset_source(key_of('a', args[3]), f) }), f, '', '')
+  collect(rows, sources(args[3], 'ended', f), f, 'ended', '')
+  return { owner_of(args[3]).seq, rows }
+end
+
+export('list', { 'no-writes' }, list)
+export('snapshot', { 'no-writes' }, snapshot)
+
+end

@@ -1,0 +1,66 @@
+-- Figures of the whole data set, and the register of processes.
+
+do
+
+local ALIVE_MS = 20000 -- a process that beat within this time counts as alive
+
+-- What ended per day, newest first: day number and its fields.
+local function days(n)
+  local out = {}
+  local today = floor(now / DAY_MS)
+  for day = today, today - n + 1, -1 do
+    local fields = call('HGETALL', P .. 'day:' .. day)
+    if #fields > 0 then
+      out[#out + 1] = { format('%.0f', day * DAY_MS), fields }
+    end
+  end
+  return out
+end
+
+-- Failures of the last hour, by the slots of five minutes.
+local function failed_last_hour()
+  local n = 0
+  for i = 0, 11 do
+    local time = now - i * SLOT_MS
+    local slot = floor(time % DAY_MS / SLOT_MS)
+    n = n + (call('HGET', P .. 'day:' .. floor(time / DAY_MS), 'slot:' .. slot) or 0)
+  end
+  return n
+end
+
+-- args: retention of light tasks. Answer: {totals, heavy active, {queue, ready, …}, delayed, leased, live workers,
+-- live hubs, failed in the last hour, days}
+local function stats(args)
+  local queues = {}
+  for _, name in ipairs({ 'default', 'live', 'light' }) do
+    queues[#queues + 1] = name
+    queues[#queues + 1] = call('ZCARD', P .. 'q:' .. name)
+  end
+  return {
+    totals_of('', tonumber(args[3])),
+    globals().act,
+    queues,
+    call('ZCARD', P .. 'd'),
+    call('ZCARD', P .. 'l'),
+    live_workers(),
+    call('ZCOUNT', P .. 'hs', now - ALIVE_MS, '+inf'),
+    failed_last_hour(),
+    days(14),
+  }
+end
+
+-- Answer: per process: name, time of its last beat, alive (0/1), its own words (JSON).
+local function workers()
+  local out = {}
+  local names = call('ZRANGE', P .. 'ws', 0, -1, 'WITHSCORES')
+  for i = 1, #names, 2 do
+    local alive = names[i + 1] + ALIVE_MS > now
+    out[#out + 1] = { names[i], names[i + 1], alive and 1 or 0, call('HGET', P .. 'wi', names[i]) or '{}' }
+  end
+  return out
+end
+
+export('stats', { 'no-writes' }, stats)
+export('workers', { 'no-writes' }, workers)
+
+end

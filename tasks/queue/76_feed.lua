@@ -1,0 +1,144 @@
+-- Who listens to an owner's events, and what the log holds. A hub that listens is named in the owner's field
+-- hubs (" h:one h:two "); hubs say now and then that they live (set hs), so that the names of dead ones
+-- can go.
+
+do
+
+local HUB_DEAD_MS = 120000
+local WATCH_MS = 15000
+
+local function say_alive()
+  call('ZADD', P .. 'hs', now, origin)
+end
+
+-- The names in `hubs` whose hubs live, without the caller's.
+local function live_names(hubs)
+  local kept = ''
+  for name in string.gmatch(hubs or '', '%S+') do
+    local seen = name ~= origin and call('ZSCORE', P .. 'hs', name)
+    if seen and seen + HUB_DEAD_MS > now then
+      kept = kept .. ' ' .. name
+    end
+  end
+  return kept
+end
+
+-- args: owner, a word for a data set that has no epoch yet. Answer: {epoch, seq of the newest event}.
+local function attach(args)
+  local o = owner_of(args[3])
+  say_alive()
+  call('HSETNX', P .. 'g', 'epoch', args[4])
+  call('HSET', o.key, 'hubs', live_names(o.hubs) .. ' ' .. origin .. ' ')
+  return { call('HGET', P .. 'g', 'epoch'), o.seq }
+end
+
+-- args: owners…
+local function detach(args)
+  for i = 3, #args do
+    local o = owner_of(args[i])
+    local kept = live_names(o.hubs)
+    if kept ~= '' then
+      call('HSET', o.key, 'hubs', kept .. ' ')
+    elseif o.hubs then
+      call('HDEL', o.key, 'hubs')
+    end
+  end
+  return 0
+end
+
+-- The hub lives; what time brings about is done here too, so that it is done where no worker is left.
+-- args: retention.
+local function alive(args)
+  retention(args)
+  say_alive()
+  sweep()
+  return 0
+end
+
+-- Asks for every owner's events on the channel adm during the next 15 s.
+local function watch()
+  call('HSET', P .. 'g', 'watch', now + WATCH_MS)
+  return WATCH_MS
+end
+
+-- Result, error code and error of a task whose terminal event is replayed.
+local function outcome(code, id)
+  local r = any_record(id)
+  if not r then
+    return { 0 }
+  elseif code == 'C' then
+    local budget = { left = RESULT_INLINE }
+    local result = result_of(r, budget)
+    return result and { 1, result ~= '' and result or '{}' } or { 0 }
+  end
+  local word, message = error_of(r)
+  return { 1, word, message }
+end
+
+local REPLAY_BYTES = 1048576
+
+-- Logged events behind `after`. args: owner, after, max. Answer: {head, more (0/1), events…}; an event is {seq,
+-- entry, text or '', outcome of a terminal one: {0 = gone or too large} or {1, result} or {1, code, error}}.
+local function replay(args)
+  local o = owner_of(args[3])
+  local last, max = tonumber(args[4]), tonumber(args[5])
+  local entries = call('XRANGE', o.log, format('%.0f', last + 1) .. '-0', '+', 'COUNT', max)
+  local events, bytes = {}, 0
+  for i = 1, #entries do
+    local fields = entries[i][2]
+    local n = 0
+    for k = 1, #fields, 2 do
+      n = n + (fields[k] == 'e' and 1 or 0)
+    end
+    local seq = tonumber(match(entries[i][1], '^%d+')) - n
+    for k = 1, #fields, 2 do
+      if fields[k] == 'e' then
+        seq = seq + 1
+        if seq > last then
+          if #events >= max or bytes > REPLAY_BYTES then
+            return { o.seq, 1, events }
+          end
+          local entry = fields[k + 1]
+          local code, id = match(entry, '^(%a) %d+ (%S+)')
+          local ended = (code == 'C' or code == 'X') and outcome(code, id) or {}
+          local text = fields[k + 2] == 'x' and fields[k + 3] or ''
+          events[#events + 1] = { format('%.0f', seq), entry, text, ended }
+          bytes = bytes + 200 + #text + #(ended[2] or '')
+        end
+      end
+    end
+  end
+  local given = #events > 0 and tonumber(events[#events][1]) or last
+  return { o.seq, given < o.seq and 1 or 0, events }
+end
+
+local NOTIFIED_MS = 86400000
+
+-- Logs a notification once per id. args: owner, id, body (JSON object).
+local function notify(args)
+  if not call('SET', P .. 'nt:' .. args[3] .. ':' .. args[4], '1', 'PX', NOTIFIED_MS, 'NX') then
+    return 0
+  end
+  local o = owner_of(args[3])
+  local body = args[5]
+  if not find(body, '"user_id":', 1, true) then
+    body = '{"user_id":"' .. args[3] .. '",' .. sub(body, 2)
+  end
+  if not find(body, '"at":', 1, true) then
+    body = sub(body, 1, -2) .. ',"at":"' .. now_text() .. '"}'
+  end
+  local seq = log_append(o, 'N', '0', '-', '0', '-', body)
+  if heard(o) then
+    add_line(o, 'N ' .. format('%d', seq) .. ' 0 0 - ' .. body)
+  end
+  return 0
+end
+
+export('attach', { 'allow-oom' }, attach)
+export('detach', { 'allow-oom' }, detach)
+export('alive', { 'allow-oom' }, alive)
+export('watch', { 'allow-oom' }, watch)
+export('replay', { 'no-writes' }, replay)
+export('notify', {}, notify)
+
+end

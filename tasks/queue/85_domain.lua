@@ -1,0 +1,130 @@
+-- Domain data that lives here for a while: impressions until they are moved to the database, the register of
+-- sessions; and what cleanup_sessions removes. Keys: imp "resource kind" -> count; impb the batch that was cut
+-- off and is not dropped yet, impb:id its id; ses "owner session" by expiry in seconds.
+
+do
+
+local IMPRESSIONS_MAX = 1000000 -- different counters
+local BATCH = 1000
+local SESSIONS_MAX = 1000000
+local SESSION_KEPT_S = 86400 -- expired ones, when nobody cleans up
+local CLEAN_SESSIONS = 1000
+local CLEAN_KEYS = 500
+local CLEAN_INDEX = 500
+
+-- args: resource, kind. Answer: 1, or 0 when there are too many counters.
+local function impression(args)
+  local field = args[3] .. ' ' .. args[4]
+  if call('HEXISTS', P .. 'imp', field) == 0 and call('HLEN', P .. 'imp') >= IMPRESSIONS_MAX then
+    return 0
+  end
+  call('HINCRBY', P .. 'imp', field, 1)
+  return 1
+end
+
+-- Cuts off the next batch under the id args[3], or gives the one again that was not dropped. Answer: {id, counters
+-- left, field, count, …}.
+local function impressions_take(args)
+  local id = call('GET', P .. 'impb:id')
+  if not id then
+    local entries = call('HRANDFIELD', P .. 'imp', BATCH, 'WITHVALUES')
+    if not entries or #entries == 0 then
+      return { '', 0 }
+    end
+    id = args[3]
+    local fields = {}
+    for i = 1, #entries, 2 do
+      fields[#fields + 1] = entries[i]
+    end
+    call('SET', P .. 'impb:id', id)
+    call('HSET', P .. 'impb', unpack(entries))
+    call('HDEL', P .. 'imp', unpack(fields))
+  end
+  local answer = call('HGETALL', P .. 'impb')
+  table.insert(answer, 1, call('HLEN', P .. 'imp'))
+  table.insert(answer, 1, id)
+  return answer
+end
+
+-- The batch args[3] stands in the database.
+local function impressions_drop(args)
+  if call('GET', P .. 'impb:id') == args[3] then
+    call('DEL', P .. 'impb', P .. 'impb:id')
+  end
+  return 0
+end
+
+-- args: owner, session, expiry in seconds.
+local function session(args)
+  call('ZADD', P .. 'ses', args[5], args[3] .. ' ' .. args[4])
+  call('ZREMRANGEBYSCORE', P .. 'ses', '-inf', now / 1000 - SESSION_KEPT_S)
+  if call('ZCARD', P .. 'ses') > SESSIONS_MAX then
+    call('ZPOPMIN', P .. 'ses')
+  end
+  return 0
+end
+
+-- Sessions that expired before `before` (seconds), a slice of them.
+local function clean_sessions(before)
+  local old = call('ZRANGE', P .. 'ses', '-inf', before, 'BYSCORE', 'LIMIT', 0, CLEAN_SESSIONS)
+  if #old > 0 then
+    call('ZREM', P .. 'ses', unpack(old))
+  end
+  return #old
+end
+
+-- The bytes of a stream whose task is gone.
+local function clean_audio(key, id)
+  if call('EXISTS', P .. 't:' .. id) == 1 then
+    return 0
+  end
+  return call('UNLINK', key)
+end
+
+-- What an index of ended tasks still names although its record has expired.
+local function clean_index(key, before)
+  local old = call('ZRANGE', key, '-inf', before, 'BYSCORE', 'LIMIT', 0, CLEAN_INDEX)
+  local gone = {}
+  for i = 1, #old do
+    if call('EXISTS', P .. 't:' .. old[i]) == 0 then
+      gone[#gone + 1] = old[i]
+    end
+  end
+  return #gone > 0 and call('ZREM', key, unpack(gone)) or 0
+end
+
+-- One slice of the key space. Answer: {next cursor, audio streams, tasks}.
+local function clean_keys(cursor, before)
+  local page = call('SCAN', cursor, 'MATCH', string.gsub(P, '[%[%]*?\\]', '\\%0') .. '*', 'COUNT', CLEAN_KEYS)
+  local audio, tasks = 0, 0
+  for i = 1, #page[2] do
+    local key = page[2][i]
+    local name = string.sub(key, #P + 1)
+    if string.sub(name, 1, 2) == 'a:' then
+      audio = audio + clean_audio(key, string.sub(name, 3))
+    elseif string.find(name, '^i[cxk]:') or string.find(name, '^g[cxk]$') then
+      tasks = tasks + clean_index(key, before)
+    end
+  end
+  return page[1], audio, tasks
+end
+
+-- A step of the clean-up: sessions first, then the key space. args: cursor ("0" = begin), age of a session in
+-- seconds, retention of heavy tasks in seconds. Answer: {next cursor ("0" = done), sessions, audio streams, tasks}.
+local function cleanup(args)
+  local cursor = args[3]
+  if string.sub(cursor, 1, 1) ~= 'k' then
+    local sessions = clean_sessions(now / 1000 - args[4])
+    return { sessions == CLEAN_SESSIONS and 's' or 'k0', sessions, 0, 0 }
+  end
+  local next_cursor, audio, tasks = clean_keys(string.sub(cursor, 2), now - args[5] * 1000)
+  return { next_cursor == '0' and '0' or 'k' .. next_cursor, 0, audio, tasks }
+end
+
+export('impression', {}, impression)
+export('impressions_take', { 'allow-oom' }, impressions_take)
+export('impressions_drop', { 'allow-oom' }, impressions_drop)
+export('session', {}, session)
+export('cleanup', { 'allow-oom' }, cleanup)
+
+end
