@@ -1,5 +1,6 @@
 /* Type cleanup_sessions: removes what nobody needs any more. The work is done by the service `cleanup`, in
  * steps that are small for Redis; each tells whether there is more. */
+#include "hub/options.h"
 #include "tasks/ctx.h"
 #include "tasks/task_type.h"
 
@@ -27,6 +28,7 @@ static bool step(struct task_ctx *ctx, char cursor[static 32], json_t *sum)
     json_t *order = json_object();
     json_object_set_new(order, "cursor", json_string(cursor));
     json_object_set_new(order, "older_than_s", json_integer(task_arg_int(ctx, "older_than_s", 0)));
+    json_object_set_new(order, "retention_s", json_integer(task_options(ctx)->retention_heavy_s));
     json_t *answer = task_call(ctx, "cleanup", order);
     if (answer == NULL)
         return false;
