@@ -317,6 +317,8 @@ void audio_stop(struct app *app)
     uv_close((uv_handle_t *)audio->timer, free_handle);
     list_for_each_safe (node, after, &audio->all) {
         struct stream *stream = container_of(node, struct stream, node);
+        if (stream->end)
+            request_drop(stream->end);
         buf_free(&stream->pending);
         free(stream);
     }

@@ -128,13 +128,21 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
         return;
     }
     /* An admin's retry of another user's task stands in that user's log, not in the admin's. */
-    struct span owner = answer->json.p ? json_get(answer->json, "user_id") : SPAN_NONE;
-    bool own = owner.p == NULL || json_string_is(owner, retry->caller);
-    struct request_after after = {
-        .owner = retry->caller, .task_id = retry->new_id, .told_seq = own ? answer->seq : 0, .held = true};
+    char owner[USER_ID_MAX + 1];
+    if (!json_string_copy(json_get(answer->json, "user_id"), owner, sizeof owner))
+        memcpy(owner, retry->caller, sizeof owner);
+    bool own = strcmp(owner, retry->caller) == 0;
+    struct event *event =
+        event_new('A', answer->seq, 0, 0, span_of(retry->new_id), answer->json); /* the body, from Redis */
+    struct request_after after = {.owner = owner,
+                                  .task_id = retry->new_id,
+                                  .event = event,
+                                  .told_seq = own ? answer->seq : 0,
+                                  .held = true};
     buf_printf(&result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\",\"seq\":%llu}",
                retry->new_id, retry->id, (unsigned long long)answer->seq);
     request_reply_then(request, buf_span(&result), &after);
+    event_unref(&event);
     buf_free(&result);
     free(retry);
 }
