@@ -129,7 +129,8 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
     }
     /* An admin's retry of another user's task stands in that user's log, not in the admin's. */
     char owner[USER_ID_MAX + 1];
-    if (!json_string_copy(json_get(answer->json, "user_id"), owner, sizeof owner))
+    struct span name = json_get(answer->json, "user_id");
+    if (name.p == NULL || !json_string_copy(name, owner, sizeof owner))
         memcpy(owner, retry->caller, sizeof owner);
     bool own = strcmp(owner, retry->caller) == 0;
     struct event *event =
