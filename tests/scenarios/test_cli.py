@@ -1,0 +1,263 @@
+"""The command line: subcommands, configuration errors, tokens, check, signals."""
+import base64
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from client import RpcError, connect
+from taskhub import BUILD, alive, b64url, environment, eventually, free_port, run_program, token
+
+
+def claims_of(text):
+    head, payload, _ = text.strip().split(".")
+    return [json.loads(base64.urlsafe_b64decode(part + "==")) for part in (head, payload)]
+
+
+@pytest.fixture
+def data(tmp_path):
+    return tmp_path / "data"
+
+
+def taskhub(*args, options=None):
+    return run_program("taskhub", *args, options=options, check=False)
+
+
+# ---- help, version, unknown -------------------------------------------------------------------------
+@pytest.mark.parametrize("command", [[], ["serve"], ["token"], ["check"], ["config"]])
+def test_help_and_version(command):
+    done = taskhub(*command, "--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: taskhub"), done
+    assert "--data-dir" in done.stdout and done.stderr == ""
+    done = taskhub(*command, "--version")
+    assert done.returncode == 0 and re.fullmatch(r"taskhub \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_unknown_command():
+    done = taskhub("serv")
+    assert done.returncode == 2 and "serv" in done.stderr and "--help" in done.stderr
+
+
+# ---- configuration ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("args, needle", [
+    (["--nope"], "--nope"),
+    (["--listn", "127.0.0.1:1"], "did you mean --listen?"),
+    (["--listen", "127.0.0.1:http"], "--listen"),
+    (["--listen", "127.0.0.1:70000"], "--listen"),
+    (["--limits-batch", "many"], "--limits-batch: must be a whole number between 1 and 1024"),
+    (["--redis-url", "redis://:secret@127.0.0.1"], "password"),
+    (["--config", "/nonexistent.conf"], "/nonexistent.conf"),
+    (["extra"], "extra"),
+])
+def test_bad_arguments(args, needle):
+    done = taskhub("serve", *args)
+    assert done.returncode == 2 and needle in done.stderr and done.stdout == "", done
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize("text, needle", [
+    ("nope = 1\n", "line 1: nope: unknown key"),
+    ("log.level = info\nlog.level = info\n", "line 2: log.level: is given twice, first in line 1"),
+    ("\nlimits.user_task = 3\n", "line 2: limits.user_task: unknown key, did you mean limits.user_tasks?"),
+    ("limits.user_tasks = 0\n", "line 1: limits.user_tasks: must be a whole number"),
+    ("hub.name = \"x\n", "line 1"),
+])
+def test_bad_file(tmp_path, text, needle):
+    path = tmp_path / "bad.conf"
+    path.write_text(text)
+    done = taskhub("serve", "--config", path)
+    assert done.returncode == 2 and needle in done.stderr and str(path) in done.stderr, done
+
+
+@pytest.mark.parametrize("name, value", [
+    ("DATABASE_URL", "postgresql://db/x"), ("CELERY_BROKER_URL", "redis://x"),
+    ("CELERY_RESULT_BACKEND", "redis://x"), ("TASKHUB_LISTEM", "127.0.0.1:1"),
+])
+def test_bad_environment(name, value):
+    env = environment() | {name: value}
+    done = subprocess.run([BUILD / "taskhub", "config"], env=env, text=True, capture_output=True, timeout=30)
+    assert done.returncode == 2 and name in done.stderr, done
+    if not name.startswith("TASKHUB"):
+        assert "not in this build" in done.stderr
+
+
+def test_config_shows_origin_and_no_secret(tmp_path):
+    path = tmp_path / "taskhub.conf"
+    path.write_text("limits.user_tasks = 9\nroutes.process_text = threads\n")
+    done = taskhub("config", "--config", path, "--hub-name", "one",
+                   options={"redis.url": "redis://user:hunter2@cache:6390/1"})
+    assert done.returncode == 0 and "hunter2" not in done.stdout
+    lines = {line.split(" = ")[0]: line for line in done.stdout.splitlines()}
+    assert re.search(r"^limits.user_tasks = 9 +# .*taskhub.conf line 1$", lines["limits.user_tasks"])
+    assert lines["hub.name"].endswith("# --hub-name")
+    assert "@cache:6390/1" in lines["redis.url"] and lines["redis.url"].endswith("# environment TASKHUB_REDIS_URL")
+    assert lines["listen"].endswith("# default")
+    assert lines["routes.process_text"] == "routes.process_text = threads"
+    table = taskhub("config", "--document").stdout
+    assert table.startswith("| key |") and "`MAX_CONCURRENT_TASKS_PER_USER`" in table
+
+
+# ---- tokens -------------------------------------------------------------------------------------------
+def test_token(data):
+    before = int(time.time())
+    done = taskhub("token", "--user", "alice", "--role", "admin", "--ttl", "90m", "--data-dir", data)
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.count("\n") == 1
+    header, claims = claims_of(done.stdout)
+    assert header == {"alg": "HS256", "typ": "JWT"}
+    assert claims["sub"] == "alice" and claims["aud"] == "taskhub" and claims["roles"] == ["admin"]
+    assert claims["exp"] - claims["iat"] == 5400 and 0 <= claims["iat"] - before <= 30
+    key = data / "jwt.key"
+    assert key.stat().st_mode & 0o777 == 0o600 and re.fullmatch(r"[\w-]{43}\n", key.read_text())
+    taskhub("token", "--user", "bob", "--data-dir", data)
+    assert claims_of(taskhub("token", "--user=bob", "--data-dir", data).stdout)[1]["roles"] == []
+    assert "exp" in claims and claims_of(taskhub("token", "--user", "bob", "--role", "viewer", "--role", "admin",
+                                                 "--data-dir", data).stdout)[1]["roles"] == ["admin", "viewer"]
+
+
+@pytest.mark.parametrize("args, needle", [
+    ([], "--user is required"), (["--user", "a b"], "--user"), (["--user", ""], "--user"),
+    (["--user", "x" * 129], "--user"), (["--user", "a", "--role", "root"], "--role"),
+    (["--user", "a", "--ttl", "0"], "--ttl"), (["--user", "a", "--ttl", "1y"], "--ttl"),
+    (["--user", "a", "--ttl"], "--ttl needs a value"), (["--user", "a", "--nope", "1"], "--nope"),
+])
+def test_bad_token_arguments(data, args, needle):
+    done = taskhub("token", *args, "--data-dir", data)
+    assert done.returncode == 2 and needle in done.stderr and done.stdout == "", done
+
+
+def test_token_needs_a_private_key(tmp_path):
+    path = tmp_path / "public.json"
+    path.write_text(json.dumps({"kty": "OKP", "crv": "Ed25519", "x": b64url(bytes(range(32)))}))
+    done = taskhub("token", "--user", "a", "--jwt-key-file", path)
+    assert done.returncode == 2 and "public" in done.stderr and done.stdout == "", done
+    path.write_text(b64url(b"too short") + "\n")
+    done = taskhub("serve", "--jwt-key-file", path, "--data-dir", tmp_path)
+    assert done.returncode == 2 and "9 bytes" in done.stderr and str(path) in done.stderr, done
+
+
+# ---- check --------------------------------------------------------------------------------------------
+def test_check(stack, tmp_path):
+    options = {"redis.url": stack.redis.url}
+    done = taskhub("check", "--data-dir", tmp_path, options=options)
+    assert done.returncode == 0, done
+    assert re.search(r"^redis +ok +version 7|^redis +ok +version 8", done.stdout, re.M) and "FAIL" not in done.stdout
+    stack.redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    done = taskhub("check", "--data-dir", tmp_path, options=options)
+    assert done.returncode == 1 and "maxmemory-policy" in done.stdout, done
+    done = taskhub("check", "--data-dir", tmp_path, options=options | {"redis.allow_volatile": True})
+    assert done.returncode == 0, done
+    stack.redis.stop()
+    done = taskhub("check", "--data-dir", tmp_path, options=options)
+    assert done.returncode == 1 and re.search(r"^redis +FAIL", done.stdout, re.M), done
+
+
+def test_check_private(stack, tmp_path):
+    done = taskhub("check", "--data-dir", tmp_path)
+    assert done.returncode == 0 and "not running" in done.stdout, done
+    hub = stack.private_hub()
+    done = hub.program("check")
+    assert "version" in done.stdout and "not running" not in done.stdout
+
+
+# ---- serve --------------------------------------------------------------------------------------------
+def test_port_in_use(stack, tmp_path):
+    stack.redis
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        address = f"127.0.0.1:{s.getsockname()[1]}"
+        began = time.monotonic()
+        done = taskhub("serve", "--listen", address, "--data-dir", tmp_path)
+        assert done.returncode == 1 and address in done.stderr and "listen" in done.stderr, done
+        done = taskhub("serve", "--listen", address, "--data-dir", tmp_path, options={"redis.url": stack.redis.url})
+        assert done.returncode == 1 and address in done.stderr, done
+        assert time.monotonic() - began < 8
+
+
+def test_volatile_redis_is_refused(stack, tmp_path):
+    stack.redis.command("CONFIG", "SET", "appendonly", "no")
+    done = taskhub("serve", "--listen", f"127.0.0.1:{free_port()}", "--data-dir", tmp_path,
+                   options={"redis.url": stack.redis.url})
+    assert done.returncode == 1 and "appendonly" in done.stderr, done
+    hub = stack.hub({"redis.allow_volatile": True})
+    assert hub.get("/readyz").status == 200
+
+
+def test_redis_down_at_start(stack):
+    redis = stack.redis
+    redis.stop()
+    hub = stack.hub(start=False).start(ready=False)
+    answer = eventually(lambda: _get(hub, "/readyz"))
+    assert answer.status == 503 and "redis" in answer.json(), answer.text
+    assert hub.get("/healthz").status == 200
+    redis.start()
+    hub.wait_ready()
+
+
+def _get(hub, path):
+    try:
+        return hub.get(path)
+    except OSError:
+        return None
+
+
+def test_signals(stack):
+    hub = stack.private_hub()
+    below = [hub.private_redis_pid(), hub.worker_pid()]
+    assert all(below)
+    began = time.monotonic()
+    hub.signal(signal.SIGINT)
+    assert hub.wait_exit() == 0 and time.monotonic() - began < 10
+    for pid in below:
+        eventually(lambda p=pid: not alive(p), 2, f"the end of {pid}")
+
+
+async def test_sighup_reloads_keys(stack, tmp_path):
+    key = tmp_path / "ring.json"
+    old, new = b"o" * 32, b"n" * 32
+
+    def ring(*keys):
+        key.write_text(json.dumps({"keys": [{"kty": "oct", "alg": "HS256", "kid": kid, "k": b64url(secret)}
+                                            for kid, secret in keys]}))
+        key.chmod(0o600)
+    ring(("old", old))
+    hub = stack.hub({"jwt.key_file": key})
+    async with connect(hub, token=token("alice", key=old, kid="old")):
+        pass
+    ring(("old", old), ("new", new))
+    hub.signal(signal.SIGHUP)
+    hub.wait_log("the keys were reloaded")
+    async with connect(hub, token=token("alice", key=new, kid="new")) as c:
+        key.write_text("{")
+        hub.signal(signal.SIGHUP)
+        hub.wait_log("were not reloaded")
+        await c.call("ping")  # nothing happened to it
+    async with connect(hub, token=token("alice", key=new, kid="new")):
+        pass
+    ring(("new", new))
+    hub.signal(signal.SIGHUP)
+    eventually(lambda: len(re.findall("the keys were reloaded", hub.log())) == 2)
+    with pytest.raises(RpcError):
+        async with connect(hub, token=token("alice", key=old, kid="old")):
+            pass
+
+
+def test_demo_link(stack):
+    hub = stack.hub({"demo_link": True})
+    link = hub.wait_log(r"http://127\.0\.0\.1:\d+/#token=(\S+)")
+    _, claims = claims_of(link.group(1))
+    assert claims["sub"] == "demo" and claims["roles"] == ["admin"] and claims["exp"] - claims["iat"] == 43200
+    assert "#token" not in stack.hub().log()
+
+
+def test_config_file_is_found(tmp_path, stack):
+    (tmp_path / "taskhub.conf").write_text(f"listen = 127.0.0.1:{free_port()}\nredis.url = {stack.redis.url}\n"
+                                           f"data_dir = {tmp_path}\n")
+    done = subprocess.run([BUILD / "taskhub", "check"], cwd=tmp_path, env=environment(), text=True,
+                          capture_output=True, timeout=30)
+    assert done.returncode == 0 and "./taskhub.conf" in done.stdout, done
+
