@@ -11,6 +11,8 @@ import { Emitter, deviceError, newKey } from './taskhub-task.js';
 const PCM = { encoding: 'pcm_s16le', sample_rate: 16000, channels: 1 };
 /** The browser's own processing would change the sound. */
 const PLAIN = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+/** The hub's answer where a stream, or its task, has ended already. */
+const ENDED = -32009;
 const FRAME_BYTES = 65536;
 /** More than the hub waits for a lost connection (60 s = 1.9 MB). */
 const KEPT_BYTES = 2 << 20;
@@ -73,7 +75,8 @@ export class AudioStream extends Emitter {
     const reply = await this.#hub.call('audio.start', { task, args, format, idempotency_key: newKey() }, { resend: true });
     this.task = this.#hub._accepted(reply, task);
     this.#offs.push(this.task.on('done', () => this.#close()));
-    this.#grant({ stream: 0, received: 0, ...reply });
+    this.#sent = reply.received ?? 0;
+    this.#grant({ received: 0, ...reply });
     return this;
   }
 
@@ -93,7 +96,7 @@ export class AudioStream extends Emitter {
       if (error.retryMs) setTimeout(() => this.pump(), error.retryMs);
       else if (error.code !== 'connection_lost') {
         this.#close();
-        this.emit('error', error);
+        if (error.rpc !== ENDED) this.emit('error', error);
       }
     }
     this.#busy = false;

@@ -19,6 +19,8 @@ class Row {
   #note = '';
   /** @type {string[]} */
   #log = [];
+  /** Whether it can be seen: progress of the others is not drawn. */
+  visible = true;
   /** Difference between the hub's clock and ours, ms. */
   static skew = 0;
 
@@ -153,13 +155,16 @@ export class TaskList {
   #order = [];
   /** @type {string|undefined} */
   #cursor;
+  #seen = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) this.#show(/** @type {HTMLElement} */ (target).dataset.id, isIntersecting);
+  });
 
   /** @param {TaskHub} hub */
   constructor(hub) {
     this.#hub = hub;
     hub.on('event', (event, task) => {
       if (event.seq && event.at) Row.skew = Date.parse(event.at) - Date.now();
-      this.#changed(task);
+      if (event.type !== 'progress' || (this.#rows.get(task.id)?.visible ?? true)) this.#changed(task);
     });
     byId('more').addEventListener('click', () => this.#older());
     setInterval(() => this.#tick(), 1000);
@@ -185,6 +190,13 @@ export class TaskList {
     this.#count();
   }
 
+  #show(/** @type {string|undefined} */ id, /** @type {boolean} */ visible) {
+    const row = this.#rows.get(id ?? '');
+    if (!row) return;
+    row.visible = visible;
+    if (visible) row.draw();
+  }
+
   #changed(/** @type {Task} */ task) {
     draw(task, () => {
       (this.#rows.get(task.id) ?? this.#insert(task))?.draw();
@@ -199,11 +211,14 @@ export class TaskList {
     if (at >= MAX_ROWS) return undefined;
     const row = new Row(task);
     this.#root.insertBefore(row.element, this.#root.children[at] ?? null);
+    this.#seen.observe(row.element);
     this.#order.splice(at, 0, task.id);
     this.#rows.set(task.id, row);
     if (this.#order.length > MAX_ROWS) {
       const oldest = /** @type {string} */ (this.#order.pop());
-      this.#rows.get(oldest)?.element.remove();
+      const gone = /** @type {Row} */ (this.#rows.get(oldest));
+      this.#seen.unobserve(gone.element);
+      gone.element.remove();
       this.#rows.delete(oldest);
     }
     return row;

@@ -9,9 +9,13 @@ const ANSWERS = {
   send_notification: (result) => [['Sent to', result.delivered ? 'your open windows' : 'your list']],
 };
 
-/** @param {any} result @returns {[string, any][]} */
+/** Every field, those of an object within it too. @param {any} result @returns {[string, any][]} */
 const everything = (result) =>
-  Object.entries(result).map(([name, value]) => (name.endsWith('_s') ? [sentence(name.slice(0, -2)), duration(Number(value))] : [sentence(name), figure(value)]));
+  Object.entries(result).flatMap(([name, value]) => {
+    if (value && typeof value === 'object' && !Array.isArray(value)) return everything(value);
+    if (name.endsWith('_s')) return [[sentence(name.slice(0, -2)), duration(Number(value))]];
+    return [[sentence(name), figure(value)]];
+  });
 
 /** Connects the cards with the hub. @param {TaskHub} hub */
 export function startCards(hub) {

@@ -3,6 +3,7 @@
  * file, a proxy that can cut connections. Everything started here is ended by its pid.
  */
 import { execFileSync, spawn } from 'node:child_process';
+import { webcrypto } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, openSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -17,6 +18,9 @@ const SLOWDOWN = Number(process.env.TASKHUB_TEST_SLOWDOWN ?? 1);
 /** "go forward ten meters", 16 kHz PCM (Debian's pocketsphinx-testdata). */
 export const SPEECH = '/usr/share/pocketsphinx/test/data/goforward.raw';
 const QUIET = ['--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+/** Not global yet in Node 18. */
+globalThis.crypto ??= webcrypto;
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -74,9 +78,7 @@ export async function startHub({ options = {}, alsoAt = [] } = {}) {
   const env = environment({ diagnostics: true, origins, 'slots.default': 2, 'slots.live': 2, ...options });
   const log = openSync(join(data, 'hub.log'), 'a');
   const args = ['serve', '--listen', '127.0.0.1:' + port, '--data-dir', data];
-  const child = spawn(join(BUILD, 'taskhub'), args, { env, stdio: ['ignore', log, log] });
-  const ended = new Promise((done) => child.once('exit', done));
-  process.once('exit', () => child.kill('SIGTERM'));
+  let child;
   const hub = {
     port,
     url: 'http://127.0.0.1:' + port,
@@ -85,19 +87,25 @@ export async function startHub({ options = {}, alsoAt = [] } = {}) {
       const words = ['token', '--user', user, '--data-dir', data, ...roles.flatMap((role) => ['--role', role])];
       return execFileSync(join(BUILD, 'taskhub'), words, { env, encoding: 'utf8' }).trim();
     },
+    start: async () => {
+      child = spawn(join(BUILD, 'taskhub'), args, { env, stdio: ['ignore', log, log] });
+      const ready = async () => {
+        if (child.exitCode !== null) throw new Error('the hub ended:\n' + hub.log());
+        return fetch(hub.url + '/readyz').then((answer) => answer.ok, () => false);
+      };
+      await eventually(ready, 'the hub ready', 20).catch((error) => {
+        child.kill('SIGTERM');
+        throw new Error(error.message + '\n' + hub.log());
+      });
+    },
     stop: async () => {
+      const ended = new Promise((done) => child.once('exit', done));
       child.kill('SIGTERM');
       await ended;
     },
   };
-  const ready = async () => {
-    if (child.exitCode !== null) throw new Error('the hub ended:\n' + hub.log());
-    return fetch(hub.url + '/readyz').then((answer) => answer.ok, () => false);
-  };
-  await eventually(ready, 'the hub ready', 20).catch((error) => {
-    child.kill('SIGTERM');
-    throw new Error(error.message + '\n' + hub.log());
-  });
+  process.once('exit', () => child?.kill('SIGTERM'));
+  await hub.start();
   return hub;
 }
 
