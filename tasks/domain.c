@@ -7,8 +7,9 @@
 
 #include <stdio.h>
 
-#define FIXED_WORDS 5 /* FCALL, function, number of keys, prefix, then origin and incarnation, unused here   \
-                       */
+#define FIXED_WORDS                                                                                          \
+    5 /* FCALL, function, number of keys, prefix, then origin and incarnation, unused here                   \
+       */
 
 struct domain_wait {
     domain_reply_fn *fn;
