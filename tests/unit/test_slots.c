@@ -291,12 +291,45 @@ static void test_stream(void)
     buf_free(&data);
 }
 
+/* Kills every child of this process that has the name. How many there were. */
+static unsigned kill_children(const char *name)
+{
+    char command[128], line[32];
+    unsigned count = 0;
+    snprintf(command, sizeof command, "ps -o pid=,comm= --ppid %d | grep %.14s | cut -c1-8", (int)getpid(),
+             name);
+    FILE *list = popen(command, "r");
+    while (list && fgets(line, sizeof line, list)) {
+        count++;
+        kill((pid_t)strtol(line, NULL, 10), SIGKILL);
+    }
+    if (list)
+        pclose(list);
+    return count;
+}
+
+static void test_zygotes_die(void)
+{
+    struct task task, next;
+    give(&task, "noop_heavy", "{\"steps\":5,\"sleep_ms\":50}");
+    ok(run_until(0, &task), "a task runs");
+    is_int(kill_children("taskhub-zygote"), 2, "both zygotes are killed");
+    ok(run_until(1, NULL), "it ends");
+    is_int(task.fate, COMPLETED, "completed: slots outlive their zygote");
+    ok(kill_children("taskhub-slot") >= 1, "the slots are killed");
+    uint64_t begun = clock_mono_ms();
+    give(&next, "noop_heavy", "{\"steps\":0}");
+    ok(run_until(1, NULL), "a task behind them ends");
+    is_int(next.fate, COMPLETED, "in a slot of a new zygote");
+    ok(clock_mono_ms() - begun < 500, "within 500 ms");
+}
+
 static void test_drain(void)
 {
     struct task tasks[4];
     for (size_t i = 0; i < NELEMS(tasks); i++)
         give(&tasks[i], "noop_heavy", "{\"steps\":3,\"sleep_ms\":100}");
-    ok(run_until(0, &tasks[1]), "two tasks run");
+    ok(run_until(0, &tasks[0]) && run_until(0, &tasks[1]), "two tasks run");
     slots_return_all(slots);
     ok(tasks[2].fate == RETURNED && tasks[3].fate == RETURNED, "the others come back at once");
     ended_count = 0;
@@ -348,6 +381,7 @@ int main(int argc, char **argv)
     test_hoards_nothing();
     test_bad_reports();
     test_stream();
+    test_zygotes_die();
     test_drain();
     test_limits();
     slots_free(&slots);
