@@ -42,6 +42,7 @@ typedef void queue_ready_fn(void *ctx, enum queue_code code, const char *reason)
 struct queue *queue_new(struct loop *loop, struct redis *redis, const struct queue_config *config,
                         struct queue_hooks hooks);
 void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx);
+/* Free the connection first: it answers what is under way. What is still pending is forgotten. */
 void queue_free(struct queue **queue);
 struct redis *queue_redis(struct queue *queue);
 /* "th:{<shard of the owner>}:" — the one place where keys begin. */
@@ -160,6 +161,7 @@ struct queue_answer {
     char status[12], stage[33];
     struct span json; /* get: the task object; list: {"tasks":[…],…}; why, stats, …: as protocol.md */
     uint64_t seq;
+    uint64_t retry_ms; /* limits: when to try again */
 };
 typedef void queue_answer_fn(void *ctx, const struct queue_answer *answer);
 void queue_get(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
@@ -176,7 +178,9 @@ void queue_list(struct queue *queue, const struct queue_filter *filter, queue_an
 void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx);
 void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                   void *ctx);
-/* A new task with the arguments (and audio) of a failed or cancelled one; *.id is the new one. */
+/* A new task with the arguments (and audio) of a failed or cancelled one; *.id is the new one, *.seq that of
+ * its accepted event, *.json the body of that event: as for queue_submit(), the hub tells it to its sockets
+ * itself. */
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
                  queue_answer_fn *fn, void *ctx);
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,

@@ -1,3 +1,4 @@
+#!lua name=taskhub_v1
 -- The context of one function call: prefix, caller, time, and the owners touched, which are read once and
 -- written once. All files of this folder are joined in name order into one library, so the locals of this
 -- file are known to the ones behind it. Nothing here knows what a task is.

@@ -1,0 +1,469 @@
+/* The client of the task queue: staging, one call per kind at the end of the turn, answers, loading of the
+ * function library; see queue.h and queue_private.h. Loop thread only. Never blocks, never makes a key. */
+#include "tasks/queue.h"
+
+#include "hub/embed.h"
+#include "hub/log.h"
+#include "hub/metrics.h"
+#include "tasks/queue_private.h"
+
+#define PREFIX "th:{0}:" /* one shard today; the owner will choose it */
+#define LIBRARY "taskhub_v1"
+#define FUNCTION "th1_"
+#define BATCH_ITEMS 256
+#define BATCH_BYTES (1u << 20)
+#define FIXED_WORDS 10 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
+
+/* ---- answers ------------------------------------------------------------------------------------ */
+
+const redisReply *reply_array(const redisReply *array, size_t i)
+{
+    if (i >= reply_count(array) || array->element[i]->type != REDIS_REPLY_ARRAY)
+        return NULL;
+    return array->element[i];
+}
+
+struct span reply_span(const redisReply *array, size_t i)
+{
+    if (i >= reply_count(array) || array->element[i]->type != REDIS_REPLY_STRING)
+        return SPAN("");
+    return (struct span){array->element[i]->str, (size_t)array->element[i]->len};
+}
+
+const char *reply_text(const redisReply *array, size_t i)
+{
+    return reply_span(array, i).p; /* hiredis ends strings with a NUL */
+}
+
+int64_t reply_number(const redisReply *array, size_t i)
+{
+    if (i >= reply_count(array))
+        return 0;
+    if (array->element[i]->type == REDIS_REPLY_INTEGER)
+        return array->element[i]->integer;
+    return strtoll(reply_text(array, i), NULL, 10);
+}
+
+enum queue_code reply_code(const redisReply *array, size_t i)
+{
+    int64_t code = i < reply_count(array) ? reply_number(array, i) : QUEUE_UNAVAILABLE;
+    return code >= QUEUE_OK && code <= QUEUE_UNAVAILABLE ? (enum queue_code)code : QUEUE_UNAVAILABLE;
+}
+
+/* The lines of events that a call caused: {owner, lines, owner, lines, …}. */
+static void deliver(struct queue *queue, const redisReply *caused)
+{
+    for (size_t i = 0; i + 1 < reply_count(caused) && queue->hooks.on_event; i += 2) {
+        struct span rest = reply_span(caused, i + 1);
+        while (rest.n) {
+            const char *end = memchr(rest.p, '\n', rest.n);
+            struct span line = {rest.p, end ? (size_t)(end - rest.p) : rest.n};
+            struct event *event = event_parse(line);
+            if (event)
+                queue->hooks.on_event(queue->hooks.ctx, reply_text(caused, i), event);
+            event_unref(&event);
+            rest.p += line.n + (end != NULL);
+            rest.n -= line.n + (end != NULL);
+        }
+    }
+}
+
+static void maybe_free(struct queue *queue);
+
+/* Takes a call's reply apart; NULL when it has no use. */
+static const redisReply *take_answer(struct queue *queue, const redisReply *reply)
+{
+    queue->pending--;
+    if (queue->closed || reply == NULL)
+        return NULL;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        log_warn("Redis refused a call", "error", reply->str);
+        if (strstr(reply->str, "Function not found") && !queue->loading)
+            queue_load(queue, NULL, NULL);
+        return NULL;
+    }
+    if (reply_count(reply) != 2)
+        return NULL;
+    deliver(queue, reply->element[1]);
+    return reply->element[0];
+}
+
+/* ---- sending ------------------------------------------------------------------------------------ */
+
+struct argv {
+    const char **words;
+    size_t *lengths;
+    int count;
+};
+
+static void push(struct argv *argv, const char *word, size_t length)
+{
+    argv->words[argv->count] = word;
+    argv->lengths[argv->count++] = length;
+}
+
+static void push_text(struct argv *argv, const char *word)
+{
+    push(argv, word, strlen(word));
+}
+
+static void push_words(struct argv *argv, const struct words *words, size_t from, size_t to)
+{
+    const char *bytes = words->bytes.data ? words->bytes.data : "";
+    for (size_t i = from; i < to; i++) {
+        size_t start = i ? words->ends[i - 1] : 0;
+        push(argv, bytes + start, words->ends[i] - start);
+    }
+}
+
+/* Room for `words` more than the fixed ones; the fixed ones stand in it. */
+static struct argv argv_new(const struct queue *queue, const char *function, size_t words)
+{
+    struct argv argv = {.words = xmalloc((words + FIXED_WORDS) * sizeof *argv.words),
+                        .lengths = xmalloc((words + FIXED_WORDS) * sizeof *argv.lengths)};
+    push_text(&argv, "FCALL");
+    push_text(&argv, function);
+    push_text(&argv, "1");
+    push_text(&argv, PREFIX);
+    push_text(&argv, queue->origin);
+    push_text(&argv, queue->incarnation);
+    return argv;
+}
+
+static void argv_call(struct queue *queue, struct argv *argv, redis_reply_fn *fn, void *ctx)
+{
+    queue->pending++;
+    metric_add(METRIC_REDIS_CALLS, 1);
+    redis_call(queue->redis, fn, ctx, argv->count, argv->words, argv->lengths);
+    free(argv->words);
+    free(argv->lengths);
+}
+
+/* ---- batches -------------------------------------------------------------------------------------- */
+
+struct numbers { /* what a call's function wants before its items */
+    char text[3][24];
+    int count;
+};
+
+static struct numbers numbers_none(const struct queue *queue)
+{
+    (void)queue;
+    return (struct numbers){0};
+}
+
+static void number(struct numbers *numbers, uint64_t value)
+{
+    snprintf(numbers->text[numbers->count++], sizeof numbers->text[0], "%llu", (unsigned long long)value);
+}
+
+static struct numbers numbers_submit(const struct queue *queue)
+{
+    struct numbers numbers = {0};
+    number(&numbers, queue->config.user_tasks);
+    number(&numbers, queue->config.global_tasks);
+    number(&numbers, queue->config.lease_ms);
+    return numbers;
+}
+
+static struct numbers numbers_fused(const struct queue *queue)
+{
+    struct numbers numbers = {0};
+    number(&numbers, queue->config.retention_light_ms);
+    return numbers;
+}
+
+static struct numbers numbers_retention(const struct queue *queue)
+{
+    struct numbers numbers = {0};
+    number(&numbers, queue->config.retention_heavy_ms);
+    number(&numbers, queue->config.retention_light_ms);
+    return numbers;
+}
+
+static const struct {
+    const char *function;
+    struct numbers (*numbers)(const struct queue *queue);
+    void (*done)(struct batch *batch, const redisReply *answer);
+} stages[STAGES] = {
+    [STAGE_SUBMIT] = {FUNCTION "submit", numbers_submit, batch_submitted},
+    [STAGE_FUSED] = {FUNCTION "fused", numbers_fused, batch_fused},
+    [STAGE_STARTED] = {FUNCTION "started", numbers_none, batch_codes},
+    [STAGE_UPDATE] = {FUNCTION "update", numbers_none, batch_codes},
+    [STAGE_END] = {FUNCTION "end", numbers_retention, batch_codes},
+    [STAGE_RELEASE] = {FUNCTION "release", numbers_none, batch_codes},
+    [STAGE_AUDIO] = {FUNCTION "audio_append", numbers_none, batch_audio},
+};
+
+static void seal(struct queue *queue, enum stage stage)
+{
+    struct batch *batch = queue->open[stage];
+    queue->open[stage] = NULL;
+    list_append(&queue->sealed[stage], &batch->node);
+}
+
+struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch)
+{
+    struct batch *batch = queue->open[stage];
+    if (batch && (batch->count == BATCH_ITEMS || batch->words.bytes.len > BATCH_BYTES)) {
+        seal(queue, stage);
+        batch = NULL;
+    }
+    if (batch == NULL) {
+        batch = xcalloc(1, sizeof *batch);
+        list_init(&batch->node);
+        batch->queue = queue;
+        batch->stage = stage;
+        queue->open[stage] = batch;
+    }
+    if (batch->count == batch->cap) {
+        batch->cap = batch->cap ? batch->cap * 2 : 4;
+        batch->items = xrealloc(batch->items, batch->cap * sizeof *batch->items);
+    }
+    struct item *item = &batch->items[batch->count++];
+    *item = (struct item){.first_word = batch->words.count};
+    snprintf(item->id, sizeof item->id, "%s", id);
+    *ret_batch = batch;
+    return item;
+}
+
+void item_done(struct batch *batch)
+{
+    batch->items[batch->count - 1].end_word = batch->words.count;
+}
+
+static void batch_free(struct batch *batch)
+{
+    words_free(&batch->words);
+    free(batch->items);
+    free(batch);
+}
+
+static void on_batch(void *ctx, const redisReply *reply)
+{
+    struct batch *batch = ctx;
+    struct queue *queue = batch->queue;
+    const redisReply *answer = take_answer(queue, reply);
+    if (!queue->closed)
+        stages[batch->stage].done(batch, answer);
+    batch_free(batch);
+    maybe_free(queue);
+}
+
+static void batch_send(struct batch *batch)
+{
+    struct queue *queue = batch->queue;
+    struct argv argv = argv_new(queue, stages[batch->stage].function, batch->words.count);
+    struct numbers numbers = stages[batch->stage].numbers(queue);
+    size_t sent = 0;
+    for (int i = 0; i < numbers.count; i++)
+        push_text(&argv, numbers.text[i]);
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->items[i].skipped)
+            continue;
+        push_words(&argv, &batch->words, batch->items[i].first_word, batch->items[i].end_word);
+        sent++;
+    }
+    if (sent) {
+        argv_call(queue, &argv, on_batch, batch);
+    } else {
+        free(argv.words);
+        free(argv.lengths);
+        batch_free(batch);
+    }
+}
+
+/* ---- ops ------------------------------------------------------------------------------------------ */
+
+struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *))
+{
+    struct op *op = xcalloc(1, sizeof *op);
+    op->queue = queue;
+    op->function = function;
+    op->done = done;
+    list_append(&queue->ops, &op->node);
+    return op;
+}
+
+void op_retention(struct op *op)
+{
+    words_number(&op->words, op->queue->config.retention_heavy_ms);
+    words_number(&op->words, op->queue->config.retention_light_ms);
+}
+
+static void op_free(struct op *op)
+{
+    words_free(&op->words);
+    free(op);
+}
+
+static void on_op(void *ctx, const redisReply *reply)
+{
+    struct op *op = ctx;
+    struct queue *queue = op->queue;
+    const redisReply *answer = take_answer(queue, reply);
+    if (!queue->closed)
+        op->done(op, answer);
+    op_free(op);
+    maybe_free(queue);
+}
+
+static void op_send(struct op *op)
+{
+    struct argv argv = argv_new(op->queue, op->function, op->words.count);
+    push_words(&argv, &op->words, 0, op->words.count);
+    argv_call(op->queue, &argv, on_op, op);
+}
+
+/* ---- the end of a turn -------------------------------------------------------------------------------- */
+
+static void flush(void *ctx)
+{
+    struct queue *queue = ctx;
+    for (size_t stage = 0; stage < STAGES; stage++) {
+        if (queue->open[stage])
+            seal(queue, (enum stage)stage);
+        for (struct list *node; (node = list_pop(&queue->sealed[stage])) != NULL;)
+            batch_send(container_of(node, struct batch, node));
+    }
+    /* What callbacks add now (the connection is down) waits for the next turn. */
+    struct list ops;
+    list_init(&ops);
+    list_splice(&ops, &queue->ops);
+    for (struct list *node; (node = list_pop(&ops)) != NULL;)
+        op_send(container_of(node, struct op, node));
+}
+
+/* ---- the library ------------------------------------------------------------------------------------ */
+
+struct load {
+    struct queue *queue;
+    queue_ready_fn *fn;
+    void *ctx;
+};
+
+static void loaded(struct load *load, enum queue_code code, const char *reason)
+{
+    struct queue *queue = load->queue;
+    queue->loading = false;
+    queue->pending--;
+    if (code != QUEUE_OK)
+        log_warn("the function library cannot be loaded", "reason", reason);
+    if (load->fn && !queue->closed)
+        load->fn(load->ctx, code, reason);
+    free(load);
+    maybe_free(queue);
+}
+
+static const char *why_refused(const redisReply *reply)
+{
+    if (reply == NULL)
+        return "the connection was lost";
+    return strncasecmp(reply->str, "ERR unknown command", 19) == 0 ? "Redis 7.0 or later is needed"
+                                                                   : reply->str;
+}
+
+static void on_library(void *ctx, const redisReply *reply)
+{
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
+        loaded(ctx, QUEUE_UNAVAILABLE, why_refused(reply));
+    else
+        loaded(ctx, QUEUE_OK, "");
+}
+
+/* Whether the answer of FUNCTION LIST … WITHCODE holds this very text. */
+static bool has_code(const redisReply *reply, struct span code)
+{
+    const redisReply *library = reply_array(reply, 0);
+    for (size_t i = 0; i + 1 < reply_count(library); i += 2)
+        if (strcmp(reply_text(library, i), "library_code") == 0)
+            return span_equal(reply_span(library, i + 1), code);
+    return false;
+}
+
+static void on_listed(void *ctx, const redisReply *reply)
+{
+    struct load *load = ctx;
+    const struct embed *file = embed_find(SPAN("queue.lua"));
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR || file == NULL) {
+        loaded(load, QUEUE_UNAVAILABLE, file ? why_refused(reply) : "the library is not in this build");
+    } else if (has_code(reply, file->data)) {
+        loaded(load, QUEUE_OK, "");
+    } else {
+        const char *words[] = {"FUNCTION", "LOAD", "REPLACE", file->data.p};
+        redis_call(load->queue->redis, on_library, load, 4, words, (size_t[]){8, 4, 7, file->data.n});
+    }
+}
+
+void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx)
+{
+    struct load *load = xmalloc(sizeof *load);
+    *load = (struct load){queue, fn, ctx};
+    queue->loading = true;
+    queue->pending++;
+    redis_callv(queue->redis, on_listed, load, "FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE", NULL);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+struct queue *queue_new(struct loop *loop, struct redis *redis, const struct queue_config *config,
+                        struct queue_hooks hooks)
+{
+    struct queue *queue = xcalloc(1, sizeof *queue);
+    struct buf origin = BUF_INIT;
+    queue->loop = loop;
+    queue->redis = redis;
+    queue->config = *config;
+    queue->hooks = hooks;
+    buf_append_text(&origin, config->hub ? "h:" : "w:");
+    for (const char *c = config->origin; *c; c++) /* '/' parts it from the incarnation, ' ' is a separator */
+        buf_append_char(&origin, *c > ' ' && *c < 127 && *c != '/' ? *c : '_');
+    queue->origin = buf_take_string(&origin);
+    queue->config.origin = queue->origin + 2;
+    id_random(queue->incarnation, sizeof queue->incarnation);
+    for (size_t stage = 0; stage < STAGES; stage++)
+        list_init(&queue->sealed[stage]);
+    list_init(&queue->ops);
+    loop_hook(loop, LOOP_STAGE_QUEUE, flush, queue);
+    return queue;
+}
+
+static void maybe_free(struct queue *queue)
+{
+    if (!queue->closed || queue->pending)
+        return;
+    buf_free(&queue->json);
+    free(queue->origin);
+    free(queue);
+}
+
+void queue_free(struct queue **queue_at)
+{
+    struct queue *queue = *queue_at;
+    if (queue == NULL)
+        return;
+    *queue_at = NULL;
+    loop_unhook(queue->loop, LOOP_STAGE_QUEUE, flush, queue);
+    queue->closed = true;
+    for (size_t stage = 0; stage < STAGES; stage++) {
+        if (queue->open[stage])
+            seal(queue, (enum stage)stage);
+        for (struct list *node; (node = list_pop(&queue->sealed[stage])) != NULL;)
+            batch_free(container_of(node, struct batch, node));
+    }
+    for (struct list *node; (node = list_pop(&queue->ops)) != NULL;)
+        op_free(container_of(node, struct op, node));
+    maybe_free(queue);
+}
+
+struct redis *queue_redis(struct queue *queue)
+{
+    return queue->redis;
+}
+
+const char *queue_prefix(const struct queue *queue, const char *owner)
+{
+    (void)queue;
+    (void)owner;
+    return PREFIX;
+}

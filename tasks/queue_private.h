@@ -1,0 +1,151 @@
+/* Inside of the queue client: what its files share. Loop thread only.
+ *
+ * Transitions that come in numbers (submit, end, …) are staged as items of a batch; a batch becomes one
+ * function call at LOOP_STAGE_QUEUE. Everything else is an op: one call with its own callback. Batches leave
+ * in the order of enum stage, then the ops in the order they came, so a cancel follows the submit of its
+ * task, and an end the updates of its task. */
+#pragma once
+
+#include "hub/list.h"
+#include "tasks/queue.h"
+
+#include <stdio.h>
+
+/* ---- arguments ------------------------------------------------------------------------------------- */
+
+struct words { /* the arguments of a call, one behind the other */
+    struct buf bytes;
+    size_t *ends; /* where each word ends */
+    size_t count, cap;
+};
+void words_free(struct words *words);
+void words_add(struct words *words, struct span text); /* as it is; absent = empty */
+void words_text(struct words *words, const char *text);
+void words_number(struct words *words, uint64_t number);
+void words_signed(struct words *words, int64_t number);
+/* Plain text as a JSON string, absent = empty; cut after max_bytes. The functions keep and pass on such texts
+ * as they are. */
+void words_quoted(struct words *words, struct span text, size_t max_bytes);
+/* JSON text on one line. */
+void words_json(struct words *words, struct span json);
+/* A stage or an error code: at most 32 printable characters without quotes; others become '_'. */
+void words_word(struct words *words, const char *text, size_t size);
+
+/* ---- batches ------------------------------------------------------------------------------------- */
+
+enum stage {
+    STAGE_SUBMIT,
+    STAGE_FUSED,
+    STAGE_STARTED,
+    STAGE_UPDATE,
+    STAGE_END,
+    STAGE_RELEASE,
+    STAGE_AUDIO,
+    STAGES,
+};
+
+struct item {
+    union {
+        queue_submitted_fn *submitted;
+        queue_fused_fn *fused;
+        queue_done_fn *done;
+        queue_audio_fn *audio;
+    } fn;
+    void *ctx;
+    char id[ID_SIZE];
+    unsigned attempt;
+    bool lease;                /* submit: leased at once */
+    bool skipped;              /* started: goes with the task's end */
+    queue_done_fn *started_fn; /* end: of the start that goes with it */
+    void *started_ctx;
+    size_t first_word, end_word;
+};
+
+struct batch {
+    struct list node;
+    struct queue *queue;
+    enum stage stage;
+    struct words words;
+    struct item *items;
+    size_t count, cap;
+};
+
+/* The item that the following words_*() calls on batch->words belong to, until item_done(). */
+struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch);
+void item_done(struct batch *batch);
+
+/* What a stage's answer means; `answer` NULL = unavailable. Calls back every item that was not skipped. */
+void batch_submitted(struct batch *batch, const redisReply *answer);
+void batch_fused(struct batch *batch, const redisReply *answer);
+void batch_codes(struct batch *batch, const redisReply *answer);
+void batch_audio(struct batch *batch, const redisReply *answer);
+
+/* ---- ops ------------------------------------------------------------------------------------------ */
+
+struct op {
+    struct list node;
+    struct queue *queue;
+    const char *function;
+    struct words words;
+    /* `answer` NULL = unavailable. */
+    void (*done)(struct op *op, const redisReply *answer);
+    union {
+        queue_answer_fn *answer;
+        queue_done_fn *done;
+        queue_leased_fn *leased;
+        queue_beat_fn *beat;
+        queue_audio_fn *audio;
+        queue_audio_data_fn *data;
+        owner_position_fn *position;
+        owner_replay_fn *replay;
+        void (*report)(void *ctx, bool clean, struct span json);
+    } fn;
+    void *ctx;
+    char id[ID_SIZE];
+    void *more; /* what `done` wants besides, not owned */
+};
+/* An op without words; it leaves at the end of the turn. */
+struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *));
+void op_retention(struct op *op); /* the two words that lead some calls */
+
+/* ---- the queue ------------------------------------------------------------------------------------ */
+
+struct queue {
+    struct loop *loop;
+    struct redis *redis;
+    struct queue_config config;
+    struct queue_hooks hooks;
+    char *origin;        /* "h:name" or "w:name" */
+    char incarnation[9]; /* of this process: an earlier one of the same name is fenced off */
+    struct batch *open[STAGES];
+    struct list sealed[STAGES]; /* full ones, before the open one */
+    struct list ops;
+    struct buf json;  /* scratch of the callbacks that make JSON */
+    unsigned pending; /* calls without an answer */
+    bool loading;     /* the library is being loaded again */
+    bool closed;      /* freed by its owner, waits for `pending` */
+};
+
+/* ---- replies ---------------------------------------------------------------------------------------- */
+
+/* Element i of an array as text ("" if there is none), as number, as code. */
+const char *reply_text(const redisReply *array, size_t i);
+struct span reply_span(const redisReply *array, size_t i);
+int64_t reply_number(const redisReply *array, size_t i);
+enum queue_code reply_code(const redisReply *array, size_t i);
+/* Element i if it is an array, else NULL. */
+const redisReply *reply_array(const redisReply *array, size_t i);
+static inline size_t reply_count(const redisReply *array)
+{
+    return array && array->type == REDIS_REPLY_ARRAY ? array->elements : 0;
+}
+
+/* ---- JSON of answers ---------------------------------------------------------------------------------- */
+
+/* Appends the task object of a row (tasks/queue/70_read.lua: row_of). */
+void queue_json_task(struct buf *to, const redisReply *row);
+void queue_json_list(struct buf *to, const redisReply *answer);
+void queue_json_snapshot(struct buf *to, const redisReply *answer);
+void queue_json_why(struct buf *to, const char *id, const redisReply *answer);
+void queue_json_stats(struct buf *to, const redisReply *answer);
+void queue_json_workers(struct buf *to, const redisReply *answer);
