@@ -53,7 +53,7 @@ static int take_flag(const struct cli_flag *flag, int argc, char **argv, int at,
         *flag->given = true;
     if (flag->word == NULL)
         return 1;
-    if (value == NULL && at + 1 < argc)
+    if (value == NULL && at + 1 < argc && strncmp(argv[at + 1], "--", 2) != 0)
         used = 2;
     value = value ? value + 1 : used == 2 ? argv[at + 1] : NULL;
     if (value == NULL) {

@@ -369,7 +369,7 @@ static bool flag_step(struct flags *flags)
     if (value == NULL && row && row->kind == KIND_OPTION_BOOL && (next == NULL || next[0] == '-'))
         value = "true"; /* `--diagnostics` alone */
     if (value == NULL) {
-        if (next == NULL)
+        if (next == NULL || strncmp(next, "--", 2) == 0) /* one that begins so is given as --flag=value */
             return flag_bad(flags, name, xstrdup("needs a value"));
         value = next;
         flags->at++;

@@ -20,7 +20,7 @@ void process_raise_descriptors(const struct options *options)
         return;
     limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < want)
-        log_warn("fewer descriptors than limits.connections may need", "limit", LOG_NUM(limit.rlim_cur));
+        log_info("fewer descriptors than limits.connections may need", "limit", LOG_NUM(limit.rlim_cur));
 }
 
 void process_name(const struct options *options, const char *address, char name[static PROCESS_NAME_SIZE])

@@ -138,6 +138,7 @@ static void test_flags(void)
     refused("unknown flag", "--nope", "--nope", "1", NULL, NULL);
     refused("misspelt flag", "did you mean --listen?", "--listn", "1", NULL, NULL);
     refused("flag without value", "--listen: needs a value", "--listen", NULL, NULL, NULL);
+    refused("flag instead of a value", "--listen: needs a value", "--listen", "--limits-batch", "3", NULL);
     refused("number with a tail", "whole number between 1 and 1024", "--limits-batch", "3x", NULL, NULL);
     refused("empty number", "whole number", "--limits-batch=", NULL, NULL, NULL);
     refused("blank before a number", "whole number", "--limits-batch= 3", NULL, NULL, NULL);
