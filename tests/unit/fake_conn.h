@@ -1,0 +1,134 @@
+/* Connections as a test of the handlers sees them: what was sent to each, in order, as lines of text.
+ * Include it once. */
+#pragma once
+
+#include "hub/conn.h"
+
+#include <stdio.h>
+
+#define FAKE_CONNS 8
+
+struct conn {
+    void *app, *user, *member;
+    struct principal who;
+    bool open, has_who, slow_rate;
+    uint32_t generation;
+    uint64_t told;
+    char log[16384]; /* one line per frame: the text, "event C 5 {body}", "close 4401" */
+};
+static struct conn conns_[FAKE_CONNS];
+
+static inline struct conn *fake_conn_open(void *app)
+{
+    for (size_t i = 0; i < FAKE_CONNS; i++) {
+        if (conns_[i].open)
+            continue;
+        uint32_t generation = conns_[i].generation + 1;
+        conns_[i] = (struct conn){.app = app, .open = true, .generation = generation};
+        return &conns_[i];
+    }
+    abort();
+}
+
+static inline void fake_conn_gone(struct conn *conn)
+{
+    principal_clear(&conn->who);
+    conn->open = false;
+}
+
+static inline void fake_line(struct conn *conn, const char *fmt, ...)
+{
+    size_t n = strlen(conn->log);
+    va_list list;
+    va_start(list, fmt);
+    vsnprintf(conn->log + n, sizeof conn->log - n, fmt, list);
+    va_end(list);
+}
+
+void *conn_app(const struct conn *conn)
+{
+    return conn->app;
+}
+struct conn_handle conn_handle(const struct conn *conn)
+{
+    return (struct conn_handle){(uint32_t)(conn - conns_), conn->generation};
+}
+struct conn *conn_find(struct conns *conns, struct conn_handle handle)
+{
+    (void)conns;
+    struct conn *conn = &conns_[handle.slot];
+    return conn->open && conn->generation == handle.generation ? conn : NULL;
+}
+const struct principal *conn_who(const struct conn *conn)
+{
+    return conn->has_who ? &conn->who : NULL;
+}
+bool conn_set_who(struct conn *conn, struct principal *who)
+{
+    if (strcmp(who->user_id, "crowd") == 0)
+        return false;
+    conn->who = *who;
+    conn->has_who = true;
+    return true;
+}
+void conn_refresh_who(struct conn *conn, struct principal *who)
+{
+    principal_clear(&conn->who);
+    conn->who = *who;
+}
+void conn_set_user(struct conn *conn, void *user)
+{
+    conn->user = user;
+}
+void *conn_user(const struct conn *conn)
+{
+    return conn->user;
+}
+void conn_set_member(struct conn *conn, void *member)
+{
+    conn->member = member;
+}
+void *conn_member(const struct conn *conn)
+{
+    return conn->member;
+}
+void conn_send(struct conn *conn, struct span text)
+{
+    fake_line(conn, "%.*s\n", SPAN_ARG(text));
+}
+void conn_send_event(struct conn *conn, struct event *event)
+{
+    fake_line(conn, "event %c %llu %.*s\n", event->type->code, (unsigned long long)event->seq,
+              (int)event->size, event->body);
+}
+void conn_told_seq(struct conn *conn, uint64_t seq)
+{
+    conn->told = seq;
+}
+uint64_t conn_given_seq(const struct conn *conn)
+{
+    return conn->told;
+}
+void conn_send_droppable(struct conn *conn, struct span text)
+{
+    conn_send(conn, text);
+}
+bool conn_slow(const struct conn *conn)
+{
+    (void)conn;
+    return false;
+}
+bool conn_rate_ok(const struct conn *conn)
+{
+    return !conn->slow_rate;
+}
+const char *conn_address(const struct conn *conn)
+{
+    (void)conn;
+    return "192.0.2.7";
+}
+void conn_close(struct conn *conn, unsigned code, const char *reason)
+{
+    (void)reason;
+    fake_line(conn, "close %u\n", code);
+}

@@ -1,0 +1,636 @@
+/* The handlers from a message to its answer: JSON-RPC, batches, auth, order of answers and events, audio,
+ * admin. Connections, queue and types are the test's own; owners, manager and pool are real. */
+#include "handlers/app.h"
+#include "hub/clock.h"
+#include "hub/options.h"
+#include "tests/tap.h"
+#include "tests/unit/fake_conn.h"
+#include "tests/unit/fake_queue.h"
+
+#include <sodium.h>
+
+static struct loop loop;
+static struct options options;
+static struct app app;
+static struct conn_ops ops;
+static struct keyring *ring;
+static uv_timer_t heartbeat;
+
+/* ---- a log that is empty, and two task types ------------------------------------------------------- */
+
+static void source_attach(void *ctx, const char *owner, owner_position_fn *fn, void *fn_ctx)
+{
+    (void)ctx;
+    (void)owner;
+    struct owner_position at = {.ok = true, .epoch = "e1", .head = fake.seq};
+    fn(fn_ctx, &at);
+}
+static void source_detach(void *ctx, const char *owner)
+{
+    (void)ctx;
+    (void)owner;
+}
+static void source_replay(void *ctx, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
+                          void *fn_ctx)
+{
+    (void)ctx;
+    (void)owner;
+    (void)after;
+    (void)max;
+    struct owner_replay replay = {.ok = true, .gap = true};
+    fn(fn_ctx, &replay);
+}
+
+static void run_quick(struct task_ctx *ctx)
+{
+    task_finish(ctx, NULL);
+}
+static const struct json_field speech_args[] = {
+    {.name = "resource_id", .kinds = KIND_STRING},
+    {.name = "format", .kinds = KIND_OBJECT},
+};
+static const struct task_type types[] = {
+    {.name = "quick", .run = run_quick},
+    {.name = "heavy", .kind = TASK_HEAVY, .queue = "default"},
+    {.name = "speech",
+     .kind = TASK_HEAVY,
+     .queue = "live",
+     .stream = true,
+     .args = speech_args,
+     .arg_count = NELEMS(speech_args)},
+};
+const struct task_type *task_type_find(const char *name)
+{
+    for (size_t i = 0; i < NELEMS(types); i++)
+        if (strcmp(types[i].name, name) == 0)
+            return &types[i];
+    return NULL;
+}
+const struct task_type *const *task_type_all(void)
+{
+    static const struct task_type *const all[] = {&types[0], &types[1], &types[2], NULL};
+    return all;
+}
+
+/* ---- helpers --------------------------------------------------------------------------------------- */
+
+static void turn(void)
+{
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+}
+
+static struct conn *open_conn(void)
+{
+    struct conn *conn = fake_conn_open(&app);
+    ops.on_open(conn, SPAN_NONE);
+    return conn;
+}
+
+static void close_conn(struct conn *conn)
+{
+    ops.on_close(conn);
+    fake_conn_gone(conn);
+}
+
+static void says(struct conn *conn, const char *text)
+{
+    ops.on_text(conn, span_of(text));
+}
+
+/* Compares what was sent since the last look, up to the length of `want`'s lines. */
+static void hears(struct conn *conn, const char *want, const char *name)
+{
+    is_text(conn->log, want, "%s", name);
+    conn->log[0] = '\0';
+}
+
+static void hears_part(struct conn *conn, const char *part, const char *name)
+{
+    if (!ok(strstr(conn->log, part) != NULL, "%s", name))
+        diag("heard: %.400s", conn->log);
+    conn->log[0] = '\0';
+}
+
+static char *token_for(const char *user, unsigned roles)
+{
+    struct auth_claims claims = {.user_id = user, .audience = "taskhub", .roles = roles};
+    claims.issued_at = clock_wall_ms() / 1000;
+    claims.expires_at = claims.issued_at + 600;
+    return auth_sign(ring, &claims);
+}
+
+static void authenticate(struct conn *conn, const char *user, unsigned roles, const char *resume)
+{
+    char *token = token_for(user, roles), text[1200];
+    snprintf(text, sizeof text,
+             "{\"jsonrpc\":\"2.0\",\"id\":0,\"method\":\"auth\",\"params\":{\"token\":\"%s\"%s}}", token,
+             resume);
+    free(token);
+    says(conn, text);
+}
+
+static struct conn *user_conn(const char *user, unsigned roles)
+{
+    struct conn *conn = open_conn();
+    authenticate(conn, user, roles, "");
+    conn->log[0] = '\0';
+    return conn;
+}
+
+static void wait_for(const size_t *counter, size_t want)
+{
+    uint64_t until = clock_mono_ms() + 10000;
+    while (*counter < want && clock_mono_ms() < until)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+}
+
+static void on_heartbeat(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+#define SUBMIT(id, task)                                                                                     \
+    "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"task.submit\",\"params\":{\"task\":\"" task "\"}}"
+#define ERROR(id, code, message, data)                                                                       \
+    "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"error\":{\"code\":" code ",\"message\":\"" message                 \
+    "\",\"data\":{" data "}}}\n"
+#define CALL(id, method, params)                                                                             \
+    "{\"jsonrpc\":\"2.0\",\"id\":" id ",\"method\":\"" method "\",\"params\":" params "}"
+
+/* ---- JSON-RPC -------------------------------------------------------------------------------------- */
+
+static void test_envelope(void)
+{
+    struct conn *c = user_conn("u1", 0);
+    static const struct {
+        const char *name, *text, *part;
+    } rows[] = {
+        {"no JSON", "{", "\"id\":null,\"error\":{\"code\":-32700,"},
+        {"two documents", "{}{}", "-32700"},
+        {"duplicate names", "{\"jsonrpc\":\"2.0\",\"id\":1,\"id\":2,\"method\":\"ping\"}", "-32700"},
+        {"U+0000", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"pi\\u0000ng\"}", "-32700"},
+        {"a scalar", "7", "\"id\":null,\"error\":{\"code\":-32600,"},
+        {"no version", "{\"id\":5,\"method\":\"ping\"}", "\"id\":5,\"error\":{\"code\":-32600,"},
+        {"another version", "{\"jsonrpc\":\"1.0\",\"id\":5,\"method\":\"ping\"}", "-32600"},
+        {"method is a number", "{\"jsonrpc\":\"2.0\",\"id\":5,\"method\":5}", "-32600"},
+        {"id is an object", "{\"jsonrpc\":\"2.0\",\"id\":{},\"method\":\"ping\"}",
+         "\"id\":null,\"error\":{\"code\":-32600,"},
+        {"id is null", "{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}", "-32600"},
+        {"id is a fraction", "{\"jsonrpc\":\"2.0\",\"id\":1.5,\"method\":\"ping\"}", "-32600"},
+        {"another member", "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"extra\":1}", "-32600"},
+        {"params are text", CALL("1", "ping", "\"x\""), "-32600"},
+        {"params are a list", CALL("1", "ping", "[]"), "-32602"},
+        {"unknown method", CALL("1", "nope", "{}"), "-32601"},
+        {"unknown parameter", CALL("1", "ping", "{\"a\":1}"),
+         "\"code\":\"invalid_params\",\"status\":422,\"field\":\"a\""},
+        {"a big id is echoed", CALL("9007199254740993", "ping", "{}"),
+         "\"id\":9007199254740993,\"result\":{\"time\":\""},
+        {"a text id is echoed", CALL("\"\\u00e4-1\"", "ping", "{}"), "\"id\":\"\\u00e4-1\",\"result\""},
+        {"a missing parameter is named", CALL("1", "task.get", "{}"), "\"field\":\"task_id\""},
+        {"a malformed id is named", CALL("1", "task.get", "{\"task_id\":\"x\"}"), "\"field\":\"task_id\""},
+        {"a role is missing", CALL("1", "admin.stats", "{}"), "-32003"},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        says(c, rows[i].text);
+        hears_part(c, rows[i].part, rows[i].name);
+    }
+    says(c, "{\"jsonrpc\":\"2.0\",\"method\":\"ping\"}");
+    says(c, "{\"jsonrpc\":\"2.0\",\"method\":\"nope\"}");
+    hears(c, "", "a notification has no answer");
+    c->slow_rate = true;
+    says(c, CALL("4", "ping", "{}"));
+    hears_part(c, "\"id\":4,\"error\":{\"code\":-32029,", "too many messages");
+    close_conn(c);
+}
+
+static void test_batches(void)
+{
+    fake_reset();
+    fake.seq = 100;
+    struct conn *c = user_conn("b1", 0);
+    says(c, "[]");
+    hears_part(c, "\"id\":null,\"error\":{\"code\":-32600,", "an empty batch");
+    says(c, "[1,2,3,4,5]");
+    hears_part(c, "A batch holds 1 to 4 requests", "a batch has a bound");
+    says(c, "[1,\"x\"]");
+    ok(c->log[0] == '[', "garbage in a batch is answered as a batch");
+    c->log[0] = '\0';
+    says(c, "[" CALL("1", "ping", "{}") "," CALL("2", "auth", "{\"token\":\"x\"}") "]");
+    hears_part(c, "\"id\":2,\"error\":{\"code\":-32600,\"message\":\"Not possible inside a batch\"",
+               "auth not in a batch");
+    says(c, "[{\"jsonrpc\":\"2.0\",\"method\":\"ping\"}]");
+    hears(c, "", "a batch of notifications has no answer");
+
+    struct conn *other = user_conn("b1", 0);
+    says(c, "[" SUBMIT("1", "quick") "," SUBMIT("2", "heavy") "]");
+    wait_for(&fake.fuses.count, 1);
+    fake_fused(0, QUEUE_OK);
+    hears(c, "", "a batch waits for its last answer");
+    hears(other, "", "and so do the events of its tasks");
+    fake_submitted(0, QUEUE_OK);
+    char want[2000];
+    snprintf(
+        want, sizeof want,
+        "[{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"task_id\":\"%s\",\"status\":\"pending\",\"seq\":100}},"
+        "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"task_id\":\"%s\",\"status\":\"pending\",\"seq\":102}}]\n"
+        "event C 101 {\"task_id\":\"%s\",\"task\":\"quick\",\"user_id\":\"b1\",\"type\":\"completed\"}\n",
+        fake.fuses.at[0].id, fake.submits.at[0].id, fake.fuses.at[0].id);
+    hears(c, want, "one array, then the events");
+    is_int((int)c->told, 102, "the heavy task was told by its reply");
+    snprintf(want, sizeof want,
+             "event C 101 {\"task_id\":\"%s\",\"task\":\"quick\",\"user_id\":\"b1\",\"type\":\"completed\"}\n"
+             "event A 102 {\"task_id\":\"%s\",\"task\":\"heavy\",\"user_id\":\"b1\",\"type\":\"accepted\"}\n",
+             fake.fuses.at[0].id, fake.submits.at[0].id);
+    hears(other, want, "the owner's other socket gets both events");
+    close_conn(other);
+    close_conn(c);
+}
+
+/* ---- auth ------------------------------------------------------------------------------------------ */
+
+static void test_auth(void)
+{
+    fake_reset();
+    fake.seq = 41;
+    struct conn *c = open_conn();
+    says(c, SUBMIT("1", "quick"));
+    hears(c, ERROR("1", "-32001", "Not authenticated", "\"code\":\"unauthenticated\",\"status\":401"),
+          "nothing without a token");
+    ops.on_binary(c, SPAN("\0\0\0\1x"));
+    hears(c, "close 4401\n", "a binary frame before auth");
+    close_conn(c);
+
+    c = open_conn();
+    says(c, CALL("1", "auth", "{\"token\":\"a.b.c\"}"));
+    ok(strstr(c->log, "\"id\":1,\"error\":{\"code\":-32001,") && strstr(c->log, "close 4401"),
+       "a bad token is answered, then the connection closes");
+    close_conn(c);
+
+    c = open_conn();
+    authenticate(c, "a1", ROLE_ADMIN, "");
+    ok(strstr(c->log, "\"result\":{\"user_id\":\"a1\",\"roles\":[\"admin\"],\"expires_at\":\"") != NULL,
+       "auth tells who one is");
+    hears_part(c, "\"epoch\":\"e1\",\"seq\":41,\"resumed\":\"none\",\"limits\":{\"message_bytes\":",
+               "and where the log stands");
+    authenticate(c, "a1", 0, "");
+    hears_part(c, "-32009", "once");
+    char *token = token_for("u2", 0), text[1200];
+    snprintf(text, sizeof text, CALL("3", "auth.refresh", "{\"token\":\"%s\"}"), token);
+    for (int i = 0; i < 4; i++)
+        says(c, text);
+    hears_part(c, "another user's", "a refresh must be of the same user");
+    says(c, text);
+    hears_part(c, "close 4401", "and five bad ones are enough");
+    free(token);
+    close_conn(c);
+
+    c = open_conn();
+    authenticate(c, "crowd", 0, "");
+    hears_part(c, "close 4429", "too many connections of a user");
+    close_conn(c);
+
+    c = open_conn();
+    authenticate(c, "a1", 0, ",\"resume\":{\"epoch\":\"e0\",\"seq\":3}");
+    uint64_t until = clock_mono_ms() + 10000;
+    while (c->log[0] == '\0' && clock_mono_ms() < until)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    hears_part(c, "\"resumed\":\"gap\",\"snapshot\":[]", "another epoch is a gap with a snapshot");
+    close_conn(c);
+
+    c = open_conn();
+    authenticate(c, "a1", 0, ",\"resume\":{\"epoch\":\"e1\"}");
+    hears_part(c, "\"field\":\"seq\"", "resume has a shape");
+    app.redis_ready = false;
+    authenticate(c, "a1", 0, "");
+    hears_part(c, "\"code\":-32053,\"message\":\"Server is busy, please try again later\"",
+               "no Redis, no auth");
+    app.redis_ready = true;
+    authenticate(c, "a1", 0, "");
+    hears_part(c, "\"resumed\":\"none\"", "but another try");
+    close_conn(c);
+}
+
+/* ---- order ----------------------------------------------------------------------------------------- */
+
+static void test_order(void)
+{
+    fake_reset();
+    fake.seq = 10;
+    struct conn *c = user_conn("o1", 0), *other = user_conn("o1", 0), *stranger = user_conn("o2", 0);
+    char want[1000];
+    says(c, SUBMIT("1", "quick"));
+    wait_for(&fake.fuses.count, 1);
+    hears(c, "", "nothing before Redis has it");
+    fake_fused(0, QUEUE_OK);
+    const char *id = fake.fuses.at[0].id;
+    snprintf(
+        want, sizeof want,
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"task_id\":\"%s\",\"status\":\"pending\",\"seq\":10}}\n"
+        "event C 11 {\"task_id\":\"%s\",\"task\":\"quick\",\"user_id\":\"o1\",\"type\":\"completed\"}\n",
+        id, id);
+    hears(c, want, "the answer, then the end");
+    hears_part(other, "event C 11", "the owner's other socket gets the end");
+
+    says(c, SUBMIT("2", "heavy"));
+    id = fake.submits.at[0].id;
+    struct event *started = event_new('S', 13, 0, 1, span_of(id), SPAN("{}"));
+    owners_event(app.owners, "o1", started, NULL);
+    event_unref(&started);
+    hears(c, "", "a quick worker's event waits for the answer");
+    fake.seq = 11;
+    fake_submitted(0, QUEUE_OK);
+    snprintf(
+        want, sizeof want,
+        "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"task_id\":\"%s\",\"status\":\"pending\",\"seq\":12}}\n"
+        "event S 13 {}\n",
+        id);
+    hears(c, want, "the answer stands for accepted, then the event");
+    ok(strstr(other->log, "event A 12") && strstr(other->log, "event S 13"), "the other gets both");
+    other->log[0] = '\0';
+
+    says(c, SUBMIT("3", "heavy"));
+    fake_submitted(1, QUEUE_USER_LIMIT);
+    hears(c,
+          ERROR("3", "-32029", "Maximum 5 concurrent tasks per user exceeded",
+                "\"code\":\"user_limit\",\"status\":429,\"retry_ms\":1000"),
+          "the limit in the seeds' words");
+    says(c, SUBMIT("4", "heavy"));
+    fake_submitted(2, QUEUE_GLOBAL_LIMIT);
+    hears(c,
+          ERROR("4", "-32053", "Server is busy, please try again later",
+                "\"code\":\"busy\",\"status\":503,\"retry_ms\":1000"),
+          "and the global one");
+    fake.seq = 13;
+    says(c, SUBMIT("5", "quick"));
+    close_conn(c);
+    wait_for(&fake.fuses.count, 2);
+    fake_fused(1, QUEUE_OK);
+    hears_part(other, "event C 14", "the submitter left: its owner still hears");
+    hears(stranger, "", "a stranger hears nothing of it all");
+    says(other, CALL("1", "task.retry", "{\"task_id\":\"01980000-0000-7000-8000-000000000001\"}"));
+    hears_part(other,
+               "\"status\":\"pending\",\"retry_of\":\"01980000-0000-7000-8000-000000000001\",\"seq\":15}",
+               "a retry is a new task");
+    close_conn(other);
+    close_conn(stranger);
+}
+
+static void test_errors(void)
+{
+    struct conn *c = user_conn("u1", 0);
+    static const struct {
+        enum queue_code code;
+        const char *part;
+    } rows[] = {
+        {QUEUE_NOT_FOUND, "\"code\":-32004,\"message\":\"Task not found\""},
+        {QUEUE_FORBIDDEN, "\"code\":-32003,\"message\":\"Access denied\""},
+        {QUEUE_STATE, "\"code\":-32009"},
+        {QUEUE_INPUT_GONE, "\"code\":\"input_gone\""},
+        {QUEUE_UNAVAILABLE, "\"code\":-32053"},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        fake.outcome = rows[i].code;
+        says(c, CALL("1", "task.get", "{\"task_id\":\"01980000-0000-7000-8000-000000000001\"}"));
+        hears_part(c, rows[i].part, "an outcome of the queue has its error");
+    }
+    fake.outcome = QUEUE_OK;
+    says(c, CALL("1", "task.list", "{\"since\":\"2026-01-31T10:20:30Z\",\"limit\":7}"));
+    hears_part(c, "{\"owner\":\"u1\",\"limit\":7,\"since\":1769854830000}",
+               "a list is of the caller's tasks");
+    says(c, CALL("1", "task.list", "{\"since\":\"yesterday\"}"));
+    hears_part(c, "\"field\":\"since\"", "a time has a form");
+    says(c, CALL("1", "task.list", "{\"user_id\":\"u2\"}"));
+    hears_part(c, "\"field\":\"user_id\"", "nobody lists another user's tasks");
+    says(c, CALL("1", "task.submit", "{\"task\":\"quick\",\"idempotency_key\":\"a\\nb\"}"));
+    hears_part(c, "\"field\":\"idempotency_key\"", "a key is printable");
+    close_conn(c);
+}
+
+/* ---- admin ----------------------------------------------------------------------------------------- */
+
+static void test_admin(void)
+{
+    struct conn *admin = user_conn("root", ROLE_ADMIN), *viewer = user_conn("eye", ROLE_VIEWER);
+    says(admin, CALL("1", "admin.tasks", "{\"user_id\":\"u2\"}"));
+    hears_part(admin, "{\"owner\":\"u2\"", "an admin lists anybody's tasks");
+    says(viewer, CALL("1", "admin.tasks", "{}"));
+    hears_part(viewer, "{\"owner\":\"*\"", "a viewer, too");
+    says(admin, CALL("1", "admin.watch", "{\"task\":\"heavy\"}"));
+    says(viewer, CALL("1", "admin.watch", "{\"owner\":\"u3\"}"));
+    admin->log[0] = viewer->log[0] = '\0';
+    struct event *event =
+        event_new('C', 5, 0, 1, SPAN("01980000-0000-7000-8000-000000000001"), SPAN("{\"task\":\"heavy\"}"));
+    app_admin_event(&app, "u2", event);
+    event_unref(&event);
+    hears(admin, "{\"jsonrpc\":\"2.0\",\"method\":\"admin.event\",\"params\":{\"task\":\"heavy\"}}\n",
+          "who watches sees events of all owners");
+    hears(viewer, "", "that the filter lets through");
+    is_int(app.watchers, 2, "two watch");
+    says(viewer, CALL("1", "admin.unwatch", "{}"));
+    close_conn(admin);
+    is_int(app.watchers, 0, "until they say so or leave");
+    close_conn(viewer);
+}
+
+/* ---- audio ----------------------------------------------------------------------------------------- */
+
+static void sends(struct conn *conn, unsigned char stream, const char *bytes, size_t n)
+{
+    char frame[200] = {0, 0, 0, (char)stream};
+    memcpy(frame + 4, bytes, n);
+    ops.on_binary(conn, (struct span){frame, n + 4});
+}
+
+#define START                                                                                                \
+    CALL("1", "audio.start",                                                                                 \
+         "{\"task\":\"speech\",\"args\":{\"resource_id\":\"r\"},\"format\":{\"encoding\":\"pcm_s16le\","     \
+         "\"sample_rate\":16000,\"channels\":1}}")
+
+static struct conn *streaming(void)
+{
+    fake_reset();
+    fake.audio_size = 0;
+    fake.audio_ended = fake.audio_hold = false;
+    fake.audio_fails = 0;
+    struct conn *c = user_conn("u1", 0);
+    says(c, START);
+    fake_submitted(0, QUEUE_OK);
+    c->log[0] = '\0';
+    return c;
+}
+
+static void test_audio(void)
+{
+    struct conn *c = streaming();
+    ok(fake.submits.at[0].stream, "a stream's task is recorded as one");
+    is_text(fake.submits.at[0].args,
+            "{\"resource_id\":\"r\",\"format\":{\"encoding\":\"pcm_s16le\",\"sample_rate\":16000,"
+            "\"channels\":1}}",
+            "and is told the format");
+    sends(c, 1, "abc", 3);
+    sends(c, 1, "def", 3);
+    hears(c, "", "no acknowledgement before Redis has the bytes");
+    turn();
+    turn();
+    hears(c,
+          "{\"jsonrpc\":\"2.0\",\"method\":\"audio.ack\",\"params\":{\"stream\":1,\"received\":6,\"credit\":"
+          "64}}\n",
+          "one per turn");
+    is_text(fake.audio, "abcdef", "the bytes stand");
+    says(c, CALL("2", "audio.end", "{\"stream\":1}"));
+    turn();
+    hears(c, "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"received\":6}}\n", "the end is answered");
+    sends(c, 1, "x", 1);
+    hears_part(c, "-32004", "after it the stream is gone");
+    ops.on_binary(c, SPAN("\0\0\1"));
+    hears_part(c, "-32602", "a frame without a number");
+    says(c, CALL("2", "audio.end", "{\"stream\":9}"));
+    hears_part(c, "\"message\":\"Stream not found\"", "no such stream");
+    close_conn(c);
+}
+
+static void test_audio_bounds(void)
+{
+    struct conn *c = streaming();
+    char many[100] = {0};
+    fake.audio_hold = true;
+    sends(c, 1, many, 60);
+    turn();
+    sends(c, 1, many, 5);
+    hears_part(c, "\"code\":\"flow\"", "more than the credit");
+    is_text(fake.audio_fail, "flow", "fails the task");
+    fake_audio(fake.audio_fn, fake.audio_ctx);
+    close_conn(c);
+
+    c = streaming();
+    for (int i = 0; i < 4; i++) {
+        sends(c, 1, many, 60);
+        turn();
+        turn();
+    }
+    c->log[0] = '\0';
+    sends(c, 1, many, 60);
+    hears_part(c, "-32013", "a stream has a bound");
+    is_text(fake.audio_fail, "too_large", "which fails the task");
+    close_conn(c);
+
+    c = streaming();
+    for (int i = 0; i < 2; i++)
+        says(c, START);
+    hears_part(c, "Maximum 2 audio streams per user exceeded", "a user has a bound of streams");
+    says(c, CALL("7", "audio.start",
+                 "{\"task\":\"speech\",\"format\":{\"encoding\":\"pcm_s16le\",\"sample_rate\":0}}"));
+    hears_part(c, "-32015", "another rate is refused");
+    says(c, CALL("8", "audio.start",
+                 "{\"task\":\"quick\",\"format\":{\"encoding\":\"file\",\"name\":\"a.wav\"}}"));
+    fake_submitted(1, QUEUE_UNAVAILABLE);
+    says(c, CALL("9", "audio.abort", "{\"stream\":1}"));
+    hears_part(c, "\"id\":9,\"result\":{\"received\":0}}", "a stream can be aborted");
+    is_text(fake.audio_fail, "aborted", "which fails its task");
+    close_conn(c);
+}
+
+static void test_audio_resume(void)
+{
+    struct conn *c = streaming();
+    char text[200];
+    sends(c, 1, "abcd", 4);
+    turn();
+    turn();
+    close_conn(c);
+    c = user_conn("u1", 0);
+    snprintf(text, sizeof text, CALL("1", "audio.resume", "{\"task_id\":\"%s\"}"), fake.submits.at[0].id);
+    says(c, text);
+    hears(c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"stream\":1,\"received\":4,\"credit\":64}}\n",
+          "resume tells what stands");
+    fake.outcome = QUEUE_UNAVAILABLE;
+    sends(c, 1, "efgh", 4);
+    turn();
+    turn();
+    hears(c, "", "Redis did not take it: no acknowledgement");
+    fake.outcome = QUEUE_OK;
+    app_redis(&app, true);
+    turn();
+    turn();
+    hears_part(c, "\"received\":8,\"credit\":64", "it is sent again when Redis answers");
+    is_text(fake.audio, "abcdefgh", "nothing is missing or twice");
+
+    uint64_t until = clock_mono_ms() + 5000;
+    fake.audio_fails = 0;
+    while (fake.audio_fails == 0 && clock_mono_ms() < until)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    is_text(fake.audio_fail, "idle", "a silent stream fails");
+    close_conn(c);
+
+    c = streaming();
+    close_conn(c);
+    until = clock_mono_ms() + 5000;
+    while (fake.audio_fails == 0 && clock_mono_ms() < until)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    is_text(fake.audio_fail, "abandoned", "and one that nobody resumes");
+}
+
+/* ---- main ------------------------------------------------------------------------------------------ */
+
+static void start(void)
+{
+    static char empty[] = "", audience[] = "taskhub", directory[] = "/nonexistent";
+    char *reason = NULL;
+    options = (struct options){.data_dir = directory,
+                               .database_url = empty,
+                               .routes = empty,
+                               .auth_audience = audience,
+                               .auth_issuer = empty,
+                               .args_bytes = 1000,
+                               .result_bytes = 1000,
+                               .user_light = 30,
+                               .user_tasks = 5,
+                               .light_queue = 100,
+                               .light_threads = 1,
+                               .light_fuse_us = 1000000,
+                               .lease_ms = 15000,
+                               .batch = 4,
+                               .user_streams = 2,
+                               .audio_window_bytes = 64,
+                               .audio_max_bytes = 250,
+                               .audio_idle_ms = 400,
+                               .audio_resume_ms = 300};
+    ring = keyring_parse(SPAN("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"), &reason);
+    if (ring == NULL)
+        abort();
+    app = (struct app){.options = &options, .keyring = ring, .loop = &loop};
+    struct manager_config config = {.options = &options, .loop = &loop, .hold = app_hold, .hold_ctx = &app};
+    app.manager = manager_new(&config);
+    app.owners =
+        owners_new(&loop, NULL, (struct owner_source){source_attach, source_detach, source_replay, NULL});
+    app_start(&app);
+    app_redis(&app, true);
+    ops = app_conn_ops();
+}
+
+int main(void)
+{
+    if (sodium_init() < 0 || loop_init(&loop) < 0)
+        return 1;
+    uv_timer_init(&loop.uv, &heartbeat);
+    uv_timer_start(&heartbeat, on_heartbeat, 1, 5);
+    start();
+    test_envelope();
+    test_batches();
+    test_auth();
+    test_order();
+    test_errors();
+    test_admin();
+    test_audio();
+    test_audio_bounds();
+    test_audio_resume();
+    manager_free(&app.manager);
+    app_stop(&app);
+    owners_free(&app.owners);
+    keyring_free(&ring);
+    uv_close((uv_handle_t *)&heartbeat, NULL);
+    loop_deinit(&loop);
+    uv_run(&loop.uv, UV_RUN_DEFAULT);
+    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    return done_testing();
+}
