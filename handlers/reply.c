@@ -2,6 +2,8 @@
 #include "handlers/session.h"
 #include "hub/log.h"
 
+#include <stdio.h>
+
 #define RETRY_MS 1000
 
 void fail_queue(struct request *request, enum queue_code code)
@@ -44,11 +46,24 @@ void reply_answer(void *ctx, const struct queue_answer *answer)
         fail_queue(request, answer->code);
 }
 
+/* "field: what is wrong with it" of a request whose parameter only the database could judge. */
+static void fail_judged(struct request *request, struct span text)
+{
+    char message[160], field[64];
+    snprintf(message, sizeof message, "%.*s", (int)(text.n < 150 ? text.n : 150), text.p);
+    snprintf(field, sizeof field, "%.*s", (int)strcspn(message, ":"), message);
+    fail_param(request, field, message);
+}
+
 void reply_internal(void *ctx, bool failed, const char *error_code, struct span result)
 {
     struct request *request = ctx;
     if (!failed) {
         request_reply(request, result);
+        return;
+    }
+    if (strcmp(error_code, "params") == 0) {
+        fail_judged(request, result);
         return;
     }
     log_warn("a request that needs the database failed", "method", request_handler(request)->method, "code",

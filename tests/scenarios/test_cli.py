@@ -10,7 +10,7 @@ import time
 import pytest
 
 from client import RpcError, connect
-from taskhub import BUILD, alive, b64url, environment, eventually, free_port, run_program, token
+from taskhub import BUILD, TOP, alive, b64url, environment, eventually, free_port, run_program, token
 
 
 def claims_of(text):
@@ -99,6 +99,7 @@ def test_config_shows_origin_and_no_secret(tmp_path):
     assert lines["routes.process_text"] == "routes.process_text = threads"
     table = taskhub("config", "--document").stdout
     assert table.startswith("| key |") and "`MAX_CONCURRENT_TASKS_PER_USER`" in table
+    assert table in (TOP / "docs" / "configuration.md").read_text(), "the page is older than the options"
 
 
 # ---- tokens -------------------------------------------------------------------------------------------
