@@ -401,13 +401,15 @@ void redis_subscribe(struct redis *redis, redis_reply_fn *fn, void *ctx, struct 
 
 void redis_unsubscribe(struct redis *redis, struct span channel)
 {
-    struct sub *sub = redis->state == UP ? *find_sub(redis, channel) : NULL;
+    struct sub *sub = redis->subs ? *find_sub(redis, channel) : NULL;
     if (sub == NULL || sub->fn == NULL)
         return;
     sub->fn = NULL;
-    sub->leaving++;
-    if (issue_sub(redis, "UNSUBSCRIBE", sub, NULL) != REDIS_OK)
-        sub->leaving--;
+    if (redis->state == UP) {
+        sub->leaving++;
+        if (issue_sub(redis, "UNSUBSCRIBE", sub, NULL) != REDIS_OK)
+            sub->leaving--;
+    }
 }
 
 /* ---- life ------------------------------------------------------------------------------------- */

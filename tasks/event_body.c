@@ -46,7 +46,7 @@ void event_body_write(struct buf *to, const struct event_body *body)
     if (body->meta.p)
         member_json(to, ",\"meta\":", body->meta);
     member_number(to, ",\"attempt\":", (int64_t)body->attempt);
-    if (body->result.n > RESULT_INLINE_MAX)
+    if (body->result_omitted || body->result.n > RESULT_INLINE_MAX)
         buf_append_text(to, ",\"result_omitted\":true");
     else if (body->result.p)
         member_json(to, ",\"result\":", body->result);

@@ -11,6 +11,7 @@ struct event_body { /* NULL and SPAN_NONE members are left out */
     unsigned attempt;
     struct span message;           /* plain text */
     struct span meta;              /* JSON object */
+    bool result_omitted;           /* a result exists, but it is not at hand */
     struct span result;            /* JSON; above RESULT_INLINE_MAX it becomes "result_omitted":true */
     struct span error_code, error; /* plain text */
     int64_t at_ms;                 /* wall time */

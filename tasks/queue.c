@@ -293,6 +293,8 @@ void op_retention(struct op *op)
 
 static void op_free(struct op *op)
 {
+    if (op->drop)
+        op->drop(op);
     words_free(&op->words);
     free(op);
 }
@@ -302,8 +304,10 @@ static void on_op(void *ctx, const redisReply *reply)
     struct op *op = ctx;
     struct queue *queue = op->queue;
     const redisReply *answer = take_answer(queue, reply);
-    if (!queue->closed)
+    if (!queue->closed) {
+        op->drop = NULL;
         op->done(op, answer);
+    }
     op_free(op);
     maybe_free(queue);
 }

@@ -102,7 +102,9 @@ struct op {
     } fn;
     void *ctx;
     char id[ID_SIZE];
-    void *more; /* what `done` wants besides, not owned */
+    void *more; /* what `done` wants besides */
+    /* Frees `more` when the op ends without `done`; NULL = nothing to free. */
+    void (*drop)(struct op *op);
 };
 /* An op without words; it leaves at the end of the turn. */
 struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *));

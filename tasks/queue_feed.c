@@ -1,0 +1,417 @@
+/* Feeds: the subscriptions of a process and what comes over them; see queue.h. An owner's feed is attached by
+ * subscribing first and then calling the function that marks this hub as listening and tells where the log
+ * stands, so no event falls between. Loop thread only. */
+#include "hub/clock.h"
+#include "hub/table.h"
+#include "tasks/queue_feed_private.h"
+
+#define TICK_MS 5000      /* the wish to watch lasts 15 s */
+#define ALIVE_TICKS 4     /* a hub that was not heard of for 120 s counts as dead */
+#define SILENCE_MS 100000 /* after so long others may have forgotten this hub */
+#define CHANNEL_MAX 256
+
+struct feed_owner {
+    struct table_node node;
+    struct queue_feed *feed;
+    bool subscribed;  /* Redis has confirmed it */
+    bool subscribing; /* it will, or the connection goes */
+    struct list waiting;
+    char name[];
+};
+
+struct waiter { /* one attach() that has no answer yet */
+    struct list node;
+    owner_position_fn *fn;
+    void *ctx;
+};
+
+struct attach_call { /* one call of the function attach, on behalf of some waiters */
+    struct list node;
+    struct list waiting;
+};
+
+struct bell {
+    struct bell *next;
+    struct queue_feed *feed;
+    char name[32];
+};
+
+struct queue_feed {
+    struct queue *queue;
+    struct redis *subscriber;
+    struct queue_feed_hooks hooks;
+    struct table owners;
+    struct list calls; /* attach_calls under way */
+    struct bell *bells;
+    bool control, watching;
+    uv_timer_t *timer;
+    unsigned ticks;
+    uint64_t alive_ms; /* when this hub last said that it lives */
+};
+
+static void subscribe(struct queue_feed *feed, redis_reply_fn *fn, void *ctx, const char *kind,
+                      const char *name)
+{
+    char channel[CHANNEL_MAX];
+    int n = snprintf(channel, sizeof channel, "%s%s%s", queue_prefix(feed->queue, name), kind, name);
+    redis_subscribe(feed->subscriber, fn, ctx, (struct span){channel, (size_t)n});
+}
+
+static void unsubscribe(struct queue_feed *feed, const char *kind, const char *name)
+{
+    char channel[CHANNEL_MAX];
+    int n = snprintf(channel, sizeof channel, "%s%s%s", queue_prefix(feed->queue, name), kind, name);
+    redis_unsubscribe(feed->subscriber, (struct span){channel, (size_t)n});
+}
+
+/* The text of a message; absent for the confirmation of the subscription. */
+static struct span message_text(const redisReply *reply)
+{
+    return strcmp(reply_text(reply, 0), "message") == 0 ? reply_span(reply, 2) : SPAN_NONE;
+}
+
+/* Cuts the first line off. */
+static struct span next_line(struct span *rest)
+{
+    const char *end = rest->n ? memchr(rest->p, '\n', rest->n) : NULL;
+    struct span line = {rest->p, end ? (size_t)(end - rest->p) : rest->n};
+    size_t used = line.n + (end != NULL);
+    *rest = (struct span){rest->p + used, rest->n - used};
+    return line;
+}
+
+static void each_event(struct span lines, void (*fn)(void *ctx, const char *owner, struct event *event),
+                       void *ctx, const char *owner)
+{
+    while (lines.n && fn) {
+        struct event *event = event_parse(next_line(&lines));
+        if (event)
+            fn(ctx, owner, event);
+        event_unref(&event);
+    }
+}
+
+/* ---- owners ----------------------------------------------------------------------------------------- */
+
+static void answer_waiting(struct list *waiting, const struct owner_position *position)
+{
+    for (struct list *node; (node = list_pop(waiting)) != NULL;) {
+        struct waiter *waiter = container_of(node, struct waiter, node);
+        if (waiter->fn)
+            waiter->fn(waiter->ctx, position);
+        free(waiter);
+    }
+}
+
+static void forget_waiting(struct list *waiting)
+{
+    for (struct list *node; (node = list_pop(waiting)) != NULL;)
+        free(container_of(node, struct waiter, node));
+}
+
+static void drop_call(struct op *op)
+{
+    struct attach_call *call = op->more;
+    list_remove(&call->node);
+    forget_waiting(&call->waiting);
+    free(call);
+}
+
+/* {epoch, head} */
+static void on_attached(struct op *op, const redisReply *answer)
+{
+    struct attach_call *call = op->more;
+    struct owner_position position = {.ok = reply_count(answer) == 2};
+    snprintf(position.epoch, sizeof position.epoch, "%s", reply_text(answer, 0));
+    position.head = (uint64_t)reply_number(answer, 1);
+    answer_waiting(&call->waiting, &position);
+    drop_call(op);
+}
+
+static void call_attach(struct feed_owner *owner)
+{
+    struct attach_call *call = xmalloc(sizeof *call);
+    struct op *op = op_new(owner->feed->queue, "th1_attach", on_attached);
+    char epoch[13];
+    id_random(epoch, sizeof epoch);
+    list_init(&call->node);
+    list_init(&call->waiting);
+    list_append(&owner->feed->calls, &call->node);
+    list_splice(&call->waiting, &owner->waiting);
+    op->more = call;
+    op->drop = drop_call;
+    words_text(&op->words, owner->name);
+    words_text(&op->words, epoch);
+}
+
+static void on_owner(void *ctx, const redisReply *reply)
+{
+    struct feed_owner *owner = ctx;
+    struct queue_feed *feed = owner->feed;
+    if (reply == NULL) {
+        struct list waiting;
+        owner->subscribed = owner->subscribing = false;
+        list_init(&waiting);
+        list_splice(&waiting, &owner->waiting);
+        answer_waiting(&waiting, &(struct owner_position){.ok = false});
+        return;
+    }
+    struct span text = message_text(reply);
+    if (text.p == NULL) {
+        owner->subscribed = true;
+        owner->subscribing = false;
+        call_attach(owner);
+        return;
+    }
+    if (!span_is(next_line(&text), feed->queue->origin))
+        each_event(text, feed->hooks.on_event, feed->hooks.ctx, owner->name);
+}
+
+static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
+{
+    struct table_node *node = table_find(&feed->owners, span_of(name));
+    return node ? container_of(node, struct feed_owner, node) : NULL;
+}
+
+static void subscribe_owner(struct feed_owner *owner)
+{
+    owner->subscribing = true;
+    subscribe(owner->feed, on_owner, owner, "ev:", owner->name);
+}
+
+static void attach(void *ctx, const char *name, owner_position_fn *fn, void *fn_ctx)
+{
+    struct queue_feed *feed = ctx;
+    struct feed_owner *owner = find_owner(feed, name);
+    struct waiter *waiter = xmalloc(sizeof *waiter);
+    if (owner == NULL) {
+        size_t size = strlen(name);
+        owner = xcalloc(1, sizeof *owner + size + 1);
+        memcpy(owner->name, name, size);
+        owner->feed = feed;
+        list_init(&owner->waiting);
+        owner->node.key = (struct span){owner->name, size};
+        table_insert(&feed->owners, &owner->node);
+    }
+    *waiter = (struct waiter){.fn = fn, .ctx = fn_ctx};
+    list_init(&waiter->node);
+    list_append(&owner->waiting, &waiter->node);
+    if (owner->subscribed)
+        call_attach(owner);
+    else if (!owner->subscribing)
+        subscribe_owner(owner);
+}
+
+static void remove_owner(struct feed_owner *owner)
+{
+    table_remove(&owner->feed->owners, &owner->node);
+    unsubscribe(owner->feed, "ev:", owner->name);
+    forget_waiting(&owner->waiting);
+    free(owner);
+}
+
+static void on_noted(struct op *op, const redisReply *answer)
+{
+    (void)op;
+    (void)answer;
+}
+
+static void detach(void *ctx, const char *name)
+{
+    struct queue_feed *feed = ctx;
+    struct feed_owner *owner = find_owner(feed, name);
+    if (owner == NULL)
+        return;
+    struct op *op = op_new(feed->queue, "th1_detach", on_noted);
+    words_text(&op->words, name);
+    remove_owner(owner);
+}
+
+static void replay(void *ctx, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
+                   void *fn_ctx)
+{
+    struct queue_feed *feed = ctx;
+    queue_replay(feed->queue, owner, after, max, fn, fn_ctx);
+}
+
+struct owner_source queue_feed_source(struct queue_feed *feed)
+{
+    return (struct owner_source){attach, detach, replay, feed};
+}
+
+static void each_owner(struct queue_feed *feed, void (*fn)(struct feed_owner *owner))
+{
+    for (size_t i = 0; i < feed->owners.size; i++) {
+        for (struct table_node *node = feed->owners.buckets[i], *next; node; node = next) {
+            next = node->next;
+            fn(container_of(node, struct feed_owner, node));
+        }
+    }
+}
+
+/* ---- bells, control, admin ------------------------------------------------------------------------------
+ */
+
+/* Rings for the confirmation too: work may have come while nobody listened. */
+static void on_bell(void *ctx, const redisReply *reply)
+{
+    const struct bell *bell = ctx;
+    if (reply && bell->feed->hooks.on_bell)
+        bell->feed->hooks.on_bell(bell->feed->hooks.ctx, bell->name);
+}
+
+/* "cancel ID ATTEMPT" or "audio ID" */
+static void on_control(void *ctx, const redisReply *reply)
+{
+    const struct queue_feed *feed = ctx;
+    struct span text = reply ? message_text(reply) : SPAN_NONE;
+    char verb[8], id[ID_SIZE], line[80];
+    unsigned attempt = 0;
+    if (text.p == NULL)
+        return;
+    snprintf(line, sizeof line, "%.*s", SPAN_ARG(text));
+    if (sscanf(line, "%7s %36s %u", verb, id, &attempt) < 2)
+        return;
+    if (strcmp(verb, "cancel") == 0 && feed->hooks.on_cancel)
+        feed->hooks.on_cancel(feed->hooks.ctx, id, attempt);
+    else if (strcmp(verb, "audio") == 0 && feed->hooks.on_audio)
+        feed->hooks.on_audio(feed->hooks.ctx, id);
+}
+
+/* First line: the owner. */
+static void on_admin(void *ctx, const redisReply *reply)
+{
+    const struct queue_feed *feed = ctx;
+    struct span text = reply ? message_text(reply) : SPAN_NONE;
+    if (text.p == NULL || !feed->watching)
+        return;
+    char owner[USER_ID_MAX + 1];
+    snprintf(owner, sizeof owner, "%.*s", SPAN_ARG(next_line(&text)));
+    each_event(text, feed->hooks.on_admin, feed->hooks.ctx, owner);
+}
+
+static void subscribe_control(struct queue_feed *feed)
+{
+    subscribe(feed, on_control, feed, "ctl:", feed->queue->origin);
+}
+
+void queue_feed_listen_bell(struct queue_feed *feed, const char *queue)
+{
+    struct bell *bell = xcalloc(1, sizeof *bell);
+    snprintf(bell->name, sizeof bell->name, "%s", queue);
+    bell->feed = feed;
+    bell->next = feed->bells;
+    feed->bells = bell;
+    if (redis_is_up(feed->subscriber))
+        subscribe(feed, on_bell, bell, "bell:", bell->name);
+}
+
+void queue_feed_listen_control(struct queue_feed *feed)
+{
+    feed->control = true;
+    if (redis_is_up(feed->subscriber))
+        subscribe_control(feed);
+}
+
+static void call_watch(struct queue_feed *feed)
+{
+    op_new(feed->queue, "th1_watch", on_noted);
+}
+
+void queue_feed_watch(struct queue_feed *feed, bool on)
+{
+    if (on == feed->watching)
+        return;
+    feed->watching = on;
+    if (!on) {
+        unsubscribe(feed, "adm", "");
+        return;
+    }
+    if (redis_is_up(feed->subscriber))
+        subscribe(feed, on_admin, feed, "adm", "");
+    call_watch(feed);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+static void resubscribe_owner(struct feed_owner *owner)
+{
+    if (!owner->subscribed && !owner->subscribing)
+        subscribe_owner(owner);
+}
+
+void queue_feed_up(struct queue_feed *feed)
+{
+    for (struct bell *bell = feed->bells; bell; bell = bell->next)
+        subscribe(feed, on_bell, bell, "bell:", bell->name);
+    if (feed->control)
+        subscribe_control(feed);
+    if (feed->watching)
+        subscribe(feed, on_admin, feed, "adm", "");
+    each_owner(feed, resubscribe_owner);
+}
+
+static void say_alive(struct queue_feed *feed)
+{
+    if (clock_mono_ms() - feed->alive_ms > SILENCE_MS)
+        each_owner(feed, call_attach);
+    feed->alive_ms = clock_mono_ms();
+    op_retention(op_new(feed->queue, "th1_alive", on_noted));
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct queue_feed *feed = timer->data;
+    if (!redis_is_up(feed->queue->redis))
+        return;
+    if (feed->watching)
+        call_watch(feed);
+    if (feed->queue->config.hub && ++feed->ticks % ALIVE_TICKS == 0)
+        say_alive(feed);
+}
+
+struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
+                                  struct queue_feed_hooks hooks)
+{
+    struct queue_feed *feed = xcalloc(1, sizeof *feed);
+    feed->queue = queue;
+    feed->subscriber = subscriber;
+    feed->hooks = hooks;
+    feed->alive_ms = clock_mono_ms();
+    list_init(&feed->calls);
+    feed->timer = xmalloc(sizeof *feed->timer);
+    uv_timer_init(&queue->loop->uv, feed->timer);
+    feed->timer->data = feed;
+    uv_timer_start(feed->timer, on_tick, TICK_MS, TICK_MS);
+    uv_unref((uv_handle_t *)feed->timer);
+    return feed;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void queue_feed_free(struct queue_feed **feed_at)
+{
+    struct queue_feed *feed = *feed_at;
+    if (feed == NULL)
+        return;
+    *feed_at = NULL;
+    for (struct table_node *node; (node = table_any(&feed->owners)) != NULL;)
+        remove_owner(container_of(node, struct feed_owner, node));
+    table_free(&feed->owners);
+    list_for_each (node, &feed->calls)
+        forget_waiting(&container_of(node, struct attach_call, node)->waiting);
+    while (!list_empty(&feed->calls))
+        list_pop(&feed->calls);
+    for (struct bell *bell = feed->bells, *next; bell; bell = next) {
+        next = bell->next;
+        unsubscribe(feed, "bell:", bell->name);
+        free(bell);
+    }
+    unsubscribe(feed, "ctl:", feed->queue->origin);
+    unsubscribe(feed, "adm", "");
+    uv_close((uv_handle_t *)feed->timer, free_handle);
+    free(feed);
+}

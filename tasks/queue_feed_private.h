@@ -1,0 +1,8 @@
+/* What the two files of the feed share. Loop thread only. */
+#pragma once
+
+#include "tasks/queue_private.h"
+
+/* Reads logged events behind `after`, at most `max`; see struct owner_source. */
+void queue_replay(struct queue *queue, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
+                  void *ctx);

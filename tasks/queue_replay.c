@@ -1,0 +1,148 @@
+/* Reads an owner's log: turns its small entries into the events they were, with results and errors from the
+ * records. Loop thread only. */
+#include "hub/json.h"
+#include "tasks/event_body.h"
+#include "tasks/queue_feed_private.h"
+
+enum logged { /* words of one event in the function's answer */
+              LOGGED_SEQ,
+              LOGGED_ENTRY,
+              LOGGED_TEXT,
+              LOGGED_OUTCOME,
+};
+
+struct entry { /* "code attempt id time progress task …" */
+    char code;
+    unsigned attempt;
+    char id[ID_SIZE];
+    long long at_ms;
+    int progress;
+    char task[65];
+};
+
+static bool parse_entry(const char *text, struct entry *ret)
+{
+    struct entry entry;
+    if (sscanf(text, "%c %u %36s %lld %d %64s", &entry.code, &entry.attempt, entry.id, &entry.at_ms,
+               &entry.progress, entry.task) != 6)
+        return false;
+    *ret = entry;
+    return true;
+}
+
+static const struct {
+    char code;
+    const char *status, *stage;
+} states[] = {
+    {'A', "pending", "queued"},     {'S', "processing", "started"},  {'F', "processing", "started"},
+    {'L', "processing", "started"}, {'R', "pending", "retrying"},    {'C', "completed", "completed"},
+    {'X', "failed", "failed"},      {'K', "cancelled", "cancelled"},
+};
+
+/* The decoded text of a JSON string. */
+static struct span plain(struct buf *to, struct span quoted)
+{
+    buf_clear(to);
+    if (json_kind_of(quoted) == KIND_STRING)
+        json_string_append(to, quoted);
+    return buf_span(to);
+}
+
+/* `text` is scratch for what has to be decoded. */
+static struct event *event_of(const char *owner, const redisReply *logged, struct buf *body, struct buf *text)
+{
+    struct entry entry;
+    const struct event_type *type;
+    struct span extra = reply_span(logged, LOGGED_TEXT);
+    const redisReply *outcome = reply_array(logged, LOGGED_OUTCOME);
+    uint64_t seq = (uint64_t)reply_number(logged, LOGGED_SEQ);
+    if (!parse_entry(reply_text(logged, LOGGED_ENTRY), &entry) ||
+        (type = event_type_by_code(entry.code)) == NULL)
+        return NULL;
+    if (entry.code == 'N')
+        return event_new('N', seq, 0, 0, SPAN(""), extra);
+    struct event_body parts = {.task_id = entry.id,
+                               .task = entry.task,
+                               .user_id = owner,
+                               .type = type->name,
+                               .progress = entry.progress,
+                               .attempt = entry.attempt,
+                               .at_ms = entry.at_ms};
+    for (size_t i = 0; i < NELEMS(states); i++) {
+        if (states[i].code == entry.code) {
+            parts.status = states[i].status;
+            parts.stage = states[i].stage;
+        }
+    }
+    if (entry.code == 'F')
+        parts.meta = extra;
+    else if (entry.code == 'L')
+        parts.message = plain(text, extra);
+    if (reply_number(outcome, 0) && entry.code == 'C') {
+        parts.result = reply_span(outcome, 1);
+    } else if (reply_number(outcome, 0)) {
+        parts.error_code = reply_span(outcome, 1);
+        parts.error = plain(text, reply_span(outcome, 2));
+    } else if (entry.code == 'C') {
+        parts.result_omitted = true;
+    }
+    buf_clear(body);
+    event_body_write(body, &parts);
+    return event_new(entry.code, seq, 0, entry.attempt, span_of(entry.id), buf_span(body));
+}
+
+static void collect(const char *owner, const redisReply *events, struct owner_replay *replay)
+{
+    struct buf body CLEANUP(buf_free) = BUF_INIT;
+    struct buf text CLEANUP(buf_free) = BUF_INIT;
+    for (size_t i = 0; i < reply_count(events); i++) {
+        struct event *event = event_of(owner, reply_array(events, i), &body, &text);
+        if (event)
+            replay->events[replay->count++] = event;
+    }
+}
+
+struct replay_call { /* what the answer is compared with */
+    uint64_t after;
+    char owner[];
+};
+
+/* {head, more, events} */
+static void on_replayed(struct op *op, const redisReply *answer)
+{
+    struct replay_call *call = op->more;
+    const redisReply *events = reply_array(answer, 2);
+    uint64_t head = (uint64_t)reply_number(answer, 0);
+    struct owner_replay replay = {.ok = events != NULL, .more = reply_number(answer, 1) != 0};
+    replay.events = xcalloc(reply_count(events), sizeof *replay.events);
+    collect(call->owner, events, &replay);
+    uint64_t first = replay.count ? replay.events[0]->seq : 0;
+    replay.gap = replay.ok && (head < call->after || (head > call->after && first != call->after + 1));
+    op->fn.replay(op->ctx, &replay);
+    for (size_t i = 0; i < replay.count; i++)
+        event_unref(&replay.events[i]);
+    free(replay.events);
+    free(call);
+}
+
+static void drop(struct op *op)
+{
+    free(op->more);
+}
+
+void queue_replay(struct queue *queue, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
+                  void *ctx)
+{
+    struct op *op = op_new(queue, "th1_replay", on_replayed);
+    size_t size = strlen(owner) + 1;
+    struct replay_call *call = xmalloc(sizeof *call + size);
+    call->after = after;
+    memcpy(call->owner, owner, size);
+    op->fn.replay = fn;
+    op->ctx = ctx;
+    op->more = call;
+    op->drop = drop;
+    words_text(&op->words, owner);
+    words_number(&op->words, after);
+    words_number(&op->words, max);
+}
