@@ -3,7 +3,7 @@
  * (admin.watch), at most once per second; the hub still decides what each caller may see and do.
  */
 import { byId, make, setText } from './dom.js';
-import { figure, problem, sentence } from './words.js';
+import { clock, duration, figure, problem, sentence } from './words.js';
 
 /** @typedef {import('./sdk/taskhub.js').TaskHub} TaskHub */
 
@@ -75,24 +75,40 @@ export class Admin {
     if (!document.hidden) this.#timer = setTimeout(() => this.#refresh(), QUIET_MS);
   }
 
-  /** Every number of the answer, in the order the hub gives them. */
-  #stats(/** @type {Record<string, any>} */ stats) {
-    const numbers = Object.entries(stats).filter(([, value]) => typeof value === 'number');
+  #stats(/** @type {any} */ { tasks, active, queues, delayed, workers, failed_last_hour, mean_duration_s }) {
+    const waiting = Object.values(queues).reduce((sum, n) => sum + n, 0) + delayed;
+    /** @type {[string, string][]} */
+    const figures = [
+      ['Active', figure(active)],
+      ['Waiting', figure(waiting)],
+      ['Completed', figure(tasks.completed)],
+      ['Failed in the last hour', figure(failed_last_hour)],
+      ['Mean duration', mean_duration_s === null ? '–' : duration(mean_duration_s)],
+      ['Workers', figure(workers)],
+    ];
     const root = byId('stats');
-    numbers.forEach(([name, value], i) => {
+    figures.forEach(([name, value], i) => {
       const cell = root.children[i] ?? root.appendChild(make('div', {}, make('dt'), make('dd')));
-      setText(cell.firstChild, sentence(name));
-      setText(cell.lastChild, figure(value));
+      setText(cell.firstChild, name);
+      setText(cell.lastChild, value);
     });
-    while (root.children.length > numbers.length) root.lastChild.remove();
   }
 
   #workers(/** @type {any[]} */ workers) {
-    const rows = workers.map((worker) => {
-      const cells = [worker.name, [worker.queues].flat().join(', '), worker.running, worker.done, worker.seen];
-      return make('tr', {}, ...cells.map((value) => make('td', { text: value === undefined ? '' : figure(value) })));
+    const rows = workers.map(({ name, kind, alive, seen_at, info }) => {
+      const state = !alive ? 'Gone' : info.draining ? 'Draining' : 'Alive';
+      const cells = [name, sentence(kind), state, busy(info), figure(info.tasks_done ?? ''), clock(seen_at)];
+      return make('tr', {}, ...cells.map((text) => make('td', { text })));
     });
-    if (!rows.length) rows.push(make('tr', {}, make('td', { colspan: '5', text: 'No worker is running: heavy tasks wait.' })));
+    if (!workers.some(({ kind, alive }) => alive && kind === 'worker')) {
+      rows.unshift(make('tr', {}, make('td', { colspan: '6', text: 'No worker is alive: heavy tasks wait.' })));
+    }
     byId('workers').replaceChildren(...rows);
   }
+}
+
+/** What a process is doing: slots in use per queue, or light tasks under way. @param {any} info */
+function busy({ slots, running }) {
+  if (!slots) return running === undefined ? '' : running + ' light';
+  return Object.entries(slots).map(([queue, slot]) => queue + ' ' + slot.busy + ' of ' + slot.total).join(' · ');
 }

@@ -129,7 +129,7 @@ export class Recorder {
     this.#shown = task;
     this.#transcript.clear();
     this.#transcript.live(true);
-    for (const piece of task.data.transcript ?? []) this.#transcript.piece({ ...piece, final: true });
+    for (const piece of task.data.pieces ?? []) this.#transcript.piece({ ...piece, final: true });
     task.on('partial', (event) => {
       if (task === this.#shown) this.#transcript.piece(event.meta);
     });

@@ -24,6 +24,7 @@
  * @property {string} [completed_at]
  * @property {string} [updated_at]
  * @property {string} [retry_of]
+ * @property {any[]} [pieces] closed pieces of its partial result: meta of the 'partial' events
  */
 /**
  * @typedef {Record<string, any> & {type: string, task_id: string, seq?: number, from?: number, rev?: number}} TaskEvent
