@@ -19,8 +19,8 @@ void process_raise_descriptors(const struct options *options)
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= want)
         return;
     limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < want)
-        log_info("fewer descriptors than limits.connections may need", "limit", LOG_NUM(limit.rlim_cur));
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_warn("the limit of descriptors cannot be raised", "limit", LOG_NUM(limit.rlim_max));
 }
 
 void process_name(const struct options *options, const char *address, char name[static PROCESS_NAME_SIZE])
