@@ -142,7 +142,7 @@ async def test_process_text(hub):
         assert result["readability"]["flesch_reading_ease"] > 90 and result["reading_time_s"] > 0
         german = await run(c, "process_text", {"text": "Übung macht den Meister.", "language": "de"})
         assert "flesch_reading_ease" not in german["readability"] and german["words"] == 4
-        assert (await run(c, "process_text", {"text": "é" * 20000}))["characters"] == 20000
+        assert (await run(c, "process_text", {"text": "é" * 6000}))["characters"] == 6000
         for field, args in (("text", {}), ("text", {"text": ""}), ("text", {"text": 5}),
                             ("language", {"text": "a", "language": "EN"}),
                             ("language", {"text": "a", "language": "eng"}), ("x", {"text": "a", "x": 1})):
