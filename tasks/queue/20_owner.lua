@@ -31,6 +31,7 @@ local function owner_of(name)
   o.touch = tonumber(v[5] or 0)
   o.seq_was, o.act_was, o.run_was = o.seq, o.act, o.run
   local hubs = v[2]
+  o.hubs = hubs
   if hubs then
     o.mine = from_hub and find(hubs, ' ' .. origin .. ' ', 1, true) ~= nil
     o.others = not o.mine or #hubs > #origin + 2
