@@ -1,0 +1,200 @@
+"""Audio streams between client and worker: the same bytes arrive whatever happens to connection, hub or Redis;
+credit, limits and ends. The task noop_stream tells the checksum of what it read."""
+import asyncio
+import hashlib
+import os
+
+import pytest
+
+from client import RpcError, connect
+from taskhub import eventually
+
+PCM = {"encoding": "pcm_s16le", "sample_rate": 16000, "channels": 1}
+
+
+async def start(c, **more):
+    return await c.call("audio.start", {"task": "noop_stream", "format": PCM, **more})
+
+
+async def finished(c, task, data):
+    end = await c.wait_end(task)
+    assert end["status"] == "completed", end
+    assert end["result"]["bytes"] == len(data)
+    assert end["result"]["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.main
+async def test_bytes_arrive(hub):
+    data = os.urandom(1_000_000)
+    async with connect(hub) as c:
+        stream = await start(c)
+        assert stream["credit"] == 262144 and stream["stream"] == 1
+        assert await c.audio_send(1, data, stream["credit"], frame=48000) == len(data)
+        assert await c.call("audio.end", {"stream": 1}) == {"received": len(data)}
+        await finished(c, stream["task_id"], data)
+        c.check()
+    assert hub.metric("taskhub_audio_bytes_total") == len(data)
+
+
+async def test_two_streams_interleaved(hub):
+    one, two = os.urandom(200_000), os.urandom(200_000)
+    async with connect(hub) as c:
+        a, b = await start(c), await start(c)
+        assert (a["stream"], b["stream"]) == (1, 2)
+        await asyncio.gather(c.audio_send(1, one, a["credit"], frame=1000),
+                             c.audio_send(2, two, b["credit"], frame=777))
+        await c.call("audio.end", {"stream": 2})
+        await c.call("audio.end", {"stream": 1})
+        await finished(c, a["task_id"], one)
+        await finished(c, b["task_id"], two)
+
+
+async def test_lost_connection_is_resumed(hub):
+    data = os.urandom(500_000)
+    async with connect(hub) as c:
+        stream = await start(c)
+        await c.audio_send(1, data[:200_000], stream["credit"], frame=10_000)
+        point = c.resume_point()
+        await c.drop()
+    async with connect(hub, resume=point) as c:
+        back = await c.call("audio.resume", {"task_id": stream["task_id"]})
+        assert back["received"] <= 200_000
+        await c.audio_send(back["stream"], data, back["credit"], sent=back["received"], frame=10_000)
+        assert await c.call("audio.end", {"stream": back["stream"]}) == {"received": len(data)}
+        await finished(c, stream["task_id"], data)
+        c.check()
+
+
+async def test_resumed_at_another_hub(two_hubs):
+    first, second = two_hubs
+    data = os.urandom(300_000)
+    async with connect(first) as c:
+        stream = await start(c)
+        await c.audio_send(1, data[:100_000], stream["credit"])
+        await c.drop()
+    async with connect(second) as c:
+        back = await c.call("audio.resume", {"task_id": stream["task_id"]})
+        await c.audio_send(back["stream"], data, back["credit"], sent=back["received"])
+        await c.call("audio.end", {"stream": back["stream"]})
+        await finished(c, stream["task_id"], data)
+
+
+async def test_the_newer_connection_has_the_stream(hub):
+    async with connect(hub) as old, connect(hub) as new:
+        stream = await start(old)
+        back = await new.call("audio.resume", {"task_id": stream["task_id"]})
+        await old.audio_frame(1, b"late")
+        answer = await old.until(lambda: next((a for k, m, a in old.order if k == "reply" and "error" in a), None))
+        assert answer["id"] is None and answer["error"]["code"] == -32004
+        await new.audio_frame(back["stream"], b"early")
+        await new.call("audio.end", {"stream": back["stream"]})
+        await finished(new, stream["task_id"], b"early")
+
+
+async def test_redis_restarts_in_the_middle(stack):
+    hub = stack.hub()
+    stack.worker()
+    data = os.urandom(400_000)
+    async with connect(hub) as c:
+        stream = await start(c)
+        await c.audio_send(1, data[:100_000], stream["credit"], frame=10_000)
+        stack.redis.kill()
+        for at in range(100_000, 150_000, 10_000):
+            await c.audio_frame(1, data[at:at + 10_000])  # within the credit, with nobody to take it
+        stack.redis.start()
+        await c.audio_send(1, data, stream["credit"], sent=150_000, frame=10_000)
+        assert (await c.call("audio.end", {"stream": 1}, 30))["received"] == len(data)
+        await finished(c, stream["task_id"], data)
+
+
+async def test_more_than_the_credit(stack):
+    hub = stack.hub()
+    async with connect(hub) as c:
+        stream = await start(c)
+        stack.redis.signal(19)  # SIGSTOP: nothing is acknowledged any more
+        try:
+            for _ in range(6):
+                await c.audio_frame(1, bytes(60_000))
+        finally:
+            await asyncio.sleep(0.3)
+            stack.redis.signal(18)
+        end = await c.wait_end(stream["task_id"])
+        assert (end["status"], end["error"]["code"]) == ("failed", "flow")
+
+
+async def test_ends_of_streams(stack):
+    hub = stack.private_hub({"audio.idle_ms": 700, "audio.resume_ms": 600, "audio.max_bytes": 100_000})
+    async with connect(hub) as c:
+        aborted, idle, long = await start(c), await start(c), await start(c)
+        assert await c.call("audio.abort", {"stream": aborted["stream"]}) == {"received": 0}
+        end = await c.wait_end(aborted["task_id"])
+        assert (end["status"], end["error"]["code"]) == ("failed", "aborted")
+        await c.audio_frame(long["stream"], bytes(60_000))
+        await c.audio_frame(long["stream"], bytes(60_000))
+        end = await c.wait_end(long["task_id"])
+        assert (end["status"], end["error"]["code"]) == ("failed", "too_large")
+        end = await c.wait_end(idle["task_id"])
+        assert (end["status"], end["error"]["code"]) == ("failed", "idle")
+        async with connect(hub) as gone:
+            left = await start(gone)
+            await gone.drop()
+        end = await c.wait_end(left["task_id"])
+        assert (end["status"], end["error"]["code"]) == ("failed", "abandoned")
+        with pytest.raises(RpcError) as error:
+            await c.call("audio.resume", {"task_id": left["task_id"]})
+        assert error.value.code == -32009
+    eventually(lambda: hub.metric("taskhub_audio_streams") == 0, what="no stream left")
+
+
+async def test_bad_frames_and_formats(hub):
+    async with connect(hub) as c:
+        async def refused(frame):
+            seen = len(c.order)
+            await c.send(frame)
+            await c.until(lambda: len(c.order) > seen)
+            return c.order[seen][2]["error"]["code"]
+        assert await refused(b"\0\0\0") == -32602
+        assert await refused(b"\0\0\0\1abc") == -32004
+        assert await refused(b'{"jsonrpc":"2.0"}') == -32004
+        for form in ({"encoding": "pcm_s16le", "sample_rate": 0}, {"encoding": "pcm_s16le", "sample_rate": 8000},
+                     {"encoding": "pcm_s16le", "channels": 65535}, {"encoding": "mp3"}, {},
+                     {"encoding": "file", "sample_rate": 16000}):
+            with pytest.raises(RpcError) as error:
+                await start(c, format=form)
+            assert error.value.code in (-32602, -32015), form
+        with pytest.raises(RpcError) as error:
+            await c.call("audio.start", {"task": "noop", "format": PCM})
+        assert error.value.code == -32602
+        with pytest.raises(RpcError) as error:
+            await c.submit("noop_stream")
+        assert (error.value.code, error.value.word) == (-32602, "needs_stream")
+
+
+async def test_streams_of_a_user_and_of_others(stack):
+    hub = stack.private_hub({"limits.user_tasks": 100, "limits.user_streams": 3})
+    async with connect(hub, "alice") as a, connect(hub, "bob") as b:
+        tries = await asyncio.gather(*[a.request("audio.start", {"task": "noop_stream", "format": PCM})
+                                       for _ in range(10)])
+        good = [t["result"] for t in tries if "result" in t]
+        assert len(good) == 3
+        assert {t["error"]["code"] for t in tries if "error" in t} == {-32029}
+        with pytest.raises(RpcError) as error:
+            await b.call("audio.resume", {"task_id": good[0]["task_id"]})
+        assert error.value.code == -32003
+        await b.send(good[0]["stream"].to_bytes(4, "big") + b"forged")
+        for stream in good:
+            await a.call("audio.end", {"stream": stream["stream"]})
+            await finished(a, stream["task_id"], b"")
+
+
+async def test_same_key_same_stream(hub):
+    data = b"0123456789" * 100
+    async with connect(hub) as c:
+        first = await start(c, idempotency_key="talk-1")
+        await c.audio_send(first["stream"], data[:500], first["credit"])
+        await c.until(lambda: [p for m, p in c.notes if m == "audio.ack" and p["received"] == 500])
+        again = await start(c, idempotency_key="talk-1")
+        assert again["task_id"] == first["task_id"] and again["duplicate"] and again["received"] == 500
+        await c.audio_send(again["stream"], data, again["credit"], sent=500)
+        await c.call("audio.end", {"stream": again["stream"]})
+        await finished(c, first["task_id"], data)
