@@ -259,7 +259,7 @@ static void set_limits(const struct task_type *only)
 _Noreturn void slot_main(int socket, int page_fd, const struct task_type *only, const struct options *options)
 {
     static struct slot_child slot;
-    prctl(PR_SET_NAME, "taskhub-slot");
+    prctl(PR_SET_NAME, only ? "taskhub-fresh" : "taskhub-slot");
     setpgid(0, 0); /* a kill takes the programs along that a task started */
     slot.socket = socket;
     slot.options = options;
