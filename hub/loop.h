@@ -23,12 +23,12 @@ struct loop {
     struct {
         void (*fn)(void *ctx);
         void *ctx;
-    } hooks[LOOP_STAGES][4];
+    } hooks[LOOP_STAGES][8];
 };
 
 /* 0 or a negative errno (libuv's). */
 int loop_init(struct loop *loop) MUSTCHECK;
-/* Adds a hook (at most 4 per stage, aborts beyond). A hook must be cheap when nothing is staged. */
+/* Adds a hook (at most 8 per stage, aborts beyond). A hook must be cheap when nothing is staged. */
 void loop_hook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);
 /* Takes a hook out again; not from inside a hook of the same stage. */
 void loop_unhook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);

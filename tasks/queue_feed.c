@@ -286,7 +286,8 @@ static void on_admin(void *ctx, const redisReply *reply)
     if (text.p == NULL || !feed->watching)
         return;
     char owner[USER_ID_MAX + 1];
-    snprintf(owner, sizeof owner, "%.*s", SPAN_ARG(next_line(&text)));
+    struct span name = next_line(&text);
+    snprintf(owner, sizeof owner, "%.*s", SPAN_ARG(name));
     each_event(text, feed->hooks.on_admin, feed->hooks.ctx, owner);
 }
 

@@ -98,7 +98,6 @@ struct op {
         queue_audio_data_fn *data;
         owner_position_fn *position;
         owner_replay_fn *replay;
-        void (*report)(void *ctx, bool clean, struct span json);
     } fn;
     void *ctx;
     char id[ID_SIZE];

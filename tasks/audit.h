@@ -1,0 +1,12 @@
+/* The auditor: verifies the invariants of the queue on a live Redis, reading only, in slices that each take a
+ * few milliseconds. Loop thread only. */
+#pragma once
+
+#include "hub/span.h"
+
+struct queue;
+
+/* Walks records, owners and sets, then calls fn once with
+ * {"clean":…,"tasks":N,"owners":N,"findings":[{"rule", "id","what"}…],"error"?:"…"}; at most 1 000 findings
+ * are kept. `clean` is false as well when Redis did not answer. The report is valid during the call. */
+void audit_run(struct queue *queue, void (*fn)(void *ctx, bool clean, struct span report_json), void *ctx);
