@@ -38,7 +38,7 @@ struct hub {
     char *redis_url; /* where the private Redis answers */
     char name[PROCESS_NAME_SIZE];
     char trouble[200]; /* why Redis cannot be used */
-    bool announced, loading;
+    bool announced, loading, loaded;
     uv_timer_t tick, guard;
     uint64_t tick_due_ms;
     uv_signal_t signals[3];
@@ -69,8 +69,10 @@ static bool is_ready(void *ctx, struct buf *reasons)
     return false;
 }
 
-static void set_ready(struct hub *hub, bool ready)
+/* Ready: commands can be given (the library is loaded) and events heard. */
+static void update_ready(struct hub *hub)
 {
+    bool ready = hub->loaded && redis_is_up(hub->commands) && redis_is_up(hub->subscriber);
     if (ready != hub->app.redis_ready)
         app_redis(&hub->app, ready);
     metric_set(METRIC_REDIS_UP, ready);
@@ -97,7 +99,8 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
         log_error("Redis cannot be used", "reason", hub->trouble);
         return;
     }
-    set_ready(hub, true);
+    hub->loaded = true;
+    update_ready(hub);
     if (hub->private_redis)
         private_redis_ready(hub->private_redis);
     start_worker(hub);
@@ -142,8 +145,8 @@ static void on_commands_up(void *ctx)
 static void on_commands_down(void *ctx, const char *reason)
 {
     struct hub *hub = ctx;
-    set_ready(hub, false);
-    hub->loading = false;
+    hub->loading = hub->loaded = false;
+    update_ready(hub);
     snprintf(hub->trouble, sizeof hub->trouble, "%s", reason);
 }
 
@@ -151,12 +154,16 @@ static void on_subscriber_up(void *ctx)
 {
     struct hub *hub = ctx;
     queue_feed_up(hub->app.feed);
+    update_ready(hub);
 }
 
 static void on_subscriber_down(void *ctx, const char *reason)
 {
-    (void)ctx;
+    struct hub *hub = ctx;
     log_debug("no connection for events", "reason", reason);
+    if (hub->loaded)
+        snprintf(hub->trouble, sizeof hub->trouble, "%s", reason);
+    update_ready(hub);
 }
 
 /* ---- what the queue and its feed tell --------------------------------------------------------------- */
@@ -369,18 +376,19 @@ static void on_signal(uv_signal_t *handle, int number)
     shut_down(hub, EXIT_FINE);
 }
 
-/* Every connection has closed. Last callbacks of the queue go to the manager and the handlers. */
+/* Every connection has closed. The commands go first: whoever still waits for an answer is told while all
+ * the others are there. */
 static void free_hub(struct hub *hub)
 {
+    redis_free(&hub->commands);
+    owners_free(&hub->app.owners);
     queue_feed_free(&hub->app.feed);
     queue_free(&hub->app.queue);
     manager_free(&hub->app.manager);
-    if (hub->app.owners)
+    if (hub->app.conns)
         app_stop(&hub->app);
-    owners_free(&hub->app.owners);
     server_free(&hub->server);
     redis_free(&hub->subscriber);
-    redis_free(&hub->commands);
     child_free(&hub->worker);
     private_redis_free(&hub->private_redis);
     for (size_t i = 0; i < NELEMS(hub->signals); i++)
@@ -406,8 +414,7 @@ static void on_tick(uv_timer_t *timer)
     uint64_t now = clock_mono_ms();
     metric_set(METRIC_LOG_LAG, now > hub->tick_due_ms ? now - hub->tick_due_ms : 0);
     hub->tick_due_ms = now + TICK_MS;
-    if (hub->commands && redis_is_up(hub->commands) && !hub->app.redis_ready && !hub->loading &&
-        !hub->draining)
+    if (hub->commands && redis_is_up(hub->commands) && !hub->loaded && !hub->loading && !hub->draining)
         load(hub);
 }
 
