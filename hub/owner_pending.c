@@ -101,23 +101,28 @@ static bool older(const struct event *event, const struct event *waiting)
            (event->attempt == waiting->attempt && event->rev <= waiting->rev);
 }
 
-void pending_put_latest(struct pending *pending, uint64_t delivered, struct event *event)
+/* The waiting event of the same task and kind that `event` may replace, or NULL. */
+static struct pending_item *waiting_of(struct pending *pending, const struct event *event)
 {
-    uint64_t after = delivered;
-    struct pending_item *replaced = NULL;
     for (struct list *at = pending->items.prev; at != &pending->items; at = at->prev) {
         struct pending_item *item = item_of(at);
-        if (item->after > after)
-            after = item->after;
-        if (item->event == NULL || !same_task(item->event, event) || item->event->type != event->type)
-            continue;
-        if (older(event, item->event))
-            return;
-        replaced = item;
-        break;
+        if (item->event && item->event->type == event->type && same_task(item->event, event))
+            return item;
     }
-    if (replaced)
-        pending_drop(pending, replaced);
-    if (!full(pending, event))
-        insert_behind(pending, pending->items.prev, (struct pending_item){.after = after, .event = event});
+    return NULL;
+}
+
+void pending_put_latest(struct pending *pending, uint64_t delivered, struct event *event)
+{
+    struct pending_item *waiting = waiting_of(pending, event);
+    if (waiting && older(event, waiting->event))
+        return;
+    if (waiting && full(pending, event))
+        pending_drop(pending, waiting);
+    if (full(pending, event))
+        return;
+    struct list *last = pending->items.prev;
+    uint64_t after = last == &pending->items ? delivered : item_of(last)->after;
+    insert_behind(pending, last,
+                  (struct pending_item){.after = after > delivered ? after : delivered, .event = event});
 }

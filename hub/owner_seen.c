@@ -3,13 +3,14 @@
  * this protection against events that overtook each other by milliseconds. */
 #include "hub/owners_private.h"
 
-#define SEEN_TASKS 64
+#define SEEN_TASKS 256
 
 struct seen {
     struct seen_task {
-        char id[ID_SIZE];
+        uint64_t task; /* hash of its id */
+        uint64_t rev;
+        uint32_t attempt;
         bool ended;
-        uint64_t attempt, rev;
     } tasks[SEEN_TASKS];
 };
 
@@ -18,22 +19,21 @@ struct seen *seen_new(void)
     return xcalloc(1, sizeof(struct seen));
 }
 
-/* The place of a task; it may hold another one. The last characters of an id are random. */
-static struct seen_task *place_of(struct seen *seen, const char *id)
+static uint64_t hash_of(const char *id) /* FNV-1a */
 {
-    size_t n = strlen(id);
-    unsigned mix = n < 2 ? 0 : (unsigned)id[n - 1] * 31u + (unsigned)id[n - 2] * 17u;
-    return &seen->tasks[mix % SEEN_TASKS];
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (; *id; id++)
+        hash = (hash ^ (unsigned char)*id) * UINT64_C(1099511628211);
+    return hash;
 }
 
-/* The task's entry, made anew if the place holds another task. */
+/* The task's entry, made anew if its place holds another task. */
 static struct seen_task *entry_of(struct seen *seen, const struct event *event)
 {
-    struct seen_task *task = place_of(seen, event->task_id);
-    if (memcmp(task->id, event->task_id, ID_SIZE) != 0) {
-        *task = (struct seen_task){.attempt = 0};
-        memcpy(task->id, event->task_id, ID_SIZE);
-    }
+    uint64_t hash = hash_of(event->task_id);
+    struct seen_task *task = &seen->tasks[hash % SEEN_TASKS];
+    if (task->task != hash)
+        *task = (struct seen_task){.task = hash};
     return task;
 }
 
@@ -44,7 +44,7 @@ bool seen_admit(struct seen *seen, const struct event *event)
         return false;
     if (event->attempt == task->attempt && event->rev <= task->rev)
         return false;
-    task->attempt = event->attempt;
+    task->attempt = (uint32_t)event->attempt;
     task->rev = event->rev;
     return true;
 }
@@ -53,7 +53,7 @@ void seen_note(struct seen *seen, const struct event *event)
 {
     struct seen_task *task = entry_of(seen, event);
     if (event->attempt > task->attempt) {
-        task->attempt = event->attempt;
+        task->attempt = (uint32_t)event->attempt;
         task->rev = 0;
     }
     if (event->type->terminal)

@@ -140,7 +140,7 @@ static void test_hold(void)
     ticks(40);
     is_int(source.replays, 0, "a held event is no gap");
     owners_release(owners, "u1", task_name('h'));
-    is_log(a, "11 P2 ", "after the reply they go, progress as the latest only");
+    is_log(a, "11 P1 P2 ", "after the reply they go, in order");
     owners_release(owners, "u1", task_name('h'));
     owners_hold(owners, "nobody", task_name('n'));
     owners_release(owners, "nobody", task_name('n'));
