@@ -1,0 +1,166 @@
+/* The draft child and its two pipes. The parent side never blocks: the pipe towards the child holds a
+ * whole utterance. The child decodes until its input ends and knows nothing but its pipes. */
+#include "tasks/speech/draft.h"
+
+#include "hub/buf.h"
+#include "tasks/speech/endpoint.h"
+#include "tasks/speech/sphinx.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PIPE_BYTES (1 << 20)     /* 32 s of samples */
+#define PIECE (SPEECH_RATE / 10) /* samples decoded at a time */
+#define MEAN_SAMPLES SPEECH_RATE /* so much speech gives a first mean of the voice */
+
+struct draft {
+    pid_t pid;
+    int to_child, from_child;
+    struct buf received; /* lines; the last complete one counts */
+    char *text;
+};
+
+/* ---- the child ----------------------------------------------------------------------------------- */
+
+/* Reads one piece; false at the end of the input. */
+static bool read_piece(int16_t *samples)
+{
+    size_t have = 0;
+    while (have < PIECE * sizeof(*samples)) {
+        ssize_t n = read(STDIN_FILENO, (char *)samples + have, PIECE * sizeof(*samples) - have);
+        if (n == 0 || (n < 0 && errno != EINTR))
+            return false;
+        if (n > 0)
+            have += (size_t)n;
+    }
+    return true;
+}
+
+static void restart(const int16_t *heard, size_t count)
+{
+    struct sphinx_mean mean = {.frames = 0};
+    struct words forgotten = WORDS_INIT;
+    sphinx_end(0, &forgotten);
+    words_free(&forgotten);
+    sphinx_mean_add(&mean, heard, count);
+    sphinx_begin(&mean);
+    for (size_t i = 0; i < count; i += PIECE)
+        sphinx_audio(heard + i, PIECE);
+}
+
+static void decode_until_end(void)
+{
+    static int16_t heard[MEAN_SAMPLES];
+    int16_t piece[PIECE];
+    size_t count = 0;
+    char *shown = xstrdup("");
+    sphinx_begin(&(struct sphinx_mean){.frames = 0});
+    while (read_piece(piece)) {
+        sphinx_audio(piece, PIECE);
+        if (count < MEAN_SAMPLES) {
+            memcpy(heard + count, piece, sizeof(piece));
+            count += PIECE;
+            if (count == MEAN_SAMPLES)
+                restart(heard, count);
+        }
+        char *text = sphinx_partial();
+        if (strcmp(text, shown) != 0 && (dprintf(STDOUT_FILENO, "%s\n", text) < 0 || getppid() == 1))
+            break;
+        free(shown);
+        shown = text;
+    }
+    free(shown);
+}
+
+static void __attribute__((noreturn)) run_child(int input, int output, pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGTERM, SIG_DFL);
+    if (getppid() == parent && dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0) {
+        close_range(3, ~0U, 0);
+        decode_until_end();
+    }
+    _exit(0);
+}
+
+/* ---- the parent ---------------------------------------------------------------------------------- */
+
+struct draft *draft_start(void)
+{
+    int in[2], out[2];
+    if (pipe2(in, O_CLOEXEC) != 0)
+        return NULL;
+    if (pipe2(out, O_CLOEXEC) != 0) {
+        close(in[0]);
+        close(in[1]);
+        return NULL;
+    }
+    fcntl(in[1], F_SETPIPE_SZ, PIPE_BYTES);
+    fcntl(in[1], F_SETFL, O_NONBLOCK);
+    fcntl(out[0], F_SETFL, O_NONBLOCK);
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0)
+        run_child(in[0], out[1], parent);
+    close(in[0]);
+    close(out[1]);
+    if (pid < 0) {
+        close(in[1]);
+        close(out[0]);
+        return NULL;
+    }
+    struct draft *draft = xcalloc(1, sizeof(*draft));
+    *draft = (struct draft){.pid = pid, .to_child = in[1], .from_child = out[0], .text = xstrdup("")};
+    return draft;
+}
+
+void draft_audio(struct draft *draft, const int16_t *samples, size_t count)
+{
+    if (draft->to_child < 0)
+        return;
+    ssize_t wanted = (ssize_t)(count * sizeof(*samples));
+    if (write(draft->to_child, samples, (size_t)wanted) == wanted)
+        return;
+    close(draft->to_child); /* full or broken: the text stays as it is */
+    draft->to_child = -1;
+}
+
+const char *draft_text(struct draft *draft)
+{
+    char chunk[4096];
+    ssize_t n;
+    while ((n = read(draft->from_child, chunk, sizeof(chunk))) > 0)
+        buf_append(&draft->received, chunk, (size_t)n);
+    size_t end = draft->received.len;
+    while (end > 0 && draft->received.data[end - 1] != '\n')
+        end--;
+    if (end > 0) {
+        size_t start = end - 1;
+        while (start > 0 && draft->received.data[start - 1] != '\n')
+            start--;
+        free(draft->text);
+        draft->text = xstrndup(draft->received.data + start, end - 1 - start);
+        buf_consume(&draft->received, end);
+    }
+    return draft->text;
+}
+
+void draft_stop(struct draft **draft)
+{
+    struct draft *it = *draft;
+    if (it == NULL)
+        return;
+    *draft = NULL;
+    kill(it->pid, SIGKILL);
+    while (waitpid(it->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    if (it->to_child >= 0)
+        close(it->to_child);
+    close(it->from_child);
+    buf_free(&it->received);
+    free(it->text);
+    free(it);
+}

@@ -1,0 +1,383 @@
+/* The engine `http`: a transcription server of the OpenAI shape (POST multipart, verbose_json), such as
+ * whisper.cpp's. Two tiers: the built-in engine hears everything first and gives live text; each closed
+ * utterance then goes to the server, whose text becomes the final one. When the server fails twice for an
+ * utterance, the built-in engine's text stands, marked degraded, and after two such utterances the server
+ * is not asked again in this task. Owns the queue of utterances and one transfer at a time. */
+#include "hub/buf.h"
+#include "hub/options.h"
+#include "tasks/speech/endpoint.h"
+#include "tasks/speech/engine.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+
+#define JOBS_MAX 4               /* closed utterances waiting before more audio is declined */
+#define ANSWER_MAX (1024 * 1024) /* bytes */
+#define CONNECT_MS 5000L
+#define TRANSFER_MS 30000L
+#define TRIES 2
+#define FAILURES_MAX 2 /* utterances in a row */
+#define WAIT_MS 50
+#define TOKEN_MAX 4096
+
+struct job { /* a closed utterance */
+    struct job *next;
+    unsigned utterance;
+    double start, end;
+    struct buf wav;
+    char *draft; /* what the built-in engine heard */
+    struct words draft_words;
+    unsigned tries;
+};
+
+struct http {
+    const struct engine_host *host;
+    struct engine_host draft_host; /* of the built-in engine inside */
+    void *draft;
+    struct job *open;          /* being spoken */
+    struct job *first, **last; /* closed ones, oldest first */
+    unsigned jobs, failures;
+    char *authorization; /* header line, NULL = none */
+    CURLM *multi;
+    CURL *transfer; /* for `first`; NULL = none */
+    struct curl_slist *headers;
+    curl_mime *form;
+    struct buf answer;
+};
+
+/* ---- the built-in engine inside -------------------------------------------------------------------- */
+
+static void take_draft(void *arg, const struct piece *piece)
+{
+    struct http *it = arg;
+    if (!piece->final) {
+        it->host->piece(it->host->arg, piece);
+        return;
+    }
+    it->open->draft = xstrdup(piece->text);
+    words_append(&it->open->draft_words, piece->words);
+    it->open->start = piece->start;
+    it->open->end = piece->end;
+}
+
+static bool draft_stop(void *arg)
+{
+    struct http *it = arg;
+    return it->host->stop(it->host->arg);
+}
+
+static void draft_warn(void *arg, const char *warning)
+{
+    struct http *it = arg;
+    it->host->warn(it->host->arg, warning);
+}
+
+/* ---- opening --------------------------------------------------------------------------------------- */
+
+/* Reads the bearer token. False and *ret_reason if the file is named but cannot be read. */
+static bool read_token(struct http *it, const char *path, char **ret_reason)
+{
+    char token[TOKEN_MAX];
+    if (*path == '\0')
+        return true;
+    FILE *file = fopen(path, "re");
+    size_t n = file ? fread(token, 1, sizeof(token) - 1, file) : 0;
+    if (file)
+        fclose(file);
+    token[n] = '\0';
+    token[strcspn(token, "\r\n")] = '\0';
+    if (*token == '\0') {
+        *ret_reason = xstrdup("the file named by speech.http_token_file cannot be read");
+        return false;
+    }
+    struct buf line = BUF_INIT;
+    buf_printf(&line, "Authorization: Bearer %s", token);
+    it->authorization = buf_take_string(&line);
+    return true;
+}
+
+static void http_close(void *engine);
+
+static void *http_open(const struct engine_host *host, char **ret_reason)
+{
+    if (*host->options->speech_http_url == '\0') {
+        *ret_reason = xstrdup("speech.http_url is not set");
+        return NULL;
+    }
+    struct http *it = xcalloc(1, sizeof(*it));
+    it->host = host;
+    it->last = &it->first;
+    it->draft_host = (struct engine_host){host->options, it, take_draft, draft_stop, draft_warn};
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    it->multi = curl_multi_init();
+    if (it->multi && read_token(it, host->options->speech_http_token_file, ret_reason))
+        it->draft = engine_builtin.open(&it->draft_host, ret_reason);
+    if (it->draft == NULL) {
+        http_close(it);
+        return NULL;
+    }
+    return it;
+}
+
+/* ---- utterances ------------------------------------------------------------------------------------ */
+
+static void put_u32(struct buf *to, uint32_t value)
+{
+    for (int shift = 0; shift < 32; shift += 8)
+        buf_append_char(to, (char)(value >> shift));
+}
+
+/* A WAV header for samples whose number is not known yet (see finish_wav). */
+static void start_wav(struct buf *wav)
+{
+    buf_append(wav, "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0", 24);
+    put_u32(wav, SPEECH_RATE);
+    put_u32(wav, 2 * SPEECH_RATE);
+    buf_append(wav, "\2\0\x10\0data\0\0\0\0", 12);
+}
+
+static void finish_wav(struct buf *wav)
+{
+    struct buf size = BUF_INIT;
+    put_u32(&size, (uint32_t)(wav->len - 8));
+    put_u32(&size, (uint32_t)(wav->len - 44));
+    memcpy(wav->data + 4, size.data, 4);
+    memcpy(wav->data + 40, size.data + 4, 4);
+    buf_free(&size);
+}
+
+static void http_begin(void *engine, unsigned utterance, uint64_t start)
+{
+    struct http *it = engine;
+    it->open = xcalloc(1, sizeof(*it->open));
+    it->open->utterance = utterance;
+    start_wav(&it->open->wav);
+    engine_builtin.begin(it->draft, utterance, start);
+}
+
+static void http_audio(void *engine, const int16_t *samples, size_t count)
+{
+    struct http *it = engine;
+    buf_append(&it->open->wav, samples, count * sizeof(*samples));
+    engine_builtin.audio(it->draft, samples, count);
+}
+
+static void free_job(struct job *job)
+{
+    buf_free(&job->wav);
+    words_free(&job->draft_words);
+    free(job->draft);
+    free(job);
+}
+
+static void http_end(void *engine, uint64_t end)
+{
+    struct http *it = engine;
+    engine_builtin.end(it->draft, end);
+    struct job *job = it->open;
+    it->open = NULL;
+    if (job->draft == NULL) { /* stopped */
+        free_job(job);
+        return;
+    }
+    finish_wav(&job->wav);
+    *it->last = job;
+    it->last = &job->next;
+    it->jobs++;
+}
+
+/* The oldest utterance has its final text. */
+static void give(struct http *it, const char *text, const struct words *words, bool degraded)
+{
+    struct job *job = it->first;
+    struct piece piece = {.utterance = job->utterance,
+                          .final = true,
+                          .degraded = degraded,
+                          .text = text,
+                          .words = words,
+                          .start = job->start,
+                          .end = job->end};
+    it->host->piece(it->host->arg, &piece);
+    it->first = job->next;
+    if (it->first == NULL)
+        it->last = &it->first;
+    it->jobs--;
+    free_job(job);
+}
+
+/* ---- the transfer ---------------------------------------------------------------------------------- */
+
+static size_t take_answer(char *bytes, size_t one, size_t size, void *arg)
+{
+    struct http *it = arg;
+    (void)one;
+    if (it->answer.len + size > ANSWER_MAX)
+        return 0;
+    buf_append(&it->answer, bytes, size);
+    return size;
+}
+
+static void add_field(curl_mime *form, const char *name, const char *value)
+{
+    curl_mimepart *part = curl_mime_addpart(form);
+    curl_mime_name(part, name);
+    curl_mime_data(part, value, CURL_ZERO_TERMINATED);
+}
+
+static void make_form(struct http *it, const struct job *job)
+{
+    it->form = curl_mime_init(it->transfer);
+    curl_mimepart *file = curl_mime_addpart(it->form);
+    curl_mime_name(file, "file");
+    curl_mime_filename(file, "utterance.wav");
+    curl_mime_type(file, "audio/wav");
+    curl_mime_data(file, job->wav.data, job->wav.len);
+    add_field(it->form, "model", it->host->options->speech_http_model);
+    add_field(it->form, "response_format", "verbose_json");
+    add_field(it->form, "timestamp_granularities[]", "word");
+    add_field(it->form, "language", "en");
+    add_field(it->form, "temperature", "0");
+}
+
+static void start_transfer(struct http *it)
+{
+    it->transfer = curl_easy_init();
+    if (it->transfer == NULL)
+        return;
+    it->first->tries++;
+    buf_clear(&it->answer);
+    make_form(it, it->first);
+    if (it->authorization)
+        it->headers = curl_slist_append(NULL, it->authorization);
+    curl_easy_setopt(it->transfer, CURLOPT_URL, it->host->options->speech_http_url);
+    curl_easy_setopt(it->transfer, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(it->transfer, CURLOPT_MIMEPOST, it->form);
+    curl_easy_setopt(it->transfer, CURLOPT_HTTPHEADER, it->headers);
+    curl_easy_setopt(it->transfer, CURLOPT_WRITEFUNCTION, take_answer);
+    curl_easy_setopt(it->transfer, CURLOPT_WRITEDATA, it);
+    curl_easy_setopt(it->transfer, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(it->transfer, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+    curl_easy_setopt(it->transfer, CURLOPT_TIMEOUT_MS, TRANSFER_MS);
+    curl_multi_add_handle(it->multi, it->transfer);
+}
+
+static void end_transfer(struct http *it)
+{
+    if (it->transfer == NULL)
+        return;
+    curl_multi_remove_handle(it->multi, it->transfer);
+    curl_easy_cleanup(it->transfer);
+    curl_mime_free(it->form);
+    curl_slist_free_all(it->headers);
+    it->transfer = NULL;
+    it->form = NULL;
+    it->headers = NULL;
+}
+
+/* Reads the server's answer for the oldest utterance; false if it is none. */
+static bool use_answer(struct http *it)
+{
+    json_t *object = json_loadb(it->answer.data ? it->answer.data : "", it->answer.len, 0, NULL);
+    const char *text = json_string_value(json_object_get(object, "text"));
+    if (text) {
+        struct words words = WORDS_INIT;
+        char *trimmed = xstrdup(text + strspn(text, " \n"));
+        for (size_t n = strlen(trimmed); n && strchr(" \n", trimmed[n - 1]); n--)
+            trimmed[n - 1] = '\0';
+        words_read_json(&words, object, it->first->start);
+        if (words.count == 0 && *trimmed) {
+            words_spread(&words, trimmed, it->first->start, it->first->end);
+            it->host->warn(it->host->arg, "word_times_estimated");
+        }
+        give(it, trimmed, &words, false);
+        words_free(&words);
+        free(trimmed);
+    }
+    json_decref(object);
+    return text != NULL;
+}
+
+static void use_draft(struct http *it)
+{
+    it->host->warn(it->host->arg, "engine_unreachable");
+    give(it, it->first->draft, &it->first->draft_words, true);
+}
+
+static void take_outcome(struct http *it, CURLcode code)
+{
+    long status = 0;
+    curl_easy_getinfo(it->transfer, CURLINFO_RESPONSE_CODE, &status);
+    end_transfer(it);
+    if (code == CURLE_OK && status == 200 && use_answer(it)) {
+        it->failures = 0;
+    } else if (it->first->tries >= TRIES) {
+        it->failures++;
+        use_draft(it);
+    }
+}
+
+static unsigned http_work(void *engine)
+{
+    struct http *it = engine;
+    int running, left;
+    CURLMsg *message;
+    unsigned load = engine_builtin.work(it->draft);
+    while (it->first && it->failures >= FAILURES_MAX)
+        use_draft(it);
+    if (it->first && it->transfer == NULL)
+        start_transfer(it);
+    curl_multi_perform(it->multi, &running);
+    while ((message = curl_multi_info_read(it->multi, &left)))
+        if (message->msg == CURLMSG_DONE)
+            take_outcome(it, message->data.result);
+    if (it->first)
+        load |= ENGINE_WAITS;
+    return it->jobs >= JOBS_MAX ? load | ENGINE_FULL : load;
+}
+
+static bool http_finish(void *engine, char **ret_reason)
+{
+    struct http *it = engine;
+    while (it->first) {
+        http_work(it);
+        if (it->host->stop(it->host->arg)) {
+            *ret_reason = xstrdup("stopped");
+            return false;
+        }
+        if (it->first)
+            curl_multi_poll(it->multi, NULL, 0, WAIT_MS, NULL);
+    }
+    return true;
+}
+
+static void http_close(void *engine)
+{
+    struct http *it = engine;
+    end_transfer(it);
+    while (it->first) {
+        struct job *job = it->first;
+        it->first = job->next;
+        free_job(job);
+    }
+    if (it->open)
+        free_job(it->open);
+    if (it->multi)
+        curl_multi_cleanup(it->multi);
+    if (it->draft)
+        engine_builtin.close(it->draft);
+    buf_free(&it->answer);
+    free(it->authorization);
+    free(it);
+}
+
+const struct engine engine_http = {
+    .name = "http",
+    .label = "http",
+    .open = http_open,
+    .begin = http_begin,
+    .audio = http_audio,
+    .end = http_end,
+    .work = http_work,
+    .finish = http_finish,
+    .close = http_close,
+};

@@ -1,0 +1,256 @@
+/* The fence. Owns one child process and three pipes. Runs in the child of one task; nothing here knows
+ * what the program does. */
+#include "tasks/speech/fence.h"
+
+#include "hub/buf.h"
+#include "hub/clock.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define STDERR_KEPT 4096
+#define COMPLAINT_MAX 200
+#define PIPE_BYTES (256 * 1024)
+
+struct fence {
+    pid_t pid;
+    int input, output, errors; /* our ends; -1 = closed */
+    uint64_t deadline;         /* clock_mono_ms */
+    bool ended;
+    int status;
+    struct buf stderr_tail;
+    char complaint[COMPLAINT_MAX + 1];
+};
+
+/* ---- the child ----------------------------------------------------------------------------------- */
+
+static void limit(int resource, rlim_t soft, rlim_t hard)
+{
+    setrlimit(resource, &(struct rlimit){soft, hard});
+}
+
+static void set_limits(const struct fence_spec *spec)
+{
+    limit(RLIMIT_CPU, spec->cpu_s, spec->cpu_s + 1);
+    limit(RLIMIT_CORE, 0, 0);
+    limit(RLIMIT_NOFILE, 64, 64);
+    limit(RLIMIT_FSIZE, spec->file_bytes, spec->file_bytes);
+    if (spec->memory_bytes)
+        limit(RLIMIT_AS, spec->memory_bytes, spec->memory_bytes);
+}
+
+static void reset_signals(void)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGPIPE, SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < NELEMS(signals); i++)
+        signal(signals[i], SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Puts the pipes on 0, 1, 2 and the file on 3; everything else is closed. False if that fails. */
+static bool arrange_descriptors(const int ends[3], int file)
+{
+    int safe[4];
+    for (int i = 0; i < 4; i++) {
+        int from = i < 3 ? ends[i] : file;
+        safe[i] = from < 0 ? -1 : fcntl(from, F_DUPFD, 10);
+        if (from >= 0 && safe[i] < 0)
+            return false;
+    }
+    for (int i = 0; i < 4; i++)
+        if (safe[i] >= 0 && dup2(safe[i], i) < 0)
+            return false;
+    return close_range(safe[3] >= 0 ? 4 : 3, ~0U, 0) == 0;
+}
+
+static void __attribute__((noreturn))
+run_child(const struct fence_spec *spec, const int ends[3], pid_t parent)
+{
+    static const char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", NULL};
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    reset_signals();
+    set_limits(spec);
+    if (getppid() == parent && arrange_descriptors(ends, spec->file) && chdir("/") == 0) {
+        environ = (char **)(uintptr_t)environment;
+        execvp(spec->argv[0], (char *const *)(uintptr_t)spec->argv);
+        dprintf(STDERR_FILENO, "%s cannot be started: %s\n", spec->argv[0], strerror(errno));
+    }
+    _exit(127);
+}
+
+/* ---- starting -------------------------------------------------------------------------------------- */
+
+static void close_if_open(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+static bool make_pipes(int ours[3], int theirs[3])
+{
+    for (int i = 0; i < 3; i++)
+        ours[i] = theirs[i] = -1;
+    for (int i = 0; i < 3; i++) {
+        int ends[2];
+        if (pipe2(ends, O_CLOEXEC) != 0)
+            return false;
+        ours[i] = i == 0 ? ends[1] : ends[0];
+        theirs[i] = i == 0 ? ends[0] : ends[1];
+        fcntl(ours[i], F_SETFL, O_NONBLOCK);
+        fcntl(ours[i], F_SETPIPE_SZ, PIPE_BYTES);
+    }
+    return true;
+}
+
+struct fence *fence_start(const struct fence_spec *spec, char **ret_reason)
+{
+    int ours[3], theirs[3];
+    pid_t parent = getpid(), pid = -1;
+    if (make_pipes(ours, theirs))
+        pid = fork();
+    if (pid == 0)
+        run_child(spec, theirs, parent);
+    int error = errno;
+    for (int i = 0; i < 3; i++)
+        close_if_open(&theirs[i]);
+    if (pid < 0) {
+        for (int i = 0; i < 3; i++)
+            close_if_open(&ours[i]);
+        struct buf reason = BUF_INIT;
+        buf_printf(&reason, "%s cannot be started: %s", spec->argv[0], strerror(error));
+        *ret_reason = buf_take_string(&reason);
+        return NULL;
+    }
+    setpgid(pid, pid); /* whoever comes first; a kill of the group must not come too soon */
+    struct fence *fence = xcalloc(1, sizeof(*fence));
+    *fence = (struct fence){.pid = pid,
+                            .input = ours[0],
+                            .output = ours[1],
+                            .errors = ours[2],
+                            .deadline = clock_mono_ms() + 1000 * (uint64_t)spec->wall_s};
+    return fence;
+}
+
+/* ---- living with it -------------------------------------------------------------------------------- */
+
+ssize_t fence_write(struct fence *fence, const void *bytes, size_t size)
+{
+    return write(fence->input, bytes, size);
+}
+
+ssize_t fence_read(struct fence *fence, void *to, size_t size)
+{
+    return read(fence->output, to, size);
+}
+
+void fence_wait(const struct fence *fence, int ms)
+{
+    struct pollfd fds[] = {{fence->output, POLLIN, 0}, {fence->input, POLLOUT, 0}};
+    poll(fds, NELEMS(fds), ms);
+}
+
+void fence_close_input(struct fence *fence)
+{
+    close_if_open(&fence->input);
+}
+
+static void read_errors(struct fence *fence)
+{
+    char chunk[1024];
+    ssize_t n;
+    while (fence->errors >= 0 && (n = read(fence->errors, chunk, sizeof(chunk))) > 0) {
+        buf_append(&fence->stderr_tail, chunk, (size_t)n);
+        if (fence->stderr_tail.len > STDERR_KEPT)
+            buf_consume(&fence->stderr_tail, fence->stderr_tail.len - STDERR_KEPT);
+    }
+}
+
+bool fence_ended(struct fence *fence)
+{
+    read_errors(fence);
+    if (fence->ended)
+        return true;
+    if (clock_mono_ms() > fence->deadline)
+        kill(-fence->pid, SIGKILL);
+    int status;
+    if (waitpid(fence->pid, &status, WNOHANG) != fence->pid)
+        return false;
+    fence->ended = true;
+    fence->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    read_errors(fence);
+    return true;
+}
+
+int fence_status(const struct fence *fence)
+{
+    return fence->status;
+}
+
+/* Copies one line, every word with a slash in it replaced by "…". */
+static void clean_line(char to[static COMPLAINT_MAX + 1], const char *line, size_t length)
+{
+    static const char hidden[] = "…";
+    size_t out = 0;
+    for (size_t i = 0; i < length && out + sizeof(hidden) < COMPLAINT_MAX;) {
+        size_t end = i;
+        while (end < length && !isspace((unsigned char)line[end]))
+            end++;
+        bool path = memchr(line + i, '/', end - i) != NULL;
+        if (path) {
+            memcpy(to + out, hidden, sizeof(hidden) - 1);
+            out += sizeof(hidden) - 1;
+        }
+        for (; i < end && !path && out + 2 < COMPLAINT_MAX; i++)
+            to[out++] = line[i] >= 0x20 && line[i] < 0x7f ? line[i] : '?';
+        to[out++] = ' ';
+        for (i = end; i < length && isspace((unsigned char)line[i]);)
+            i++;
+    }
+    while (out && to[out - 1] == ' ')
+        out--;
+    to[out] = '\0';
+}
+
+const char *fence_complaint(struct fence *fence)
+{
+    const struct buf *tail = &fence->stderr_tail;
+    size_t end = tail->len, start;
+    while (end && isspace((unsigned char)tail->data[end - 1]))
+        end--;
+    for (start = end; start && tail->data[start - 1] != '\n';)
+        start--;
+    fence->complaint[0] = '\0';
+    if (end > start)
+        clean_line(fence->complaint, tail->data + start, end - start);
+    return fence->complaint;
+}
+
+void fence_close(struct fence **fence)
+{
+    struct fence *it = *fence;
+    if (it == NULL)
+        return;
+    *fence = NULL;
+    kill(-it->pid, SIGKILL); /* also what the program itself has started */
+    if (!it->ended)
+        while (waitpid(it->pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    close_if_open(&it->input);
+    close_if_open(&it->output);
+    close_if_open(&it->errors);
+    buf_free(&it->stderr_tail);
+    free(it);
+}

@@ -1,0 +1,38 @@
+/* A fenced child program: argument vector only, clean environment, pipes on stdin, stdout and stderr,
+ * limits on CPU, memory, files and wall time, no new privileges, no descriptor of ours, killed as a group
+ * when it is closed or when we die. One thread per object; the pipes never block. */
+#pragma once
+
+#include "hub/mem.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct fence_spec {
+    const char *const *argv; /* argv[0] is looked up in the fenced PATH; NULL-ended */
+    int file;                /* a descriptor the child gets as number 3; -1 = none */
+    unsigned cpu_s, wall_s;
+    size_t memory_bytes; /* address space; 0 = no limit */
+    size_t file_bytes;   /* largest file it may write */
+};
+
+struct fence;
+
+/* NULL and *ret_reason (free()) if there can be no child. A program that does not exist shows as exit
+ * code 127 later. */
+struct fence *fence_start(const struct fence_spec *spec, char **ret_reason);
+/* As write(2) and read(2) on the child's stdin and stdout: −1 with EAGAIN when they would block. */
+ssize_t fence_write(struct fence *fence, const void *bytes, size_t size);
+ssize_t fence_read(struct fence *fence, void *to, size_t size);
+/* Waits until the child has written something or takes input, at most `ms`. */
+void fence_wait(const struct fence *fence, int ms);
+void fence_close_input(struct fence *fence);
+/* Looks after the child: reads its stderr, kills it when its time is over. True once it has ended. */
+bool fence_ended(struct fence *fence);
+/* After its end: exit code, or 128 + signal. */
+int fence_status(const struct fence *fence);
+/* The last line the child wrote to stderr, made fit for users: paths and control characters are taken
+ * out. "" if there is none. */
+const char *fence_complaint(struct fence *fence);
+/* Kills the child's group if it still runs, and reaps it. */
+void fence_close(struct fence **fence);

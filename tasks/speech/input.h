@@ -1,0 +1,36 @@
+/* The task's stream of bytes turned into 16 kHz mono samples: raw PCM, WAV, or any container by a fenced
+ * ffmpeg. Which it is, the declared format and the first bytes decide. One thread. */
+#pragma once
+
+#include "hub/mem.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define INPUT_SECONDS_MAX 3600 /* audio beyond is left out, with a warning */
+
+struct input_sink {
+    void *arg;
+    void (*samples)(void *arg, const int16_t *samples, size_t count);
+    void (*warn)(void *arg, const char *warning); /* a stable word */
+};
+struct input_failure {
+    const char *code; /* a stable word */
+    char message[256];
+};
+
+struct input;
+
+/* `format` is the task's argument (NULL = 16 kHz PCM); `sink` is copied. */
+struct input *input_open(const json_t *format, const struct input_sink *sink);
+/* Takes the next bytes; samples may come out at once or by input_work(). */
+void input_feed(struct input *input, const void *bytes, size_t size);
+/* The stream has ended: input_work() gives the rest. */
+void input_finish(struct input *input);
+/* Goes on with what is pending. Bits of enum engine_load (engine.h); ENGINE_IDLE after input_finish()
+ * means that everything came out. */
+unsigned input_work(struct input *input);
+/* Why the input cannot be read, NULL while it can. */
+const struct input_failure *input_failure(const struct input *input);
+void input_close(struct input **input);

@@ -1,0 +1,282 @@
+/* The decoder of containers. Owns one fenced ffmpeg, the bytes on their way into it, and for an MP4 file
+ * whose index stands at its end the unlinked file it is gathered in. The demuxer is forced by what the
+ * first bytes were, and the protocols, demuxers and codecs it may use are listed, so that a playlist in
+ * disguise opens nothing. */
+#include "tasks/speech/media.h"
+
+#include "hub/buf.h"
+#include "tasks/speech/endpoint.h"
+#include "tasks/speech/engine.h"
+#include "tasks/speech/fence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define PENDING_MAX (256 * 1024) /* bytes waiting before more are declined */
+#define READ_BYTES 32768
+#define INDEX_WAIT_MAX                                                                                       \
+    (64 * 1024) /* bytes of an MP4 looked at before it is taken for one with its index last */
+#define CODECS                                                                                               \
+    "opus,libopus,vorbis,libvorbis,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,flac,alac," \
+    "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_u8,pcm_alaw,pcm_mulaw,speex,libspeex"
+
+static const char *const demuxers[MEDIA_KINDS] = {
+    [MEDIA_MATROSKA] = "matroska", [MEDIA_OGG] = "ogg", [MEDIA_FLAC] = "flac",
+    [MEDIA_MP3] = "mp3",           [MEDIA_AAC] = "aac", [MEDIA_MP4] = "mov",
+};
+
+enum how { UNDECIDED, THROUGH_PIPE, THROUGH_FILE };
+
+struct media {
+    enum media_kind kind;
+    struct input_sink sink;
+    enum how how;
+    struct fence *fence;
+    struct buf pending; /* not yet written to ffmpeg; while undecided: all that came */
+    uint64_t box;       /* offset of the next top-level box of an MP4 */
+    int file;           /* unlinked, -1 = none */
+    bool finished;      /* no more bytes will come */
+    bool ended;         /* ffmpeg is gone and everything was read */
+    uint64_t samples;
+    uint8_t odd[1]; /* first half of a sample */
+    size_t odd_size;
+    struct input_failure failure;
+};
+
+struct media *media_open(enum media_kind kind, const struct input_sink *sink)
+{
+    struct media *it = xcalloc(1, sizeof(*it));
+    it->kind = kind;
+    it->sink = *sink;
+    it->file = -1;
+    it->how = kind == MEDIA_MP4 ? UNDECIDED : THROUGH_PIPE;
+    return it;
+}
+
+void media_close(struct media **media)
+{
+    if (*media == NULL)
+        return;
+    fence_close(&(*media)->fence);
+    if ((*media)->file >= 0)
+        close((*media)->file);
+    buf_free(&(*media)->pending);
+    free(*media);
+    *media = NULL;
+}
+
+const struct input_failure *media_failure(const struct media *media)
+{
+    return media->failure.code ? &media->failure : NULL;
+}
+
+static void fail(struct media *it, const char *code, const char *message)
+{
+    if (it->failure.code)
+        return;
+    it->failure.code = code;
+    snprintf(it->failure.message, sizeof(it->failure.message), "%s", message);
+}
+
+/* ---- starting ffmpeg ------------------------------------------------------------------------------- */
+
+static void start(struct media *it)
+{
+    bool pipe = it->how == THROUGH_PIPE;
+    const char *demuxer = demuxers[it->kind];
+    char seconds[16], bytes[24];
+    snprintf(seconds, sizeof(seconds), "%d", INPUT_SECONDS_MAX);
+    snprintf(bytes, sizeof(bytes), "%lld", 2LL * SPEECH_RATE * INPUT_SECONDS_MAX);
+    const char *argv[] = {"ffmpeg", "-nostdin", "-v", "error", "-nostats", "-hide_banner", "-max_alloc",
+                          "268435456", "-threads", "1",
+                          /* the input: little look-ahead, so that live audio comes out at once */
+                          "-fflags", "nobuffer", "-flags", "low_delay", "-probesize",
+                          pipe ? "4096" : "5000000", "-analyzeduration", "0", "-max_streams", "8",
+                          "-protocol_whitelist", pipe ? "pipe" : "file", "-format_whitelist", demuxer,
+                          "-codec_whitelist", CODECS, "-vn", "-sn", "-dn", "-f", demuxer, "-i",
+                          pipe ? "pipe:0" : "/dev/fd/3",
+                          /* the output */
+                          "-map", "0:a:0", "-t", seconds, "-fs", bytes, "-ac", "1", "-ar", "16000", "-c:a",
+                          "pcm_s16le", "-f", "s16le", "-flush_packets", "1", "pipe:1", NULL};
+    struct fence_spec spec = {.argv = argv,
+                              .file = it->file,
+                              .cpu_s = 300,
+                              .wall_s = INPUT_SECONDS_MAX + 600,
+                              .memory_bytes = (size_t)2 << 30,
+                              .file_bytes = 0};
+    char *reason = NULL;
+    it->fence = fence_start(&spec, &reason);
+    if (it->fence == NULL)
+        fail(it, "media_decoder", reason);
+    free(reason);
+}
+
+/* ---- an MP4: where is its index? ------------------------------------------------------------------- */
+
+static uint64_t big_endian(const char *p, size_t count)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < count; i++)
+        value = value << 8 | (uint8_t)p[i];
+    return value;
+}
+
+/* Walks the top-level boxes: index (moov) before data (mdat) can be read from a pipe, else a file is
+ * needed. */
+static enum how decide(struct media *it)
+{
+    while (it->pending.len >= it->box + 16) {
+        const char *box = it->pending.data + it->box;
+        uint64_t size = big_endian(box, 4);
+        if (memcmp(box + 4, "moov", 4) == 0)
+            return THROUGH_PIPE;
+        if (memcmp(box + 4, "mdat", 4) == 0)
+            return THROUGH_FILE;
+        if (size == 1)
+            size = big_endian(box + 8, 8);
+        if (size < 8 || size > INDEX_WAIT_MAX)
+            return THROUGH_FILE;
+        it->box += size;
+    }
+    return it->finished || it->pending.len > INDEX_WAIT_MAX ? THROUGH_FILE : UNDECIDED;
+}
+
+static void open_file(struct media *it)
+{
+    const char *directory = getenv("TMPDIR");
+    it->file = open(directory ? directory : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (it->file < 0)
+        fail(it, "media_decoder", "there is no room for a temporary file");
+}
+
+static void write_to_file(struct media *it)
+{
+    size_t done = 0;
+    while (done < it->pending.len) {
+        ssize_t n = write(it->file, it->pending.data + done, it->pending.len - done);
+        if (n < 0 && errno != EINTR) {
+            fail(it, "media_decoder", "the temporary file cannot be written");
+            return;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    buf_clear(&it->pending);
+}
+
+static void gather(struct media *it)
+{
+    if (it->file < 0)
+        open_file(it);
+    if (it->file >= 0)
+        write_to_file(it);
+    if (it->finished && !it->failure.code) {
+        lseek(it->file, 0, SEEK_SET);
+        start(it);
+        if (it->fence)
+            fence_close_input(it->fence);
+    }
+}
+
+/* ---- the stream ------------------------------------------------------------------------------------ */
+
+void media_feed(struct media *it, const uint8_t *bytes, size_t size)
+{
+    if (!it->ended && !it->failure.code)
+        buf_append(&it->pending, bytes, size);
+}
+
+void media_finish(struct media *it)
+{
+    it->finished = true;
+}
+
+static void write_pending(struct media *it)
+{
+    while (it->pending.len) {
+        ssize_t n = fence_write(it->fence, it->pending.data, it->pending.len);
+        if (n > 0) {
+            buf_consume(&it->pending, (size_t)n);
+        } else if (n < 0 && errno == EAGAIN) {
+            return;
+        } else if (n < 0 && errno != EINTR) {
+            buf_clear(&it->pending); /* ffmpeg has closed its input: it has seen enough, or failed */
+        }
+    }
+    if (it->finished)
+        fence_close_input(it->fence);
+}
+
+static void give(struct media *it, const uint8_t *bytes, size_t size)
+{
+    int16_t samples[READ_BYTES / 2 + 1];
+    size_t total = it->odd_size + size;
+    memcpy(samples, it->odd, it->odd_size);
+    memcpy((uint8_t *)samples + it->odd_size, bytes, size);
+    it->odd_size = total % 2;
+    if (it->odd_size)
+        it->odd[0] = bytes[size - 1];
+    it->samples += total / 2;
+    it->sink.samples(it->sink.arg, samples, total / 2);
+}
+
+/* ffmpeg is gone: what does that mean? */
+static void conclude(struct media *it)
+{
+    const char *complaint = fence_complaint(it->fence);
+    int status = fence_status(it->fence);
+    it->ended = true;
+    buf_clear(&it->pending);
+    if (it->samples >= (uint64_t)INPUT_SECONDS_MAX * SPEECH_RATE)
+        it->sink.warn(it->sink.arg, "audio_cut");
+    if (it->samples) {
+        if (status || *complaint)
+            it->sink.warn(it->sink.arg, "decode_errors");
+        return;
+    }
+    char message[sizeof(it->failure.message)];
+    snprintf(message, sizeof(message), "The audio cannot be decoded%s%s", *complaint ? ": " : "", complaint);
+    if (status == 127)
+        fail(it, "media_decoder", "ffmpeg cannot be started");
+    else if (strstr(complaint, "matches no streams") || strstr(complaint, "not contain any stream"))
+        fail(it, "no_audio", "The file holds no audio that can be decoded");
+    else if (status)
+        fail(it, "bad_audio", message);
+}
+
+/* Reads once; false when ffmpeg has closed its output. */
+static bool read_samples(struct media *it, bool *ret_more)
+{
+    uint8_t bytes[READ_BYTES];
+    ssize_t n = fence_read(it->fence, bytes, sizeof(bytes));
+    if (n > 0)
+        give(it, bytes, (size_t)n);
+    *ret_more = n > 0;
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+unsigned media_work(struct media *it)
+{
+    if (it->ended || it->failure.code)
+        return ENGINE_IDLE;
+    if (it->how == UNDECIDED)
+        it->how = decide(it);
+    if (it->how == THROUGH_FILE && it->fence == NULL)
+        gather(it);
+    if (it->how == THROUGH_PIPE && it->fence == NULL)
+        start(it);
+    if (it->fence == NULL)
+        return ENGINE_IDLE;
+
+    bool more;
+    if (it->how == THROUGH_PIPE)
+        write_pending(it);
+    if (!read_samples(it, &more) && fence_ended(it->fence)) {
+        conclude(it);
+        return ENGINE_IDLE;
+    }
+    fence_ended(it->fence); /* keeps its deadline and its stderr */
+    unsigned load = more ? ENGINE_BUSY : ENGINE_WAITS;
+    return it->pending.len > PENDING_MAX ? load | ENGINE_FULL : load;
+}

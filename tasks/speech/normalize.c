@@ -1,0 +1,168 @@
+/* Normalisation of text. Owns the tables of accents, of number words and of spellings. */
+#include "tasks/speech/normalize.h"
+
+#include "hub/buf.h"
+
+#include <ctype.h>
+#include <stdint.h>
+
+#define DIGITS_MAX 9 /* longer numbers are read digit by digit */
+
+/* Accented letters of Latin-1 and Latin Extended-A as plain ones, in the order of their code points from
+ * U+00C0; a space is no letter. */
+static const char plain[] = "aaaaaaaceeeeiiiidnooooo ouuuuytsaaaaaaaceeeeiiiidnooooo ouuuuyty"
+                            "aaaaaaccccccccddddeeeeeeeeeegggggggghhhhiiiiiiiiiiiijjkkklllllll"
+                            "lllnnnnnnnnnoooooooorrrrrrssssssssttttttuuuuuuuuuuuuwwyyyzzzzzzs";
+
+static const char *const ones[] = {"zero",    "one",     "two",       "three",    "four",
+                                   "five",    "six",     "seven",     "eight",    "nine",
+                                   "ten",     "eleven",  "twelve",    "thirteen", "fourteen",
+                                   "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"};
+static const char *const tens[] = {"",      "",      "twenty",  "thirty", "forty",
+                                   "fifty", "sixty", "seventy", "eighty", "ninety"};
+
+static const char *const spellings[][2] = {
+    {"mr", "mister"}, {"mrs", "missus"},   {"dr", "doctor"},    {"ok", "okay"},      {"til", "till"},
+    {"gray", "grey"}, {"color", "colour"}, {"honor", "honour"}, {"favor", "favour"}, {"labor", "labour"},
+};
+
+static void add(struct word_list *words, size_t max, const char *text, size_t length)
+{
+    while (length && *text == '\'') { /* quotes around a word are no part of it */
+        text++;
+        length--;
+    }
+    while (length && text[length - 1] == '\'')
+        length--;
+    if (length == 0 || words->count >= max)
+        return;
+    if ((words->count & (words->count + 1)) == 0) /* grows at 0, 1, 3, 7, … */
+        words->list = xrealloc(words->list, (2 * words->count + 1) * sizeof(*words->list));
+    words->list[words->count++] = xstrndup(text, length);
+}
+
+static void add_text(struct word_list *words, size_t max, const char *text)
+{
+    add(words, max, text, strlen(text));
+}
+
+static void spell_below_thousand(struct word_list *words, size_t max, unsigned n)
+{
+    if (n >= 100) {
+        add_text(words, max, ones[n / 100]);
+        add_text(words, max, "hundred");
+        n %= 100;
+    }
+    if (n >= 20) {
+        add_text(words, max, tens[n / 10]);
+        n %= 10;
+    }
+    if (n)
+        add_text(words, max, ones[n]);
+}
+
+static void spell_number(struct word_list *words, size_t max, const char *digits, size_t length)
+{
+    static const struct {
+        unsigned value;
+        const char *word;
+    } groups[] = {{1000000, "million"}, {1000, "thousand"}, {1, NULL}};
+    if (length > DIGITS_MAX || (length > 1 && digits[0] == '0')) {
+        for (size_t i = 0; i < length; i++)
+            add_text(words, max, ones[digits[i] - '0']);
+        return;
+    }
+    unsigned n = 0;
+    for (size_t i = 0; i < length; i++)
+        n = 10 * n + (unsigned)(digits[i] - '0');
+    if (n == 0)
+        add_text(words, max, ones[0]);
+    for (size_t i = 0; i < NELEMS(groups); i++) {
+        if (n < groups[i].value || n == 0)
+            continue;
+        spell_below_thousand(words, max, n / groups[i].value);
+        if (groups[i].word)
+            add_text(words, max, groups[i].word);
+        n %= groups[i].value;
+    }
+}
+
+/* The letter that stands at `p`, lower case and plain; ' for an apostrophe, a space for anything else.
+ * *ret_size = its bytes. */
+static char letter_at(const unsigned char *p, size_t *ret_size)
+{
+    *ret_size = 1;
+    if (p[0] < 0x80)
+        return isalpha(p[0]) ? (char)tolower(p[0]) : p[0] == '\'' ? '\'' : ' ';
+    if ((p[0] & 0xe0) == 0xc0 && (p[1] & 0xc0) == 0x80) {
+        unsigned code = (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu);
+        *ret_size = 2;
+        return code >= 0xc0 && code - 0xc0 < sizeof(plain) - 1 ? plain[code - 0xc0] : ' ';
+    }
+    if (p[0] == 0xe2 && p[1] == 0x80 && (p[2] == 0x98 || p[2] == 0x99)) { /* ‘ and ’ */
+        *ret_size = 3;
+        return '\'';
+    }
+    return ' '; /* the other bytes of the sequence follow as spaces */
+}
+
+static bool is_group(const char *text)
+{
+    return text[0] == ',' && isdigit((unsigned char)text[1]) && isdigit((unsigned char)text[2]) &&
+           isdigit((unsigned char)text[3]) && !isdigit((unsigned char)text[4]);
+}
+
+/* Reads a whole number, "12,000" too; the bytes it took. */
+static size_t take_number(const char *text, size_t max, struct word_list *words)
+{
+    struct buf digits = BUF_INIT;
+    size_t i = 0;
+    while (isdigit((unsigned char)text[i]) || (i && is_group(text + i))) {
+        if (text[i] != ',')
+            buf_append_char(&digits, text[i]);
+        i++;
+    }
+    spell_number(words, max, digits.data, digits.len);
+    buf_free(&digits);
+    return i;
+}
+
+void normalize_text(const char *text, size_t max, struct word_list *ret_words)
+{
+    struct buf word = BUF_INIT;
+    *ret_words = (struct word_list){NULL, 0};
+    while (*text && ret_words->count < max) {
+        size_t size = 0;
+        char letter = isdigit((unsigned char)*text) ? ' ' : letter_at((const unsigned char *)text, &size);
+        if (letter != ' ') {
+            buf_append_char(&word, letter);
+        } else if (word.len) {
+            add(ret_words, max, word.data, word.len);
+            buf_clear(&word);
+        }
+        text += size ? size : take_number(text, max, ret_words);
+    }
+    if (word.len)
+        add(ret_words, max, word.data, word.len);
+    buf_free(&word);
+}
+
+void word_list_free(struct word_list *words)
+{
+    for (size_t i = 0; i < words->count; i++)
+        free(words->list[i]);
+    free(words->list);
+    *words = (struct word_list){NULL, 0};
+}
+
+bool normalize_same(const char *a, const char *b)
+{
+    if (strcmp(a, b) == 0)
+        return true;
+    for (size_t i = 0; i < NELEMS(spellings); i++) {
+        const char *one = spellings[i][0], *other = spellings[i][1];
+        if ((strcmp(a, one) == 0 && strcmp(b, other) == 0) || (strcmp(a, other) == 0 && strcmp(b, one) == 0))
+            return true;
+    }
+    return false;
+}

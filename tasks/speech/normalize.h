@@ -1,0 +1,18 @@
+/* Text as words that can be compared: lower case, no punctuation, accents folded, whole numbers spelled
+ * out, a few spellings of one word made one. Any thread. */
+#pragma once
+
+#include "hub/mem.h"
+
+#include <stdbool.h>
+
+struct word_list {
+    char **list; /* [a-z'] only */
+    size_t count;
+};
+
+/* The words of UTF-8 text; at most `max` of them. */
+void normalize_text(const char *text, size_t max, struct word_list *ret_words);
+void word_list_free(struct word_list *words);
+/* Whether two normalised words are the same word in other spelling ("mr", "mister"). */
+bool normalize_same(const char *a, const char *b);

@@ -1,0 +1,90 @@
+/* The transcript and its result. Owns the text and words heard so far; decodes and reads nothing. */
+#include "tasks/speech/report.h"
+
+#define PAUSE_LEAST 0.5 /* seconds without a word that count as a pause */
+#define PAUSES_MAX 200
+
+void transcript_add(struct transcript *transcript, const char *text, const struct words *words)
+{
+    if (*text == '\0')
+        return;
+    if (transcript->text.len)
+        buf_append_char(&transcript->text, ' ');
+    buf_append_text(&transcript->text, text);
+    if (words)
+        words_append(&transcript->words, words);
+    transcript->utterances++;
+}
+
+void transcript_warn(struct transcript *transcript, const char *warning)
+{
+    for (size_t i = 0; i < transcript->warning_count; i++)
+        if (strcmp(transcript->warnings[i], warning) == 0)
+            return;
+    if (transcript->warning_count < REPORT_WARNINGS)
+        transcript->warnings[transcript->warning_count++] = warning;
+}
+
+void transcript_free(struct transcript *transcript)
+{
+    buf_free(&transcript->text);
+    words_free(&transcript->words);
+}
+
+/* Number, total and longest of the gaps between words, and where they are. */
+static json_t *pauses(const struct words *words)
+{
+    json_t *list = json_array();
+    double total = 0, longest = 0;
+    size_t count = 0;
+    for (size_t i = 1; i < words->count; i++) {
+        double start = words->list[i - 1].end, gap = words->list[i].start - start;
+        if (gap < PAUSE_LEAST)
+            continue;
+        total += gap;
+        longest = gap > longest ? gap : longest;
+        if (count++ < PAUSES_MAX)
+            json_array_append_new(list, json_pack("{s:o, s:o}", "start", json_hundredths(start), "end",
+                                                  json_hundredths(words->list[i].start)));
+    }
+    return json_pack("{s:i, s:o, s:o, s:o}", "count", (int)count, "total_s", json_hundredths(total),
+                     "longest_s", json_hundredths(longest), "list", list);
+}
+
+/* From the first word's start to the last one's end; without times, of the whole stream. */
+static double words_per_minute(const struct transcript *transcript)
+{
+    const struct words *words = &transcript->words;
+    size_t count = words->count;
+    double seconds = transcript->duration_s;
+    if (count)
+        seconds = words->list[count - 1].end - words->list[0].start;
+    else
+        for (size_t i = 0; i < transcript->text.len; i++)
+            count += i == 0 || transcript->text.data[i] == ' ';
+    return seconds > 0 ? 60 * (double)count / seconds : 0;
+}
+
+json_t *transcript_result(struct transcript *transcript)
+{
+    if (transcript->words.count > REPORT_WORDS_MAX)
+        transcript_warn(transcript, "words_omitted");
+    struct span text = buf_span(&transcript->text);
+    json_t *result = json_object();
+    json_object_set_new(result, "text", json_stringn(text.p, text.n));
+    json_object_set_new(result, "words", words_json(&transcript->words, REPORT_WORDS_MAX));
+    json_object_set_new(result, "duration_s", json_hundredths(transcript->duration_s));
+    json_object_set_new(result, "words_per_minute", json_hundredths(words_per_minute(transcript)));
+    json_object_set_new(result, "pauses", pauses(&transcript->words));
+    json_object_set_new(result, "utterances", json_integer(transcript->utterances));
+    json_object_set_new(result, "engine", json_string(transcript->engine));
+    if (transcript->degraded)
+        json_object_set_new(result, "degraded", json_true());
+    if (transcript->warning_count) {
+        json_t *list = json_array();
+        for (size_t i = 0; i < transcript->warning_count; i++)
+            json_array_append_new(list, json_string(transcript->warnings[i]));
+        json_object_set_new(result, "warnings", list);
+    }
+    return result;
+}

@@ -1,0 +1,20 @@
+/* The figures of a reading: which expected words were heard, how accurate each was, and one score. Any
+ * thread. */
+#pragma once
+
+#include "tasks/speech/normalize.h"
+
+#include <stddef.h>
+
+/* Matches the words heard with the words expected by the least number of changes: ret_heard_at[i] =
+ * index of the heard word that stands for expected word i, or −1. Gives the number of heard words that
+ * stand for none. At most SCORE_WORDS_MAX of either are looked at. */
+#define SCORE_WORDS_MAX 2000
+size_t score_match(const struct word_list *expected, const struct word_list *heard, int *ret_heard_at);
+
+/* Accuracy of one word, 0–100. `fits` = how well the sound fits it (0–1), negative = not known;
+ * `confidence` = of the matching heard word, negative = none was heard. */
+double score_word(double fits, double confidence);
+
+/* 0–100 from the words' accuracies and the number of words that were said but not expected. */
+double score_total(const double *accuracy, size_t count, size_t extra);

@@ -1,0 +1,330 @@
+/* One speech task from its first byte to its result. Owns the flow: bytes to samples (input.h), samples
+ * to utterances (endpoint.h), utterances to text (engine.h), text to events of the task, and the score.
+ * Runs in the child of one task, on its only thread; the task's stream is the only thing it waits for. */
+#include "hub/clock.h"
+#include "hub/log.h"
+#include "hub/options.h"
+#include "tasks/ctx.h"
+#include "tasks/speech/endpoint.h"
+#include "tasks/speech/engine.h"
+#include "tasks/speech/input.h"
+#include "tasks/speech/report.h"
+#include "tasks/speech/scoring.h"
+#include "tasks/speech/speech.h"
+#include "tasks/speech/sphinx.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+
+#define READ_BYTES 6400      /* 200 ms of 16 kHz PCM */
+#define PARTIAL_EVERY_MS 200 /* at most so often, and only when the text changed */
+#define PROGRESS_EVERY_S 1.0 /* of audio */
+#define WAIT_IDLE_MS 100
+#define WAIT_OUTSIDE_MS 20
+#define KEPT_SAMPLES_MAX (600 * SPEECH_RATE) /* for alignment */
+
+struct session {
+    struct task_ctx *ctx;
+    const struct engine *engine;
+    void *state; /* the engine's */
+    struct engine_host host;
+    struct input *input;
+    struct endpoint *endpoint;
+    struct transcript transcript;
+    uint64_t samples;   /* so far */
+    unsigned utterance; /* the next one's number */
+    double reported_s;
+    bool speaking; /* the first utterance has begun */
+
+    char *shown;   /* text of the last partial event of the open utterance */
+    char *pending; /* newer text that waits for its turn, NULL if none */
+    unsigned pending_utterance;
+    uint64_t shown_at;
+
+    bool keep; /* the samples are wanted for alignment */
+    int16_t *kept;
+    size_t kept_count, kept_capacity;
+};
+
+/* ---- events ---------------------------------------------------------------------------------------- */
+
+static void show_pending(struct session *it)
+{
+    if (it->pending == NULL || clock_mono_ms() - it->shown_at < PARTIAL_EVERY_MS)
+        return;
+    task_partial(it->ctx,
+                 json_pack("{s:i, s:s, s:b}", "utterance", (int)it->pending_utterance, "text", it->pending,
+                           "final", 0),
+                 false);
+    free(it->shown);
+    it->shown = it->pending;
+    it->pending = NULL;
+    it->shown_at = clock_mono_ms();
+}
+
+static void forget_partials(struct session *it)
+{
+    free(it->shown);
+    free(it->pending);
+    it->shown = it->pending = NULL;
+}
+
+static void take_final(struct session *it, const struct piece *piece)
+{
+    forget_partials(it);
+    it->transcript.degraded |= piece->degraded;
+    if (*piece->text == '\0')
+        return;
+    transcript_add(&it->transcript, piece->text, piece->words);
+    json_t *meta =
+        json_pack("{s:i, s:s, s:b, s:o, s:o}", "utterance", (int)piece->utterance, "text", piece->text,
+                  "final", 1, "start", json_hundredths(piece->start), "end", json_hundredths(piece->end));
+    if (piece->words)
+        json_object_set_new(meta, "words", words_json(piece->words, PIECE_WORDS_MAX));
+    task_partial(it->ctx, meta, true);
+}
+
+static void take_piece(void *arg, const struct piece *piece)
+{
+    struct session *it = arg;
+    if (piece->final) {
+        take_final(it, piece);
+        return;
+    }
+    const char *newest = it->pending ? it->pending : it->shown ? it->shown : "";
+    if (strcmp(newest, piece->text) == 0)
+        return;
+    free(it->pending);
+    it->pending = xstrdup(piece->text);
+    it->pending_utterance = piece->utterance;
+    show_pending(it);
+}
+
+/* How much is to come is not known, so the percentage nears 90 as the stream goes on: 45 after 30 s. */
+static void report_progress(struct session *it)
+{
+    double seconds = (double)it->samples / SPEECH_RATE;
+    if (seconds - it->reported_s < PROGRESS_EVERY_S)
+        return;
+    it->reported_s = seconds;
+    char message[64];
+    snprintf(message, sizeof(message), "%.0f s heard", seconds);
+    task_progress(it->ctx, (int)(90 * seconds / (seconds + 30)), it->speaking ? "transcribing" : "listening",
+                  message);
+}
+
+static bool should_stop(void *arg)
+{
+    struct session *it = arg;
+    return task_cancelled(it->ctx);
+}
+
+static void warn(void *arg, const char *warning)
+{
+    struct session *it = arg;
+    transcript_warn(&it->transcript, warning);
+}
+
+/* ---- samples and utterances ------------------------------------------------------------------------ */
+
+static void begin_utterance(void *arg, uint64_t start)
+{
+    struct session *it = arg;
+    if (!it->speaking) {
+        it->speaking = true;
+        task_progress(it->ctx, 0, "transcribing", NULL);
+    }
+    it->engine->begin(it->state, it->utterance++, start);
+}
+
+static void utterance_audio(void *arg, const int16_t *samples, size_t count)
+{
+    struct session *it = arg;
+    it->engine->audio(it->state, samples, count);
+}
+
+static void end_utterance(void *arg, uint64_t end)
+{
+    struct session *it = arg;
+    it->engine->end(it->state, end);
+}
+
+static const struct endpoint_sink utterances = {begin_utterance, utterance_audio, end_utterance};
+
+static void keep_samples(struct session *it, const int16_t *samples, size_t count)
+{
+    if (it->kept_count + count > KEPT_SAMPLES_MAX) {
+        it->keep = false;
+        return;
+    }
+    if (it->kept_count + count > it->kept_capacity) {
+        it->kept_capacity = 2 * (it->kept_count + count);
+        it->kept = xrealloc(it->kept, it->kept_capacity * sizeof(*it->kept));
+    }
+    memcpy(it->kept + it->kept_count, samples, count * sizeof(*samples));
+    it->kept_count += count;
+}
+
+static void take_samples(void *arg, const int16_t *samples, size_t count)
+{
+    struct session *it = arg;
+    it->samples += count;
+    if (it->keep)
+        keep_samples(it, samples, count);
+    if (it->engine->whole_stream)
+        it->engine->audio(it->state, samples, count);
+    else
+        endpoint_feed(it->endpoint, samples, count);
+    report_progress(it);
+}
+
+/* ---- the flow -------------------------------------------------------------------------------------- */
+
+/* One turn of work on what is pending. An engine that is full gets nothing more from the input. */
+static unsigned work(struct session *it)
+{
+    unsigned load = it->engine->work(it->state);
+    if (!(load & ENGINE_FULL))
+        load |= input_work(it->input);
+    show_pending(it);
+    return load;
+}
+
+/* Reads the stream to its end. False if the task is to stop or the input is broken. */
+static bool read_stream(struct session *it)
+{
+    char bytes[READ_BYTES];
+    for (;;) {
+        unsigned load = work(it);
+        if (input_failure(it->input) || task_cancelled(it->ctx))
+            return false;
+        if (load & ENGINE_FULL) {
+            if (!(load & ENGINE_BUSY) && !task_sleep_ms(it->ctx, WAIT_OUTSIDE_MS))
+                return false;
+            continue;
+        }
+        int wait = load & ENGINE_BUSY                   ? 0
+                   : load & ENGINE_WAITS || it->pending ? WAIT_OUTSIDE_MS
+                                                        : WAIT_IDLE_MS;
+        ssize_t n = task_audio_read(it->ctx, bytes, sizeof(bytes), wait);
+        if (n == 0)
+            return true;
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            return false;
+        if (n > 0)
+            input_feed(it->input, bytes, (size_t)n);
+    }
+}
+
+/* Everything has been read: brings out what is still in the pipes. */
+static bool drain(struct session *it)
+{
+    input_finish(it->input);
+    for (;;) {
+        unsigned load = it->engine->work(it->state) & (ENGINE_BUSY | ENGINE_FULL), more = ENGINE_IDLE;
+        if (!(load & ENGINE_FULL))
+            more = input_work(it->input);
+        show_pending(it);
+        if (input_failure(it->input) || task_cancelled(it->ctx))
+            return false;
+        if (!(load & ENGINE_FULL) && more == ENGINE_IDLE)
+            break;
+        if (!((load | more) & ENGINE_BUSY) && !task_sleep_ms(it->ctx, WAIT_OUTSIDE_MS))
+            return false;
+    }
+    if (!it->engine->whole_stream)
+        endpoint_finish(it->endpoint);
+    return !task_cancelled(it->ctx);
+}
+
+static void finish(struct session *it)
+{
+    char *reason = NULL;
+    if (!it->engine->finish(it->state, &reason)) {
+        if (!task_cancelled(it->ctx))
+            task_fail(it->ctx, (struct task_error){"engine_failed", true}, "Speech engine: %s", reason);
+        free(reason);
+        return;
+    }
+    it->transcript.duration_s = (double)it->samples / SPEECH_RATE;
+    it->transcript.engine = it->transcript.degraded ? engine_builtin.label : it->engine->label;
+    const char *expected = task_arg_text(it->ctx, "expected_text");
+    json_t *scored = NULL;
+    if (expected && *expected) {
+        task_progress(it->ctx, 92, "scoring", NULL);
+        struct scoring_input in = {.expected = expected,
+                                   .heard = &it->transcript.words,
+                                   .samples = it->keep ? it->kept : NULL,
+                                   .count = it->kept_count};
+        scored = scoring_run(&in, should_stop, warn, it);
+    }
+    if (task_cancelled(it->ctx)) {
+        json_decref(scored);
+        return;
+    }
+    json_t *result = transcript_result(&it->transcript);
+    if (scored)
+        json_object_update_new(result, scored);
+    task_finish(it->ctx, result);
+}
+
+static const struct engine *find_engine(const char *name)
+{
+    static const struct engine *const engines[] = {&engine_builtin, &engine_http, &engine_exec};
+    for (size_t i = 0; i < NELEMS(engines); i++)
+        if (strcmp(engines[i]->name, name) == 0)
+            return engines[i];
+    return NULL;
+}
+
+static bool open_engine(struct session *it)
+{
+    const char *name = task_options(it->ctx)->speech_engine;
+    char *reason = NULL;
+    it->engine = find_engine(name);
+    it->host = (struct engine_host){task_options(it->ctx), it, take_piece, should_stop, warn};
+    it->state = it->engine ? it->engine->open(&it->host, &reason) : NULL;
+    if (it->state == NULL)
+        task_fail(it->ctx, (struct task_error){"engine_unavailable", false}, "Speech engine %s: %s", name,
+                  reason ? reason : "unknown; use builtin, http or exec");
+    free(reason);
+    return it->state != NULL;
+}
+
+void speech_run(struct task_ctx *ctx)
+{
+    struct session it = {.ctx = ctx, .keep = task_arg_text(ctx, "expected_text") != NULL};
+    signal(SIGPIPE, SIG_IGN); /* children that die early must not take us along */
+    if (!open_engine(&it))
+        return;
+    it.endpoint = endpoint_new(&utterances, &it);
+    it.input =
+        input_open(json_object_get(task_args(ctx), "format"), &(struct input_sink){&it, take_samples, warn});
+    task_progress(ctx, 0, "listening", NULL);
+
+    bool complete = read_stream(&it) && drain(&it);
+    const struct input_failure *failure = input_failure(it.input);
+    if (complete)
+        finish(&it);
+    else if (failure)
+        task_fail(ctx, (struct task_error){failure->code, false}, "%s", failure->message);
+
+    it.engine->close(it.state);
+    input_close(&it.input);
+    endpoint_free(&it.endpoint);
+    transcript_free(&it.transcript);
+    forget_partials(&it);
+    free(it.kept);
+}
+
+int speech_preload(const struct options *options)
+{
+    (void)options;
+    char *reason = NULL;
+    if (sphinx_load(&reason))
+        return 0;
+    log_error("speech cannot be loaded", "reason", reason);
+    free(reason);
+    return -1;
+}

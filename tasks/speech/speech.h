@@ -1,0 +1,10 @@
+/* The speech task: what the type process_speak_audio runs. Only taskhub-worker has these functions. */
+#pragma once
+
+struct options;
+struct task_ctx;
+
+/* Loads the recogniser, in the parent that the task's children are forked from. 0 or -1 (logged). */
+int speech_preload(const struct options *options);
+/* Runs one task: reads its stream, reports partial text, ends it. In a child of that parent. */
+void speech_run(struct task_ctx *ctx);

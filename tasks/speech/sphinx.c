@@ -1,0 +1,218 @@
+/* The only user of pocketsphinx (0.8 to 5prealpha; version 5 has another configuration interface). Owns
+ * the dictation decoder of this process. Runs in the parent that speech children are forked from (loading
+ * only) and in those children; never in the hub. */
+#include "tasks/speech/sphinx.h"
+
+#include "hub/buf.h"
+#include "tasks/speech/endpoint.h"
+#include "tasks/speech/pronounce.h"
+
+#include <math.h>
+#include <pocketsphinx.h>
+#include <sphinxbase/ckd_alloc.h>
+#include <sphinxbase/err.h>
+
+#define MODEL_DIR "/usr/share/pocketsphinx/model/en-us"
+#define FRAMES_PER_S 100
+
+static ps_decoder_t *decoder;
+static mfcc_t default_mean[SPHINX_CEPSTRA];
+
+/* Without removal of silence the word times are right; with at most 3 000 active models per frame noise
+ * cannot explode the search; the second (flat) pass of the library makes words worse and ends late. */
+static cmd_ln_t *dictation_config(void)
+{
+    return cmd_ln_init(NULL, ps_args(), TRUE, "-hmm", MODEL_DIR "/en-us", "-dict",
+                       MODEL_DIR "/cmudict-en-us.dict", "-lm", MODEL_DIR "/en-us.lm.bin", "-remove_silence",
+                       "no", "-maxhmmpf", "3000", "-fwdflat", "no", "-logfn", "/dev/null", NULL);
+}
+
+bool sphinx_load(char **ret_reason)
+{
+    if (decoder)
+        return true;
+    err_set_logfp(NULL);
+    cmd_ln_t *config = dictation_config();
+    decoder = config ? ps_init(config) : NULL;
+    cmd_ln_free_r(config);
+    if (decoder == NULL) {
+        *ret_reason = xstrdup("the speech model cannot be loaded from " MODEL_DIR
+                              " (Debian package pocketsphinx-en-us)");
+        return false;
+    }
+    cmn_live_get(ps_get_feat(decoder)->cmn_struct, default_mean);
+    return true;
+}
+
+/* ---- the mean ------------------------------------------------------------------------------------ */
+
+void sphinx_mean_add(struct sphinx_mean *mean, const int16_t *samples, size_t count)
+{
+    fe_t *fe = ps_get_fe(decoder);
+    size_t left = count;
+    int32 frames = 0, tail = 0;
+    fe_start_stream(fe);
+    fe_start_utt(fe);
+    if (fe_process_frames(fe, NULL, &left, NULL, &frames, NULL) < 0)
+        return;
+    mfcc_t **cepstra = (mfcc_t **)ckd_calloc_2d((size_t)frames + 2, SPHINX_CEPSTRA, sizeof(mfcc_t));
+    left = count;
+    fe_process_frames(fe, &samples, &left, cepstra, &frames, NULL);
+    fe_end_utt(fe, cepstra[frames], &tail);
+    for (int32 i = 0; i < frames; i++) {
+        if (cepstra[i][0] < 0) /* no energy: the library leaves such frames out as well */
+            continue;
+        for (size_t k = 0; k < SPHINX_CEPSTRA; k++)
+            mean->sum[k] += (double)cepstra[i][k];
+        mean->frames++;
+    }
+    ckd_free_2d(cepstra);
+}
+
+static void set_mean(ps_decoder_t *ps, const struct sphinx_mean *mean)
+{
+    cmn_t *cmn = ps_get_feat(ps)->cmn_struct;
+    mfcc_t vector[SPHINX_CEPSTRA];
+    for (size_t k = 0; k < SPHINX_CEPSTRA; k++)
+        vector[k] = mean->frames > 0 ? (mfcc_t)(mean->sum[k] / mean->frames) : default_mean[k];
+    cmn_live_set(cmn, vector);
+    memset(cmn->sum, 0, sizeof(vector));
+    cmn->nframe = 0;
+}
+
+/* ---- dictation ----------------------------------------------------------------------------------- */
+
+void sphinx_begin(const struct sphinx_mean *mean)
+{
+    set_mean(decoder, mean);
+    ps_start_stream(decoder);
+    ps_start_utt(decoder);
+}
+
+void sphinx_audio(const int16_t *samples, size_t count)
+{
+    ps_process_raw(decoder, samples, count, FALSE, FALSE);
+}
+
+/* Whether a decoder's word is something said; *ret_length leaves the variant number "(2)" out. */
+static bool is_spoken(const char *word, size_t *ret_length)
+{
+    *ret_length = strcspn(word, "(");
+    return *ret_length > 0 && strchr("<[+", word[0]) == NULL;
+}
+
+char *sphinx_partial(void)
+{
+    const char *text = ps_get_hyp(decoder, NULL);
+    return xstrdup(text ? text : "");
+}
+
+void sphinx_end(double offset, struct words *ret_words)
+{
+    logmath_t *logs = ps_get_logmath(decoder);
+    ps_end_utt(decoder);
+    ps_get_hyp(decoder, NULL); /* builds the lattice that posteriors come from */
+    for (ps_seg_t *segment = ps_seg_iter(decoder); segment; segment = ps_seg_next(segment)) {
+        const char *text = ps_seg_word(segment);
+        size_t length;
+        if (!is_spoken(text, &length))
+            continue;
+        int first, last;
+        ps_seg_frames(segment, &first, &last);
+        int32 posterior = ps_seg_prob(segment, NULL, NULL, NULL);
+        struct word *word = words_add(ret_words, text, length);
+        word->start = offset + (double)first / FRAMES_PER_S;
+        word->end = offset + (double)(last + 1) / FRAMES_PER_S;
+        word->confidence = fmin(1, logmath_exp(logs, posterior));
+    }
+}
+
+/* ---- alignment ----------------------------------------------------------------------------------- */
+
+/* No language model, so it loads in a tenth of a second; all senones are computed, so that a word's
+ * acoustic score says how far it is from the best sound of each frame. */
+static ps_decoder_t *alignment_decoder(double beam)
+{
+    char width[16];
+    snprintf(width, sizeof(width), "%g", beam);
+    cmd_ln_t *config = cmd_ln_init(NULL, ps_args(), TRUE, "-hmm", MODEL_DIR "/en-us", "-dict",
+                                   MODEL_DIR "/cmudict-en-us.dict", "-remove_silence", "no", "-bestpath",
+                                   "no", "-compallsen", "yes", "-beam", width, "-pbeam", width, "-wbeam",
+                                   width, "-logfn", "/dev/null", NULL);
+    ps_decoder_t *ps = config ? ps_init(config) : NULL;
+    cmd_ln_free_r(config);
+    return ps;
+}
+
+/* The words as a grammar that allows them in this order only. Words that the dictionary lacks get the
+ * pronunciation their letters suggest. False if one has none. */
+static bool make_grammar(ps_decoder_t *ps, const struct words *words, struct buf *grammar)
+{
+    buf_append_text(grammar, "#JSGF V1.0;\ngrammar text;\npublic <text> =");
+    for (size_t i = 0; i < words->count; i++) {
+        const char *word = words->list[i].text;
+        char phones[8 * WORD_MAX], *known = ps_lookup_word(ps, word);
+        if (known == NULL &&
+            (!pronounce(word, phones, sizeof(phones)) || ps_add_word(ps, word, phones, FALSE) < 0))
+            return false;
+        ckd_free(known);
+        buf_printf(grammar, " %s", word);
+    }
+    buf_append_text(grammar, ";\n");
+    return true;
+}
+
+/* The average score of a frame, as the library gives it, to 0–1. Words that were said lie around −36 (5 %
+ * below −64), words that were not around −109 (5 % above −76). */
+static double fit(double score)
+{
+    return 1 / (1 + exp(-(score + 70) / 8));
+}
+
+static bool read_segments(ps_decoder_t *ps, struct words *words)
+{
+    size_t i = 0, length;
+    if (ps_get_hyp(ps, NULL) == NULL)
+        return false;
+    for (ps_seg_t *segment = ps_seg_iter(ps); segment; segment = ps_seg_next(segment)) {
+        int first, last;
+        int32 score;
+        if (!is_spoken(ps_seg_word(segment), &length) || i == words->count)
+            continue;
+        struct word *word = &words->list[i++];
+        ps_seg_frames(segment, &first, &last);
+        ps_seg_prob(segment, &score, NULL, NULL);
+        word->start = (double)first / FRAMES_PER_S;
+        word->end = (double)(last + 1) / FRAMES_PER_S;
+        word->confidence = fit((double)score / (last + 1 - first));
+    }
+    return i == words->count;
+}
+
+bool sphinx_align(struct words *words, const int16_t *samples, size_t count, double beam,
+                  bool (*stop)(void *arg), void *arg)
+{
+    ps_decoder_t *ps = alignment_decoder(beam);
+    struct sphinx_mean mean = {.frames = 0};
+    struct buf grammar = BUF_INIT;
+    bool found = false;
+    if (ps && words->count && make_grammar(ps, words, &grammar)) {
+        char *text = buf_take_string(&grammar);
+        found = ps_set_jsgf_string(ps, "text", text) == 0 && ps_set_search(ps, "text") == 0;
+        free(text);
+    }
+    if (found) {
+        sphinx_mean_add(&mean, samples, count);
+        ps_start_stream(ps);
+        ps_start_utt(ps);
+        for (size_t i = 0; i < count && !stop(arg); i += SPEECH_RATE) {
+            set_mean(ps, &mean); /* the library would let it drift */
+            ps_process_raw(ps, samples + i, count - i < SPEECH_RATE ? count - i : SPEECH_RATE, FALSE, FALSE);
+        }
+        ps_end_utt(ps);
+        found = !stop(arg) && read_segments(ps, words);
+    }
+    buf_free(&grammar);
+    ps_free(ps);
+    return found;
+}

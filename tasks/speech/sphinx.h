@@ -1,0 +1,41 @@
+/* The recogniser library behind one file: nothing else includes its headers. A process holds at most one
+ * dictation decoder, loaded once by the parent that children are forked from; a child uses it for one
+ * task. One thread per process. */
+#pragma once
+
+#include "tasks/speech/words.h"
+
+#include <stdint.h>
+
+/* Loads model, dictionary and language model if that was not done yet (about 0.5 s). False and
+ * *ret_reason (free()) if they are missing. */
+bool sphinx_load(char **ret_reason) MUSTCHECK;
+
+/* ---- dictation --------------------------------------------------------------------------------- */
+
+#define SPHINX_CEPSTRA 13
+/* The voice's spectral mean: recognition is as good as this is right (see engine_builtin.c). */
+struct sphinx_mean {
+    double sum[SPHINX_CEPSTRA];
+    double frames; /* of 10 ms */
+};
+
+/* Adds the frames of a piece of speech. Not between sphinx_begin() and sphinx_end(). */
+void sphinx_mean_add(struct sphinx_mean *mean, const int16_t *samples, size_t count);
+/* Starts an utterance; with no frames in `mean` the model's own mean is used. */
+void sphinx_begin(const struct sphinx_mean *mean);
+/* Decodes samples. The text depends on how an utterance is split into calls, so use fixed pieces. */
+void sphinx_audio(const int16_t *samples, size_t count);
+/* The words so far, separated by spaces, as they stand now (free()). */
+char *sphinx_partial(void);
+/* Ends the utterance and appends its words; times count from `offset` seconds. */
+void sphinx_end(double offset, struct words *ret_words);
+
+/* ---- alignment --------------------------------------------------------------------------------- */
+
+/* Finds where each of `words` ([a-z'] only) was spoken in the samples. Fills start, end and confidence (how
+ * well the sound fits the word, 0–1). False if the words cannot be found in this order within the search
+ * width `beam` (1e-80 is usual, smaller searches wider). `stop` is asked about every second of audio and
+ * ends the search when true. The dictation decoder must be loaded and idle. */
+bool sphinx_align(struct words *words, const int16_t *samples, size_t count, double beam,
+                  bool (*stop)(void *arg), void *arg) MUSTCHECK;

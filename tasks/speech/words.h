@@ -1,0 +1,41 @@
+/* A list of spoken words with times and confidence: what engines find and reports hold. One thread. */
+#pragma once
+
+#include "hub/mem.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#define WORD_MAX 63 /* bytes of one word; longer ones are cut between characters */
+
+struct word {
+    char text[WORD_MAX + 1];
+    double start, end; /* seconds from the start of the stream */
+    double confidence; /* 0–1; negative = unknown */
+};
+
+struct words {
+    struct word *list;
+    size_t count, capacity;
+};
+
+#define WORDS_INIT ((struct words){NULL, 0, 0})
+
+/* Appends a word; its fields may be set afterwards through the returned pointer, valid until the next
+ * change. `text` need not end with a NUL. */
+struct word *words_add(struct words *words, const char *text, size_t length);
+/* Appends the words of `more`. */
+void words_append(struct words *words, const struct words *more);
+void words_free(struct words *words);
+/* Splits text that came without times and spreads its words over start…end by their length. */
+void words_spread(struct words *words, const char *text, double start, double end);
+/* Reads what transcription servers and commands send: `words` of the object or of its `segments`, items
+ * {word, start, end, confidence or probability}; times are shifted by `offset`. Items that are none are
+ * left out. */
+void words_read_json(struct words *words, const json_t *object, double offset);
+/* The words separated by spaces (free()). */
+char *words_text(const struct words *words);
+/* [{word, start, end, confidence?}…] with times in hundredths; at most `max` of them. */
+json_t *words_json(const struct words *words, size_t max);
+/* A JSON number rounded to hundredths. */
+json_t *json_hundredths(double value);
