@@ -87,7 +87,7 @@ static void send_text(struct conn *conn, struct span text, bool droppable)
         return;
     if (outbox_text(&conn->outbox, text, droppable, budget_of(conn)) != OUTBOX_FULL)
         return;
-    ws_flush(conn); /* a burst within one turn is no slowness */
+    ws_flush(conn); /* a burst within one turn is no slowness: a chunk leaves early */
     if (ready(conn) && outbox_text(&conn->outbox, text, droppable, budget_of(conn)) == OUTBOX_FULL)
         close_slow(conn);
 }

@@ -18,7 +18,6 @@ struct peer;
 #define CONN_PIECES_MAX 2048             /* of one message: a flood of tiny fragments ends here */
 #define CONN_UNAUTHENTICATED_BYTES 16384 /* of a message before authentication */
 #define CONN_CLOSE_MS 3000               /* for the peer to answer a close frame */
-#define CONN_WRITE_MAX 65536             /* bytes of one write */
 #define CONN_SPARES 64                   /* buffers kept for the next connection that needs one … */
 #define CONN_SPARE_BYTES 32768           /* … if they are not larger */
 
@@ -96,8 +95,11 @@ void conn_receive(struct conn *conn, struct conn_piece piece);
 /* Something was heard of the peer (a pong). */
 void conn_heard(struct conn *conn);
 
-/* ws.c: writes what is ready; drops the connection if it asked for that. */
+/* ws.c: writes what is ready. */
 void ws_flush(struct conn *conn);
+/* Drops the TCP connection; on_close runs within. Never from a callback of the library: it arms no
+ * timer then, and the connection is in use. */
+void ws_drop(struct conn *conn);
 /* server.c: the peer authenticated; text of its address. */
 void peer_authenticated(struct peer *peer);
 const char *peer_address(const struct peer *peer);

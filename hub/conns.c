@@ -12,8 +12,13 @@ static void flush_dirty(void *ctx)
     struct list now;
     list_init(&now);
     list_splice(&now, &conns->dirty);
-    for (struct list *node; (node = list_pop(&now));)
-        ws_flush(container_of(node, struct conn, dirty));
+    for (struct list *node; (node = list_pop(&now));) {
+        struct conn *conn = container_of(node, struct conn, dirty);
+        if (conn->kill)
+            ws_drop(conn);
+        else
+            ws_flush(conn);
+    }
 }
 
 static void free_dead(void *ctx)

@@ -186,8 +186,20 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     }
 }
 
+/* On a foreign loop the library arms its timers only behind an event of its own; without one, requests
+ * that never come would never time out. */
+static void let_library_look(struct listener *listener)
+{
+    uint64_t now = uv_now(&listener->server->config.loop->uv);
+    if (now < listener->looked_at + 1000 || listener->count == listener->server->conns->count)
+        return;
+    listener->looked_at = now;
+    lws_cancel_service(listener->server->context);
+}
+
 void listener_tick(struct listener *listener)
 {
+    let_library_look(listener);
     size_t limit = (size_t)listener->server->config.options->unauthenticated;
     if (listener->unauthenticated < limit)
         listener->refusing = false;

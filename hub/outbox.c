@@ -5,8 +5,6 @@
 
 #include <stdio.h>
 
-#define FRAME_CHUNK 65536 /* so much of a backlog is framed at a time */
-
 struct item {
     struct list node;
     struct event *event; /* else … */
@@ -150,10 +148,10 @@ static bool drop_oldest(struct outbox *outbox, enum event_class class)
     return false;
 }
 
-/* Makes room for `size` more bytes by dropping what may be dropped. */
-static bool make_room(struct outbox *outbox, size_t size, size_t budget)
+/* Makes room for `size` more bytes in the backlog by dropping what may be dropped. */
+static bool make_room(struct outbox *outbox, size_t size, size_t limit)
 {
-    while (outbox_waiting(outbox) + size > budget)
+    while (outbox->item_bytes + size > limit)
         if (!drop_oldest(outbox, EVENT_BOUNDED) && !drop_oldest(outbox, EVENT_LATEST))
             return false;
     return true;
@@ -162,19 +160,20 @@ static bool make_room(struct outbox *outbox, size_t size, size_t budget)
 /* Whether a new thing may wait; what must be delivered may go over the budget once. */
 static enum outbox_put admit(struct outbox *outbox, size_t size, bool droppable, size_t budget)
 {
-    if (make_room(outbox, size, budget))
+    size_t limit = budget / 2;
+    if (make_room(outbox, size, limit))
         return OUTBOX_TAKEN;
     if (droppable) {
         metric_add(METRIC_EVENTS_DROPPED, 1);
         return OUTBOX_DROPPED;
     }
-    return outbox_waiting(outbox) < budget ? OUTBOX_TAKEN : OUTBOX_FULL;
+    return outbox->item_bytes < limit ? OUTBOX_TAKEN : OUTBOX_FULL;
 }
 
 enum outbox_put outbox_text(struct outbox *outbox, struct span text, bool droppable, size_t budget)
 {
     if (!backlogged(outbox)) {
-        if (outbox_waiting(outbox) >= budget)
+        if (outbox_waiting(outbox) >= outbox_chunk(budget))
             return OUTBOX_FULL;
         frame_text(outbox, FRAME_TEXT, text);
         return OUTBOX_TAKEN;
@@ -216,7 +215,7 @@ static bool replace_latest(struct outbox *outbox, struct event *event)
 enum outbox_put outbox_event(struct outbox *outbox, struct event *event, size_t budget)
 {
     if (!backlogged(outbox)) {
-        if (outbox_waiting(outbox) >= budget)
+        if (outbox_waiting(outbox) >= outbox_chunk(budget))
             return OUTBOX_FULL;
         frame_event(outbox, event);
         return OUTBOX_TAKEN;
@@ -246,8 +245,10 @@ void outbox_told(struct outbox *outbox, uint64_t seq)
 
 void outbox_ping(struct outbox *outbox)
 {
-    if (outbox_waiting(outbox) == 0)
-        frame_begin(&outbox->out, FRAME_PING, 0);
+    if (outbox_waiting(outbox))
+        return;
+    frame_begin(&outbox->out, FRAME_PING, 1); /* the library does not report an empty pong */
+    buf_append_char(&outbox->out, 'p');
 }
 
 void outbox_close(struct outbox *outbox, unsigned code, const char *reason, bool discard)
@@ -272,9 +273,9 @@ void outbox_close(struct outbox *outbox, unsigned code, const char *reason, bool
 
 /* ---- leaving -------------------------------------------------------------------------------------- */
 /* Frames a part of the backlog. */
-static void frame_backlog(struct outbox *outbox)
+static void frame_backlog(struct outbox *outbox, size_t chunk)
 {
-    while (outbox->items && outbox->out.len - outbox->at < FRAME_CHUNK) {
+    while (outbox->items && outbox->out.len - outbox->at < chunk) {
         struct item *item = item_of(outbox->items->next);
         if (item->event)
             frame_event(outbox, item->event);
@@ -289,7 +290,7 @@ static void frame_backlog(struct outbox *outbox)
 struct span outbox_next(struct outbox *outbox, size_t max)
 {
     if (outbox->at == outbox->out.len)
-        frame_backlog(outbox);
+        frame_backlog(outbox, max);
     size_t end = outbox->at;
     const char *data = outbox->out.data;
     if (outbox->out.len - end <= max) {

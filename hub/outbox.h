@@ -19,13 +19,21 @@ struct outbox {
     size_t item_bytes;
 };
 
-/* How a thing that must not be dropped may fail: the budget is used up by others of its kind. */
+/* OUTBOX_FULL: while not blocked, a chunk is complete and should be written first; while blocked, the
+ * budget is used up by things that must not be dropped. */
 enum outbox_put { OUTBOX_TAKEN, OUTBOX_DROPPED, OUTBOX_FULL };
+
+/* `budget` is limits.outbox_bytes: half of it for the backlog, a quarter (at most OUTBOX_CHUNK_MAX) for
+ * frames that are ready, the same for those in flight. One frame larger than that may pass at a time. */
+#define OUTBOX_CHUNK_MAX 65536
+static inline size_t outbox_chunk(size_t budget)
+{
+    return budget / 4 < OUTBOX_CHUNK_MAX ? budget / 4 : OUTBOX_CHUNK_MAX;
+}
 
 /* Bytes that wait, in whatever form. */
 size_t outbox_waiting(const struct outbox *outbox);
-/* Appends a frame. Droppable ones are dropped when there is no room within `budget`; another one is
- * refused (OUTBOX_FULL) if `budget` is used up already and dropping others did not help. */
+/* Appends a frame. While blocked, droppable ones are dropped when there is no room. */
 enum outbox_put outbox_text(struct outbox *outbox, struct span text, bool droppable, size_t budget);
 enum outbox_put outbox_event(struct outbox *outbox, struct event *event, size_t budget);
 /* seq was told by other means; keeps its place among what waits. */

@@ -13,7 +13,7 @@
 
 /* ---- libwebsockets ---------------------------------------------------------------------------------- */
 static const struct lws_protocols protocols[] = {
-    {GUARD_PROTOCOL, ws_callback, 0, 4096, 0, NULL, CONN_WRITE_MAX},
+    {GUARD_PROTOCOL, ws_callback, 0, 4096, 0, NULL, OUTBOX_CHUNK_MAX},
     {NULL, NULL, 0, 0, 0, NULL, 0},
 };
 
@@ -61,7 +61,7 @@ static bool start_library(struct server *server, char **ret_reason)
         LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8;
     info.foreign_loops = loops;
     info.protocols = protocols;
-    info.pt_serv_buf_size = CONN_WRITE_MAX;
+    info.pt_serv_buf_size = OUTBOX_CHUNK_MAX;
     info.max_http_header_data = SERVER_HEADER_BYTES;
     info.max_http_header_pool = (unsigned short)(server->config.options->unauthenticated < 4096
                                                      ? server->config.options->unauthenticated

@@ -35,6 +35,7 @@ struct listener {
     uv_poll_t poll;
     bool accepting, refusing;
     uint64_t paused_at; /* mono ms, 0 = not paused */
+    uint64_t looked_at; /* mono ms: the library looked at its timers */
     struct table addresses;
     struct list peers;
     size_t count, unauthenticated, max;

@@ -16,30 +16,32 @@ static struct conn *conn_of(struct lws *wsi)
 }
 
 /* ---- out -------------------------------------------------------------------------------------------- */
-static void drop(struct conn *conn)
+/* At the next end of a turn, when no callback of the library is on the stack. */
+static void drop_soon(struct conn *conn)
 {
     conn->closing = true;
-    lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    conn->kill = true;
+    conn_mark_dirty(conn);
+}
+
+void ws_drop(struct conn *conn)
+{
+    if (conn->wsi)
+        lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
 }
 
 void ws_flush(struct conn *conn)
 {
     struct lws *wsi = conn->wsi;
     struct outbox *outbox = &conn->outbox;
-    if (wsi == NULL)
-        return;
-    if (conn->kill) {
-        drop(conn);
-        return;
-    }
-    while (!outbox->blocked) {
-        struct span next = outbox_next(outbox, CONN_WRITE_MAX);
+    size_t chunk = outbox_chunk((size_t)conn->conns->options->outbox_bytes);
+    while (wsi && !outbox->blocked && !conn->kill) {
+        struct span next = outbox_next(outbox, chunk);
         if (next.n == 0)
             break;
         char *start = outbox->out.data + outbox->at;
         if (lws_write(wsi, (unsigned char *)start, next.n, LWS_WRITE_RAW) < (int)next.n) {
-            outbox_sent(outbox, next.n, true);
-            drop(conn);
+            drop_soon(conn);
             return;
         }
         bool partial = lws_partial_buffered(wsi) != 0;

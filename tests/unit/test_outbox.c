@@ -84,6 +84,12 @@ static void test_whole_frames(void)
     is_int(outbox_waiting(&box), 10 * 102 - 204, "a partial write still waits");
     outbox_drained(&box);
     is_int(outbox_next(&box, 1 << 20).n, 7 * 102, "then the rest");
+    struct outbox bulk = {.at = 0};
+    int taken = 0;
+    while (outbox_text(&bulk, (struct span){text, sizeof text}, false, BUDGET) == OUTBOX_TAKEN)
+        taken++;
+    is_int(taken, BUDGET / 4 / 102 + 1, "a complete chunk wants to be written before more comes");
+    outbox_free(&bulk);
     outbox_free(&box);
 }
 

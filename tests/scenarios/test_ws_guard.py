@@ -1,0 +1,247 @@
+"""Bad and hostile input to the hub's port, byte by byte: upgrades that must be refused, frames that must
+close with the right code, HTTP."""
+import pathlib
+import re
+import shutil
+import struct
+import tempfile
+import time
+
+import pytest
+
+from raw_ws import (BINARY, CLOSE, KEY, PING, PONG, TEXT, Raw, Server, frame, open_ws, running, upgrade)
+from taskhub import SLOWDOWN
+
+
+@pytest.fixture(scope="module")
+def directory():
+    path = tempfile.mkdtemp(prefix="taskhub-raw-")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def server(directory):
+    yield from running(Server(directory))
+
+
+# ---- upgrades ----------------------------------------------------------------------------------------
+UPGRADES = {
+    "good": (upgrade(), {101}),
+    "no-version": (upgrade(drop=["Sec-WebSocket-Version"]), {426}),
+    "version-7": (upgrade(Sec_WebSocket_Version="7"), {426}),
+    "key-not-16-bytes": (upgrade(Sec_WebSocket_Key="c2hvcnQ="), {400}),
+    "no-key": (upgrade(drop=["Sec-WebSocket-Key"]), {400}),
+    "two-keys": (upgrade().replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Key: " + KEY.encode() + b"\r\n\r\n"), {400}),
+    "post-upgrade": (upgrade("POST /ws HTTP/1.1", Content_Length="0"), {400, 405}),
+    "put-upgrade": (upgrade("PUT /ws HTTP/1.1"), {400, 405}),
+    "http10-upgrade": (upgrade("GET /ws HTTP/1.0"), {505}),
+    "other-path": (upgrade("GET /elsewhere HTTP/1.1"), {404}),
+    "root-path": (upgrade("GET / HTTP/1.1"), {404}),
+    "upgrade-h2c": (upgrade(Upgrade="h2c", HTTP2_Settings="AAMAAABkAARAAAAAAAIAAAAA"), {403}),
+    "upgrade-unknown": (upgrade(Upgrade="telnet"), {403, 0}),
+    "upgrade-unknown-pipelined": (upgrade(Upgrade="telnet") + upgrade(), {403, 0}),
+    "connect-method": (b"CONNECT example:443 HTTP/1.1\r\nHost: example\r\n\r\n", {400, 405, 501, 0}),
+    "foreign-origin": (upgrade(Origin="http://evil.example"), {403}),
+    "origin-null": (upgrade(Origin="null"), {403}),
+    "subprotocol-ours": (upgrade(Sec_WebSocket_Protocol="taskhub.v1"), {101}),
+    "subprotocol-other": (upgrade(Sec_WebSocket_Protocol="chat"), {400}),
+    "subprotocol-among": (upgrade(Sec_WebSocket_Protocol="chat, taskhub.v1"), {101}),
+    "upgrade-with-body": (upgrade(Content_Length="5") + b"hello", {400}),
+    "upgrade-chunked": (upgrade(Transfer_Encoding="chunked") + b"0\r\n\r\n", {400}),
+    "headers-2000": (upgrade(**{f"X-{i}": "v" for i in range(2000)}), {431, 400, 0}),
+    "header-64k": (upgrade(Cookie="c" * 65536), {431, 400, 0}),
+    "uri-20k": (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", {414, 431, 400, 404, 0}),
+    "nul-in-uri": (b"GET /\0healthz HTTP/1.1\r\nHost: x\r\n\r\n", {200, 400, 403, 404, 0}),
+    "no-http-at-all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500), {400, 403, 0}),
+    "te-and-cl": (b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n"
+                  b"0\r\n\r\n", {400}),
+    "chunked-body": (b"POST /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", {411}),
+    "cl-negative": (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", {400}),
+    "cl-two": (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd", {400}),
+    "cl-20-digits": (b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 12345678901234567890\r\n\r\n", {400}),
+}
+
+
+@pytest.mark.parametrize("name", UPGRADES)
+def test_upgrade(server, name):
+    request, allowed = UPGRADES[name]
+    with Raw(server.port) as raw:
+        raw.send(request)
+        status, head = raw.head()
+        assert status in allowed, head
+        if status == 426:
+            assert "Sec-WebSocket-Version: 13" in head
+        if status == 101:
+            assert ("Sec-WebSocket-Protocol: taskhub.v1" in head.replace("sec-websocket-protocol",
+                    "Sec-WebSocket-Protocol")) == (b"Protocol" in request)
+            assert "permessage-deflate" not in head
+        else:
+            assert raw.ended()
+
+
+def test_origin(server):
+    origin = f"http://localhost:{server.port}"
+    with open_ws(server, auth=False, Origin=origin):
+        pass
+    for wrong in (origin + ".evil.example", origin + "/", origin[:-1], origin.upper(), "https" + origin[4:]):
+        with Raw(server.port) as raw:
+            raw.send(upgrade(Origin=wrong))
+            assert raw.head()[0] == 403, wrong
+
+
+def test_deflate_is_not_offered(server):
+    with Raw(server.port) as raw:
+        raw.send(upgrade(Sec_WebSocket_Extensions="permessage-deflate; client_max_window_bits"))
+        status, head = raw.head()
+        assert status == 101 and "extensions" not in head.lower()
+
+
+def test_bearer_token_and_query(server):
+    with Raw(server.port) as raw:
+        raw.send(upgrade(Authorization="Bearer bob"))
+        assert raw.head()[0] == 101
+        assert raw.text() == "welcome"
+    with Raw(server.port) as raw:
+        raw.send(upgrade("GET /ws?token=alice-secret HTTP/1.1"))
+        assert raw.head()[0] == 101
+        raw.send(frame(TEXT, "hello"))
+        assert raw.text() == "who are you?"
+    assert "alice-secret" not in server.log()
+
+
+# ---- frames ---------------------------------------------------------------------------------------------
+MASK = b"\x37\xfa\x21\x3d"
+FRAMES = {
+    "rsv1-without-extension": (frame(TEXT, "x", rsv=0x40), {1002}),
+    "reserved-opcode-3": (frame(3, "x"), {1002}),
+    "reserved-opcode-11": (frame(11, "x"), {1002}),
+    "ping-126": (frame(PING, b"x" * 126), {1002, 0}),
+    "fragmented-ping": (frame(PING, b"x", fin=False), {1002, 0}),
+    "continuation-first": (frame(0, "x"), {1002}),
+    "text-inside-text": (frame(TEXT, "x", fin=False) + frame(TEXT, "y"), {1002}),
+    "length-2^62-claim": (frame(BINARY, b"", length=1 << 62) + b"x" * 100, {1009}),
+    "length-top-bit": (frame(BINARY, b"", length=(1 << 63) + 5) + b"x" * 100, {1002, 1009, 0}),
+    "length-just-over-limit": (frame(TEXT, b"x" * 65537), {1009}),
+    "binary-just-over-limit": (frame(BINARY, b"x" * 65541), {1009}),
+    "fragments-over-limit": (frame(TEXT, b"x" * 40000, fin=False) + frame(0, b"x" * 40000), {1009}),
+    "empty-fragments-10000": (frame(TEXT, b"", fin=False) + frame(0, b"", fin=False) * 10000, {1008, 1009}),
+    "one-byte-fragments": (frame(TEXT, b"x", fin=False) + frame(0, b"x", fin=False) * 5000, {1008, 1009}),
+    "invalid-utf8": (frame(TEXT, b"\xc3\x28"), {1007}),
+    "utf8-cut": (frame(TEXT, b"\xe2\x82"), {1007}),
+    "utf8-surrogate": (frame(TEXT, b"\xed\xa0\x80"), {1007}),
+    "close-1000": (frame(CLOSE, struct.pack(">H", 1000)), {1000}),
+    "close-empty": (frame(CLOSE), {1000, 1005}),
+    "close-code-1005": (frame(CLOSE, struct.pack(">H", 1005)), {1002}),
+    "close-one-byte": (frame(CLOSE, b"\x03"), {1002, 1005, 0}),
+    "close-126": (frame(CLOSE, b"\x03\xe8" + b"x" * 124), {1002, 0}),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frame(server, name):
+    data, codes = FRAMES[name]
+    with open_ws(server) as raw:
+        before, began = server.rss_kb(), time.monotonic()
+        raw.send(data)
+        assert raw.close_code() in codes
+        assert time.monotonic() - began < 2 * SLOWDOWN
+        assert server.rss_kb() - before < 1024 * SLOWDOWN
+    with open_ws(server) as raw:
+        raw.send(frame(TEXT, "still there"))
+        assert raw.text() == "still there"
+
+
+def test_good_frames(server):
+    with open_ws(server) as raw:
+        for text in ("", "x", "é" * 100, "y" * 125, "z" * 126, "a" * 65535, "b" * 65536):
+            raw.send(frame(TEXT, text))
+            assert raw.text() == text
+        raw.send(frame(BINARY, b"\0" * 65540))
+        assert raw.text() == "65540 bytes"
+        raw.send(frame(TEXT, "one ", fin=False) + frame(PING, "p") + frame(0, "two ", fin=False) + frame(0, "three"))
+        got = [raw.frame(), raw.frame()]
+        assert sorted(got) == [(TEXT, b"one two three"), (PONG, b"p")]
+        for byte in frame(TEXT, "drip"):
+            raw.send(bytes([byte]))
+        assert raw.text() == "drip"
+        raw.send(b"".join(frame(TEXT, str(i)) for i in range(1000)))
+        assert [raw.text() for i in range(1000)] == [str(i) for i in range(1000)]
+        raw.send(frame(PING, "a") * 20)
+        raw.send(frame(TEXT, "after pings"))
+        while (got := raw.frame()) != (TEXT, b"after pings"):
+            assert got == (PONG, b"a")
+
+
+def test_unauthenticated_limit_is_smaller(server):
+    with open_ws(server, auth=False) as raw:
+        raw.send(frame(TEXT, "x" * 16385))
+        assert raw.close_code() == 1009
+
+
+def test_server_closes(server):
+    for answer in (True, False):
+        with open_ws(server) as raw:
+            raw.send(frame(TEXT, "close 4403"))
+            got = raw.frame()
+            assert got[0] == CLOSE and got[1] == struct.pack(">H", 4403) + b"as you wish"
+            began = time.monotonic()
+            if answer:
+                raw.send(frame(CLOSE, got[1]))
+            assert raw.frame() is None
+            assert time.monotonic() - began < (1 if answer else 5) * SLOWDOWN
+
+
+# ---- HTTP ------------------------------------------------------------------------------------------------
+def test_http(server):
+    def get(path, *headers, method="GET"):
+        with Raw(server.port) as raw:
+            lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *headers]
+            raw.send(("\r\n".join(lines) + "\r\n\r\n").encode())
+            status, head = raw.head()
+            assert raw.ended()
+            return status, head, raw.data
+    for path in ("/healthz", "/readyz", "/metrics", "/sdk/taskhub.js"):
+        status, head, body = get(path)
+        assert status == 200 and body, path
+        for header in ("Content-Security-Policy: default-src 'none'", "Permissions-Policy: microphone=(self)",
+                       "X-Content-Type-Options: nosniff", f"Content-Length: {len(body)}"):
+            assert header in head, (path, header)
+        assert get(path, method="HEAD") == (200, head, b"")
+    etag = re.search(r"(?m)^ETag: (\S+)", get("/sdk/taskhub.js")[1]).group(1)
+    assert get("/sdk/taskhub.js", f"If-None-Match: {etag}")[::2] == (304, b"")
+    for path in ("/nope", "/../../etc/passwd", "/sdk/../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/.git/config",
+                 "/queue.lua", "//etc/passwd", "/sdk/", "/sdk/queue.lua"):
+        assert get(path)[0] in (403, 404), path
+    assert get("/healthz", "Content-Length: 4", method="POST")[0] == 405
+    status, _, body = get("/nope")
+    assert body == b'{"detail":"Not found","code":"not_found"}\n'
+
+
+def test_many_requests_on_one_connection(server):
+    with Raw(server.port) as raw:
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        for _ in range(20):
+            status, head = raw.head()
+            assert status == 200
+            while len(raw.data) < 12:
+                assert raw._more()
+            assert raw.data[:12] == b'{"ok":true}\n'
+            raw.data = raw.data[12:]
+
+
+def test_web_root(directory):
+    root = pathlib.Path(directory, "root")
+    (root / "sdk").mkdir(parents=True)
+    (root / "index.html").write_text("<p>mine</p>")
+    (root / "sdk" / "x.js").write_text("1;")
+    (root / "link.js").symlink_to("/etc/hostname")
+    server = Server(directory, options={"web_root": root}, name="web_root").start()
+    try:
+        for path, status in (("/", 200), ("/index.html", 200), ("/sdk/x.js", 200), ("/link.js", 404), ("/sdk", 404),
+                             ("/missing.js", 404), ("/sdk/../../etc/passwd", 404)):
+            with Raw(server.port) as raw:
+                raw.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert raw.head()[0] == status, path
+    finally:
+        assert server.stop() == 0

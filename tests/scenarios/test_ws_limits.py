@@ -1,0 +1,244 @@
+"""Limits of the hub's sockets: connections, rate, time, silence, slow readers; draining, descriptors, where
+it listens."""
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import socket
+import struct
+import tempfile
+import time
+
+import pytest
+
+from raw_ws import CLOSE, PONG, TEXT, Raw, Server, frame, open_ws, running, upgrade
+from taskhub import SLOWDOWN, eventually
+
+
+@pytest.fixture(scope="module")
+def directory():
+    path = tempfile.mkdtemp(prefix="taskhub-raw-")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="module")
+def server(directory):
+    yield from running(Server(directory))
+
+
+# ---- limits -----------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def small(directory):
+    options = {"limits.connections": 40, "limits.user_connections": 3, "limits.unauthenticated": 8,
+               "auth.deadline_ms": 1500, "limits.messages_per_s": 50, "limits.messages_burst": 100,
+               "limits.outbox_bytes": 65536}
+    yield from running(Server(directory, options=options, name="small"))
+
+
+def test_user_connections(small):
+    with contextlib.ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(open_ws(small))
+        raw = held.enter_context(open_ws(small, auth=False))
+        raw.send(frame(TEXT, "auth alice"))
+        assert raw.close_code() == 4429
+        other = held.enter_context(open_ws(small, auth=False))
+        other.send(frame(TEXT, "auth bob"))
+        assert other.text() == "welcome"
+
+
+def test_auth_deadline(small):
+    with open_ws(small, auth=False) as raw:
+        began = time.monotonic()
+        assert raw.close_code() == 4408
+        assert 1 < time.monotonic() - began < 3 * SLOWDOWN
+
+
+def test_token_expiry(server):
+    with open_ws(server, auth=False) as raw:
+        raw.send(frame(TEXT, "auth carol 2"))
+        assert raw.text() == "welcome"
+        assert '"method":"auth.expiring","params":{"expires_at":"20' in raw.text()
+    with open_ws(server, auth=False) as raw:
+        raw.send(frame(TEXT, "auth carol -29"))
+        assert raw.text() == "welcome"
+        assert raw.close_code() == 4401
+
+
+def test_message_rate(small):
+    with open_ws(small) as raw:
+        raw.send(frame(TEXT, "x") * 90)
+        assert [raw.text() for _ in range(90)] == ["x"] * 90
+    with open_ws(small) as raw:
+        raw.send(frame(TEXT, "x") * 400)
+        assert raw.close_code() == 4429
+
+
+def test_total_and_unauthenticated(small):
+    with contextlib.ExitStack() as held:
+        for _ in range(8):
+            held.enter_context(Raw(small.port))
+        with Raw(small.port) as raw:  # one too many waits, then is refused
+            raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert raw.head()[0] == 503
+    def served():
+        with Raw(small.port) as raw:
+            raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            return raw.head()[0] == 200
+    eventually(served, 5)
+    with contextlib.ExitStack() as held:
+        for i in range(40):
+            raw = held.enter_context(open_ws(small, auth=False))
+            raw.send(frame(TEXT, f"auth user{i // 3}"))
+            assert raw.text() == "welcome"
+        with Raw(small.port) as raw:
+            raw.send(upgrade())
+            assert raw.head()[0] == 503
+
+
+def test_slow_reader_of_replies(small):
+    with Raw(small.port) as raw:
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131072)
+        raw.send(upgrade(Authorization="Bearer dora"))
+        assert raw.head()[0] == 101
+        before = small.rss_kb()
+        for _ in range(90):
+            raw.send(frame(TEXT, "text 60000"))
+        def closed():
+            with Raw(small.port) as http:
+                http.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                http.head()
+                while b"closed_slow_total 1" not in http.data and http._more():
+                    pass
+                return b"closed_slow_total 1" in http.data
+        eventually(closed, 10, "closed as too slow")
+        assert small.rss_kb() - before < 2048 * SLOWDOWN
+        assert raw.close_code() in (4101, 0)
+
+
+def test_slow_reader_of_events(small):
+    """Progress is merged, bounded events are dropped oldest first with an honest `from`, and what was sent
+    before comes whole and in order."""
+    with Raw(small.port, timeout=5) as raw:
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131072)
+        raw.send(upgrade(Authorization="Bearer emil"))
+        assert raw.head()[0] == 101 and raw.text() == "welcome"
+        raw.send(frame(TEXT, "events 1 20000 S"))
+        raw.send(frame(TEXT, "events 1 20000 P"))
+        raw.send(frame(TEXT, "events 20001 20001 A"))
+        last = 0
+        revs = []
+        while last < 20001:
+            text = raw.text()
+            if found := re.search(r'"rev":(\d+)', text):
+                revs.append(int(found.group(1)))
+                continue
+            seq, _, start = re.search(r'"seq":(\d+)(,"from":(\d+))?', text).groups()
+            assert int(start or int(seq) - 1) == last or last == 0, text[:120]
+            last = int(seq)
+        assert revs == sorted(revs) and revs[-1] == 20000 and len(revs) < 20000
+
+
+# ---- silence -------------------------------------------------------------------------------------------------
+def ends_within(server, seconds, *parts, auth=True, drip=None):
+    """The code with which a connection ends after it sent these parts; -1 if it does not."""
+    raw = open_ws(server, auth) if auth is not None else Raw(server.port)
+    with raw:
+        for part in parts:
+            raw.send(part)
+        raw.socket.settimeout(1)
+        end = time.monotonic() + seconds * SLOWDOWN
+        while time.monotonic() < end:
+            if drip:
+                raw.send(drip)
+            try:
+                return raw.close_code()
+            except socket.timeout:
+                continue
+        return -1
+
+
+@pytest.mark.limit(120)
+def test_silence(server):
+    """What never finishes, and who never answers a ping, is cut off; side by side, since it takes time."""
+    cases = {
+        "connect-and-say-nothing": ((15,), {"auth": None}, {0}),
+        "half-request": ((15, b"GET /ws HTTP/1.1\r\nHost: x\r\n"), {"auth": None}, {0}),
+        "slow-header": ((15, b"GET /ws HTTP/1.1\r\nX: "), {"auth": None, "drip": b"x"}, {0}),
+        "never-finishing-message": ((33, frame(TEXT, "x", fin=False)), {"drip": frame(0, "x", fin=False)}, {1008}),
+        "half-frame-then-silence": ((60, frame(TEXT, "x" * 100)[:3]), {}, {0, 1008}),
+        "frame-that-never-ends": ((60, frame(TEXT, "x" * 10, length=100)), {}, {0, 1008}),
+        "no-pong": ((60,), {}, {0}),
+        "answers-pings": ((45,), {"drip": frame(PONG, "p")}, {-1}),
+    }
+    with concurrent.futures.ThreadPoolExecutor(len(cases)) as pool:
+        runs = {name: pool.submit(ends_within, server, *args, **kwargs) for name, (args, kwargs, _) in cases.items()}
+        got = {name: run.result() for name, run in runs.items()}
+    assert {name: code for name, code in got.items() if code not in cases[name][2]} == {}
+
+
+# ---- the life of the server ------------------------------------------------------------------------------
+def test_drain(directory):
+    server = Server(directory, name="drain").start()
+    with contextlib.ExitStack() as held:
+        several = [held.enter_context(open_ws(server, Authorization=f"Bearer u{i}", auth=False)) for i in range(20)]
+        assert [raw.text() for raw in several] == ["welcome"] * 20
+        silent = held.enter_context(Raw(server.port))
+        server.signal(15)
+        for raw in several:
+            assert re.fullmatch(r'{"jsonrpc":"2.0","method":"hub.draining","params":{"retry_ms":\[\d+,\d+\]}}',
+                                raw.text())
+            assert raw.close_code() == 1001
+            raw.send(frame(CLOSE, struct.pack(">H", 1001)))
+        assert silent.ended()
+        assert server.wait_exit(10) == 0, server.log()
+    assert "handles left" not in server.log() and not server.sanitizer_report()
+
+
+def test_few_descriptors(directory):
+    """With few descriptors fewer connections are taken; the others are refused at once, nothing spins."""
+    server = Server(directory, name="descriptors", options={"limits.unauthenticated": 1000})
+    server.argv = ["/bin/sh", "-c", 'ulimit -n 60; exec "$@"', "sh", *server.argv]
+    server.start()
+
+    def cpu():
+        return sum(map(int, pathlib.Path(f"/proc/{server.pid}/stat").read_text().split()[13:15]))
+    try:
+        with contextlib.ExitStack() as held:
+            several = [held.enter_context(Raw(server.port)) for _ in range(100)]
+            before, began = cpu(), time.monotonic()
+            assert several[-1].ended() and several[0].ended()  # refused; silent for too long
+            used = (cpu() - before) / os.sysconf("SC_CLK_TCK")
+            assert used < 0.2 * (time.monotonic() - began) + 0.2
+
+        def served():
+            with Raw(server.port) as raw:
+                raw.send(upgrade())
+                return raw.head()[0] == 101
+        eventually(served, 5, "a connection taken again")
+    finally:
+        assert server.stop() == 0
+
+
+def test_unix_socket_and_refusals(directory):
+    path = pathlib.Path(directory, "s.sock")
+    server = Server(directory, name="unix")
+    server.argv[-1] = f"unix:{path}"
+    server.spawn()
+    server.wait_log(re.escape(f"unix:{path}"))
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(str(path))
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert s.recv(100).startswith(b"HTTP/1.1 200")
+    second = Server(directory, name="second")
+    for listen, text in ((f"unix:{path}", "in use"), ("nowhere", "option listen"), ("127.0.0.1:x", "option listen"),
+                         ("::1:80", "option listen"), ("unix:" + "x" * 200, "option listen")):
+        second.argv[-1] = listen
+        second.spawn()
+        assert second.wait_exit() in (1, 2)
+        assert text in second.log()
+    assert server.stop() == 0
+    assert not path.exists()
