@@ -11,7 +11,9 @@ import { duration } from './words.js';
 const UNSURE_BELOW = 0.5;
 /** A word that stayed the same through so many updates is no longer shown as unstable. */
 const SETTLED = 3;
-const NOTES = { unstable: '', unsure: ' (not sure)', right: '', wrong: ' (read differently)', missed: ' (left out)' };
+/** A word of the text to read counts as well read from here on. */
+const WELL_READ = 0.6;
+const NOTES = { unstable: '', unsure: ' (not sure)', right: '', weak: ' (unclear)', missed: ' (not heard)' };
 
 /** @param {any} word */
 const heard = (word) => {
@@ -66,8 +68,14 @@ export class Transcript {
 
   /** The result of the task: what was heard, and how it compares with the text to read. */
   result(/** @type {any} */ result) {
-    this.#whole = result.expected?.length ? result.expected.map(compared) : (result.words ?? split(result.text).map((word) => ({ word }))).map(heard);
-    const facts = [duration(result.duration_s), result.words_per_minute && Math.round(result.words_per_minute) + ' words per minute'];
+    const all = result.words?.length && !result.warnings?.includes('words_omitted');
+    const words = all ? result.words : split(result.text).map((word) => ({ word }));
+    this.#whole = result.accuracy?.length ? result.accuracy.map(compared) : words.map(heard);
+    const facts = [
+      duration(result.duration_s),
+      result.words_per_minute && Math.round(result.words_per_minute) + ' words per minute',
+      result.extra_words && result.extra_words + (result.extra_words === 1 ? ' extra word' : ' extra words'),
+    ];
     byId('facts').textContent = facts.filter(Boolean).join(' · ');
     byId('facts').hidden = false;
     if (result.score !== undefined && result.score !== null) this.#score(Math.round(result.score));
@@ -116,10 +124,8 @@ export class Transcript {
   }
 }
 
-/** A word of the text to read. @param {any} word @returns {Word} */
-function compared(word) {
-  const mark = word.status === 'correct' ? 'right' : word.status === 'missing' ? 'missed' : 'wrong';
-  const heardAs = mark === 'wrong' && word.heard ? 'Heard “' + word.heard + '”' : '';
-  const accuracy = word.accuracy === undefined ? '' : Math.round(word.accuracy * 100) + ' %';
-  return { word: word.word, mark, note: [heardAs, accuracy].filter(Boolean).join(', ') };
+/** A word of the text to read: how well it was read. @param {any} word @returns {Word} */
+function compared({ word, accuracy, heard: found }) {
+  const mark = accuracy >= WELL_READ ? 'right' : found ? 'weak' : 'missed';
+  return { word, mark, note: Math.round(accuracy * 100) + ' % accurate' };
 }
