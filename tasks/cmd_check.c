@@ -8,11 +8,15 @@
 #include "hub/private_redis.h"
 #include "hub/redis.h"
 #include "hub/redis_facts.h"
+#include "tasks/audit.h"
+#include "tasks/queue.h"
 #include "tasks/store/schema.h"
 
+#include <jansson.h>
 #include <stdio.h>
 
 #define ANSWER_MS 5000
+#define AUDIT_MS 600000
 
 static bool audit_wanted;
 
@@ -35,8 +39,9 @@ struct check {
     const struct options *options;
     struct loop loop;
     struct redis *redis;
+    struct queue *queue; /* for the audit */
     uv_timer_t deadline;
-    bool failed, answered;
+    bool failed, done;
     char why[200]; /* Redis does not answer: the last reason */
 };
 
@@ -52,6 +57,50 @@ static void finish(struct check *check)
     uv_stop(&check->loop.uv);
 }
 
+static void on_deadline(uv_timer_t *timer)
+{
+    finish(timer->data);
+}
+
+/* One line per finding: rule, id, what. */
+static void print_findings(const json_t *report)
+{
+    size_t i;
+    json_t *finding;
+    json_array_foreach(json_object_get(report, "findings"), i, finding)
+    {
+        printf("%-14s       %s %s: %s\n", "", json_string_value(json_object_get(finding, "rule")),
+               json_string_value(json_object_get(finding, "id")),
+               json_string_value(json_object_get(finding, "what")));
+    }
+}
+
+static void on_audit(void *ctx, bool clean, struct span report_json)
+{
+    struct check *check = ctx;
+    char text[120];
+    json_t *report = json_loadb(report_json.p, report_json.n, 0, NULL);
+    const char *error = json_string_value(json_object_get(report, "error"));
+    snprintf(text, sizeof text, "%lld tasks, %lld owners, %zu findings",
+             (long long)json_integer_value(json_object_get(report, "tasks")),
+             (long long)json_integer_value(json_object_get(report, "owners")),
+             json_array_size(json_object_get(report, "findings")));
+    say(check, clean, "audit", error ? error : text);
+    print_findings(report);
+    json_decref(report);
+    check->done = true;
+    finish(check);
+}
+
+/* The auditor only reads: the library must have been loaded by a hub or worker before. */
+static void audit(struct check *check)
+{
+    const struct queue_config config = {.origin = "check"};
+    uv_timer_start(&check->deadline, on_deadline, AUDIT_MS, 0);
+    check->queue = queue_new(&check->loop, check->redis, &config, (struct queue_hooks){0});
+    audit_run(check->queue, on_audit, check);
+}
+
 static void on_info(void *ctx, const redisReply *reply)
 {
     struct check *check = ctx;
@@ -59,7 +108,6 @@ static void on_info(void *ctx, const redisReply *reply)
     char text[200];
     if (reply == NULL)
         return;
-    check->answered = true;
     if (reply->type == REDIS_REPLY_STRING)
         redis_facts_read((struct span){reply->str, (size_t)reply->len}, &facts);
     snprintf(text, sizeof text, "version %s, maxmemory-policy %s, appendonly %s", facts.version, facts.policy,
@@ -70,6 +118,11 @@ static void on_info(void *ctx, const redisReply *reply)
         say(check, false, "redis", refusal);
     else
         say(check, true, "durability", facts.aof ? "accepted tasks survive a crash" : "volatile, as allowed");
+    if (audit_wanted) {
+        audit(check);
+        return;
+    }
+    check->done = true;
     finish(check);
 }
 
@@ -83,11 +136,6 @@ static void on_down(void *ctx, const char *reason)
 {
     struct check *check = ctx;
     snprintf(check->why, sizeof check->why, "%s", reason);
-}
-
-static void on_deadline(uv_timer_t *timer)
-{
-    finish(timer->data);
 }
 
 /* Asks the Redis at this address what it is. */
@@ -105,7 +153,8 @@ static void check_server(struct check *check, const char *address)
     uv_timer_start(&check->deadline, on_deadline, ANSWER_MS, 0);
     uv_run(&check->loop.uv, UV_RUN_DEFAULT);
     redis_free(&check->redis);
-    if (!check->answered)
+    queue_free(&check->queue);
+    if (!check->done)
         say(check, false, "redis", check->why);
 }
 

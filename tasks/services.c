@@ -1,12 +1,9 @@
 /* The services for running tasks; see services.h. */
 #include "tasks/services.h"
 
-#include "tasks/domain_call.h"
+#include "tasks/queue_private.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
-struct wait { /* a call on its way to Redis */
+struct wait { /* a call on its way to Redis: who gets the answer */
     service_reply_fn *fn;
     void *ctx;
 };
@@ -18,12 +15,27 @@ static struct wait *wait_new(service_reply_fn *fn, void *ctx)
     return wait;
 }
 
-/* Gives the answer away and ends the wait. */
-static void reply(struct wait *wait, json_t *answer)
+static void drop_wait(struct op *op)
 {
-    struct wait done = *wait;
-    free(wait);
-    done.fn(done.ctx, answer);
+    free(op->more);
+}
+
+/* A function call whose `done` answers by reply(). */
+static struct op *call_new(struct queue *queue, const char *function, service_reply_fn *fn, void *ctx,
+                           void (*done)(struct op *op, const redisReply *answer))
+{
+    struct op *op = op_new(queue, function, done);
+    op->more = wait_new(fn, ctx);
+    op->drop = drop_wait;
+    return op;
+}
+
+/* Gives the answer away. */
+static void reply(struct op *op, json_t *answer)
+{
+    struct wait wait = *(struct wait *)op->more;
+    free(op->more);
+    wait.fn(wait.ctx, answer);
 }
 
 static struct span text_of(const json_t *args, const char *name)
@@ -36,7 +48,9 @@ static struct span text_of(const json_t *args, const char *name)
 
 static void on_notified(void *ctx, enum queue_code code)
 {
-    reply(ctx, code == QUEUE_OK ? json_object() : NULL);
+    struct wait wait = *(struct wait *)ctx;
+    free(ctx);
+    wait.fn(wait.ctx, code == QUEUE_OK ? json_object() : NULL);
 }
 
 /* args: the params of the notification; "user_id" says whose log it goes to. */
@@ -55,90 +69,69 @@ static void notify(struct queue *queue, const char *owner, const json_t *args, s
 
 /* ---- impressions: sync_impressions_from_redis ------------------------------------------------------ */
 
-static bool is_batch(const redisReply *answer)
-{
-    return answer && answer->type == REDIS_REPLY_ARRAY && answer->elements >= 2 &&
-           answer->elements % 2 == 0 && answer->element[0]->type == REDIS_REPLY_STRING;
-}
-
 /* {id, counters left, field, count, …} */
-static void on_taken(void *ctx, const redisReply *answer)
+static void on_taken(struct op *op, const redisReply *answer)
 {
-    if (!is_batch(answer)) {
-        reply(ctx, NULL);
+    if (reply_count(answer) < 2) {
+        reply(op, NULL);
         return;
     }
     json_t *batch = json_object(), *counts = json_object();
     for (size_t i = 2; i + 1 < answer->elements; i += 2)
-        json_object_set_new(counts, answer->element[i]->str,
-                            json_integer(strtoll(answer->element[i + 1]->str, NULL, 10)));
-    json_object_set_new(batch, "id", json_string(answer->element[0]->str));
-    json_object_set_new(batch, "left", json_integer(answer->element[1]->integer));
+        json_object_set_new(counts, reply_text(answer, i), json_integer(reply_number(answer, i + 1)));
+    json_object_set_new(batch, "id", json_string(reply_text(answer, 0)));
+    json_object_set_new(batch, "left", json_integer(reply_number(answer, 1)));
     json_object_set_new(batch, "counts", counts);
-    reply(ctx, batch);
-}
-
-static void call_with_id(struct queue *queue, const char *function, const json_t *args, domain_reply_fn *done,
-                         struct wait *wait)
-{
-    const struct span id = text_of(args, "id");
-    if (id.p == NULL)
-        reply(wait, NULL);
-    else
-        domain_call(queue, "", function, &id, 1, done, wait);
+    reply(op, batch);
 }
 
 static void impressions_take(struct queue *queue, const char *owner, const json_t *args, service_reply_fn *fn,
                              void *ctx)
 {
     (void)owner;
-    call_with_id(queue, "th1_impressions_take", args, on_taken, wait_new(fn, ctx));
+    struct op *op = call_new(queue, "th1_impressions_take", fn, ctx, on_taken);
+    words_add(&op->words, text_of(args, "id"));
 }
 
-static void on_dropped(void *ctx, const redisReply *answer)
+static void on_dropped(struct op *op, const redisReply *answer)
 {
-    reply(ctx, answer ? json_object() : NULL);
+    reply(op, answer ? json_object() : NULL);
 }
 
 static void impressions_drop(struct queue *queue, const char *owner, const json_t *args, service_reply_fn *fn,
                              void *ctx)
 {
     (void)owner;
-    call_with_id(queue, "th1_impressions_drop", args, on_dropped, wait_new(fn, ctx));
+    struct op *op = call_new(queue, "th1_impressions_drop", fn, ctx, on_dropped);
+    words_add(&op->words, text_of(args, "id"));
 }
 
 /* ---- cleanup: cleanup_sessions ---------------------------------------------------------------------- */
 
 /* {next cursor, sessions, audio streams, tasks} */
-static void on_cleaned(void *ctx, const redisReply *answer)
+static void on_cleaned(struct op *op, const redisReply *answer)
 {
     static const char *const kinds[] = {"sessions", "audio_streams", "tasks"};
-    if (answer == NULL || answer->type != REDIS_REPLY_ARRAY || answer->elements != 1 + NELEMS(kinds) ||
-        answer->element[0]->type != REDIS_REPLY_STRING) {
-        reply(ctx, NULL);
+    if (reply_count(answer) != 1 + NELEMS(kinds)) {
+        reply(op, NULL);
         return;
     }
     json_t *step = json_object(), *removed = json_object();
     for (size_t i = 0; i < NELEMS(kinds); i++)
-        json_object_set_new(removed, kinds[i], json_integer(answer->element[1 + i]->integer));
-    json_object_set_new(step, "cursor", json_string(answer->element[0]->str));
+        json_object_set_new(removed, kinds[i], json_integer(reply_number(answer, 1 + i)));
+    json_object_set_new(step, "cursor", json_string(reply_text(answer, 0)));
     json_object_set_new(step, "removed", removed);
-    reply(ctx, step);
+    reply(op, step);
 }
 
 static void cleanup(struct queue *queue, const char *owner, const json_t *args, service_reply_fn *fn,
                     void *ctx)
 {
-    char age[24], retention[24];
     (void)owner;
-    snprintf(age, sizeof age, "%" PRId64, (int64_t)json_integer_value(json_object_get(args, "older_than_s")));
-    snprintf(retention, sizeof retention, "%" PRId64,
-             (int64_t)json_integer_value(json_object_get(args, "retention_s")));
-    const struct span words[] = {text_of(args, "cursor"), span_of(age), span_of(retention)};
-    if (words[0].p == NULL)
-        fn(ctx, NULL);
-    else
-        domain_call(queue, "", "th1_cleanup", words, NELEMS(words), on_cleaned, wait_new(fn, ctx));
+    struct op *op = call_new(queue, "th1_cleanup", fn, ctx, on_cleaned);
+    words_add(&op->words, text_of(args, "cursor"));
+    words_signed(&op->words, json_integer_value(json_object_get(args, "older_than_s")));
+    words_signed(&op->words, json_integer_value(json_object_get(args, "retention_s")));
 }
 
 static const struct service services[] = {

@@ -164,6 +164,24 @@ def test_check_private(stack, tmp_path):
     assert "version" in done.stdout and "not running" not in done.stdout
 
 
+async def test_audit(stack):
+    hub = stack.hub()
+    async with connect(hub) as c:
+        await c.wait_end(await c.submit("process_text", {"text": "some words"}))
+        await c.submit("noop_heavy", {"steps": 1})  # waits, there is no worker
+    done = hub.program("check", "--audit")
+    assert re.search(r"^audit +ok +1 tasks, 1 owners, 0 findings$", done.stdout, re.M), done.stdout
+    stack.redis.command("ZADD", "th:{0}:ga", 1, "00000000-0000-7000-8000-000000000000")
+    done = hub.program("check", "--audit", check=False)
+    assert done.returncode == 1 and re.search(r"^audit +FAIL", done.stdout, re.M), done.stdout
+    assert "place 00000000-0000-7000-8000-000000000000" in done.stdout
+
+
+def test_audit_of_an_unused_redis(stack, tmp_path):
+    done = taskhub("check", "--audit", "--data-dir", tmp_path, options={"redis.url": stack.redis.url})
+    assert done.returncode == 1 and re.search(r"^audit +FAIL", done.stdout, re.M), done.stdout
+
+
 # ---- serve --------------------------------------------------------------------------------------------
 def test_port_in_use(stack, tmp_path):
     stack.redis
