@@ -84,10 +84,14 @@ void options_print(const struct options *options, struct buf *to)
         free(shown);
         free(value);
     }
-    for (const char *line = options->routes + 1; *line; line = strchr(line, '\n') + 1) {
-        size_t name = strcspn(line, "=");
-        buf_printf(to, "routes.%.*s = %.*s\n", (int)name, line, (int)strcspn(line + name + 1, "\n"),
-                   line + name + 1);
+    for (const char *line = options->routes + 1; *line;) {
+        size_t length = strcspn(line, "\n"), type = strcspn(line, "=");
+        buf_append_text(to, "routes.");
+        buf_append(to, line, type);
+        buf_append_text(to, " = ");
+        buf_append(to, line + type + 1, length - type - 1);
+        buf_append_char(to, '\n');
+        line += length + 1;
     }
 }
 
