@@ -13,6 +13,7 @@
 #define META_MAX 4096     /* bytes of a meta object's text */
 #define PARTIAL_MAX 16384 /* bytes of a partial result: the words of one utterance */
 #define LOG_LINES_MAX 100 /* per attempt */
+#define REPORT_FORMAT (JSON_COMPACT | JSON_REAL_PRECISION(15)) /* 0.1, not 0.10000000000000001 */
 
 const char *task_id(const struct task_ctx *ctx)
 {
@@ -95,7 +96,7 @@ void task_progress(struct task_ctx *ctx, int percent, const char *stage, const c
 /* The text of `value` (taken), NULL if it is no object or longer than `max`. */
 static char *object_text(struct task_ctx *ctx, json_t *value, size_t max, const char *what)
 {
-    char *text = json_is_object(value) ? json_dumps(value, JSON_COMPACT) : NULL;
+    char *text = json_is_object(value) ? json_dumps(value, REPORT_FORMAT) : NULL;
     json_decref(value);
     if (text && strlen(text) <= max)
         return text;
@@ -177,7 +178,7 @@ void task_finish(struct task_ctx *ctx, json_t *result)
     ctx->ended = true;
     if (result == NULL)
         return;
-    ctx->result = json_is_object(result) ? json_dumps(result, JSON_COMPACT) : NULL;
+    ctx->result = json_is_object(result) ? json_dumps(result, REPORT_FORMAT) : NULL;
     json_decref(result);
     if (ctx->result == NULL) {
         set_failure(ctx, (struct task_error){"internal", false}, xstrdup("The result is not an object"));
