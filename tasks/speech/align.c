@@ -15,6 +15,6 @@ bool align_words(const struct word_list *expected, size_t count, const int16_t *
         found = sphinx_align(&words, samples, sample_count, beams[i], stop, arg);
     if (found)
         words_append(ret_words, &words);
-    words_free(&words);
+    speech_words_free(&words);
     return found;
 }

@@ -170,7 +170,7 @@ static void builtin_end(void *engine, uint64_t end)
         free(text);
         learn_voice(it);
     }
-    words_free(&words);
+    speech_words_free(&words);
 }
 
 static bool builtin_finish(void *engine, char **ret_reason)

@@ -81,7 +81,7 @@ static void give(struct exec *it, const json_t *object, const char *text, bool f
         it->last_end = piece.end;
     }
     it->host->piece(it->host->arg, &piece);
-    words_free(&words);
+    speech_words_free(&words);
 }
 
 static void take_line(struct exec *it, const char *line, size_t length)

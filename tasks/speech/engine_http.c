@@ -165,7 +165,7 @@ static void http_audio(void *engine, const int16_t *samples, size_t count)
 static void free_job(struct job *job)
 {
     buf_free(&job->wav);
-    words_free(&job->draft_words);
+    speech_words_free(&job->draft_words);
     free(job->draft);
     free(job);
 }
@@ -290,7 +290,7 @@ static bool use_answer(struct http *it)
             it->host->warn(it->host->arg, "word_times_estimated");
         }
         give(it, trimmed, &words, false);
-        words_free(&words);
+        speech_words_free(&words);
         free(trimmed);
     }
     json_decref(object);

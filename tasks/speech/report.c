@@ -28,7 +28,7 @@ void transcript_warn(struct transcript *transcript, const char *warning)
 void transcript_free(struct transcript *transcript)
 {
     buf_free(&transcript->text);
-    words_free(&transcript->words);
+    speech_words_free(&transcript->words);
 }
 
 /* Number, total and longest of the gaps between words, and where they are. */

@@ -47,7 +47,7 @@ static const char *align(struct reading *reading, const struct scoring_input *in
 {
     size_t count = reading->expected.count, heard = reached(reading);
     if (in->samples == NULL)
-        return "skipped";
+        return "align_skipped";
     if (align_words(&reading->expected, count, in->samples, in->count, stop, arg, &reading->aligned))
         return "complete";
     if (heard < count &&
@@ -97,13 +97,13 @@ json_t *scoring_run(const struct scoring_input *in, bool (*stop)(void *arg),
     reading.heard_at = xcalloc(reading.expected.count + 1, sizeof(*reading.heard_at));
     reading.extra = score_match(&reading.expected, &reading.heard, reading.heard_at);
     const char *alignment = align(&reading, in, stop, arg);
-    if (strcmp(alignment, "complete") != 0)
-        warn(arg, strcmp(alignment, "skipped") == 0 ? "align_skipped" : "align_failed");
+    if (strcmp(alignment, "align_skipped") == 0 || strcmp(alignment, "align_failed") == 0)
+        warn(arg, alignment);
 
     json_t *result = stop(arg) ? NULL : reading_json(&reading, alignment);
     word_list_free(&reading.expected);
     word_list_free(&reading.heard);
-    words_free(&reading.aligned);
+    speech_words_free(&reading.aligned);
     free(reading.heard_at);
     free(confidence);
     return result;

@@ -27,7 +27,7 @@ void words_append(struct words *words, const struct words *more)
         *words_add(words, "", 0) = more->list[i];
 }
 
-void words_free(struct words *words)
+void speech_words_free(struct words *words)
 {
     free(words->list);
     *words = WORDS_INIT;

@@ -26,7 +26,7 @@ struct words {
 struct word *words_add(struct words *words, const char *text, size_t length);
 /* Appends the words of `more`. */
 void words_append(struct words *words, const struct words *more);
-void words_free(struct words *words);
+void speech_words_free(struct words *words);
 /* Splits text that came without times and spreads its words over start…end by their length. */
 void words_spread(struct words *words, const char *text, double start, double end);
 /* Reads what transcription servers and commands send: `words` of the object or of its `segments`, items
