@@ -13,6 +13,7 @@
 #include "hub/redis_facts.h"
 #include "hub/server.h"
 #include "tasks/cmd_check.h"
+#include "tasks/routes.h"
 #include "tasks/store/schema.h"
 
 #include <signal.h>
@@ -450,8 +451,8 @@ static int cmd_serve(int argc, char **argv)
     int code;
     if (!cli_begin(&serve_command, argc, argv, &hub.options, &code))
         return code;
-    hub.keyring = keyfile_load(&hub.options, &reason);
-    if (hub.keyring == NULL || !store_prepare(&hub.options, &reason)) {
+    if (!routes_check(&hub.options, &reason) || (hub.keyring = keyfile_load(&hub.options, &reason)) == NULL ||
+        !store_prepare(&hub.options, &reason)) {
         code = hub.keyring ? EXIT_TROUBLE : EXIT_USAGE;
         fprintf(stderr, "taskhub: %s\n", reason);
         free(reason);

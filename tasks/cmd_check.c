@@ -10,6 +10,7 @@
 #include "hub/redis_facts.h"
 #include "tasks/audit.h"
 #include "tasks/queue.h"
+#include "tasks/routes.h"
 #include "tasks/store/schema.h"
 
 #include <jansson.h>
@@ -179,7 +180,12 @@ static void check_files(struct check *check)
 {
     char *reason = NULL;
     const char *file = check->options->config_path;
-    say(check, true, "configuration", file ? file : "no file; defaults, environment and flags");
+    if (routes_check(check->options, &reason))
+        say(check, true, "configuration", file ? file : "no file; defaults, environment and flags");
+    else
+        say(check, false, "configuration", reason);
+    free(reason);
+    reason = NULL;
     struct keyring *ring = keyfile_load(check->options, &reason);
     say(check, ring != NULL, "keys", ring ? "the key ring loads" : reason);
     free(reason);

@@ -51,6 +51,9 @@ def test_unknown_command():
     (["--limits-batch", "many"], "--limits-batch: must be a whole number between 1 and 1024"),
     (["--redis-url", "redis://:secret@127.0.0.1"], "password"),
     (["--config", "/nonexistent.conf"], "/nonexistent.conf"),
+    (["--routes-no-such-type", "queue"], "routes.no_such_type: there is no such task type"),
+    (["--routes-noop", "celery"], "threads or queue"),
+    (["--routes-process-speak-audio", "threads"], "routes.process_speak_audio"),
     (["extra"], "extra"),
 ])
 def test_bad_arguments(args, needle):

@@ -13,7 +13,8 @@ struct watch {
     struct child *child;
     unsigned starts, exits;
     bool stopped;
-    uint64_t died_ms, back_ms;
+    uint64_t died_ms, back_ms, before_ms;
+    unsigned until; /* the start that ends the loop, 0 = none */
     unsigned kills; /* how often to kill it */
 };
 
@@ -21,7 +22,10 @@ static void on_start(void *ctx, pid_t pid)
 {
     struct watch *watch = ctx;
     watch->starts++;
+    watch->before_ms = watch->back_ms;
     watch->back_ms = clock_mono_ms();
+    if (watch->starts == watch->until)
+        uv_stop(&watch->loop.uv);
     if (watch->kills) {
         watch->kills--;
         watch->died_ms = clock_mono_ms();
@@ -83,6 +87,19 @@ static void test_restart(void)
     uv_run(&watch.loop.uv, UV_RUN_DEFAULT);
     ok(watch.stopped && child_pid(watch.child) == 0, "stopped by SIGTERM");
     is_int(watch.starts, 5, "and not started again");
+    end(&watch);
+}
+
+/* Five deaths before it was ready are answered at once; from then on it waits a second and more. */
+static void test_backoff(void)
+{
+    static const char *const argv[] = {"/bin/false", NULL};
+    struct watch watch = {.until = 7};
+    begin(&watch, argv, NULL);
+    uv_run(&watch.loop.uv, UV_RUN_DEFAULT);
+    is_int(watch.starts, 7, "one that cannot run is started again and again");
+    uint64_t pause = watch.back_ms - watch.before_ms;
+    ok(pause >= 900 && pause < 5000, "after six deaths with a pause: %d ms", (int)pause);
     end(&watch);
 }
 
@@ -163,6 +180,7 @@ static void test_facts(void)
 int main(void)
 {
     test_restart();
+    test_backoff();
     test_stubborn();
     test_free();
     test_find();
