@@ -10,11 +10,11 @@ bool align_words(const struct word_list *expected, size_t count, const int16_t *
     struct words words = WORDS_INIT;
     bool found = false;
     for (size_t i = 0; i < count; i++)
-        words_add(&words, expected->list[i], strlen(expected->list[i]));
+        spoken_add(&words, expected->list[i], strlen(expected->list[i]));
     for (size_t i = 0; i < NELEMS(beams) && !found && count && !stop(arg); i++)
         found = sphinx_align(&words, samples, sample_count, beams[i], stop, arg);
     if (found)
-        words_append(ret_words, &words);
-    speech_words_free(&words);
+        spoken_append(ret_words, &words);
+    spoken_free(&words);
     return found;
 }

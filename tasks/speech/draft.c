@@ -45,7 +45,7 @@ static void restart(const int16_t *heard, size_t count)
     struct sphinx_mean mean = {.frames = 0};
     struct words forgotten = WORDS_INIT;
     sphinx_end(0, &forgotten);
-    speech_words_free(&forgotten);
+    spoken_free(&forgotten);
     sphinx_mean_add(&mean, heard, count);
     sphinx_begin(&mean);
     for (size_t i = 0; i < count; i += PIECE)

@@ -165,12 +165,12 @@ static void builtin_end(void *engine, uint64_t end)
     struct words words = WORDS_INIT;
     sphinx_end((double)it->start / SPEECH_RATE, &words);
     if (!it->host->stop(it->host->arg)) {
-        char *text = words_text(&words);
+        char *text = spoken_text(&words);
         give(it, text, &words);
         free(text);
         learn_voice(it);
     }
-    speech_words_free(&words);
+    spoken_free(&words);
 }
 
 static bool builtin_finish(void *engine, char **ret_reason)

@@ -72,16 +72,16 @@ static void give(struct exec *it, const json_t *object, const char *text, bool f
         .end = number(object, "end", now),
     };
     if (final) {
-        words_read_json(&words, object, 0);
+        spoken_read_json(&words, object, 0);
         if (words.count == 0) {
-            words_spread(&words, text, piece.start, piece.end);
+            spoken_spread(&words, text, piece.start, piece.end);
             it->host->warn(it->host->arg, "word_times_estimated");
         }
         it->utterance++;
         it->last_end = piece.end;
     }
     it->host->piece(it->host->arg, &piece);
-    speech_words_free(&words);
+    spoken_free(&words);
 }
 
 static void take_line(struct exec *it, const char *line, size_t length)

@@ -55,7 +55,7 @@ static void take_draft(void *arg, const struct piece *piece)
         return;
     }
     it->open->draft = xstrdup(piece->text);
-    words_append(&it->open->draft_words, piece->words);
+    spoken_append(&it->open->draft_words, piece->words);
     it->open->start = piece->start;
     it->open->end = piece->end;
 }
@@ -165,7 +165,7 @@ static void http_audio(void *engine, const int16_t *samples, size_t count)
 static void free_job(struct job *job)
 {
     buf_free(&job->wav);
-    speech_words_free(&job->draft_words);
+    spoken_free(&job->draft_words);
     free(job->draft);
     free(job);
 }
@@ -284,13 +284,13 @@ static bool use_answer(struct http *it)
         char *trimmed = xstrdup(text + strspn(text, " \n"));
         for (size_t n = strlen(trimmed); n && strchr(" \n", trimmed[n - 1]); n--)
             trimmed[n - 1] = '\0';
-        words_read_json(&words, object, it->first->start);
+        spoken_read_json(&words, object, it->first->start);
         if (words.count == 0 && *trimmed) {
-            words_spread(&words, trimmed, it->first->start, it->first->end);
+            spoken_spread(&words, trimmed, it->first->start, it->first->end);
             it->host->warn(it->host->arg, "word_times_estimated");
         }
         give(it, trimmed, &words, false);
-        speech_words_free(&words);
+        spoken_free(&words);
         free(trimmed);
     }
     json_decref(object);

@@ -12,7 +12,7 @@ void transcript_add(struct transcript *transcript, const char *text, const struc
         buf_append_char(&transcript->text, ' ');
     buf_append_text(&transcript->text, text);
     if (words)
-        words_append(&transcript->words, words);
+        spoken_append(&transcript->words, words);
     transcript->utterances++;
 }
 
@@ -28,7 +28,7 @@ void transcript_warn(struct transcript *transcript, const char *warning)
 void transcript_free(struct transcript *transcript)
 {
     buf_free(&transcript->text);
-    speech_words_free(&transcript->words);
+    spoken_free(&transcript->words);
 }
 
 /* Number, total and longest of the gaps between words, and where they are. */
@@ -72,7 +72,7 @@ json_t *transcript_result(struct transcript *transcript)
     struct span text = buf_span(&transcript->text);
     json_t *result = json_object();
     json_object_set_new(result, "text", json_stringn(text.p, text.n));
-    json_object_set_new(result, "words", words_json(&transcript->words, REPORT_WORDS_MAX));
+    json_object_set_new(result, "words", spoken_json(&transcript->words, REPORT_WORDS_MAX));
     json_object_set_new(result, "duration_s", json_hundredths(transcript->duration_s));
     json_object_set_new(result, "words_per_minute", json_hundredths(words_per_minute(transcript)));
     json_object_set_new(result, "pauses", pauses(&transcript->words));

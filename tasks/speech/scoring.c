@@ -17,7 +17,7 @@ struct reading {
 static double *normalize_heard(const struct words *heard, struct word_list *ret_words)
 {
     double *confidence = xcalloc(heard->count * 8 + 1, sizeof(*confidence));
-    char *text = words_text(heard);
+    char *text = spoken_text(heard);
     normalize_text(text, SCORE_WORDS_MAX, ret_words);
     free(text);
     size_t at = 0;
@@ -103,7 +103,7 @@ json_t *scoring_run(const struct scoring_input *in, bool (*stop)(void *arg),
     json_t *result = stop(arg) ? NULL : reading_json(&reading, alignment);
     word_list_free(&reading.expected);
     word_list_free(&reading.heard);
-    speech_words_free(&reading.aligned);
+    spoken_free(&reading.aligned);
     free(reading.heard_at);
     free(confidence);
     return result;

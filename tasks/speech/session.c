@@ -81,7 +81,7 @@ static void take_final(struct session *it, const struct piece *piece)
         json_pack("{s:i, s:s, s:b, s:o, s:o}", "utterance", (int)piece->utterance, "text", piece->text,
                   "final", 1, "start", json_hundredths(piece->start), "end", json_hundredths(piece->end));
     if (piece->words)
-        json_object_set_new(meta, "words", words_json(piece->words, PIECE_WORDS_MAX));
+        json_object_set_new(meta, "words", spoken_json(piece->words, PIECE_WORDS_MAX));
     task_partial(it->ctx, meta, true);
 }
 

@@ -120,7 +120,7 @@ void sphinx_end(double offset, struct words *ret_words)
         int first, last;
         ps_seg_frames(segment, &first, &last);
         int32 posterior = ps_seg_prob(segment, NULL, NULL, NULL);
-        struct word *word = words_add(ret_words, text, length);
+        struct word *word = spoken_add(ret_words, text, length);
         word->start = offset + (double)first / FRAMES_PER_S;
         word->end = offset + (double)(last + 1) / FRAMES_PER_S;
         word->confidence = fmin(1, logmath_exp(logs, posterior));

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-struct word *words_add(struct words *words, const char *text, size_t length)
+struct word *spoken_add(struct words *words, const char *text, size_t length)
 {
     if (words->count == words->capacity) {
         words->capacity = words->capacity ? 2 * words->capacity : 32;
@@ -21,19 +21,19 @@ struct word *words_add(struct words *words, const char *text, size_t length)
     return word;
 }
 
-void words_append(struct words *words, const struct words *more)
+void spoken_append(struct words *words, const struct words *more)
 {
     for (size_t i = 0; i < more->count; i++)
-        *words_add(words, "", 0) = more->list[i];
+        *spoken_add(words, "", 0) = more->list[i];
 }
 
-void speech_words_free(struct words *words)
+void spoken_free(struct words *words)
 {
     free(words->list);
     *words = WORDS_INIT;
 }
 
-void words_spread(struct words *words, const char *text, double start, double end)
+void spoken_spread(struct words *words, const char *text, double start, double end)
 {
     size_t total = 0, at = 0;
     for (const char *p = text; *p; p++)
@@ -43,7 +43,7 @@ void words_spread(struct words *words, const char *text, double start, double en
         length = strcspn(text, " ");
         if (length == 0)
             break;
-        struct word *word = words_add(words, text, length);
+        struct word *word = spoken_add(words, text, length);
         word->start = start + (end - start) * (double)at / (double)total;
         at += length;
         word->end = start + (end - start) * (double)at / (double)total;
@@ -62,7 +62,7 @@ static void read_word(struct words *words, const json_t *item, double offset)
         length--;
     if (length == 0)
         return;
-    struct word *word = words_add(words, text, length);
+    struct word *word = spoken_add(words, text, length);
     word->start = offset + fmax(0, json_number_value(start));
     word->end = fmax(word->start, offset + json_number_value(end));
     const json_t *confidence = json_object_get(item, "confidence");
@@ -72,7 +72,7 @@ static void read_word(struct words *words, const json_t *item, double offset)
         word->confidence = fmax(0, fmin(1, json_number_value(confidence)));
 }
 
-void words_read_json(struct words *words, const json_t *object, double offset)
+void spoken_read_json(struct words *words, const json_t *object, double offset)
 {
     size_t i;
     json_t *item;
@@ -80,11 +80,11 @@ void words_read_json(struct words *words, const json_t *object, double offset)
     json_array_foreach(list, i, item) read_word(words, item, offset);
     if (list == NULL) {
         list = json_object_get(object, "segments");
-        json_array_foreach(list, i, item) words_read_json(words, item, offset);
+        json_array_foreach(list, i, item) spoken_read_json(words, item, offset);
     }
 }
 
-char *words_text(const struct words *words)
+char *spoken_text(const struct words *words)
 {
     struct buf text = BUF_INIT;
     for (size_t i = 0; i < words->count; i++) {
@@ -100,7 +100,7 @@ json_t *json_hundredths(double value)
     return json_real(round(value * 100) / 100);
 }
 
-json_t *words_json(const struct words *words, size_t max)
+json_t *spoken_json(const struct words *words, size_t max)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < words->count && i < max; i++) {

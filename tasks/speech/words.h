@@ -23,19 +23,19 @@ struct words {
 
 /* Appends a word; its fields may be set afterwards through the returned pointer, valid until the next
  * change. `text` need not end with a NUL. */
-struct word *words_add(struct words *words, const char *text, size_t length);
+struct word *spoken_add(struct words *words, const char *text, size_t length);
 /* Appends the words of `more`. */
-void words_append(struct words *words, const struct words *more);
-void speech_words_free(struct words *words);
+void spoken_append(struct words *words, const struct words *more);
+void spoken_free(struct words *words);
 /* Splits text that came without times and spreads its words over start…end by their length. */
-void words_spread(struct words *words, const char *text, double start, double end);
+void spoken_spread(struct words *words, const char *text, double start, double end);
 /* Reads what transcription servers and commands send: `words` of the object or of its `segments`, items
  * {word, start, end, confidence or probability}; times are shifted by `offset`. Items that are none are
  * left out. */
-void words_read_json(struct words *words, const json_t *object, double offset);
+void spoken_read_json(struct words *words, const json_t *object, double offset);
 /* The words separated by spaces (free()). */
-char *words_text(const struct words *words);
+char *spoken_text(const struct words *words);
 /* [{word, start, end, confidence?}…] with times in hundredths; at most `max` of them. */
-json_t *words_json(const struct words *words, size_t max);
+json_t *spoken_json(const struct words *words, size_t max);
 /* A JSON number rounded to hundredths. */
 json_t *json_hundredths(double value);
