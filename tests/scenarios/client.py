@@ -8,6 +8,7 @@ a check of what a socket was given (owner, order, gaps, duplicates).
         c.check()
 """
 import asyncio
+import bisect
 import contextlib
 import json
 import os
@@ -20,7 +21,7 @@ from websockets.legacy.client import connect as ws_connect
 from taskhub import SLOWDOWN, token as make_token
 
 TERMINAL = ("completed", "failed", "cancelled")
-UNLOGGED = ("progress", "partial")  # without seq; a final partial has one
+MAKES_A_TASK = ("task.submit", "task.retry", "audio.start")  # their replies stand for `accepted`
 
 
 class RpcError(Exception):
@@ -43,7 +44,9 @@ class Client:
         self.notes = []  # (method, params) of every other notification
         self.session = None  # the result of auth
         self.start_seq = None  # what the connection had been told when its events began
+        self.told_seq = 0  # the highest seq it was given, by an event or by a reply that stands for one
         self.closed = None  # the close code, once closed
+        self._by_task = {}
         self._next_id = 0
         self._waiting = {}  # id -> (method, future)
         self._news = asyncio.Event()
@@ -77,11 +80,17 @@ class Client:
             self.order.append(("event", method, params))
             if method == "task.event":
                 self.events.append(params)
+                self._by_task.setdefault(params["task_id"], []).append(params)
             else:
                 self.notes.append((method, params))
+            if method != "admin.event":
+                self.told_seq = max(self.told_seq, params.get("seq") or 0)
             return
         method, future = self._waiting.pop(message.get("id"), (None, None))
         self.order.append(("reply", method, message))
+        result = message.get("result")
+        if method in MAKES_A_TASK and isinstance(result, dict) and not result.get("duplicate"):
+            self.told_seq = max(self.told_seq, result.get("seq") or 0)
         if future and not future.done():
             future.set_result(message)
 
@@ -157,6 +166,7 @@ class Client:
             params["resume"] = resume
         self.session = await self.call("auth", params)
         self.start_seq = resume["seq"] if resume and self.session["resumed"] == "ok" else self.session["seq"]
+        self.told_seq = max(self.told_seq, self.start_seq)
         return self.session
 
     async def submit(self, task, args=None, **more):
@@ -176,7 +186,7 @@ class Client:
         """The first event, already here or still to come, with these fields and this condition:
         wait_event(task_id=id, type="started"), wait_event(lambda e: e["progress"] > 50)."""
         def find():
-            for event in self.events:
+            for event in self.of(fields["task_id"]) if "task_id" in fields else self.events:
                 if all(event.get(k) == v for k, v in fields.items()) and (not condition or condition(event)):
                     return event
             return None
@@ -192,12 +202,11 @@ class Client:
 
     def of(self, task_id):
         """The events of one task, as they came."""
-        return [e for e in self.events if e["task_id"] == task_id]
+        return self._by_task.get(task_id, [])
 
     def resume_point(self):
         """What auth's `resume` takes to go on from here."""
-        told = [seq for seq in self._given_seqs()]
-        return {"epoch": self.session["epoch"], "seq": max(told, default=self.start_seq)}
+        return {"epoch": self.session["epoch"], "seq": self.told_seq}
 
     # ---- audio -------------------------------------------------------------------------------------
     async def audio_start(self, task="process_speak_audio", args=None, format=None, **more):
@@ -229,30 +238,20 @@ class Client:
         return sent
 
     # ---- checks ------------------------------------------------------------------------------------
-    def _given_seqs(self):
-        """Every seq this socket was given: by logged events, and by replies that stand for one."""
-        for kind, method, body in self.order:
-            if kind == "event" and body.get("seq") is not None and method != "admin.event":
-                yield body["seq"]
-            elif kind == "reply" and method in ("task.submit", "task.retry", "audio.start"):
-                result = body.get("result", {})
-                if "seq" in result and not result.get("duplicate"):
-                    yield result["seq"]
-
     def check(self):
         """What every socket may rely on: only its owner's events; seq rises; `from` names the logged
         event given before; rev rises per task; nothing follows a task's terminal event; a task's
         events come behind the reply of its submit."""
-        given, told, last, ended, revs, answered = set(), set(), self.start_seq, set(), {}, set()
+        given, told, last, ended, revs, answered = set(), [], self.start_seq, set(), {}, set()
         mine = {b["result"]["task_id"] for k, m, b in self.order if k == "reply" and "result" in b
-                and m in ("task.submit", "task.retry", "audio.start") and not b["result"].get("duplicate")}
+                and m in MAKES_A_TASK and not b["result"].get("duplicate")}
         for kind, method, body in self.order:
             if kind == "reply":
                 result = body.get("result") or {}
-                if method in ("task.submit", "task.retry", "audio.start") and "task_id" in result:
+                if method in MAKES_A_TASK and "task_id" in result:
                     answered.add(result["task_id"])
                     if not result.get("duplicate"):
-                        told.add(result["seq"])
+                        bisect.insort(told, result["seq"])
                 continue
             if method not in ("task.event", "notification"):
                 continue
@@ -261,7 +260,8 @@ class Client:
             if seq is not None:
                 assert seq not in given, f"{seq} was given twice"
                 assert seq > last, f"{seq} came after {last}"
-                before = max([s for s in told if s < seq] + [last])
+                below = bisect.bisect_left(told, seq)
+                before = max(last, told[below - 1] if below else 0)
                 assert body.get("from", seq - 1) == before, f"from of {body}, given before: {before}"
                 given.add(seq)
                 last = seq

@@ -1,6 +1,8 @@
 """Reconnecting: everything missed is replayed exactly once and in order, or the hub says that it cannot
 and gives a snapshot instead."""
 import asyncio
+import contextlib
+import shutil
 
 import pytest
 
@@ -128,7 +130,10 @@ async def test_epoch_changes_when_redis_lost_its_data(stack):
     async with connect(hub, "alice") as a:
         await submit_many(a, 5)
         point = a.resume_point()
-    stack.redis.command("FLUSHALL")
+    stack.redis.kill()
+    shutil.rmtree(stack.redis.data)
+    stack.redis.start()
+    hub.wait_ready()
     async with connect(hub, "alice", resume=point) as back:
         assert back.session["resumed"] == "gap"
         assert back.session["epoch"] != point["epoch"]
@@ -137,8 +142,26 @@ async def test_epoch_changes_when_redis_lost_its_data(stack):
         back.check()
 
 
+async def test_data_lost_under_an_open_connection(stack):
+    """FLUSHALL, or a Redis that came back empty: whoever is connected is told, and goes on."""
+    hub = stack.hub()
+    async with connect(hub, "alice") as a:
+        await submit_many(a, 5)
+        point = a.resume_point()
+        stack.redis.command("FLUSHALL")
+        with contextlib.suppress(ConnectionError):
+            task = await a.submit("noop")
+            await a.wait_end(task, 5)
+    async with connect(hub, "alice", resume=point) as back:
+        assert back.session["resumed"] == "gap"
+        assert back.session["epoch"] != point["epoch"]
+        await submit_many(back, 2)
+        back.check()
+
+
 @pytest.mark.limit(120)
-async def test_trimmed_log_is_a_gap(hub):
+async def test_trimmed_log_is_a_gap(stack):
+    hub = stack.private_hub({"limits.messages_per_s": 1_000_000, "limits.messages_burst": 1_000_000})
     async with connect(hub, "alice") as a:
         point = a.resume_point()
         await submit_many(a, 11_000)

@@ -7,7 +7,7 @@ import pytest
 from client import TERMINAL, SlowClient, connect
 from taskhub import token
 
-OUTBOX = 16384
+FAST = {"limits.messages_per_s": 1_000_000, "limits.messages_burst": 1_000_000}
 
 
 async def read_all(slow, until, limit=200_000):
@@ -69,7 +69,7 @@ async def test_progress_is_coalesced_and_ends_arrive(stack):
 
 @pytest.mark.limit(180)
 async def test_too_many_must_deliver_events_close_with_4101(stack):
-    hub = stack.private_hub({"limits.outbox_bytes": OUTBOX})
+    hub = stack.private_hub({"limits.outbox_bytes": 16384, **FAST})
     slow = SlowClient(hub)
     session = slow.auth(token("alice"))
     async with connect(hub, "alice") as fast:
