@@ -97,6 +97,7 @@ def test_total_and_unauthenticated(small):
         with Raw(small.port) as raw:
             raw.send(upgrade())
             assert raw.head()[0] == 503
+    eventually(served, 5)
 
 
 def test_slow_reader_of_replies(small):

@@ -164,6 +164,7 @@ static void test_full(void)
     outbox_drained(&box);
     is_text(drain(&box), "op8\n", "the close frame takes the place of everything");
 
+    outbox_free(&box);
     box = blocked_box();
     outbox_text(&box, SPAN("reply"), false, BUDGET);
     outbox_close(&box, 1000, "bye", false);
