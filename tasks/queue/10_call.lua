@@ -22,7 +22,7 @@ local global -- fields of the hash of the whole data set, read on first use
 local TOUCH_MS = 600000 -- how often an owner's keys get their expiry renewed
 local LOG_KEEP_MS = 86400000
 local LOG_EVENTS = 10000
-local OWNER_KEEP_MS = 90 * 86400000
+local OWNER_KEEP_MS = 400 * 86400000
 
 -- The libraries of Lua exist only while a function runs.
 local byte, find, format, match, sub, floor
@@ -82,8 +82,13 @@ end
 local function globals()
   if not global then
     local v = call('HMGET', P .. 'g', 'act', 'run', 'watch')
-    global = { act = tonumber(v[1] or 0), run = tonumber(v[2] or 0), watch = tonumber(v[3] or 0), times = {} }
-    global.act_was, global.run_was = global.act, global.run
+    global = {
+      act = v[1] and v[1] + 0 or 0,
+      run = v[2] and v[2] + 0 or 0,
+      watch = v[3] and v[3] + 0 or 0,
+      moved = false,
+      times = {},
+    }
   end
   return global
 end

@@ -15,8 +15,11 @@ local TYPES = {
   K = 'cancelled',
 }
 local RESULT_INLINE = 16384
+local NOTHING = {} -- of body_of(): no optional members
 
--- An owner's counters: seq of the log's newest event, act = active heavy tasks, run = running tasks. `mine`: the calling hub listens to this owner; `others`: some other hub does.
+-- An owner's counters: seq of the log's newest event, act = active heavy tasks, run = running tasks. `mine`:
+-- the calling hub listens to this owner; `others`: some other hub does. `moved`: act or run changed; `words`: what
+-- flush_owner() appends to the log.
 local function owner_of(name)
   local o = owners[name]
   if o then
@@ -24,18 +27,24 @@ local function owner_of(name)
   end
   local key = P .. 'o:' .. name
   local v = call('HMGET', key, 'seq', 'hubs', 'act', 'run', 'touch')
-  o = { name = name, key = key, log = P .. 'e:' .. name, infix = ' ' .. name .. ' ' }
-  o.seq = tonumber(v[1] or 0)
-  o.act = tonumber(v[3] or 0)
-  o.run = tonumber(v[4] or 0)
-  o.touch = tonumber(v[5] or 0)
-  o.seq_was, o.act_was, o.run_was = o.seq, o.act, o.run
   local hubs = v[2]
-  o.hubs = hubs
-  if hubs then
-    o.mine = from_hub and find(hubs, ' ' .. origin .. ' ', 1, true) ~= nil
-    o.others = not o.mine or #hubs > #origin + 2
-  end
+  local mine = hubs and from_hub and find(hubs, ' ' .. origin .. ' ', 1, true) ~= nil
+  local seq = v[1] and v[1] + 0 or 0
+  o = {
+    name = name,
+    key = key,
+    seq = seq,
+    seq_was = seq,
+    act = v[3] and v[3] + 0 or 0,
+    run = v[4] and v[4] + 0 or 0,
+    touch = v[5] and v[5] + 0 or 0,
+    hubs = hubs,
+    mine = mine,
+    others = hubs and (not mine or #hubs > #origin + 2),
+    words = false,
+    moved = false,
+    lists = false,
+  }
   owners[name] = o
   touched[#touched + 1] = o
   return o
@@ -50,24 +59,23 @@ end
 -- whose fields are e = "code attempt id time progress task …", each followed by x = what only the log knows,
 -- where there is such a thing. flush_owner() writes it together with seq.
 local function log_words(o)
-  local words = o.words
-  if not words then
-    words = { 'XADD', o.log, '' }
-    o.words = words
-  end
+  local words = { 'XADD', P .. 'e:' .. o.name, '' }
+  o.words = words
   return words
 end
 
 local function log_append(o, code, attempt, id, progress, task, text)
-  o.seq = o.seq + 1
-  local words = log_words(o)
-  words[#words + 1] = 'e'
-  words[#words + 1] = code .. ' ' .. attempt .. ' ' .. id .. ' ' .. now_digits .. ' ' .. progress .. ' ' .. task
+  local words = o.words or log_words(o)
+  local n = #words
+  words[n + 1] = 'e'
+  words[n + 2] = code .. ' ' .. attempt .. ' ' .. id .. ' ' .. now_digits .. ' ' .. progress .. ' ' .. task
   if text then
-    words[#words + 1] = 'x'
-    words[#words + 1] = text
+    words[n + 3] = 'x'
+    words[n + 4] = text
   end
-  return o.seq
+  local seq = o.seq + 1
+  o.seq = seq
+  return seq
 end
 
 -- The params object of a task.event, with the members in the order of tasks/event_body.c. `e` may hold
@@ -103,8 +111,8 @@ local function add_line(o, line, built_by_hub)
   end
 end
 
--- What to write at the end of the call, one command per key for all tasks. `keep`: expiry of the key in ms;
--- `most`: what a list is cut to.
+-- Batches: what is written at the end of the call, one command per key for all tasks. `keep`: expiry of the key in
+-- ms; `most`: what a list is cut to. A slot is a name that finds the batch again without making its key.
 local function batch(command, key)
   local name = command .. key
   local words = batches[name]
@@ -116,19 +124,38 @@ local function batch(command, key)
   return words
 end
 
-local function batch_add(key, score, member)
-  local words = batch('ZADD', key)
-  words[#words + 1] = score
-  words[#words + 1] = member
+-- Of a key of the whole data set.
+local function batch_all(slot, command, key)
+  local words = batches[slot]
+  if not words then
+    words = batch(command, P .. key)
+    batches[slot] = words
+  end
+  return words
 end
 
-local function batch_remove(key, member)
-  local words = batch('ZREM', key)
-  words[#words + 1] = member
+-- Of a key of an owner, "<kind>:<owner>".
+local function batch_of(o, slot, command, kind)
+  local lists = o.lists
+  if not lists then
+    lists = {}
+    o.lists = lists
+  end
+  local words = lists[slot]
+  if not words then
+    words = batch(command, P .. kind .. ':' .. o.name)
+    lists[slot] = words
+  end
+  return words
 end
 
-local function batch_push(key, member)
-  local words = batch('LPUSH', key)
+local function put(words, score, member)
+  local n = #words
+  words[n + 1] = score
+  words[n + 2] = member
+end
+
+local function push(words, member)
   words[#words + 1] = member
 end
 
@@ -151,8 +178,13 @@ local function flush_batch(words)
   end
 end
 
+-- Writes all batches now; later ones of the same key begin anew.
 local function flush_batches()
   for i = 1, #batches do
     flush_batch(batches[i])
+  end
+  batches = {}
+  for i = 1, #touched do
+    touched[i].lists = false
   end
 end

@@ -7,51 +7,46 @@ local flush_records -- 40_record.lua
 -- Renews what an owner owns, seldom; its keys' expiry is longer than promised by two periods.
 local function touch_owner(o)
   local idle = 2 * TOUCH_MS
-  call('PEXPIRE', o.log, LOG_KEEP_MS + idle)
+  call('PEXPIRE', P .. 'e:' .. o.name, LOG_KEEP_MS + idle)
   call('PEXPIRE', P .. 'il:' .. o.name, LOG_KEEP_MS + idle)
-  if o.act == 0 then
-    call('PEXPIRE', o.key, OWNER_KEEP_MS)
-  else
-    call('PERSIST', o.key)
-  end
+  call('PEXPIRE', o.key, OWNER_KEEP_MS)
 end
 
-local function flush_owner(o)
-  local fields = { 'HSET', o.key }
-  if o.words then
-    local seq = format('%d', o.seq)
-    o.words[3] = seq .. '-0'
-    call(unpack(o.words))
-    fields[3], fields[4] = 'seq', seq
-  end
-  if o.act ~= o.act_was then
-    fields[#fields + 1] = 'act'
-    fields[#fields + 1] = o.act
-  end
-  if o.run ~= o.run_was then
-    fields[#fields + 1] = 'run'
-    fields[#fields + 1] = o.run
-  end
+-- What changed besides seq.
+local function more_fields(o, renew)
+  local fields = { 'HSET', o.key, 'act', o.act, 'run', o.run }
   if o.tags then
     for class, tag in pairs(o.tags) do
       fields[#fields + 1] = class
       fields[#fields + 1] = tag
     end
   end
-  if #fields == 2 then
-    return
-  end
-  local renew = now - o.touch > TOUCH_MS or (o.act == 0) ~= (o.act_was == 0)
   if renew then
     fields[#fields + 1] = 'touch'
     fields[#fields + 1] = now
   end
   call(unpack(fields))
+end
+
+local function flush_owner(o)
+  local words = o.words
+  if words then
+    local seq = format('%d', o.seq)
+    words[3] = seq .. '-0'
+    call(unpack(words))
+    call('HSET', o.key, 'seq', seq)
+  elseif not o.moved and not o.tags then
+    return
+  end
+  local renew = now - o.touch > TOUCH_MS
+  if renew or o.moved or o.tags then
+    more_fields(o, renew)
+  end
   if renew then
     touch_owner(o)
   end
   if floor(o.seq / 64) ~= floor(o.seq_was / 64) then
-    call('XTRIM', o.log, 'MINID', '~', math.max(0, o.seq - LOG_EVENTS) .. '-0')
+    call('XTRIM', P .. 'e:' .. o.name, 'MINID', '~', format('%d-0', math.max(0, o.seq - LOG_EVENTS)))
     trim_light(o)
   end
 end
@@ -80,7 +75,7 @@ local function flush()
       publish_lines(o)
     end
   end
-  if global and (global.act ~= global.act_was or global.run ~= global.run_was) then
+  if global and global.moved then
     call('HSET', P .. 'g', 'act', global.act, 'run', global.run)
   end
 end

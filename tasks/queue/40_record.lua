@@ -1,11 +1,11 @@
--- Records of tasks. A task that was queued is a hash with few and small fields (the encoding stays a
+-- Records of tasks. A task that was queued is a hash with few and small fields (so its encoding stays a
 -- listpack):
---   o owner · i "task queue priority max base cap flags created expires" (never changes) · s status
---   (absent = pending) · g stage · n progress · a attempt · d deaths · w holder of the lease · b started ·
---   f ended · u updated · e seq of its last event · v rev of its last unlogged event · l log lines of this
---   attempt · y which other keys exist · t due · z cancel asked · x idempotency key's digest · r retry of ·
---   A bytes of audio · E audio has ended
--- flags of i: l light, s stream. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+--   o owner · i "task queue priority max base cap flags created expires" (never changes) · s status (absent =
+--   pending) · g stage · n progress · a attempt · d deaths · w holder of the lease · b started · f ended · u
+--   updated · e seq of its last event · v rev of its last unlogged event · l log lines of this attempt · J
+--   arguments and R result, both only while they are short · y which other keys exist · t due · z cancel asked
+--   · x digest of its idempotency key · r retry of · A bytes of audio · E audio has ended
+-- Flags of i: l light, s stream. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 
 local function record_of(id)
   local r = records[id]
@@ -13,19 +13,21 @@ local function record_of(id)
     return r
   end
   local v = call('HGETALL', P .. 't:' .. id)
-  if #v == 0 then
+  local n = #v
+  if n == 0 then
     records[id] = false
     return false
   end
-  r = { id = id, y = '' }
-  for i = 1, #v, 2 do
+  r = { id = id, y = '', s = 'pending', o = '', i = '', e = '', a = '0', w = '', light = false, words = false }
+  for i = 1, n, 2 do
     r[v[i]] = v[i + 1]
   end
   r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags, r.created, r.expires =
     match(r.i, '^(%S+) (%S+) (%d) (%d+) (%d+) (%d+) (%S+) (%d+) (%d+)$')
-  r.light = find(r.flags, 'l', 1, true) ~= nil
-  r.stream = find(r.flags, 's', 1, true) ~= nil
-  r.s = r.s or 'pending'
+  if r.flags ~= '-' then
+    r.light = find(r.flags, 'l', 1, true) ~= nil
+    r.stream = find(r.flags, 's', 1, true) ~= nil
+  end
   records[id] = r
   return r
 end
@@ -37,22 +39,34 @@ local function set(r, field, value)
   if not words then
     words = { 'HSET', P .. 't:' .. r.id }
     r.words = words
-    r.places = {}
     changed[#changed + 1] = r
   end
-  local place = r.places[field]
-  if not place then
-    place = #words + 1
-    r.places[field] = place
-    words[place] = field
+  local n = #words
+  for i = 3, n, 2 do
+    if words[i] == field then
+      words[i + 1] = value
+      return
+    end
   end
-  words[place + 1] = value
+  words[n + 1] = field
+  words[n + 2] = value
+end
+
+-- Counts a heavy task in (1) or out (-1) of what is active.
+local function count_active(o, n)
+  local g = globals()
+  o.act = math.max(0, o.act + n)
+  o.moved = true
+  g.act = math.max(0, g.act + n)
+  g.moved = true
 end
 
 flush_records = function()
   for i = 1, #changed do
     call(unpack(changed[i].words))
+    changed[i].words = false
   end
+  changed = {}
 end
 
 -- Changes the status and keeps the count of running tasks.
@@ -62,12 +76,13 @@ local function set_status(r, status)
     local o, g = owner_of(r.o), globals()
     o.run = math.max(0, o.run + more)
     g.run = math.max(0, g.run + more)
+    o.moved, g.moved = true, true
   end
   set(r, 's', status)
 end
 
 local function terminal(r)
-  return r.s == 'completed' or r.s == 'failed' or r.s == 'cancelled'
+  return r.s ~= 'pending' and r.s ~= 'processing'
 end
 
 -- Whether the caller still holds this attempt: every write of a runner asks first.
@@ -96,6 +111,25 @@ local function extra(r, letter)
   return P .. EXTRA[letter] .. r.id
 end
 
+local SHORT = 64 -- the longest value that keeps a small hash small
+
+-- Keeps a text: a short one in the record, another in a key of its own.
+local function keep_value(r, field, letter, text)
+  if #text <= SHORT then
+    set(r, field, text)
+  else
+    call('SET', extra(r, letter), text)
+  end
+end
+
+-- A kept text, false if it is gone.
+local function kept_value(r, field, letter)
+  if r[field] then
+    return r[field]
+  end
+  return not has(r, letter) and '' or call('GET', P .. EXTRA[letter] .. r.id)
+end
+
 -- Light tasks that were recorded only when they had ended (55_fused.lua): one field in a hash per 4 s of
 -- creation time, which the id (UUID version 7) holds in its first digits.
 local function light_place(id)
@@ -111,7 +145,7 @@ local function light_record(id)
   if not v then
     return false
   end
-  local r = { id = id, y = '', a = '1', light = true, fused = true, flags = 'l', queue = 'light', priority = '4',
+  local r = { id = id, y = '', a = '1', light = true, fused = true, flags = '-l', queue = 'light', priority = '4',
     max = '3', base = '1000', cap = '60000', expires = '0' }
   local code, payload
   code, r.e, r.f, r.o, r.task, r.created, r.b, payload =

@@ -29,9 +29,11 @@ count = function(field, n)
   tally[field] = (tally[field] or 0) + n
 end
 
+local DONE = { completed = 'done:completed', failed = 'done:failed', cancelled = 'done:cancelled' }
+
 -- Counts one end; `began` and `ended` in ms, began = 0 if it never ran.
 count_end = function(status, began, ended)
-  count('done:' .. status, 1)
+  count(DONE[status], 1)
   if status == 'failed' then
     count('slot:' .. floor(now % DAY_MS / SLOT_MS), 1)
   end

@@ -7,7 +7,8 @@
 -- the task leased last. So an owner with a thousand tasks waits behind one that brings its first. Tags and
 -- virtual time are kept per queue and priority ("class"), here as fields v:<class> and V:<class>.
 
-local SPAN_OF_PRIORITY, class_of, make_ready, make_delayed, leave_place, holder_name, tell_holder
+local SPAN_OF_PRIORITY, class_of, ring, put_ready, make_ready, make_ready_first, make_delayed
+local leave_place, holder_name, tell_holder
 
 do
 
@@ -36,7 +37,7 @@ local function last_tag(o, class)
 end
 
 -- Tells that a queue has work; once per call and queue.
-local function ring(queue)
+ring = function(queue)
   if not rung then
     rung = {}
     after[#after + 1] = function()
@@ -49,25 +50,30 @@ local function ring(queue)
   rung[queue] = true
 end
 
--- Puts a task into its ready set; `first`: before everything of its priority that has not begun to wait
--- already (it was there before).
-make_ready = function(r, first)
-  local class = class_of(r)
-  local time = virtual_time(class)
-  local tag = time
-  if not first then
-    local o = owner_of(r.o)
-    tag = math.max(last_tag(o, class), time) + 1
-    o.tags = o.tags or {}
-    o.tags['v:' .. class] = tag
-  end
-  batch_add(P .. 'q:' .. r.queue, (9 - r.priority) * SPAN_OF_PRIORITY + tag, r.id)
+-- Puts a task into the ready set of its class.
+put_ready = function(o, id, queue, priority)
+  local class = queue .. priority
+  local tag = math.max(last_tag(o, class), virtual_time(class)) + 1
+  o.tags = o.tags or {}
+  o.tags['v:' .. class] = tag
+  put(batch('ZADD', P .. 'q:' .. queue), (9 - priority) * SPAN_OF_PRIORITY + tag, id)
+  ring(queue)
+end
+
+make_ready = function(r)
+  put_ready(owner_of(r.o), r.id, r.queue, r.priority)
+end
+
+-- The same before everything of its priority that is ready: the task had waited already.
+make_ready_first = function(r)
+  local score = (9 - r.priority) * SPAN_OF_PRIORITY + virtual_time(class_of(r))
+  put(batch('ZADD', P .. 'q:' .. r.queue), score, r.id)
   ring(r.queue)
 end
 
 make_delayed = function(r, due)
   set(r, 't', due)
-  batch_add(P .. 'd', due, r.id)
+  put(batch_all('d+', 'ZADD', 'd'), due, r.id)
 end
 
 -- Takes a waiting or leased task out of the place where it stands.

@@ -4,8 +4,13 @@ local emit, finish, keep_heavy, keep_light
 
 do
 
+-- keep_heavy, keep_light: retention in ms, arguments of every call that can end a task.
 
 local STATUS = { C = 'completed', X = 'failed', K = 'cancelled' }
+local LIGHT_ENTRY = { C = 'c', X = 'x', K = 'k' }
+local OWN_INDEX = { C = 'ic', X = 'ix', K = 'ik' }
+local ALL_INDEX = { C = 'gc', X = 'gx', K = 'gk' }
+local EMPTY = { result = '{}' }
 local AUDIO_KEPT_MS = 3600000 -- so long a failed or cancelled stream can be retried
 local IDEMPOTENCY_MS = 86400000
 local INDEX_SLACK_MS = 86400000
@@ -17,9 +22,9 @@ emit = function(r, code, e, text)
   local progress = code == 'C' and '100' or r.n or '0'
   local seq = log_append(o, code, attempt, r.id, progress, r.task, text)
   set(r, 'e', seq)
-  if heard(o, r.hub_builds) then
-    add_line(o, code .. ' ' .. format('%d', seq) .. ' 0 ' .. attempt .. ' ' .. r.id .. ' '
-      .. body_of(code, r.id, r.task, r.o, r.s, stage_of(r), progress, attempt, e), r.hub_builds)
+  if heard(o) then
+    add_line(o, code .. format(' %d 0 ', seq) .. attempt .. ' ' .. r.id .. ' '
+      .. body_of(code, r.id, r.task, r.o, r.s, stage_of(r), progress, attempt, e))
   end
   return seq
 end
@@ -28,38 +33,36 @@ end
 local function trim_index(key)
   local old = call('ZRANGE', key, '-inf', now - keep_heavy - INDEX_SLACK_MS, 'BYSCORE', 'LIMIT', 0, 32)
   for i = 1, #old do
-    batch_remove(key, old[i])
+    push(batch('ZREM', key), old[i])
   end
 end
 
 local function index_ended(r, code)
   local o = owner_of(r.o)
-  batch_remove(P .. 'ia:' .. r.o, r.id)
-  batch_remove(P .. 'ga', r.id)
+  push(batch_of(o, 'ia-', 'ZREM', 'ia'), r.id)
+  push(batch_all('ga-', 'ZREM', 'ga'), r.id)
   if r.light then
-    local entry = string.lower(code) .. r.id
-    local mine = o.light_list or batch('LPUSH', P .. 'il:' .. r.o)
-    mine[#mine + 1] = entry
-    local all = batch('LPUSH', P .. 'gl')
-    all[#all + 1] = entry
+    local entry = LIGHT_ENTRY[code] .. r.id
+    push(batch_of(o, 'il', 'LPUSH', 'il'), entry)
+    push(batch_all('gl', 'LPUSH', 'gl'), entry)
     return
   end
-  local kind = string.lower(code)
-  local mine, all = P .. 'i' .. kind .. ':' .. r.o, P .. 'g' .. kind
-  batch_add(mine, r.created, r.id)
-  batch('ZADD', mine).keep = keep_heavy + INDEX_SLACK_MS
-  batch_add(all, r.created, r.id)
-  if now % 16 == 0 then
-    trim_index(mine)
-    trim_index(all)
+  local own, every = OWN_INDEX[code], ALL_INDEX[code]
+  local mine = batch_of(o, own, 'ZADD', own)
+  local all = batch_all(every, 'ZADD', every)
+  put(mine, r.created, r.id)
+  put(all, r.created, r.id)
+  if not mine.keep then
+    mine.keep = keep_heavy + INDEX_SLACK_MS
+    if now % 16 == 0 then
+      trim_index(mine[2])
+      trim_index(all[2])
+    end
   end
 end
 
 -- The stream's bytes: freed, or kept a while for task.retry.
 local function retire_audio(r, code)
-  if not r.stream then
-    return
-  end
   if code == 'C' or r.audio_dropped then
     call('UNLINK', P .. 'a:' .. r.id)
   else
@@ -67,48 +70,66 @@ local function retire_audio(r, code)
   end
 end
 
-local function expire_all(r, keep)
-  call('PEXPIRE', P .. 't:' .. r.id, keep)
+-- Everything of a task that ended goes at the same time.
+local function expire_all(r)
+  call('PEXPIRE', P .. 't:' .. r.id, r.keep)
   for i = 1, #r.y do
-    call('PEXPIRE', P .. EXTRA[sub(r.y, i, i)] .. r.id, keep)
+    call('PEXPIRE', P .. EXTRA[sub(r.y, i, i)] .. r.id, r.keep)
   end
+end
+
+local function note_ended(r, keep)
+  r.keep = keep
+  if not after.ended then
+    local list = {}
+    after.ended = list
+    after[#after + 1] = function()
+      for i = 1, #list do
+        expire_all(list[i])
+      end
+    end
+  end
+  push(after.ended, r)
+end
+
+-- How long the idempotency key goes on standing for an ended task, at least as long as its record.
+local function release_key(r)
+  local left = math.max(1000, r.created + IDEMPOTENCY_MS - now)
+  call('PEXPIRE', P .. 'k:' .. r.o .. ':' .. r.x, left)
+  return left
 end
 
 -- Ends a task with code C, X or K. `e`: result, or code and error (JSON texts). The caller has taken it out
 -- of its place.
 finish = function(r, code, e)
-  local o = owner_of(r.o)
   local keep = r.light and keep_light or keep_heavy
   set_status(r, STATUS[code])
   set(r, 'f', now_digits)
   if code == 'C' then
-    r.n = '100'
-    if e.result and e.result ~= '{}' then
-      call('SET', extra(r, 'r'), e.result)
+    if e.result and e.result ~= '' and e.result ~= '{}' then
+      keep_value(r, 'R', 'r', e.result)
+    else
+      e = EMPTY
     end
-    e.result = e.result or '{}'
   elseif e.code then
     call('SET', extra(r, 'e'), e.code .. '\n' .. (e.error or '""'))
   end
   if r.x then
-    local left = math.max(1000, r.created + IDEMPOTENCY_MS - now)
-    call('PEXPIRE', P .. 'k:' .. r.o .. ':' .. r.x, left)
-    keep = math.max(keep, left)
+    keep = math.max(keep, release_key(r))
   end
   if r.expires ~= '0' then
     call('ZREM', P .. 'x', r.id)
   end
   emit(r, code, e)
   index_ended(r, code)
-  retire_audio(r, code)
+  if r.stream then
+    retire_audio(r, code)
+  end
   if not r.light then
-    o.act = math.max(0, o.act - 1)
-    globals().act = math.max(0, globals().act - 1)
+    count_active(owner_of(r.o), -1)
   end
-  count_end(r.s, tonumber(r.b or 0), now)
-  after[#after + 1] = function()
-    expire_all(r, keep)
-  end
+  count_end(r.s, r.b and r.b + 0 or 0, now)
+  note_ended(r, keep)
 end
 
 end

@@ -5,42 +5,60 @@ local create, limit_of
 do
 
 local LIMIT_RETRY_MS = 1000
+local DELAY_MAX_MS = 366 * 86400000 -- less than an owner's counters are kept without any event
 
 local DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT = 1, 2, 3, 4 -- enum queue_code
 
--- Writes a new task's record and puts it where it waits. `t`: id, o, head ("task queue priority max base cap
--- flags"), args, due (ms or 0), expires (ms from now or 0), digest, retry_of.
+-- Writes a new task's record, its accepted event and where it is listed; putting it where it waits is the
+-- caller's. `t`: id, o (owner), head ("task queue priority max base cap flags"), and of it task, queue, priority and
+-- flags; args, expires (ms from now or 0), digest, retry_of, attempt and holder (leased at once). Answer: seq.
 create = function(t)
+  local o = owner_of(t.o)
+  local id = t.id
   local expires = t.expires > 0 and now + t.expires or 0
-  local r = { id = t.id, o = t.o, y = '', s = 'pending' }
-  r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags =
-    match(t.head, '^(%S+) (%S+) (%d) (%d+) (%d+) (%d+) (%S+)$')
-  r.light = find(r.flags, 'l', 1, true) ~= nil
-  r.stream = find(r.flags, 's', 1, true) ~= nil
-  r.created, r.expires = now, format('%d', expires)
-  records[t.id] = r
-  set(r, 'o', t.o)
-  set(r, 'i', t.head .. ' ' .. now_digits .. ' ' .. r.expires)
-  if t.args ~= '' and t.args ~= '{}' then
-    call('SET', extra(r, 'a'), t.args)
+  local seq = log_append(o, 'A', '0', id, '0', t.task)
+  local fixed = t.head .. ' ' .. now_digits .. format(' %d', expires)
+  local words = { 'HSET', P .. 't:' .. id, 'o', t.o, 'i', fixed, 'e', seq }
+  local args = t.args
+  if args ~= '' and args ~= '{}' then
+    if #args <= SHORT then
+      put(words, 'J', args)
+    else
+      call('SET', P .. 'args:' .. id, args)
+      put(words, 'y', 'a')
+    end
   end
   if t.digest then
-    set(r, 'x', t.digest)
+    put(words, 'x', t.digest)
   end
   if t.retry_of ~= '' then
-    set(r, 'r', t.retry_of)
+    put(words, 'r', t.retry_of)
   end
+  if t.attempt then
+    put(words, 'a', t.attempt)
+    put(words, 'w', holder)
+  end
+  if t.audio then
+    put(words, 'A', t.audio)
+    put(words, 'E', '1')
+  end
+  if t.due then
+    put(words, 't', t.due)
+  end
+  call(unpack(words))
   if expires > 0 then
-    call('ZADD', P .. 'x', expires, t.id)
+    call('ZADD', P .. 'x', expires, id)
   end
-  batch_add(P .. 'ia:' .. t.o, now, t.id)
-  batch_add(P .. 'ga', now, t.id)
-  if not r.light then
-    local o = owner_of(t.o)
-    o.act = o.act + 1
-    globals().act = globals().act + 1
+  put(batch_of(o, 'ia+', 'ZADD', 'ia'), now, id)
+  put(batch_all('ga+', 'ZADD', 'ga'), now, id)
+  if not t.light then
+    count_active(o, 1)
   end
-  return r
+  if heard(o, from_hub) then
+    add_line(o, format('A %d 0 0 ', seq) .. id .. ' '
+      .. body_of('A', id, t.task, t.o, 'pending', 'queued', '0', '0', NOTHING), from_hub)
+  end
+  return seq
 end
 
 -- The task that an idempotency key stands for already: {code, id, status, head of the log}; nil if none.
@@ -67,40 +85,37 @@ limit_of = function(o, light, user_limit, global_limit)
   end
 end
 
--- Gives a task that was just made to the calling hub, which runs it at once.
-local function lease_new(r, lease_ms)
-  set(r, 'a', '1')
-  set(r, 'w', holder)
-  batch_add(P .. 'l', now + lease_ms, r.id)
+-- The key of an idempotency key, and the digest of what it was given with.
+local function key_of(t)
+  t.digest = redis.sha1hex(t.idempotency)
+  return P .. 'k:' .. t.o .. ':' .. t.digest, redis.sha1hex(t.task .. '\n' .. t.args)
 end
 
 local function submit_one(t, limits)
   local o = owner_of(t.o)
-  local light = match(t.head, '(%S+)$')
-  light = find(light, 'l', 1, true) ~= nil
   local key, digest
+  t.task, t.queue, t.priority, t.flags = match(t.head, '^(%S+) (%S+) (%d) %d+ %d+ %d+ (%S+)$')
+  t.light = t.flags ~= '-' and find(t.flags, 'l', 1, true) ~= nil
   if t.idempotency ~= '' then
-    t.digest = redis.sha1hex(t.idempotency)
-    key = P .. 'k:' .. t.o .. ':' .. t.digest
-    digest = redis.sha1hex(match(t.head, '^%S+') .. '\n' .. t.args)
+    key, digest = key_of(t)
   end
-  local refused = key and earlier(o, key, digest) or limit_of(o, light, limits.user, limits.all)
+  local refused = key and earlier(o, key, digest) or limit_of(o, t.light, limits.user, limits.all)
   if refused then
     return refused
   end
   if key then
     call('SET', key, t.id .. ' ' .. digest)
   end
-  local r = create(t)
   if t.lease then
-    lease_new(r, limits.lease_ms)
-  elseif t.delay > 0 then
-    make_delayed(r, now + t.delay)
+    t.attempt = '1'
+    put(batch_all('l+', 'ZADD', 'l'), now + limits.lease_ms, t.id)
+  elseif t.delay ~= '0' then
+    t.due = now + math.min(t.delay + 0, DELAY_MAX_MS)
+    put(batch_all('d+', 'ZADD', 'd'), t.due, t.id)
   else
-    make_ready(r)
+    put_ready(o, t.id, t.queue, t.priority)
   end
-  r.hub_builds = from_hub
-  return emit(r, 'A', {})
+  return create(t)
 end
 
 -- args: user limit, global limit, lease ms, then per task: id, owner, head, lease (0/1), arguments,
@@ -118,8 +133,8 @@ local function submit(args)
       args = args[i + 4],
       idempotency = args[i + 5],
       retry_of = args[i + 6],
-      delay = tonumber(args[i + 7]),
-      expires = tonumber(args[i + 8]),
+      delay = args[i + 7],
+      expires = args[i + 8] + 0,
     }, limits)
   end
   return answer

@@ -48,11 +48,6 @@ local function fused_line(o, code, id, head, seq, payload)
     status, status, code == 'C' and 100 or 0, 1, e), true)
 end
 
-local function light_listed(o)
-  o.light_list = batch('LPUSH', P .. 'il:' .. o.name)
-  return o.light_list
-end
-
 -- args: retention, then per task: id, owner, code C or X, "task created began", payload (C: the result or
 -- nothing; X: code, error and arguments, one per line). Answer: the time, then one seq per task.
 local function fused(args)
@@ -80,8 +75,8 @@ local function fused(args)
     end
     n = #bucket
     bucket[n + 1] = field
-    bucket[n + 2] = code .. format(' %d ', seq) .. now_digits .. o.infix .. head .. '\n' .. payload
-    local mine = o.light_list or light_listed(o)
+    bucket[n + 2] = code .. format(' %d ', seq) .. now_digits .. ' ' .. o.name .. ' ' .. head .. '\n' .. payload
+    local mine = batch_of(o, 'il', 'LPUSH', 'il')
     local entry = code .. id
     mine[#mine + 1] = entry
     all[#all + 1] = entry

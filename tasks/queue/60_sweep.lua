@@ -14,7 +14,7 @@ local DEATHS_MAX = 2
 unlease = function(r)
   set(r, 'a', format('%d', r.a - 1))
   set(r, 'w', '')
-  make_ready(r, true)
+  make_ready_first(r)
 end
 
 -- The process that ran this attempt is gone.
@@ -22,7 +22,7 @@ local function died(r)
   local deaths = tonumber(r.d or 0) + 1
   set(r, 'd', deaths)
   if r.z then
-    finish(r, 'K', {})
+    finish(r, 'K', NOTHING)
   elseif deaths >= DEATHS_MAX or tonumber(r.a) >= tonumber(r.max) then
     finish(r, 'X', { code = 'worker_lost', error = '"The worker died while it ran this task."' })
   else
@@ -30,7 +30,7 @@ local function died(r)
     set(r, 'g', 'retrying')
     set(r, 'w', '')
     emit(r, 'R', { code = 'worker_lost', error = '"The worker died while it ran this task."' })
-    make_ready(r, true)
+    make_ready_first(r)
   end
 end
 

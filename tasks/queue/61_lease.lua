@@ -7,44 +7,51 @@ do
 LOST = 9 -- enum queue_code: QUEUE_LOST
 local BEAT_KEPT_MS = 60000
 
-local function leased_row(r)
-  local flags = (r.stream and 's' or '') .. (r.z and 'c' or '')
-  return { r.id, r.o, r.task, r.a, r.max, flags, has(r, 'a') and call('GET', P .. 'args:' .. r.id) or '' }
-end
-
 -- Milliseconds until a delayed task is due, 0 if none is.
 local function next_due()
   local first = call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')
   return first[1] and math.max(1, first[2] - now) or 0
 end
 
--- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, rows…}; a row is {id,
--- owner, task, attempt, max attempts, flags s (stream) c (cancel asked), arguments}.
+-- Gives one task to the caller: {id, owner, task, attempt, max attempts, flags s (stream), arguments}; nil if
+-- there is none any more.
+local function lease_one(id, deadline)
+  local key = P .. 't:' .. id
+  local v = call('HMGET', key, 'o', 'i', 'a', 's', 'J', 'y')
+  if not v[1] or v[4] and v[4] ~= 'pending' then
+    return nil
+  end
+  local task, priority, max, flags = match(v[2], '^(%S+) %S+ (%d) (%d+) %d+ %d+ (%S+)')
+  local attempt = format('%d', (v[3] or 0) + 1)
+  call('HSET', key, 'a', attempt, 'w', holder)
+  put(batch_all('l+', 'ZADD', 'l'), deadline, id)
+  local args = v[5] or ''
+  if v[6] and find(v[6], 'a', 1, true) then
+    args = call('GET', P .. 'args:' .. id) or ''
+  end
+  return { id, v[1], task, attempt, max, flags == '-' and '' or flags, args }, priority
+end
+
+-- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, rows…}.
 local function lease(args)
   retention(args)
-  local queue, wanted, lease_ms = args[5], tonumber(args[6]), tonumber(args[7])
+  local queue, wanted, deadline = args[5], args[6] + 0, now + args[7]
   sweep()
   flush_batches()
-  batches = {}
+  flush_records()
+  records = {}
   local answer = { 0 }
   local popped = wanted > 0 and call('ZPOPMIN', P .. 'q:' .. queue, wanted) or {}
-  local times = { 'HSET', P .. 'g' }
+  local times = {}
   for i = 1, #popped, 2 do
-    local r = record_of(popped[i])
-    if r and not terminal(r) then
-      set(r, 'a', format('%d', (r.a or 0) + 1))
-      set(r, 'w', holder)
-      batch_add(P .. 'l', now + lease_ms, r.id)
-      answer[#answer + 1] = leased_row(r)
-      globals().times[class_of(r)] = popped[i + 1] % SPAN_OF_PRIORITY
+    local row, priority = lease_one(popped[i], deadline)
+    if row then
+      answer[#answer + 1] = row
+      times[priority] = popped[i + 1]
     end
   end
-  for class, time in pairs(globals().times) do
-    times[#times + 1] = 'V:' .. class
-    times[#times + 1] = time
-  end
-  if #popped > 0 and #times > 2 then
-    call(unpack(times))
+  for priority, score in pairs(times) do
+    call('HSET', P .. 'g', 'V:' .. queue .. priority, score % SPAN_OF_PRIORITY)
   end
   answer[1] = next_due()
   return answer
@@ -70,7 +77,7 @@ start = function(r)
   if r.expires ~= '0' then
     call('ZREM', P .. 'x', r.id)
   end
-  emit(r, 'S', {})
+  emit(r, 'S', NOTHING)
 end
 
 -- args: then per task: id, attempt. Answer: one code per task.
@@ -100,14 +107,13 @@ local function beat(args)
     if not holds(r, args[i + 1]) then
       lost[#lost + 1] = args[i]
     else
-      batch_add(P .. 'l', now + lease_ms, r.id)
+      put(batch_all('l+', 'ZADD', 'l'), now + lease_ms, r.id)
       if r.z then
         cancelled[#cancelled + 1] = r.id
       end
     end
   end
   flush_batches()
-  batches = {}
   call('ZADD', P .. 'ws', now, origin)
   call('HSET', P .. 'wi', origin, info)
   local gone = call('ZRANGE', P .. 'ws', '-inf', now - BEAT_KEPT_MS, 'BYSCORE', 'LIMIT', 0, 16)

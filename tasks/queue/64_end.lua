@@ -2,8 +2,6 @@
 
 do
 
-local KIND = { C = 'C', X = 'X', K = 'K' }
-
 -- Full jitter: anywhere between now and the exponential bound, so that tasks that failed together do not
 -- come back together.
 local function backoff(r)
@@ -26,29 +24,29 @@ local function try_again(r, e)
   emit(r, 'R', e)
 end
 
-local function end_one(r, t)
-  batch_remove(P .. 'l', r.id)
-  if t.started and r.s == 'pending' then
+-- kind C X K or D (died); flags s (its start comes with it), r (another attempt if any is left)
+local function end_one(r, kind, flags, text, code)
+  push(batch_all('l-', 'ZREM', 'l'), r.id)
+  if r.s == 'pending' and find(flags, 's', 1, true) then
     start(r)
   end
   if r.z then
-    finish(r, 'K', {})
-  elseif t.kind == 'D' then
+    finish(r, 'K', NOTHING)
+  elseif kind == 'C' then
+    finish(r, 'C', { result = text })
+  elseif kind == 'D' then
     lapse(r)
-  elseif t.kind == 'X' and t.retry and tonumber(r.a) < tonumber(r.max) then
-    try_again(r, { code = t.code, error = t.error })
-  elseif t.kind == 'C' then
-    finish(r, 'C', { result = t.text ~= '' and t.text or nil })
-  elseif t.kind == 'X' then
-    finish(r, 'X', { code = t.code, error = t.error })
+  elseif kind == 'X' and find(flags, 'r', 1, true) and tonumber(r.a) < tonumber(r.max) then
+    try_again(r, { code = code, error = text })
+  elseif kind == 'X' then
+    finish(r, 'X', { code = code, error = text })
   else
-    finish(r, 'K', {})
+    finish(r, 'K', NOTHING)
   end
 end
 
--- args: retention, then per task: id, attempt, kind C X K or D (died), flags s (its start is reported with
--- it) r (retry if any attempt is left), text (C: result; X: error as JSON), error code. Answer: one code per
--- task.
+-- args: retention, then per task: id, attempt, kind, flags, text (C: result, '' = {}; X: error as JSON), error code.
+-- Answer: one code per task.
 local function end_tasks(args)
   retention(args)
   local answer = {}
@@ -57,15 +55,7 @@ local function end_tasks(args)
     local code = LOST
     if holds(r, args[i + 1]) then
       code = 0
-      local flags = args[i + 3]
-      end_one(r, {
-        kind = args[i + 2],
-        started = find(flags, 's', 1, true),
-        retry = find(flags, 'r', 1, true),
-        text = args[i + 4],
-        error = args[i + 4],
-        code = args[i + 5],
-      })
+      end_one(r, args[i + 2], args[i + 3], args[i + 4], args[i + 5])
     end
     answer[#answer + 1] = code
   end

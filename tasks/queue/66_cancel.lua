@@ -22,7 +22,7 @@ local function cancel_running(r)
     set(r, 'z', now_digits)
     set(r, 'g', 'cancelling')
     set(r, 'u', now_digits)
-    emit_latest(r, 'P', {})
+    emit_latest(r, 'P', NOTHING)
     tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
   end
   return { 0, r.s, 'cancelling', r.e }
@@ -39,27 +39,24 @@ local function cancel(args)
   elseif r.s == 'pending' then
     leave_place(r)
     tell_holder(r, 'cancel ' .. r.id .. ' ' .. (r.a or '0'))
-    finish(r, 'K', {})
+    finish(r, 'K', NOTHING)
   elseif r.s ~= 'cancelled' then
     return { STATE, r.s, stage_of(r), r.e }
   end
   return { 0, r.s, stage_of(r), r.e }
 end
 
--- The input of an ended task for a new one: its arguments, and its audio under the new name. False if any
--- of it is gone.
+-- The arguments of an ended task, false if they are gone.
 local function inherit_args(r)
   if r.fused then
     return r.args or ''
   end
-  return has(r, 'a') and call('GET', P .. 'args:' .. r.id) or not has(r, 'a') and ''
+  return kept_value(r, 'J', 'a')
 end
 
-local function inherit_audio(r, new)
-  call('RENAME', P .. 'a:' .. r.id, P .. 'a:' .. new.id)
-  call('PERSIST', P .. 'a:' .. new.id)
-  set(new, 'A', r.A)
-  set(new, 'E', '1')
+local function inherit_audio(old, new)
+  call('RENAME', P .. 'a:' .. old, P .. 'a:' .. new)
+  call('PERSIST', P .. 'a:' .. new)
 end
 
 -- args: user limit, global limit, id, owner, any, new id. Answer: {code, seq, status, retry ms, body of the
@@ -75,26 +72,27 @@ local function retry(args)
   if not input or r.stream and call('EXISTS', P .. 'a:' .. r.id) == 0 then
     return { INPUT_GONE }
   end
-  local o = owner_of(r.o)
+  local o, id = owner_of(r.o), args[8]
   local limit = limit_of(o, r.light, tonumber(args[3]), tonumber(args[4]))
   if limit then
     return { limit[1], 0, '', limit[4] }
   end
-  local new = create({
-    id = args[8],
+  if r.stream then
+    inherit_audio(r.id, id)
+  end
+  put_ready(o, id, r.queue, r.priority)
+  local seq = create({
+    id = id,
     o = r.o,
-    head = r.task .. ' ' .. r.queue .. ' ' .. r.priority .. ' ' .. r.max .. ' ' .. r.base .. ' ' .. r.cap .. ' ' .. r.flags,
+    head = table.concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '),
+    task = r.task,
+    light = r.light,
     args = input,
     expires = 0,
     retry_of = r.id,
+    audio = r.stream and r.A,
   })
-  if r.stream then
-    inherit_audio(r, new)
-  end
-  make_ready(new)
-  new.hub_builds = from_hub
-  local seq = emit(new, 'A', {})
-  return { 0, seq, new.s, 0, body_of('A', new.id, new.task, new.o, new.s, stage_of(new), 0, 0, {}) }
+  return { 0, seq, 'pending', 0, body_of('A', id, r.task, r.o, 'pending', 'queued', '0', '0', NOTHING) }
 end
 
 export('cancel', { 'allow-oom' }, cancel)

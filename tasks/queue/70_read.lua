@@ -6,36 +6,35 @@ do
 
 local RESULT_ROW_MAX = RESULT_INLINE
 
--- What else a task has: result, error code, error, message, meta, pieces. `budget.left` bounds the bytes of
--- a list's optional parts; nil = no bound. A result left out is told by the row's last word.
+-- What else a task has: a text of its own key. `budget.left` bounds the bytes of a list's optional parts (nil = no
+-- bound); nil when it would be exceeded.
+local function within(budget, size)
+  if budget then
+    if size > budget.left then
+      return false
+    end
+    budget.left = budget.left - size
+  end
+  return true
+end
+
 local function value_of(r, letter, budget)
   if not has(r, letter) then
     return ''
   end
   local key = P .. EXTRA[letter] .. r.id
-  if not budget then
-    return call('GET', key) or ''
-  end
-  local size = call('STRLEN', key)
-  if size > budget.left then
+  if budget and not within(budget, call('STRLEN', key)) then
     return nil
   end
-  budget.left = budget.left - size
   return call('GET', key) or ''
 end
 
 result_of = function(r, budget)
-  if not r.fused then
+  local short = r.R or r.fused and (r.result or '')
+  if not short then
     return value_of(r, 'r', budget)
   end
-  local result = r.result or ''
-  if budget and #result > math.min(budget.left, RESULT_ROW_MAX) then
-    return nil
-  end
-  if budget then
-    budget.left = budget.left - #result
-  end
-  return result
+  return #short <= RESULT_ROW_MAX and within(budget, #short) and short or not budget and short or nil
 end
 
 error_of = function(r)
@@ -52,15 +51,11 @@ local function pieces_of(r, budget)
     return {}
   end
   local pieces = call('LRANGE', P .. 'pcs:' .. r.id, 0, -1)
-  if budget then
-    for i = 1, #pieces do
-      budget.left = budget.left - #pieces[i]
-    end
-    if budget.left < 0 then
-      return {}
-    end
+  local size = 0
+  for i = 1, #pieces do
+    size = size + #pieces[i]
   end
-  return pieces
+  return within(budget, size) and pieces or {}
 end
 
 -- id, owner, task, status, stage, progress, attempt, created, started, ended, updated, seq, priority, retry_of,

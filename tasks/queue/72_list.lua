@@ -23,8 +23,8 @@ local function zset_source(key, f)
   end
   local function step()
     if i > #chunk then
-      chunk = call('ZRANGE', key, format('%.0f', top), format('%.0f', f.since), 'BYSCORE', 'REV', 'LIMIT', offset, CHUNK,
-        'WITHSCORES')
+      chunk = call('ZRANGE', key, format('%.0f', top), format('%.0f', f.since), 'BYSCORE', 'REV', 'LIMIT', offset,
+        CHUNK, 'WITHSCORES')
       offset, i = offset + CHUNK, 1
       if #chunk == 0 then
         return nil

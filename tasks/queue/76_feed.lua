@@ -82,7 +82,7 @@ local REPLAY_BYTES = 1048576
 local function replay(args)
   local o = owner_of(args[3])
   local last, max = tonumber(args[4]), tonumber(args[5])
-  local entries = call('XRANGE', o.log, format('%.0f', last + 1) .. '-0', '+', 'COUNT', max)
+  local entries = call('XRANGE', P .. 'e:' .. o.name, format('%.0f', last + 1) .. '-0', '+', 'COUNT', max)
   local events, bytes = {}, 0
   for i = 1, #entries do
     local fields = entries[i][2]

@@ -23,7 +23,7 @@ end
 
 -- The log's entry with this seq, nil if it is gone already.
 local function logged(o, seq)
-  local entry = call('XRANGE', o.log, format('%.0f', seq) .. '-0', '+', 'COUNT', 1)[1]
+  local entry = call('XRANGE', P .. 'e:' .. o.name, format('%.0f', seq) .. '-0', '+', 'COUNT', 1)[1]
   if not entry then
     return nil
   end
@@ -80,7 +80,7 @@ end
 
 local function audit_log(o)
   local expected, terminals = nil, {}
-  local entries = call('XREVRANGE', o.log, '+', '-', 'COUNT', 1000)
+  local entries = call('XREVRANGE', P .. 'e:' .. o.name, '+', '-', 'COUNT', 1000)
   local head = entries[1] and tonumber(match(entries[1][1], '^%d+')) or o.seq
   if head ~= o.seq then
     found('seq', o.name, 'the log ends at ' .. head .. ', the counter at ' .. o.seq)
