@@ -102,6 +102,25 @@ static bool find(const struct options *options, struct span name, struct buf *ho
     return true;
 }
 
+/* Pages of any origin may load the client library; the hub still decides by Origin who may connect. */
+#define OPEN_TO_PAGES                                                                                        \
+    "Access-Control-Allow-Origin: *\r\n"                                                                     \
+    "Cross-Origin-Resource-Policy: cross-origin\r\n"
+
+/* The client library is known as /sdk/…; on disk its files lie beside the page. */
+static bool find_sdk(const struct options *options, struct span name, struct buf *hold,
+                     struct http_answer *ret_answer)
+{
+    struct span sdk = SPAN("sdk/");
+    if (name.n <= sdk.n || memcmp(name.p, sdk.p, sdk.n) != 0)
+        return false;
+    if (!find(options, name, hold, ret_answer) &&
+        !find(options, (struct span){name.p + sdk.n, name.n - sdk.n}, hold, ret_answer))
+        return false;
+    ret_answer->header = OPEN_TO_PAGES;
+    return true;
+}
+
 bool assets_find(const struct options *options, struct span path, struct buf *hold,
                  struct http_answer *ret_answer)
 {
@@ -110,11 +129,5 @@ bool assets_find(const struct options *options, struct span path, struct buf *ho
     struct span name = {path.p + 1, path.n - 1};
     if (name.n == 0)
         name = SPAN("index.html");
-    if (find(options, name, hold, ret_answer))
-        return true;
-    /* The client library is known as /sdk/…; its files lie beside the page. */
-    struct span sdk = SPAN("sdk/");
-    if (name.n <= sdk.n || memcmp(name.p, sdk.p, sdk.n) != 0)
-        return false;
-    return find(options, (struct span){name.p + sdk.n, name.n - sdk.n}, hold, ret_answer);
+    return find_sdk(options, name, hold, ret_answer) || find(options, name, hold, ret_answer);
 }
