@@ -160,15 +160,17 @@ static void test_random(void)
         for (size_t i = 0; i < NELEMS(conns_); i++) {
             if (conns_[i] == NULL)
                 continue;
-            char want[4096] = "", *at = want;
-            at += sprintf(at, "auth T%d ", (int)from[i]);
+            struct buf want = BUF_INIT;
+            buf_printf(&want, "auth T%d ", (int)from[i]);
             for (uint64_t seq = from[i] + 1; seq <= head; seq++)
-                at += sprintf(at, "%d ", (int)seq);
-            if (strcmp(conns_[i]->log, want) != 0) {
+                buf_printf(&want, "%d ", (int)seq);
+            buf_append_char(&want, '\0');
+            if (strcmp(conns_[i]->log, want.data) != 0) {
                 sound = false;
                 diag("round %d: got %.400s", round, conns_[i]->log);
-                diag("want %.400s", want);
+                diag("want %.400s", want.data);
             }
+            buf_free(&want);
         }
         end();
     }
