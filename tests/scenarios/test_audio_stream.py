@@ -102,7 +102,7 @@ async def test_redis_restarts_in_the_middle(stack):
         for at in range(100_000, 150_000, 10_000):
             await c.audio_frame(1, data[at:at + 10_000])  # within the credit, with nobody to take it
         stack.redis.start()
-        await c.audio_send(1, data, stream["credit"], sent=150_000, frame=10_000)
+        await c.audio_send(1, data, stream["credit"] - 150_000, sent=150_000, frame=10_000)
         assert (await c.call("audio.end", {"stream": 1}, 30))["received"] == len(data)
         await finished(c, stream["task_id"], data)
 
