@@ -2,6 +2,7 @@
  * only. Never reads the log or the feed itself: that is behind struct owner_source. */
 #include "hub/owners_private.h"
 
+#include "hub/log.h"
 #include "hub/metrics.h"
 
 static struct member *member_at(struct list *node)
@@ -128,6 +129,17 @@ static void take_latest(struct owner *owner, struct event *event)
         pending_put_latest(&owner->pending, owner->delivered, event);
 }
 
+/* A seq at or below the cursor came: a double, or the log began anew (its data was lost while the
+ * connection to it stayed). The log's position tells; asked at most once a second. */
+static void doubt(struct owner *owner)
+{
+    if (owner->doubted)
+        return;
+    owner->doubted = true;
+    log_debug("an event came twice, or the log began anew", "owner", owner->id);
+    owner_attach(owner);
+}
+
 /* A logged event, or its bare seq, in any order. */
 static void take(struct owner *owner, uint64_t seq, struct event *event, struct conn *told)
 {
@@ -135,12 +147,14 @@ static void take(struct owner *owner, uint64_t seq, struct event *event, struct 
         owner->known = seq;
     if (!owner->attached)
         return;
+    if (seq <= owner->delivered) {
+        doubt(owner);
+        return;
+    }
     if (owner->started == 0) {
         owner_jump(owner);
         return;
     }
-    if (seq <= owner->delivered)
-        return;
     bool next = seq == owner->delivered + 1 && owner->pending.count == 0;
     if (next && !(event && owner_held(owner->owners, event->task_id))) {
         deliver(owner, seq, event, told);
@@ -321,6 +335,7 @@ void owners_tick_second(struct owners *owners)
 {
     list_for_each_safe (node, after, &owners->all) {
         struct owner *owner = container_of(node, struct owner, all);
+        owner->doubted = false;
         if (owner->seen && --owner->seen_s == 0) {
             free(owner->seen);
             owner->seen = NULL;

@@ -81,6 +81,7 @@ struct owner {
     struct list members;
     struct list holds;
     bool attached, attaching, healing;
+    bool doubted; /* within this second it was asked whether the log began anew */
     char epoch[24];
     uint64_t delivered; /* the cursor: everything up to here went out */
     uint64_t known;     /* the highest seq heard of */

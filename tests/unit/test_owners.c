@@ -124,6 +124,38 @@ static void test_gap_down_and_lost(void)
     end();
 }
 
+/* The log lost its data while the connection to it stayed: its first event looks like a double. */
+static void test_log_began_anew(void)
+{
+    begin(10);
+    struct conn *a = live("u1");
+    unsigned attaches = source.attaches;
+    arrives("u1", 10, NULL);
+    arrives("u1", 9, NULL);
+    is_int(source.attaches, attaches + 1, "a double asks for the position, once a second");
+    is_log(a, "", "and changes nothing");
+    owners_tick_second(owners);
+    source.epoch = "anew";
+    source.head = 1;
+    arrives("u1", 1, NULL);
+    is_log(a, "close:1012 ", "a log that began anew ends the connections");
+    leave(a);
+    struct conn *b = live("u1");
+    arrives("u1", 2, NULL);
+    is_log(b, "2 ", "the next one gets its events");
+
+    leave(b);
+    owners_tick_second(owners);
+    source.epoch = "again";
+    source.head = 1;
+    arrives("u1", 1, NULL);
+    struct conn *c = live("u1");
+    is_int((int)joined_at.head, 1, "also when nobody was connected");
+    arrives("u1", 2, NULL);
+    is_log(c, "2 ", "and its events");
+    end();
+}
+
 static void test_hold(void)
 {
     begin(10);
@@ -239,6 +271,7 @@ int main(void)
     test_out_of_order_told();
     test_gap();
     test_gap_down_and_lost();
+    test_log_began_anew();
     test_hold();
     test_progress();
     test_bounds();
