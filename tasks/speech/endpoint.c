@@ -12,6 +12,7 @@
 #define BLOCK ENDPOINT_PIECE
 #define BLOCKS_PER_S (SPEECH_RATE / BLOCK)
 #define HISTORY (2 * BLOCKS_PER_S) /* blocks kept, so how far an onset can be dated back */
+#define PAUSE (BLOCKS_PER_S / 2)   /* blocks without speech that end an utterance */
 #define PADDING 15                 /* blocks around speech */
 #define LEVEL_BLOCKS 5             /* the level that speech is told by */
 #define QUIET_BLOCKS 3             /* the level that the floor follows */
@@ -30,7 +31,7 @@ static const struct {
     {15 * BLOCKS_PER_S, 0},
     {13 * BLOCKS_PER_S, 3},
     {10 * BLOCKS_PER_S, 10},
-    {0, BLOCKS_PER_S / 2},
+    {0, PAUSE},
 };
 
 struct endpoint {
@@ -84,16 +85,24 @@ static void close_utterance(struct endpoint *ep)
     ep->sink->end(ep->arg, ep->passed * BLOCK);
 }
 
-/* Speech was found in `block`: the utterance began where the sound rose from the floor, less padding. */
+/* Speech was found in `block`: where would the utterance have begun, had the floor been known? At the
+ * oldest sound in the history that no whole pause separates from the block. */
+static uint64_t find_onset(const struct endpoint *ep, uint64_t block, uint64_t oldest)
+{
+    uint64_t onset = block;
+    for (uint64_t i = block; i > oldest && onset - i < PAUSE; i--)
+        if (ep->energy[(i - 1) % HISTORY] > ONSET_FACTOR * ep->floor + ONSET_MARGIN)
+            onset = i - 1;
+    return onset;
+}
+
 static void open_utterance(struct endpoint *ep, uint64_t block)
 {
     uint64_t oldest = block >= HISTORY ? block - HISTORY + 1 : 0;
     if (oldest < ep->passed)
         oldest = ep->passed;
-    uint64_t start = block;
-    while (start > oldest && ep->energy[(start - 1) % HISTORY] > ONSET_FACTOR * ep->floor + ONSET_MARGIN)
-        start--;
-    start = start > oldest + PADDING ? start - PADDING : oldest;
+    uint64_t onset = find_onset(ep, block, oldest);
+    uint64_t start = onset > oldest + PADDING ? onset - PADDING : oldest;
     ep->open = true;
     ep->silent = 0;
     ep->start = ep->passed = start;

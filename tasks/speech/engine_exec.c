@@ -164,7 +164,8 @@ static bool exec_finish(void *engine, char **ret_reason)
     if (fence_status(it->fence) == 0)
         return true;
     struct buf reason = BUF_INIT;
-    buf_printf(&reason, "the command ended with %d: %s", fence_status(it->fence), fence_complaint(it->fence));
+    buf_printf(&reason, "the command ended with %d: %s", fence_status(it->fence),
+               fence_complaint(it->fence, NULL));
     *ret_reason = buf_take_string(&reason);
     return false;
 }

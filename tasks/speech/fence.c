@@ -224,18 +224,34 @@ static void clean_line(char to[static COMPLAINT_MAX + 1], const char *line, size
     to[out] = '\0';
 }
 
-const char *fence_complaint(struct fence *fence)
+static bool is_ignored(const char *line, size_t length, const char *const *ignored)
+{
+    for (; ignored && *ignored; ignored++)
+        if (memmem(line, length, *ignored, strlen(*ignored)))
+            return true;
+    return false;
+}
+
+const char *fence_complaint(struct fence *fence, const char *const *ignored)
 {
     const struct buf *tail = &fence->stderr_tail;
-    size_t end = tail->len, start;
-    while (end && isspace((unsigned char)tail->data[end - 1]))
-        end--;
-    for (start = end; start && tail->data[start - 1] != '\n';)
-        start--;
     fence->complaint[0] = '\0';
-    if (end > start)
+    for (size_t end = tail->len, start; end > 0; end = start ? start - 1 : 0) {
+        for (start = end; start && tail->data[start - 1] != '\n';)
+            start--;
+        if (end == start || is_ignored(tail->data + start, end - start, ignored))
+            continue;
         clean_line(fence->complaint, tail->data + start, end - start);
+        if (fence->complaint[0])
+            break;
+    }
     return fence->complaint;
+}
+
+bool fence_said(const struct fence *fence, const char *text)
+{
+    return fence->stderr_tail.len &&
+           memmem(fence->stderr_tail.data, fence->stderr_tail.len, text, strlen(text)) != NULL;
 }
 
 void fence_close(struct fence **fence)

@@ -31,8 +31,10 @@ void fence_close_input(struct fence *fence);
 bool fence_ended(struct fence *fence);
 /* After its end: exit code, or 128 + signal. */
 int fence_status(const struct fence *fence);
-/* The last line the child wrote to stderr, made fit for users: paths and control characters are taken
- * out. "" if there is none. */
-const char *fence_complaint(struct fence *fence);
+/* The last line the child wrote to stderr that holds none of `ignored` (NULL-ended, or NULL), made fit for
+ * users: paths and control characters are taken out. "" if there is none. */
+const char *fence_complaint(struct fence *fence, const char *const *ignored);
+/* Whether what the child last wrote to stderr (4 KiB) holds this text. */
+bool fence_said(const struct fence *fence, const char *text);
 /* Kills the child's group if it still runs, and reaps it. */
 void fence_close(struct fence **fence);
