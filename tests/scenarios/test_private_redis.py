@@ -10,7 +10,7 @@ import time
 import pytest
 
 from client import connect
-from taskhub import Hub, alive, command_line, descendants, eventually
+from taskhub import SLOWDOWN, Hub, alive, command_line, descendants, eventually
 
 
 def open_files(pid):
@@ -25,8 +25,7 @@ def open_files(pid):
 
 def test_what_is_started(stack):
     hub = stack.private_hub()
-    redis, worker = hub.private_redis_pid(), hub.worker_pid()
-    assert redis and worker
+    redis, worker = eventually(hub.private_redis_pid), eventually(hub.worker_pid)
     for pid in (redis, worker):
         assert os.getsid(pid) == pid, command_line(pid)
     assert (hub.data / "redis").stat().st_mode & 0o777 == 0o700
@@ -54,10 +53,10 @@ async def test_kill_9_leaves_nothing_running(stack):
     hub.kill()
     for pid in below:
         eventually(lambda p=pid: not alive(p), 5, f"the end of {pid} {command_line(pid)}")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 5 * SLOWDOWN
     began = time.monotonic()
     hub.start()
-    assert time.monotonic() - began < 5, "a new hub starts at once"
+    assert time.monotonic() - began < 5 * SLOWDOWN, "a new hub starts at once"
     async with connect(hub) as c:
         for task in [kept, *queued]:
             assert (await c.get(task))["task_id"] == task
@@ -108,11 +107,11 @@ async def test_worker_dies(stack):
     hub = stack.private_hub()
     async with connect(hub) as c:
         for round in range(3):
-            before = hub.worker_pid()
+            before = eventually(hub.worker_pid)
             os.kill(before, signal.SIGKILL)
             began = time.monotonic()
             eventually(lambda: hub.worker_pid() not in (None, before), 2, "the worker is back")
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 0.5 * SLOWDOWN
             task = await c.submit("noop_heavy", {"steps": 1})
             assert (await c.wait_end(task))["status"] == "completed", round
 
@@ -138,7 +137,7 @@ def test_long_data_directory(stack):
     deep.mkdir(parents=True)
     hub = stack._add(Hub(deep, "long", None)).start()
     assert len(str(hub.data)) > 107
-    assert hub.worker_pid()
+    assert eventually(hub.worker_pid)
     done = hub.program("check")
     assert re.search(r"^redis +ok", done.stdout, re.M)
 
