@@ -143,6 +143,28 @@ def test_token_needs_a_private_key(tmp_path):
     assert done.returncode == 2 and "9 bytes" in done.stderr and str(path) in done.stderr, done
 
 
+async def test_ed25519_key_pair(stack, tmp_path):
+    """A back end signs with the private key (RFC 8037, A.1); the hub holds the public one and a secret."""
+    public = {"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
+    private, ring = tmp_path / "private.json", tmp_path / "ring.json"
+    private.write_text(json.dumps(public | {"d": "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}))
+    ring.write_text(json.dumps({"keys": [public, {"kty": "oct", "alg": "HS256", "k": b64url(b"s" * 32)}]}))
+    signed = taskhub("token", "--user", "eve", "--jwt-key-file", private).stdout.strip()
+    assert claims_of(signed)[0] == {"alg": "EdDSA", "typ": "JWT", "kid": "ed"}
+    hub = stack.hub({"jwt.key_file": ring})
+    async with connect(hub, "eve", token=signed) as c:
+        assert c.session["user_id"] == "eve"
+    async with connect(hub, token=token(key=b"s" * 32)):
+        pass
+    head, body, signature = signed.split(".")
+    for bad in (f"{head}.{body}.{signature[:-2]}AA", token(key=public["x"].encode(), kid="ed"),
+                token(key=b"s" * 32, kid="other"), token(key=b"x" * 32)):
+        with pytest.raises(RpcError) as refused:
+            async with connect(hub, token=bad):
+                pass
+        assert refused.value.code == -32001
+
+
 # ---- check --------------------------------------------------------------------------------------------
 def test_check(stack, tmp_path):
     options = {"redis.url": stack.redis.url}
