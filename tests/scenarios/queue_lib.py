@@ -1,0 +1,245 @@
+"""The queue's functions, called as C calls them, against a private redis-server: a small RESP client, and one
+method per function. Times are Redis' own, so leases and delays are made short instead of faking a clock."""
+import pathlib
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+from taskhub import TOP, eventually
+
+PREFIX = "th:{0}:"
+OK, DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT, NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, LOST = range(10)
+HEAVY_MS, LIGHT_MS = 86400000, 3600000
+
+
+class RedisError(Exception):
+    pass
+
+
+class Resp:
+    """A blocking connection; replies are str where they are UTF-8, else bytes."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))
+        self.file = self.socket.makefile("rb")
+
+    def send(self, *words):
+        out = [b"*%d\r\n" % len(words)]
+        for word in words:
+            data = word if isinstance(word, bytes) else str(word).encode()
+            out.append(b"$%d\r\n%s\r\n" % (len(data), data))
+        self.socket.sendall(b"".join(out))
+
+    def read(self):
+        line = self.file.readline()
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"+":
+            return rest.decode()
+        if kind == b"-":
+            raise RedisError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            data = None if rest == b"-1" else self.file.read(int(rest) + 2)[:-2]
+            try:
+                return data if data is None else data.decode()
+            except UnicodeDecodeError:
+                return data
+        if kind == b"*":
+            return None if rest == b"-1" else [self.read() for _ in range(int(rest))]
+        raise RedisError(f"not RESP: {line!r}")
+
+    def __call__(self, *words):
+        self.send(*words)
+        return self.read()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+def library():
+    return "".join(p.read_text() for p in sorted((TOP / "tasks" / "queue").glob("*.lua")))
+
+
+LAST = [0]
+
+
+def new_id(rng=random):
+    """A UUID of version 7; they rise, as those of one process do."""
+    LAST[0] = max(LAST[0] + 1, int(time.time() * 1000) << 12)
+    text = "%012x7%03x%x%015x" % (LAST[0] >> 12, LAST[0] & 0xfff, 8 + rng.getrandbits(2), rng.getrandbits(60))
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+class Queue:
+    """One redis-server with the library, and a caller: hub `h:one` unless as_() says otherwise."""
+
+    def __init__(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="queue-test-"))
+        self.start()
+        self.origin, self.incarnation = "h:one", "aaaaaa"
+        self.limits = (1000, 1000)
+        self.lease_ms = 15000
+        self.caused = []
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", str(self.dir / "s"), "--save", "", "--appendonly", "no"],
+            cwd=self.dir, stdout=subprocess.DEVNULL)
+        self.redis = eventually(self.connect, what="the connection to redis-server")
+        self.redis("FUNCTION", "LOAD", "REPLACE", library())
+
+    def connect(self):
+        try:
+            return Resp(self.dir / "s")
+        except OSError:
+            return None
+
+    def close(self):
+        self.redis.close()
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.dir)
+
+    def as_(self, origin, incarnation="aaaaaa"):
+        """The same data set seen by another process."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.origin, other.incarnation = origin, incarnation
+        return other
+
+    def call(self, function, *words):
+        answer, self.caused = self.redis("FCALL", "th1_" + function, 1, PREFIX, self.origin, self.incarnation, *words)
+        return answer
+
+    def keys(self, pattern="*"):
+        return self.redis("KEYS", PREFIX.replace("{", "\\{") + pattern)
+
+    # One method per function; the names of the arguments are those of tasks/queue.h.
+
+    def submit(self, owner="u1", task="noop_heavy", queue="default", args="", key="", priority=4, delay=0, expires=0,
+               light=False, stream=False, lease=False, max_attempts=3, base=0, cap=0, id=None, retry_of=""):
+        id = id or new_id()
+        flags = "-" + ("l" if light else "") + ("s" if stream else "")
+        head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
+        answer = self.call("submit", *self.limits, self.lease_ms, id, owner, head, int(lease), args, key, retry_of,
+                           delay, expires)[0]
+        self.answer = answer
+        return id if isinstance(answer, int) else None
+
+    def fused(self, owner="u1", result="", failed=False, args="", id=None, task="noop"):
+        id = id or new_id()
+        payload = f'oops\n"it broke"\n{args}' if failed else result
+        now = int(time.time() * 1000)
+        self.answer = self.call("fused", LIGHT_MS, id, owner, "X" if failed else "C", f"{task} {now} {now}", payload)
+        return id
+
+    def lease(self, queue="default", count=1):
+        self.next_due, *rows = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
+        return [dict(zip(("id", "owner", "task", "attempt", "max", "flags", "args"), row)) for row in rows]
+
+    def started(self, id, attempt=1):
+        return self.call("started", id, attempt)[0]
+
+    def update(self, id, attempt=1, kind="P", percent=0, stage="", message="", meta=""):
+        return self.call("update", id, attempt, kind, percent, stage, message, meta)[0]
+
+    def end(self, id, attempt=1, kind="C", flags="", text="", code=""):
+        return self.call("end", HEAVY_MS, LIGHT_MS, id, attempt, kind, flags, text, code)[0]
+
+    def fail(self, id, attempt=1, retry=False, code="oops"):
+        return self.end(id, attempt, "X", "r" if retry else "", '"it broke"', code)
+
+    def release(self, id, attempt=1):
+        return self.call("release", id, attempt)[0]
+
+    def reclaim(self):
+        skip = 0
+        while skip >= 0:
+            skip = self.call("reclaim", HEAVY_MS, LIGHT_MS, skip)
+
+    def beat(self, *items, info="{}"):
+        words = [word for item in items for word in item]
+        lost, cancelled = self.call("beat", HEAVY_MS, LIGHT_MS, self.lease_ms, info, *words)
+        return lost, cancelled
+
+    def sweep(self):
+        self.call("alive", HEAVY_MS, LIGHT_MS)
+
+    def cancel(self, id, owner="u1", any=0):
+        return self.call("cancel", HEAVY_MS, LIGHT_MS, id, owner, any)
+
+    def retry(self, id, owner="u1", any=0, new=None):
+        new = new or new_id()
+        self.answer = self.call("retry", *self.limits, id, owner, any, new)
+        return new if self.answer[0] == OK else None
+
+    ROW = ("id owner task status stage progress attempt created started ended updated seq priority retry_of max result"
+           " code error message meta omitted pieces").split()
+
+    def get(self, id, owner="u1", any=0):
+        code, *row = self.call("get", id, owner, any)
+        return dict(zip(self.ROW, row[0])) if row else code
+
+    def status(self, id):
+        return self.get(id, any=1)["status"]
+
+    def list(self, owner="u1", status="", task="", since=-1, until=-1, cursor="", limit=50, budget=100000):
+        totals, cursor, rows = self.call("list", LIGHT_MS, owner, status, task, since, until, cursor, limit, budget)
+        return [row[0] for row in rows], cursor, dict(zip(
+            ("pending", "processing", "completed", "failed", "cancelled"), totals))
+
+    def snapshot(self, owner="u1", count=200, budget=100000):
+        return [dict(zip(self.ROW, row)) for row in self.call("snapshot", owner, count, budget)[1]]
+
+    def why(self, id, owner="u1"):
+        return self.call("why", id, owner, 0)
+
+    def attach(self, owner="u1"):
+        return self.call("attach", owner, "epoch" + str(random.random()))
+
+    def replay(self, owner="u1", after=0, count=1000):
+        head, more, events = self.call("replay", owner, after, count)
+        return head, more, [dict(zip(("seq", "entry", "text", "outcome"), e)) for e in events]
+
+    def log(self, owner="u1"):
+        """The owner's events as (seq, code, task)."""
+        events, after, more = [], 0, 1
+        while more:
+            _, more, page = self.replay(owner, after)
+            events += [(int(e["seq"]), e["entry"][0], e["entry"].split()[2]) for e in page]
+            after = events[-1][0] if events else 0
+        return events
+
+    def codes(self, id, owner="u1"):
+        return "".join(code for _, code, task in self.log(owner) if task == id)
+
+    def subscribe(self, channel):
+        other = Resp(self.dir / "s")
+        other("SUBSCRIBE", PREFIX + channel)
+        return other
+
+    def run(self, id=None, **more):
+        """Submits (if need be), leases and starts one task."""
+        id = id or self.submit(**more)
+        leased = self.lease(more.get("queue", "default"))
+        assert leased and leased[0]["id"] == id, leased
+        assert self.started(id, leased[0]["attempt"]) == OK
+        return id
+
+    def audit(self):
+        """Every finding of the auditor."""
+        found = []
+        for kind in ("t:", "o:"):
+            cursor = "0"
+            while True:
+                cursor, _, findings = self.call("audit", kind, cursor)
+                found += findings
+                if cursor == "0":
+                    break
+        return found + self.call("audit_places", 100000)[1]

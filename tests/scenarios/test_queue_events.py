@@ -1,0 +1,295 @@
+"""Events: the owner's log, who is told, replay; lists, snapshots and figures."""
+import json
+import re
+
+import pytest
+
+from queue_lib import LIGHT_MS, OK, Queue, new_id
+from taskhub import eventually
+
+
+@pytest.fixture
+def q():
+    queue = Queue()
+    yield queue
+    assert queue.audit() == []
+    queue.close()
+
+
+def body_of(line):
+    return json.loads(line.split(" ", 5)[5])
+
+
+def test_seq_is_contiguous_and_one_entry_per_call(q):
+    ids = [q.submit() for _ in range(3)]
+    q.lease(count=3)
+    words = [word for id in ids for word in (id, 1, "C", "s", "", "")]
+    q.call("end", 1000000, 1000000, *words)
+    assert [seq for seq, _, _ in q.log()] == list(range(1, 10))
+    assert q.redis("XLEN", "th:{0}:e:u1") == 4
+    assert q.redis("HGET", "th:{0}:o:u1", "seq") == "9"
+
+
+def test_replay_pages_within_an_entry(q):
+    for _ in range(3):
+        q.call("fused", LIGHT_MS, *[w for _ in range(5) for w in (new_id(), "u1", "C", "noop 1 1", '{"n":1}')])
+    seen, after, more = [], 0, 1
+    while more:
+        head, more, events = q.replay(after=after, count=4)
+        seen += [int(e["seq"]) for e in events]
+        after = seen[-1]
+    assert head == 15 and seen == list(range(1, 16))
+    assert q.replay(after=15) == (15, 0, [])
+    assert q.replay(after=7, count=1)[2][0]["seq"] == "8"
+
+
+def test_replay_has_results_and_errors(q):
+    done, bad = q.fused(result='{"n":1}'), q.fused(failed=True)
+    big = q.run()
+    q.end(big, text='{"x":"' + "y" * 20000 + '"}')
+    small = q.run()
+    q.end(small, text='{"x":"' + "y" * 200 + '"}')
+    outcomes = {e["entry"].split()[2]: e["outcome"] for e in q.replay()[2] if e["entry"][0] in "CX"}
+    assert outcomes[done] == [1, '{"n":1}']
+    assert outcomes[bad] == [1, "oops", '"it broke"']
+    assert outcomes[big] == [0]
+    assert outcomes[small][0] == 1 and len(outcomes[small][1]) > 200
+
+
+def test_the_log_is_trimmed_and_a_gap_shows(q):
+    for _ in range(170):
+        q.call("fused", LIGHT_MS, *[w for _ in range(64) for w in (new_id(), "u1", "C", "noop 1 1", "")])
+    head, _, events = q.replay(after=0, count=5)
+    assert head == 170 * 64
+    first = int(events[0]["seq"])
+    assert 1 < first <= head - 10000 + 64 * 200
+    assert q.redis("LLEN", "th:{0}:il:u1") <= 1000 + 64
+
+
+def test_only_listeners_are_told(q):
+    channel = q.subscribe("ev:u1")
+    id = q.submit()
+    assert q.caused == []
+    other = q.as_("h:two")
+    q.attach()
+    second = q.submit()
+    assert q.caused == []  # the calling hub builds what it submits itself
+    assert q.cancel(second)[0] == OK and "K 3 0 0 " in q.caused[1]
+    other.attach()
+    third = q.submit()
+    message = channel.read()[2].split("\n")
+    assert message[0] == "h:one" and message[1].startswith(f"A 4 0 0 {third} ")
+    assert body_of(message[1])["user_id"] == "u1"
+    w = q.as_("w:one")
+    w.lease(count=3)
+    w.started(id)
+    message = channel.read()[2].split("\n")
+    assert message[0] == "w:one" and body_of(message[1])["type"] == "started"
+    assert w.caused == []
+    other.call("detach", "u1")
+    assert q.cancel(third)[0] == OK
+    q.redis("PUBLISH", "th:{0}:ev:u1", "end")
+    assert channel.read()[2] == "end"
+    channel.close()
+
+
+def test_a_listener_that_is_gone_is_forgotten(q):
+    q.as_("h:two").attach()
+    assert " h:two " in q.redis("HGET", "th:{0}:o:u1", "hubs")
+    q.submit()
+    assert q.redis("HGET", "th:{0}:o:u1", "hubs") is None
+
+
+def test_attach_drops_dead_hubs_and_keeps_live_ones(q):
+    q.as_("h:two").attach()
+    q.as_("h:dead").attach()
+    q.redis("ZADD", "th:{0}:hs", 1, "h:dead")
+    epoch, head = q.attach()
+    assert sorted(q.redis("HGET", "th:{0}:o:u1", "hubs").split()) == ["h:one", "h:two"]
+    assert q.attach() == [epoch, head]
+
+
+def test_the_admin_feed_only_while_it_is_watched(q):
+    channel = q.subscribe("adm")
+    q.submit()
+    q.call("watch")
+    q.fused(result='{"n":1}')
+    message = channel.read()[2].split("\n")
+    assert message[0] == "u1" and message[1].startswith("C 2 0 1 ")
+    assert body_of(message[1])["result"] == {"n": 1}
+    channel.close()
+
+
+def test_bodies_are_json_with_the_members_of_the_contract(q):
+    q.attach()
+    id = q.run()
+    q.update(id, percent=5, stage="s", message='"m \\"x\\""', meta='{"a":[1]}')
+    body = body_of(q.caused[1])
+    assert list(body) == ["task_id", "task", "user_id", "type", "status", "stage", "progress", "message", "meta",
+                          "attempt", "at"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", body["at"])
+    q.end(id, text='{"x":"' + "y" * 20000 + '"}')
+    assert body_of(q.caused[1])["result_omitted"] is True
+    q.fail(q.run())
+    body = body_of(q.caused[1])
+    assert body["error"] == {"code": "oops", "message": "it broke"} and "result" not in body
+
+
+def test_notifications_once_per_id(q):
+    q.attach()
+    assert q.call("notify", "u1", "n1", '{"id":"n1","title":"T"}') == 0
+    line = q.caused[1]
+    assert line.startswith("N 1 0 0 - ")
+    assert body_of(line)["user_id"] == "u1" and body_of(line)["at"]
+    q.call("notify", "u1", "n1", '{"id":"n1","title":"T"}')
+    assert q.caused == []
+    q.call("notify", "u1", "n2", '{"id":"n2","title":"T","user_id":"u1","at":"x"}')
+    assert body_of(q.caused[1])["at"] == "x"
+    events = q.replay()[2]
+    assert [e["entry"][0] for e in events] == ["N", "N"] and body_of("N 1 0 0 - " + events[0]["text"])["id"] == "n1"
+
+
+def mixed(q, n=60):
+    """Tasks of every status and kind; id -> status."""
+    tasks = {}
+    for i in range(n):
+        kind = i % 6
+        if kind == 0:
+            tasks[q.fused()] = "completed"
+        elif kind == 1:
+            tasks[q.fused(failed=True)] = "failed"
+        elif kind == 2:
+            tasks[q.submit(delay=100000)] = "pending"
+        else:
+            id = q.run()
+            tasks[id] = {3: "processing", 4: "completed", 5: "cancelled"}[kind]
+            if kind == 4:
+                q.end(id)
+            elif kind == 5:
+                q.cancel(id)
+                q.end(id)
+    return tasks
+
+
+def pages(q, **filters):
+    ids, cursor = [], ""
+    while True:
+        page, cursor, _ = q.list(cursor=cursor, **filters)
+        ids += page
+        if not cursor:
+            return ids
+
+
+@pytest.mark.parametrize("limit", [1, 7, 200])
+def test_lists_name_every_task_once(q, limit):
+    tasks = mixed(q)
+    assert sorted(pages(q, limit=limit)) == sorted(tasks)
+    assert sorted(pages(q, owner="", limit=limit)) == sorted(tasks)
+    for status in ("pending", "processing", "completed", "failed", "cancelled"):
+        want = sorted(id for id, s in tasks.items() if s == status)
+        assert sorted(pages(q, status=status, limit=limit)) == want
+        assert sorted(pages(q, owner="", status=status, limit=limit)) == want
+    assert pages(q, owner="u2", limit=limit) == []
+    assert sorted(pages(q, task="noop", limit=limit)) == sorted(
+        id for id in tasks if q.get(id)["task"] == "noop")
+
+
+def test_lists_are_newest_first_and_filtered_by_time(q):
+    ids = []
+    for i in range(9):
+        ids.append(q.submit() if i % 2 else q.fused())
+        eventually(lambda: int(new_id()[:8] + new_id()[9:13], 16) > int(ids[-1][:8] + ids[-1][9:13], 16))
+    assert pages(q, limit=4) == ids[::-1]
+    created = int(q.get(ids[4])["created"])
+    assert pages(q, since=created) == ids[:3:-1]
+    assert pages(q, until=created) == ids[4::-1]
+
+
+def test_totals(q):
+    tasks = mixed(q)
+    want = {s: list(tasks.values()).count(s) for s in ("pending", "processing", "completed", "failed", "cancelled")}
+    assert q.list(limit=1)[2] == want
+    assert q.list(owner="", limit=1)[2] == want
+
+
+def test_a_page_looks_at_a_bounded_number_of_entries(q):
+    q.limits = (5000, 5000)
+    for _ in range(1500):
+        q.submit(delay=100000)
+    page, cursor, _ = q.list(task="other", limit=10)
+    assert page == [] and cursor
+    assert q.list(task="other", limit=10, cursor=cursor)[:2] == ([], "")
+
+
+def test_snapshot_has_all_active_and_the_newest_ended(q):
+    tasks = mixed(q, 60)
+    rows = q.snapshot(count=40)
+    active = [id for id, status in tasks.items() if status in ("pending", "processing")]
+    assert len(rows) == 40
+    assert {r["id"] for r in rows[:20]} == set(active)
+    ended = [id for id in tasks if id not in active]
+    assert {r["id"] for r in rows[20:]} <= set(ended)
+
+
+def test_optional_parts_of_a_list_are_bounded(q):
+    for _ in range(10):
+        id = q.run()
+        q.update(id, message='"' + "m" * 400 + '"', meta='{"x":"' + "y" * 3000 + '"}')
+        q.end(id, text='{"x":"' + "y" * 9000 + '"}')
+    _, _, rows = q.call("list", LIGHT_MS, "u1", "", "", -1, -1, "", 50, 30000)
+    size = sum(len(word) for row in rows for word in row if isinstance(word, str))
+    assert len(rows) == 10 and size < 36000
+    assert [row[20] for row in rows].count("1") >= 7
+
+
+def test_stats_and_workers(q):
+    tasks = mixed(q)
+    q.as_("w:one").beat(info='{"slots":4}')
+    q.beat()
+    totals, active, queues, delayed, leased, workers, _, failed, days = q.call("stats", LIGHT_MS)
+    assert active == list(tasks.values()).count("pending") + list(tasks.values()).count("processing")
+    assert (delayed, leased, workers, failed) == (10, 10, 1, 10)
+    assert queues == ["default", 0, "live", 0, "light", 0]
+    fields = dict(zip(days[0][1][::2], days[0][1][1::2]))
+    assert (fields["done:completed"], fields["done:failed"], fields["done:cancelled"]) == ("20", "10", "10")
+    assert totals[:2] == [10, 10]
+    rows = q.call("workers")
+    assert {row[0]: row[2:] for row in rows} == {"w:one": [1, '{"slots":4}'], "h:one": [1, "{}"]}
+
+
+def test_a_worker_that_is_silent_leaves_the_list(q):
+    q.as_("w:one").beat()
+    q.redis("ZADD", "th:{0}:ws", 1, "w:one")
+    assert q.call("workers")[0][2] == 0
+    q.beat()
+    assert [row[0] for row in q.call("workers")] == ["h:one"]
+    assert q.redis("HGET", "th:{0}:wi", "w:one") is None
+
+
+def test_light_records_go_with_the_list(q):
+    first = q.fused()
+    for _ in range(20):
+        q.call("fused", LIGHT_MS, *[w for _ in range(64) for w in (new_id(), "u1", "C", "noop 1 1", "")])
+    assert q.get(first) == 5
+    page = q.list(limit=200)[0]
+    assert len(page) == 200
+    kept = sum(q.redis("HLEN", key) for key in q.keys("L:*"))
+    assert kept <= 1000 + 64
+    assert all(0 < q.redis("PTTL", key) <= LIGHT_MS + 5000 for key in q.keys("L:*"))
+
+
+def test_functions_that_only_read_are_marked(q):
+    functions = q.redis("FUNCTION", "LIST")[0][5]
+    flags = {f[1][4:]: f[5] for f in functions}
+    assert {name for name, f in flags.items() if f == ["no-writes"]} == {
+        "get", "list", "snapshot", "why", "stats", "workers", "replay", "audio_state", "audio_read", "audit",
+        "audit_places"}
+    assert {"submit", "fused", "retry", "notify", "audio_append"} <= {name for name, f in flags.items() if f == []}
+
+
+def test_every_key_has_the_prefix(q):
+    mixed(q)
+    q.attach()
+    q.beat()
+    q.submit(key="k", expires=100000)
+    assert q.redis("DBSIZE") == len(q.keys())

@@ -1,0 +1,423 @@
+"""The transitions of a task, one by one, on the functions themselves."""
+import pytest
+
+from queue_lib import (DUPLICATE, FORBIDDEN, GLOBAL_LIMIT, LOST, MISMATCH, NOT_FOUND, OK, STATE, USER_LIMIT, Queue,
+                       new_id)
+from taskhub import eventually
+
+
+@pytest.fixture
+def q():
+    queue = Queue()
+    yield queue
+    assert queue.audit() == []
+    queue.close()
+
+
+def test_submit_lease_start_end(q):
+    id = q.submit(args='{"steps":3}')
+    assert q.answer == 1
+    task = q.get(id)
+    assert (task["status"], task["stage"], task["attempt"], task["progress"]) == ("pending", "queued", "0", "0")
+    w = q.as_("w:one")
+    leased = w.lease()
+    assert leased == [{"id": id, "owner": "u1", "task": "noop_heavy", "attempt": "1", "max": "3", "flags": "",
+                       "args": '{"steps":3}'}]
+    assert q.get(id)["status"] == "pending"
+    assert w.started(id) == OK
+    assert q.get(id)["status"] == "processing"
+    assert w.end(id, text='{"n":1}') == OK
+    task = q.get(id)
+    assert (task["status"], task["progress"], task["result"]) == ("completed", "100", '{"n":1}')
+    assert q.codes(id) == "ASC"
+    assert q.redis("PTTL", f"th:{{0}}:t:{id}") > 80000000
+
+
+@pytest.mark.parametrize("size", [10, 64, 65, 100000])
+def test_arguments_and_result_of_any_size(q, size):
+    text = '{"x":"' + "y" * (size - 8) + '"}'
+    id = q.run(args=text)
+    assert q.end(id, text=text) == OK
+    assert q.get(id)["result"] == text
+    keys = len(q.keys(f"*{id}"))
+    assert keys == (1 if size <= 64 else 3)
+
+
+def test_start_and_end_in_one_item(q):
+    id = q.submit()
+    q.lease()
+    assert q.end(id, flags="s") == OK
+    assert q.codes(id) == "ASC"
+    assert q.get(id)["started"]
+
+
+def test_stale_writes_change_nothing(q):
+    id = q.run()
+    for other in (q.as_("w:two"), q.as_("h:one", "bbbbbb")):
+        assert other.end(id) == LOST
+        assert other.update(id, percent=50) == LOST
+        assert other.started(id) == LOST
+        assert other.release(id) == LOST
+        assert other.beat((id, 1))[0] == [id]
+    assert q.end(id, attempt=2) == LOST
+    assert q.end(new_id()) == LOST
+    assert q.end(id) == OK
+    assert q.end(id) == LOST
+    assert q.codes(id) == "ASC"
+
+
+def test_progress_never_falls_and_rev_rises(q):
+    id = q.run()
+    q.attach()
+    for percent in (10, 40, 20):
+        assert q.update(id, percent=percent, stage="working", message='"hi"', meta='{"a":1}') == OK
+    assert f"P 0 3 1 {id} " in q.caused[1] and '"progress":40' in q.caused[1]
+    task = q.get(id)
+    assert (task["progress"], task["stage"], task["message"], task["meta"]) == ("40", "working", '"hi"', '{"a":1}')
+
+
+def test_ten_updates_in_one_call(q):
+    id = q.run()
+    w, channel = q.as_("h:one"), None
+    q.as_("h:two").attach()
+    channel = q.subscribe("ev:u1")
+    words = [word for i in range(10) for word in (id, 1, "P", i, "", "", "")]
+    q.redis("CONFIG", "RESETSTAT")
+    assert w.call("update", *words) == [OK] * 10
+    stats = q.redis("INFO", "commandstats")
+    assert "cmdstat_publish:calls=1," in stats
+    assert "cmdstat_hset:calls=1," in stats
+    message = channel.read()[2].split("\n")
+    assert message[0] == "h:one" and len(message) == 11
+    channel.close()
+
+
+def test_log_lines_are_bounded_per_attempt(q):
+    id = q.run()
+    for i in range(120):
+        assert q.update(id, kind="L", message=f'"{i}"') == OK
+    assert q.codes(id) == "AS" + "L" * 100
+    q.fail(id, retry=True)
+    q.sweep()
+    q.run(id)
+    q.update(id, attempt=2, kind="L", message='"again"')
+    assert q.codes(id) == "AS" + "L" * 100 + "RSL"
+
+
+def test_final_pieces_are_kept_until_the_next_attempt(q):
+    id = q.run()
+    q.update(id, kind="F", meta='{"text":"a"}')
+    q.update(id, kind="p", meta='{"text":"b"}')
+    q.update(id, kind="F", meta='{"text":"c"}')
+    assert q.get(id)["pieces"] == ['{"text":"a"}', '{"text":"c"}']
+    assert q.snapshot()[0]["pieces"] == ['{"text":"a"}', '{"text":"c"}']
+    assert q.codes(id) == "ASFF"
+    q.fail(id, retry=True)
+    q.sweep()
+    q.run(id)
+    assert q.get(id)["pieces"] == []
+    assert q.end(id, attempt=2) == OK
+
+
+def test_failure_is_retried_with_jitter(q):
+    id = q.run(base=200, cap=200)
+    assert q.fail(id, retry=True) == OK
+    task = q.get(id)
+    assert (task["status"], task["stage"]) == ("pending", "retrying")
+    assert q.codes(id) == "ASR"
+    leased = eventually(q.lease, what="the second attempt")
+    assert leased[0]["attempt"] == "2"
+    assert q.started(id, 2) == OK
+    assert q.fail(id, 2, retry=False) == OK
+    task = q.get(id)
+    assert (task["status"], task["code"], task["error"]) == ("failed", "oops", '"it broke"')
+
+
+def test_jitter_spreads(q):
+    ids = [q.submit(base=1000000, cap=1000000) for _ in range(50)]
+    for task in q.lease(count=50):
+        q.started(task["id"])
+        q.fail(task["id"], retry=True)
+    due = sorted(int(q.redis("ZSCORE", "th:{0}:d", id)) for id in ids)
+    assert due[-1] - due[0] > 300000 and len(set(due)) > 40
+
+
+def test_the_last_attempt_fails(q):
+    id = q.submit(max_attempts=2)
+    for attempt in (1, 2):
+        eventually(q.lease)
+        q.started(id, attempt)
+        q.fail(id, attempt, retry=True)
+        q.sweep()
+    assert q.get(id)["status"] == "failed"
+    assert q.codes(id) == "ASRSX"
+
+
+def test_a_dead_worker_is_noticed_by_its_lease(q):
+    w = q.as_("w:one")
+    w.lease_ms = 20
+    id = w.run()
+    other = q.as_("w:two")
+    leased = eventually(other.lease, what="the lease to run out")
+    assert (leased[0]["id"], leased[0]["attempt"]) == (id, "2")
+    assert w.end(id) == LOST
+    assert q.codes(id) == "ASR"
+    other.started(id, 2)
+    assert other.end(id, 2, kind="D") == OK
+    task = q.get(id)
+    assert (task["status"], task["code"]) == ("failed", "worker_lost")
+
+
+def test_beats_keep_a_lease(q):
+    q.lease_ms = 300
+    id = q.run()
+    for _ in range(3):
+        assert q.beat((id, 1)) == ([], [])
+    score = float(q.redis("ZSCORE", "th:{0}:l", id))
+    q.lease_ms = 60000
+    q.beat((id, 1))
+    assert float(q.redis("ZSCORE", "th:{0}:l", id)) > score + 50000
+
+
+def test_an_unstarted_lease_that_runs_out_burns_nothing(q):
+    w = q.as_("w:one")
+    w.lease_ms = 1
+    id = w.submit()
+    w.lease()
+    leased = eventually(q.as_("w:two").lease)
+    assert leased[0]["attempt"] == "1"
+    assert w.started(id) == LOST
+    assert q.codes(id) == "A"
+
+
+def test_release_burns_nothing_and_goes_first(q):
+    first, second = q.submit(), q.submit()
+    assert q.lease()[0]["id"] == first
+    assert q.release(first) == OK
+    assert q.get(first)["attempt"] == "0"
+    assert [task["id"] for task in q.lease(count=2)] == [first, second]
+    q.started(first)
+    assert q.release(first) == LOST
+
+
+def test_reclaim_returns_what_the_predecessor_held(q):
+    old, new, other = q.as_("w:one", "old111"), q.as_("w:one", "new222"), q.as_("w:two", "old111")
+    running, waiting, foreign = old.run(), None, None
+    waiting = q.submit()
+    old.lease()
+    foreign = other.run()
+    new.reclaim()
+    assert q.codes(running) == "ASR" and q.status(running) == "pending"
+    assert q.codes(waiting) == "A"
+    assert q.status(foreign) == "processing"
+    assert {(t["id"], t["attempt"]) for t in new.lease(count=5)} == {(running, "2"), (waiting, "1")}
+    new.reclaim()
+    assert new.started(running, 2) == OK
+    assert old.end(running) == LOST
+
+
+def test_reclaim_of_many(q):
+    old, other = q.as_("w:one", "old111"), q.as_("w:two")
+    q.limits = (2000, 2000)
+    for _ in range(1200):
+        q.submit()
+    for i in range(12):
+        (old if i % 2 else other).lease(count=100)
+    q.as_("w:one", "new222").reclaim()
+    assert q.redis("ZCARD", "th:{0}:l") == 600
+    assert q.redis("ZCARD", "th:{0}:q:default") == 600
+
+
+def test_cancel_waiting(q):
+    id = q.submit()
+    assert q.cancel(id)[:3] == [OK, "cancelled", "cancelled"]
+    assert q.cancel(id)[:3] == [OK, "cancelled", "cancelled"]
+    assert q.lease() == []
+    assert q.codes(id) == "AK"
+
+
+def test_cancel_delayed_and_retrying(q):
+    delayed = q.submit(delay=100000)
+    assert q.cancel(delayed)[:2] == [OK, "cancelled"]
+    retrying = q.run(base=1000000, cap=1000000)
+    q.fail(retrying, retry=True)
+    assert q.cancel(retrying)[:2] == [OK, "cancelled"]
+    assert q.codes(retrying) == "ASRK"
+
+
+def test_cancel_leased_but_not_started(q):
+    id = q.submit()
+    w = q.as_("w:one")
+    control = q.subscribe("ctl:w:one")
+    w.lease()
+    assert q.cancel(id)[:2] == [OK, "cancelled"]
+    assert control.read()[2] == f"cancel {id} 1"
+    assert w.started(id) == LOST
+    control.close()
+
+
+@pytest.mark.parametrize("kind", ["C", "X", "K", "D"])
+def test_cancel_running_ends_cancelled_however_it_ends(q, kind):
+    w = q.as_("w:one")
+    id = w.run()
+    control = q.subscribe("ctl:w:one")
+    assert q.cancel(id)[:3] == [OK, "processing", "cancelling"]
+    assert q.cancel(id)[:3] == [OK, "processing", "cancelling"]
+    assert control.read()[2] == f"cancel {id} 1"
+    assert w.beat((id, 1)) == ([], [id])
+    assert w.update(id, percent=70, stage="working") == OK
+    assert q.get(id)["stage"] == "cancelling"
+    assert w.end(id, kind=kind, flags="r", text='"x"', code="c") == OK
+    assert q.status(id) == "cancelled"
+    assert q.codes(id) == "ASK"
+    control.close()
+
+
+def test_cancel_of_a_task_whose_worker_died(q):
+    w = q.as_("w:one")
+    w.lease_ms = 5
+    id = w.run()
+    q.cancel(id)
+    eventually(lambda: q.sweep() or q.status(id) == "cancelled")
+
+
+def test_cancel_refusals(q):
+    id = q.run()
+    assert q.cancel(new_id()) == [NOT_FOUND]
+    assert q.cancel(id, owner="u2") == [FORBIDDEN]
+    q.end(id)
+    assert q.cancel(id)[0] == STATE
+    light = q.fused()
+    assert q.cancel(light)[0] == STATE
+    assert q.cancel(light, owner="u2") == [FORBIDDEN]
+    waiting = q.submit()
+    assert q.cancel(waiting, owner="admin", any=1)[:2] == [OK, "cancelled"]
+
+
+def test_retry_copies_arguments(q):
+    for args in ('{"a":1}', '{"a":"' + "x" * 200 + '"}', ""):
+        id = q.run(args=args)
+        assert q.retry(id) is None and q.answer[0] == STATE
+        q.fail(id)
+        new = q.retry(id)
+        assert q.get(new)["retry_of"] == id
+        assert q.lease()[0]["args"] == args
+        q.end(new, flags="s")
+        assert q.retry(new) is None and q.answer[0] == STATE
+
+
+def test_retry_of_a_light_task(q):
+    id = q.fused(failed=True, args='{"a":1}')
+    new = q.retry(id)
+    assert q.answer[2] == "pending" and '"type":"accepted"' in q.answer[4]
+    leased = q.lease("light")
+    assert (leased[0]["id"], leased[0]["args"]) == (new, '{"a":1}')
+
+
+def test_retry_refusals(q):
+    id = q.run()
+    q.fail(id)
+    assert q.retry(id, owner="u2") is None and q.answer == [FORBIDDEN]
+    assert q.retry(new_id()) is None and q.answer == [NOT_FOUND]
+    q.limits = (0, 10)
+    assert q.retry(id) is None and q.answer[0] == USER_LIMIT and q.answer[3] > 0
+
+
+def test_limits(q):
+    q.limits = (2, 3)
+    first, _ = q.submit(), q.submit()
+    assert q.submit() is None and q.answer[0] == USER_LIMIT and q.answer[3] > 0
+    assert q.submit(owner="u2")
+    assert q.submit(owner="u3") is None and q.answer[0] == GLOBAL_LIMIT
+    assert q.submit(owner="u3", light=True, queue="light")
+    q.cancel(first)
+    assert q.submit(owner="u3")
+    assert [k for k in q.keys("o:*") if "u3" in k]
+
+
+def test_a_refused_submission_leaves_no_trace(q):
+    q.limits = (0, 0)
+    assert q.submit(args="x" * 100, key="k", delay=5, expires=5) is None
+    assert q.keys() == []
+
+
+def test_idempotency_key(q):
+    q.limits = (1, 1)
+    id = q.submit(key="k1", args='{"a":1}')
+    assert q.submit(key="k1", args='{"a":1}') is None
+    assert q.answer == [DUPLICATE, id, "pending", 1]
+    assert q.submit(key="k1", args='{"a":2}') is None and q.answer[0] == MISMATCH
+    assert q.submit(key="k1", args='{"a":1}', task="other") is None and q.answer[0] == MISMATCH
+    q.limits = (9, 9)
+    assert q.submit(key="k1", args='{"a":2}', owner="u2")
+    q.run(id)
+    q.end(id)
+    q.submit(key="k1", args='{"a":1}')
+    assert q.answer[:3] == [DUPLICATE, id, "completed"]
+    key = [k for k in q.keys("k:u1:*")][0]
+    assert 86000000 < q.redis("PTTL", key) <= 86400000
+    assert q.redis("PTTL", f"th:{{0}}:t:{id}") >= q.redis("PTTL", key) - 1000
+
+
+def test_idempotency_key_of_a_light_task_keeps_its_record(q):
+    id = q.submit(key="k", light=True, queue="light", lease=True)
+    assert q.end(id, flags="s") == OK
+    assert q.redis("PTTL", f"th:{{0}}:t:{id}") > 86000000
+
+
+def test_delay(q):
+    q.submit(delay=40)
+    assert q.lease() == [] and 0 < q.next_due <= 40
+    assert eventually(q.lease)
+
+
+def test_expiry(q):
+    late, running, retrying = q.submit(expires=30), q.submit(expires=30), q.submit(expires=30, delay=60000)
+    leased = q.lease(count=2)
+    assert [t["id"] for t in leased] == [late, running]
+    q.started(running)
+    eventually(lambda: q.sweep() or q.status(late) == "failed")
+    assert q.get(late)["code"] == "expired"
+    eventually(lambda: q.sweep() or q.status(retrying) == "failed")
+    assert q.status(running) == "processing"
+    assert q.started(late) == LOST
+    assert q.codes(late) == "AX"
+    assert q.redis("ZCARD", "th:{0}:x") == 0
+
+
+def test_submit_and_lease_in_one(q):
+    id = q.submit(light=True, queue="light", lease=True)
+    assert q.lease("light") == []
+    assert q.started(id) == OK
+    assert q.end(id) == OK
+    assert q.codes(id) == "ASC"
+
+
+def test_priority_and_fairness(q):
+    many = [q.submit("u1") for _ in range(5)]
+    few = [q.submit("u2") for _ in range(2)]
+    urgent = q.submit("u1", priority=9)
+    idle = q.submit("u2", priority=0)
+    order = [t["id"] for t in q.lease(count=20)]
+    assert order[0] == urgent and order[-1] == idle
+    assert order[1:5] == [many[0], few[0], many[1], few[1]]
+    assert order[5:-1] == many[2:]
+    late = q.submit("u3")
+    more = q.submit("u1")
+    assert [t["id"] for t in q.lease(count=2)] == [late, more]
+
+
+def test_queues_are_apart(q):
+    bulk, live = q.submit(), q.submit(queue="live")
+    assert [t["id"] for t in q.lease("live", 5)] == [live]
+    assert [t["id"] for t in q.lease("default", 5)] == [bulk]
+
+
+def test_the_bell_rings(q):
+    bell = q.subscribe("bell:default")
+    q.submit()
+    assert bell.read()[2] == "default"
+    q.redis("PUBLISH", "th:{0}:bell:default", "end")
+    q.submit(queue="live")
+    assert bell.read()[2] == "end"
+    bell.close()

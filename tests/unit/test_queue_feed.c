@@ -1,0 +1,155 @@
+/* tasks/queue_feed.c and queue_replay.c against a real redis-server: who hears what, the log, a second hub,
+ * loss of the connection. */
+#include "tests/unit/queue_side.h"
+
+/* The events of the log must be what was told live. */
+static void test_replay(void)
+{
+    struct owner_source source = queue_feed_source(hub.feed);
+    char id[ID_SIZE];
+    id_new(id);
+    submit(id, owner);
+    queue_lease(worker.queue, "default", 1, on_leased, NULL);
+    finish(1);
+    queue_started(worker.queue, id, 1, NULL, NULL);
+    struct queue_update line = {.kind = QUEUE_LOG, .id = id, .attempt = 1, .message = SPAN("a line")};
+    queue_update(worker.queue, &line, NULL, NULL);
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1, .result = SPAN("{\"n\":\n3}")};
+    queue_end(worker.queue, &end, on_done, NULL);
+    finish(1);
+    reach(&told.count, 3);
+    forget_events();
+    source.replay(source.ctx, owner, 0, 100, on_replay, NULL);
+    finish(1);
+    ok(!told.gap, "no gap");
+    is_text(codes(), "rArSrLrC", "the log: accepted, started, log, completed");
+    ok(strstr(told.events[3].body,
+              "\"status\":\"completed\",\"stage\":\"completed\",\"progress\":100,\"attempt\":1,"
+              "\"result\":{\"n\": 3}"),
+       "a replayed event has its result: %s", told.events[3].body);
+    forget_events();
+    source.replay(source.ctx, owner, 2, 1, on_replay, NULL);
+    finish(1);
+    is_int(told.replayed, 1, "a page of one");
+    is_int(told.events[0].seq, 3, "behind the given one");
+    forget_events();
+    source.replay(source.ctx, owner, 4, 10, on_replay, NULL);
+    finish(1);
+    ok(!told.gap && told.replayed == 0, "at the head: nothing, no gap");
+    source.replay(source.ctx, owner, 99, 10, on_replay, NULL);
+    finish(1);
+    ok(told.gap, "from the future: a gap");
+}
+
+static void test_two_hubs(void)
+{
+    struct owner_source source = queue_feed_source(other.feed);
+    char id[ID_SIZE];
+    source.attach(source.ctx, owner, on_position, NULL);
+    finish(1);
+    id_new(id);
+    submit(id, owner);
+    ok(reach(&told.count, 1), "the other hub hears of a submission");
+    is_text(codes(), "oA", "it alone");
+    queue_cancel(other.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    ok(reach(&told.count, 3), "both hear of the cancel");
+    forget_events();
+    queue_notify(other.queue, owner, "n1", SPAN("{\"id\":\"n1\",\"title\":\"Hi\"}"), on_done, NULL);
+    queue_notify(other.queue, owner, "n1", SPAN("{\"id\":\"n1\",\"title\":\"Hi\"}"), on_done, NULL);
+    finish(2);
+    ok(reach(&told.count, 2), "a notification");
+    is_int(told.count, 2, "once per id and hub");
+    ok(strstr(told.events[0].body, "\"user_id\":\"u1\"") && strstr(told.events[0].body, "\"at\":\""),
+       "names its owner and time: %s", told.events[0].body);
+    forget_events();
+    queue_feed_watch(other.feed, true);
+    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    queue_get(other.queue, &caller, id, on_answer, NULL);
+    finish(2);
+    id_new(id);
+    submit(id, "u9");
+    ok(reach(&told.admins, 1), "an admin's feed shows owners nobody listens to");
+    queue_feed_watch(other.feed, false);
+    queue_cancel(hub.queue, &(struct queue_caller){.owner = "u9"}, id, on_answer, NULL);
+    finish(1);
+    source.detach(source.ctx, owner);
+    forget_events();
+}
+
+static void test_reclaim(void)
+{
+    char id[ID_SIZE];
+    id_new(id);
+    submit(id, owner);
+    queue_lease(worker.queue, "default", 1, on_leased, NULL);
+    finish(1);
+    queue_started(worker.queue, id, 1, on_done, NULL);
+    finish(1);
+    close_side(&worker);
+    open_side(&worker, "w one", false, "w");
+    queue_reclaim(worker.queue, on_done, NULL);
+    finish(1);
+    is_int(told.code, QUEUE_OK, "the next incarnation gives the leases back");
+    queue_lease(worker.queue, "default", 1, on_leased, NULL);
+    finish(1);
+    is_text(told.leased.id, id, "and gets the task again");
+    is_int(told.leased.attempt, 2, "as the second attempt");
+    struct queue_end end = {.kind = QUEUE_DIED, .id = id, .attempt = 2};
+    queue_started(worker.queue, id, 2, on_done, NULL);
+    queue_end(worker.queue, &end, on_done, NULL);
+    finish(2);
+    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    is_text(told.answer.status, "failed", "two deaths end it");
+    ok(strstr(told.json, "\"worker_lost\""), "as worker_lost");
+    forget_events();
+}
+
+static void test_loss(void)
+{
+    char id[ID_SIZE];
+    struct owner_source source = queue_feed_source(hub.feed);
+    unsigned ready = hub.ready, ups = hub.feed_ups;
+    id_new(id);
+    redis_server_kill(&server);
+    struct queue_submit call = submission(id, owner);
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    finish(2);
+    is_int(told.submitted.code, QUEUE_UNAVAILABLE, "no Redis: unavailable");
+    is_int(told.answer.code, QUEUE_UNAVAILABLE, "reads too");
+    reach(&told.done, told.done);
+    while (redis_is_up(hub.subscriber))
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    source.attach(source.ctx, owner, on_position, NULL);
+    ok(!told.position.ok, "attaching fails at once");
+    told.done = 0;
+    redis_server_start(&server);
+    ok(reach(&hub.ready, ready + 1) && reach(&hub.feed_ups, ups + 1), "back after the restart");
+    source.attach(source.ctx, owner, on_position, NULL);
+    finish(1);
+    ok(told.position.ok && told.position.head > 0, "the log is still there");
+    redis_callv(hub.commands, NULL, NULL, "FUNCTION", "FLUSH", NULL);
+    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    is_int(told.answer.code, QUEUE_UNAVAILABLE, "functions that are gone: unavailable");
+    for (int i = 0; i < 100 && told.answer.code == QUEUE_UNAVAILABLE; i++) {
+        queue_get(hub.queue, &caller, id, on_answer, NULL);
+        finish(1);
+    }
+    is_int(told.answer.code, QUEUE_NOT_FOUND, "they are loaded again");
+}
+
+int main(void)
+{
+    if (!sides_open())
+        skip_all("no redis-server");
+    attach_first();
+    test_replay();
+    test_two_hubs();
+    test_reclaim();
+    test_loss();
+    sides_close();
+    return done_testing();
+}
