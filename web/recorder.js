@@ -49,10 +49,9 @@ export class Recorder {
     this.#drops(byId('speak'));
   }
 
-  /** Shows what is being said in a task that runs already, in this tab or another. */
+  /** Shows what is being said in a task that runs already, unless there is something to read. */
   follow(/** @type {Task} */ task) {
-    if (this.#stream || task.data.task !== TASK) return;
-    this.#show(task);
+    if (!this.#shown && task.data.task === TASK) this.#show(task);
   }
 
   #drops(/** @type {HTMLElement} */ area) {
@@ -104,6 +103,7 @@ export class Recorder {
 
   /** Opens a stream and shows its task. */
   async #begin(/** @type {string} */ words, /** @type {() => Promise<any>} */ open) {
+    this.#transcript.clear();
     byId('record').disabled = byId('choose').disabled = true;
     this.#say(words);
     try {

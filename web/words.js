@@ -38,6 +38,7 @@ export function sentence(text) {
 /** @param {number} seconds */
 export function duration(seconds) {
   if (!(seconds >= 0)) return '';
+  if (seconds < 0.001) return '< 1 ms';
   if (seconds < 1) return Math.round(seconds * 1000) + ' ms';
   if (seconds < 10) return seconds.toFixed(1) + ' s';
   if (seconds < 60) return Math.round(seconds) + ' s';
