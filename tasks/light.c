@@ -6,6 +6,8 @@
 #include "tasks/event_body.h"
 #include "tasks/submission.h"
 
+#define FUSE_WAITING 5 /* times light.fuse_us for a task that waits for a thread */
+
 static void arm_fuse(struct manager *manager);
 
 /* ---- fused --------------------------------------------------------------------------------------- */
@@ -144,14 +146,25 @@ bool light_run(struct task_submission *submission)
     return true;
 }
 
+/* Whether the oldest task has had its time. One that no thread has begun with (jobs begin in order, so the
+ * ones behind it wait, too) gets more of it: waiting is no sign that it is a long one. */
+static bool fuse_is_over(struct manager *manager, struct task_submission *oldest, uint64_t now)
+{
+    uint64_t fuse_us = (uint64_t)manager->config.options->light_fuse_us, age_us = now - oldest->submitted_us;
+    if (age_us < fuse_us)
+        return false;
+    return age_us >= FUSE_WAITING * fuse_us || pool_runs(manager->pool, &oldest->job);
+}
+
 /* Every task that has been running for too long is recorded. */
 static void on_fuse_timer(uv_timer_t *timer)
 {
     struct manager *manager = timer->data;
-    uint64_t now = clock_mono_us(), fuse_us = (uint64_t)manager->config.options->light_fuse_us;
+    pool_poll(manager->pool); /* timers come first in a turn: what is done must not count as late */
+    uint64_t now = clock_mono_us();
     while (!list_empty(&manager->running)) {
         struct task_submission *oldest = container_of(manager->running.next, struct task_submission, node);
-        if (oldest->submitted_us + fuse_us > now)
+        if (!fuse_is_over(manager, oldest, now))
             break;
         list_remove(&oldest->node);
         light_record(oldest);
@@ -165,7 +178,7 @@ static void arm_fuse(struct manager *manager)
     const struct task_submission *oldest = container_of(manager->running.next, struct task_submission, node);
     uint64_t due = oldest->submitted_us + (uint64_t)manager->config.options->light_fuse_us;
     uint64_t now = clock_mono_us();
-    uv_timer_start(manager->fuse_timer, on_fuse_timer, due > now ? (due - now + 999) / 1000 : 0, 0);
+    uv_timer_start(manager->fuse_timer, on_fuse_timer, due > now ? (due - now + 999) / 1000 : 1, 0);
 }
 
 void light_init(struct manager *manager)

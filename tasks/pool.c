@@ -178,6 +178,11 @@ static void on_async(uv_async_t *async)
     fetch(async->data);
 }
 
+void pool_poll(struct pool *pool)
+{
+    fetch(pool);
+}
+
 bool pool_submit(struct pool *pool, struct pool_job *job)
 {
     if (pool->closing || pool->load >= pool->config.max_queued + pool->thread_count)
@@ -250,6 +255,14 @@ void pool_collect(struct pool *pool, struct pool_job *job)
     if (held)
         pool->config.report(pool->config.ctx, held);
     free(held);
+}
+
+bool pool_runs(struct pool *pool, struct pool_job *job)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool running = job->running;
+    pthread_mutex_unlock(&pool->lock);
+    return running;
 }
 
 void pool_cancel(struct pool *pool, struct pool_job *job)

@@ -58,6 +58,8 @@ void pool_free(struct pool **pool);
 void pool_job_init(struct pool *pool, struct pool_job *job, const struct task_type *type);
 /* Stages a job; false if max_queued are waiting already, or the pool is closing. */
 bool pool_submit(struct pool *pool, struct pool_job *job) MUSTCHECK;
+/* Delivers now what the threads have finished, without waiting for the wake-up that is on its way. */
+void pool_poll(struct pool *pool);
 /* Jobs waiting or running. */
 unsigned pool_load(const struct pool *pool);
 /* From now on the job's reports are delivered, POOL_STARTED and the last progress among them if they were
@@ -65,5 +67,7 @@ unsigned pool_load(const struct pool *pool);
 void pool_listen(struct pool *pool, struct pool_job *job);
 /* Delivers a progress report that was held back because it came too soon after the last one. */
 void pool_collect(struct pool *pool, struct pool_job *job);
+/* Whether a thread has begun with the job. Not to be called after done(). */
+bool pool_runs(struct pool *pool, struct pool_job *job);
 /* task_cancelled() of the job turns true, its sleeps and waits end. */
 void pool_cancel(struct pool *pool, struct pool_job *job);
