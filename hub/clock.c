@@ -31,19 +31,26 @@ int64_t clock_wall_ms(void)
 
 void clock_format(int64_t wall_ms, char text[static CLOCK_TEXT_SIZE])
 {
+    static _Thread_local time_t known = -1; /* most calls of a second want the same one */
+    static _Thread_local char second[CLOCK_TEXT_SIZE];
+    static _Thread_local size_t n;
     if (wall_ms < 0 || wall_ms > INT64_C(253402300799999))
         wall_ms = 0;
     time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    size_t n = strftime(text, CLOCK_TEXT_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (seconds != known) {
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        n = strftime(second, sizeof second, "%Y-%m-%dT%H:%M:%S", &tm);
+        known = seconds;
+    }
     unsigned ms = (unsigned)(wall_ms % 1000);
-    text[n++] = '.';
-    text[n++] = (char)('0' + ms / 100);
-    text[n++] = (char)('0' + ms / 10 % 10);
-    text[n++] = (char)('0' + ms % 10);
-    text[n++] = 'Z';
-    text[n] = '\0';
+    char *p = mempcpy(text, second, n);
+    *p++ = '.';
+    *p++ = (char)('0' + ms / 100);
+    *p++ = (char)('0' + ms / 10 % 10);
+    *p++ = (char)('0' + ms % 10);
+    *p++ = 'Z';
+    *p = '\0';
 }
 
 /* Milliseconds of the fraction at *p (".123456"), moving *p behind it. */
