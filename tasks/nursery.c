@@ -305,8 +305,8 @@ void nursery_free(struct nursery **nursery)
     struct nursery *old = *nursery;
     if (old == NULL)
         return;
-    *nursery = NULL;
     disconnect(old); /* its zygote ends when its socket does */
+    *nursery = NULL;
     uv_close((uv_handle_t *)old->timer, free_handle);
     free(old);
 }

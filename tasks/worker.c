@@ -300,6 +300,7 @@ static void close_all(struct worker *worker)
     redis_free(&worker->commands);
     while (!list_empty(&worker->tasks))
         worker_task_free(container_of(worker->tasks.next, struct worker_task, node));
+    worker_forget_questions(worker);
     uv_handle_t *handles[] = {(uv_handle_t *)&worker->second, (uv_handle_t *)&worker->beat,
                               (uv_handle_t *)&worker->due, (uv_handle_t *)&worker->signals[0],
                               (uv_handle_t *)&worker->signals[1]};
@@ -326,6 +327,11 @@ int worker_run(const struct options *options, const char *name, const char *vers
         return 1;
     clock_format(clock_wall_ms(), worker.started_at);
     list_init(&worker.tasks);
+    list_init(&worker.questions);
+    for (enum slot_lane i = 0; i < LANES; i++) {
+        worker.lanes[i].worker = &worker;
+        worker.lanes[i].which = i;
+    }
     for (size_t i = 0; i < WORKER_BUCKETS; i++)
         list_init(&worker.buckets[i]);
     worker.slots = slots_new(

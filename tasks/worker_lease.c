@@ -10,12 +10,6 @@
 #define LEASE_MAX 256
 #define EARLY_MS 3000 /* how long a cancel may be ahead of its task */
 
-struct lease_call { /* the context of a call */
-    struct worker *worker;
-    enum slot_lane lane;
-    unsigned asked;
-};
-
 void worker_hungry(struct worker *worker, enum slot_lane lane)
 {
     worker->lanes[lane].hungry = true;
@@ -81,12 +75,10 @@ static void on_due(uv_timer_t *timer)
 static void on_leased(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
                       uint64_t next_due_ms)
 {
-    struct lease_call call = *(struct lease_call *)ctx;
-    struct worker *worker = call.worker;
-    struct worker_lane *lane = &worker->lanes[call.lane];
-    free(ctx);
+    struct worker_lane *lane = ctx;
+    struct worker *worker = lane->worker;
     lane->leasing = false;
-    lane->hungry = lane->rang || (code == QUEUE_OK && count >= call.asked);
+    lane->hungry = lane->rang || (code == QUEUE_OK && count >= lane->asked);
     lane->rang = false;
     for (size_t i = 0; code == QUEUE_OK && i < count; i++)
         take(worker, &tasks[i]);
@@ -98,19 +90,17 @@ static void on_leased(void *ctx, enum queue_code code, const struct queue_leased
         uv_timer_start(&worker->due, on_due, next_due_ms, 0);
 }
 
-static void lease(struct worker *worker, enum slot_lane which)
+static void lease(struct worker *worker, struct worker_lane *lane)
 {
-    struct worker_lane *lane = &worker->lanes[which];
     if (!lane->hungry || lane->leasing)
         return;
-    unsigned room = slots_room(worker->slots, which);
+    unsigned room = slots_room(worker->slots, lane->which);
     if (room == 0)
         return;
-    struct lease_call *call = xcalloc(1, sizeof *call);
-    *call = (struct lease_call){worker, which, room < LEASE_MAX ? room : LEASE_MAX};
+    lane->asked = room < LEASE_MAX ? room : LEASE_MAX;
     lane->leasing = true;
     lane->hungry = false;
-    queue_lease(worker->queue, slot_lane_names[which], call->asked, on_leased, call);
+    queue_lease(worker->queue, slot_lane_names[lane->which], lane->asked, on_leased, lane);
 }
 
 void worker_lease(struct worker *worker)
@@ -118,5 +108,5 @@ void worker_lease(struct worker *worker)
     if (!worker->ready || worker->draining)
         return;
     for (enum slot_lane i = 0; i < LANES; i++)
-        lease(worker, i);
+        lease(worker, &worker->lanes[i]);
 }

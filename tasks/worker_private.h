@@ -42,6 +42,9 @@ struct worker_task { /* one leased task, until Redis has its end */
 };
 
 struct worker_lane {
+    struct worker *worker;
+    enum slot_lane which;
+    unsigned asked; /* by the lease that is on the way */
     bool leasing;
     bool hungry; /* there may be something to lease */
     bool rang;   /* and it was said while a lease was on the way */
@@ -69,6 +72,7 @@ struct worker {
     uint64_t drain_end_ms, exit_by_ms;
     struct worker_lane lanes[LANES];
     struct list tasks;
+    struct list questions; /* to services, without an answer yet */
     struct list buckets[WORKER_BUCKETS];
     unsigned task_count;
     uint64_t done;
@@ -100,6 +104,8 @@ void worker_task_lose(struct worker_task *task);
 /* Tells Redis again what it did not take the first time. */
 void worker_tell_again(struct worker *worker);
 void worker_task_free(struct worker_task *task);
+/* At the end: no answer will come any more. */
+void worker_forget_questions(struct worker *worker);
 extern const struct slots_hooks worker_slots_hooks;
 
 /* ---- worker_stream.c ---- */

@@ -308,6 +308,7 @@ void worker_tell_again(struct worker *worker)
  * ---------------------------------------------------------------------------------------------- */
 
 struct question {
+    struct list node;
     struct worker *worker;
     char id[ID_SIZE];
     unsigned attempt;
@@ -323,7 +324,14 @@ static void on_answer(void *ctx, json_t *answer)
     if (task && task->held == HELD_RUN && task->job.proc && task->job.attempt == question->attempt)
         slots_answer(&task->job, question->call, span_of(text));
     free(text);
+    list_remove(&question->node);
     free(question);
+}
+
+void worker_forget_questions(struct worker *worker)
+{
+    for (struct list *node; (node = list_pop(&worker->questions)) != NULL;)
+        free(container_of(node, struct question, node));
 }
 
 static void on_call(struct slot_job *job, uint32_t call, const char *name, struct span args)
@@ -341,6 +349,7 @@ static void on_call(struct slot_job *job, uint32_t call, const char *name, struc
     memcpy(question->id, task->id, sizeof question->id);
     question->attempt = job->attempt;
     question->call = call;
+    list_append(&task->worker->questions, &question->node);
     service->call(task->worker->queue, task->owner, tree, on_answer, question);
     json_decref(tree);
 }

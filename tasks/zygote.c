@@ -157,7 +157,7 @@ int zygote_main(void)
     for (int fds[2];;) {
         size_t n = receive(data, fds);
         if (n == 0)
-            return 0;
+            _exit(0); /* the worker is gone; nothing here is worth tidying up */
         struct slot_fields from = {{data, n}, false};
         uint32_t message = slot_get_u32(&from), number = slot_get_u32(&from);
         if (message != ZYGOTE_FORK || !slot_fields_end(&from) || fds[0] < 0 || fds[1] < 0)

@@ -313,7 +313,7 @@ static void test_zygotes_die(void)
     struct task task, next;
     give(&task, "noop_heavy", "{\"steps\":5,\"sleep_ms\":50}");
     ok(run_until(0, &task), "a task runs");
-    is_int(kill_children("taskhub-zygote"), 2, "both zygotes are killed");
+    ok(kill_children("taskhub-zygote") >= 2, "the zygotes are killed");
     ok(run_until(1, NULL), "it ends");
     is_int(task.fate, COMPLETED, "completed: slots outlive their zygote");
     ok(kill_children("taskhub-slot") >= 1, "the slots are killed");
