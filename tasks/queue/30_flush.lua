@@ -7,41 +7,46 @@ local flush_records -- 40_record.lua
 -- Renews what an owner owns, seldom; its keys' expiry is longer than promised by two periods.
 local function touch_owner(o)
   local idle = 2 * TOUCH_MS
+  local light = call('HGET', P .. 'g', 'keep_light') or 0
   call('PEXPIRE', P .. 'e:' .. o.name, LOG_KEEP_MS + idle)
-  call('PEXPIRE', P .. 'il:' .. o.name, LOG_KEEP_MS + idle)
+  call('PEXPIRE', P .. 'il:' .. o.name, math.max(LOG_KEEP_MS, light) + idle)
   call('PEXPIRE', o.key, OWNER_KEEP_MS)
 end
 
--- What changed besides seq.
-local function more_fields(o, renew)
-  local fields = { 'HSET', o.key, 'act', o.act, 'run', o.run }
+-- Writes an owner's counters; nearly always that is seq alone.
+local function write_fields(o, seq, renew)
+  if not renew and not o.moved and not o.tags then
+    call('HSET', o.key, 'seq', seq)
+    return
+  end
+  local fields = { 'HSET', o.key, 'seq', seq }
+  if o.moved then
+    put(fields, 'act', o.act)
+    put(fields, 'run', o.run)
+  end
   if o.tags then
     for class, tag in pairs(o.tags) do
-      fields[#fields + 1] = class
-      fields[#fields + 1] = tag
+      put(fields, class, tag)
     end
   end
   if renew then
-    fields[#fields + 1] = 'touch'
-    fields[#fields + 1] = now
+    put(fields, 'touch', now)
   end
   call(unpack(fields))
 end
 
 local function flush_owner(o)
   local words = o.words
-  if words then
-    local seq = format('%d', o.seq)
-    words[3] = seq .. '-0'
-    call(unpack(words))
-    call('HSET', o.key, 'seq', seq)
-  elseif not o.moved and not o.tags then
+  if not words and not o.moved and not o.tags then
     return
   end
+  local seq = format('%d', o.seq)
   local renew = now - o.touch > TOUCH_MS
-  if renew or o.moved or o.tags then
-    more_fields(o, renew)
+  if words then
+    words[3] = seq .. '-0'
+    call(unpack(words))
   end
+  write_fields(o, seq, renew)
   if renew then
     touch_owner(o)
   end

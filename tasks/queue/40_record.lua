@@ -18,7 +18,12 @@ local function record_of(id)
     records[id] = false
     return false
   end
-  r = { id = id, y = '', s = 'pending', o = '', i = '', e = '', a = '0', w = '', light = false, words = false }
+  -- All fields that come, so that the table is allocated once.
+  r = {
+    id = id, y = '', s = 'pending', o = '', i = '', e = '', a = '0', w = '', f = false, keep = 0, light = false,
+    words = false, task = '', queue = '', priority = '', max = '', base = '', cap = '', flags = '', created = '',
+    expires = '',
+  }
   for i = 1, n, 2 do
     r[v[i]] = v[i + 1]
   end

@@ -5,6 +5,7 @@
 do
 
 local HUB_DEAD_MS = 120000
+local HUB_FORGOTTEN_MS = 86400000
 local WATCH_MS = 15000
 
 local function say_alive()
@@ -51,6 +52,8 @@ end
 local function alive(args)
   retention(args)
   say_alive()
+  call('ZREMRANGEBYSCORE', P .. 'hs', '-inf', now - HUB_FORGOTTEN_MS)
+  call('HSET', P .. 'g', 'keep_light', keep_light)
   sweep()
   return 0
 end
