@@ -4,11 +4,11 @@
 
 #include "hub/options.h"
 
-/* A name that no other worker on this machine uses for the same Redis, held as long as this process lives.
- * `wanted` "" = the host's name, with a number behind it if that is taken; another name is waited for up to
- * 5 s (its former holder may be ending). False and *ret_reason (free()) when it stays taken. */
+/* A name that no other worker on this machine uses for the same Redis, held as long as this process lives:
+ * worker.name, or the host's name, with a number behind it if that is taken. A configured name is waited for
+ * up to 5 s (its former holder may be ending). False and *ret_reason (free()) when it stays taken. */
 #define WORKER_NAME_SIZE 96
-bool worker_claim_name(const char *wanted, const char *redis_url, char name[static WORKER_NAME_SIZE],
+bool worker_claim_name(const struct options *options, char name[static WORKER_NAME_SIZE],
                        char **ret_reason) MUSTCHECK;
 
 /* Runs until SIGTERM or SIGINT and the end of the drain; gives the exit code. */

@@ -52,8 +52,7 @@ static int run(const struct options *options)
     char name[WORKER_NAME_SIZE], *reason = NULL;
     if (*options->redis_url == '\0')
         return complain(xstrdup("redis.url is not set; a hub without one starts its worker itself"), 2);
-    if (!worker_claim_name(options->worker_name, options->redis_url, name, &reason) ||
-        !store_prepare(options, &reason))
+    if (!worker_claim_name(options, name, &reason) || !store_prepare(options, &reason))
         return complain(reason, 1);
     return worker_run(options, name, TASKHUB_VERSION);
 }

@@ -24,13 +24,20 @@ static void clean(char *name)
             *p = '-';
 }
 
+static uint64_t mix(uint64_t hash, const char *text)
+{
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 1099511628211ULL;
+    return hash;
+}
+
 /* Whether the name is ours now. The socket stays open until the process ends. */
-static bool hold(const char *name, const char *redis_url)
+static bool hold(const char *name, const struct options *options)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    uint64_t hash = 14695981039346656037ULL;
-    for (const char *p = redis_url; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 1099511628211ULL;
+    uint64_t hash = mix(14695981039346656037ULL, options->redis_url);
+    if (strstr(options->redis_url, "/proc/self/")) /* the same text in every process */
+        hash = mix(hash, options->data_dir);
     /* The address begins with a NUL: it lives in the kernel, not in a file system. */
     int n = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "taskhub-worker %s %08x", name,
                      (unsigned)(hash ^ hash >> 32));
@@ -44,28 +51,28 @@ static bool hold(const char *name, const char *redis_url)
     return false;
 }
 
-static bool claim_number(const char *host, const char *redis_url, char name[static WORKER_NAME_SIZE])
+static bool claim_number(const char *host, const struct options *options, char name[static WORKER_NAME_SIZE])
 {
     for (unsigned number = 1; number <= NUMBERS; number++) {
         if (number == 1)
             snprintf(name, WORKER_NAME_SIZE, "%.64s", host);
         else
             snprintf(name, WORKER_NAME_SIZE, "%.64s-%u", host, number);
-        if (hold(name, redis_url))
+        if (hold(name, options))
             return true;
     }
     return false;
 }
 
-bool worker_claim_name(const char *wanted, const char *redis_url, char name[static WORKER_NAME_SIZE],
-                       char **ret_reason)
+bool worker_claim_name(const struct options *options, char name[static WORKER_NAME_SIZE], char **ret_reason)
 {
+    const char *wanted = options->worker_name;
     char host[65] = "";
     if (*wanted == '\0') {
         if (gethostname(host, sizeof host - 1) < 0 || *host == '\0')
             snprintf(host, sizeof host, "worker");
         clean(host);
-        if (claim_number(host, redis_url, name))
+        if (claim_number(host, options, name))
             return true;
         *ret_reason = xstrdup("no free name for this worker; set worker.name");
         return false;
@@ -77,7 +84,7 @@ bool worker_claim_name(const char *wanted, const char *redis_url, char name[stat
     snprintf(name, WORKER_NAME_SIZE, "%s", wanted);
     clean(name);
     for (uint64_t end = clock_mono_ms() + WAIT_MS;;) {
-        if (hold(name, redis_url))
+        if (hold(name, options))
             return true;
         if (clock_mono_ms() >= end)
             break;

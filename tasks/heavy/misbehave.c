@@ -6,8 +6,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-static const char *const modes[] = {"crash", "exit",     "hang",      "spin",    "leak",
-                                    "lie",   "children", "bigresult", "badtext", NULL};
+static const char *const modes[] = {"crash",    "exit",      "hang",    "spin",    "leak", "lie",
+                                    "children", "bigresult", "badtext", "patient", NULL};
 static const struct json_field args[] = {
     {.name = "mode", .kinds = KIND_STRING, .required = true, .words = modes},
     {.name = "attempts", .kinds = KIND_INTEGER, .min = 1, .max = 100}, /* completes after so many */
@@ -99,8 +99,16 @@ static void bad_text(struct task_ctx *ctx)
     task_fail(ctx, (struct task_error){"bad_text", false}, "e\xf8rror");
 }
 
-static void (*const acts[])(struct task_ctx *ctx) = {crash, leave,         hang_up,    spin,    leak,
-                                                     lie,   have_children, big_result, bad_text};
+/* Stops when asked to, as every task should. */
+static void be_patient(struct task_ctx *ctx)
+{
+    task_progress(ctx, 1, "waiting", NULL);
+    while (task_sleep_ms(ctx, 60000))
+        continue;
+}
+
+static void (*const acts[])(struct task_ctx *ctx) = {crash, leave,         hang_up,    spin,     leak,
+                                                     lie,   have_children, big_result, bad_text, be_patient};
 _Static_assert(NELEMS(acts) + 1 == NELEMS(modes), "one act per mode");
 
 static void run(struct task_ctx *ctx)

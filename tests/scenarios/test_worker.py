@@ -259,9 +259,14 @@ async def test_cancel_races_with_the_end(stack, hub):
 async def test_limits_of_time(stack, hub):
     worker = stack.worker()
     async with connect(hub) as c:
+        patient = await c.submit("misbehave", {"mode": "patient"})
+        await c.wait_event(task_id=patient, type="progress")
+        slot = named(worker, "taskhub-slot")[0]
         spin = await spinning(c)
-        end = await c.wait_end(spin, 20)
-        assert end["status"] == "failed" and end["error"]["code"] == "timeout" and end["attempt"] == 1
+        ends = [await c.wait_end(task, 20) for task in (patient, spin)]
+        for end in ends:
+            assert end["status"] == "failed" and end["error"]["code"] == "timeout" and end["attempt"] == 1
+        assert alive(slot), "who stops when asked keeps the process"
         eventually(lambda: named(worker, "taskhub-slot"), 1, "another slot")
         c.check()
     stack.audit()

@@ -242,8 +242,11 @@ static void test_hoards_nothing(void)
 
 static void test_limits(void)
 {
-    struct task task;
+    struct task task, patient;
+    give(&patient, "misbehave", "{\"mode\":\"patient\"}");
     give(&task, "misbehave", "{\"mode\":\"spin\"}");
+    ok(run_until(1, NULL), "a task beyond its soft limit is asked to end");
+    ok(patient.fate == FAILED && strcmp(patient.code, "timeout") == 0, "and failed by the time limit");
     ok(run_until(1, NULL), "a task beyond its hard limit ends");
     is_int(task.fate, FAILED, "failed");
     is_text(task.code, "timeout", "by the time limit");
