@@ -1,12 +1,12 @@
 /* One Redis connection; see redis.h. Loop thread only. Its states: waiting (for the next attempt),
  * connecting, greeting (AUTH, SELECT and a PING that proves the data set is loaded), up. One timer serves
- * as back-off, as deadline of an attempt and as watchdog. Never blocks but for names in /etc/hosts or DNS. */
-#include "hub/redis.h"
+ * as back-off, as deadline of an attempt and as watchdog. Never blocks. */
+#include "hub/redis_private.h"
 
-#include "hub/buf.h"
 #include "hub/log.h"
 #include "hub/metrics.h"
-#include "hub/redis_adapter.h"
+
+#include <arpa/inet.h>
 
 #include <sodium.h>
 
@@ -15,35 +15,7 @@
 #define BACKOFF_MAX_MS 2000
 #define REPLY_BYTES_MAX (256u << 20)
 #define REPLY_DEPTH_MAX 8
-#define SUB_BUCKETS 1024
 #define WATCH_TICKS 4 /* per timeout */
-
-struct sub { /* one channel; exists from the first SUBSCRIBE until Redis confirmed the last UNSUBSCRIBE */
-    struct sub *next;
-    struct redis *redis;
-    redis_reply_fn *fn; /* NULL while nobody wants the channel any more */
-    void *ctx;
-    unsigned leaving; /* UNSUBSCRIBEs not confirmed yet */
-    size_t size;
-    char channel[];
-};
-
-struct redis {
-    struct loop *loop;
-    struct redis_url url;
-    unsigned timeout_ms;
-    struct redis_hooks hooks;
-    enum { WAITING, CONNECTING, GREETING, UP, CLOSED } state;
-    redisAsyncContext *ac; /* NULL while waiting */
-    struct redis_adapter *adapter;
-    uv_timer_t timer;
-    unsigned failures;  /* attempts that failed in a row */
-    size_t in_flight;   /* commands without an answer */
-    unsigned quiet;     /* watchdog ticks without an answer while one is due */
-    bool was_up;        /* since the last loss */
-    struct buf command; /* scratch: the command being issued */
-    struct sub **subs;  /* buckets by channel, NULL until the first subscription */
-};
 
 struct call { /* a command on its way */
     struct redis *redis;
@@ -95,8 +67,11 @@ static void drop(struct redis *redis, const char *reason)
     redisAsyncContext *ac = redis->ac;
     redis->state = WAITING; /* callbacks that get NULL now must not issue anything */
     redis->ac = NULL;
-    ac->data = NULL;
-    redisAsyncFree(ac);
+    redis_resolve_cancel(&redis->resolve);
+    if (ac) {
+        ac->data = NULL;
+        redisAsyncFree(ac);
+    }
     wait_again(redis, reason);
 }
 
@@ -134,7 +109,7 @@ static void append_word(struct buf *to, const char *word, size_t size)
     buf_append(to, "\r\n", 2);
 }
 
-static void encode(struct buf *to, int argc, const char *const *argv, const size_t *lengths)
+void redis_encode(struct buf *to, int argc, const char *const *argv, const size_t *lengths)
 {
     buf_clear(to);
     buf_append_char(to, '*');
@@ -170,7 +145,7 @@ void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, co
             fn(ctx, NULL);
         return;
     }
-    encode(&redis->command, argc, argv, lengths);
+    redis_encode(&redis->command, argc, argv, lengths);
     issue(redis, fn, ctx);
 }
 
@@ -238,7 +213,7 @@ static void on_pong(void *ctx, const redisReply *reply)
 
 static void greet_with(struct redis *redis, redis_reply_fn *fn, int argc, const char *const *argv)
 {
-    encode(&redis->command, argc, argv, NULL);
+    redis_encode(&redis->command, argc, argv, NULL);
     issue(redis, fn, redis);
     sodium_memzero(redis->command.data, redis->command.len);
 }
@@ -293,21 +268,16 @@ static void guard_replies(redisReader *reader)
 }
 #endif
 
-static void connect_now(struct redis *redis)
+/* Takes over a context that hiredis has begun to connect. */
+static void adopt(struct redis *redis, redisAsyncContext *ac)
 {
-    redisAsyncContext *ac = redis->url.unix_path ? redisAsyncConnectUnix(redis->url.unix_path)
-                                                 : redisAsyncConnect(redis->url.host, (int)redis->url.port);
-    if (ac == NULL) {
-        wait_again(redis, "out of memory");
-        return;
-    }
-    redis->state = CONNECTING;
-    if (ac->err == 0)
+    if (ac && ac->err == 0)
         redis->adapter = redis_adapter_attach(redis->loop, ac);
-    if (ac->err || redis->adapter == NULL) {
+    if (redis->adapter == NULL) {
         char reason[160];
-        snprintf(reason, sizeof reason, "%s", ac->err ? ac->errstr : "cannot watch the socket");
-        redisAsyncFree(ac);
+        snprintf(reason, sizeof reason, "%s", ac && ac->err ? ac->errstr : "cannot watch the socket");
+        if (ac)
+            redisAsyncFree(ac);
         wait_again(redis, reason);
         return;
     }
@@ -318,98 +288,35 @@ static void connect_now(struct redis *redis)
         redisEnableKeepAlive(&ac->c);
     redisAsyncSetDisconnectCallback(ac, on_disconnect);
     redisAsyncSetConnectCallback(ac, on_connect); /* begins to watch the socket */
+}
+
+static void on_resolved(void *ctx, const char *address, const char *error)
+{
+    struct redis *redis = ctx;
+    redis->resolve = NULL;
+    if (address)
+        adopt(redis, redisAsyncConnect(address, (int)redis->url.port));
+    else
+        wait_again(redis, error);
+}
+
+static bool is_numeric(const char *host)
+{
+    unsigned char address[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+}
+
+static void connect_now(struct redis *redis)
+{
+    redis->state = CONNECTING;
+    redis->adapter = NULL;
     uv_timer_start(&redis->timer, on_deadline, CONNECT_MS, 0);
-}
-
-/* ---- subscriptions ---------------------------------------------------------------------------- */
-
-static struct sub **bucket_of(struct redis *redis, struct span channel)
-{
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (size_t i = 0; i < channel.n; i++)
-        hash = (hash ^ (unsigned char)channel.p[i]) * 16777619u;
-    if (redis->subs == NULL)
-        redis->subs = xcalloc(SUB_BUCKETS, sizeof(struct sub *));
-    return &redis->subs[hash % SUB_BUCKETS];
-}
-
-/* Where the pointer to the channel's sub stands; *it is NULL if there is none. */
-static struct sub **find_sub(struct redis *redis, struct span channel)
-{
-    struct sub **at = bucket_of(redis, channel);
-    while (*at && !span_equal(channel, (struct span){(*at)->channel, (*at)->size}))
-        at = &(*at)->next;
-    return at;
-}
-
-static void forget_sub(struct redis *redis, struct sub *sub)
-{
-    struct sub **at = find_sub(redis, (struct span){sub->channel, sub->size});
-    *at = sub->next;
-    free(sub);
-}
-
-static void on_message(redisAsyncContext *ac, void *data, void *privdata)
-{
-    struct sub *sub = privdata;
-    const redisReply *reply = data;
-    struct redis *redis = sub->redis;
-    (void)ac;
-    if (reply == NULL) {
-        redis_reply_fn *fn = sub->fn;
-        void *ctx = sub->ctx;
-        if (redis->state != CLOSED)
-            redis->state = WAITING;
-        forget_sub(redis, sub);
-        if (fn)
-            fn(ctx, NULL);
-    } else if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
-               strcmp(reply->element[0]->str, "unsubscribe") == 0) {
-        if (--sub->leaving == 0 && sub->fn == NULL)
-            forget_sub(redis, sub);
-    } else if (sub->fn) {
-        sub->fn(sub->ctx, reply);
-    }
-}
-
-static int issue_sub(struct redis *redis, const char *verb, struct sub *sub, redisCallbackFn *fn)
-{
-    encode(&redis->command, 2, (const char *[]){verb, sub->channel}, (size_t[]){strlen(verb), sub->size});
-    return redisAsyncFormattedCommand(redis->ac, fn, fn ? sub : NULL, redis->command.data,
-                                      redis->command.len);
-}
-
-void redis_subscribe(struct redis *redis, redis_reply_fn *fn, void *ctx, struct span channel)
-{
-    if (redis->state != UP) {
-        fn(ctx, NULL);
-        return;
-    }
-    struct sub **at = find_sub(redis, channel);
-    struct sub *sub = *at;
-    if (sub == NULL) {
-        *at = sub = xcalloc(1, sizeof *sub + channel.n);
-        memcpy(sub->channel, channel.p, channel.n);
-        sub->size = channel.n;
-        sub->redis = redis;
-    }
-    sub->fn = fn;
-    sub->ctx = ctx;
-    if (issue_sub(redis, "SUBSCRIBE", sub, on_message) != REDIS_OK)
-        fn(ctx, NULL); /* the context is being torn down: the sub is freed with it or was never sent */
-}
-
-void redis_unsubscribe(struct redis *redis, struct span channel)
-{
-    struct sub *sub = redis->subs ? *find_sub(redis, channel) : NULL;
-    if (sub == NULL || sub->fn == NULL)
-        return;
-    sub->fn = NULL;
-    if (redis->state == UP) {
-        sub->leaving++;
-        if (issue_sub(redis, "UNSUBSCRIBE", sub, NULL) != REDIS_OK)
-            sub->leaving--;
-    }
+    if (redis->url.unix_path)
+        adopt(redis, redisAsyncConnectUnix(redis->url.unix_path));
+    else if (is_numeric(redis->url.host))
+        adopt(redis, redisAsyncConnect(redis->url.host, (int)redis->url.port));
+    else
+        redis->resolve = redis_resolve(redis->loop, redis->url.host, redis->failures, on_resolved, redis);
 }
 
 /* ---- life ------------------------------------------------------------------------------------- */
@@ -443,13 +350,7 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct redis *redis = handle->data;
-    for (size_t i = 0; redis->subs && i < SUB_BUCKETS; i++) {
-        for (struct sub *sub = redis->subs[i], *next; sub; sub = next) {
-            next = sub->next;
-            free(sub);
-        }
-    }
-    free(redis->subs);
+    redis_subs_free(redis);
     buf_free(&redis->command);
     redis_url_free(&redis->url);
     free(redis);
@@ -466,6 +367,7 @@ void redis_free(struct redis **redis_at)
     redisAsyncContext *ac = redis->ac;
     redis->ac = NULL;
     redis->adapter = NULL;
+    redis_resolve_cancel(&redis->resolve);
     if (ac) {
         ac->data = NULL;
         redisAsyncFree(ac);

@@ -223,6 +223,16 @@ static void test_refused(void)
     open_redis("redis://127.0.0.1:1", 400);
     ok(reach(&seen.downs, 2), "a refused TCP connection is told and tried again: %s", seen.reason);
     close_redis();
+    open_redis("redis://localhost:1", 400);
+    ok(reach(&seen.downs, 2), "a host name is looked up: %s", seen.reason);
+    close_redis();
+    open_redis("redis://no-such-host.invalid", 400);
+    ok(reach(&seen.downs, 1), "a name that does not exist: %s", seen.reason);
+    close_redis();
+    open_redis("redis://localhost:1", 400);
+    for (int i = 0; i < 2; i++)
+        uv_run(&loop.uv, UV_RUN_NOWAIT);
+    close_redis();
     open_redis("unix:/nonexistent/socket", 400);
     ok(reach(&seen.downs, 2), "a missing socket too: %s", seen.reason);
     close_redis();

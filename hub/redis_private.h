@@ -1,0 +1,40 @@
+/* Inside of a Redis connection: what its files share. Loop thread only. */
+#pragma once
+
+#include "hub/buf.h"
+#include "hub/redis.h"
+#include "hub/redis_adapter.h"
+#include "hub/redis_resolve.h"
+
+struct sub { /* one channel; exists from the first SUBSCRIBE until Redis confirmed the last UNSUBSCRIBE */
+    struct sub *next;
+    struct redis *redis;
+    redis_reply_fn *fn; /* NULL while nobody wants the channel any more */
+    void *ctx;
+    unsigned leaving; /* UNSUBSCRIBEs not confirmed yet */
+    size_t size;
+    char channel[];
+};
+
+struct redis {
+    struct loop *loop;
+    struct redis_url url;
+    unsigned timeout_ms;
+    struct redis_hooks hooks;
+    enum { WAITING, CONNECTING, GREETING, UP, CLOSED } state;
+    redisAsyncContext *ac; /* NULL while waiting, and while the name is looked up */
+    struct redis_resolve *resolve;
+    struct redis_adapter *adapter;
+    uv_timer_t timer;
+    unsigned failures;  /* attempts that failed in a row */
+    size_t in_flight;   /* commands without an answer */
+    unsigned quiet;     /* watchdog ticks without an answer while one is due */
+    bool was_up;        /* since the last loss */
+    struct buf command; /* scratch: the command being issued */
+    struct sub **subs;  /* buckets by channel, NULL until the first subscription */
+};
+
+/* Writes a command in the protocol's form. `lengths` NULL = the words end with a NUL. */
+void redis_encode(struct buf *to, int argc, const char *const *argv, const size_t *lengths);
+/* Frees all subscriptions without telling anybody. */
+void redis_subs_free(struct redis *redis);
