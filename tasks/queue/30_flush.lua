@@ -1,15 +1,23 @@
 -- The end of every call: owners, feeds and the sets of this call are written. Runs also when the call
 -- failed half-way, so that an owner's seq never falls behind its log.
 
-local trim_light -- 55_fused.lua: bounds an owner's list of light tasks
+local trim_light -- 55_fused.lua
 local flush_records -- 40_record.lua
+
+-- Light tasks that ended: one list per owner and status, newest first, and how many are kept.
+local LIGHT_MAX = { lc = 700, lx = 250, lk = 50 }
+local LIGHT_ALL = 2000 -- of everybody, for admins
+local OWN_LIGHT = { C = 'lc', X = 'lx', K = 'lk' }
+local ALL_LIGHT = { C = 'glc', X = 'glx', K = 'glk' }
 
 -- Renews what an owner owns, seldom; its keys' expiry is longer than promised by two periods.
 local function touch_owner(o)
   local idle = 2 * TOUCH_MS
   local light = call('HGET', P .. 'g', 'keep_light') or 0
   call('PEXPIRE', P .. 'e:' .. o.name, LOG_KEEP_MS + idle)
-  call('PEXPIRE', P .. 'il:' .. o.name, math.max(LOG_KEEP_MS, light) + idle)
+  for kind in pairs(LIGHT_MAX) do
+    call('PEXPIRE', P .. kind .. ':' .. o.name, math.max(LOG_KEEP_MS, light) + idle)
+  end
   call('PEXPIRE', o.key, OWNER_KEEP_MS)
 end
 

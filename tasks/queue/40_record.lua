@@ -135,29 +135,29 @@ local function kept_value(r, field, letter)
   return not has(r, letter) and '' or call('GET', P .. EXTRA[letter] .. r.id)
 end
 
--- Light tasks that were recorded only when they had ended (55_fused.lua): one field in a hash per 4 s of
--- creation time, which the id (UUID version 7) holds in its first digits.
-local function light_place(id)
-  return P .. 'L:' .. sub(id, 1, 8) .. sub(id, 10, 10), sub(id, 11)
+-- Light tasks that were recorded only when they had ended (55_fused.lua): the field <id> in a hash per 4 s of
+-- creation time, which the id (UUID version 7) holds in its first digits. The value is the task's entry in the log,
+-- "code 1 id ended progress task created began owner seq", and behind a newline the result, or code, error and
+-- arguments, one per line.
+local function light_bucket(id)
+  return P .. 'L:' .. sub(id, 1, 10)
 end
 
 local LIGHT_STATUS = { C = 'completed', X = 'failed' }
 
 -- The record of such a task in the shape of record_of(), with its result, error and arguments at hand.
 local function light_record(id)
-  local key, field = light_place(id)
-  local v = call('HGET', key, field)
+  local v = call('HGET', light_bucket(id), id)
   if not v then
     return false
   end
   local r = { id = id, y = '', a = '1', light = true, fused = true, flags = '-l', queue = 'light', priority = '4',
-    max = '3', base = '1000', cap = '60000', expires = '0' }
+    max = '3', base = '1000', cap = '60000', expires = '0', w = '' }
   local code, payload
-  code, r.e, r.f, r.o, r.task, r.created, r.b, payload =
-    match(v, '^(%u) (%d+) (%d+) (%S+) (%S+) (%d+) (%d+)\n(.*)$')
+  code, r.f, r.n, r.task, r.created, r.b, r.o, r.e, payload =
+    match(v, '^(%u) 1 %S+ (%d+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+)\n?(.*)$')
   r.s = LIGHT_STATUS[code]
   if code == 'C' then
-    r.n = '100'
     r.result = payload ~= '' and payload or nil
   else
     r.code, r.error, r.args = match(payload, '^([^\n]*)\n([^\n]*)\n(.*)$')

@@ -1,13 +1,12 @@
 -- The end of a task, whoever causes it: record, event, indexes, counters, expiry of everything it owns.
 
-local emit, finish, keep_heavy, keep_light
+local emit, finish, list_light, keep_heavy, keep_light
 
 do
 
 -- keep_heavy, keep_light: retention in ms, arguments of every call that can end a task.
 
 local STATUS = { C = 'completed', X = 'failed', K = 'cancelled' }
-local LIGHT_ENTRY = { C = 'c', X = 'x', K = 'k' }
 local OWN_INDEX = { C = 'ic', X = 'ix', K = 'ik' }
 local ALL_INDEX = { C = 'gc', X = 'gx', K = 'gk' }
 local EMPTY = { result = '{}' }
@@ -37,14 +36,23 @@ local function trim_index(key)
   end
 end
 
+-- Names a light task that ended in its owner's list and in that of everybody, which is cut now and then.
+list_light = function(o, code, id)
+  local own, every = OWN_LIGHT[code], ALL_LIGHT[code]
+  local all = batch_all(every, 'LPUSH', every)
+  push(batch_of(o, own, 'LPUSH', own), id)
+  push(all, id)
+  if now % 16 == 0 then
+    all.most = LIGHT_ALL
+  end
+end
+
 local function index_ended(r, code)
   local o = owner_of(r.o)
   push(batch_of(o, 'ia-', 'ZREM', 'ia'), r.id)
   push(batch_all('ga-', 'ZREM', 'ga'), r.id)
   if r.light then
-    local entry = LIGHT_ENTRY[code] .. r.id
-    push(batch_of(o, 'il', 'LPUSH', 'il'), entry)
-    push(batch_all('gl', 'LPUSH', 'gl'), entry)
+    list_light(o, code, r.id)
     return
   end
   local own, every = OWN_INDEX[code], ALL_INDEX[code]

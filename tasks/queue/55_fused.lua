@@ -1,37 +1,35 @@
 -- A light task that already ran: submit and end recorded at once. This is the hot path: per task one log
--- entry, one field of a shared hash, one entry of a list. The hash spans 4 s of creation time and expires as
--- a whole, so a task costs no key and no expiry of its own.
+-- entry, one field of a shared hash, one entry of a list, all of them one command per key and call. The hash spans
+-- 4 s of creation time and expires as a whole, so a task costs no key and no expiry of its own. Strings cost most
+-- here: the log's entry is the record too, and no other text is made per task.
 
 do
 
-local LIGHT_MAX = 1000 -- per owner
-local LIGHT_ALL = 2000 -- newest ones of everybody, for admins
-
-local function drop_light(entries)
-  local drops = {}
-  for i = 1, #entries do
-    -- Capitals are fused tasks; the others have records of their own, which expire by themselves.
-    if byte(entries[i], 1) < 97 then
-      local place, field = light_place(sub(entries[i], 2))
-      local words = drops[place]
-      if not words then
-        words = { 'HDEL', place }
-        drops[place] = words
-        drops[#drops + 1] = words
+-- Drops what stands behind the newest ones of a list. Tasks with records of their own are not found in the hash
+-- and expire by themselves.
+local function trim_list(key, most)
+  local over = call('LLEN', key) - most
+  if over <= 0 then
+    return
+  end
+  local old = call('RPOP', key, math.min(over, 1024))
+  local place, words
+  for i = 1, #old do
+    local bucket = light_bucket(old[i])
+    if bucket ~= place then
+      if words then
+        call(unpack(words))
       end
-      words[#words + 1] = field
+      place, words = bucket, { 'HDEL', bucket }
     end
+    push(words, old[i])
   end
-  for i = 1, #drops do
-    call(unpack(drops[i]))
-  end
+  call(unpack(words))
 end
 
 trim_light = function(o)
-  local key = P .. 'il:' .. o.name
-  local over = call('LLEN', key) - LIGHT_MAX
-  if over > 0 then
-    drop_light(call('RPOP', key, math.min(over, 1024)))
+  for kind, most in pairs(LIGHT_MAX) do
+    trim_list(P .. kind .. ':' .. o.name, most)
   end
 end
 
@@ -48,38 +46,35 @@ local function fused_line(o, code, id, head, seq, payload)
     status, status, code == 'C' and 100 or 0, 1, e), true)
 end
 
+local function bucket_of(id, keep)
+  local words = batch('HSET', light_bucket(id))
+  words.keep = keep
+  return words
+end
+
 -- args: retention, then per task: id, owner, code C or X, "task created began", payload (C: the result or
 -- nothing; X: code, error and arguments, one per line). Answer: the time, then one seq per task.
 local function fused(args)
   local keep = tonumber(args[3]) + 5000
   local answer = { now }
   local hear_all = watched()
-  local all = batch('LPUSH', P .. 'gl')
-  local place, bucket
+  local prefix, bucket
   local failed = 0
-  local at_done, at_failed = ' ' .. now_digits .. ' 100 ', ' ' .. now_digits .. ' 0 '
+  local ended = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
   for i = 4, #args, 5 do
-    local id, code, head, payload = args[i], args[i + 2], args[i + 3], args[i + 4]
-    local o = owner_of(args[i + 1])
+    local id, owner, code, head, payload = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
+    local o = owners[owner] or owner_of(owner)
     local words = o.words or log_words(o)
-    local n = #words
-    words[n + 1] = 'e'
-    words[n + 2] = code .. ' 1 ' .. id .. (code == 'C' and at_done or at_failed) .. head
     local seq = o.seq + 1
+    local entry = code .. ' 1 ' .. id .. ended[code] .. head .. ' ' .. owner .. format(' %d', seq)
     o.seq = seq
-    local key, field = light_place(id)
-    if key ~= place then
-      place = key
-      bucket = batch('HSET', key)
-      bucket.keep = keep
+    put(words, 'e', entry)
+    if sub(id, 1, 10) ~= prefix then
+      prefix = sub(id, 1, 10)
+      bucket = bucket_of(id, keep)
     end
-    n = #bucket
-    bucket[n + 1] = field
-    bucket[n + 2] = code .. format(' %d ', seq) .. now_digits .. ' ' .. o.name .. ' ' .. head .. '\n' .. payload
-    local mine = batch_of(o, 'il', 'LPUSH', 'il')
-    local entry = code .. id
-    mine[#mine + 1] = entry
-    all[#all + 1] = entry
+    put(bucket, id, payload == '' and entry or entry .. '\n' .. payload)
+    list_light(o, code, id)
     if o.others or hear_all then
       fused_line(o, code, id, head, seq, payload)
     end
@@ -90,9 +85,6 @@ local function fused(args)
     answer[#answer + 1] = seq
   end
   count('done:completed', (#args - 3) / 5 - failed)
-  if now % 16 == 0 then
-    all.most = LIGHT_ALL
-  end
   return answer
 end
 

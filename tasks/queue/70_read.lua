@@ -37,10 +37,11 @@ result_of = function(r, budget)
   return #short <= RESULT_ROW_MAX and within(budget, #short) and short or not budget and short or nil
 end
 
+-- Code and text of the last failure; none for a task that went well or was cancelled in the end.
 error_of = function(r)
   if r.fused then
     return r.code or '', r.error or ''
-  elseif not has(r, 'e') then
+  elseif r.s == 'completed' or r.s == 'cancelled' or not has(r, 'e') then
     return '', ''
   end
   return match(call('GET', P .. 'err:' .. r.id) or '\n', '^([^\n]*)\n(.*)$')

@@ -50,19 +50,18 @@ local function newer(a, b)
 end
 
 -- Light tasks stand in a list in the order of their ends, which is nearly that of their creation: enough for
--- the page is taken from its head and sorted.
-local function light_source(key, kind, f)
+-- the page is taken from its head and sorted. When only tasks of one type are wanted, that is a whole walk.
+local function light_source(key, f)
   local list = call('LRANGE', key, 0, -1)
+  local enough = (f.task == '' and 2 * f.limit or WALK_MAX) + CHUNK
   local found = {}
   for i = 1, #list do
-    local id = sub(list[i], 2)
-    if not kind or string.lower(sub(list[i], 1, 1)) == kind then
-      local score = born(id)
-      if score <= f.untill and score >= f.since and behind(score, id, f.from) then
-        found[#found + 1] = { score = score, id = id }
-        if #found >= 2 * f.limit + CHUNK then
-          break
-        end
+    local id = list[i]
+    local score = born(id)
+    if score <= f.untill and score >= f.since and behind(score, id, f.from) then
+      found[#found + 1] = { score = score, id = id }
+      if #found >= enough then
+        break
       end
     end
   end
@@ -103,6 +102,10 @@ local function key_of(kind, owner)
   return owner == '' and P .. 'g' .. kind or P .. 'i' .. kind .. ':' .. owner
 end
 
+local function light_key(kind, owner)
+  return owner == '' and P .. 'gl' .. kind or P .. 'l' .. kind .. ':' .. owner
+end
+
 -- The sources that can hold tasks of this status ('' = any; 'ended' = any terminal one).
 local function sources(owner, status, f)
   local steps = {}
@@ -112,17 +115,14 @@ local function sources(owner, status, f)
   for name, kind in pairs(KINDS_OF_STATUS) do
     if status == '' or status == 'ended' or status == name then
       steps[#steps + 1] = zset_source(key_of(kind, owner), f)
+      steps[#steps + 1] = light_source(light_key(kind, owner), f)
     end
-  end
-  local kind = KINDS_OF_STATUS[status]
-  if status == '' or status == 'ended' or kind then
-    steps[#steps + 1] = light_source(key_of('l', owner), kind, f)
   end
   return merge(steps)
 end
 
 -- Appends rows to `rows` until f.limit of them stand there; the cursor to go on from, '' at the end.
-local function collect(rows, step, f, status, task)
+local function collect(rows, step, f, status)
   local walked, last = 0, nil
   while true do
     if #rows >= f.limit or walked >= WALK_MAX then
@@ -135,66 +135,60 @@ local function collect(rows, step, f, status, task)
     end
     last, walked = head, walked + 1
     local r = any_record(head.id)
-    if r and (task == '' or r.task == task) and (status == '' or status == 'ended' or r.s == status) then
+    if r and (f.task == '' or r.task == f.task) and (status == '' or status == 'ended' or r.s == status) then
       rows[#rows + 1] = row_of(r, f.budget)
     end
   end
 end
 
--- Entries of the list of light tasks by status; those past retention are not counted.
-local function count_light(key, keep, totals)
-  local list = call('LRANGE', key, 0, -1)
-  local low, high = 0, #list
-  while low < high do -- how many are young enough: the list is ordered by time
+-- Entries of a list of light tasks that are within retention; the list is ordered by time.
+local function count_light(key, keep)
+  local low, high = 0, call('LLEN', key)
+  while low < high do
     local middle = math.ceil((low + high) / 2)
-    if born(sub(list[middle], 2)) > now - keep then
+    if born(call('LINDEX', key, middle - 1)) > now - keep then
       low = middle
     else
       high = middle - 1
     end
   end
-  for i = 1, low do
-    local kind = string.lower(sub(list[i], 1, 1))
-    totals[kind] = (totals[kind] or 0) + 1
-  end
+  return low
 end
 
 -- pending, processing, completed, failed, cancelled: what is kept
 totals_of = function(owner, keep)
-  local t = { c = 0, x = 0, k = 0 }
-  count_light(key_of('l', owner), keep, t)
   local run = owner == '' and globals().run or owner_of(owner).run
   local active = call('ZCARD', key_of('a', owner))
   local out = { math.max(0, active - run), run }
   for i, kind in ipairs({ 'c', 'x', 'k' }) do
-    out[i + 2] = t[kind] + call('ZCARD', key_of(kind, owner))
+    out[i + 2] = call('ZCARD', key_of(kind, owner)) + count_light(light_key(kind, owner), keep)
   end
   return out
 end
 
-local function filter_of(limit, budget)
-  return { from = {}, since = 0, untill = 2 ^ 52, limit = limit, budget = { left = budget } }
+local function filter_of(task, limit, budget)
+  return { from = {}, since = 0, untill = 2 ^ 52, task = task, limit = limit, budget = { left = budget } }
 end
 
 -- args: retention of light tasks, owner ('' = all), status, task, since, until (-1 = open), cursor, limit, budget in
 -- bytes. Answer: {totals, next cursor, rows…}
 local function list(args)
-  local f = filter_of(tonumber(args[10]), tonumber(args[11]))
+  local f = filter_of(args[6], tonumber(args[10]), tonumber(args[11]))
   f.since = math.max(0, tonumber(args[7]))
   f.untill = tonumber(args[8]) >= 0 and tonumber(args[8]) or f.untill
   local score, id = match(args[9], '^(%d+)-(%S+)$')
   f.from = { score = tonumber(score), id = id }
   local rows = {}
-  local cursor = collect(rows, sources(args[4], args[5], f), f, args[5], args[6])
+  local cursor = collect(rows, sources(args[4], args[5], f), f, args[5])
   return { totals_of(args[4], tonumber(args[3])), cursor, rows }
 end
 
 -- All active tasks, then the newest that ended. args: owner, count, budget. Answer: {head of the log, rows}
 local function snapshot(args)
-  local f = filter_of(tonumber(args[4]), tonumber(args[5]))
+  local f = filter_of('', tonumber(args[4]), tonumber(args[5]))
   local rows = {}
-  collect(rows, merge({ zset_source(key_of('a', args[3]), f) }), f, '', '')
-  collect(rows, sources(args[3], 'ended', f), f, 'ended', '')
+  collect(rows, merge({ zset_source(key_of('a', args[3]), f) }), f, '')
+  collect(rows, sources(args[3], 'ended', f), f, 'ended')
   return { owner_of(args[3]).seq, rows }
 end
 

@@ -63,7 +63,7 @@ def test_the_log_is_trimmed_and_a_gap_shows(q):
     assert head == 170 * 64
     first = int(events[0]["seq"])
     assert 1 < first <= head - 10000 + 64 * 200
-    assert q.redis("LLEN", "th:{0}:il:u1") <= 1000 + 64
+    assert q.redis("LLEN", "th:{0}:lc:u1") <= 1000 + 64
 
 
 def test_only_listeners_are_told(q):
@@ -219,6 +219,13 @@ def test_a_page_looks_at_a_bounded_number_of_entries(q):
     page, cursor, _ = q.list(task="other", limit=10)
     assert page == [] and cursor
     assert q.list(task="other", limit=10, cursor=cursor)[:2] == ([], "")
+
+
+def test_light_tasks_of_a_type_are_found_behind_many_others(q):
+    wanted = [q.fused(task="rare") for _ in range(3)]
+    for _ in range(4):
+        q.call("fused", LIGHT_MS, *[w for _ in range(100) for w in (new_id(), "u1", "C", "noop 1 1", "")])
+    assert q.list(task="rare", limit=10)[:2] == (wanted[::-1], "")
 
 
 def test_snapshot_has_all_active_and_the_newest_ended(q):

@@ -133,6 +133,16 @@ def test_failure_is_retried_with_jitter(q):
     assert (task["status"], task["code"], task["error"]) == ("failed", "oops", '"it broke"')
 
 
+def test_a_task_that_went_well_in_the_end_shows_no_error(q):
+    id = q.run()
+    q.fail(id, retry=True)
+    assert q.get(id)["code"] == "oops"
+    q.lease()
+    q.started(id, 2)
+    q.end(id, 2)
+    assert (q.get(id)["status"], q.get(id)["code"], q.get(id)["error"]) == ("completed", "", "")
+
+
 def test_jitter_spreads(q):
     ids = [q.submit(base=1000000, cap=1000000) for _ in range(50)]
     for task in q.lease(count=50):
