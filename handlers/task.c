@@ -8,6 +8,15 @@
 
 /* ---- submit -------------------------------------------------------------------------------------- */
 
+/* The reply's seq is what the client may resume from. A task that has ended already logged only its end:
+ * the seq before that is another task's event, which may still be on its way to this connection. */
+static uint64_t seq_of(struct request *request, const struct task_reply *reply)
+{
+    const struct conn *conn = request_conn(request);
+    uint64_t given = conn ? conn_given_seq(conn) : reply->seq;
+    return reply->ended && given < reply->seq ? given : reply->seq;
+}
+
 static void on_submitted(void *ctx, const struct task_reply *reply)
 {
     struct request *request = ctx;
@@ -20,7 +29,7 @@ static void on_submitted(void *ctx, const struct task_reply *reply)
     buf_append_span(&result, SPAN("\",\"status\":\""));
     buf_append_text(&result, reply->status);
     buf_append_span(&result, SPAN("\",\"seq\":"));
-    buf_append_u64(&result, reply->seq);
+    buf_append_u64(&result, seq_of(request, reply));
     if (reply->refusal == TASK_DUPLICATE)
         buf_append_span(&result, SPAN(",\"duplicate\":true"));
     buf_append_char(&result, '}');

@@ -48,7 +48,7 @@ void conn_send(struct conn *conn, struct span text);
  * the rules of its class apply. `from` handling is internal. */
 void conn_send_event(struct conn *conn, struct event *event);
 /* Says that the logged event `seq` was told by other means (a reply): the next event's `from` counts it
- * as given, unless one before it was dropped. The first call states where this connection begins. */
+ * as given. The first call states where this connection begins. */
 void conn_told_seq(struct conn *conn, uint64_t seq);
 /* Up to which seq everything was given to this connection (0 before owners_start()). */
 uint64_t conn_given_seq(const struct conn *conn);
