@@ -118,12 +118,6 @@ bool conn_slow(const struct conn *conn)
     (void)conn;
     return false;
 }
-uint64_t conn_given_seq(const struct conn *conn)
-{
-    (void)conn;
-    return UINT64_MAX;
-}
-
 bool conn_rate_ok(const struct conn *conn)
 {
     return !conn->slow_rate;
