@@ -180,6 +180,8 @@ static void on_appended(void *ctx, const struct queue_audio *audio)
     stream->sending = 0;
     if (stream->over) {
         destroy(stream);
+    } else if (audio->code == QUEUE_OK && audio->received < stream->received) {
+        stream_fail(stream, "input_lost", "Bytes that stood already were lost");
     } else if (audio->code == QUEUE_OK) {
         uint64_t total = stream_total(stream);
         uint64_t received = audio->received < total ? audio->received : total;
