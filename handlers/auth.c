@@ -248,13 +248,19 @@ void run_auth(struct request *request, const struct span *values)
                                                       .message = "Already authenticated; use auth.refresh"});
         return;
     }
-    if (values[0].p == NULL && conn_who(session->conn) == NULL) {
+    bool waits = session->upgrade != NULL; /* the token of the upgrade, for its turn */
+    if (values[0].p == NULL && conn_who(session->conn) == NULL && !waits) {
         fail_param(request, "token", "token: is required");
         return;
     }
     if (!take_resume(request, values[1], &resume))
         return;
     session->joining = true;
+    if (values[0].p == NULL && waits) {
+        session->upgrade->request = request;
+        session->upgrade->resume = resume;
+        return;
+    }
     if (values[0].p == NULL) {
         join(request, session, &resume);
         return;
@@ -267,8 +273,10 @@ void run_auth(struct request *request, const struct span *values)
 static void on_upgrade_verified(struct verify *verify, struct session *session, struct principal *who,
                                 const char *reason)
 {
-    (void)verify;
-    if (who == NULL)
+    session->upgrade = NULL;
+    if (verify->request) /* auth without a token came meanwhile */
+        on_auth_verified(verify, session, who, reason);
+    else if (who == NULL)
         refuse_token(NULL, session->conn, reason);
     else if (conn_who(session->conn))
         principal_clear(who); /* an auth request was quicker */
@@ -278,7 +286,8 @@ static void on_upgrade_verified(struct verify *verify, struct session *session, 
 
 void auth_open(struct session *session, struct span token)
 {
-    verify_start(verify_new(session, NULL, token), on_upgrade_verified);
+    session->upgrade = verify_new(session, NULL, token);
+    verify_start(session->upgrade, on_upgrade_verified);
 }
 
 /* ---- auth.refresh -------------------------------------------------------------------------------- */

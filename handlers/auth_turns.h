@@ -13,7 +13,7 @@ struct verify { /* one token to verify; freed after the outcome */
     struct list node;
     struct auth_turns *turns;
     struct conn_handle conn;
-    struct request *request; /* NULL: the token came with the upgrade */
+    struct request *request; /* NULL: the token came with the upgrade, and no auth after it yet */
     struct owners_resume resume;
     verify_fn *then;
     size_t size;

@@ -6,14 +6,16 @@
 
 #define SESSION_ID_SIZE 17
 
-struct watch; /* admin.c: what a connection with admin.watch wants to see */
+struct watch;  /* admin.c: what a connection with admin.watch wants to see */
+struct verify; /* auth_turns.h */
 
 struct session {
     struct app *app;
     struct conn *conn;
-    bool joining;      /* auth is under way, or done */
-    struct join *join; /* auth.c: a request that waits for owners_join() */
-    unsigned failures; /* of auth.refresh */
+    bool joining;           /* auth is under way, or done */
+    struct verify *upgrade; /* auth.c: the token that came with the upgrade, while it waits */
+    struct join *join;      /* auth.c: a request that waits for owners_join() */
+    unsigned failures;      /* of auth.refresh */
     struct watch *watch;
     struct list watching; /* in the list of all watchers */
     struct list streams;  /* open audio streams of this connection */

@@ -248,6 +248,28 @@ static void test_batches(void)
 
 /* ---- auth ------------------------------------------------------------------------------------------ */
 
+/* The token of the upgrade waits for its turn: others have used up this one. */
+static void test_upgrade_token(void)
+{
+    char *token = token_for("up1", 0);
+    struct conn *busy = user_conn("busy", 0), *c = fake_conn_open(&app);
+    char *other = token_for("busy", 0), text[1200];
+    snprintf(text, sizeof text, CALL("3", "auth.refresh", "{\"token\":\"%s\"}"), other);
+    for (uint64_t until = clock_mono_us() + 20000; clock_mono_us() < until; busy->log[0] = '\0')
+        says(busy, text);
+    ops.on_open(c, span_of(token));
+    says(c, CALL("1", "auth", "{}"));
+    hears(c, "", "auth without a token waits for that of the upgrade");
+    uint64_t until = clock_mono_ms() + 5000;
+    while (c->log[0] == '\0' && clock_mono_ms() < until)
+        turn();
+    hears_part(c, "\"id\":1,\"result\":{\"user_id\":\"up1\"", "and is answered when it was verified");
+    close_conn(c);
+    close_conn(busy);
+    free(token);
+    free(other);
+}
+
 static void test_auth(void)
 {
     fake_reset();
@@ -554,7 +576,15 @@ static void test_audio_resume(void)
     turn();
     hears_part(c, "\"received\":8,\"credit\":64", "it is sent again when Redis answers");
     is_text(fake.audio, "abcdefgh", "nothing is missing or twice");
+    fake.audio_hold = true;
+    sends(c, 1, "ijkl", 4);
+    turn();
+    fake.audio_size = 2;
+    fake_audio(fake.audio_fn, fake.audio_ctx);
+    is_text(fake.audio_fail, "input_lost", "bytes that Redis has lost cannot be sent again");
+    close_conn(c);
 
+    c = streaming();
     uint64_t until = clock_mono_ms() + 5000;
     fake.audio_fails = 0;
     while (fake.audio_fails == 0 && clock_mono_ms() < until)
@@ -618,6 +648,7 @@ int main(void)
     test_envelope();
     test_batches();
     test_auth();
+    test_upgrade_token();
     test_order();
     test_errors();
     test_admin();
