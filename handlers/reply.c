@@ -18,18 +18,21 @@ void fail_queue(struct request *request, enum queue_code code)
         {QUEUE_LOST, {.code = RPC_CONFLICT}},
         {QUEUE_INPUT_GONE,
          {.code = RPC_CONFLICT, .word = "input_gone", .message = "The task's audio or file is gone"}},
-        {QUEUE_USER_LIMIT,
-         {.code = RPC_USER_LIMIT, .retry_ms = RETRY_MS, .message = "Too many concurrent tasks of this user"}},
+        {QUEUE_USER_LIMIT, {.code = RPC_USER_LIMIT, .retry_ms = RETRY_MS}},
         {QUEUE_GLOBAL_LIMIT, {.code = RPC_BUSY, .retry_ms = RETRY_MS}},
         {QUEUE_UNAVAILABLE, {.code = RPC_BUSY, .word = "unavailable", .retry_ms = RETRY_MS}},
     };
-    for (size_t i = 0; i < NELEMS(rows); i++) {
-        if (rows[i].code == code) {
-            request_fail(request, &rows[i].error);
-            return;
-        }
+    struct request_error error = {.code = RPC_INTERNAL};
+    char text[96];
+    for (size_t i = 0; i < NELEMS(rows); i++)
+        if (rows[i].code == code)
+            error = rows[i].error;
+    if (code == QUEUE_USER_LIMIT) {
+        snprintf(text, sizeof text, "Maximum %lld concurrent tasks per user exceeded",
+                 (long long)request_app(request)->options->user_tasks);
+        error.message = text;
     }
-    request_fail(request, &(struct request_error){.code = RPC_INTERNAL});
+    request_fail(request, &error);
 }
 
 void fail_param(struct request *request, const char *field, const char *message)
