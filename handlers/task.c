@@ -142,13 +142,15 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
     if (name.p == NULL || !json_string_copy(name, owner, sizeof owner))
         memcpy(owner, retry->caller, sizeof owner);
     bool own = strcmp(owner, retry->caller) == 0;
+    if (!own) /* held for the caller: it would hold back that user's events until another one comes */
+        owners_release(request_app(request)->owners, retry->caller, retry->new_id);
     struct event *event =
         event_new('A', answer->seq, 0, 0, span_of(retry->new_id), answer->json); /* the body, from Redis */
     struct request_after after = {.owner = owner,
                                   .task_id = retry->new_id,
                                   .event = event,
                                   .told_seq = own ? answer->seq : 0,
-                                  .held = true};
+                                  .held = own};
     buf_printf(&result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\",\"seq\":%llu}",
                retry->new_id, retry->id, (unsigned long long)answer->seq);
     request_reply_then(request, buf_span(&result), &after);

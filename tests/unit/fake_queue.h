@@ -39,6 +39,7 @@ static struct {
     char audio[1024];
     size_t audio_size;
     bool audio_ended, audio_hold;
+    const char *retry_owner; /* whose task queue_retry() finds; NULL = the caller's */
     queue_audio_fn *audio_fn;
     void *audio_ctx;
 } fake = {.up = true};
@@ -213,9 +214,12 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
                  queue_answer_fn *fn, void *ctx)
 {
+    char json[80];
+    (void)queue;
     (void)id;
     fake.seq++;
-    queue_get(queue, who, new_id, fn, ctx);
+    snprintf(json, sizeof json, "{\"user_id\":\"%s\"}", fake.retry_owner ? fake.retry_owner : who->owner);
+    fake_answer(new_id, json, fn, ctx);
 }
 
 void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx)
