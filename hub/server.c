@@ -45,7 +45,7 @@ static size_t limit_descriptors(size_t connections)
         return connections;
     size_t fit =
         limit.rlim_cur > 2 * SPARE_DESCRIPTORS ? limit.rlim_cur - SPARE_DESCRIPTORS : limit.rlim_cur / 2;
-    log_warn("fewer connections than limits.connections fit the limit of file descriptors", "connections",
+    log_info("fewer connections than limits.connections fit the limit of file descriptors", "connections",
              LOG_NUM(fit));
     return fit;
 }
