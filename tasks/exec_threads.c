@@ -1,20 +1,6 @@
 /* Executor "threads": the task runs on the hub's pool. Bounds per owner and in all; then either it runs
  * first and is recorded with its end, or it is recorded first. Loop thread. */
-#include "hub/options.h"
 #include "tasks/submission.h"
-
-static struct light_user *user_of(struct manager *manager, const char *id)
-{
-    struct table_node *node = table_find(&manager->users, span_of(id));
-    if (node)
-        return container_of(node, struct light_user, node);
-    struct light_user *user = xmalloc(sizeof *user);
-    user->count = 0;
-    memcpy(user->id, id, strlen(id) + 1);
-    user->node.key = span_of(user->id);
-    table_insert(&manager->users, &user->node);
-    return user;
-}
 
 static void refuse(struct task_submission *submission, enum task_refusal refusal, uint64_t retry_ms)
 {
@@ -33,8 +19,8 @@ static bool must_record_first(const struct task_submission *submission)
 
 static void submit(struct manager *manager, struct task_submission *submission)
 {
-    submission->user = user_of(manager, submission->owner);
-    if (submission->user->count++ >= (unsigned)manager->config.options->user_light) {
+    (void)manager;
+    if (!submission_count(submission)) {
         refuse(submission, TASK_USER_LIMIT, 100);
         return;
     }

@@ -57,6 +57,26 @@ void submission_copy_args(struct task_submission *submission, struct span args)
     submission->job.ctx.args_text = (struct span){args.n ? submission->args : "{}", args.n ? args.n : 2};
 }
 
+static struct light_user *user_of(struct manager *manager, const char *id)
+{
+    struct table_node *node = table_find(&manager->users, span_of(id));
+    if (node)
+        return container_of(node, struct light_user, node);
+    struct light_user *user = xmalloc(sizeof *user);
+    user->count = 0;
+    memcpy(user->id, id, strlen(id) + 1);
+    user->node.key = span_of(user->id);
+    table_insert(&manager->users, &user->node);
+    return user;
+}
+
+bool submission_count(struct task_submission *submission)
+{
+    struct manager *manager = submission->manager;
+    submission->user = user_of(manager, submission->owner);
+    return submission->user->count++ < (unsigned)manager->config.options->user_light;
+}
+
 static void uncount(struct task_submission *submission)
 {
     struct light_user *user = submission->user;
@@ -237,7 +257,7 @@ bool manager_run_internal(struct manager *manager, const struct task_type *type,
     submission->internal = fn;
     submission->reply_ctx = ctx;
     submission->job.done = on_internal_done;
-    if (pool_submit(manager->pool, &submission->job))
+    if (submission_count(submission) && pool_submit(manager->pool, &submission->job))
         return true;
     submission_free(submission);
     return false;

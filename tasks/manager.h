@@ -72,7 +72,8 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
                          void *ctx);
 
 /* Runs an unlisted light type on the pool, without record and event: for requests that need SQL. `result`
- * is JSON text when it did not fail, else the error text. False if the pool is full (fn is not called). */
+ * is JSON text when it did not fail, else the error text. Counts in the owner's bound of light tasks. False
+ * if that is reached or the pool is full (fn is not called). */
 typedef void manager_internal_fn(void *ctx, bool failed, const char *error_code, struct span result);
 bool manager_run_internal(struct manager *manager, const struct task_type *type, const char *owner,
                           struct span args, manager_internal_fn *fn, void *ctx) MUSTCHECK;

@@ -72,6 +72,8 @@ struct manager {
 struct task_submission *submission_new(struct manager *manager, const struct task_type *type,
                                        struct span owner);
 void submission_copy_args(struct task_submission *submission, struct span args);
+/* Counts it among what its owner has in flight on the pool, until it is freed; false if that is too much. */
+bool submission_count(struct task_submission *submission) MUSTCHECK;
 /* Gives the object back; whoever drains is told when it was the last. */
 void submission_free(struct task_submission *submission);
 /* Answers the request, if it was not answered yet; fills what every reply has. */

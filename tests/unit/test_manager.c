@@ -451,6 +451,13 @@ static void test_internal_and_drain(void)
         uv_run(&loop.uv, UV_RUN_ONCE);
     is_text(internal_text, "no_such_thing there is none", "or an error");
     is_int(fake.fuses.count, 0, "neither is recorded");
+    bool taken = true;
+    for (int i = 0; i < 3; i++)
+        taken &= manager_run_internal(manager, &types[0], "u1", SPAN("{\"n\":3}"), on_internal, NULL);
+    ok(taken && !manager_run_internal(manager, &types[0], "u1", SPAN("{\"n\":3}"), on_internal, NULL),
+       "an owner has a bound of them");
+    while (internals < 5)
+        uv_run(&loop.uv, UV_RUN_ONCE);
     submit("quick", "{}");
     manager_drain(manager, on_drained, NULL);
     is_int(drained, 0, "draining waits");
