@@ -6,6 +6,8 @@
 #include "hub/metrics.h"
 
 #define TICK_MAX_MS 1000
+#define KEEP_EVERY_MS 10000
+#define KEEP_SLACK_MS 60000 /* beyond the time to resume */
 
 static void mark(struct stream *stream)
 {
@@ -278,12 +280,34 @@ static void check_time(struct stream *stream, uint64_t now)
     }
 }
 
+/* Says that these streams have a hub, so that their tasks do not fail as abandoned. */
+static void keep_streams(struct audio *audio, uint64_t now)
+{
+    const char *ids[QUEUE_KEEP_MAX];
+    uint64_t keep_ms = (uint64_t)audio->app->options->audio_resume_ms + KEEP_SLACK_MS;
+    size_t count = 0;
+    audio->kept_ms = now;
+    list_for_each (node, &audio->all) {
+        const struct stream *stream = container_of(node, struct stream, node);
+        if (stream->listed)
+            ids[count++] = stream->id;
+        if (count == NELEMS(ids)) {
+            queue_audio_keep(audio->app->queue, ids, count, keep_ms);
+            count = 0;
+        }
+    }
+    if (count)
+        queue_audio_keep(audio->app->queue, ids, count, keep_ms);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct audio *audio = timer->data;
     uint64_t now = clock_mono_ms();
     if (!audio->app->redis_ready)
         return;
+    if (now >= audio->kept_ms + KEEP_EVERY_MS)
+        keep_streams(audio, now);
     list_for_each_safe (node, after, &audio->all)
         check_time(container_of(node, struct stream, node), now);
 }

@@ -11,6 +11,7 @@ struct audio { /* all streams of this hub */
     struct list all, dirty; /* dirty: something to send to Redis or to the client at the end of the turn */
     uv_timer_t *timer;
     unsigned count;
+    uint64_t kept_ms; /* when Redis was told last which streams have a hub */
 };
 
 struct stream {

@@ -203,6 +203,10 @@ typedef void queue_audio_fn(void *ctx, const struct queue_audio *audio);
 void queue_audio_append(struct queue *queue, const char *owner, const char *id, uint64_t offset,
                         struct span bytes, queue_audio_fn *fn, void *ctx);
 void queue_audio_end(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
+/* This hub keeps these open streams for so long; one that no hub keeps fails as "abandoned". At most
+ * QUEUE_KEEP_MAX ids. */
+#define QUEUE_KEEP_MAX 1000
+void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms);
 /* Where the stream stands; checks the owner. */
 void queue_audio_state(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
 /* Ends the task of a stream from outside: failed with this code (flow, idle, aborted), whoever runs it. */

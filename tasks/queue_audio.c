@@ -60,6 +60,20 @@ void queue_audio_state(struct queue *queue, const char *owner, const char *id, q
     op->ctx = ctx;
 }
 
+static void on_kept(struct op *op, const redisReply *answer)
+{
+    (void)op;
+    (void)answer; /* said again before the time is over */
+}
+
+void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms)
+{
+    struct op *op = op_new(queue, "th1_audio_keep", on_kept);
+    words_number(&op->words, keep_ms);
+    for (size_t i = 0; i < count; i++)
+        words_text(&op->words, ids[i]);
+}
+
 static void on_failed(struct op *op, const redisReply *answer)
 {
     enum queue_code code = QUEUE_UNAVAILABLE;

@@ -56,16 +56,16 @@ local function index_ended(r, code)
     return
   end
   local own, every = OWN_INDEX[code], ALL_INDEX[code]
-  local mine = batch_of(o, own, 'ZADD', own)
-  local all = batch_all(every, 'ZADD', every)
-  put(mine, r.created, r.id)
-  put(all, r.created, r.id)
-  if not mine.keep then
-    mine.keep = keep_heavy + INDEX_SLACK_MS
-    if now % 16 == 0 then
-      trim_index(mine[2])
-      trim_index(all[2])
-    end
+  put(batch_of(o, own, 'ZADD', own), r.created, r.id)
+  put(batch_all(every, 'ZADD', every), r.created, r.id)
+  local kind = sub(own, 2)
+  if not find(o.kinds, kind, 1, true) then
+    o.kinds, o.moved, o.renew = o.kinds .. kind, true, true
+  end
+  if now % 64 == 0 and not after.trimmed then
+    after.trimmed = true
+    trim_index(P .. own .. ':' .. r.o)
+    trim_index(P .. every)
   end
 end
 
@@ -131,6 +131,7 @@ finish = function(r, code, e)
   emit(r, code, e)
   index_ended(r, code)
   if r.stream then
+    call('ZREM', P .. 'as', r.id)
     retire_audio(r, code)
   end
   if not r.light then

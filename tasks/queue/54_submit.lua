@@ -5,6 +5,7 @@ local create, limit_of
 do
 
 local LIMIT_RETRY_MS = 1000
+local STREAM_FIRST_MS = 120000 -- a new stream is kept so long without a word of its hub (80_audio.lua)
 local DELAY_MAX_MS = 366 * 86400000 -- less than an owner's counters are kept without any event
 
 local DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT = 1, 2, 3, 4 -- enum queue_code
@@ -114,6 +115,9 @@ local function submit_one(t, limits)
     put(batch_all('d+', 'ZADD', 'd'), t.due, t.id)
   else
     put_ready(o, t.id, t.queue, t.priority)
+  end
+  if find(t.flags, 's', 1, true) then
+    put(batch_all('as+', 'ZADD', 'as'), now + STREAM_FIRST_MS, t.id)
   end
   return create(t)
 end

@@ -1,13 +1,14 @@
 -- What time alone brings about: leases that ran out, delayed tasks that are due, tasks that expired before
 -- their start. Done in bounded slices inside ordinary calls, so no process has to do it.
 
-local unlease, lapse, retention, sweep
+local unlease, lapse, retention, sweep, sweep_streams, fail_stream
 
 do
 
 local LEASES_SWEPT = 32
 local DUE_SWEPT = 128
 local EXPIRED_SWEPT = 64
+local STREAMS_SWEPT = 16
 local DEATHS_MAX = 2
 
 -- Takes a leased task that had not started back; the attempt does not count.
@@ -82,6 +83,27 @@ end
 -- args 3 and 4: retention of heavy and light tasks, lead every call that can end a task.
 retention = function(args)
   keep_heavy, keep_light = tonumber(args[3]), tonumber(args[4])
+end
+
+-- Ends a stream's task from outside and frees its bytes.
+fail_stream = function(r, code, error)
+  leave_place(r)
+  tell_holder(r, 'cancel ' .. r.id .. ' ' .. (r.a or '0'))
+  r.audio_dropped = true
+  finish(r, r.z and 'K' or 'X', r.z and NOTHING or { code = code, error = error })
+end
+
+-- Streams that wait for bytes and that no hub keeps any more: theirs died and nobody resumed them. They stand
+-- in as, by the time until which they were kept.
+sweep_streams = function()
+  local late = call('ZRANGE', P .. 'as', '-inf', now_digits, 'BYSCORE', 'LIMIT', 0, STREAMS_SWEPT)
+  for i = 1, #late do
+    call('ZREM', P .. 'as', late[i])
+    local r = record_of(late[i])
+    if r and not terminal(r) and not r.E then
+      fail_stream(r, 'abandoned', '"The stream was not resumed in time"')
+    end
+  end
 end
 
 sweep = function()

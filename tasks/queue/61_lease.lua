@@ -122,6 +122,7 @@ local function beat(args)
     call('HDEL', P .. 'wi', gone[i])
   end
   sweep()
+  sweep_streams()
   return { lost, cancelled }
 end
 

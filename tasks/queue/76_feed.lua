@@ -53,8 +53,9 @@ local function alive(args)
   retention(args)
   say_alive()
   call('ZREMRANGEBYSCORE', P .. 'hs', '-inf', now - HUB_FORGOTTEN_MS)
-  call('HSET', P .. 'g', 'keep_light', keep_light)
+  call('HSET', P .. 'g', 'keep_heavy', keep_heavy, 'keep_light', keep_light)
   sweep()
+  sweep_streams()
   return 0
 end
 

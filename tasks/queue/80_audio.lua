@@ -60,6 +60,7 @@ local function audio_end(args)
     return stand(r, STATE)
   end
   set(r, 'E', '1')
+  call('ZREM', P .. 'as', r.id)
   tell_reader(r)
   return stand(r, 0)
 end
@@ -81,10 +82,17 @@ local function audio_fail(args)
   elseif terminal(r) then
     return STATE
   end
-  leave_place(r)
-  tell_holder(r, 'cancel ' .. r.id .. ' ' .. (r.a or '0'))
-  r.audio_dropped = true
-  finish(r, r.z and 'K' or 'X', r.z and {} or { code = args[7], error = args[8] })
+  fail_stream(r, args[7], args[8])
+  return 0
+end
+
+-- A hub keeps its open streams. args: for how many ms, ids… (at most a thousand).
+local function audio_keep(args)
+  local words = { 'ZADD', P .. 'as', 'XX' }
+  for i = 4, #args do
+    put(words, now + args[3], args[i])
+  end
+  call(unpack(words))
   return 0
 end
 
@@ -121,6 +129,7 @@ export('audio_append', {}, audio_append)
 export('audio_end', { 'allow-oom' }, audio_end)
 export('audio_state', { 'no-writes' }, audio_state)
 export('audio_fail', { 'allow-oom' }, audio_fail)
+export('audio_keep', { 'allow-oom' }, audio_keep)
 export('audio_read', { 'no-writes' }, audio_read)
 
 end

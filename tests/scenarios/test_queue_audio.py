@@ -83,6 +83,25 @@ def test_audio_failure_from_outside(q):
     control.close()
 
 
+def test_a_stream_that_no_hub_keeps_fails(q):
+    w = q.as_("w:one")
+    kept, lost, ended = (q.submit(queue="live", stream=True) for _ in range(3))
+    q.call("audio_append", "u1", lost, 0, b"abc")
+    q.call("audio_end", "u1", ended)
+    w.lease("live", 3)
+    w.started(lost)
+    q.call("audio_keep", 60000, kept)
+    q.call("audio_keep", -1, lost, ended)
+    w.beat()
+    assert (q.get(lost)["status"], q.get(lost)["code"]) == ("failed", "abandoned")
+    assert q.redis("EXISTS", f"th:{{0}}:a:{lost}") == 0
+    assert q.status(kept) == q.status(ended) == "pending"
+    q.call("audio_keep", 60000, lost)
+    assert q.redis("ZRANGE", "th:{0}:as", 0, -1) == [kept]
+    q.cancel(kept)
+    assert q.redis("EXISTS", "th:{0}:as") == 0
+
+
 def test_why(q):
     id = q.submit()
     other = q.submit()

@@ -37,7 +37,7 @@ static struct {
     size_t beaten; /* items of the last beat */
     char audio_fail[32];
     char audio[1024];
-    size_t audio_size;
+    size_t audio_size, audio_kept;
     bool audio_ended, audio_hold;
     const char *retry_owner; /* whose task queue_retry() finds; NULL = the caller's */
     queue_audio_fn *audio_fn;
@@ -279,6 +279,14 @@ void queue_audio_end(struct queue *queue, const char *owner, const char *id, que
     (void)id;
     fake.audio_ended = true;
     fake_audio(fn, ctx);
+}
+
+void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms)
+{
+    (void)queue;
+    (void)ids;
+    (void)keep_ms;
+    fake.audio_kept = count;
 }
 
 void queue_audio_state(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)

@@ -604,6 +604,7 @@ static void test_audio_resume(void)
     while (fake.audio_fails == 0 && clock_mono_ms() < until)
         uv_run(&loop.uv, UV_RUN_ONCE);
     is_text(fake.audio_fail, "idle", "a silent stream fails");
+    is_int(fake.audio_kept, 1, "a stream is kept while it has a hub");
     close_conn(c);
 
     c = streaming();
