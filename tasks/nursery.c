@@ -300,12 +300,16 @@ struct nursery *nursery_new(const struct nursery_config *config)
     return nursery;
 }
 
+void nursery_stop(struct nursery *nursery)
+{
+    disconnect(nursery); /* the zygote ends when its socket does */
+}
+
 void nursery_free(struct nursery **nursery)
 {
     struct nursery *old = *nursery;
     if (old == NULL)
         return;
-    disconnect(old); /* its zygote ends when its socket does */
     *nursery = NULL;
     uv_close((uv_handle_t *)old->timer, free_handle);
     free(old);

@@ -21,7 +21,9 @@ struct nursery_config {
 };
 /* Starts the zygote. */
 struct nursery *nursery_new(const struct nursery_config *config);
-/* Ends the zygote; requests get 0. */
+/* Ends the zygote for good; requests get 0 before the function returns. */
+void nursery_stop(struct nursery *nursery);
+/* After nursery_stop(). */
 void nursery_free(struct nursery **nursery);
 /* Of the zygote, 0 while there is none. */
 pid_t nursery_pid(const struct nursery *nursery);

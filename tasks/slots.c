@@ -388,6 +388,9 @@ void slots_free(struct slots **slots)
     *slots = NULL;
     old->closing = true;
     loop_unhook(old->config.loop, LOOP_STAGE_POOL, on_turn, old);
+    nursery_stop(old->ordinary);
+    for (size_t i = 0; i < old->fresh_count; i++)
+        nursery_stop(old->fresh[i].nursery); /* frees processes that are being forked */
     nursery_free(&old->ordinary);
     for (size_t i = 0; i < old->fresh_count; i++) {
         nursery_free(&old->fresh[i].nursery);
