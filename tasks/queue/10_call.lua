@@ -22,6 +22,7 @@ local global -- fields of the hash of the whole data set, read on first use
 local TOUCH_MS = 600000 -- how often an owner's keys get their expiry renewed
 local LOG_KEEP_MS = 86400000
 local LOG_EVENTS = 10000
+local HEAVY_KEEP_MS = 30 * 86400000 -- until a hub has told the configured time
 local OWNER_KEEP_MS = 400 * 86400000
 
 -- The libraries of Lua exist only while a function runs.

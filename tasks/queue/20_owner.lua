@@ -17,16 +17,17 @@ local TYPES = {
 local RESULT_INLINE = 16384
 local NOTHING = {} -- of body_of(): no optional members
 
--- An owner's counters: seq of the log's newest event, act = active heavy tasks, run = running tasks. `mine`:
--- the calling hub listens to this owner; `others`: some other hub does. `moved`: act or run changed; `words`: what
--- flush_owner() appends to the log.
+-- An owner's counters: seq of the log's newest event, act = active heavy tasks, run = running tasks, tags = its
+-- last tag in each ready set, kinds = which of its indexes exist. `mine`: the calling hub listens to this owner;
+-- `others`: some other hub does. `moved`: something besides seq changed; `words`: what flush_owner() appends to the
+-- log; `lists`: what flush_batches() writes.
 local function owner_of(name)
   local o = owners[name]
   if o then
     return o
   end
   local key = P .. 'o:' .. name
-  local v = call('HMGET', key, 'seq', 'hubs', 'act', 'run', 'touch')
+  local v = call('HMGET', key, 'seq', 'hubs', 'act', 'run', 'touch', 'tags', 'kinds')
   local hubs = v[2]
   local mine = hubs and from_hub and find(hubs, ' ' .. origin .. ' ', 1, true) ~= nil
   local seq = v[1] and v[1] + 0 or 0
@@ -38,6 +39,8 @@ local function owner_of(name)
     act = v[3] and v[3] + 0 or 0,
     run = v[4] and v[4] + 0 or 0,
     touch = v[5] and v[5] + 0 or 0,
+    tags = v[6] or '',
+    kinds = v[7] or '',
     hubs = hubs,
     mine = mine,
     others = hubs and (not mine or #hubs > #origin + 2),
@@ -143,8 +146,9 @@ local function batch_of(o, slot, command, kind)
   end
   local words = lists[slot]
   if not words then
-    words = batch(command, P .. kind .. ':' .. o.name)
+    words = { command, P .. kind .. ':' .. o.name }
     lists[slot] = words
+    lists[#lists + 1] = words
   end
   return words
 end
@@ -185,6 +189,12 @@ local function flush_batches()
   end
   batches = {}
   for i = 1, #touched do
-    touched[i].lists = false
+    local lists = touched[i].lists
+    if lists then
+      for k = 1, #lists do
+        flush_batch(lists[k])
+      end
+      touched[i].lists = false
+    end
   end
 end

@@ -13,17 +13,28 @@ local ALL_LIGHT = { C = 'glc', X = 'glx', K = 'glk' }
 -- Renews what an owner owns, seldom; its keys' expiry is longer than promised by two periods.
 local function touch_owner(o)
   local idle = 2 * TOUCH_MS
-  local light = call('HGET', P .. 'g', 'keep_light') or 0
+  local keep = call('HMGET', P .. 'g', 'keep_heavy', 'keep_light')
+  call('PEXPIRE', o.key, OWNER_KEEP_MS)
   call('PEXPIRE', P .. 'e:' .. o.name, LOG_KEEP_MS + idle)
   for kind in pairs(LIGHT_MAX) do
-    call('PEXPIRE', P .. kind .. ':' .. o.name, math.max(LOG_KEEP_MS, light) + idle)
+    call('PEXPIRE', P .. kind .. ':' .. o.name, math.max(LOG_KEEP_MS, keep[2] or 0) + idle)
   end
-  call('PEXPIRE', o.key, OWNER_KEEP_MS)
+  for kind in string.gmatch(o.kinds, '%l') do
+    call('PEXPIRE', P .. 'i' .. kind .. ':' .. o.name, (keep[1] or HEAVY_KEEP_MS) + LOG_KEEP_MS + idle)
+  end
+end
+
+local function tags_of(o)
+  local text = o.tags
+  for class, tag in pairs(o.new_tags or NOTHING) do
+    text = string.gsub(text, class .. '=%d+ ', '') .. class .. format('=%d ', tag)
+  end
+  return text
 end
 
 -- Writes an owner's counters; nearly always that is seq alone.
 local function write_fields(o, seq, renew)
-  if not renew and not o.moved and not o.tags then
+  if not renew and not o.moved then
     call('HSET', o.key, 'seq', seq)
     return
   end
@@ -31,25 +42,22 @@ local function write_fields(o, seq, renew)
   if o.moved then
     put(fields, 'act', o.act)
     put(fields, 'run', o.run)
-  end
-  if o.tags then
-    for class, tag in pairs(o.tags) do
-      put(fields, class, tag)
-    end
+    put(fields, 'tags', tags_of(o))
+    put(fields, 'kinds', o.kinds)
   end
   if renew then
-    put(fields, 'touch', now)
+    put(fields, 'touch', now_digits)
   end
   call(unpack(fields))
 end
 
 local function flush_owner(o)
   local words = o.words
-  if not words and not o.moved and not o.tags then
+  if not words and not o.moved then
     return
   end
   local seq = format('%d', o.seq)
-  local renew = now - o.touch > TOUCH_MS
+  local renew = now - o.touch > TOUCH_MS or o.renew
   if words then
     words[3] = seq .. '-0'
     call(unpack(words))

@@ -5,7 +5,7 @@
 -- The ready set is ordered by priority and then fairly between owners (start-time fair queueing): a task's
 -- tag is one more than the later of its owner's last tag and the queue's virtual time, which is the tag of
 -- the task leased last. So an owner with a thousand tasks waits behind one that brings its first. Tags and
--- virtual time are kept per queue and priority ("class"), here as fields v:<class> and V:<class>.
+-- virtual time are kept per queue and priority ("class"): in the owner's field tags, and as fields V:<class>.
 
 local SPAN_OF_PRIORITY, class_of, ring, put_ready, make_ready, make_ready_first, make_delayed
 local leave_place, holder_name, tell_holder
@@ -28,12 +28,17 @@ local function virtual_time(class)
   return g.times[class]
 end
 
-local function last_tag(o, class)
-  local field = 'v:' .. class
-  if o.tags and o.tags[field] then
-    return o.tags[field]
+-- An owner's tags stand in one field: "default4=17 live9=3 "; write_fields() puts the new ones there.
+local function next_tag(o, class)
+  local new = o.new_tags
+  if not new then
+    new = {}
+    o.new_tags = new
+    o.moved = true
   end
-  return tonumber(call('HGET', o.key, field) or 0)
+  local tag = math.max(new[class] or match(o.tags, class .. '=(%d+) ') or 0, virtual_time(class)) + 1
+  new[class] = tag
+  return tag
 end
 
 -- Tells that a queue has work; once per call and queue.
@@ -52,11 +57,8 @@ end
 
 -- Puts a task into the ready set of its class.
 put_ready = function(o, id, queue, priority)
-  local class = queue .. priority
-  local tag = math.max(last_tag(o, class), virtual_time(class)) + 1
-  o.tags = o.tags or {}
-  o.tags['v:' .. class] = tag
-  put(batch('ZADD', P .. 'q:' .. queue), (9 - priority) * SPAN_OF_PRIORITY + tag, id)
+  local score = (9 - priority) * SPAN_OF_PRIORITY + next_tag(o, queue .. priority)
+  put(batch('ZADD', P .. 'q:' .. queue), score, id)
   ring(queue)
 end
 
