@@ -106,7 +106,7 @@ static void test_backoff(void)
 static void test_stubborn(void)
 {
     static const char *const argv[] = {"/bin/sh", "-c",
-                                       "trap '' TERM; echo > \"$FIFO\"; while :; do sleep 60; done", NULL};
+                                       "trap '' TERM; echo > \"$FIFO\"; while :; do sleep 0.2; done", NULL};
     char fifo[] = "/tmp/test-child-XXXXXX", line[64];
     int fd = mkstemp(fifo);
     unlink(fifo);
