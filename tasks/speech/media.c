@@ -87,8 +87,9 @@ static void start(struct media *it)
     bool pipe = it->how == THROUGH_PIPE;
     const char *demuxer = demuxers[it->kind];
     char seconds[16], bytes[24];
-    snprintf(seconds, sizeof(seconds), "%d", INPUT_SECONDS_MAX);
-    snprintf(bytes, sizeof(bytes), "%lld", 2LL * SPEECH_RATE * INPUT_SECONDS_MAX);
+    /* A little more than will be used, so that whoever counts samples sees that there was more. */
+    snprintf(seconds, sizeof(seconds), "%d", INPUT_SECONDS_MAX + 1);
+    snprintf(bytes, sizeof(bytes), "%lld", 2LL * SPEECH_RATE * (INPUT_SECONDS_MAX + 2));
     const char *argv[] = {"ffmpeg", "-nostdin", "-v", "error", "-nostats", "-hide_banner", "-max_alloc",
                           "268435456", "-threads", "1",
                           /* the input: little look-ahead, so that live audio comes out at once */
@@ -230,8 +231,6 @@ static void conclude(struct media *it)
     int status = fence_status(it->fence);
     it->ended = true;
     buf_clear(&it->pending);
-    if (it->samples >= (uint64_t)INPUT_SECONDS_MAX * SPEECH_RATE)
-        it->sink.warn(it->sink.arg, "audio_cut");
     if (it->samples) {
         if (status || *complaint)
             it->sink.warn(it->sink.arg, "decode_errors");
