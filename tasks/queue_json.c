@@ -310,10 +310,18 @@ enum why { /* words of the answer of why() */
            WHY_ERROR,
 };
 
+/* The holder's name without the letter of its kind. */
+static struct span holder_of(const redisReply *answer)
+{
+    struct span holder = reply_span(answer, WHY_HOLDER);
+    return holder.n > 2 ? (struct span){holder.p + 2, holder.n - 2} : SPAN_NONE;
+}
+
 /* One line for people. */
 static void explain(struct buf *to, const redisReply *answer)
 {
     const char *place = reply_text(answer, WHY_PLACE), *queue = reply_text(answer, WHY_QUEUE);
+    struct span holder = holder_of(answer);
     char due[CLOCK_TEXT_SIZE];
     clock_format(reply_number(answer, WHY_DUE), due);
     if (strcmp(place, "ready") == 0 && reply_number(answer, WHY_WORKERS) == 0 && strcmp(queue, "light") != 0)
@@ -328,12 +336,12 @@ static void explain(struct buf *to, const redisReply *answer)
                                                                           : "It is delayed",
                    due);
     else if (strcmp(place, "leased") == 0 && reply_number(answer, WHY_CANCEL))
-        buf_printf(to, "It was asked to stop; %s has not confirmed yet.", reply_text(answer, WHY_HOLDER) + 2);
+        buf_printf(to, "It was asked to stop; %.*s has not confirmed yet.", SPAN_ARG(holder));
     else if (strcmp(place, "leased") == 0)
-        buf_printf(to, "%s %s.",
+        buf_printf(to, "%s %.*s.",
                    strcmp(reply_text(answer, WHY_STATUS), "processing") == 0 ? "It runs on"
                                                                              : "It is about to begin on",
-                   reply_text(answer, WHY_HOLDER) + 2);
+                   SPAN_ARG(holder));
     else if (reply_span(answer, WHY_ERROR).n)
         buf_printf(to, "It has failed: %s.", reply_text(answer, WHY_ERROR));
     else
@@ -343,7 +351,7 @@ static void explain(struct buf *to, const redisReply *answer)
 void queue_json_why(struct buf *to, const char *id, const redisReply *answer)
 {
     struct buf line CLEANUP(buf_free) = BUF_INIT;
-    struct span holder = reply_span(answer, WHY_HOLDER);
+    struct span holder = holder_of(answer);
     explain(&line, answer);
     buf_append_char(to, '{');
     member_text(to, "task_id", span_of(id));
@@ -360,8 +368,8 @@ void queue_json_why(struct buf *to, const char *id, const redisReply *answer)
     if (strcmp(reply_text(answer, WHY_PLACE), "delayed") == 0)
         member_time(to, "due_at", reply_number(answer, WHY_DUE));
     member_number(to, "workers", reply_number(answer, WHY_WORKERS));
-    if (holder.n > 2)
-        member_text(to, "worker", (struct span){holder.p + 2, holder.n - 2});
+    if (holder.n)
+        member_text(to, "worker", holder);
     if (reply_number(answer, WHY_DEADLINE))
         member_time(to, "lease_until", reply_number(answer, WHY_DEADLINE));
     member_number(to, "attempt", reply_number(answer, WHY_ATTEMPT));

@@ -52,19 +52,19 @@ end
 -- Light tasks stand in a list in the order of their ends, which is nearly that of their creation: enough for
 -- the page is taken from its head and sorted. When only tasks of one type are wanted, that is a whole walk.
 local function light_source(key, f)
-  local list = call('LRANGE', key, 0, -1)
   local enough = (f.task == '' and 2 * f.limit or WALK_MAX) + CHUNK
-  local found = {}
-  for i = 1, #list do
-    local id = list[i]
-    local score = born(id)
-    if score <= f.untill and score >= f.since and behind(score, id, f.from) then
-      found[#found + 1] = { score = score, id = id }
-      if #found >= enough then
-        break
+  local found, offset, list = {}, 0, nil
+  repeat
+    list = call('LRANGE', key, offset, offset + 4 * CHUNK - 1)
+    offset = offset + #list
+    for i = 1, #list do
+      local id = list[i]
+      local score = born(id)
+      if score <= f.untill and score >= f.since and behind(score, id, f.from) then
+        push(found, { score = score, id = id })
       end
     end
-  end
+  until #list == 0 or #found >= enough
   table.sort(found, newer)
   local i = 0
   return function()
