@@ -314,7 +314,7 @@ enum why { /* words of the answer of why() */
 static struct span holder_of(const redisReply *answer)
 {
     struct span holder = reply_span(answer, WHY_HOLDER);
-    return holder.n > 2 ? (struct span){holder.p + 2, holder.n - 2} : SPAN_NONE;
+    return holder.n > 2 ? (struct span){holder.p + 2, holder.n - 2} : SPAN("");
 }
 
 /* One line for people. */
