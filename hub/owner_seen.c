@@ -1,17 +1,23 @@
 /* A short memory of an owner's recent tasks, so that no progress is shown behind a newer one or behind
- * the end of its task. Loop thread. Direct-mapped and bounded: a task that was forgotten only loses
+ * the end of its task. Loop thread. Bounded, the oldest task of a set is forgotten first: it only loses
  * this protection against events that overtook each other by milliseconds. */
 #include "hub/owners_private.h"
 
-#define SEEN_TASKS 256
+#define SEEN_SETS 64
+#define SEEN_WAYS 4
+
+struct seen_task {
+    uint64_t task; /* hash of its id */
+    uint64_t rev;
+    uint32_t attempt;
+    bool ended;
+};
 
 struct seen {
-    struct seen_task {
-        uint64_t task; /* hash of its id */
-        uint64_t rev;
-        uint32_t attempt;
-        bool ended;
-    } tasks[SEEN_TASKS];
+    struct seen_set {
+        struct seen_task tasks[SEEN_WAYS];
+        unsigned oldest;
+    } sets[SEEN_SETS];
 };
 
 struct seen *seen_new(void)
@@ -27,13 +33,16 @@ static uint64_t hash_of(const char *id) /* FNV-1a */
     return hash;
 }
 
-/* The task's entry, made anew if its place holds another task. */
+/* The task's entry, made anew in the place of the set's oldest one if it has none. */
 static struct seen_task *entry_of(struct seen *seen, const struct event *event)
 {
     uint64_t hash = hash_of(event->task_id);
-    struct seen_task *task = &seen->tasks[hash % SEEN_TASKS];
-    if (task->task != hash)
-        *task = (struct seen_task){.task = hash};
+    struct seen_set *set = &seen->sets[hash % SEEN_SETS];
+    for (size_t i = 0; i < SEEN_WAYS; i++)
+        if (set->tasks[i].task == hash)
+            return &set->tasks[i];
+    struct seen_task *task = &set->tasks[set->oldest++ % SEEN_WAYS];
+    *task = (struct seen_task){.task = hash};
     return task;
 }
 
