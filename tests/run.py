@@ -171,7 +171,8 @@ def part_fuzz():
 
 def sanitized(directory, kind, env):
     """Unit tests and main scenarios of one sanitizer build."""
-    if not setup(directory, f"-Db_sanitize={kind}", "-Db_lundef=false", "-Doptimization=1", compiler="clang"):
+    if not setup(directory, f"-Db_sanitize={kind}", "-Db_lundef=false", "-Doptimization=1", "-Dwerror=true",
+                 compiler="clang"):
         return Counts(failed=1)
     counts = meson_tests(directory, env)
     say(f"{directory}: unit {counts.passed} passed, {counts.failed} failed")
