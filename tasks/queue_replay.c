@@ -11,20 +11,20 @@ enum logged { /* words of one event in the function's answer */
               LOGGED_OUTCOME,
 };
 
-struct entry { /* "code attempt id time progress task …" */
+struct entry { /* "code attempt id time progress task …"; of a running task, "stage" may follow */
     char code;
     unsigned attempt;
     char id[ID_SIZE];
     long long at_ms;
     int progress;
-    char task[65];
+    char task[65], stage[33];
 };
 
 static bool parse_entry(const char *text, struct entry *ret)
 {
-    struct entry entry;
-    if (sscanf(text, "%c %u %36s %lld %d %64s", &entry.code, &entry.attempt, entry.id, &entry.at_ms,
-               &entry.progress, entry.task) != 6)
+    struct entry entry = {.code = '\0'};
+    if (sscanf(text, "%c %u %36s %lld %d %64s %32s", &entry.code, &entry.attempt, entry.id, &entry.at_ms,
+               &entry.progress, entry.task, entry.stage) < 6)
         return false;
     *ret = entry;
     return true;
@@ -32,12 +32,24 @@ static bool parse_entry(const char *text, struct entry *ret)
 
 static const struct {
     char code;
+    bool running; /* its stage may stand in the entry */
     const char *status, *stage;
 } states[] = {
-    {'A', "pending", "queued"},     {'S', "processing", "started"},  {'F', "processing", "started"},
-    {'L', "processing", "started"}, {'R', "pending", "retrying"},    {'C', "completed", "completed"},
-    {'X', "failed", "failed"},      {'K', "cancelled", "cancelled"},
+    {'A', false, "pending", "queued"},    {'S', true, "processing", "started"},
+    {'F', true, "processing", "started"}, {'L', true, "processing", "started"},
+    {'R', false, "pending", "retrying"},  {'C', false, "completed", "completed"},
+    {'X', false, "failed", "failed"},     {'K', false, "cancelled", "cancelled"},
 };
+
+static void set_state(struct event_body *parts, const struct entry *entry)
+{
+    for (size_t i = 0; i < NELEMS(states); i++) {
+        if (states[i].code == entry->code) {
+            parts->status = states[i].status;
+            parts->stage = states[i].running && entry->stage[0] ? entry->stage : states[i].stage;
+        }
+    }
+}
 
 /* The decoded text of a JSON string. */
 static struct span plain(struct buf *to, struct span quoted)
@@ -45,7 +57,35 @@ static struct span plain(struct buf *to, struct span quoted)
     buf_clear(to);
     if (json_kind_of(quoted) == KIND_STRING)
         json_string_append(to, quoted);
-    return buf_span(to);
+    return to->len ? buf_span(to) : SPAN("");
+}
+
+/* What only the log knows. */
+static void set_logged(struct event_body *parts, char code, struct span logged, struct buf *text)
+{
+    const char *end = logged.n ? memchr(logged.p, '\n', logged.n) : NULL;
+    if (code == 'F') {
+        parts->meta = logged;
+    } else if (code == 'L') {
+        parts->message = plain(text, logged);
+    } else if (code == 'R' && end) { /* "code\nerror" */
+        size_t n = (size_t)(end - logged.p);
+        parts->error_code = (struct span){logged.p, n};
+        parts->error = plain(text, (struct span){end + 1, logged.n - n - 1});
+    }
+}
+
+/* What the record knows of a task that ended: {0} = gone or too large. */
+static void set_outcome(struct event_body *parts, char code, const redisReply *outcome, struct buf *text)
+{
+    bool known = reply_number(outcome, 0) != 0;
+    if (code == 'C') {
+        parts->result = known ? reply_span(outcome, 1) : SPAN_NONE;
+        parts->result_omitted = !known;
+    } else if (known) {
+        parts->error_code = reply_span(outcome, 1);
+        parts->error = plain(text, reply_span(outcome, 2));
+    }
 }
 
 /* `text` is scratch for what has to be decoded. */
@@ -54,7 +94,6 @@ static struct event *event_of(const char *owner, const redisReply *logged, struc
     struct entry entry;
     const struct event_type *type;
     struct span extra = reply_span(logged, LOGGED_TEXT);
-    const redisReply *outcome = reply_array(logged, LOGGED_OUTCOME);
     uint64_t seq = (uint64_t)reply_number(logged, LOGGED_SEQ);
     if (!parse_entry(reply_text(logged, LOGGED_ENTRY), &entry) ||
         (type = event_type_by_code(entry.code)) == NULL)
@@ -68,24 +107,9 @@ static struct event *event_of(const char *owner, const redisReply *logged, struc
                                .progress = entry.progress,
                                .attempt = entry.attempt,
                                .at_ms = entry.at_ms};
-    for (size_t i = 0; i < NELEMS(states); i++) {
-        if (states[i].code == entry.code) {
-            parts.status = states[i].status;
-            parts.stage = states[i].stage;
-        }
-    }
-    if (entry.code == 'F')
-        parts.meta = extra;
-    else if (entry.code == 'L')
-        parts.message = plain(text, extra);
-    if (reply_number(outcome, 0) && entry.code == 'C') {
-        parts.result = reply_span(outcome, 1);
-    } else if (reply_number(outcome, 0)) {
-        parts.error_code = reply_span(outcome, 1);
-        parts.error = plain(text, reply_span(outcome, 2));
-    } else if (entry.code == 'C') {
-        parts.result_omitted = true;
-    }
+    set_state(&parts, &entry);
+    set_logged(&parts, entry.code, extra, text);
+    set_outcome(&parts, entry.code, reply_array(logged, LOGGED_OUTCOME), text);
     buf_clear(body);
     event_body_write(body, &parts);
     return event_new(entry.code, seq, 0, entry.attempt, span_of(entry.id), buf_span(body));

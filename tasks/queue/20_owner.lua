@@ -59,8 +59,8 @@ local function heard(o, built_by_hub)
 end
 
 -- The owner's log is a stream; all events of one call are one entry, whose id is "<seq of the last>-0" and
--- whose fields are e = "code attempt id time progress task …", each followed by x = what only the log knows,
--- where there is such a thing. flush_owner() writes it together with seq.
+-- whose fields are e = "code attempt id time progress task …", each followed by x = what only the log knows (a
+-- line, a piece, "code\nerror" of an attempt that is repeated), where there is such a thing. flush_owner() writes it together with seq.
 local function log_words(o)
   local words = { 'XADD', P .. 'e:' .. o.name, '' }
   o.words = words

@@ -14,16 +14,19 @@ local AUDIO_KEPT_MS = 3600000 -- so long a failed or cancelled stream can be ret
 local IDEMPOTENCY_MS = 86400000
 local INDEX_SLACK_MS = 86400000
 
--- Writes an event of a task that has a record: to the log and to whoever listens.
+-- Writes an event of a task that has a record: to the log and to whoever listens. The stage of a running task stands
+-- in the log behind its type, unless it is the usual one; that of others follows from the code.
 emit = function(r, code, e, text)
   local o = owner_of(r.o)
   local attempt = r.a or '0'
   local progress = code == 'C' and '100' or r.n or '0'
-  local seq = log_append(o, code, attempt, r.id, progress, r.task, text)
+  local stage = stage_of(r)
+  local task = r.s == 'processing' and stage ~= 'started' and r.task .. ' ' .. stage or r.task
+  local seq = log_append(o, code, attempt, r.id, progress, task, text)
   set(r, 'e', seq)
   if heard(o) then
     add_line(o, code .. format(' %d 0 ', seq) .. attempt .. ' ' .. r.id .. ' '
-      .. body_of(code, r.id, r.task, r.o, r.s, stage_of(r), progress, attempt, e))
+      .. body_of(code, r.id, r.task, r.o, r.s, stage, progress, attempt, e))
   end
   return seq
 end

@@ -10,6 +10,7 @@ local DUE_SWEPT = 128
 local EXPIRED_SWEPT = 64
 local STREAMS_SWEPT = 16
 local DEATHS_MAX = 2
+local DIED = { code = 'worker_lost', error = '"The worker died while it ran this task."' }
 
 -- Takes a leased task that had not started back; the attempt does not count.
 unlease = function(r)
@@ -25,12 +26,12 @@ local function died(r)
   if r.z then
     finish(r, 'K', NOTHING)
   elseif deaths >= DEATHS_MAX or tonumber(r.a) >= tonumber(r.max) then
-    finish(r, 'X', { code = 'worker_lost', error = '"The worker died while it ran this task."' })
+    finish(r, 'X', DIED)
   else
     set_status(r, 'pending')
     set(r, 'g', 'retrying')
     set(r, 'w', '')
-    emit(r, 'R', { code = 'worker_lost', error = '"The worker died while it ran this task."' })
+    emit(r, 'R', DIED, DIED.code .. '\n' .. DIED.error)
     make_ready_first(r)
   end
 end

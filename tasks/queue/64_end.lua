@@ -21,7 +21,7 @@ local function try_again(r, e)
   else
     make_ready(r)
   end
-  emit(r, 'R', e)
+  emit(r, 'R', e, e.code .. '\n' .. e.error)
 end
 
 -- kind C X K or D (died); flags s (its start comes with it), r (another attempt if any is left)

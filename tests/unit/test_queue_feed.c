@@ -41,6 +41,101 @@ static void test_replay(void)
     ok(told.gap, "from the future: a gap");
 }
 
+static void lease_again(const char *id)
+{
+    do { /* the next attempt may be due in a millisecond */
+        queue_lease(worker.queue, "default", 1, on_leased, NULL);
+        finish(1);
+    } while (told.leased_count == 0 && told.code == QUEUE_OK);
+    is_text(told.leased.id, id, "leased as attempt %u", told.leased.attempt);
+    queue_started(worker.queue, id, told.leased.attempt, on_done, NULL);
+    finish(1);
+}
+
+static void say(const char *id, enum queue_update_kind kind, const char *stage, const char *text)
+{
+    struct queue_update update = {.kind = kind, .id = id, .attempt = told.leased.attempt, .stage = stage};
+    if (kind == QUEUE_LOG)
+        update.message = span_of(text);
+    else if (kind == QUEUE_FINAL)
+        update.meta = span_of(text);
+    queue_update(worker.queue, &update, on_done, NULL);
+    finish(1);
+}
+
+static void end_as(const char *id, enum queue_end_kind kind, bool retry)
+{
+    struct queue_end end = {.kind = kind,
+                            .id = id,
+                            .attempt = told.leased.attempt,
+                            .result = SPAN("{\"n\":[1,2]}"),
+                            .error_code = SPAN("bad_thing"),
+                            .error = SPAN("It \"broke\"\n\xc3\xa4"),
+                            .retry = retry};
+    queue_end(worker.queue, &end, on_done, NULL);
+    finish(1);
+    is_int(told.code, QUEUE_OK, "ended");
+}
+
+/* Tasks with every logged event, in usual and unusual stages. */
+static void run_all_kinds(void)
+{
+    char id[ID_SIZE];
+    id_new(id);
+    submit(id, owner);
+    lease_again(id);
+    say(id, QUEUE_LOG, NULL, "");
+    say(id, QUEUE_PROGRESS, "thinking", NULL);
+    say(id, QUEUE_LOG, NULL, "a \"line\"");
+    say(id, QUEUE_FINAL, NULL, "{\"text\":\"a\"}");
+    end_as(id, QUEUE_FAILED, true);
+    lease_again(id);
+    end_as(id, QUEUE_DIED, false);
+    lease_again(id);
+    end_as(id, QUEUE_COMPLETED, false);
+    id_new(id);
+    submit(id, owner);
+    lease_again(id);
+    queue_cancel(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    say(id, QUEUE_LOG, NULL, "stopping");
+    end_as(id, QUEUE_CANCELLED, false);
+    id_new(id);
+    submit(id, owner);
+    lease_again(id);
+    end_as(id, QUEUE_FAILED, false);
+}
+
+/* Byte for byte, whoever tells it. */
+static void test_replay_is_live(void)
+{
+    struct owner_source source = queue_feed_source(other.feed);
+    unsigned compared = 0;
+    source.attach(source.ctx, owner, on_position, NULL);
+    finish(1);
+    uint64_t from = told.position.head;
+    forget_events();
+    run_all_kinds();
+    source.attach(source.ctx, owner, on_position, NULL);
+    finish(1);
+    unsigned live = told.count;
+    source.replay(source.ctx, owner, from, 100, on_replay, NULL);
+    finish(1);
+    is_int(told.replayed, told.position.head - from, "everything is replayed");
+    for (unsigned i = live; i < told.count; i++) {
+        unsigned k = 0;
+        while (k < live && told.events[k].seq != told.events[i].seq)
+            k++;
+        if (k < live) {
+            is_text(told.events[i].body, told.events[k].body, "%c", told.events[i].code);
+            compared++;
+        }
+    }
+    is_int(compared, told.replayed, "each was told live");
+    source.detach(source.ctx, owner);
+    forget_events();
+}
+
 static void test_two_hubs(void)
 {
     struct owner_source source = queue_feed_source(other.feed);
@@ -147,6 +242,7 @@ int main(void)
         skip_all("no redis-server");
     attach_first();
     test_replay();
+    test_replay_is_live();
     test_two_hubs();
     test_reclaim();
     test_loss();
