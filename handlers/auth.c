@@ -1,5 +1,6 @@
 /* auth and auth.refresh: joining the owner's events, resume, and the snapshot after a gap. Loop thread. */
 #include "handlers/auth_turns.h"
+#include "handlers/rpc.h"
 #include "hub/clock.h"
 #include "hub/log.h"
 #include "tasks/domain.h"
@@ -111,6 +112,23 @@ static void join_failed(struct request *request)
     fail_queue(request, QUEUE_UNAVAILABLE);
 }
 
+/* Redis hangs: nothing of the attempt remains, so that the connection may try again. */
+static void on_stalled(struct request *request)
+{
+    struct conn *conn = request_conn(request);
+    if (conn == NULL)
+        return;
+    struct session *session = session_of(conn);
+    bool joining = session->join != NULL;
+    owners_leave(session->app->owners, conn); /* owners_join() will not answer any more, a snapshot will */
+    free(session->join);
+    session->join = NULL;
+    session->joining = false;
+    request_fail_early(request, &error_unavailable);
+    if (joining)
+        request_drop(request);
+}
+
 static void gap_end(struct gap *gap)
 {
     buf_free(&gap->tasks);
@@ -185,10 +203,13 @@ void auth_leave(struct session *session)
 static void join(struct request *request, struct session *session, const struct owners_resume *resume)
 {
     struct app *app = session->app;
-    if (!app->redis_ready) {
+    struct redis *redis = queue_redis(app->queue);
+    if (!app->redis_ready || redis_is_stalled(redis)) {
         join_failed(request);
         return;
     }
+    request_waits(request, on_stalled);
+    redis_probe(redis); /* what comes first is a subscription, on the other connection */
     session->join = xmalloc(sizeof *session->join);
     *session->join = (struct join){request, resume->seq};
     owners_join(app->owners, session->conn, *resume, on_joined, session);

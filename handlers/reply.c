@@ -1,4 +1,5 @@
 /* Answers and refusals that several families of handlers give. Loop thread; no state. */
+#include "handlers/rpc.h"
 #include "handlers/session.h"
 #include "hub/log.h"
 
@@ -20,10 +21,11 @@ void fail_queue(struct request *request, enum queue_code code)
          {.code = RPC_CONFLICT, .word = "input_gone", .message = "The task's audio or file is gone"}},
         {QUEUE_USER_LIMIT, {.code = RPC_USER_LIMIT, .retry_ms = RETRY_MS}},
         {QUEUE_GLOBAL_LIMIT, {.code = RPC_BUSY, .retry_ms = RETRY_MS}},
-        {QUEUE_UNAVAILABLE, {.code = RPC_BUSY, .word = "unavailable", .retry_ms = RETRY_MS}},
     };
     struct request_error error = {.code = RPC_INTERNAL};
     char text[96];
+    if (code == QUEUE_UNAVAILABLE)
+        error = error_unavailable;
     for (size_t i = 0; i < NELEMS(rows); i++)
         if (rows[i].code == code)
             error = rows[i].error;

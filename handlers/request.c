@@ -7,7 +7,8 @@
 #define FREE_MAX 1024 /* request objects kept for reuse */
 
 struct request {
-    struct list node; /* in the free list */
+    struct list node; /* in the free list, or among those that wait for Redis */
+    void (*undo)(struct request *request);
     struct app *app;
     struct conn_handle conn;
     struct batch *batch;
@@ -33,6 +34,7 @@ struct batch {
 
 static struct list free_requests = {&free_requests, &free_requests};
 static unsigned free_count;
+static struct list waiting = {&waiting, &waiting};
 static struct buf scratch; /* the answer being built */
 
 /* ---- the object ---------------------------------------------------------------------------------- */
@@ -178,6 +180,7 @@ static void send_answer(struct conn *conn, struct batch *batch, struct span id, 
 void request_drop(struct request *request)
 {
     struct batch *batch = request->batch;
+    list_remove(&request->node);
     if (free_count < FREE_MAX) {
         free_count++;
         list_append(&free_requests, &request->node);
@@ -225,4 +228,36 @@ void rpc_refuse(struct conn *conn, struct batch *batch, struct span id, const st
     error_write(&text, error);
     send_answer(conn, batch, id, "error", buf_span(&text));
     buf_free(&text);
+}
+
+/* ---- Redis hangs --------------------------------------------------------------------------------- */
+
+void request_waits(struct request *request, void (*undo)(struct request *request))
+{
+    request->undo = undo;
+    list_append(&waiting, &request->node);
+}
+
+void request_fail_early(struct request *request, const struct request_error *error)
+{
+    struct batch *batch = request->batch;
+    struct conn *conn = request_conn(request);
+    list_remove(&request->node);
+    if (conn && request->id_size)
+        rpc_refuse(conn, batch, (struct span){request->id, request->id_size}, error);
+    request->conn = (struct conn_handle){0, 0};
+    request->batch = NULL;
+    if (batch)
+        batch_release(batch);
+}
+
+void requests_stalled(void)
+{
+    for (struct list *node; (node = list_pop(&waiting)) != NULL;) {
+        struct request *request = container_of(node, struct request, node);
+        if (request->undo)
+            request->undo(request);
+        else
+            request_fail_early(request, &error_unavailable);
+    }
 }

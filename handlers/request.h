@@ -33,10 +33,14 @@ struct request_error {
 };
 
 enum caller_role { ANYONE, AUTHENTICATED, VIEWER, ADMIN };
+enum handler_trait {
+    IN_BATCH = 1,   /* allowed inside a batch */
+    NEEDS_REDIS = 2 /* answered at once while Redis hangs */
+};
 struct handler { /* one row of the dispatch table */
     const char *method;
     enum caller_role role; /* who may call it; VIEWER: viewers and admins */
-    bool batch;            /* allowed inside a batch */
+    unsigned traits;       /* of enum handler_trait */
     const struct json_field *params;
     size_t param_count;
     void (*run)(struct request *request, const struct span *values); /* values match params */
@@ -51,6 +55,14 @@ const struct handler *request_handler(const struct request *request);
 /* Answer; the request is freed. `result` is JSON text. */
 void request_reply(struct request *request, struct span result);
 void request_fail(struct request *request, const struct request_error *error);
+/* From now on the answer depends on Redis: when that hangs, requests_stalled() calls `undo`, which must use
+ * request_fail_early(); NULL = that is all there is to do. */
+void request_waits(struct request *request, void (*undo)(struct request *request));
+/* Answers a request for which a callback is still to come: until that answers it, too, which nobody hears, it
+ * behaves as if its connection had closed. */
+void request_fail_early(struct request *request, const struct request_error *error);
+/* Redis hangs: whoever waits for it is answered, the outcome being unknown. */
+void requests_stalled(void);
 /* Its connection has closed and nobody will answer it: frees it. */
 void request_drop(struct request *request);
 

@@ -80,7 +80,7 @@ static bool allowed(const struct conn *conn, const struct batch *batch, const st
         *ret_error = (struct request_error){.code = RPC_FORBIDDEN};
         return false;
     }
-    if (batch && !handler->batch) {
+    if (batch && !(handler->traits & IN_BATCH)) {
         *ret_error = (struct request_error){.code = RPC_REQUEST, .message = "Not possible inside a batch"};
         return false;
     }
@@ -107,6 +107,13 @@ static void run_request(struct conn *conn, struct batch *batch, const struct env
         error = (struct request_error){.code = RPC_PARAMS, .field = fault.field, .message = fault.message};
         request_fail(request, &error);
         return;
+    }
+    if (handler->traits & NEEDS_REDIS) {
+        if (redis_is_stalled(queue_redis(request_app(request)->queue))) {
+            request_fail(request, &error_unavailable);
+            return;
+        }
+        request_waits(request, NULL);
     }
     handler->run(request, values);
 }

@@ -18,6 +18,8 @@ const struct handler *dispatch_find(struct span name);
 /* ---- errors.c ---- */
 /* Appends '{"code":…,"message":…,"data":{…}}'. */
 void error_write(struct buf *to, const struct request_error *error);
+/* Redis does not answer. */
+extern const struct request_error error_unavailable;
 
 /* ---- request.c ---- */
 /* `id` raw; SPAN_NONE for a notification, which gets no answer. `batch` may be NULL. */

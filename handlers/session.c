@@ -2,6 +2,7 @@
 #include "handlers/session.h"
 
 #include "handlers/rpc.h"
+#include "hub/log.h"
 
 static void on_open(struct conn *conn, struct span token)
 {
@@ -42,8 +43,16 @@ struct conn_ops app_conn_ops(void)
     return (struct conn_ops){on_open, on_text, on_binary, on_close};
 }
 
+static void on_stall(void *ctx)
+{
+    (void)ctx;
+    log_warn("Redis hangs; requests are refused until it answers");
+    requests_stalled();
+}
+
 void app_start(struct app *app)
 {
+    redis_on_stall(queue_redis(app->queue), on_stall, app);
     auth_turns_start(app);
     audio_start(app);
 }

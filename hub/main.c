@@ -56,16 +56,17 @@ static bool is_ready(void *ctx, struct buf *reasons)
 {
     struct app *app = ctx;
     struct hub *hub = container_of(app, struct hub, app);
-    if (app->redis_ready && !hub->draining)
+    bool usable = app->redis_ready && !redis_is_stalled(hub->commands);
+    if (usable && !hub->draining)
         return true;
     const char *redis = hub->private_redis ? private_redis_state(hub->private_redis) : NULL;
     buf_append_char(reasons, '{');
-    if (!app->redis_ready) {
+    if (!usable) {
         buf_append_text(reasons, "\"redis\":");
-        buf_append_json(reasons, span_of(redis ? redis : hub->trouble));
+        buf_append_json(reasons, span_of(app->redis_ready ? "no answer" : redis ? redis : hub->trouble));
     }
     if (hub->draining)
-        buf_append_text(reasons, app->redis_ready ? "\"draining\":true" : ",\"draining\":true");
+        buf_append_text(reasons, usable ? "\"draining\":true" : ",\"draining\":true");
     buf_append_char(reasons, '}');
     return false;
 }

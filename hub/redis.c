@@ -1,6 +1,6 @@
 /* One Redis connection; see redis.h. Loop thread only. Its states: waiting (for the next attempt),
  * connecting, greeting (AUTH, SELECT and a PING that proves the data set is loaded), up. One timer serves
- * as back-off, as deadline of an attempt and as watchdog. Never blocks. */
+ * as back-off, as deadline of an attempt and as watchdog, another notices a stall. Never blocks. */
 #include "hub/redis_private.h"
 
 #include "hub/log.h"
@@ -16,6 +16,8 @@
 #define REPLY_BYTES_MAX (256u << 20)
 #define REPLY_DEPTH_MAX 8
 #define WATCH_TICKS 4 /* per timeout */
+#define PULSE_MS 20
+#define STALL_PULSES 9 /* whoever waits shall know within 200 ms */
 
 struct call { /* a command on its way */
     struct redis *redis;
@@ -92,12 +94,30 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *privdata)
     struct redis *redis = call->redis;
     (void)ac;
     redis->in_flight--;
-    redis->quiet = 0;
+    redis->quiet = redis->silent = 0;
     if (reply == NULL && redis->state != CLOSED)
         redis->state = WAITING; /* the context is being torn down */
     if (call->fn)
         call->fn(call->ctx, reply);
     free(call);
+}
+
+/* Beats, like those of the watchdog, are counted and not measured: replies that wait to be read while this
+ * process is busy are read between two beats. */
+static void on_pulse(uv_timer_t *timer)
+{
+    struct redis *redis = timer->data;
+    if (redis->in_flight == 0)
+        uv_timer_stop(timer);
+    else if (++redis->silent == STALL_PULSES && redis->state == UP)
+        redis->on_stall(redis->stall_ctx);
+}
+
+static void begin_waiting(struct redis *redis)
+{
+    redis->quiet = redis->silent = 0;
+    if (redis->on_stall && !uv_is_active((uv_handle_t *)&redis->pulse))
+        uv_timer_start(&redis->pulse, on_pulse, PULSE_MS, PULSE_MS);
 }
 
 static void append_word(struct buf *to, const char *word, size_t size)
@@ -125,7 +145,7 @@ static void issue(struct redis *redis, redis_reply_fn *fn, void *ctx)
     struct call *call = xmalloc(sizeof *call);
     *call = (struct call){redis, fn, ctx};
     if (redis->in_flight++ == 0)
-        redis->quiet = 0;
+        begin_waiting(redis);
     if (redisAsyncFormattedCommand(redis->ac, on_reply, call, redis->command.data, redis->command.len) !=
         REDIS_OK) {
         redis->in_flight--;
@@ -340,7 +360,9 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
     for (size_t i = 0; i < NELEMS(texts); i++)
         *texts[i] = *texts[i] ? xstrdup(*texts[i]) : NULL;
     uv_timer_init(&loop->uv, &redis->timer);
-    redis->timer.data = redis;
+    uv_timer_init(&loop->uv, &redis->pulse);
+    redis->timer.data = redis->pulse.data = redis;
+    redis->timers = 2;
     loop_hook(loop, LOOP_STAGE_REDIS, flush, redis);
     redis->state = WAITING;
     uv_timer_start(&redis->timer, on_backoff, 0, 0);
@@ -350,6 +372,8 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
 static void on_timer_closed(uv_handle_t *handle)
 {
     struct redis *redis = handle->data;
+    if (--redis->timers)
+        return;
     redis_subs_free(redis);
     buf_free(&redis->command);
     redis_url_free(&redis->url);
@@ -373,6 +397,7 @@ void redis_free(struct redis **redis_at)
         redisAsyncFree(ac);
     }
     uv_close((uv_handle_t *)&redis->timer, on_timer_closed);
+    uv_close((uv_handle_t *)&redis->pulse, on_timer_closed);
 }
 
 bool redis_is_up(const struct redis *redis)
@@ -383,4 +408,21 @@ bool redis_is_up(const struct redis *redis)
 size_t redis_in_flight(const struct redis *redis)
 {
     return redis->in_flight;
+}
+
+void redis_on_stall(struct redis *redis, void (*fn)(void *ctx), void *ctx)
+{
+    redis->on_stall = fn;
+    redis->stall_ctx = ctx;
+}
+
+bool redis_is_stalled(const struct redis *redis)
+{
+    return redis->state == UP && redis->in_flight && redis->silent >= STALL_PULSES;
+}
+
+void redis_probe(struct redis *redis)
+{
+    if (redis->in_flight == 0)
+        redis_callv(redis, NULL, NULL, "PING", NULL);
 }

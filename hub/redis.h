@@ -35,7 +35,7 @@ struct redis_hooks {
 };
 
 /* Starts connecting at once. `url` is copied. `timeout_ms`: a command without an answer for so long
- * drops the connection (0 = never, for a subscriber). */
+ * drops the connection (0 = never). */
 struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned timeout_ms,
                         struct redis_hooks hooks);
 /* Closes; pending callbacks get NULL. Sets *redis to NULL. */
@@ -43,6 +43,14 @@ void redis_free(struct redis **redis);
 bool redis_is_up(const struct redis *redis);
 /* Commands sent and not answered yet. */
 size_t redis_in_flight(const struct redis *redis);
+
+/* Asks to be told when Redis hangs: fn is called once per stall, when commands are under way and none was
+ * answered for 160 to 180 ms. Costs a timer while commands are under way. */
+void redis_on_stall(struct redis *redis, void (*fn)(void *ctx), void *ctx);
+/* Whether that is so now: up, but silent. Ends with the next answer, or when the connection is dropped. */
+bool redis_is_stalled(const struct redis *redis);
+/* Sends a PING if nothing else is under way, so that a stall shows. */
+void redis_probe(struct redis *redis);
 
 /* Issues a command given as an argument vector; fn may be NULL. While the connection is down fn is
  * called with NULL before the function returns. */

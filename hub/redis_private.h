@@ -26,10 +26,15 @@ struct redis {
     struct redis_resolve *resolve;
     struct redis_adapter *adapter;
     uv_timer_t timer;
-    unsigned failures;  /* attempts that failed in a row */
-    size_t in_flight;   /* commands without an answer */
-    unsigned quiet;     /* watchdog ticks without an answer while one is due */
-    bool was_up;        /* since the last loss */
+    unsigned failures; /* attempts that failed in a row */
+    size_t in_flight;  /* commands without an answer */
+    unsigned quiet;    /* watchdog ticks without an answer while one is due */
+    bool was_up;       /* since the last loss */
+    uv_timer_t pulse;  /* runs while commands are under way, if on_stall is set */
+    unsigned silent;   /* its beats since the last answer */
+    void (*on_stall)(void *ctx);
+    void *stall_ctx;
+    unsigned timers;    /* not closed yet */
     struct buf command; /* scratch: the command being issued */
     struct sub **subs;  /* buckets by channel, NULL until the first subscription */
 };

@@ -219,7 +219,8 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
     struct task_reply reply;
     reply = (struct task_reply){.retry_ms = 0};
     const struct task_type *type = manager_check(manager, request, &reply);
-    if (type && (manager->draining || !redis_is_up(queue_redis(manager->config.queue)))) {
+    const struct redis *redis = queue_redis(manager->config.queue);
+    if (type && (manager->draining || !redis_is_up(redis) || redis_is_stalled(redis))) {
         reply.refusal = TASK_UNAVAILABLE;
         reply.retry_ms = RETRY_BUSY_MS;
     }

@@ -26,7 +26,10 @@ struct fake_calls {
 };
 
 static struct {
-    bool up;                 /* redis_is_up() */
+    bool up;      /* redis_is_up() */
+    bool stalled; /* redis_is_stalled() */
+    void (*on_stall)(void *ctx);
+    void *stall_ctx;
     enum queue_code outcome; /* of calls that are answered at once */
     uint64_t seq;
     struct fake_calls submits, fuses, ends, starts, updates, releases;
@@ -140,7 +143,7 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
 {
     (void)queue;
     struct fake_call *call = fake_note(&fake.updates, update->id, update->attempt, NULL, NULL);
-    call->kind = update->kind;
+    call->kind = (int)update->kind;
     fake_text(call->text, sizeof call->text, update->message);
     if (fn)
         fn(ctx, fake.outcome);
@@ -150,7 +153,7 @@ void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *
 {
     (void)queue;
     struct fake_call *call = fake_note(&fake.ends, end->id, end->attempt, (void *)(uintptr_t)fn, ctx);
-    call->kind = end->kind;
+    call->kind = (int)end->kind;
     call->retry = end->retry;
     fake_text(call->text, sizeof call->text, end->kind == QUEUE_COMPLETED ? end->result : end->error_code);
 }
@@ -321,6 +324,24 @@ bool redis_is_up(const struct redis *redis)
 {
     (void)redis;
     return fake.up;
+}
+
+bool redis_is_stalled(const struct redis *redis)
+{
+    (void)redis;
+    return fake.stalled;
+}
+
+void redis_on_stall(struct redis *redis, void (*fn)(void *ctx), void *ctx)
+{
+    (void)redis;
+    fake.on_stall = fn;
+    fake.stall_ctx = ctx;
+}
+
+void redis_probe(struct redis *redis)
+{
+    (void)redis;
 }
 
 void queue_feed_watch(struct queue_feed *feed, bool on)

@@ -20,12 +20,27 @@ static uv_timer_t heartbeat;
 
 /* ---- a log that is empty, and two task types ------------------------------------------------------- */
 
+static bool source_hangs; /* attach gets no answer */
+static owner_position_fn *attach_fn;
+static void *attach_ctx;
+
 static void source_attach(void *ctx, const char *owner, owner_position_fn *fn, void *fn_ctx)
 {
     (void)ctx;
     (void)owner;
+    if (source_hangs) {
+        attach_fn = fn;
+        attach_ctx = fn_ctx;
+        return;
+    }
     struct owner_position at = {.ok = true, .epoch = "e1", .head = fake.seq};
     fn(fn_ctx, &at);
+}
+static inline void source_answers(void)
+{
+    struct owner_position at = {.ok = true, .epoch = "e1", .head = fake.seq};
+    source_hangs = false;
+    attach_fn(attach_ctx, &at);
 }
 static void source_detach(void *ctx, const char *owner)
 {

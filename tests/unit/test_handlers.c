@@ -244,6 +244,56 @@ static void test_order(void)
     close_conn(stranger);
 }
 
+/* ---- Redis hangs ----------------------------------------------------------------------------------- */
+
+#define UNAVAILABLE(id)                                                                                      \
+    ERROR(id, "-32053", "Server is busy, please try again later",                                            \
+          "\"code\":\"unavailable\",\"status\":503,\"retry_ms\":1000")
+
+static void test_stall(void)
+{
+    fake_reset();
+    fake.seq = 20;
+    struct conn *c = user_conn("h1", 0), *late = open_conn();
+    says(c, SUBMIT("1", "heavy"));
+    says(c, SUBMIT("2", "quick"));
+    says(c, "[" CALL("3", "ping", "{}") "," SUBMIT("4", "heavy") "]");
+    wait_for(&fake.fuses.count, 1);
+    hears(c, "", "they wait for Redis");
+    source_hangs = true;
+    authenticate(late, "h2", 0, "");
+    hears(late, "", "and so does auth");
+    fake.on_stall(fake.stall_ctx);
+    ok(strstr(c->log, UNAVAILABLE("1")) && strstr(c->log, UNAVAILABLE("2")),
+       "when it hangs, whoever waits is answered");
+    hears_part(c, ",{\"jsonrpc\":\"2.0\",\"id\":4,\"error\":{\"code\":-32053,", "a batch is completed");
+    hears(late, UNAVAILABLE("0"), "auth is answered, too");
+    fake.stalled = true;
+    says(c, SUBMIT("5", "heavy"));
+    says(c, CALL("6", "task.get", "{\"task_id\":\"01980000-0000-7000-8000-000000000001\"}"));
+    hears(c, UNAVAILABLE("5") UNAVAILABLE("6"), "new requests are answered at once");
+    authenticate(late, "h2", 0, "");
+    hears(late, UNAVAILABLE("0"), "and auth");
+    says(c, CALL("7", "ping", "{}"));
+    hears_part(c, "\"id\":7,\"result\"", "what needs no Redis works");
+    fake.stalled = false;
+    source_answers();
+    hears(late, "", "a late position is no second answer");
+    fake_submitted(0, QUEUE_OK);
+    fake_fused(0, QUEUE_OK);
+    fake_submitted(1, QUEUE_UNAVAILABLE);
+    char want[1000];
+    snprintf(want, sizeof want,
+             "event A 21 {\"task_id\":\"%s\",\"task\":\"heavy\",\"user_id\":\"h1\",\"type\":\"accepted\"}\n"
+             "event C 22 {\"task_id\":\"%s\",\"task\":\"quick\",\"user_id\":\"h1\",\"type\":\"completed\"}\n",
+             fake.submits.at[0].id, fake.fuses.at[0].id);
+    hears(c, want, "late outcomes are no second answer, but events");
+    authenticate(late, "h2", 0, "");
+    hears_part(late, "\"resumed\":\"none\"", "auth works again");
+    close_conn(late);
+    close_conn(c);
+}
+
 static void test_errors(void)
 {
     struct conn *c = user_conn("u1", 0);
@@ -321,6 +371,7 @@ int main(void)
     test_auth();
     test_upgrade_token();
     test_order();
+    test_stall();
     test_errors();
     test_admin();
     test_admin_retry();

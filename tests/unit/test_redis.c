@@ -217,6 +217,34 @@ static void test_silence(void)
     ok(reach(&seen.ups, 2), "up when it goes on");
 }
 
+static void on_stall(void *ctx)
+{
+    unsigned *stalls = ctx;
+    ++*stalls;
+}
+
+static void test_stall(void)
+{
+    unsigned stalls = 0;
+    close_redis();
+    open_redis(server.url, 60000);
+    redis_on_stall(redis, on_stall, &stalls);
+    reach(&seen.ups, 1);
+    redis_callv(redis, on_reply, NULL, "GET", "n", NULL);
+    ok(reach(&seen.replies, 1) && stalls == 0 && !redis_is_stalled(redis), "a prompt answer is no stall");
+    kill(server.pid, SIGSTOP);
+    uint64_t began = uv_now(&loop.uv);
+    redis_probe(redis);
+    redis_probe(redis);
+    is_int((int64_t)redis_in_flight(redis), 1, "a probe is sent when nothing else is under way");
+    ok(reach(&stalls, 1) && uv_now(&loop.uv) - began >= 150, "silence is told");
+    ok(redis_is_stalled(redis) && redis_is_up(redis), "the connection stays up, stalled");
+    redis_callv(redis, on_reply, NULL, "GET", "n", NULL);
+    kill(server.pid, SIGCONT);
+    ok(reach(&seen.replies, 2), "late answers come");
+    ok(!redis_is_stalled(redis) && stalls == 1 && seen.nulls == 0, "and end the stall, told once");
+}
+
 static void test_refused(void)
 {
     close_redis();
@@ -298,6 +326,7 @@ int main(void)
     test_large();
     test_kill();
     test_silence();
+    test_stall();
     test_refused();
     test_subscriptions();
     close_redis();
