@@ -57,18 +57,24 @@ local function lease(args)
   return answer
 end
 
--- The task runs: event started.
-start = function(r)
-  local again = r.b ~= nil
-  set_status(r, 'processing')
-  set(r, 'b', now_digits)
-  if again then
-    set(r, 'n', '0')
-    set(r, 'l', '0')
-    if has(r, 'p') then
-      call('DEL', P .. 'pcs:' .. r.id)
+-- What an attempt reported is no news of the next one.
+local function forget_reports(r)
+  set(r, 'n', '0')
+  set(r, 'l', '0')
+  for _, letter in ipairs({ 'p', 'm', 't' }) do
+    if has(r, letter) then
+      call('DEL', P .. EXTRA[letter] .. r.id)
     end
   end
+end
+
+-- The task runs: event started.
+start = function(r)
+  if r.b then
+    forget_reports(r)
+  end
+  set_status(r, 'processing')
+  set(r, 'b', now_digits)
   if r.z then
     set(r, 'g', 'cancelling')
   elseif r.g then

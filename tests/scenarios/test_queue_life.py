@@ -119,6 +119,20 @@ def test_final_pieces_are_kept_until_the_next_attempt(q):
     assert q.end(id, attempt=2) == OK
 
 
+def test_an_attempt_says_nothing_of_the_one_before(q):
+    id = q.run()
+    q.update(id, percent=40, stage="working", message='"nearly"', meta='{"a":1}')
+    q.fail(id, retry=True)
+    assert q.get(id)["message"] == '"nearly"'
+    q.sweep()
+    q.run(id)
+    task = q.get(id)
+    assert [task[field] for field in ("progress", "stage", "message", "meta")] == ["0", "started", "", ""]
+    q.update(id, attempt=2, percent=1, message='"again"')
+    assert q.get(id)["message"] == '"again"' and q.get(id)["meta"] == ""
+    assert q.end(id, attempt=2) == OK
+
+
 def test_failure_is_retried_with_jitter(q):
     id = q.run(base=200, cap=200)
     assert q.fail(id, retry=True) == OK
