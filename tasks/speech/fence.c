@@ -32,7 +32,7 @@ struct fence {
 
 /* ---- the child ----------------------------------------------------------------------------------- */
 
-static void limit(int resource, rlim_t soft, rlim_t hard)
+static void limit(__rlimit_resource_t resource, rlim_t soft, rlim_t hard)
 {
     setrlimit(resource, &(struct rlimit){soft, hard});
 }

@@ -36,7 +36,7 @@ static inline void fake_conn_gone(struct conn *conn)
     conn->open = false;
 }
 
-static inline void fake_line(struct conn *conn, const char *fmt, ...)
+PRINTF_LIKE(2, 3) static inline void fake_line(struct conn *conn, const char *fmt, ...)
 {
     size_t n = strlen(conn->log);
     va_list list;
