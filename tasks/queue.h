@@ -118,6 +118,7 @@ struct queue_update { /* NULL/NONE members are unchanged */
     const char *stage;   /* QUEUE_PROGRESS */
     struct span message; /* QUEUE_PROGRESS, QUEUE_LOG: plain text */
     struct span meta;    /* JSON object */
+    unsigned number;     /* rises within an attempt: said again, it is taken once; 0 = not numbered */
 };
 /* All updates of one turn leave in one call; the record takes the last progress of each task, every
  * update becomes an event. fn may be NULL. */

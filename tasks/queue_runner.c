@@ -74,6 +74,7 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
     words_word(&batch->words, update->stage, update->stage ? strlen(update->stage) : 0);
     words_quoted(&batch->words, update->message, MESSAGE_MAX);
     words_json(&batch->words, update->meta);
+    words_number(&batch->words, update->number);
     item_done(batch);
 }
 

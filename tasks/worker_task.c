@@ -10,6 +10,7 @@ struct final { /* a final piece or a log line: Redis must have it */
     struct list node;
     struct worker_task *task;
     enum queue_update_kind kind;
+    unsigned number; /* it may have been taken although no answer came */
     bool telling;
     size_t size;
     char text[];
@@ -164,7 +165,8 @@ static void tell_final(struct final *final)
 {
     struct worker_task *task = final->task;
     struct span text = {final->text, final->size};
-    struct queue_update update = {.kind = final->kind, .id = task->id, .attempt = task->job.attempt};
+    struct queue_update update = {
+        .kind = final->kind, .id = task->id, .attempt = task->job.attempt, .number = final->number};
     if (final->kind == QUEUE_LOG)
         update.message = text;
     else
@@ -172,6 +174,15 @@ static void tell_final(struct final *final)
     final->telling = true;
     task->calls++;
     queue_update(task->worker->queue, &update, on_final_told, final);
+}
+
+/* Whether the newest of what is kept can be told now: a number that overtakes an earlier one would make it
+ * count as told. */
+static bool in_turn(const struct worker_task *task)
+{
+    struct list *last = task->finals.prev;
+    return task->worker->ready &&
+           (last == &task->finals || container_of(last, const struct final, node)->telling);
 }
 
 static void on_update(struct slot_job *job, const struct queue_update *update)
@@ -185,10 +196,12 @@ static void on_update(struct slot_job *job, const struct queue_update *update)
     }
     struct span text = update->kind == QUEUE_LOG ? update->message : update->meta;
     struct final *final = xmalloc(sizeof *final + text.n);
-    *final = (struct final){.task = task, .kind = update->kind, .size = text.n};
+    *final = (struct final){.task = task, .kind = update->kind, .number = ++task->numbered, .size = text.n};
     memcpy(final->text, text.p, text.n);
+    bool now = in_turn(task);
     list_append(&task->finals, &final->node);
-    tell_final(final);
+    if (now)
+        tell_final(final);
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------------

@@ -2,9 +2,10 @@
 -- listpack):
 --   o owner · i "task queue priority max base cap flags created expires" (never changes) · s status (absent =
 --   pending) · g stage · n progress · a attempt · d deaths · w holder of the lease · b started · f ended · u
---   updated · e seq of its last event · v rev of its last unlogged event · l log lines of this attempt · J
---   arguments and R result, both only while they are short · y which other keys exist · t due · z cancel asked
---   · x digest of its idempotency key · r retry of · A bytes of audio · E audio has ended
+--   updated · e seq of its last event · v rev of its last unlogged event · l log lines of this attempt · c number
+--   of its last numbered report · J arguments and R result, both only while they are short · y which other keys
+--   exist · t due · z cancel asked · x digest of its idempotency key · r retry of · A bytes of audio · E audio has
+--   ended
 -- Flags of i: l light, s stream. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 
 local function record_of(id)

@@ -61,6 +61,9 @@ end
 local function forget_reports(r)
   set(r, 'n', '0')
   set(r, 'l', '0')
+  if r.c then
+    set(r, 'c', '0')
+  end
   for _, letter in ipairs({ 'p', 'm', 't' }) do
     if has(r, letter) then
       call('DEL', P .. EXTRA[letter] .. r.id)

@@ -79,17 +79,31 @@ local KINDS = {
   L = log_line,
 }
 
+-- Whether this update was taken already: its runner heard no answer and says it again. Numbers rise within an
+-- attempt; 0 = never said twice.
+local function known(r, number)
+  if number == 0 then
+    return false
+  elseif number <= (r.c or 0) + 0 then
+    return true
+  end
+  set(r, 'c', format('%d', number))
+  return false
+end
+
 -- args: then per update: id, attempt, kind P, p, F or L, percent, stage, message, meta (texts as JSON,
--- '' = unchanged). Answer: one code per update.
+-- '' = unchanged), number. Answer: one code per update.
 local function update(args)
   local answer = {}
-  for i = 3, #args, 7 do
+  for i = 3, #args, 8 do
     local r = record_of(args[i])
     local code = LOST
     if holds(r, args[i + 1]) and r.s == 'processing' then
       code = 0
-      KINDS[args[i + 2]](r,
-        { percent = tonumber(args[i + 3]), stage = args[i + 4], message = args[i + 5], meta = args[i + 6] })
+      if not known(r, args[i + 7] + 0) then
+        KINDS[args[i + 2]](r,
+          { percent = tonumber(args[i + 3]), stage = args[i + 4], message = args[i + 5], meta = args[i + 6] })
+      end
     end
     answer[#answer + 1] = code
   end

@@ -146,8 +146,8 @@ class Queue:
     def started(self, id, attempt=1):
         return self.call("started", id, attempt)[0]
 
-    def update(self, id, attempt=1, kind="P", percent=0, stage="", message="", meta=""):
-        return self.call("update", id, attempt, kind, percent, stage, message, meta)[0]
+    def update(self, id, attempt=1, kind="P", percent=0, stage="", message="", meta="", number=0):
+        return self.call("update", id, attempt, kind, percent, stage, message, meta, number)[0]
 
     def end(self, id, attempt=1, kind="C", flags="", text="", code=""):
         return self.call("end", HEAVY_MS, LIGHT_MS, id, attempt, kind, flags, text, code)[0]

@@ -81,7 +81,7 @@ def test_ten_updates_in_one_call(q):
     w, channel = q.as_("h:one"), None
     q.as_("h:two").attach()
     channel = q.subscribe("ev:u1")
-    words = [word for i in range(10) for word in (id, 1, "P", i, "", "", "")]
+    words = [word for i in range(10) for word in (id, 1, "P", i, "", "", "", 0)]
     q.redis("CONFIG", "RESETSTAT")
     assert w.call("update", *words) == [OK] * 10
     stats = q.redis("INFO", "commandstats")
@@ -117,6 +117,21 @@ def test_final_pieces_are_kept_until_the_next_attempt(q):
     q.run(id)
     assert q.get(id)["pieces"] == []
     assert q.end(id, attempt=2) == OK
+
+
+def test_what_is_said_again_is_taken_once(q):
+    id = q.run()
+    for number in (1, 2, 1, 2, 3, 3):
+        assert q.update(id, kind="L", message=f'"{number}"', number=number) == OK
+    assert q.update(id, kind="F", meta='{"a":1}', number=3) == OK
+    for _ in range(2):
+        assert q.update(id, kind="F", meta='{"a":1}', number=4) == OK
+    assert q.codes(id) == "ASLLLF" and q.get(id)["pieces"] == ['{"a":1}']
+    q.fail(id, retry=True)
+    q.sweep()
+    q.run(id)
+    assert q.update(id, attempt=2, kind="L", message='"1"', number=1) == OK
+    assert q.codes(id) == "ASLLLFRSL"
 
 
 def test_an_attempt_says_nothing_of_the_one_before(q):
