@@ -127,8 +127,10 @@ static void page_arrived(struct member *member, const struct owner_replay *repla
     member->page = xmalloc(replay->count * sizeof(struct event *));
     member->page_count = replay->count;
     member->page_at = 0;
-    for (size_t i = 0; i < replay->count; i++)
+    for (size_t i = 0; i < replay->count; i++) {
         member->page[i] = event_ref(replay->events[i]);
+        owner_note(member->owner, replay->events[i]);
+    }
     if (joining)
         member_answer(member, OWNERS_OK);
     else

@@ -58,6 +58,12 @@ static struct seen *seen_of(struct owner *owner)
     return owner->seen;
 }
 
+void owner_note(struct owner *owner, const struct event *event)
+{
+    if (event->task_id[0])
+        seen_note(seen_of(owner), event);
+}
+
 /* One logged event to one member; `event` is NULL if it was told and not built. */
 static void give(struct member *member, uint64_t seq, struct event *event, const struct conn *told)
 {
@@ -81,8 +87,7 @@ static void deliver(struct owner *owner, uint64_t seq, struct event *event, cons
 {
     owner->delivered = seq;
     if (event) {
-        if (event->task_id[0])
-            seen_note(seen_of(owner), event);
+        owner_note(owner, event);
         remember_recent(owner, event);
     }
     list_for_each_safe (node, after, &owner->members)

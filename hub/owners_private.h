@@ -121,6 +121,8 @@ struct owner *owner_find(const struct owners *owners, const char *id);
 bool owner_held(const struct owners *owners, const char *task_id);
 /* Puts the owner on the list of those that the fast timer visits. */
 void owner_wake(struct owner *owner);
+/* Notes what a logged event says of its task: progress from before it may still come, over the feed. */
+void owner_note(struct owner *owner, const struct event *event);
 /* Notes a gap or its end. */
 void owner_check_gap(struct owner *owner);
 /* Asks the source where the log stands; a call in flight is enough. */
