@@ -215,7 +215,7 @@ static void build_queue(struct hub *hub, const struct redis_url *url)
     const struct queue_feed_hooks feed = {
         .on_event = on_event, .on_bell = on_bell, .on_cancel = on_cancel, .on_admin = on_admin, .ctx = hub};
     hub->commands = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, commands);
-    hub->subscriber = redis_new(&hub->loop, url, 0, subscriber);
+    hub->subscriber = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, subscriber);
     hub->app.queue = queue_new(&hub->loop, hub->commands, &config, (struct queue_hooks){on_event, hub});
     hub->app.feed = queue_feed_new(hub->app.queue, hub->subscriber, feed);
     queue_feed_listen_bell(hub->app.feed, "light");

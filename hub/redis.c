@@ -16,6 +16,7 @@
 #define REPLY_BYTES_MAX (256u << 20)
 #define REPLY_DEPTH_MAX 8
 #define WATCH_TICKS 4 /* per timeout */
+#define ASK_TICKS 2   /* then a subscriber that heard nothing asks for a sign of life */
 #define PULSE_MS 20
 #define STALL_PULSES 9 /* whoever waits shall know within 200 ms */
 
@@ -198,8 +199,11 @@ static void on_deadline(uv_timer_t *timer)
 static void on_watch(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
-    if (redis->in_flight && ++redis->quiet > WATCH_TICKS)
+    bool due = redis->in_flight || redis->subs;
+    if (due && ++redis->quiet > WATCH_TICKS)
         drop(redis, "no answer in time");
+    else if (due && redis->in_flight == 0 && redis->quiet == ASK_TICKS)
+        redis_subs_ask(redis);
     else if (redis->ac->c.reader->len - redis->ac->c.reader->pos > REPLY_BYTES_MAX)
         drop(redis, "answer too large");
 }

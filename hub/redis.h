@@ -35,7 +35,8 @@ struct redis_hooks {
 };
 
 /* Starts connecting at once. `url` is copied. `timeout_ms`: a command without an answer for so long
- * drops the connection (0 = never). */
+ * drops the connection (0 = never). With subscriptions it is asked for a sign of life when nothing came for
+ * half of that. */
 struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned timeout_ms,
                         struct redis_hooks hooks);
 /* Closes; pending callbacks get NULL. Sets *redis to NULL. */

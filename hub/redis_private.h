@@ -28,7 +28,7 @@ struct redis {
     uv_timer_t timer;
     unsigned failures; /* attempts that failed in a row */
     size_t in_flight;  /* commands without an answer */
-    unsigned quiet;    /* watchdog ticks without an answer while one is due */
+    unsigned quiet;    /* watchdog ticks without an answer or message while one is due */
     bool was_up;       /* since the last loss */
     uv_timer_t pulse;  /* runs while commands are under way, if on_stall is set */
     unsigned silent;   /* its beats since the last answer */
@@ -41,5 +41,7 @@ struct redis {
 
 /* Writes a command in the protocol's form. `lengths` NULL = the words end with a NUL. */
 void redis_encode(struct buf *to, int argc, const char *const *argv, const size_t *lengths);
+/* Makes Redis say something on a connection with subscriptions. */
+void redis_subs_ask(struct redis *redis);
 /* Frees all subscriptions without telling anybody. */
 void redis_subs_free(struct redis *redis);

@@ -280,7 +280,7 @@ static void start_redis(struct worker *worker, const struct redis_url *url)
         .retention_light_ms = 1000 * (uint64_t)options->retention_light_s,
     };
     worker->commands = redis_new(&worker->loop, url, COMMAND_TIMEOUT_MS, commands);
-    worker->subscriber = redis_new(&worker->loop, url, 0, subscriber);
+    worker->subscriber = redis_new(&worker->loop, url, COMMAND_TIMEOUT_MS, subscriber);
     worker->queue = queue_new(&worker->loop, worker->commands, &config, (struct queue_hooks){0});
     worker->feed =
         queue_feed_new(worker->queue, worker->subscriber,

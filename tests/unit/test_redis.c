@@ -53,6 +53,12 @@ static void on_message(void *ctx, const redisReply *reply)
         seen.messages++;
 }
 
+static void on_count(uv_timer_t *timer)
+{
+    unsigned *count = timer->data;
+    ++*count;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     (void)timer;
@@ -313,6 +319,30 @@ static void test_subscriptions(void)
     redis_free(&other);
 }
 
+/* A subscriber that hears nothing asks for signs of life, and misses them. */
+static void test_silent_subscriber(void)
+{
+    close_redis();
+    open_redis(server.url, 400);
+    reach(&seen.ups, 1);
+    redis_subscribe(redis, on_message, NULL, SPAN("a"));
+    reach(&seen.subscribed, 1);
+    unsigned ticks = 0;
+    uv_timer_t timer;
+    uv_timer_init(&loop.uv, &timer);
+    timer.data = &ticks;
+    uv_timer_start(&timer, on_count, 100, 100);
+    ok(reach(&ticks, 15) && seen.downs == 0, "signs of life keep a quiet subscription");
+    uv_close((uv_handle_t *)&timer, NULL);
+    kill(server.pid, SIGSTOP);
+    ok(reach(&seen.downs, 1), "without them it is dropped: %s", seen.reason);
+    is_int(seen.nulls, 1, "which is told to the subscription");
+    kill(server.pid, SIGCONT);
+    ok(reach(&seen.ups, 2), "up when it goes on");
+    redis_subscribe(redis, on_message, NULL, SPAN("a"));
+    ok(reach(&seen.subscribed, 2), "and subscribed again");
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -329,6 +359,7 @@ int main(void)
     test_stall();
     test_refused();
     test_subscriptions();
+    test_silent_subscriber();
     close_redis();
     loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
