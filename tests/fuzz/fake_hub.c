@@ -411,6 +411,13 @@ void queue_audio_fail(struct queue *queue, const char *owner, const char *id, co
     HOLDS(owner && id && code && error);
     later_new(run_done, ctx)->done = fn;
 }
+void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms)
+{
+    (void)queue;
+    HOLDS(keep_ms);
+    for (size_t i = 0; i < count; i++)
+        HOLDS(id_valid(span_of(ids[i])));
+}
 
 /* ---- the life of the connection --------------------------------------------------------------------- */
 
