@@ -3,7 +3,6 @@
  * only) and in those children; never in the hub. */
 #include "tasks/speech/sphinx.h"
 
-#include "hub/buf.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/pronounce.h"
 
@@ -11,6 +10,7 @@
 #include <pocketsphinx.h>
 #include <sphinxbase/ckd_alloc.h>
 #include <sphinxbase/err.h>
+#include <sphinxbase/fsg_model.h>
 
 #define MODEL_DIR "/usr/share/pocketsphinx/model/en-us"
 #define FRAMES_PER_S 100
@@ -144,22 +144,31 @@ static ps_decoder_t *alignment_decoder(double beam)
     return ps;
 }
 
-/* The words as a grammar that allows them in this order only. Words that the dictionary lacks get the
- * pronunciation their letters suggest. False if one has none. */
-static bool make_grammar(ps_decoder_t *ps, const struct words *words, struct buf *grammar)
+/* Makes sure that the dictionary has a word: those it lacks get the pronunciation their letters suggest. */
+static bool know_word(ps_decoder_t *ps, const char *word)
 {
-    buf_append_text(grammar, "#JSGF V1.0;\ngrammar text;\npublic <text> =");
-    for (size_t i = 0; i < words->count; i++) {
-        const char *word = words->list[i].text;
-        char phones[8 * WORD_MAX], *known = ps_lookup_word(ps, word);
-        if (known == NULL &&
-            (!pronounce(word, phones, sizeof(phones)) || ps_add_word(ps, word, phones, FALSE) < 0))
-            return false;
-        ckd_free(known);
-        buf_printf(grammar, " %s", word);
+    char phones[8 * WORD_MAX], *known = ps_lookup_word(ps, word);
+    bool found = known != NULL;
+    ckd_free(known);
+    return found || (pronounce(word, phones, sizeof(phones)) && ps_add_word(ps, word, phones, FALSE) >= 0);
+}
+
+/* Makes the decoder look for these words in this order only: a chain of states, one word between two.
+ * Fillers and silence may come anywhere. False if a word cannot be pronounced. */
+static bool search_for(ps_decoder_t *ps, const struct words *words)
+{
+    int states = (int)words->count + 1;
+    fsg_model_t *chain = fsg_model_init("text", ps_get_logmath(ps), 1, states);
+    bool known = true;
+    chain->start_state = 0;
+    chain->final_state = states - 1;
+    for (int i = 0; i + 1 < states && known; i++) {
+        known = know_word(ps, words->list[i].text);
+        fsg_model_trans_add(chain, i, i + 1, 0, fsg_model_word_add(chain, words->list[i].text));
     }
-    buf_append_text(grammar, ";\n");
-    return true;
+    known = known && ps_set_fsg(ps, "text", chain) == 0 && ps_set_search(ps, "text") == 0;
+    fsg_model_free(chain);
+    return known;
 }
 
 /* The average score of a frame, as the library gives it, to 0–1. Words that were said lie around −36 (5 %
@@ -194,13 +203,7 @@ bool sphinx_align(struct words *words, const int16_t *samples, size_t count, dou
 {
     ps_decoder_t *ps = alignment_decoder(beam);
     struct sphinx_mean mean = {.frames = 0};
-    struct buf grammar = BUF_INIT;
-    bool found = false;
-    if (ps && words->count && make_grammar(ps, words, &grammar)) {
-        char *text = buf_take_string(&grammar);
-        found = ps_set_jsgf_string(ps, "text", text) == 0 && ps_set_search(ps, "text") == 0;
-        free(text);
-    }
+    bool found = ps && words->count && search_for(ps, words);
     if (found) {
         sphinx_mean_add(&mean, samples, count);
         ps_start_stream(ps);
@@ -212,7 +215,6 @@ bool sphinx_align(struct words *words, const int16_t *samples, size_t count, dou
         ps_end_utt(ps);
         found = !stop(arg) && read_segments(ps, words);
     }
-    buf_free(&grammar);
     ps_free(ps);
     return found;
 }
