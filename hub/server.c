@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #define DRAIN_TICK_MS 50
+#define CLOSE_DRAINING 4100 /* reconnect elsewhere */
 #define SPARE_DESCRIPTORS 128 /* for Redis, files, pipes, children */
 
 /* ---- libwebsockets ---------------------------------------------------------------------------------- */
@@ -170,7 +171,7 @@ static void on_drain(uv_timer_t *timer)
         struct conn *conn = conns->slots[server->drain_slot].conn;
         if (conn == NULL)
             continue;
-        conn_close(conn, 1001, "going away");
+        conn_close(conn, CLOSE_DRAINING, "draining");
         batch--;
     }
     bool late = now >= server->drain_until;

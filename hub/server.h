@@ -20,7 +20,7 @@ struct server *server_new(const struct server_config *config, char **ret_reason)
 struct conns *server_conns(struct server *server);
 /* "127.0.0.1:8080" as bound (port 0 resolved). */
 const char *server_address(const struct server *server);
-/* Stops accepting, tells every connection hub.draining, closes them with 1001 in batches; fn is called
+/* Stops accepting, tells every connection hub.draining, closes them with 4100 in batches; fn is called
  * when none is left (at most timeout_ms later). */
 void server_drain(struct server *server, unsigned timeout_ms, void (*fn)(void *ctx), void *ctx);
 void server_free(struct server **server);

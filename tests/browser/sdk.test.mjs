@@ -239,7 +239,7 @@ test('a draining hub says when to come back', async () => {
   server.newest().notify('hub.draining', { retry_ms: [700, 900] });
   await new Promise((done) => hub.once('hub.draining', done));
   const left = Date.now();
-  server.newest().socket.close(1001);
+  server.newest().socket.close(4100);
   await eventually(() => server.count('auth') === 2, 'the reconnect');
   assert.ok(Date.now() - left >= 690, String(Date.now() - left));
 });

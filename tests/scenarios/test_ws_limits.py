@@ -192,8 +192,8 @@ def test_drain(directory):
         for raw in several:
             assert re.fullmatch(r'{"jsonrpc":"2.0","method":"hub.draining","params":{"retry_ms":\[\d+,\d+\]}}',
                                 raw.text())
-            assert raw.close_code() == 1001
-            raw.send(frame(CLOSE, struct.pack(">H", 1001)))
+            assert raw.close_code() == 4100
+            raw.send(frame(CLOSE, struct.pack(">H", 4100)))
         assert silent.ended()
         assert server.wait_exit(10) == 0, server.log()
     assert "handles left" not in server.log() and not server.sanitizer_report()
