@@ -151,7 +151,8 @@ class Client:
         self._reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reader
-        await self.ws.close()
+        with contextlib.suppress(ConnectionClosed):  # the other side is gone already
+            await self.ws.close()
 
     async def drop(self):
         """Ends the TCP connection without a closing handshake."""

@@ -19,6 +19,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "main: a main scenario, also run under the sanitizers")
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes are too long for names of tests."""
+    return f"{argname}{len(val)}" if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     """Runs coroutine tests."""
