@@ -95,13 +95,19 @@ static struct session *session_of_request(const struct request *request)
     return conn ? session_of(conn) : NULL;
 }
 
+static void write_task(struct buf *to, const struct task_reply *reply)
+{
+    buf_printf(to, "{\"task_id\":\"%s\",\"status\":\"%s\",\"seq\":%llu", reply->id, reply->status,
+               (unsigned long long)reply->seq);
+}
+
 static void reply_opened(struct opening *opening, const struct task_reply *reply, uint64_t received)
 {
     struct request *request = opening->request;
     struct buf result = BUF_INIT;
     stream_open(opening->stream, reply->id, session_of_request(request), received);
-    buf_printf(&result, "{\"task_id\":\"%s\",\"status\":\"%s\",\"seq\":%llu,", reply->id, reply->status,
-               (unsigned long long)reply->seq);
+    write_task(&result, reply);
+    buf_append_char(&result, ',');
     write_opened(&result, opening->stream, reply->refusal == TASK_DUPLICATE);
     buf_append_text(&result, reply->refusal == TASK_DUPLICATE ? ",\"duplicate\":true}" : "}");
     if (reply->refusal == TASK_DUPLICATE)
@@ -111,6 +117,17 @@ static void reply_opened(struct opening *opening, const struct task_reply *reply
     buf_free(&result);
 }
 
+/* The older task has all its bytes, or has ended: there is no stream to go on with. */
+static void reply_over(struct opening *opening)
+{
+    struct buf result = BUF_INIT;
+    write_task(&result, &opening->reply);
+    buf_append_text(&result, ",\"duplicate\":true}");
+    request_reply(opening->request, buf_span(&result));
+    buf_free(&result);
+    stream_close(opening->stream);
+}
+
 /* Where the stream of an older task with the same idempotency key stands. */
 static void on_duplicate_state(void *ctx, const struct queue_audio *audio)
 {
@@ -118,8 +135,10 @@ static void on_duplicate_state(void *ctx, const struct queue_audio *audio)
     opening->stream->busy = false;
     if (audio->code == QUEUE_OK && !audio->ended) {
         reply_opened(opening, &opening->reply, audio->received);
+    } else if (audio->code == QUEUE_OK || audio->code == QUEUE_STATE) {
+        reply_over(opening);
     } else {
-        fail_queue(opening->request, audio->code == QUEUE_OK ? QUEUE_STATE : audio->code);
+        fail_queue(opening->request, audio->code);
         stream_close(opening->stream);
     }
     free(opening);

@@ -198,3 +198,5 @@ async def test_same_key_same_stream(hub):
         await c.audio_send(again["stream"], data, again["credit"], sent=500)
         await c.call("audio.end", {"stream": again["stream"]})
         await finished(c, first["task_id"], data)
+        late = await start(c, idempotency_key="talk-1")
+        assert late.pop("seq") and late == {"task_id": first["task_id"], "status": "completed", "duplicate": True}

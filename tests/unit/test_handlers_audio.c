@@ -99,6 +99,32 @@ static void test_audio_bounds(void)
     close_conn(c);
 }
 
+/* The same idempotency key again, when the stream has ended. */
+static void test_audio_duplicate(void)
+{
+    struct conn *c = streaming();
+    char want[300];
+    says(c, CALL("9", "audio.abort", "{\"stream\":1}"));
+    c->log[0] = '\0';
+    fake.audio_ended = true;
+    says(c, START);
+    fake_submitted(1, QUEUE_DUPLICATE);
+    snprintf(
+        want, sizeof want,
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"task_id\":\"%s\",\"status\":\"pending\",\"seq\":%llu,"
+        "\"duplicate\":true}}\n",
+        fake.submits.at[1].id, (unsigned long long)fake.seq);
+    hears(c, want, "a duplicate whose stream has ended has no stream");
+    says(c, START);
+    fake.outcome = QUEUE_STATE;
+    fake_submitted(2, QUEUE_DUPLICATE);
+    hears_part(c, "\"duplicate\":true}}", "nor has one whose task has ended");
+    fake.outcome = QUEUE_OK;
+    says(c, CALL("2", "audio.end", "{\"stream\":1}"));
+    hears_part(c, "Stream not found", "none was opened");
+    close_conn(c);
+}
+
 static void test_audio_resume(void)
 {
     struct conn *c = streaming();
@@ -153,6 +179,7 @@ int main(void)
     fixture_begin();
     test_audio();
     test_audio_bounds();
+    test_audio_duplicate();
     test_audio_resume();
     fixture_end();
     return done_testing();
