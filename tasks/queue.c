@@ -68,6 +68,16 @@ static void deliver(struct queue *queue, const redisReply *caused)
     }
 }
 
+/* The call failed half-way: some of its events may stand in the log already, and nobody here was told.
+ * {"", {owner, seq to read on from, …}, why} */
+static void recover(struct queue *queue, const redisReply *reply)
+{
+    const redisReply *missed = reply->element[1];
+    log_error("a function of the queue failed", "error", reply_text(reply, 2));
+    for (size_t i = 0; i + 1 < reply_count(missed); i += 2)
+        queue_tell_logged(queue, reply_text(missed, i), (uint64_t)reply_number(missed, i + 1));
+}
+
 static void maybe_free(struct queue *queue);
 
 /* Takes a call's reply apart; NULL when it has no use. */
@@ -82,6 +92,8 @@ static const redisReply *take_answer(struct queue *queue, const redisReply *repl
             queue_load(queue, NULL, NULL);
         return NULL;
     }
+    if (reply_count(reply) == 3)
+        recover(queue, reply);
     if (reply_count(reply) != 2)
         return NULL;
     deliver(queue, reply->element[1]);

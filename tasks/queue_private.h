@@ -141,6 +141,12 @@ static inline size_t reply_count(const redisReply *array)
     return array && array->type == REDIS_REPLY_ARRAY ? array->elements : 0;
 }
 
+/* ---- the log --------------------------------------------------------------------------------------------
+ */
+
+/* Reads the owner's log behind `after` and tells its events by the hook on_event. */
+void queue_tell_logged(struct queue *queue, const char *owner, uint64_t after);
+
 /* ---- JSON of answers ---------------------------------------------------------------------------------- */
 
 /* Appends the task object of a row (tasks/queue/70_read.lua: row_of). */

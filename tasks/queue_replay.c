@@ -132,9 +132,8 @@ struct replay_call { /* what the answer is compared with */
 };
 
 /* {head, more, events} */
-static void on_replayed(struct op *op, const redisReply *answer)
+static struct owner_replay replay_of(const struct replay_call *call, const redisReply *answer)
 {
-    struct replay_call *call = op->more;
     const redisReply *events = reply_array(answer, 2);
     uint64_t head = (uint64_t)reply_number(answer, 0);
     struct owner_replay replay = {.ok = events != NULL, .more = reply_number(answer, 1) != 0};
@@ -142,11 +141,22 @@ static void on_replayed(struct op *op, const redisReply *answer)
     collect(call->owner, events, &replay);
     uint64_t first = replay.count ? replay.events[0]->seq : 0;
     replay.gap = replay.ok && (head < call->after || (head > call->after && first != call->after + 1));
+    return replay;
+}
+
+static void replay_free(struct owner_replay *replay)
+{
+    for (size_t i = 0; i < replay->count; i++)
+        event_unref(&replay->events[i]);
+    free(replay->events);
+}
+
+static void on_replayed(struct op *op, const redisReply *answer)
+{
+    struct owner_replay replay = replay_of(op->more, answer);
     op->fn.replay(op->ctx, &replay);
-    for (size_t i = 0; i < replay.count; i++)
-        event_unref(&replay.events[i]);
-    free(replay.events);
-    free(call);
+    replay_free(&replay);
+    free(op->more);
 }
 
 static void drop(struct op *op)
@@ -154,19 +164,48 @@ static void drop(struct op *op)
     free(op->more);
 }
 
-void queue_replay(struct queue *queue, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
-                  void *ctx)
+static struct op *replay_new(struct queue *queue, const char *owner, uint64_t after, size_t max,
+                             void (*done)(struct op *op, const redisReply *answer))
 {
-    struct op *op = op_new(queue, "th1_replay", on_replayed);
+    struct op *op = op_new(queue, "th1_replay", done);
     size_t size = strlen(owner) + 1;
     struct replay_call *call = xmalloc(sizeof *call + size);
     call->after = after;
     memcpy(call->owner, owner, size);
-    op->fn.replay = fn;
-    op->ctx = ctx;
     op->more = call;
     op->drop = drop;
     words_text(&op->words, owner);
     words_number(&op->words, after);
     words_number(&op->words, max);
+    return op;
+}
+
+void queue_replay(struct queue *queue, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
+                  void *ctx)
+{
+    struct op *op = replay_new(queue, owner, after, max, on_replayed);
+    op->fn.replay = fn;
+    op->ctx = ctx;
+}
+
+/* ---- what a call that failed half-way left behind --------------------------------------------------- */
+
+#define TELL_PAGE 256
+
+static void on_logged(struct op *op, const redisReply *answer)
+{
+    struct replay_call *call = op->more;
+    struct queue *queue = op->queue;
+    struct owner_replay replay = replay_of(call, answer);
+    for (size_t i = 0; i < replay.count && queue->hooks.on_event; i++)
+        queue->hooks.on_event(queue->hooks.ctx, call->owner, replay.events[i]);
+    if (replay.more && replay.count)
+        queue_tell_logged(queue, call->owner, replay.events[replay.count - 1]->seq);
+    replay_free(&replay);
+    free(call);
+}
+
+void queue_tell_logged(struct queue *queue, const char *owner, uint64_t after)
+{
+    replay_new(queue, owner, after, TELL_PAGE, on_logged);
 }

@@ -114,8 +114,22 @@ local function caused()
   return out
 end
 
+-- The same after a call that failed half-way, whose lines may be incomplete: owner, seq behind which the caller
+-- has to read the log, owner, …
+local function missed()
+  local out = {}
+  for i = 1, #touched do
+    local o = touched[i]
+    if o.mine and o.seq > o.seq_was then
+      out[#out + 1] = o.name
+      out[#out + 1] = format('%d', o.seq_was)
+    end
+  end
+  return out
+end
+
 -- Registers function th1_<name>. Arguments 1 and 2 are the caller's name and incarnation; the answer is
--- {what run() returns, lines caused}. Flags stand here and not in the first line of the library, since
+-- {what run() returns, lines caused}, or of one that failed half-way {'', what was missed, why}. Flags stand here and not in the first line of the library, since
 -- Redis 7.0 heeds them only here.
 local function export(name, flags, run)
   redis.register_function({
@@ -128,8 +142,7 @@ local function export(name, flags, run)
         flush()
       end
       if not ok then
-        return redis.error_reply('ERR th1_' .. name .. ': '
-          .. tostring(type(answer) == 'table' and answer.err or answer))
+        return { '', missed(), 'th1_' .. name .. ': ' .. tostring(type(answer) == 'table' and answer.err or answer) }
       end
       return { answer, caused() }
     end,

@@ -114,7 +114,10 @@ class Queue:
         return other
 
     def call(self, function, *words):
-        answer, self.caused = self.redis("FCALL", "th1_" + function, 1, PREFIX, self.origin, self.incarnation, *words)
+        answer, self.caused, *failure = self.redis("FCALL", "th1_" + function, 1, PREFIX, self.origin,
+                                                   self.incarnation, *words)
+        if failure:
+            raise RedisError(failure[0])
         return answer
 
     def keys(self, pattern="*"):

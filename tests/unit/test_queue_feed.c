@@ -172,6 +172,33 @@ static void test_two_hubs(void)
     forget_events();
 }
 
+/* The second of two submissions of a call stumbles over a key of a wrong type; the first stands. */
+static void test_broken_call(void)
+{
+    struct owner_source source = queue_feed_source(hub.feed);
+    char id[ID_SIZE], next[ID_SIZE];
+    struct queue_submit call = submission(id, owner);
+    source.attach(source.ctx, owner, on_position, NULL);
+    finish(1);
+    redis_callv(hub.commands, NULL, NULL, "LPUSH", "th:{0}:k:u1:62cdb7020ff920e5aa642c3d4066950dd1f01f4d",
+                "x", NULL); /* SHA-1 of "bar" */
+    id_new(id);
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    id_new(next);
+    call.id = next;
+    call.idempotency_key = SPAN("bar");
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    finish(2);
+    is_int(told.submitted.code, QUEUE_UNAVAILABLE, "the outcome of the call is unknown");
+    ok(reach(&told.count, 1), "what it did until then is told");
+    is_text(codes(), "hA", "its accepted event");
+    is_text(told.events[0].id, id, "of the task that stands");
+    is_int(told.events[0].seq, told.position.head + 1, "as the log has it");
+    queue_cancel(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    forget_events();
+}
+
 static void test_reclaim(void)
 {
     char id[ID_SIZE];
@@ -244,6 +271,7 @@ int main(void)
     test_replay();
     test_replay_is_live();
     test_two_hubs();
+    test_broken_call();
     test_reclaim();
     test_loss();
     sides_close();
