@@ -4,7 +4,9 @@
 #include "handlers/app.h"
 #include "handlers/rpc.h"
 
-#define FREE_MAX 1024 /* request objects kept for reuse */
+#define FREE_MAX 1024          /* request objects kept for reuse */
+#define BATCH_BYTES (1u << 20) /* answers of one batch; beyond, only small ones and the first */
+#define SMALL_BYTES 1024       /* what tells of a new task is never refused */
 
 struct request {
     struct list node; /* in the free list, or among those that wait for Redis */
@@ -164,10 +166,18 @@ static void write_answer(struct buf *to, struct span id, const char *name, struc
     buf_append_char(to, '}');
 }
 
+static const struct request_error batch_full = {
+    .code = RPC_TOO_LARGE, .message = "The answers of this batch are too large together"};
+
 static void send_answer(struct conn *conn, struct batch *batch, struct span id, const char *name,
                         struct span value)
 {
     if (batch) {
+        bool fits = value.n <= SMALL_BYTES || batch->out.len == 0 || batch->out.len + value.n <= BATCH_BYTES;
+        if (!fits) {
+            rpc_refuse(conn, batch, id, &batch_full);
+            return;
+        }
         buf_append_char(&batch->out, batch->out.len ? ',' : '[');
         write_answer(&batch->out, id, name, value);
         return;

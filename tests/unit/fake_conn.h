@@ -14,7 +14,8 @@ struct conn {
     bool open, has_who, slow_rate;
     uint32_t generation;
     uint64_t told;
-    char log[16384]; /* one line per frame: the text, "event C 5 {body}", "close 4401" */
+    size_t last_size; /* of the text sent last */
+    char log[16384];  /* one line per frame: the text, "event C 5 {body}", "close 4401" */
 };
 static struct conn conns_[FAKE_CONNS];
 
@@ -94,6 +95,7 @@ void *conn_member(const struct conn *conn)
 }
 void conn_send(struct conn *conn, struct span text)
 {
+    conn->last_size = text.n;
     fake_line(conn, "%.*s\n", SPAN_ARG(text));
 }
 void conn_send_event(struct conn *conn, struct event *event)

@@ -42,6 +42,7 @@ static struct {
     char audio[1024];
     size_t audio_size, audio_kept;
     bool audio_ended, audio_hold;
+    const char *task;        /* JSON that queue_get() finds; NULL = a small one */
     const char *retry_owner; /* whose task queue_retry() finds; NULL = the caller's */
     queue_audio_fn *audio_fn;
     void *audio_ctx;
@@ -199,7 +200,7 @@ void queue_get(struct queue *queue, const struct queue_caller *who, const char *
 {
     (void)queue;
     (void)who;
-    fake_answer(id, "{\"task_id\":\"x\"}", fn, ctx);
+    fake_answer(id, fake.task ? fake.task : "{\"task_id\":\"x\"}", fn, ctx);
 }
 
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,

@@ -91,6 +91,25 @@ static void test_batches(void)
     close_conn(c);
 }
 
+static void test_large_batch(void)
+{
+    size_t size = 600u << 10;
+    char *task = xmalloc(size + 1);
+    memset(task, '1', size);
+    task[size] = '\0';
+    struct conn *c = user_conn("b2", 0);
+    fake.task = task;
+#define GET CALL("1", "task.get", "{\"task_id\":\"01980000-0000-7000-8000-000000000001\"}")
+    says(c, "[" GET "]");
+    ok(c->last_size > size && c->last_size < size + 100, "one large answer fits a batch");
+    says(c, "[" GET "," GET "," CALL("2", "ping", "{}") "," GET "]");
+    ok(c->last_size > size && c->last_size < size + 1000, "of several, those beyond the bound are refused");
+    c->log[0] = '\0';
+    fake.task = NULL;
+    free(task);
+    close_conn(c);
+}
+
 /* ---- auth ------------------------------------------------------------------------------------------ */
 
 /* The token of the upgrade waits for its turn: others have used up this one. */
@@ -368,6 +387,7 @@ int main(void)
     fixture_begin();
     test_envelope();
     test_batches();
+    test_large_batch();
     test_auth();
     test_upgrade_token();
     test_order();
