@@ -20,8 +20,9 @@
 struct draft {
     pid_t pid;
     int to_child, from_child;
-    struct buf received; /* lines; the last complete one counts */
+    struct buf received; /* lines "samples text"; the last complete one counts */
     char *text;
+    size_t samples;
 };
 
 /* ---- the child ----------------------------------------------------------------------------------- */
@@ -56,11 +57,12 @@ static void decode_until_end(void)
 {
     static int16_t heard[MEAN_SAMPLES];
     int16_t piece[PIECE];
-    size_t count = 0;
+    size_t count = 0, total = 0;
     char *shown = xstrdup("");
     sphinx_begin(&(struct sphinx_mean){.frames = 0});
     while (read_piece(piece)) {
         sphinx_audio(piece, PIECE);
+        total += PIECE;
         if (count < MEAN_SAMPLES) {
             memcpy(heard + count, piece, sizeof(piece));
             count += PIECE;
@@ -68,7 +70,8 @@ static void decode_until_end(void)
                 restart(heard, count);
         }
         char *text = sphinx_partial();
-        if (strcmp(text, shown) != 0 && (dprintf(STDOUT_FILENO, "%s\n", text) < 0 || getppid() == 1))
+        if (strcmp(text, shown) != 0 &&
+            (dprintf(STDOUT_FILENO, "%zu %s\n", total, text) < 0 || getppid() == 1))
             break;
         free(shown);
         shown = text;
@@ -128,7 +131,7 @@ void draft_audio(struct draft *draft, const int16_t *samples, size_t count)
     draft->to_child = -1;
 }
 
-const char *draft_text(struct draft *draft)
+const char *draft_text(struct draft *draft, size_t *ret_samples)
 {
     char chunk[4096];
     ssize_t n;
@@ -142,9 +145,13 @@ const char *draft_text(struct draft *draft)
         while (start > 0 && draft->received.data[start - 1] != '\n')
             start--;
         free(draft->text);
-        draft->text = xstrndup(draft->received.data + start, end - 1 - start);
+        char *line = xstrndup(draft->received.data + start, end - 1 - start), *text;
+        draft->samples = strtoul(line, &text, 10);
+        draft->text = xstrdup(text + strspn(text, " "));
+        free(line);
         buf_consume(&draft->received, end);
     }
+    *ret_samples = draft->samples;
     return draft->text;
 }
 

@@ -12,7 +12,8 @@ struct draft;
  * must be loaded and idle. */
 struct draft *draft_start(void);
 void draft_audio(struct draft *draft, const int16_t *samples, size_t count);
-/* The newest text; valid until the next call. "" while there is none. Never blocks. */
-const char *draft_text(struct draft *draft);
+/* The newest text, valid until the next call, and how many samples it was made from. "" and 0 while there
+ * is none. Never blocks. */
+const char *draft_text(struct draft *draft, size_t *ret_samples);
 /* Kills the child. */
 void draft_stop(struct draft **draft);

@@ -20,7 +20,7 @@ struct piece {
     bool degraded;             /* made by another engine than the configured one */
     const char *text;          /* borrowed for the call */
     const struct words *words; /* of final pieces; NULL if the engine gives no times */
-    double start, end;         /* of the utterance, seconds from the start of the stream */
+    double start, end;         /* of what the text was made from, seconds from the start of the stream */
 };
 
 struct engine_host {

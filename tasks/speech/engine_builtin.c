@@ -42,7 +42,8 @@ static void *builtin_open(const struct engine_host *host, char **ret_reason)
     return it;
 }
 
-static void give(struct builtin *it, const char *text, const struct words *words)
+/* Passes on the text of the utterance's first `count` samples. */
+static void give(struct builtin *it, const char *text, const struct words *words, size_t count)
 {
     struct piece piece = {
         .utterance = it->utterance,
@@ -50,7 +51,7 @@ static void give(struct builtin *it, const char *text, const struct words *words
         .text = text,
         .words = words,
         .start = (double)it->start / SPEECH_RATE,
-        .end = (double)(it->start + it->count) / SPEECH_RATE,
+        .end = (double)(it->start + count) / SPEECH_RATE,
     };
     it->host->piece(it->host->arg, &piece);
 }
@@ -141,10 +142,12 @@ static unsigned builtin_work(void *engine)
     if (it->draft && it->decoding && !behind)
         draft_stop(&it->draft);
     if (it->draft) {
-        give(it, draft_text(it->draft), NULL);
+        size_t samples;
+        const char *text = draft_text(it->draft, &samples);
+        give(it, text, NULL, samples);
     } else if (it->decoding) {
         char *text = sphinx_partial();
-        give(it, text, NULL);
+        give(it, text, NULL, it->decoded);
         free(text);
     }
     if (!behind)
@@ -166,7 +169,7 @@ static void builtin_end(void *engine, uint64_t end)
     sphinx_end((double)it->start / SPEECH_RATE, &words);
     if (!it->host->stop(it->host->arg)) {
         char *text = spoken_text(&words);
-        give(it, text, &words);
+        give(it, text, &words, it->count);
         free(text);
         learn_voice(it);
     }

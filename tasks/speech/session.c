@@ -40,6 +40,7 @@ struct session {
     char *shown;   /* text of the last partial event of the open utterance */
     char *pending; /* newer text that waits for its turn, NULL if none */
     unsigned pending_utterance;
+    double pending_start, pending_end;
     uint64_t shown_at;
 
     bool keep; /* the samples are wanted for alignment */
@@ -54,8 +55,9 @@ static void show_pending(struct session *it)
     if (it->pending == NULL || clock_mono_ms() - it->shown_at < PARTIAL_EVERY_MS)
         return;
     task_partial(it->ctx,
-                 json_pack("{s:i, s:s, s:b}", "utterance", (int)it->pending_utterance, "text", it->pending,
-                           "final", 0),
+                 json_pack("{s:i, s:s, s:b, s:o, s:o}", "utterance", (int)it->pending_utterance, "text",
+                           it->pending, "final", 0, "start", json_hundredths(it->pending_start), "end",
+                           json_hundredths(it->pending_end)),
                  false);
     free(it->shown);
     it->shown = it->pending;
@@ -98,6 +100,8 @@ static void take_piece(void *arg, const struct piece *piece)
     free(it->pending);
     it->pending = xstrdup(piece->text);
     it->pending_utterance = piece->utterance;
+    it->pending_start = piece->start;
+    it->pending_end = piece->end;
     show_pending(it);
 }
 
