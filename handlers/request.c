@@ -22,6 +22,7 @@ struct request {
 struct follower { /* a request_after of a batch element, kept until the batch is answered */
     struct list node;
     struct request_after after;
+    bool read; /* the batch's answer tells of it */
     char owner[USER_ID_MAX + 1];
     char task_id[ID_SIZE];
 };
@@ -75,6 +76,11 @@ struct conn *request_conn(const struct request *request)
     return conn_find(request->app->conns, request->conn);
 }
 
+struct conn *request_reader(const struct request *request)
+{
+    return request->id_size ? request_conn(request) : NULL;
+}
+
 const struct principal *request_who(const struct request *request)
 {
     const struct conn *conn = request_conn(request);
@@ -88,7 +94,7 @@ const struct handler *request_handler(const struct request *request)
 
 /* ---- batches ------------------------------------------------------------------------------------- */
 
-/* Delivers what follows an answer that was just written to `conn` (NULL: it has closed). */
+/* Delivers what follows an answer that was just written to `conn` (NULL: to nobody). */
 static void deliver_after(struct app *app, const struct request_after *after, struct conn *conn)
 {
     struct conn *told = after->told_seq ? conn : NULL;
@@ -101,10 +107,11 @@ static void deliver_after(struct app *app, const struct request_after *after, st
 }
 
 /* The answer is not written yet: events of the task wait, whoever brings them. */
-static void keep_after(struct batch *batch, const struct request_after *after)
+static void keep_after(struct batch *batch, const struct request_after *after, bool read)
 {
     struct follower *follower = xmalloc(sizeof *follower);
     follower->after = *after;
+    follower->read = read;
     memcpy(follower->owner, after->owner, strlen(after->owner) + 1);
     memcpy(follower->task_id, after->task_id, strlen(after->task_id) + 1);
     follower->after.owner = follower->owner;
@@ -139,7 +146,7 @@ static void batch_release(struct batch *batch)
     }
     for (struct list *node; (node = list_pop(&batch->followers)) != NULL;) {
         struct follower *follower = container_of(node, struct follower, node);
-        deliver_after(batch->app, &follower->after, conn);
+        deliver_after(batch->app, &follower->after, follower->read ? conn : NULL);
         event_unref(&follower->after.event);
         free(follower);
     }
@@ -204,11 +211,11 @@ void request_drop(struct request *request)
 static void answer(struct request *request, const char *name, struct span value,
                    const struct request_after *after)
 {
-    struct conn *conn = request_conn(request);
-    if (conn && request->id_size)
+    struct conn *conn = request_reader(request);
+    if (conn)
         send_answer(conn, request->batch, (struct span){request->id, request->id_size}, name, value);
     if (after && request->batch)
-        keep_after(request->batch, after);
+        keep_after(request->batch, after, conn != NULL);
     else if (after)
         deliver_after(request->app, after, conn);
     request_drop(request);
@@ -251,9 +258,9 @@ void request_waits(struct request *request, void (*undo)(struct request *request
 void request_fail_early(struct request *request, const struct request_error *error)
 {
     struct batch *batch = request->batch;
-    struct conn *conn = request_conn(request);
+    struct conn *conn = request_reader(request);
     list_remove(&request->node);
-    if (conn && request->id_size)
+    if (conn)
         rpc_refuse(conn, batch, (struct span){request->id, request->id_size}, error);
     request->conn = (struct conn_handle){0, 0};
     request->batch = NULL;

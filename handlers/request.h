@@ -51,6 +51,8 @@ struct app *request_app(const struct request *request);
 const struct principal *request_who(const struct request *request); /* NULL: not authenticated, or gone */
 /* Its connection, NULL when that has closed. */
 struct conn *request_conn(const struct request *request);
+/* The connection that reads the answer, NULL when nobody does: it has closed, or there is no id. */
+struct conn *request_reader(const struct request *request);
 const struct handler *request_handler(const struct request *request);
 /* Answer; the request is freed. `result` is JSON text. */
 void request_reply(struct request *request, struct span result);

@@ -263,6 +263,29 @@ static void test_order(void)
     close_conn(stranger);
 }
 
+/* A submission that nobody answers is told of by its event. */
+static void test_notified_submit(void)
+{
+#define NOTIFY "{\"jsonrpc\":\"2.0\",\"method\":\"task.submit\",\"params\":{\"task\":\"heavy\"}}"
+    fake_reset();
+    fake.seq = 50;
+    struct conn *c = user_conn("n1", 0);
+    char want[1000];
+    says(c, NOTIFY);
+    says(c, "[" NOTIFY "," SUBMIT("1", "heavy") "]");
+    for (size_t i = 0; i < 3; i++)
+        fake_submitted(i, QUEUE_OK);
+    snprintf(
+        want, sizeof want,
+        "event A 51 {\"task_id\":\"%s\",\"task\":\"heavy\",\"user_id\":\"n1\",\"type\":\"accepted\"}\n"
+        "[{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"task_id\":\"%s\",\"status\":\"pending\",\"seq\":53}}]\n"
+        "event A 52 {\"task_id\":\"%s\",\"task\":\"heavy\",\"user_id\":\"n1\",\"type\":\"accepted\"}\n",
+        fake.submits.at[0].id, fake.submits.at[2].id, fake.submits.at[1].id);
+    hears(c, want, "without an id the event tells of the task, also in a batch");
+    is_int((int)c->told, 53, "with one the answer does");
+    close_conn(c);
+}
+
 /* ---- Redis hangs ----------------------------------------------------------------------------------- */
 
 #define UNAVAILABLE(id)                                                                                      \
@@ -391,6 +414,7 @@ int main(void)
     test_auth();
     test_upgrade_token();
     test_order();
+    test_notified_submit();
     test_stall();
     test_errors();
     test_admin();
