@@ -10,8 +10,6 @@
 #define PREFIX "th:{0}:" /* one shard today; the owner will choose it */
 #define LIBRARY "taskhub_v1"
 #define FUNCTION "th1_"
-#define BATCH_ITEMS 256
-#define BATCH_BYTES (1u << 20)
 #define FIXED_WORDS 10 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
 
 /* ---- answers ------------------------------------------------------------------------------------ */
@@ -128,11 +126,16 @@ static void push_words(struct argv *argv, const struct words *words, size_t from
     }
 }
 
-/* Room for `words` more than the fixed ones; the fixed ones stand in it. */
-static struct argv argv_new(const struct queue *queue, const char *function, size_t words)
+/* Room for `words` more than the fixed ones; the fixed ones stand in it. There is one at a time. */
+static struct argv argv_new(struct queue *queue, const char *function, size_t words)
 {
-    struct argv argv = {.words = xmalloc((words + FIXED_WORDS) * sizeof *argv.words),
-                        .lengths = xmalloc((words + FIXED_WORDS) * sizeof *argv.lengths)};
+    size_t room = words + FIXED_WORDS;
+    if (queue->argv_room < room) {
+        queue->argv_room = room;
+        queue->argv_words = xrealloc(queue->argv_words, room * sizeof *queue->argv_words);
+        queue->argv_lengths = xrealloc(queue->argv_lengths, room * sizeof *queue->argv_lengths);
+    }
+    struct argv argv = {.words = queue->argv_words, .lengths = queue->argv_lengths};
     push_text(&argv, "FCALL");
     push_text(&argv, function);
     push_text(&argv, "1");
@@ -147,8 +150,6 @@ static void argv_call(struct queue *queue, struct argv *argv, redis_reply_fn *fn
     queue->pending++;
     metric_add(METRIC_REDIS_CALLS, 1);
     redis_call(queue->redis, fn, ctx, argv->count, argv->words, argv->lengths);
-    free(argv->words);
-    free(argv->lengths);
 }
 
 /* ---- batches -------------------------------------------------------------------------------------- */
@@ -207,50 +208,6 @@ static const struct {
     [STAGE_AUDIO] = {FUNCTION "audio_append", numbers_none, batch_audio},
 };
 
-static void seal(struct queue *queue, enum stage stage)
-{
-    struct batch *batch = queue->open[stage];
-    queue->open[stage] = NULL;
-    list_append(&queue->sealed[stage], &batch->node);
-}
-
-struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch)
-{
-    struct batch *batch = queue->open[stage];
-    if (batch && (batch->count == BATCH_ITEMS || batch->words.bytes.len > BATCH_BYTES)) {
-        seal(queue, stage);
-        batch = NULL;
-    }
-    if (batch == NULL) {
-        batch = xcalloc(1, sizeof *batch);
-        list_init(&batch->node);
-        batch->queue = queue;
-        batch->stage = stage;
-        queue->open[stage] = batch;
-    }
-    if (batch->count == batch->cap) {
-        batch->cap = batch->cap ? batch->cap * 2 : 4;
-        batch->items = xrealloc(batch->items, batch->cap * sizeof *batch->items);
-    }
-    struct item *item = &batch->items[batch->count++];
-    *item = (struct item){.first_word = batch->words.count};
-    snprintf(item->id, sizeof item->id, "%s", id);
-    *ret_batch = batch;
-    return item;
-}
-
-void item_done(struct batch *batch)
-{
-    batch->items[batch->count - 1].end_word = batch->words.count;
-}
-
-static void batch_free(struct batch *batch)
-{
-    words_free(&batch->words);
-    free(batch->items);
-    free(batch);
-}
-
 static void on_batch(void *ctx, const redisReply *reply)
 {
     struct batch *batch = ctx;
@@ -258,7 +215,7 @@ static void on_batch(void *ctx, const redisReply *reply)
     const redisReply *answer = take_answer(queue, reply);
     if (!queue->closed)
         stages[batch->stage].done(batch, answer);
-    batch_free(batch);
+    batch_done(batch);
     maybe_free(queue);
 }
 
@@ -276,13 +233,10 @@ static void batch_send(struct batch *batch)
         push_words(&argv, &batch->words, batch->items[i].first_word, batch->items[i].end_word);
         sent++;
     }
-    if (sent) {
+    if (sent)
         argv_call(queue, &argv, on_batch, batch);
-    } else {
-        free(argv.words);
-        free(argv.lengths);
-        batch_free(batch);
-    }
+    else
+        batch_done(batch);
 }
 
 /* ---- ops ------------------------------------------------------------------------------------------ */
@@ -337,8 +291,7 @@ static void flush(void *ctx)
 {
     struct queue *queue = ctx;
     for (size_t stage = 0; stage < STAGES; stage++) {
-        if (queue->open[stage])
-            seal(queue, (enum stage)stage);
+        batch_seal(queue, (enum stage)stage);
         for (struct list *node; (node = list_pop(&queue->sealed[stage])) != NULL;)
             batch_send(container_of(node, struct batch, node));
     }
@@ -449,6 +402,8 @@ static void maybe_free(struct queue *queue)
     if (!queue->closed || queue->pending)
         return;
     buf_free(&queue->json);
+    free(queue->argv_words);
+    free(queue->argv_lengths);
     free(queue->origin);
     free(queue);
 }
@@ -461,12 +416,7 @@ void queue_free(struct queue **queue_at)
     *queue_at = NULL;
     loop_unhook(queue->loop, LOOP_STAGE_QUEUE, flush, queue);
     queue->closed = true;
-    for (size_t stage = 0; stage < STAGES; stage++) {
-        if (queue->open[stage])
-            seal(queue, (enum stage)stage);
-        for (struct list *node; (node = list_pop(&queue->sealed[stage])) != NULL;)
-            batch_free(container_of(node, struct batch, node));
-    }
+    batches_free(queue);
     for (struct list *node; (node = list_pop(&queue->ops)) != NULL;)
         op_free(container_of(node, struct op, node));
     maybe_free(queue);

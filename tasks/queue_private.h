@@ -61,6 +61,7 @@ struct item {
     size_t first_word, end_word;
 };
 
+#define BATCH_PLACES 512
 struct batch {
     struct list node;
     struct queue *queue;
@@ -68,11 +69,22 @@ struct batch {
     struct words words;
     struct item *items;
     size_t count, cap;
+    uint16_t places[BATCH_PLACES]; /* hash table of ids: 1 + index of the newest item; of some stages only */
 };
 
 /* The item that the following words_*() calls on batch->words belong to, until item_done(). */
 struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch);
 void item_done(struct batch *batch);
+/* The newest item of this id in the open batch, NULL if there is none or it was skipped. Only STAGE_STARTED
+ * and STAGE_UPDATE can be searched. */
+struct item *item_find(struct queue *queue, enum stage stage, const char *id);
+
+/* The open batch, if there is one, gets no more items. */
+void batch_seal(struct queue *queue, enum stage stage);
+/* Its answer was dealt with: the batch is freed or kept for the next turn. */
+void batch_done(struct batch *batch);
+/* Frees what was not sent, and what was kept. */
+void batches_free(struct queue *queue);
 
 /* What a stage's answer means; `answer` NULL = unavailable. Calls back every item that was not skipped. */
 void batch_submitted(struct batch *batch, const redisReply *answer);
@@ -119,7 +131,10 @@ struct queue {
     char *origin;        /* "h:name" or "w:name" */
     char incarnation[9]; /* of this process: an earlier one of the same name is fenced off */
     struct batch *open[STAGES];
-    struct list sealed[STAGES]; /* full ones, before the open one */
+    struct list sealed[STAGES];  /* full ones, before the open one */
+    struct batch *spare[STAGES]; /* a spent one, to be used again */
+    const char **argv_words;     /* of the call that is being made */
+    size_t *argv_lengths, argv_room;
     struct list ops;
     struct buf json;  /* scratch of the callbacks that make JSON */
     unsigned pending; /* calls without an answer */

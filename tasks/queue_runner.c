@@ -21,15 +21,6 @@ void batch_codes(struct batch *batch, const redisReply *answer)
     }
 }
 
-static struct item *staged(struct queue *queue, enum stage stage, const char *id)
-{
-    struct batch *batch = queue->open[stage];
-    for (size_t i = batch ? batch->count : 0; i > 0; i--)
-        if (!batch->items[i - 1].skipped && strcmp(batch->items[i - 1].id, id) == 0)
-            return &batch->items[i - 1];
-    return NULL;
-}
-
 static struct item *attempt_item(struct queue *queue, enum stage stage, const char *id, unsigned attempt,
                                  struct batch **ret_batch)
 {
@@ -81,8 +72,9 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
 /* A start of the same turn goes with the end, unless updates stand between them. */
 static bool merge_start(struct queue *queue, const struct queue_end *end, struct item *item)
 {
-    struct item *start = staged(queue, STAGE_STARTED, end->id);
-    if (start == NULL || start->attempt != end->attempt || staged(queue, STAGE_UPDATE, end->id))
+    struct item *start = item_find(queue, STAGE_STARTED, end->id);
+    if (start == NULL || start->attempt != end->attempt || !list_empty(&queue->sealed[STAGE_UPDATE]) ||
+        item_find(queue, STAGE_UPDATE, end->id))
         return false;
     start->skipped = true;
     item->started_fn = start->fn.done;

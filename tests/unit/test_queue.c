@@ -268,6 +268,49 @@ static void test_many(void)
     is_int(told.fused.seq, 1000, "a thousand of one turn, in several calls, in order");
 }
 
+#define LIGHT 300 /* more than one batch */
+
+static unsigned well;
+
+static void on_well(void *ctx, enum queue_code code)
+{
+    (void)ctx;
+    well += code == QUEUE_OK;
+    told.done++;
+}
+
+/* Starts and ends of a turn find each other, whatever batch they stand in. */
+static void test_starts_and_ends(void)
+{
+    static char ids[LIGHT][ID_SIZE];
+    struct queue_submit call = submission(ids[0], owner);
+    call.queue = "light";
+    call.light = call.lease = true;
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < LIGHT; i++) {
+            id_new(ids[i]);
+            call.id = ids[i];
+            queue_submit(hub.queue, &call, on_submitted, NULL);
+        }
+        finish(LIGHT);
+        struct queue_update line = {.kind = QUEUE_LOG, .id = ids[0], .attempt = 1, .message = SPAN("a line")};
+        well = 0;
+        for (unsigned i = 0; i < LIGHT; i++)
+            queue_started(hub.queue, ids[i], 1, on_well, NULL);
+        for (unsigned i = 0; round == 1 && i < LIGHT; i++) {
+            line.id = ids[i < 256 ? LIGHT - 1 : LIGHT - 2]; /* the former's stand in a full batch only */
+            queue_update(hub.queue, &line, on_well, NULL);
+        }
+        for (unsigned i = 0; i < LIGHT; i++) {
+            struct queue_end end = {.kind = QUEUE_COMPLETED, .id = ids[i], .attempt = 1};
+            queue_end(hub.queue, &end, on_well, NULL);
+        }
+        finish((2 + round) * LIGHT);
+        is_int(well, (2 + round) * LIGHT, "every write was taken, round %u", round);
+    }
+    forget_events();
+}
+
 static void test_audit(void)
 {
     audit_run(hub.queue, on_report, NULL);
@@ -294,6 +337,7 @@ int main(void)
     test_lists();
     test_audio();
     test_many();
+    test_starts_and_ends();
     test_audit();
     sides_close();
     return done_testing();
