@@ -23,7 +23,6 @@ struct worker_task { /* one leased task, until Redis has its end */
     struct list node; /* of worker.tasks */
     struct list bucket;
     char id[ID_SIZE];
-    char *owner, *args;
     enum held held;
     bool begun;      /* it started here */
     bool told_begun; /* and Redis knows, or is being told */
@@ -40,6 +39,7 @@ struct worker_task { /* one leased task, until Redis has its end */
     /* of a stream */
     uint64_t read, taken; /* bytes read from Redis; of them, read by the task */
     bool reading, ended;
+    char text[]; /* the owner, NUL-terminated, and the arguments: see job */
 };
 
 struct worker_lane {

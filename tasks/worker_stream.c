@@ -42,7 +42,7 @@ void worker_stream_read(struct worker_task *task)
     task->reading = true;
     task->calls++;
     size_t room = WINDOW - (size_t)inside;
-    queue_audio_read(task->worker->queue, task->owner, task->id, task->read, room < PIECE ? room : PIECE,
+    queue_audio_read(task->worker->queue, task->job.owner, task->id, task->read, room < PIECE ? room : PIECE,
                      on_data, task);
 }
 

@@ -39,17 +39,17 @@ struct worker_task *worker_task_find(struct worker *worker, const char *id)
 
 struct worker_task *worker_task_new(struct worker *worker, const struct queue_leased *leased)
 {
-    struct worker_task *task = xcalloc(1, sizeof *task);
-    size_t id_size = strlen(leased->id), owner_size = strlen(leased->owner);
-    memcpy(task->id, leased->id, id_size < ID_SIZE ? id_size : ID_SIZE - 1);
-    task->worker = worker;
-    task->owner = xmalloc(owner_size + 1);
-    memcpy(task->owner, leased->owner, owner_size + 1);
     struct span args = leased->args.p ? leased->args : SPAN("{}");
-    task->args = xmalloc(args.n + 1);
-    memcpy(task->args, args.p, args.n);
-    task->job = (struct slot_job){
-        .id = task->id, .owner = task->owner, .attempt = leased->attempt, .args = {task->args, args.n}};
+    size_t owner_size = strlen(leased->owner) + 1;
+    struct worker_task *task = xmalloc(sizeof *task + owner_size + args.n);
+    *task = (struct worker_task){.worker = worker};
+    memcpy(task->id, leased->id, strnlen(leased->id, sizeof task->id - 1));
+    memcpy(task->text, leased->owner, owner_size);
+    memcpy(task->text + owner_size, args.p, args.n);
+    task->job = (struct slot_job){.id = task->id,
+                                  .owner = task->text,
+                                  .attempt = leased->attempt,
+                                  .args = {task->text + owner_size, args.n}};
     list_init(&task->finals);
     list_append(&worker->tasks, &task->node);
     list_append(bucket_of(worker, task->id), &task->bucket);
@@ -64,8 +64,6 @@ void worker_task_free(struct worker_task *task)
     list_remove(&task->node);
     list_remove(&task->bucket);
     task->worker->task_count--;
-    free(task->owner);
-    free(task->args);
     free(task->end_text);
     free(task);
 }
@@ -363,7 +361,7 @@ static void on_call(struct slot_job *job, uint32_t call, const char *name, struc
     question->attempt = job->attempt;
     question->call = call;
     list_append(&task->worker->questions, &question->node);
-    service->call(task->worker->queue, task->owner, tree, on_answer, question);
+    service->call(task->worker->queue, job->owner, tree, on_answer, question);
     json_decref(tree);
 }
 
