@@ -89,7 +89,7 @@ void reply_done(void *ctx, enum queue_code code)
 void log_admin_act(const struct request *request, const char *task_id)
 {
     const struct principal *who = request_who(request);
-    if (who && who->roles)
+    if (who)
         log_info("admin act", "user", who->user_id, "method", request_handler(request)->method, "task_id",
                  task_id);
 }

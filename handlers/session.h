@@ -64,7 +64,7 @@ void reply_answer(void *ctx, const struct queue_answer *answer);
 void reply_internal(void *ctx, bool failed, const char *error_code, struct span result);
 /* Answers {"ok":true} or the error: a queue_done_fn. */
 void reply_done(void *ctx, enum queue_code code);
-/* Says what people with a role did beyond their own tasks. */
+/* Logs what people with a role do beyond their own tasks. */
 void log_admin_act(const struct request *request, const char *task_id);
 /* Decodes a task id; false and answered if it is malformed. */
 bool take_task_id(struct request *request, struct span value, char id[static ID_SIZE]) MUSTCHECK;

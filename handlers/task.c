@@ -68,24 +68,59 @@ static struct queue_caller caller_of(const struct request *request)
                                  .any_write = (who->roles & ROLE_ADMIN) != 0};
 }
 
-void run_task_get(struct request *request, const struct span *values)
+typedef void one_task_fn(struct queue *queue, const struct queue_caller *who, const char *id,
+                         queue_answer_fn *fn, void *ctx);
+
+struct attempt { /* a call by somebody whose role may reach further than his own tasks */
+    struct request *request;
+    one_task_fn *call;
+    queue_answer_fn *then;
+    char id[ID_SIZE];
+};
+
+/* Another owner's task: that needs the role, and is logged. */
+static void on_attempt(void *ctx, const struct queue_answer *answer)
+{
+    struct attempt *attempt = ctx;
+    struct request *request = attempt->request;
+    if (answer->code == QUEUE_FORBIDDEN && request_who(request)) {
+        struct queue_caller caller = caller_of(request);
+        log_admin_act(request, attempt->id);
+        attempt->call(request_app(request)->queue, &caller, attempt->id, attempt->then, request);
+    } else {
+        attempt->then(request, answer);
+    }
+    free(attempt);
+}
+
+/* Calls `call` for the task named by `value`; `writes`: it takes an admin to do that to others' tasks. */
+static void with_task(struct request *request, struct span value, bool writes, one_task_fn *call,
+                      queue_answer_fn *then)
 {
     char id[ID_SIZE];
-    if (!take_task_id(request, values[0], id))
+    struct queue *queue = request_app(request)->queue;
+    if (!take_task_id(request, value, id))
         return;
     struct queue_caller caller = caller_of(request);
-    log_admin_act(request, id);
-    queue_get(request_app(request)->queue, &caller, id, reply_answer, request);
+    if (!(writes ? caller.any_write : caller.any_read)) {
+        call(queue, &caller, id, then, request);
+        return;
+    }
+    struct attempt *attempt = xmalloc(sizeof *attempt);
+    *attempt = (struct attempt){.request = request, .call = call, .then = then};
+    memcpy(attempt->id, id, ID_SIZE);
+    caller.any_read = caller.any_write = false;
+    call(queue, &caller, id, on_attempt, attempt);
+}
+
+void run_task_get(struct request *request, const struct span *values)
+{
+    with_task(request, values[0], false, queue_get, reply_answer);
 }
 
 void run_task_why(struct request *request, const struct span *values)
 {
-    char id[ID_SIZE];
-    if (!take_task_id(request, values[0], id))
-        return;
-    struct queue_caller caller = caller_of(request);
-    log_admin_act(request, id);
-    queue_why(request_app(request)->queue, &caller, id, reply_answer, request);
+    with_task(request, values[0], false, queue_why, reply_answer);
 }
 
 static void on_cancelled(void *ctx, const struct queue_answer *answer)
@@ -112,24 +147,39 @@ static void on_cancelled(void *ctx, const struct queue_answer *answer)
 
 void run_task_cancel(struct request *request, const struct span *values)
 {
-    char id[ID_SIZE];
-    if (!take_task_id(request, values[0], id))
-        return;
-    struct queue_caller caller = caller_of(request);
-    log_admin_act(request, id);
-    queue_cancel(request_app(request)->queue, &caller, id, on_cancelled, request);
+    with_task(request, values[0], true, queue_cancel, on_cancelled);
 }
 
 struct retry { /* task.retry under way */
     struct request *request;
+    bool as_admin;
     char id[ID_SIZE], new_id[ID_SIZE], caller[USER_ID_MAX + 1];
 };
+
+static void on_retried(void *ctx, const struct queue_answer *answer);
+
+/* First as the caller's own task, then, logged, as another owner's. */
+static void call_retry(struct retry *retry)
+{
+    struct queue_caller caller = caller_of(retry->request);
+    if (retry->as_admin)
+        log_admin_act(retry->request, retry->id);
+    else
+        caller.any_read = caller.any_write = false;
+    queue_retry(request_app(retry->request)->queue, &caller, retry->id, retry->new_id, on_retried, retry);
+}
 
 static void on_retried(void *ctx, const struct queue_answer *answer)
 {
     struct retry *retry = ctx;
     struct request *request = retry->request;
     struct buf result = BUF_INIT;
+    if (answer->code == QUEUE_FORBIDDEN && !retry->as_admin && request_who(request) &&
+        caller_of(request).any_write) {
+        retry->as_admin = true;
+        call_retry(retry);
+        return;
+    }
     if (answer->code != QUEUE_OK) {
         owners_release(request_app(request)->owners, retry->caller, retry->new_id);
         fail_queue(request, answer->code);
@@ -167,13 +217,12 @@ void run_task_retry(struct request *request, const struct span *values)
         free(retry);
         return;
     }
-    struct queue_caller caller = caller_of(request);
+    const char *caller = request_who(request)->user_id;
     retry->request = request;
     id_new(retry->new_id);
-    memcpy(retry->caller, caller.owner, strlen(caller.owner) + 1);
-    log_admin_act(request, retry->id);
+    memcpy(retry->caller, caller, strlen(caller) + 1);
     owners_hold(app->owners, retry->caller, retry->new_id);
-    queue_retry(app->queue, &caller, retry->id, retry->new_id, on_retried, retry);
+    call_retry(retry);
 }
 
 /* ---- lists --------------------------------------------------------------------------------------- */
@@ -238,6 +287,7 @@ void run_admin_tasks(struct request *request, const struct span *values)
         fail_param(request, "user_id", "user_id: must be an owner's id");
         return;
     }
-    log_admin_act(request, NULL);
+    if (filter.owner == NULL || strcmp(filter.owner, request_who(request)->user_id) != 0)
+        log_admin_act(request, NULL);
     queue_list(request_app(request)->queue, &filter, reply_answer, request);
 }

@@ -76,6 +76,10 @@ async def test_acts_of_an_admin(hub):
             client.check()
         assert root.events == []
         eventually(lambda: re.search(rf"admin act.*root.*task\.cancel.*{task}", hub.log()), what="the log line")
+        own = await root.submit("noop")
+        await root.wait_end(own)
+        assert (await root.get(own))["status"] == "completed"
+        assert own not in hub.log()  # that takes no role
 
 
 async def test_own_retry(hub):

@@ -43,6 +43,8 @@ static struct {
     size_t audio_size, audio_kept;
     bool audio_ended, audio_hold;
     const char *task;        /* JSON that queue_get() finds; NULL = a small one */
+    bool foreign;            /* and it is another owner's */
+    unsigned refusals;       /* because of that */
     const char *retry_owner; /* whose task queue_retry() finds; NULL = the caller's */
     queue_audio_fn *audio_fn;
     void *audio_ctx;
@@ -195,12 +197,21 @@ static inline void fake_answer(const char *id, const char *json, queue_answer_fn
     fn(ctx, &answer);
 }
 
+static inline void fake_one(bool may, const char *id, queue_answer_fn *fn, void *ctx)
+{
+    if (!may) {
+        fake.refusals++;
+        fn(ctx, &(struct queue_answer){.code = QUEUE_FORBIDDEN});
+        return;
+    }
+    fake_answer(id, fake.task ? fake.task : "{\"task_id\":\"x\"}", fn, ctx);
+}
+
 void queue_get(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx)
 {
     (void)queue;
-    (void)who;
-    fake_answer(id, fake.task ? fake.task : "{\"task_id\":\"x\"}", fn, ctx);
+    fake_one(!fake.foreign || who->any_read, id, fn, ctx);
 }
 
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
@@ -212,7 +223,8 @@ void queue_why(struct queue *queue, const struct queue_caller *who, const char *
 void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                   void *ctx)
 {
-    queue_get(queue, who, id, fn, ctx);
+    (void)queue;
+    fake_one(!fake.foreign || who->any_write, id, fn, ctx);
 }
 
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
@@ -221,6 +233,11 @@ void queue_retry(struct queue *queue, const struct queue_caller *who, const char
     char json[80];
     (void)queue;
     (void)id;
+    if (fake.retry_owner && !who->any_write && strcmp(fake.retry_owner, who->owner) != 0) {
+        fake.refusals++;
+        fn(ctx, &(struct queue_answer){.code = QUEUE_FORBIDDEN});
+        return;
+    }
     fake.seq++;
     snprintf(json, sizeof json, "{\"user_id\":\"%s\"}", fake.retry_owner ? fake.retry_owner : who->owner);
     fake_answer(new_id, json, fn, ctx);

@@ -381,6 +381,32 @@ static void test_admin_retry(void)
     close_conn(owner);
 }
 
+/* A role is used, and that logged, only where the task is another owner's. */
+static void test_admin_acts(void)
+{
+    struct conn *admin = user_conn("root", ROLE_ADMIN), *viewer = user_conn("eye", ROLE_VIEWER);
+#define ONE_TASK(method) CALL("1", method, "{\"task_id\":\"01980000-0000-7000-8000-000000000001\"}")
+    fake.refusals = 0;
+    says(admin, ONE_TASK("task.get"));
+    says(admin, ONE_TASK("task.retry"));
+    is_int(fake.refusals, 0, "an own task is an own task");
+    fake.foreign = true;
+    admin->log[0] = '\0';
+    says(admin, ONE_TASK("task.get"));
+    hears_part(admin, "{\"task_id\":\"x\"}", "an admin sees another owner's");
+    says(admin, ONE_TASK("task.cancel"));
+    hears_part(admin, "\"status\":\"cancelled\"", "and cancels it");
+    says(viewer, ONE_TASK("task.why"));
+    hears_part(viewer, "{\"task_id\":\"x\"}", "a viewer sees it");
+    is_int(fake.refusals, 3, "each by virtue of the role");
+    says(viewer, ONE_TASK("task.cancel"));
+    hears_part(viewer, "-32003", "but may not cancel it");
+    is_int(fake.refusals, 4, "the role is not even tried");
+    fake.foreign = false;
+    close_conn(admin);
+    close_conn(viewer);
+}
+
 static void test_admin(void)
 {
     struct conn *admin = user_conn("root", ROLE_ADMIN), *viewer = user_conn("eye", ROLE_VIEWER);
@@ -419,6 +445,7 @@ int main(void)
     test_errors();
     test_admin();
     test_admin_retry();
+    test_admin_acts();
     fixture_end();
     return done_testing();
 }
