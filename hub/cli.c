@@ -96,16 +96,6 @@ static bool has_word(int argc, char **argv, const char *word, const char *other)
     return false;
 }
 
-static void set_up_log(const struct options *options)
-{
-    static const char *const levels[] = {"debug", "info", "warn", "error"};
-    enum log_level level = LOG_INFO;
-    for (size_t i = 0; i < NELEMS(levels); i++)
-        if (strcmp(levels[i], options->log_level) == 0)
-            level = (enum log_level)i;
-    log_setup("taskhub", level, strcmp(options->log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
-}
-
 bool cli_begin(const struct cli_command *command, int argc, char **argv, struct options *ret, int *ret_exit)
 {
     char *reason = NULL;
@@ -129,7 +119,7 @@ bool cli_begin(const struct cli_command *command, int argc, char **argv, struct 
         *ret_exit = cli_usage_error(command, reason);
         return false;
     }
-    set_up_log(ret);
+    log_setup_words("taskhub", ret->log_level, ret->log_format);
     return true;
 }
 

@@ -28,6 +28,15 @@ void log_setup(const char *program, enum log_level level, enum log_format format
     config.format = format;
 }
 
+void log_setup_words(const char *program, const char *level, const char *format)
+{
+    enum log_level found = LOG_INFO;
+    for (size_t i = 0; i < NELEMS(level_names); i++)
+        if (strcmp(level_names[i], level) == 0)
+            found = (enum log_level)i;
+    log_setup(program, found, strcmp(format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
+}
+
 char *log_num(char text[static 24], int64_t n)
 {
     snprintf(text, 24, "%lld", (long long)n);

@@ -9,16 +9,6 @@
 #include <sodium.h>
 #include <stdio.h>
 
-static void set_up_log(const struct options *options)
-{
-    static const char *const levels[] = {"debug", "info", "warn", "error"};
-    enum log_level level = LOG_INFO;
-    for (size_t i = 0; i < NELEMS(levels); i++)
-        if (strcmp(levels[i], options->log_level) == 0)
-            level = (enum log_level)i;
-    log_setup("taskhub-worker", level, strcmp(options->log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
-}
-
 static int print_help(void)
 {
     struct buf text CLEANUP(buf_free) = BUF_INIT;
@@ -74,7 +64,7 @@ int main(int argc, char **argv)
         return 1;
     if (!options_load(&options, argc, argv, &rest, &reason))
         return complain(reason, 2);
-    set_up_log(&options);
+    log_setup_words("taskhub-worker", options.log_level, options.log_format);
     signal(SIGPIPE, SIG_IGN);
     int code = 2;
     if (rest < argc)

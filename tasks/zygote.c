@@ -113,23 +113,13 @@ static bool begin(struct zygote *zygote, struct span message)
     return zygote->type != NULL;
 }
 
-static void set_logging(const struct options *options)
-{
-    static const char *const levels[] = {"debug", "info", "warn", "error"};
-    enum log_level level = LOG_INFO;
-    for (size_t i = 0; i < NELEMS(levels); i++)
-        if (strcmp(options->log_level, levels[i]) == 0)
-            level = (enum log_level)i;
-    log_setup("taskhub-slot", level, strcmp(options->log_format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
-}
-
 static int set_up(struct zygote *zygote, char *data)
 {
     int fds[2];
     size_t n = receive(data, fds);
     if (n == 0 || !begin(zygote, (struct span){data, n}))
         return 1;
-    set_logging(&zygote->options);
+    log_setup_words("taskhub-slot", zygote->options.log_level, zygote->options.log_format);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != zygote->worker)
         return 0; /* the worker ended in between */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)

@@ -57,6 +57,30 @@ static void test_logfmt(void)
     ok(strstr(text, "key=\"a=b\"") != NULL, "an equals sign is quoted");
 }
 
+static void test_words(void)
+{
+    static const struct {
+        const char *level, *format;
+        int lines;
+        char first;
+    } rows[] = {{"debug", "json", 4, '{'},
+                {"info", "logfmt", 3, 't'},
+                {"warn", "json", 2, '{'},
+                {"error", "logfmt", 1, 't'},
+                {"", "", 3, 't'}};
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        log_setup_words("unit", rows[i].level, rows[i].format);
+        capture_begin();
+        log_debug("a");
+        log_info("b");
+        log_warn("c");
+        log_error("d");
+        const char *text = capture_end();
+        ok(count_lines(text) == rows[i].lines && text[0] == rows[i].first, "options '%s' and '%s'",
+           rows[i].level, rows[i].format);
+    }
+}
+
 static void test_json_format(void)
 {
     log_setup("unit", LOG_INFO, LOG_JSON);
@@ -94,6 +118,7 @@ int main(void)
 {
     test_logfmt();
     test_json_format();
+    test_words();
     test_levels_and_rate();
     return done_testing();
 }
