@@ -26,6 +26,7 @@ enum row { /* words of a task's row */
            ROW_META,
            ROW_OMITTED,
            ROW_PIECES,
+           ROW_PIECES_OMITTED,
 };
 
 static void member(struct buf *to, const char *name)
@@ -155,6 +156,8 @@ void queue_json_task(struct buf *to, const redisReply *row)
         member_raw(to, "retry_of", SPAN_NONE, "null");
     write_outcome(to, row, strcmp(status, "completed") == 0);
     write_pieces(to, reply_array(row, ROW_PIECES));
+    if (reply_number(row, ROW_PIECES_OMITTED) > 0)
+        member_number(to, "pieces_omitted", reply_number(row, ROW_PIECES_OMITTED));
     buf_append_char(to, '}');
 }
 

@@ -24,7 +24,8 @@
  * @property {string} [completed_at]
  * @property {string} [updated_at]
  * @property {string} [retry_of]
- * @property {any[]} [pieces] closed pieces of its partial result: meta of the 'partial' events
+ * @property {any[]} [pieces] closed pieces of its partial result, the newest: meta of the 'partial' events
+ * @property {number} [pieces_omitted] how many older ones are not among them
  */
 /**
  * @typedef {Record<string, any> & {type: string, task_id: string, seq?: number, from?: number, rev?: number}} TaskEvent

@@ -5,6 +5,8 @@ local row_of, result_of, error_of, live_workers
 do
 
 local RESULT_ROW_MAX = RESULT_INLINE
+local PIECES_BYTES = 262144 -- of final pieces in one task object
+local PIECES_READ = 16
 
 -- What else a task has: a text of its own key. `budget.left` bounds the bytes of a list's optional parts (nil = no
 -- bound); nil when it would be exceeded.
@@ -47,28 +49,44 @@ error_of = function(r)
   return match(call('GET', P .. 'err:' .. r.id) or '\n', '^([^\n]*)\n(.*)$')
 end
 
+-- The newest pieces within the bounds, oldest first, and how many older ones there are.
 local function pieces_of(r, budget)
   if not has(r, 'p') then
-    return {}
+    return {}, 0
   end
-  local pieces = call('LRANGE', P .. 'pcs:' .. r.id, 0, -1)
-  local size = 0
-  for i = 1, #pieces do
-    size = size + #pieces[i]
+  local key = P .. 'pcs:' .. r.id
+  local newest, left = {}, { left = math.min(PIECES_BYTES, budget and budget.left or PIECES_BYTES) }
+  local count = call('LLEN', key)
+  for last = count - 1, 0, -PIECES_READ do
+    local slice = call('LRANGE', key, math.max(0, last - PIECES_READ + 1), last)
+    local i = #slice
+    while i > 0 and within(left, #slice[i]) do
+      newest[#newest + 1] = slice[i]
+      within(budget, #slice[i])
+      i = i - 1
+    end
+    if i > 0 then
+      break
+    end
   end
-  return within(budget, size) and pieces or {}
+  local pieces, n = {}, #newest
+  for i = 1, n do
+    pieces[i] = newest[n - i + 1]
+  end
+  return pieces, count - n
 end
 
 -- id, owner, task, status, stage, progress, attempt, created, started, ended, updated, seq, priority, retry_of,
--- max attempts, result, error code, error, message, meta, result left out (0/1), pieces
+-- max attempts, result, error code, error, message, meta, result left out (0/1), pieces, older pieces left out
 row_of = function(r, budget)
   local code, message = error_of(r)
   local result = result_of(r, budget)
+  local said, meta = value_of(r, 'm', budget), value_of(r, 't', budget)
+  local pieces, omitted = pieces_of(r, budget)
   return {
     r.id, r.o, r.task, r.s, stage_of(r), r.s == 'completed' and '100' or r.n or '0', r.a or '0',
     r.created, r.b or '', r.f or '', r.u or '', r.e or '0', r.priority, r.r or '', r.max,
-    result or '', code, message, value_of(r, 'm', budget) or '', value_of(r, 't', budget) or '',
-    result and '0' or '1', pieces_of(r, budget),
+    result or '', code, message, said or '', meta or '', result and '0' or '1', pieces, omitted,
   }
 end
 

@@ -183,7 +183,7 @@ class Queue:
         return new if self.answer[0] == OK else None
 
     ROW = ("id owner task status stage progress attempt created started ended updated seq priority retry_of max result"
-           " code error message meta omitted pieces").split()
+           " code error message meta omitted pieces pieces_omitted").split()
 
     def get(self, id, owner="u1", any=0):
         code, *row = self.call("get", id, owner, any)

@@ -1,4 +1,6 @@
 """The transitions of a task, one by one, on the functions themselves."""
+import json
+
 import pytest
 
 from queue_lib import (DUPLICATE, FORBIDDEN, GLOBAL_LIMIT, LOST, MISMATCH, NOT_FOUND, OK, STATE, USER_LIMIT, Queue,
@@ -117,6 +119,21 @@ def test_final_pieces_are_kept_until_the_next_attempt(q):
     q.run(id)
     assert q.get(id)["pieces"] == []
     assert q.end(id, attempt=2) == OK
+
+
+def test_many_pieces_are_cut_to_the_newest(q):
+    id = q.run()
+    for i in range(100):
+        assert q.update(id, kind="F", meta='{"n":%d,"text":"%s"}' % (i, "y" * 8000)) == OK
+    task = q.get(id)
+    numbers = [json.loads(piece)["n"] for piece in task["pieces"]]
+    assert numbers == list(range(100 - len(numbers), 100))
+    assert 250000 < sum(map(len, task["pieces"])) <= 262144
+    assert task["pieces_omitted"] == 100 - len(numbers)
+    task = q.snapshot(budget=20000)[0]
+    assert len(task["pieces"]) == 2 and task["pieces_omitted"] == 98
+    assert q.snapshot(budget=20)[0]["pieces"] == []
+    assert q.end(id) == OK
 
 
 def test_what_is_said_again_is_taken_once(q):
