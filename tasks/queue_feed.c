@@ -239,13 +239,17 @@ struct owner_source queue_feed_source(struct queue_feed *feed)
     return (struct owner_source){attach, detach, replay, feed};
 }
 
+/* By their names, since what fn brings about may attach and detach owners. */
 static void each_owner(struct queue_feed *feed, void (*fn)(struct feed_owner *owner))
 {
-    for (size_t i = 0; i < feed->owners.size; i++) {
-        for (struct table_node *node = feed->owners.buckets[i], *next; node; node = next) {
-            next = node->next;
-            fn(container_of(node, struct feed_owner, node));
-        }
+    struct buf names CLEANUP(buf_free) = BUF_INIT;
+    for (size_t i = 0; i < feed->owners.size; i++)
+        for (struct table_node *node = feed->owners.buckets[i]; node; node = node->next)
+            buf_append(&names, node->key.p, node->key.n + 1); /* with its NUL */
+    for (size_t at = 0; at < names.len; at += strlen(names.data + at) + 1) {
+        struct feed_owner *owner = find_owner(feed, names.data + at);
+        if (owner)
+            fn(owner);
     }
 }
 
