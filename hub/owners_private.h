@@ -11,7 +11,7 @@
 #define OWNER_PAGE 100                /* events of one replay read */
 #define OWNER_READS_MAX 64            /* replay reads of catching-up connections at a time */
 #define OWNER_TICK_MS 10              /* of gaps and catching up */
-#define OWNER_GAP_TICKS 2             /* a gap is real after so long … */
+#define OWNER_GAP_TICKS 25            /* a gap is real after so long … */
 #define OWNER_GAP_TICKS_IN_FLIGHT 100 /* … or this, while submissions of the owner are in flight */
 #define OWNER_RETRY_TICKS 50          /* between two tries while Redis does not answer */
 #define OWNER_LINGER_S 30             /* how long the feed stays after the last socket */

@@ -88,7 +88,7 @@ static void test_gap_down_and_lost(void)
     struct conn *a = live("u1");
     source.up = false;
     arrives("u1", 12, NULL);
-    ticks(40);
+    ticks(2 * OWNER_GAP_TICKS);
     is_int(source.replays, 1, "while Redis is down it is not hammered");
     source.up = true;
     owners_reconnected(owners);
@@ -97,7 +97,7 @@ static void test_gap_down_and_lost(void)
 
     source.head = 400;
     owners_reconnected(owners);
-    ticks(40);
+    ticks(2 * OWNER_GAP_TICKS);
     is_int((int)source.last_after, 312, "a reconnect finds what the feed lost, page by page");
     ok(strstr(a->log, " 399 400 ") != NULL, "up to the newest");
     a->log[0] = '\0';
@@ -105,7 +105,7 @@ static void test_gap_down_and_lost(void)
     source.head = 450;
     source.trimmed = 430;
     arrives("u1", 451, NULL);
-    ticks(10);
+    ticks(OWNER_GAP_TICKS + 8);
     is_log(a, "close:1012 ", "what the log lost cannot be healed");
 
     struct conn *b = live("u1");

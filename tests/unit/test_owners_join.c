@@ -43,7 +43,7 @@ static void test_join(void)
     is_int(joined, OWNERS_OK, "a resume ahead of this hub");
     is_int(source.attaches, attaches + 1, "asks for the position afresh");
     owners_start(owners, d, 48);
-    ticks(3);
+    ticks(OWNER_GAP_TICKS + 1);
     is_log(c, "47 48 ", "the others get there");
     is_log(d, "auth T48 ", "it is not given them again");
     struct conn *e = join("u1", "k3v9", 99);
