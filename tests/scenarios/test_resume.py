@@ -45,6 +45,33 @@ async def test_what_was_missed_is_replayed(hub):
         back.check()
 
 
+async def test_a_replayed_event_is_the_one_told_live(stack):
+    """Started, retrying, completed, cancelled and failed, with all they carried."""
+    hub, worker = stack.hub(), stack.worker()
+    async with connect(hub, "alice") as a, connect(hub, "alice") as live:
+        point = live.resume_point()
+        broken = await a.submit("noop_heavy", {"steps": 10, "sleep_ms": 100})
+        await live.wait_event(task_id=broken, type="started")
+        worker.kill()
+        worker.spawn()
+        again = await live.wait_event(task_id=broken, type="retrying")
+        assert again["error"]["code"] == "worker_lost"
+        stopped = await a.submit("noop_heavy", {"steps": 100, "sleep_ms": 100})
+        await live.wait_event(task_id=stopped, type="started")
+        await a.cancel(stopped)
+        late = await a.submit("noop_heavy", {"steps": 1}, delay_ms=60000, expires_ms=1)
+        for task in (broken, stopped, late):
+            await live.wait_end(task)
+        head = live.resume_point()["seq"]
+        told = {event["seq"]: event for event in live.events if "seq" in event}
+    async with connect(hub, "alice", resume=point) as back:
+        await back.until(lambda: back.resume_point()["seq"] >= head)
+        again = {event["seq"]: event for event in back.events if "seq" in event and event["seq"] <= head}
+        assert again == told
+        types = {event["type"] for event in again.values()}
+        assert types == {"accepted", "started", "retrying", "completed", "cancelled", "failed"}
+
+
 async def test_nothing_was_missed(hub):
     async with connect(hub, "alice") as a:
         await submit_many(a, 3)
