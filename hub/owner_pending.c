@@ -101,28 +101,27 @@ static bool older(const struct event *event, const struct event *waiting)
            (event->attempt == waiting->attempt && event->rev <= waiting->rev);
 }
 
-/* The waiting event of the same task and kind that `event` may replace, or NULL. */
-static struct pending_item *waiting_of(struct pending *pending, const struct event *event)
+struct pending_item *pending_last_of(struct pending *pending, const struct event *event)
 {
-    for (struct list *at = pending->items.prev; at != &pending->items; at = at->prev) {
-        struct pending_item *item = item_of(at);
-        if (item->event && item->event->type == event->type && same_task(item->event, event))
-            return item;
-    }
+    for (struct list *at = pending->items.prev; at != &pending->items; at = at->prev)
+        if (item_of(at)->event && same_task(item_of(at)->event, event))
+            return item_of(at);
     return NULL;
 }
 
 void pending_put_latest(struct pending *pending, uint64_t delivered, struct event *event)
 {
-    struct pending_item *waiting = waiting_of(pending, event);
-    if (waiting && older(event, waiting->event))
-        return;
-    if (waiting && full(pending, event))
-        pending_drop(pending, waiting);
-    if (full(pending, event))
-        return;
-    struct list *last = pending->items.prev;
-    uint64_t after = last == &pending->items ? delivered : item_of(last)->after;
-    insert_behind(pending, last,
-                  (struct pending_item){.after = after > delivered ? after : delivered, .event = event});
+    struct pending_item *last = pending_last_of(pending, event);
+    uint64_t after = last ? last->after : delivered;
+    struct list *behind = last ? &last->node : &pending->items;
+    if (last && last->event->type == event->type) {
+        if (older(event, last->event))
+            return;
+        if (full(pending, event)) {
+            behind = last->node.prev;
+            pending_drop(pending, last);
+        }
+    }
+    if (!full(pending, event))
+        insert_behind(pending, behind, (struct pending_item){.after = after, .event = event});
 }

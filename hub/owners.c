@@ -128,7 +128,7 @@ static void take_latest(struct owner *owner, struct event *event)
 {
     if (owner->started == 0 || !owner->attached)
         return;
-    if (owner->pending.count == 0 && !owner_held(owner->owners, event->task_id))
+    if (!owner_held(owner->owners, event->task_id) && pending_last_of(&owner->pending, event) == NULL)
         deliver_latest(owner, event);
     else
         pending_put_latest(&owner->pending, owner->delivered, event);

@@ -33,8 +33,10 @@ void pending_init(struct pending *pending);
 void pending_clear(struct pending *pending);
 /* Keeps a logged event (or the bare seq) in its place; beyond the bounds the latest ones are forgotten. */
 void pending_put(struct pending *pending, uint64_t seq, struct event *event, struct conn_handle told);
-/* Keeps a latest-wins event behind everything that waits; beyond the bounds in place of an older one of its
- * task. Waiting for order is short, so nothing is dropped for it without need. */
+/* What waits last of the event's task, NULL if nothing does. */
+struct pending_item *pending_last_of(struct pending *pending, const struct event *event);
+/* Keeps a latest-wins event behind what waits of its task, which is the only order it has; beyond the bounds
+ * in place of an older one. Waiting is short, so nothing is dropped for it without need. */
 void pending_put_latest(struct pending *pending, uint64_t delivered, struct event *event);
 /* The first logged one's seq, 0 if there is none. */
 uint64_t pending_first_seq(const struct pending *pending);

@@ -216,6 +216,24 @@ static void test_progress(void)
     end();
 }
 
+static void test_progress_keeps_its_place(void)
+{
+    begin(10);
+    struct conn *a = live("u1");
+    source.tasks[12] = source.tasks[13] = 't';
+    arrives("u1", 15, NULL); /* told by a reply, ahead of the feed */
+    arrives("u1", 12, NULL);
+    progress("u1", 'P', 1, 1, 't');
+    progress("u1", 'P', 2, 1, 't');
+    arrives("u1", 13, NULL);
+    progress("u1", 'P', 1, 1, 'o');
+    is_log(a, "P1 ", "progress of a task that waits for nothing goes out");
+    arrives("u1", 14, NULL);
+    arrives("u1", 11, NULL);
+    is_log(a, "11 12 P1 P2 13 14 15 ", "the other's stays between its start and its end");
+    end();
+}
+
 static void test_bounds(void)
 {
     begin(0);
@@ -227,6 +245,7 @@ static void test_bounds(void)
     for (int rev = 1; rev < 50; rev++)
         progress("u1", 'P', (uint64_t)rev, 1, 'q');
     ok(owner->pending.count <= OWNER_PENDING_MAX, "with progress too");
+    a->log[0] = '\0';
     arrives("u1", 1, NULL);
     ticks(40);
     ok(strncmp(a->log, "1 2 3 ", 6) == 0, "what was forgotten comes from the log");
@@ -274,6 +293,7 @@ int main(void)
     test_log_began_anew();
     test_hold();
     test_progress();
+    test_progress_keeps_its_place();
     test_bounds();
     test_linger();
     end_loop();
