@@ -139,7 +139,7 @@ static void test_grammar(void)
 /* Texts in heap memory of their exact size, so that a sanitizer sees a read beyond the end. */
 static void test_bytes(void)
 {
-    static const struct {
+    const struct {
         const char *name;
         struct span text;
     } rows[] = {
