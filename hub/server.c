@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 
 #define DRAIN_TICK_MS 50
-#define CLOSE_DRAINING 4100 /* reconnect elsewhere */
+#define CLOSE_DRAINING 4100   /* reconnect elsewhere */
 #define SPARE_DESCRIPTORS 128 /* for Redis, files, pipes, children */
 
 /* ---- libwebsockets ---------------------------------------------------------------------------------- */
