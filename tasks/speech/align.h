@@ -6,8 +6,23 @@
 
 #include <stdint.h>
 
-/* Aligns the first `count` words of `expected` with the samples: *ret_words gets one entry per word with
- * start, end and, as confidence, how well the sound fits. Tries a wide search when the usual one fails.
- * False if the words are not in the recording in this order, or when stopped. */
-bool align_words(const struct word_list *expected, size_t count, const int16_t *samples, size_t sample_count,
-                 bool (*stop)(void *arg), void *arg, struct words *ret_words) MUSTCHECK;
+struct align_cut { /* a place where text and recording can be cut in two */
+    size_t word;   /* the first expected word behind it */
+    double at;     /* seconds */
+};
+
+struct align_job {
+    const struct word_list *expected;
+    size_t reached; /* the words from this one on were perhaps not read at all */
+    const struct align_cut *cuts;
+    size_t cut_count;
+    const int16_t *samples; /* 16 kHz */
+    size_t count;
+    bool (*stop)(void *arg);
+    void *arg;
+};
+
+/* Appends one entry per expected word: start, end and, as confidence, how well the sound fits (0–1). A word
+ * that has no place ends at 0; its confidence is −1, or 0 if it stands behind what was read. Gives the
+ * number of words that have a place. */
+size_t align_words(const struct align_job *job, struct words *ret_words);

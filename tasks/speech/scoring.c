@@ -5,30 +5,36 @@
 #include "tasks/speech/align.h"
 #include "tasks/speech/score.h"
 
+#define CUT_PAUSE 0.15     /* seconds between two heard words that alignment may be cut at */
+#define CUT_CONFIDENCE 0.7 /* of both words */
+
 struct reading {
     struct word_list expected, heard;
-    const double *confidence; /* of heard words */
-    int *heard_at;            /* per expected word */
+    struct word *places; /* of heard words: times and confidence (1 when the engine gives none) */
+    int *heard_at;       /* per expected word */
     size_t extra;
-    struct words aligned; /* of the first words; empty when there is no alignment */
+    struct words aligned; /* one entry per expected word, or none at all */
 };
 
-/* One word per spelled word of what was heard, so that "42" counts as two words on both sides. */
-static double *normalize_heard(const struct words *heard, struct word_list *ret_words)
+/* The heard words normalised like the expected ones, with their places: "42" counts as two words on both
+ * sides. */
+static void normalize_heard(struct reading *reading, const struct words *heard)
 {
-    double *confidence = xcalloc(heard->count * 8 + 1, sizeof(*confidence));
     char *text = spoken_text(heard);
-    normalize_text(text, SCORE_WORDS_MAX, ret_words);
+    normalize_text(text, SCORE_WORDS_MAX, &reading->heard);
     free(text);
+    reading->places = xcalloc(reading->heard.count + 1, sizeof(*reading->places));
     size_t at = 0;
-    for (size_t i = 0; i < heard->count && at < ret_words->count; i++) {
+    for (size_t i = 0; i < heard->count && at < reading->heard.count; i++) {
         struct word_list parts;
-        normalize_text(heard->list[i].text, 8, &parts);
-        for (size_t k = 0; k < parts.count && at < ret_words->count; k++)
-            confidence[at++] = heard->list[i].confidence < 0 ? 1 : heard->list[i].confidence;
+        normalize_text(heard->list[i].text, SCORE_WORDS_MAX, &parts);
+        for (size_t k = 0; k < parts.count && at < reading->heard.count; k++) {
+            struct word *place = &reading->places[at++];
+            *place = heard->list[i];
+            place->confidence = place->confidence < 0 ? 1 : place->confidence;
+        }
         word_list_free(&parts);
     }
-    return confidence;
 }
 
 /* One past the last expected word that was heard. */
@@ -40,31 +46,51 @@ static size_t reached(const struct reading *reading)
     return end;
 }
 
-/* A reader may stop before the text does, so what cannot be aligned as a whole is tried as far as words
- * were heard. */
+/* Whether expected words i − 1 and i were heard one after the other for sure, with a pause between. */
+static bool is_cut(const struct reading *reading, size_t i)
+{
+    int before = reading->heard_at[i - 1];
+    if (before < 0 || reading->heard_at[i] != before + 1)
+        return false;
+    const struct word *a = &reading->places[before], *b = a + 1;
+    return a->confidence >= CUT_CONFIDENCE && b->confidence >= CUT_CONFIDENCE &&
+           b->start - a->end >= CUT_PAUSE;
+}
+
 static const char *align(struct reading *reading, const struct scoring_input *in, bool (*stop)(void *arg),
                          void *arg)
 {
-    size_t count = reading->expected.count, heard = reached(reading);
+    size_t count = reading->expected.count, cut_count = 0;
     if (in->samples == NULL)
         return "align_skipped";
-    if (align_words(&reading->expected, count, in->samples, in->count, stop, arg, &reading->aligned))
-        return "complete";
-    if (heard < count &&
-        align_words(&reading->expected, heard, in->samples, in->count, stop, arg, &reading->aligned))
-        return "partial";
-    return "align_failed";
+    struct align_cut *cuts = xcalloc(count + 1, sizeof(*cuts));
+    for (size_t i = 1; i < count; i++)
+        if (is_cut(reading, i)) {
+            const struct word *before = &reading->places[reading->heard_at[i - 1]];
+            cuts[cut_count++] = (struct align_cut){i, (before[0].end + before[1].start) / 2};
+        }
+    struct align_job job = {.expected = &reading->expected,
+                            .reached = reached(reading),
+                            .cuts = cuts,
+                            .cut_count = cut_count,
+                            .samples = in->samples,
+                            .count = in->count,
+                            .stop = stop,
+                            .arg = arg};
+    size_t placed = align_words(&job, &reading->aligned);
+    free(cuts);
+    return placed == 0 ? "align_failed" : placed < count ? "partial" : "complete";
 }
 
 static json_t *word_json(const struct reading *reading, size_t i, double *ret_accuracy)
 {
-    const struct word *place = i < reading->aligned.count ? &reading->aligned.list[i] : NULL;
+    const struct word *place = reading->aligned.count ? &reading->aligned.list[i] : NULL;
     int heard_at = reading->heard_at[i];
-    double fits = place ? place->confidence : reading->aligned.count ? 0 : -1;
-    *ret_accuracy = score_word(fits, heard_at >= 0 ? reading->confidence[heard_at] : -1);
+    *ret_accuracy =
+        score_word(place ? place->confidence : -1, heard_at >= 0 ? reading->places[heard_at].confidence : -1);
     json_t *word = json_pack("{s:s, s:o, s:b}", "word", reading->expected.list[i], "accuracy",
                              json_hundredths(*ret_accuracy), "heard", heard_at >= 0);
-    if (place) {
+    if (place && place->end > 0) {
         json_object_set_new(word, "start", json_hundredths(place->start));
         json_object_set_new(word, "end", json_hundredths(place->end));
     }
@@ -92,8 +118,7 @@ json_t *scoring_run(const struct scoring_input *in, bool (*stop)(void *arg),
     normalize_text(in->expected, SCORING_WORDS_MAX, &reading.expected);
     if (reading.expected.count == SCORING_WORDS_MAX)
         warn(arg, "expected_text_cut");
-    double *confidence = normalize_heard(in->heard, &reading.heard);
-    reading.confidence = confidence;
+    normalize_heard(&reading, in->heard);
     reading.heard_at = xcalloc(reading.expected.count + 1, sizeof(*reading.heard_at));
     reading.extra = score_match(&reading.expected, &reading.heard, reading.heard_at);
     const char *alignment = align(&reading, in, stop, arg);
@@ -105,6 +130,6 @@ json_t *scoring_run(const struct scoring_input *in, bool (*stop)(void *arg),
     word_list_free(&reading.heard);
     spoken_free(&reading.aligned);
     free(reading.heard_at);
-    free(confidence);
+    free(reading.places);
     return result;
 }

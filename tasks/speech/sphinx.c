@@ -129,9 +129,14 @@ void sphinx_end(double offset, struct words *ret_words)
 
 /* ---- alignment ----------------------------------------------------------------------------------- */
 
-/* No language model, so it loads in a tenth of a second; all senones are computed, so that a word's
- * acoustic score says how far it is from the best sound of each frame. */
-static ps_decoder_t *alignment_decoder(double beam)
+struct sphinx_aligner {
+    ps_decoder_t *ps;
+    struct sphinx_mean mean;
+};
+
+/* Without language model it loads fast; all senones are computed, so that a word's acoustic score says how
+ * far it is from the best sound of each frame. */
+struct sphinx_aligner *sphinx_aligner_new(double beam, const struct sphinx_mean *mean)
 {
     char width[16];
     snprintf(width, sizeof(width), "%g", beam);
@@ -141,7 +146,20 @@ static ps_decoder_t *alignment_decoder(double beam)
                                    width, "-logfn", "/dev/null", NULL);
     ps_decoder_t *ps = config ? ps_init(config) : NULL;
     cmd_ln_free_r(config);
-    return ps;
+    if (ps == NULL)
+        return NULL;
+    struct sphinx_aligner *aligner = xcalloc(1, sizeof(*aligner));
+    *aligner = (struct sphinx_aligner){ps, *mean};
+    return aligner;
+}
+
+void sphinx_aligner_free(struct sphinx_aligner **aligner)
+{
+    if (*aligner == NULL)
+        return;
+    ps_free((*aligner)->ps);
+    free(*aligner);
+    *aligner = NULL;
 }
 
 /* Makes sure that the dictionary has a word: those it lacks get the pronunciation their letters suggest. */
@@ -198,23 +216,18 @@ static bool read_segments(ps_decoder_t *ps, struct words *words)
     return i == words->count;
 }
 
-bool sphinx_align(struct words *words, const int16_t *samples, size_t count, double beam,
-                  bool (*stop)(void *arg), void *arg)
+bool sphinx_aligner_run(struct sphinx_aligner *aligner, struct words *words, const int16_t *samples,
+                        size_t count, bool (*stop)(void *arg), void *arg)
 {
-    ps_decoder_t *ps = alignment_decoder(beam);
-    struct sphinx_mean mean = {.frames = 0};
-    bool found = ps && words->count && search_for(ps, words);
-    if (found) {
-        sphinx_mean_add(&mean, samples, count);
-        ps_start_stream(ps);
-        ps_start_utt(ps);
-        for (size_t i = 0; i < count && !stop(arg); i += SPEECH_RATE) {
-            set_mean(ps, &mean); /* the library would let it drift */
-            ps_process_raw(ps, samples + i, count - i < SPEECH_RATE ? count - i : SPEECH_RATE, FALSE, FALSE);
-        }
-        ps_end_utt(ps);
-        found = !stop(arg) && read_segments(ps, words);
+    ps_decoder_t *ps = aligner->ps;
+    if (words->count == 0 || !search_for(ps, words))
+        return false;
+    ps_start_stream(ps);
+    ps_start_utt(ps);
+    for (size_t i = 0; i < count && !stop(arg); i += SPEECH_RATE) {
+        set_mean(ps, &aligner->mean); /* the library would let it drift */
+        ps_process_raw(ps, samples + i, count - i < SPEECH_RATE ? count - i : SPEECH_RATE, FALSE, FALSE);
     }
-    ps_free(ps);
-    return found;
+    ps_end_utt(ps);
+    return !stop(arg) && read_segments(ps, words);
 }

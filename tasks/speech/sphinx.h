@@ -33,9 +33,14 @@ void sphinx_end(double offset, struct words *ret_words);
 
 /* ---- alignment --------------------------------------------------------------------------------- */
 
+struct sphinx_aligner;
+
+/* A search of this width (1e-80 is usual, smaller numbers search wider) for the voice of this mean; loads in
+ * a tenth of a second. NULL if that fails. `mean` is copied. */
+struct sphinx_aligner *sphinx_aligner_new(double beam, const struct sphinx_mean *mean);
 /* Finds where each of `words` ([a-z'] only) was spoken in the samples. Fills start, end and confidence (how
- * well the sound fits the word, 0–1). False if the words cannot be found in this order within the search
- * width `beam` (1e-80 is usual, smaller searches wider). `stop` is asked about every second of audio and
- * ends the search when true. The dictation decoder must be loaded and idle. */
-bool sphinx_align(struct words *words, const int16_t *samples, size_t count, double beam,
-                  bool (*stop)(void *arg), void *arg) MUSTCHECK;
+ * well the sound fits the word, 0–1). False if the words cannot be found in this order. `stop` is asked
+ * about every second of audio and ends the search when true. Time grows with words times samples. */
+bool sphinx_aligner_run(struct sphinx_aligner *aligner, struct words *words, const int16_t *samples,
+                        size_t count, bool (*stop)(void *arg), void *arg) MUSTCHECK;
+void sphinx_aligner_free(struct sphinx_aligner **aligner);

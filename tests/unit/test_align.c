@@ -6,7 +6,7 @@
 
 #define RECORDING "/usr/share/pocketsphinx/test/data/goforward.raw"
 
-static int16_t samples[160000];
+static int16_t samples[16000 * 30];
 static size_t sample_count;
 static bool stopped;
 
@@ -16,14 +16,28 @@ static bool stop(void *arg)
     return stopped;
 }
 
-static bool align(const char *text, struct words *words)
+/* Aligns a text, as one part or cut before a word; whether every word has its place. */
+static bool align_cut_at(const char *text, const struct align_cut *cut, size_t reached, struct words *words)
 {
     struct word_list expected;
     *words = WORDS_INIT;
     normalize_text(text, 100, &expected);
-    bool found = align_words(&expected, expected.count, samples, sample_count, stop, NULL, words);
+    struct align_job job = {.expected = &expected,
+                            .reached = reached,
+                            .cuts = cut,
+                            .cut_count = cut ? 1 : 0,
+                            .samples = samples,
+                            .count = sample_count,
+                            .stop = stop};
+    size_t placed = align_words(&job, words);
+    bool complete = placed == expected.count && words->count == expected.count;
     word_list_free(&expected);
-    return found;
+    return complete;
+}
+
+static bool align(const char *text, struct words *words)
+{
+    return align_cut_at(text, NULL, 100, words);
 }
 
 static void test_pronounce(void)
@@ -61,8 +75,47 @@ static void test_alignment(void)
               "its life to everybody who is willing to listen for hours and hours",
               &words),
        "a text that does not fit into the time is not found");
+    ok(words.count > 20 && words.list[0].end <= 0 && words.list[0].confidence < 0, "its words have no place");
+    spoken_free(&words);
     stopped = true;
     ok(!align("go forward ten meters", &words), "stopped");
+    spoken_free(&words);
+    stopped = false;
+}
+
+static void test_unread_end(void)
+{
+    struct words words;
+    ok(!align_cut_at(
+           "go forward ten meters and then turn to the left until you can see the river and the old "
+           "bridge over it and then go on",
+           NULL, 4, &words),
+       "a text that was not read to its end");
+    ok(words.list[3].end > 2 && words.list[3].confidence > 0.8, "has places for what was read");
+    ok(words.list[4].end <= 0 && words.list[4].confidence >= 0, "and none for the rest");
+    spoken_free(&words);
+}
+
+/* The recording twice, cut between: a text long enough to be aligned in two parts. */
+static void test_parts(void)
+{
+    struct words words;
+    char text[1024] = "";
+    const size_t times = 9, one = sample_count;
+    for (size_t i = 0; i < times; i++) {
+        memcpy(samples + i * one, samples, one * sizeof(*samples));
+        strncat(text, "go forward ten meters ", sizeof(text) - strlen(text) - 1);
+    }
+    sample_count = times * one;
+    double length = (double)one / 16000;
+    ok(align_cut_at(text, &(struct align_cut){32, 8 * length}, 100, &words), "a text in two parts");
+    is_int(words.count, 36, "all of its words");
+    for (size_t i = 0; i < words.count; i += 4) {
+        double late = words.list[i].start - 0.46 - (double)(i / 4) * length;
+        ok(late > -0.1 && late < 0.1, "word %zu starts at %.2f", i, words.list[i].start);
+    }
+    spoken_free(&words);
+    sample_count = one;
 }
 
 int main(void)
@@ -71,9 +124,11 @@ int main(void)
     FILE *file = fopen(RECORDING, "re");
     if (file == NULL || !sphinx_load(&reason))
         skip_all("needs the packages pocketsphinx-testdata and pocketsphinx-en-us");
-    sample_count = fread(samples, 2, sizeof(samples) / 2, file);
+    sample_count = fread(samples, 2, 16000 * 3, file);
     fclose(file);
     test_pronounce();
     test_alignment();
+    test_unread_end();
+    test_parts();
     return done_testing();
 }
