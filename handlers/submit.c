@@ -4,7 +4,6 @@
 
 #include "handlers/app.h"
 #include "handlers/session.h"
-#include "hub/clock.h"
 #include "tasks/event_body.h"
 
 #include <stdio.h>
@@ -109,11 +108,10 @@ static struct event *accepted_event(const struct task_reply *reply)
                               .type = "accepted",
                               .status = "pending",
                               .stage = "queued",
-                              .attempt = reply->attempt,
-                              .at_ms = clock_wall_ms()};
+                              .at_ms = reply->at_ms};
     struct buf text = BUF_INIT;
     event_body_write(&text, &body);
-    struct event *event = event_new('A', reply->seq, 0, reply->attempt, span_of(reply->id), buf_span(&text));
+    struct event *event = event_new('A', reply->seq, 0, 0, span_of(reply->id), buf_span(&text));
     buf_free(&text);
     return event;
 }

@@ -1,6 +1,10 @@
 /* hiredis on libuv; see redis_adapter.h. */
 #include "hub/redis_adapter.h"
 
+#include <sys/ioctl.h>
+
+#define READS_PER_TURN 16
+
 struct redis_adapter {
     uv_poll_t poll;
     redisAsyncContext *ac; /* NULL once hiredis has let go */
@@ -29,6 +33,18 @@ static void write_now(struct redis_adapter *adapter)
     adapter->flushing = false; /* freed in a later turn at the earliest */
 }
 
+/* hiredis reads 16 KiB at a time; a busy feed must not wait a turn for each. */
+static void read_now(struct redis_adapter *adapter)
+{
+    int waiting = 1;
+    for (int i = 0; i < READS_PER_TURN && waiting > 0 && adapter->ac; i++) {
+        int fd = adapter->ac->c.fd;
+        redisAsyncHandleRead(adapter->ac);
+        if (adapter->ac == NULL || ioctl(fd, FIONREAD, &waiting) != 0)
+            return;
+    }
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct redis_adapter *adapter = poll->data;
@@ -37,8 +53,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         events = adapter->armed;
         adapter->armed = 0;
     }
-    if ((events & UV_READABLE) && adapter->ac)
-        redisAsyncHandleRead(adapter->ac);
+    if (events & UV_READABLE)
+        read_now(adapter);
     if ((events & UV_WRITABLE) && adapter->ac)
         write_now(adapter);
     arm(adapter);

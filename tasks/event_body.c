@@ -1,5 +1,4 @@
-/* The params object of a task.event; see event_body.h. The order of its members is that of body_of() in
- * tasks/queue/20_owner.lua. */
+/* The params object of a task.event; see event_body.h. Any thread. */
 #include "tasks/event_body.h"
 
 #include "hub/clock.h"
@@ -25,7 +24,10 @@ static void member_number(struct buf *to, const char *name, int64_t number)
 static void write_error(struct buf *to, const struct event_body *body)
 {
     member_text(to, ",\"error\":{\"code\":", body->error_code);
-    member_text(to, ",\"message\":", body->error.p ? body->error : SPAN(""));
+    if (body->error_json.n)
+        member_json(to, ",\"message\":", body->error_json);
+    else
+        member_text(to, ",\"message\":", body->error.p ? body->error : SPAN(""));
     buf_append_char(to, '}');
 }
 
@@ -41,7 +43,9 @@ void event_body_write(struct buf *to, const struct event_body *body)
         if (words[i].text)
             member_text(to, words[i].name, span_of(words[i].text));
     member_number(to, ",\"progress\":", body->progress);
-    if (body->message.p)
+    if (body->message_json.n)
+        member_json(to, ",\"message\":", body->message_json);
+    else if (body->message.p)
         member_text(to, ",\"message\":", body->message);
     if (body->meta.p)
         member_json(to, ",\"meta\":", body->meta);

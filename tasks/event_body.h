@@ -10,10 +10,12 @@ struct event_body { /* NULL and SPAN_NONE members are left out */
     int progress;
     unsigned attempt;
     struct span message;           /* plain text */
+    struct span message_json;      /* or, instead: a JSON string */
     struct span meta;              /* JSON object */
     bool result_omitted;           /* a result exists, but it is not at hand */
     struct span result;            /* JSON; above RESULT_INLINE_MAX it becomes "result_omitted":true */
     struct span error_code, error; /* plain text */
+    struct span error_json;        /* instead of `error`: a JSON string */
     int64_t at_ms;                 /* wall time */
 };
 #define RESULT_INLINE_MAX 16384

@@ -153,7 +153,7 @@ void submission_recorded(struct task_submission *submission, const struct queue_
 {
     struct task_reply reply = {.refusal = refusal_of(submitted->code),
                                .seq = submitted->seq,
-                               .attempt = submitted->attempt,
+                               .at_ms = submitted->at_ms,
                                .retry_ms = submitted->retry_ms ? submitted->retry_ms : RETRY_BUSY_MS};
     memcpy(reply.id, submitted->id, sizeof reply.id);
     memcpy(reply.status, submitted->status, sizeof reply.status);

@@ -58,8 +58,8 @@ struct task_reply {
     const char *made_id;          /* the id this submission was given; differs from id for a duplicate */
     char id[ID_SIZE];
     char status[12];
-    uint64_t seq;     /* what the reply's `seq` says */
-    unsigned attempt; /* of a light task leased to this hub: 1; else 0 */
+    uint64_t seq;  /* what the reply's `seq` says */
+    int64_t at_ms; /* TASK_ACCEPTED: time of the accepted event */
     uint64_t retry_ms;
     struct json_field_error error; /* TASK_BAD_ARGS */
     /* A light task that has ended already: its terminal event (borrowed), to be delivered behind the

@@ -56,7 +56,7 @@ static void deliver(struct queue *queue, const redisReply *caused)
         while (rest.n) {
             const char *end = memchr(rest.p, '\n', rest.n);
             struct span line = {rest.p, end ? (size_t)(end - rest.p) : rest.n};
-            struct event *event = event_parse(line);
+            struct event *event = queue_line_event(reply_text(caused, i), line, &queue->json);
             if (event)
                 queue->hooks.on_event(queue->hooks.ctx, reply_text(caused, i), event);
             event_unref(&event);
@@ -194,6 +194,8 @@ static struct numbers numbers_retention(const struct queue *queue)
     return numbers;
 }
 
+#define BATCHES_IN_FLIGHT 2 /* from here on they gather */
+
 static const struct {
     const char *function;
     struct numbers (*numbers)(const struct queue *queue);
@@ -213,6 +215,7 @@ static void on_batch(void *ctx, const redisReply *reply)
     struct batch *batch = ctx;
     struct queue *queue = batch->queue;
     const redisReply *answer = take_answer(queue, reply);
+    queue->batches--;
     if (!queue->closed)
         stages[batch->stage].done(batch, answer);
     batch_done(batch);
@@ -233,10 +236,12 @@ static void batch_send(struct batch *batch)
         push_words(&argv, &batch->words, batch->items[i].first_word, batch->items[i].end_word);
         sent++;
     }
-    if (sent)
-        argv_call(queue, &argv, on_batch, batch);
-    else
+    if (sent == 0) {
         batch_done(batch);
+        return;
+    }
+    queue->batches++;
+    argv_call(queue, &argv, on_batch, batch);
 }
 
 /* ---- ops ------------------------------------------------------------------------------------------ */
@@ -287,14 +292,23 @@ static void op_send(struct op *op)
 
 /* ---- the end of a turn -------------------------------------------------------------------------------- */
 
-static void flush(void *ctx)
+/* While Redis works on earlier batches, later transitions wait and gather: an idle queue answers at once, a
+ * busy one gets few large calls, which cost less per task. */
+static void flush_batches(struct queue *queue)
 {
-    struct queue *queue = ctx;
+    if (queue->batches >= BATCHES_IN_FLIGHT)
+        return;
     for (size_t stage = 0; stage < STAGES; stage++) {
         batch_seal(queue, (enum stage)stage);
         for (struct list *node; (node = list_pop(&queue->sealed[stage])) != NULL;)
             batch_send(container_of(node, struct batch, node));
     }
+}
+
+static void flush(void *ctx)
+{
+    struct queue *queue = ctx;
+    flush_batches(queue);
     /* What callbacks add now (the connection is down) waits for the next turn. */
     struct list ops;
     list_init(&ops);

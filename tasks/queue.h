@@ -68,6 +68,7 @@ struct queue_submitted {
     char id[ID_SIZE];  /* the task; for QUEUE_DUPLICATE the older one */
     char status[12];   /* "pending", or for QUEUE_DUPLICATE what it is now */
     uint64_t seq;      /* of its accepted event (QUEUE_OK) or the owner's head (QUEUE_DUPLICATE) */
+    int64_t at_ms;     /* QUEUE_OK: Redis' time of the submission */
     unsigned attempt;  /* with .lease: 1 */
     uint64_t retry_ms; /* limits: when to try again */
 };

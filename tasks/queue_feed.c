@@ -80,13 +80,13 @@ static struct span next_line(struct span *rest)
     return line;
 }
 
-static void each_event(struct span lines, void (*fn)(void *ctx, const char *owner, struct event *event),
-                       void *ctx, const char *owner)
+static void each_event(const struct queue_feed *feed, struct span lines,
+                       void (*fn)(void *ctx, const char *owner, struct event *event), const char *owner)
 {
     while (lines.n && fn) {
-        struct event *event = event_parse(next_line(&lines));
+        struct event *event = queue_line_event(owner, next_line(&lines), &feed->queue->json);
         if (event)
-            fn(ctx, owner, event);
+            fn(feed->hooks.ctx, owner, event);
         event_unref(&event);
     }
 }
@@ -164,7 +164,7 @@ static void on_owner(void *ctx, const redisReply *reply)
         return;
     }
     if (!span_is(next_line(&text), feed->queue->origin))
-        each_event(text, feed->hooks.on_event, feed->hooks.ctx, owner->name);
+        each_event(feed, text, feed->hooks.on_event, owner->name);
 }
 
 static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
@@ -292,7 +292,7 @@ static void on_admin(void *ctx, const redisReply *reply)
     char owner[USER_ID_MAX + 1];
     struct span name = next_line(&text);
     snprintf(owner, sizeof owner, "%.*s", SPAN_ARG(name));
-    each_event(text, feed->hooks.on_admin, feed->hooks.ctx, owner);
+    each_event(feed, text, feed->hooks.on_admin, owner);
 }
 
 static void subscribe_control(struct queue_feed *feed)

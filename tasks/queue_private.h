@@ -8,6 +8,7 @@
 
 #include "hub/list.h"
 #include "tasks/queue.h"
+#include "tasks/queue_line.h"
 
 #include <stdio.h>
 
@@ -138,6 +139,7 @@ struct queue {
     struct list ops;
     struct buf json;  /* scratch of the callbacks that make JSON */
     unsigned pending; /* calls without an answer */
+    unsigned batches; /* of these, batches */
     bool loading;     /* the library is being loaded again */
     bool closed;      /* freed by its owner, waits for `pending` */
 };

@@ -11,46 +11,6 @@ enum logged { /* words of one event in the function's answer */
               LOGGED_OUTCOME,
 };
 
-struct entry { /* "code attempt id time progress task …"; of a running task, "stage" may follow */
-    char code;
-    unsigned attempt;
-    char id[ID_SIZE];
-    long long at_ms;
-    int progress;
-    char task[65], stage[33];
-};
-
-static bool parse_entry(const char *text, struct entry *ret)
-{
-    struct entry entry = {.code = '\0'};
-    if (sscanf(text, "%c %u %36s %lld %d %64s %32s", &entry.code, &entry.attempt, entry.id, &entry.at_ms,
-               &entry.progress, entry.task, entry.stage) < 6)
-        return false;
-    *ret = entry;
-    return true;
-}
-
-static const struct {
-    char code;
-    bool running; /* its stage may stand in the entry */
-    const char *status, *stage;
-} states[] = {
-    {'A', false, "pending", "queued"},    {'S', true, "processing", "started"},
-    {'F', true, "processing", "started"}, {'L', true, "processing", "started"},
-    {'R', false, "pending", "retrying"},  {'C', false, "completed", "completed"},
-    {'X', false, "failed", "failed"},     {'K', false, "cancelled", "cancelled"},
-};
-
-static void set_state(struct event_body *parts, const struct entry *entry)
-{
-    for (size_t i = 0; i < NELEMS(states); i++) {
-        if (states[i].code == entry->code) {
-            parts->status = states[i].status;
-            parts->stage = states[i].running && entry->stage[0] ? entry->stage : states[i].stage;
-        }
-    }
-}
-
 /* The decoded text of a JSON string. */
 static struct span plain(struct buf *to, struct span quoted)
 {
@@ -91,23 +51,14 @@ static void set_outcome(struct event_body *parts, char code, const redisReply *o
 /* `text` is scratch for what has to be decoded. */
 static struct event *event_of(const char *owner, const redisReply *logged, struct buf *body, struct buf *text)
 {
-    struct entry entry;
-    const struct event_type *type;
     struct span extra = reply_span(logged, LOGGED_TEXT);
     uint64_t seq = (uint64_t)reply_number(logged, LOGGED_SEQ);
-    if (!parse_entry(reply_text(logged, LOGGED_ENTRY), &entry) ||
-        (type = event_type_by_code(entry.code)) == NULL)
+    struct queue_entry entry;
+    if (!queue_entry_parse(reply_span(logged, LOGGED_ENTRY), &entry))
         return NULL;
     if (entry.code == 'N')
         return event_new('N', seq, 0, 0, SPAN(""), extra);
-    struct event_body parts = {.task_id = entry.id,
-                               .task = entry.task,
-                               .user_id = owner,
-                               .type = type->name,
-                               .progress = entry.progress,
-                               .attempt = entry.attempt,
-                               .at_ms = entry.at_ms};
-    set_state(&parts, &entry);
+    struct event_body parts = queue_entry_body(&entry, owner);
     set_logged(&parts, entry.code, extra, text);
     set_outcome(&parts, entry.code, reply_array(logged, LOGGED_OUTCOME), text);
     buf_clear(body);

@@ -51,9 +51,10 @@ static struct queue_submitted parse_submitted(const struct item *item, const red
             snprintf(submitted.id, sizeof submitted.id, "%s", reply_text(other, 1));
             snprintf(submitted.status, sizeof submitted.status, "%s", reply_text(other, 2));
         }
-    } else if (i < reply_count(answer)) {
+    } else if (i + 1 < reply_count(answer)) { /* the last one is the time */
         submitted.code = QUEUE_OK;
         submitted.seq = (uint64_t)reply_number(answer, i);
+        submitted.at_ms = reply_number(answer, reply_count(answer) - 1);
         submitted.attempt = item->lease ? 1 : 0;
         snprintf(submitted.status, sizeof submitted.status, "pending");
     }

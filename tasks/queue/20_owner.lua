@@ -2,20 +2,8 @@
 -- people wrote (messages, errors) comes as a JSON string from C and is stored and sent as it came, so
 -- nothing is escaped here; owner ids and type names have no character that needs it.
 
-local TYPES = {
-  A = 'accepted',
-  S = 'started',
-  P = 'progress',
-  p = 'partial',
-  F = 'partial',
-  R = 'retrying',
-  L = 'log',
-  C = 'completed',
-  X = 'failed',
-  K = 'cancelled',
-}
 local RESULT_INLINE = 16384
-local NOTHING = {} -- of body_of(): no optional members
+local NOTHING = {} -- of line_of(): no optional members
 
 -- An owner's counters: seq of the log's newest event, act = active heavy tasks, run = running tasks, tags = its
 -- last tag in each ready set, kinds = which of its indexes exist. `mine`: the calling hub listens to this owner;
@@ -60,18 +48,24 @@ end
 
 -- The owner's log is a stream; all events of one call are one entry, whose id is "<seq of the last>-0" and
 -- whose fields are e = "code attempt id time progress task …", each followed by x = what only the log knows (a
--- line, a piece, "code\nerror" of an attempt that is repeated), where there is such a thing. flush_owner() writes it together with seq.
+-- line, a piece, "code\nerror" of an attempt that is repeated), where there is such a thing. flush_owner() writes it
+-- together with seq.
 local function log_words(o)
   local words = { 'XADD', P .. 'e:' .. o.name, '' }
   o.words = words
   return words
 end
 
-local function log_append(o, code, attempt, id, progress, task, text)
+-- What an event is, in the log as well as in the feed. `task` may be followed by a stage.
+local function entry_of(code, attempt, id, progress, task)
+  return code .. ' ' .. attempt .. ' ' .. id .. ' ' .. now_digits .. ' ' .. progress .. ' ' .. task
+end
+
+local function log_append(o, entry, text)
   local words = o.words or log_words(o)
   local n = #words
   words[n + 1] = 'e'
-  words[n + 2] = code .. ' ' .. attempt .. ' ' .. id .. ' ' .. now_digits .. ' ' .. progress .. ' ' .. task
+  words[n + 2] = entry
   if text then
     words[n + 3] = 'x'
     words[n + 4] = text
@@ -81,25 +75,26 @@ local function log_append(o, code, attempt, id, progress, task, text)
   return seq
 end
 
--- The params object of a task.event, with the members in the order of tasks/event_body.c. `e` may hold
--- message, meta, result, error (JSON text) and code.
-local function body_of(code, id, task, owner, status, stage, progress, attempt, e)
-  local text = '{"task_id":"' .. id .. '","task":"' .. task .. '","user_id":"' .. owner .. '","type":"'
-    .. TYPES[code] .. '","status":"' .. status .. '","stage":"' .. stage .. '","progress":' .. progress
+-- A line of the feed: "=seq rev entry", then what the event carries besides, each behind a tab and a letter. The hub
+-- makes the event's JSON of it (tasks/queue_line.c); `e` may hold message, meta, result, error (JSON text), code.
+local function line_of(entry, seq, rev, e)
+  local line = '=' .. seq .. ' ' .. rev .. ' ' .. entry
+  if e == NOTHING then
+    return line
+  end
   if e.message then
-    text = text .. ',"message":' .. e.message
+    line = line .. '\tm' .. e.message
   end
   if e.meta then
-    text = text .. ',"meta":' .. e.meta
+    line = line .. '\tt' .. e.meta
   end
-  text = text .. ',"attempt":' .. attempt
   if e.result then
-    text = text .. (#e.result > RESULT_INLINE and ',"result_omitted":true' or ',"result":' .. e.result)
+    line = line .. (#e.result > RESULT_INLINE and '\to' or '\tr' .. e.result)
   end
   if e.code then
-    text = text .. ',"error":{"code":"' .. e.code .. '","message":' .. (e.error or '""') .. '}'
+    line = line .. '\tc' .. e.code .. '\te' .. (e.error or '""')
   end
-  return text .. ',"at":"' .. now_text() .. '"}'
+  return line
 end
 
 -- Adds a line to what the owner's listeners get at the end of this call.

@@ -22,11 +22,11 @@ emit = function(r, code, e, text)
   local progress = code == 'C' and '100' or r.n or '0'
   local stage = stage_of(r)
   local task = r.s == 'processing' and stage ~= 'started' and r.task .. ' ' .. stage or r.task
-  local seq = log_append(o, code, attempt, r.id, progress, task, text)
+  local entry = entry_of(code, attempt, r.id, progress, task)
+  local seq = log_append(o, entry, text)
   set(r, 'e', seq)
   if heard(o) then
-    add_line(o, code .. format(' %d 0 ', seq) .. attempt .. ' ' .. r.id .. ' '
-      .. body_of(code, r.id, r.task, r.o, r.s, stage, progress, attempt, e))
+    add_line(o, line_of(entry, format('%d', seq), '0', e))
   end
   return seq
 end

@@ -17,7 +17,8 @@ create = function(t)
   local o = owner_of(t.o)
   local id = t.id
   local expires = t.expires > 0 and now + t.expires or 0
-  local seq = log_append(o, 'A', '0', id, '0', t.task)
+  local entry = entry_of('A', '0', id, '0', t.task)
+  local seq = log_append(o, entry)
   local fixed = t.head .. ' ' .. now_digits .. format(' %d', expires)
   local words = { 'HSET', P .. 't:' .. id, 'o', t.o, 'i', fixed, 'e', seq }
   local args = t.args
@@ -56,8 +57,7 @@ create = function(t)
     count_active(o, 1)
   end
   if heard(o, from_hub) then
-    add_line(o, format('A %d 0 0 ', seq) .. id .. ' '
-      .. body_of('A', id, t.task, t.o, 'pending', 'queued', '0', '0', NOTHING), from_hub)
+    add_line(o, line_of(entry, format('%d', seq), '0', NOTHING), from_hub)
   end
   return seq
 end
@@ -123,8 +123,8 @@ local function submit_one(t, limits)
 end
 
 -- args: user limit, global limit, lease ms, then per task: id, owner, head, lease (0/1), arguments,
--- idempotency key, retry_of, delay ms, expires ms. Answer per task: its seq, or {code, id, status, number}
--- where the number is the log's head (duplicate) or when to try again in ms (limits).
+-- idempotency key, retry_of, delay ms, expires ms. Answer per task: its seq, or {code, id, status, number} where
+-- the number is the log's head (duplicate) or when to try again in ms (limits); behind them the time.
 local function submit(args)
   local limits = { user = tonumber(args[3]), all = tonumber(args[4]), lease_ms = tonumber(args[5]) }
   local answer = {}
@@ -141,6 +141,7 @@ local function submit(args)
       expires = args[i + 8] + 0,
     }, limits)
   end
+  answer[#answer + 1] = now
   return answer
 end
 

@@ -34,16 +34,14 @@ trim_light = function(o)
 end
 
 -- The line for other hubs and admins; the calling hub builds its own.
-local function fused_line(o, code, id, head, seq, payload)
-  local status = LIGHT_STATUS[code]
+local function fused_line(o, code, entry, seq, payload)
   local e = {}
   if code == 'C' then
     e.result = payload ~= '' and payload or '{}'
   else
     e.code, e.error = match(payload, '^([^\n]*)\n([^\n]*)\n')
   end
-  add_line(o, code .. ' ' .. seq .. ' 0 1 ' .. id .. ' ' .. body_of(code, id, match(head, '^%S+'), o.name,
-    status, status, code == 'C' and 100 or 0, 1, e), true)
+  add_line(o, line_of(entry, format('%d', seq), '0', e), true)
 end
 
 local function bucket_of(id, keep)
@@ -76,7 +74,7 @@ local function fused(args)
     put(bucket, id, payload == '' and entry or entry .. '\n' .. payload)
     list_light(o, code, id)
     if o.others or hear_all then
-      fused_line(o, code, id, head, seq, payload)
+      fused_line(o, code, entry, seq, payload)
     end
     if code == 'X' then
       failed = failed + 1

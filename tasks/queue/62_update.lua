@@ -7,18 +7,15 @@ do
 local LOG_LINES_MAX = 100 -- per attempt
 local PIECES_MAX = 1000 -- final pieces per attempt
 
-local function line_of(r, code, seq, rev, e)
-  return code .. ' ' .. seq .. ' ' .. rev .. ' ' .. r.a .. ' ' .. r.id .. ' '
-    .. body_of(code, r.id, r.task, r.o, r.s, stage_of(r), r.n or '0', r.a, e)
-end
-
--- An event that is not logged: newer ones replace it.
+-- An event that is not logged: newer ones replace it. `e` as in line_of().
 emit_latest = function(r, code, e)
   local o = owner_of(r.o)
   local rev = format('%d', (r.v or 0) + 1)
   set(r, 'v', rev)
   if heard(o) then
-    add_line(o, line_of(r, code, 0, rev, e))
+    local stage = stage_of(r)
+    local task = stage ~= 'started' and r.task .. ' ' .. stage or r.task
+    add_line(o, line_of(entry_of(code, r.a, r.id, r.n or '0', task), '0', rev, e))
   end
 end
 
@@ -39,41 +36,47 @@ local function keep_text(r, letter, text)
   r.texts[letter] = text
 end
 
-local function progress(r, u)
-  if u.percent > tonumber(r.n or 0) then
-    set(r, 'n', format('%d', u.percent))
+local function progress(r, percent, stage, message, meta)
+  if percent + 0 > (r.n or 0) + 0 then
+    set(r, 'n', percent)
   end
-  if u.stage ~= '' and not r.z then
-    set(r, 'g', u.stage)
+  if stage ~= '' and not r.z and stage ~= r.g then
+    set(r, 'g', stage)
   end
-  set(r, 'u', now_digits)
-  keep_text(r, 'm', u.message)
-  keep_text(r, 't', u.meta)
-  emit_latest(r, 'P', { message = u.message ~= '' and u.message or nil, meta = u.meta ~= '' and u.meta or nil })
+  if r.u ~= now_digits then
+    set(r, 'u', now_digits)
+  end
+  local e = NOTHING
+  if message ~= '' or meta ~= '' then
+    keep_text(r, 'm', message)
+    keep_text(r, 't', meta)
+    e = { message = message ~= '' and message or nil, meta = meta ~= '' and meta or nil }
+  end
+  emit_latest(r, 'P', e)
 end
 
-local function final_piece(r, u)
+local function final_piece(r, _, _, _, meta)
   local key = extra(r, 'p')
-  if call('RPUSH', key, u.meta) > PIECES_MAX then
+  if call('RPUSH', key, meta) > PIECES_MAX then
     call('RPOP', key)
     return
   end
-  emit(r, 'F', { meta = u.meta }, u.meta)
+  emit(r, 'F', { meta = meta }, meta)
 end
 
-local function log_line(r, u)
+local function log_line(r, _, _, message)
   local lines = (r.l or 0) + 1
   if lines > LOG_LINES_MAX then
     return
   end
   set(r, 'l', format('%d', lines))
-  emit(r, 'L', { message = u.message }, u.message)
+  emit(r, 'L', { message = message }, message)
 end
 
 local KINDS = {
   P = progress,
-  p = function(r, u)
-    emit_latest(r, 'p', { meta = u.meta })
+  p = function(r, _, _, _, meta)
+    emit_latest(r, 'p', { meta = meta })
   end,
   F = final_piece,
   L = log_line,
@@ -101,8 +104,7 @@ local function update(args)
     if holds(r, args[i + 1]) and r.s == 'processing' then
       code = 0
       if not known(r, args[i + 7] + 0) then
-        KINDS[args[i + 2]](r,
-          { percent = tonumber(args[i + 3]), stage = args[i + 4], message = args[i + 5], meta = args[i + 6] })
+        KINDS[args[i + 2]](r, args[i + 3], args[i + 4], args[i + 5], args[i + 6])
       end
     end
     answer[#answer + 1] = code

@@ -59,6 +59,12 @@ local function inherit_audio(old, new)
   call('PERSIST', P .. 'a:' .. new)
 end
 
+-- The params object of the accepted event, as tasks/event_body.c would write it.
+local function accepted_body(id, r)
+  return '{"task_id":"' .. id .. '","task":"' .. r.task .. '","user_id":"' .. r.o
+    .. '","type":"accepted","status":"pending","stage":"queued","progress":0,"attempt":0,"at":"' .. now_text() .. '"}'
+end
+
 -- args: user limit, global limit, id, owner, any, new id. Answer: {code, seq, status, retry ms, body of the
 -- accepted event}.
 local function retry(args)
@@ -92,7 +98,7 @@ local function retry(args)
     retry_of = r.id,
     audio = r.stream and r.A,
   })
-  return { 0, seq, 'pending', 0, body_of('A', id, r.task, r.o, 'pending', 'queued', '0', '0', NOTHING) }
+  return { 0, seq, 'pending', 0, accepted_body(id, r) }
 end
 
 export('cancel', { 'allow-oom' }, cancel)

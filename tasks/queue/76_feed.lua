@@ -131,7 +131,7 @@ local function notify(args)
   if not find(body, '"at":', 1, true) then
     body = sub(body, 1, -2) .. ',"at":"' .. now_text() .. '"}'
   end
-  local seq = log_append(o, 'N', '0', '-', '0', '-', body)
+  local seq = log_append(o, entry_of('N', '0', '-', '0', '-'), body)
   if heard(o) then
     add_line(o, 'N ' .. format('%d', seq) .. ' 0 0 - ' .. body)
   end

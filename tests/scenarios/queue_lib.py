@@ -62,6 +62,15 @@ class Resp:
         self.socket.close()
 
 
+def event(line):
+    """What a line of the feed says: "=seq rev code attempt id time progress task [stage]", then tab, letter, text."""
+    head, *parts = line[1:].split("\t")
+    seq, rev, code, attempt, id, at, progress, task, *stage = head.split(" ")
+    return {"seq": int(seq), "rev": int(rev), "code": code, "attempt": int(attempt), "id": id, "at": int(at),
+            "progress": int(progress), "task": task, "stage": stage[0] if stage else "",
+            **{part[0]: part[1:] for part in parts}}
+
+
 def library():
     return "".join(p.read_text() for p in sorted((TOP / "tasks" / "queue").glob("*.lua")))
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from queue_lib import (DUPLICATE, FORBIDDEN, GLOBAL_LIMIT, LOST, MISMATCH, NOT_FOUND, OK, STATE, USER_LIMIT, Queue,
+from queue_lib import (event, DUPLICATE, FORBIDDEN, GLOBAL_LIMIT, LOST, MISMATCH, NOT_FOUND, OK, STATE, USER_LIMIT, Queue,
                        new_id)
 from taskhub import eventually
 
@@ -73,7 +73,8 @@ def test_progress_never_falls_and_rev_rises(q):
     q.attach()
     for percent in (10, 40, 20):
         assert q.update(id, percent=percent, stage="working", message='"hi"', meta='{"a":1}') == OK
-    assert f"P 0 3 1 {id} " in q.caused[1] and '"progress":40' in q.caused[1]
+    told = event(q.caused[1])
+    assert (told["code"], told["seq"], told["rev"], told["id"], told["progress"]) == ("P", 0, 3, id, 40)
     task = q.get(id)
     assert (task["progress"], task["stage"], task["message"], task["meta"]) == ("40", "working", '"hi"', '{"a":1}')
 
