@@ -14,6 +14,7 @@
 
 #define MODEL_DIR "/usr/share/pocketsphinx/model/en-us"
 #define FRAMES_PER_S 100
+#define LANGUAGE_WEIGHT 6.5F /* the usual one; it also weighs silence between words */
 
 static ps_decoder_t *decoder;
 static mfcc_t default_mean[SPHINX_CEPSTRA];
@@ -142,8 +143,8 @@ struct sphinx_aligner *sphinx_aligner_new(double beam, const struct sphinx_mean 
     snprintf(width, sizeof(width), "%g", beam);
     cmd_ln_t *config = cmd_ln_init(NULL, ps_args(), TRUE, "-hmm", MODEL_DIR "/en-us", "-dict",
                                    MODEL_DIR "/cmudict-en-us.dict", "-remove_silence", "no", "-bestpath",
-                                   "no", "-compallsen", "yes", "-beam", width, "-pbeam", width, "-wbeam",
-                                   width, "-logfn", "/dev/null", NULL);
+                                   "no", "-compallsen", "yes", "-pl_window", "0", "-beam", width, "-pbeam",
+                                   width, "-wbeam", width, "-logfn", "/dev/null", NULL);
     ps_decoder_t *ps = config ? ps_init(config) : NULL;
     cmd_ln_free_r(config);
     if (ps == NULL)
@@ -176,7 +177,7 @@ static bool know_word(ps_decoder_t *ps, const char *word)
 static bool search_for(ps_decoder_t *ps, const struct words *words)
 {
     int states = (int)words->count + 1;
-    fsg_model_t *chain = fsg_model_init("text", ps_get_logmath(ps), 1, states);
+    fsg_model_t *chain = fsg_model_init("text", ps_get_logmath(ps), LANGUAGE_WEIGHT, states);
     bool known = true;
     chain->start_state = 0;
     chain->final_state = states - 1;

@@ -71,7 +71,7 @@ def wav(samples, rate=16000, channels=1, bits=16, tag=1, data_size=None, riff_si
     size = len(samples) if data_size is None else data_size
     head = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", min(36 + size, 0xFFFFFFFF) if riff_size is None else
                        riff_size, b"WAVE", b"fmt ", 16, tag, channels, rate, rate * align & 0xFFFFFFFF,
-                       align, bits, b"data", size)
+                       align & 0xFFFF, bits, b"data", size)
     return head + samples
 
 
