@@ -56,6 +56,15 @@ static bool check_format(struct request *request, struct span format)
     return true;
 }
 
+/* The format stands beside the arguments; inside them it would be there twice. False and answered. */
+static bool check_args(struct request *request, struct span args)
+{
+    if (args.p == NULL || json_get(args, "format").p == NULL)
+        return true;
+    fail_param(request, "format", "format: stands beside args, not in them");
+    return false;
+}
+
 /* The arguments as the task gets them: with the format, if the type declares such an argument. */
 static void write_args(struct buf *to, const char *task, struct span args, struct span format)
 {
@@ -169,7 +178,7 @@ void run_audio_start(struct request *request, const struct span *values)
     char name[65], key[SUBMIT_KEY_SIZE];
     struct app *app = request_app(request);
     struct task_request submit = {.who = request_who(request), .priority = PRIORITY_DEFAULT, .stream = true};
-    if (!check_format(request, values[2]) ||
+    if (!check_format(request, values[2]) || !check_args(request, values[1]) ||
         !submit_take_key(request, values[3], key, &submit.idempotency_key))
         return;
     if (!json_string_copy(values[0], name, sizeof name)) {
