@@ -70,8 +70,7 @@ static void decode_until_end(void)
                 restart(heard, count);
         }
         char *text = sphinx_partial();
-        if (strcmp(text, shown) != 0 &&
-            (dprintf(STDOUT_FILENO, "%zu %s\n", total, text) < 0 || getppid() == 1))
+        if (strcmp(text, shown) != 0 && dprintf(STDOUT_FILENO, "%zu %s\n", total, text) < 0)
             break;
         free(shown);
         shown = text;

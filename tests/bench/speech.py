@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/env python3
 """Measures the speech task on the LibriVox recordings of Debian's pocketsphinx-testdata, on an idle machine:
 
     tests/bench/speech.py [BUILD]

@@ -40,17 +40,26 @@ class Run:
         return [event["meta"] for event in self.events if event["event"] == kind]
 
 
-def speech(*files, args=None, options=None, timeout=100, **own):
-    """Runs the task on these files, each in a child of its own of one loaded parent; a Run per file. `own`:
-    pace, chunk, cancel_ms of speech_cli."""
+def start_speech(*files, args=None, options=None, **own):
+    """Starts the task on these files, each in a child of its own of one loaded parent. `own`: pace, chunk,
+    cancel_ms of speech_cli."""
     words = [f"{name}={value}" for name, value in own.items()]
     words.append("args=" + json.dumps({"resource_id": "r", **(args or {})}))
-    done = subprocess.run([str(BUILD / "tests/unit/speech_cli"), *words, *map(str, files)],
-                          env=environment(options), text=True, capture_output=True, timeout=timeout * SLOWDOWN,
-                          stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return subprocess.Popen([str(BUILD / "tests/unit/speech_cli"), *words, *map(str, files)],
+                            env=environment(options), text=True, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def speech(*files, timeout=100, **more):
+    """As start_speech(), to the end; a Run per file."""
+    process = start_speech(*files, **more)
+    try:
+        out, err = process.communicate(timeout=timeout * SLOWDOWN)
+    finally:
+        process.kill()
+    assert process.returncode == 0, out[-2000:] + err[-4000:]
     runs, events = [], []
-    for line in done.stdout.splitlines():
+    for line in out.splitlines():
         events.append(json.loads(line))
         if events[-1]["event"] in ("completed", "failed", "died"):
             runs.append(Run(events))

@@ -95,6 +95,10 @@ async def test_arguments(hub):
                 await start(c, **bad)
             assert caught.value.code == -32602 and next(iter(bad)) in str(caught.value)
         with pytest.raises(RpcError) as caught:
+            await c.call("audio.start", {"task": "process_speak_audio", "format": PCM,
+                                         "args": {"resource_id": "r", "format": {"encoding": "file"}}})
+        assert caught.value.code == -32602 and caught.value.data["field"] == "format"
+        with pytest.raises(RpcError) as caught:
             await c.call("task.submit", {"task": "process_speak_audio", "args": {"resource_id": "r"}})
         assert caught.value.code == -32602
 

@@ -6,14 +6,16 @@ import http.server
 import json
 import os
 import random
+import signal
 import struct
 import subprocess
 import threading
 
 import pytest
 
+from taskhub import alive, children, eventually
 from speech import (DATA, GOFORWARD, LIBRIVOX, SOMETHING, edit_distance, pcm_of, speak, speech,
-                    transcription, wav)
+                    start_speech, transcription, wav)
 
 FORWARD = "go forward ten meters"
 SENTENCE = LIBRIVOX / "sense_and_sensibility_01_austen_64kb-0930.wav"  # amiable himself
@@ -309,6 +311,20 @@ def test_cancel_ends_the_decoder(tmp_path):
     ffmpeg("-f", "lavfi", "-t", 120, "-i", "sine=440", "-c:a", "libmp3lame", tmp_path / "long.mp3")
     run = speak(tmp_path / "long.mp3", cancel_ms=150, chunk=500)
     assert run.error["code"] == "cancelled"
+
+
+def test_nothing_outlives_a_killed_child(tmp_path):
+    """kill -9 of the task's process takes its draft and its ffmpeg with it."""
+    ffmpeg(*RAW, "-stream_loop", 9, "-i", GOFORWARD, "-c:a", "libopus", tmp_path / "a.webm")
+    parent = start_speech(tmp_path / "a.webm", args=FILE, pace=1, chunk=400)
+    try:
+        child = eventually(lambda: children(parent.pid), 30)[0]
+        below = eventually(lambda: len(found := children(child)) == 2 and found, 30, "a draft and an ffmpeg")
+        os.kill(child, signal.SIGKILL)
+        eventually(lambda: not any(alive(pid) for pid in below), 10, "their end")
+    finally:
+        parent.kill()
+        parent.wait()
 
 
 # ---- the engine `http` -------------------------------------------------------------------------------
