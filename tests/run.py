@@ -181,7 +181,7 @@ def sanitized(directory, kind, env):
 
 
 def part_sanitize():
-    address = {"ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1:strict_string_checks=1",
+    address = {"ASAN_OPTIONS": "abort_on_error=0:detect_stack_use_after_return=1",
                "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
                "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/lsan.txt:print_suppressions=0"}
     thread = {"TSAN_OPTIONS": f"halt_on_error=1:suppressions={SUPPRESSIONS}/tsan.txt"}
