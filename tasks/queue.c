@@ -194,8 +194,6 @@ static struct numbers numbers_retention(const struct queue *queue)
     return numbers;
 }
 
-#define BATCHES_IN_FLIGHT 2 /* from here on they gather */
-
 static const struct {
     const char *function;
     struct numbers (*numbers)(const struct queue *queue);
@@ -296,7 +294,7 @@ static void op_send(struct op *op)
  * busy one gets few large calls, which cost less per task. */
 static void flush_batches(struct queue *queue)
 {
-    if (queue->batches >= BATCHES_IN_FLIGHT)
+    if (queue->batches)
         return;
     for (size_t stage = 0; stage < STAGES; stage++) {
         batch_seal(queue, (enum stage)stage);
