@@ -137,7 +137,7 @@ static void test_complaint(void)
 {
     static const char *const ignored[] = {"harmless", NULL};
     struct fence *fence =
-        start("echo '/etc/passwd: no such thing as\t/root/x' >&2; echo harmless >&2; exit 3", 5, 10);
+        start("echo '/etc/passwd: no such thing as\t/srv/x' >&2; echo harmless >&2; exit 3", 5, 10);
     free(output_of(fence));
     is_text(fence_complaint(fence, ignored), "… no such thing as …", "paths are taken out of complaints");
     is_text(fence_complaint(fence, NULL), "harmless", "the last line is told");
