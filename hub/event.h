@@ -42,6 +42,6 @@ struct event *event_new(char code, uint64_t seq, uint64_t rev, uint64_t attempt,
 struct event *event_ref(struct event *event);
 void event_unref(struct event **event);
 
-/* Parses one feed line "<code> <seq> <rev> <attempt> <task_id or -> <body>" (decisions: the format of
- * the pub/sub message and of function replies). NULL if it is not one. */
+/* Parses an event that comes with its body: "<code> <seq> <rev> <attempt> <task_id or -> <body>", as
+ * notifications do. NULL if it is not one. */
 struct event *event_parse(struct span line);

@@ -60,10 +60,14 @@ void words_json(struct words *words, struct span json)
 {
     size_t from = words->bytes.len;
     buf_append_span(&words->bytes, json);
-    if (json.n && (memchr(json.p, '\n', json.n) || memchr(json.p, '\r', json.n)))
-        for (char *p = words->bytes.data + from, *end = words->bytes.data + words->bytes.len; p < end; p++)
-            if (*p == '\n' || *p == '\r')
-                *p = ' '; /* white space: strings hold it escaped */
+    /* White space only: strings hold these escaped. Lines and tabs separate what the feed is made of. */
+    if (json.n == 0) {
+        words_end(words);
+        return;
+    }
+    for (char *p = words->bytes.data + from, *end = words->bytes.data + words->bytes.len; p < end; p++)
+        if (*p == '\n' || *p == '\r' || *p == '\t')
+            *p = ' ';
     words_end(words);
 }
 

@@ -14,7 +14,7 @@ static void test_replay(void)
     queue_started(worker.queue, id, 1, NULL, NULL);
     struct queue_update line = {.kind = QUEUE_LOG, .id = id, .attempt = 1, .message = SPAN("a line")};
     queue_update(worker.queue, &line, NULL, NULL);
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1, .result = SPAN("{\"n\":\n3}")};
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1, .result = SPAN("{\"n\":\n\t3}")};
     queue_end(worker.queue, &end, on_done, NULL);
     finish(1);
     reach(&told.count, 3);
@@ -25,7 +25,7 @@ static void test_replay(void)
     is_text(codes(), "rArSrLrC", "the log: accepted, started, log, completed");
     ok(strstr(told.events[3].body,
               "\"status\":\"completed\",\"stage\":\"completed\",\"progress\":100,\"attempt\":1,"
-              "\"result\":{\"n\": 3}"),
+              "\"result\":{\"n\":  3}"),
        "a replayed event has its result: %s", told.events[3].body);
     forget_events();
     source.replay(source.ctx, owner, 2, 1, on_replay, NULL);
