@@ -111,12 +111,14 @@ async def test_more_than_the_credit(stack):
     hub = stack.hub()
     async with connect(hub) as c:
         stream = await start(c)
+        before = hub.metric("taskhub_messages_received_total")
         stack.redis.signal(19)  # SIGSTOP: nothing is acknowledged any more
         try:
             for _ in range(6):
                 await c.audio_frame(1, bytes(60_000))
+            await asyncio.to_thread(
+                eventually, lambda: hub.metric("taskhub_messages_received_total") >= before + 6)
         finally:
-            await asyncio.sleep(0.3)
             stack.redis.signal(18)
         end = await c.wait_end(stream["task_id"])
         assert (end["status"], end["error"]["code"]) == ("failed", "flow")
