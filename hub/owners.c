@@ -354,8 +354,7 @@ void owners_tick_second(struct owners *owners)
 void owner_free(struct owner *owner)
 {
     struct owners *owners = owner->owners;
-    if (owner->attached)
-        owners->source.detach(owners->source.ctx, owner->id);
+    owners->source.detach(owners->source.ctx, owner->id); /* an attach that failed may have been heard */
     while (!list_empty(&owner->holds))
         hold_free(owners, container_of(owner->holds.next, struct hold, of_owner));
     pending_clear(&owner->pending);

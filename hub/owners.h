@@ -27,9 +27,9 @@ typedef void owner_replay_fn(void *ctx, const struct owner_replay *replay);
 
 /* How the owner's log and feed are reached; implemented above Redis in tasks/. */
 struct owner_source {
-    /* Subscribes this hub to the owner's feed, marks it as listening, then reports where the log
-     * stands. Every event logged after that position reaches owners_event(). Called again for an owner
-     * that is attached already, to learn where its log stands now. */
+    /* Marks this hub as listening to the owner, then reports where the log stands. Every event logged
+     * after that position reaches owners_event(). Called again for an owner that is attached already, to
+     * learn where its log stands now. */
     void (*attach)(void *ctx, const char *owner, owner_position_fn *fn, void *fn_ctx);
     void (*detach)(void *ctx, const char *owner);
     /* Reads logged events with seq > after, at most `max`. */

@@ -84,15 +84,38 @@ static void on_child_exit(void *ctx)
     snprintf(redis->state, sizeof redis->state, "redis-server ended; see %.100s/redis.log", redis->directory);
 }
 
-/* The socket's name is relative: the server runs in its directory, where paths have no limit. */
+/* The socket's name is relative: the server runs in its directory, where paths have no limit. Records expire
+ * many at a time (lazyfree). */
 static void start_server(struct private_redis *redis)
 {
-    const char *const argv[] = {
-        redis->program, "--port",    "0",         "--unixsocket",       "redis.sock", "--unixsocketperm",
-        "700",          "--dir",     ".",         "--appendonly",       "yes",        "--appendfsync",
-        redis->fsync,   "--save",    "",          "--maxmemory-policy", "noeviction", "--daemonize",
-        "no",           "--logfile", "redis.log", "--loglevel",         "warning",    "--set-proc-title",
-        "no",           NULL};
+    const char *const argv[] = {redis->program,
+                                "--port",
+                                "0",
+                                "--unixsocket",
+                                "redis.sock",
+                                "--unixsocketperm",
+                                "700",
+                                "--dir",
+                                ".",
+                                "--appendonly",
+                                "yes",
+                                "--appendfsync",
+                                redis->fsync,
+                                "--save",
+                                "",
+                                "--maxmemory-policy",
+                                "noeviction",
+                                "--daemonize",
+                                "no",
+                                "--logfile",
+                                "redis.log",
+                                "--loglevel",
+                                "warning",
+                                "--set-proc-title",
+                                "no",
+                                "--lazyfree-lazy-expire",
+                                "yes",
+                                NULL};
     const struct child_config config = {
         .name = "redis-server",
         .argv = argv,

@@ -99,7 +99,9 @@ void light_report(void *ctx, const struct pool_report *report)
                                   .percent = report->percent,
                                   .stage = report->stage[0] ? report->stage : NULL,
                                   .message = report->message,
-                                  .meta = report->meta};
+                                  .meta = report->meta,
+                                  .task = submission->type->name,
+                                  .reported = &submission->reported};
     queue_update(manager->config.queue, &update, NULL, NULL);
 }
 
@@ -133,6 +135,7 @@ static void take_one(struct manager *manager, const struct queue_leased *task)
     memcpy(submission->id, task->id, ID_SIZE);
     submission_copy_args(submission, task->args);
     submission->job.ctx.attempt = task->attempt;
+    submission->reported.rev = task->rev;
     light_leased(submission);
 }
 

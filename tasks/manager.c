@@ -35,6 +35,7 @@ struct task_submission *submission_new(struct manager *manager, const struct tas
     submission->state = LIGHT_RUNNING;
     submission->in_pool = submission->finished = submission->started = false;
     submission->cancel = submission->lost = submission->held = false;
+    submission->reported = (struct queue_reported){0};
     submission->args = submission->inline_args;
     submission->args_size = 0;
     submission->id[0] = '\0';

@@ -48,21 +48,15 @@ enum queue_code reply_code(const redisReply *array, size_t i)
     return code >= QUEUE_OK && code <= QUEUE_UNAVAILABLE ? (enum queue_code)code : QUEUE_UNAVAILABLE;
 }
 
-/* The lines of events that a call caused: {owner, lines, owner, lines, …}. */
-static void deliver(struct queue *queue, const redisReply *caused)
+/* The events that a call caused. */
+static void deliver(struct queue *queue, struct span caused)
 {
-    for (size_t i = 0; i + 1 < reply_count(caused) && queue->hooks.on_event; i += 2) {
-        struct span rest = reply_span(caused, i + 1);
-        while (rest.n) {
-            const char *end = memchr(rest.p, '\n', rest.n);
-            struct span line = {rest.p, end ? (size_t)(end - rest.p) : rest.n};
-            struct event *event = queue_line_event(reply_text(caused, i), line, &queue->json);
-            if (event)
-                queue->hooks.on_event(queue->hooks.ctx, reply_text(caused, i), event);
-            event_unref(&event);
-            rest.p += line.n + (end != NULL);
-            rest.n -= line.n + (end != NULL);
-        }
+    struct queue_lines lines = {.rest = caused};
+    for (struct span line; queue->hooks.on_event && (line = queue_lines_next(&lines)).p != NULL;) {
+        struct event *event = queue_line_event(&lines, line, &queue->json);
+        if (event)
+            queue->hooks.on_event(queue->hooks.ctx, lines.owner, event);
+        event_unref(&event);
     }
 }
 
@@ -94,7 +88,7 @@ static const redisReply *take_answer(struct queue *queue, const redisReply *repl
         recover(queue, reply);
     if (reply_count(reply) != 2)
         return NULL;
-    deliver(queue, reply->element[1]);
+    deliver(queue, reply_span(reply, 1));
     return reply->element[0];
 }
 
@@ -201,9 +195,9 @@ static const struct {
 } stages[STAGES] = {
     [STAGE_SUBMIT] = {FUNCTION "submit", numbers_submit, batch_submitted},
     [STAGE_FUSED] = {FUNCTION "fused", numbers_fused, batch_fused},
-    [STAGE_STARTED] = {FUNCTION "started", numbers_none, batch_codes},
+    [STAGE_REPORT] = {FUNCTION "report", numbers_retention, batch_codes},
     [STAGE_UPDATE] = {FUNCTION "update", numbers_none, batch_codes},
-    [STAGE_END] = {FUNCTION "end", numbers_retention, batch_codes},
+    [STAGE_END] = {FUNCTION "report", numbers_retention, batch_codes},
     [STAGE_RELEASE] = {FUNCTION "release", numbers_none, batch_codes},
     [STAGE_AUDIO] = {FUNCTION "audio_append", numbers_none, batch_audio},
 };
@@ -220,10 +214,29 @@ static void on_batch(void *ctx, const redisReply *reply)
     maybe_free(queue);
 }
 
+/* An item's words. Verbs and a report stand behind its id and attempt. */
+static void push_item(struct argv *argv, const struct batch *batch, const struct item *item)
+{
+    struct span reported[REPORT_WORDS];
+    size_t from = item->first_word;
+    if (item->verbs[0]) {
+        push_words(argv, &batch->words, from, from + 2);
+        push_text(argv, item->verbs);
+        from += 2;
+    }
+    if (item->report) {
+        report_words(item->report, reported);
+        for (size_t i = 0; i < REPORT_WORDS; i++)
+            push(argv, reported[i].p, reported[i].n);
+    }
+    push_words(argv, &batch->words, from, item->end_word);
+}
+
 static void batch_send(struct batch *batch)
 {
     struct queue *queue = batch->queue;
-    struct argv argv = argv_new(queue, stages[batch->stage].function, batch->words.count);
+    size_t words = batch->words.count + batch->count * (1 + REPORT_WORDS);
+    struct argv argv = argv_new(queue, stages[batch->stage].function, words);
     struct numbers numbers = stages[batch->stage].numbers(queue);
     size_t sent = 0;
     for (int i = 0; i < numbers.count; i++)
@@ -231,7 +244,7 @@ static void batch_send(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++) {
         if (batch->items[i].skipped)
             continue;
-        push_words(&argv, &batch->words, batch->items[i].first_word, batch->items[i].end_word);
+        push_item(&argv, batch, &batch->items[i]);
         sent++;
     }
     if (sent == 0) {
@@ -402,9 +415,13 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct que
     queue->origin = buf_take_string(&origin);
     queue->config.origin = queue->origin + 2;
     id_random(queue->incarnation, sizeof queue->incarnation);
+    struct buf holder = BUF_INIT;
+    buf_printf(&holder, "%s/%s", queue->origin, queue->incarnation);
+    queue->holder = buf_take_string(&holder);
     for (size_t stage = 0; stage < STAGES; stage++)
         list_init(&queue->sealed[stage]);
     list_init(&queue->ops);
+    list_init(&queue->reports);
     loop_hook(loop, LOOP_STAGE_QUEUE, flush, queue);
     return queue;
 }
@@ -414,9 +431,11 @@ static void maybe_free(struct queue *queue)
     if (!queue->closed || queue->pending)
         return;
     buf_free(&queue->json);
+    reports_free(queue);
     free(queue->argv_words);
     free(queue->argv_lengths);
     free(queue->origin);
+    free(queue->holder);
     free(queue);
 }
 

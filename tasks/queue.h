@@ -100,6 +100,7 @@ struct queue_leased {
     struct span args;
     bool stream, cancelled;
     unsigned max_attempts;
+    unsigned rev; /* of the task's last report, 0 = none: where queue_reported begins */
 };
 typedef void queue_leased_fn(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
                              uint64_t next_due_ms); /* ms until a delayed task is due, 0 = none */
@@ -110,6 +111,11 @@ void queue_lease(struct queue *queue, const char *name, unsigned count, queue_le
 typedef void queue_done_fn(void *ctx, enum queue_code code);
 void queue_started(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx);
 
+struct queue_reported { /* what an attempt reported last; its runner keeps it from report to report */
+    unsigned rev;       /* rises per task, over all attempts */
+    int percent;        /* the highest */
+    char stage[33];     /* "" = none yet */
+};
 enum queue_update_kind { QUEUE_PROGRESS, QUEUE_PARTIAL, QUEUE_FINAL, QUEUE_LOG };
 struct queue_update { /* NULL/NONE members are unchanged */
     enum queue_update_kind kind;
@@ -119,10 +125,14 @@ struct queue_update { /* NULL/NONE members are unchanged */
     const char *stage;   /* QUEUE_PROGRESS */
     struct span message; /* QUEUE_PROGRESS, QUEUE_LOG: plain text */
     struct span meta;    /* JSON object */
-    unsigned number;     /* rises within an attempt: said again, it is taken once; 0 = not numbered */
+    unsigned number;     /* FINAL, LOG: rises within an attempt, taken once when said again; 0 = none */
+    const char *task;    /* PROGRESS, PARTIAL: the task's type */
+    struct queue_reported *reported; /* PROGRESS, PARTIAL: brought up to date by the call, not kept */
 };
-/* All updates of one turn leave in one call; the record takes the last progress of each task, every
- * update becomes an event. fn may be NULL. */
+/* What is said in one turn leaves in few calls: first starts, progress and partials, then final pieces and
+ * log lines, then ends. The record takes the last progress of each task, every update becomes an event; but
+ * of what a task says while Redis is slow, progress and partials beyond 64 KiB are dropped, the oldest first.
+ * Progress never falls within an attempt. fn may be NULL. */
 void queue_update(struct queue *queue, const struct queue_update *update, queue_done_fn *fn, void *ctx);
 
 enum queue_end_kind { QUEUE_COMPLETED, QUEUE_FAILED, QUEUE_CANCELLED, QUEUE_DIED };
@@ -233,7 +243,7 @@ struct queue_feed;
 struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
                                   struct queue_feed_hooks hooks);
 void queue_feed_free(struct queue_feed **feed);
-/* Call in every on_up of the subscriber: subscribes again to everything wanted. */
+/* Call in every on_up of the subscriber: subscribes again to everything wanted; a hub, to its channel. */
 void queue_feed_up(struct queue_feed *feed);
 void queue_feed_listen_bell(struct queue_feed *feed, const char *queue); /* worker, hub ("light") */
 void queue_feed_listen_control(struct queue_feed *feed);                 /* worker: cancels, audio */

@@ -7,7 +7,7 @@
 #define SPARE_BYTES 65536 /* a batch that grew beyond is not worth keeping whole */
 
 /* Stages that item_find() looks into. */
-static const bool indexed[STAGES] = {[STAGE_STARTED] = true, [STAGE_UPDATE] = true};
+static const bool indexed[STAGES] = {[STAGE_REPORT] = true, [STAGE_UPDATE] = true, [STAGE_END] = true};
 
 _Static_assert(BATCH_PLACES >= 2 * BATCH_ITEMS, "the index is never more than half full");
 _Static_assert((BATCH_PLACES & (BATCH_PLACES - 1)) == 0, "a power of two");
@@ -49,8 +49,16 @@ static struct batch *batch_new(struct queue *queue, enum stage stage)
     return batch;
 }
 
+static void clear_items(struct batch *batch)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        item_clear(batch->queue, &batch->items[i]);
+    batch->count = batch->reported = 0;
+}
+
 static void batch_free(struct batch *batch)
 {
+    clear_items(batch);
     words_free(&batch->words);
     free(batch->items);
     free(batch);
@@ -66,7 +74,8 @@ void batch_done(struct batch *batch)
     if (batch->words.bytes.cap > SPARE_BYTES)
         buf_free(&batch->words.bytes);
     buf_clear(&batch->words.bytes);
-    batch->words.count = batch->count = 0;
+    batch->words.count = 0;
+    clear_items(batch);
     if (indexed[batch->stage])
         memset(batch->places, 0, sizeof batch->places);
     *spare = batch;
@@ -95,10 +104,15 @@ void batches_free(struct queue *queue)
 
 /* ---- items ------------------------------------------------------------------------------------------ */
 
+bool batch_is_large(const struct batch *batch)
+{
+    return batch->words.bytes.len + batch->reported > BATCH_BYTES;
+}
+
 struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch)
 {
     struct batch *batch = queue->open[stage];
-    if (batch && (batch->count == BATCH_ITEMS || batch->words.bytes.len > BATCH_BYTES))
+    if (batch && (batch->count == BATCH_ITEMS || batch_is_large(batch)))
         batch_seal(queue, stage);
     if (queue->open[stage] == NULL)
         queue->open[stage] = batch_new(queue, stage);

@@ -1,6 +1,7 @@
-/* Feeds: the subscriptions of a process and what comes over them; see queue.h. An owner's feed is attached by
- * subscribing first and then calling the function that marks this hub as listening and tells where the log
- * stands, so no event falls between. Loop thread only. */
+/* Feeds: the subscriptions of a process and what comes over them; see queue.h. A hub hears all its owners on
+ * one channel of its own: the library puts there what the owners caused that this hub has attached. An owner
+ * is attached by calling the function that marks this hub as listening and tells where the log stands; since
+ * that waits for the subscription, no event falls between. Loop thread only. */
 #include "hub/clock.h"
 #include "hub/table.h"
 #include "tasks/queue_feed_private.h"
@@ -10,16 +11,13 @@
 #define SILENCE_MS 100000 /* after so long others may have forgotten this hub */
 #define CHANNEL_MAX 256
 
-struct feed_owner {
+struct feed_owner { /* one that this hub listens to, or will when it is subscribed */
     struct table_node node;
-    struct queue_feed *feed;
-    bool subscribed;  /* Redis has confirmed it */
-    bool subscribing; /* it will, or the connection goes */
-    struct list waiting;
+    struct list waiting; /* for the subscription */
     char name[];
 };
 
-struct waiter { /* one attach() that has no answer yet */
+struct asker { /* one attach() that has no answer yet */
     struct list node;
     owner_position_fn *fn;
     void *ctx;
@@ -41,6 +39,8 @@ struct queue_feed {
     struct redis *subscriber;
     struct queue_feed_hooks hooks;
     struct table owners;
+    bool subscribed;   /* to the hub's channel: Redis has confirmed it … */
+    bool subscribing;  /* … or will, or the connection goes */
     struct list calls; /* attach_calls under way */
     struct bell *bells;
     bool control, watching;
@@ -70,25 +70,13 @@ static struct span message_text(const redisReply *reply)
     return strcmp(reply_text(reply, 0), "message") == 0 ? reply_span(reply, 2) : SPAN_NONE;
 }
 
-/* Cuts the first line off. */
-static struct span next_line(struct span *rest)
+static void tell(const struct queue_feed *feed, void (*fn)(void *ctx, const char *owner, struct event *event),
+                 struct queue_lines *lines, struct span line)
 {
-    const char *end = rest->n ? memchr(rest->p, '\n', rest->n) : NULL;
-    struct span line = {rest->p, end ? (size_t)(end - rest->p) : rest->n};
-    size_t used = line.n + (end != NULL);
-    *rest = (struct span){rest->p + used, rest->n - used};
-    return line;
-}
-
-static void each_event(const struct queue_feed *feed, struct span lines,
-                       void (*fn)(void *ctx, const char *owner, struct event *event), const char *owner)
-{
-    while (lines.n && fn) {
-        struct event *event = queue_line_event(owner, next_line(&lines), &feed->queue->json);
-        if (event)
-            fn(feed->hooks.ctx, owner, event);
-        event_unref(&event);
-    }
+    struct event *event = fn ? queue_line_event(lines, line, &feed->queue->json) : NULL;
+    if (event)
+        fn(feed->hooks.ctx, lines->owner, event);
+    event_unref(&event);
 }
 
 /* ---- owners ----------------------------------------------------------------------------------------- */
@@ -96,17 +84,17 @@ static void each_event(const struct queue_feed *feed, struct span lines,
 static void answer_waiting(struct list *waiting, const struct owner_position *position)
 {
     for (struct list *node; (node = list_pop(waiting)) != NULL;) {
-        struct waiter *waiter = container_of(node, struct waiter, node);
-        if (waiter->fn)
-            waiter->fn(waiter->ctx, position);
-        free(waiter);
+        struct asker *asker = container_of(node, struct asker, node);
+        if (asker->fn)
+            asker->fn(asker->ctx, position);
+        free(asker);
     }
 }
 
 static void forget_waiting(struct list *waiting)
 {
     for (struct list *node; (node = list_pop(waiting)) != NULL;)
-        free(container_of(node, struct waiter, node));
+        free(container_of(node, struct asker, node));
 }
 
 static void drop_call(struct op *op)
@@ -128,15 +116,15 @@ static void on_attached(struct op *op, const redisReply *answer)
     drop_call(op);
 }
 
-static void call_attach(struct feed_owner *owner)
+static void call_attach(struct queue_feed *feed, struct feed_owner *owner)
 {
     struct attach_call *call = xmalloc(sizeof *call);
-    struct op *op = op_new(owner->feed->queue, "th1_attach", on_attached);
+    struct op *op = op_new(feed->queue, "th1_attach", on_attached);
     char epoch[13];
     id_random(epoch, sizeof epoch);
     list_init(&call->node);
     list_init(&call->waiting);
-    list_append(&owner->feed->calls, &call->node);
+    list_append(&feed->calls, &call->node);
     list_splice(&call->waiting, &owner->waiting);
     op->more = call;
     op->drop = drop_call;
@@ -144,27 +132,60 @@ static void call_attach(struct feed_owner *owner)
     words_text(&op->words, epoch);
 }
 
-static void on_owner(void *ctx, const redisReply *reply)
+/* Whether anybody asked or not: the library forgets a hub whose channel nobody listened to. */
+static void attach_all(struct queue_feed *feed)
 {
-    struct feed_owner *owner = ctx;
-    struct queue_feed *feed = owner->feed;
+    for (size_t i = 0; i < feed->owners.size; i++)
+        for (struct table_node *node = feed->owners.buckets[i]; node; node = node->next)
+            call_attach(feed, container_of(node, struct feed_owner, node));
+}
+
+/* What attach() promises cannot be kept, not even by the calls that are under way: whoever waits is told. */
+static void on_lost(struct queue_feed *feed)
+{
+    struct list waiting;
+    list_init(&waiting);
+    for (size_t i = 0; i < feed->owners.size; i++)
+        for (struct table_node *node = feed->owners.buckets[i]; node; node = node->next)
+            list_splice(&waiting, &container_of(node, struct feed_owner, node)->waiting);
+    list_for_each (node, &feed->calls)
+        list_splice(&waiting, &container_of(node, struct attach_call, node)->waiting);
+    feed->subscribed = feed->subscribing = false;
+    answer_waiting(&waiting, &(struct owner_position){.ok = false});
+}
+
+/* Only owners this feed knows: others were detached just now. */
+static void tell_owners(const struct queue_feed *feed, struct span text)
+{
+    struct queue_lines lines = {.rest = text};
+    bool known = false;
+    for (struct span line; (line = queue_lines_next(&lines)).p != NULL;) {
+        if (lines.turned)
+            known = table_find(&feed->owners, span_of(lines.owner)) != NULL;
+        if (known)
+            tell(feed, feed->hooks.on_event, &lines, line);
+    }
+}
+
+static void on_hub(void *ctx, const redisReply *reply)
+{
+    struct queue_feed *feed = ctx;
+    struct span text = reply ? message_text(reply) : SPAN_NONE;
     if (reply == NULL) {
-        struct list waiting;
-        owner->subscribed = owner->subscribing = false;
-        list_init(&waiting);
-        list_splice(&waiting, &owner->waiting);
-        answer_waiting(&waiting, &(struct owner_position){.ok = false});
-        return;
+        on_lost(feed);
+    } else if (text.p) {
+        tell_owners(feed, text);
+    } else {
+        feed->subscribed = true;
+        feed->subscribing = false;
+        attach_all(feed);
     }
-    struct span text = message_text(reply);
-    if (text.p == NULL) {
-        owner->subscribed = true;
-        owner->subscribing = false;
-        call_attach(owner);
-        return;
-    }
-    if (!span_is(next_line(&text), feed->queue->origin))
-        each_event(feed, text, feed->hooks.on_event, owner->name);
+}
+
+static void subscribe_hub(struct queue_feed *feed)
+{
+    feed->subscribing = true;
+    subscribe(feed, on_hub, feed, "hub:", feed->queue->holder);
 }
 
 static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
@@ -173,39 +194,31 @@ static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
     return node ? container_of(node, struct feed_owner, node) : NULL;
 }
 
-static void subscribe_owner(struct feed_owner *owner)
-{
-    owner->subscribing = true;
-    subscribe(owner->feed, on_owner, owner, "ev:", owner->name);
-}
-
 static void attach(void *ctx, const char *name, owner_position_fn *fn, void *fn_ctx)
 {
     struct queue_feed *feed = ctx;
     struct feed_owner *owner = find_owner(feed, name);
-    struct waiter *waiter = xmalloc(sizeof *waiter);
+    struct asker *asker = xmalloc(sizeof *asker);
     if (owner == NULL) {
         size_t size = strlen(name);
         owner = xcalloc(1, sizeof *owner + size + 1);
         memcpy(owner->name, name, size);
-        owner->feed = feed;
         list_init(&owner->waiting);
         owner->node.key = (struct span){owner->name, size};
         table_insert(&feed->owners, &owner->node);
     }
-    *waiter = (struct waiter){.fn = fn, .ctx = fn_ctx};
-    list_init(&waiter->node);
-    list_append(&owner->waiting, &waiter->node);
-    if (owner->subscribed)
-        call_attach(owner);
-    else if (!owner->subscribing)
-        subscribe_owner(owner);
+    *asker = (struct asker){.fn = fn, .ctx = fn_ctx};
+    list_init(&asker->node);
+    list_append(&owner->waiting, &asker->node);
+    if (feed->subscribed)
+        call_attach(feed, owner);
+    else if (!feed->subscribing)
+        subscribe_hub(feed);
 }
 
-static void remove_owner(struct feed_owner *owner)
+static void remove_owner(struct queue_feed *feed, struct feed_owner *owner)
 {
-    table_remove(&owner->feed->owners, &owner->node);
-    unsubscribe(owner->feed, "ev:", owner->name);
+    table_remove(&feed->owners, &owner->node);
     forget_waiting(&owner->waiting);
     free(owner);
 }
@@ -224,7 +237,7 @@ static void detach(void *ctx, const char *name)
         return;
     struct op *op = op_new(feed->queue, "th1_detach", on_noted);
     words_text(&op->words, name);
-    remove_owner(owner);
+    remove_owner(feed, owner);
 }
 
 static void replay(void *ctx, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
@@ -237,20 +250,6 @@ static void replay(void *ctx, const char *owner, uint64_t after, size_t max, own
 struct owner_source queue_feed_source(struct queue_feed *feed)
 {
     return (struct owner_source){attach, detach, replay, feed};
-}
-
-/* By their names, since what fn brings about may attach and detach owners. */
-static void each_owner(struct queue_feed *feed, void (*fn)(struct feed_owner *owner))
-{
-    struct buf names CLEANUP(buf_free) = BUF_INIT;
-    for (size_t i = 0; i < feed->owners.size; i++)
-        for (struct table_node *node = feed->owners.buckets[i]; node; node = node->next)
-            buf_append(&names, node->key.p, node->key.n + 1); /* with its NUL */
-    for (size_t at = 0; at < names.len; at += strlen(names.data + at) + 1) {
-        struct feed_owner *owner = find_owner(feed, names.data + at);
-        if (owner)
-            fn(owner);
-    }
 }
 
 /* ---- bells, control, admin ------------------------------------------------------------------------------
@@ -282,17 +281,15 @@ static void on_control(void *ctx, const redisReply *reply)
         feed->hooks.on_audio(feed->hooks.ctx, id);
 }
 
-/* First line: the owner. */
 static void on_admin(void *ctx, const redisReply *reply)
 {
     const struct queue_feed *feed = ctx;
     struct span text = reply ? message_text(reply) : SPAN_NONE;
     if (text.p == NULL || !feed->watching)
         return;
-    char owner[USER_ID_MAX + 1];
-    struct span name = next_line(&text);
-    snprintf(owner, sizeof owner, "%.*s", SPAN_ARG(name));
-    each_event(feed, text, feed->hooks.on_admin, owner);
+    struct queue_lines lines = {.rest = text};
+    for (struct span line; (line = queue_lines_next(&lines)).p != NULL;)
+        tell(feed, feed->hooks.on_admin, &lines, line);
 }
 
 static void subscribe_control(struct queue_feed *feed)
@@ -339,12 +336,6 @@ void queue_feed_watch(struct queue_feed *feed, bool on)
 
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
-static void resubscribe_owner(struct feed_owner *owner)
-{
-    if (!owner->subscribed && !owner->subscribing)
-        subscribe_owner(owner);
-}
-
 void queue_feed_up(struct queue_feed *feed)
 {
     for (struct bell *bell = feed->bells; bell; bell = bell->next)
@@ -353,13 +344,14 @@ void queue_feed_up(struct queue_feed *feed)
         subscribe_control(feed);
     if (feed->watching)
         subscribe(feed, on_admin, feed, "adm", "");
-    each_owner(feed, resubscribe_owner);
+    if (feed->queue->config.hub)
+        subscribe_hub(feed);
 }
 
 static void say_alive(struct queue_feed *feed)
 {
-    if (clock_mono_ms() - feed->alive_ms > SILENCE_MS)
-        each_owner(feed, call_attach);
+    if (clock_mono_ms() - feed->alive_ms > SILENCE_MS && feed->subscribed)
+        attach_all(feed);
     feed->alive_ms = clock_mono_ms();
     op_retention(op_new(feed->queue, "th1_alive", on_noted));
 }
@@ -404,7 +396,7 @@ void queue_feed_free(struct queue_feed **feed_at)
         return;
     *feed_at = NULL;
     for (struct table_node *node; (node = table_any(&feed->owners)) != NULL;)
-        remove_owner(container_of(node, struct feed_owner, node));
+        remove_owner(feed, container_of(node, struct feed_owner, node));
     table_free(&feed->owners);
     list_for_each (node, &feed->calls)
         forget_waiting(&container_of(node, struct attach_call, node)->waiting);
@@ -415,6 +407,7 @@ void queue_feed_free(struct queue_feed **feed_at)
         unsubscribe(feed, "bell:", bell->name);
         free(bell);
     }
+    unsubscribe(feed, "hub:", feed->queue->holder);
     unsubscribe(feed, "ctl:", feed->queue->origin);
     unsubscribe(feed, "adm", "");
     uv_close((uv_handle_t *)feed->timer, free_handle);

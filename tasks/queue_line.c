@@ -1,5 +1,8 @@
-/* Events as the function library writes them; see queue_line.h and line_of() in tasks/queue/20_owner.lua. */
+/* Events as the function library writes them; see queue_line.h and add_event() in tasks/queue/20_owner.lua.
+ */
 #include "tasks/queue_line.h"
+
+#include <stdio.h>
 
 static const struct {
     char code;
@@ -104,23 +107,61 @@ static void set_part(struct event_body *body, struct span part)
         body->result_omitted = true;
 }
 
-struct event *queue_line_event(const char *owner, struct span line, struct buf *scratch)
+struct span queue_lines_next(struct queue_lines *lines)
 {
-    uint64_t seq, rev;
-    struct queue_entry entry;
-    if (line.n == 0 || line.p[0] != '=')
+    lines->turned = false;
+    while (lines->rest.n) {
+        struct span line = cut(&lines->rest, '\n');
+        if (line.n == 0 || line.p[0] != '@')
+            return line;
+        lines->turned = true;
+        lines->last.code = '\0';
+        snprintf(lines->owner, sizeof lines->owner, "%.*s", (int)line.n - 1, line.p + 1);
+    }
+    return SPAN_NONE;
+}
+
+/* "seq rev entry" */
+static bool full_head(struct queue_lines *lines, struct span head, uint64_t *ret_seq, uint64_t *ret_rev)
+{
+    return number(&head, ret_seq) && number(&head, ret_rev) && queue_entry_parse(head, &lines->last) &&
+           id_valid(span_of(lines->last.id));
+}
+
+/* "rev code time progress[ stage]" */
+static bool short_head(struct queue_lines *lines, struct span head, uint64_t *ret_rev)
+{
+    struct queue_entry *entry = &lines->last;
+    uint64_t at_ms, progress;
+    if (entry->code == '\0' || !number(&head, ret_rev))
+        return false;
+    struct span code = cut(&head, ' ');
+    if (code.n != 1 || (code.p[0] != 'P' && code.p[0] != 'p') || !number(&head, &at_ms) ||
+        !number(&head, &progress) || !text(&head, entry->stage, sizeof entry->stage))
+        return false;
+    entry->code = code.p[0];
+    entry->at_ms = (int64_t)at_ms;
+    entry->progress = progress > 100 ? 100 : (int)progress;
+    return true;
+}
+
+struct event *queue_line_event(struct queue_lines *lines, struct span line, struct buf *scratch)
+{
+    uint64_t seq = 0, rev = 0;
+    struct queue_entry *entry = &lines->last;
+    if (line.n == 0 || (line.p[0] != '=' && line.p[0] != '~'))
         return event_parse(line);
     struct span rest = {line.p + 1, line.n - 1};
     struct span head = cut(&rest, '\t');
-    if (!number(&head, &seq) || !number(&head, &rev) || !queue_entry_parse(head, &entry) ||
-        !id_valid(span_of(entry.id)))
+    bool good = line.p[0] == '=' ? full_head(lines, head, &seq, &rev) : short_head(lines, head, &rev);
+    if (!good || (event_type_by_code(entry->code)->class != EVENT_LATEST) != (seq != 0)) {
+        entry->code = '\0';
         return NULL;
-    if ((event_type_by_code(entry.code)->class != EVENT_LATEST) != (seq != 0))
-        return NULL;
-    struct event_body body = queue_entry_body(&entry, owner);
+    }
+    struct event_body body = queue_entry_body(entry, lines->owner);
     while (rest.n)
         set_part(&body, cut(&rest, '\t'));
     buf_clear(scratch);
     event_body_write(scratch, &body);
-    return event_new(entry.code, seq, rev, entry.attempt, span_of(entry.id), buf_span(scratch));
+    return event_new(entry->code, seq, rev, entry->attempt, span_of(entry->id), buf_span(scratch));
 }

@@ -2,6 +2,7 @@
  * feed, which is the entry and what it carries besides. No state; loop thread. */
 #pragma once
 
+#include "hub/auth.h"
 #include "hub/event.h"
 #include "tasks/event_body.h"
 
@@ -19,6 +20,19 @@ bool queue_entry_parse(struct span text, struct queue_entry *ret) MUSTCHECK;
 /* The members that follow from the entry; they point into it. */
 struct event_body queue_entry_body(const struct queue_entry *entry, const char *owner);
 
-/* The event of one feed line, "=seq rev entry[\t<letter><text>…]" or the form of event_parse(); NULL if it is
- * neither. `scratch` is overwritten. */
-struct event *queue_line_event(const char *owner, struct span line, struct buf *scratch);
+struct queue_lines { /* the lines of a message or a reply: "@owner", the owner's lines, "@owner", … */
+    struct span rest;
+    char owner[USER_ID_MAX + 1]; /* whose line the last one was */
+    bool turned;                 /* and whether that is another owner than before */
+    struct queue_entry last;     /* of the last event; .code 0 = there is none to continue */
+};
+
+/* The next line of an event, absent at the end. */
+struct span queue_lines_next(struct queue_lines *lines);
+
+/* The event of the line queue_lines_next() gave, of lines->owner. NULL if it is none of these:
+ *   "=seq rev entry[\t<letter><text>…]"
+ *   "~rev code time progress[ stage][\t…]", one more progress of the task in the line before
+ *   what event_parse() reads.
+ * `scratch` is overwritten. */
+struct event *queue_line_event(struct queue_lines *lines, struct span line, struct buf *scratch);

@@ -31,18 +31,39 @@ void words_quoted(struct words *words, struct span text, size_t max_bytes);
 void words_json(struct words *words, struct span json);
 /* A stage or an error code: at most 32 printable characters without quotes; others become '_'. */
 void words_word(struct words *words, const char *text, size_t size);
+/* The same, not as words. */
+#define WORD_SIZE 33
+void text_quoted(struct buf *to, struct span text, size_t max_bytes);
+void text_json(struct buf *to, struct span json);
+size_t text_word(char to[static WORD_SIZE], const char *text, size_t size);
 
 /* ---- batches ------------------------------------------------------------------------------------- */
 
 enum stage {
     STAGE_SUBMIT,
     STAGE_FUSED,
-    STAGE_STARTED,
-    STAGE_UPDATE,
+    STAGE_REPORT, /* starts, progress, partials: one item per task */
+    STAGE_UPDATE, /* final pieces and log lines */
     STAGE_END,
     STAGE_RELEASE,
     STAGE_AUDIO,
     STAGES,
+};
+
+struct report { /* what an attempt reported since the last call: the newest of each, and a line for each */
+    struct list node; /* in queue.reports while it is not in use */
+    int percent;
+    unsigned rev;
+    char stage[WORD_SIZE];    /* "" = unchanged */
+    struct buf message, meta; /* JSON, empty = unchanged */
+    struct buf lines;
+    struct buf numbers; /* their texts while the call is made */
+};
+
+struct listener { /* somebody who is told an item's code, too */
+    queue_done_fn *fn;
+    void *ctx;
+    struct listener *next;
 };
 
 struct item {
@@ -55,10 +76,12 @@ struct item {
     void *ctx;
     char id[ID_SIZE];
     unsigned attempt;
-    bool lease;                /* submit: leased at once */
-    bool skipped;              /* started: goes with the task's end */
-    queue_done_fn *started_fn; /* end: of the start that goes with it */
-    void *started_ctx;
+    bool lease;               /* submit: leased at once */
+    bool skipped;             /* report: goes with the task's end */
+    bool start;               /* report, end: the attempt starts */
+    char verbs[5];            /* report, end: what the third word says, behind id and attempt */
+    struct report *report;    /* report, end: NULL = none */
+    struct listener listener; /* report, end: of starts and reports; none while its fn is NULL */
     size_t first_word, end_word;
 };
 
@@ -70,15 +93,18 @@ struct batch {
     struct words words;
     struct item *items;
     size_t count, cap;
+    size_t reported;               /* bytes in the items' reports */
     uint16_t places[BATCH_PLACES]; /* hash table of ids: 1 + index of the newest item; of some stages only */
 };
 
 /* The item that the following words_*() calls on batch->words belong to, until item_done(). */
 struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch);
 void item_done(struct batch *batch);
-/* The newest item of this id in the open batch, NULL if there is none or it was skipped. Only STAGE_STARTED
- * and STAGE_UPDATE can be searched. */
+/* The newest item of this id in the open batch, NULL if there is none or it was skipped. Only STAGE_REPORT,
+ * STAGE_UPDATE and STAGE_END can be searched. */
 struct item *item_find(struct queue *queue, enum stage stage, const char *id);
+/* Whether its bytes are more than a call should bring. */
+bool batch_is_large(const struct batch *batch);
 
 /* The open batch, if there is one, gets no more items. */
 void batch_seal(struct queue *queue, enum stage stage);
@@ -92,6 +118,16 @@ void batch_submitted(struct batch *batch, const redisReply *answer);
 void batch_fused(struct batch *batch, const redisReply *answer);
 void batch_codes(struct batch *batch, const redisReply *answer);
 void batch_audio(struct batch *batch, const redisReply *answer);
+
+/* ---- reports --------------------------------------------------------------------------------------- */
+
+#define REPORT_WORDS 6
+/* The words of a report, valid until it changes. */
+void report_words(struct report *report, struct span ret_words[static REPORT_WORDS]);
+/* Takes an item's report and listeners away. */
+void item_clear(struct queue *queue, struct item *item);
+/* Frees the reports that were kept. */
+void reports_free(struct queue *queue);
 
 /* ---- ops ------------------------------------------------------------------------------------------ */
 
@@ -131,12 +167,15 @@ struct queue {
     struct queue_hooks hooks;
     char *origin;        /* "h:name" or "w:name" */
     char incarnation[9]; /* of this process: an earlier one of the same name is fenced off */
+    char *holder;        /* "origin/incarnation": what holds a lease, and listens */
     struct batch *open[STAGES];
     struct list sealed[STAGES];  /* full ones, before the open one */
     struct batch *spare[STAGES]; /* a spent one, to be used again */
     const char **argv_words;     /* of the call that is being made */
     size_t *argv_lengths, argv_room;
     struct list ops;
+    struct list reports; /* spent ones, to be used again */
+    unsigned report_count;
     struct buf json;  /* scratch of the callbacks that make JSON */
     unsigned pending; /* calls without an answer */
     unsigned batches; /* of these, batches */

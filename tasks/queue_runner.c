@@ -1,129 +1,65 @@
-/* The runner's side of the queue: leases, starts, updates, ends, beats; see queue.h. Loop thread only. */
+/* The runner's side of the queue: leases, reclaiming, beats; see queue.h. What it writes about single
+ * attempts is in queue_report.c. Loop thread only. */
 #include "tasks/queue_private.h"
-
-#define MESSAGE_MAX 512
-#define ERROR_MAX 4096
-
-/* ---- many per call ---------------------------------------------------------------------------------- */
-
-void batch_codes(struct batch *batch, const redisReply *answer)
-{
-    size_t at = 0;
-    for (size_t i = 0; i < batch->count; i++) {
-        const struct item *item = &batch->items[i];
-        if (item->skipped)
-            continue;
-        enum queue_code code = reply_code(answer, at++);
-        if (item->started_fn)
-            item->started_fn(item->started_ctx, code);
-        if (item->fn.done)
-            item->fn.done(item->ctx, code);
-    }
-}
-
-static struct item *attempt_item(struct queue *queue, enum stage stage, const char *id, unsigned attempt,
-                                 struct batch **ret_batch)
-{
-    struct item *item = item_new(queue, stage, id, ret_batch);
-    item->attempt = attempt;
-    words_text(&(*ret_batch)->words, id);
-    words_number(&(*ret_batch)->words, attempt);
-    return item;
-}
-
-static void stage_attempt(struct queue *queue, enum stage stage, const char *id, unsigned attempt,
-                          queue_done_fn *fn, void *ctx)
-{
-    struct batch *batch;
-    struct item *item = attempt_item(queue, stage, id, attempt, &batch);
-    item->fn.done = fn;
-    item->ctx = ctx;
-    item_done(batch);
-}
-
-void queue_started(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx)
-{
-    stage_attempt(queue, STAGE_STARTED, id, attempt, fn, ctx);
-}
-
-void queue_release(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx)
-{
-    stage_attempt(queue, STAGE_RELEASE, id, attempt, fn, ctx);
-}
-
-void queue_update(struct queue *queue, const struct queue_update *update, queue_done_fn *fn, void *ctx)
-{
-    static const char *const kinds[] = {
-        [QUEUE_PROGRESS] = "P", [QUEUE_PARTIAL] = "p", [QUEUE_FINAL] = "F", [QUEUE_LOG] = "L"};
-    struct batch *batch;
-    struct item *item = attempt_item(queue, STAGE_UPDATE, update->id, update->attempt, &batch);
-    int percent = update->percent < 0 ? 0 : update->percent > 100 ? 100 : update->percent;
-    item->fn.done = fn;
-    item->ctx = ctx;
-    words_text(&batch->words, kinds[update->kind]);
-    words_number(&batch->words, (uint64_t)percent);
-    words_word(&batch->words, update->stage, update->stage ? strlen(update->stage) : 0);
-    words_quoted(&batch->words, update->message, MESSAGE_MAX);
-    words_json(&batch->words, update->meta);
-    words_number(&batch->words, update->number);
-    item_done(batch);
-}
-
-/* A start of the same turn goes with the end, unless updates stand between them. */
-static bool merge_start(struct queue *queue, const struct queue_end *end, struct item *item)
-{
-    struct item *start = item_find(queue, STAGE_STARTED, end->id);
-    if (start == NULL || start->attempt != end->attempt || !list_empty(&queue->sealed[STAGE_UPDATE]) ||
-        item_find(queue, STAGE_UPDATE, end->id))
-        return false;
-    start->skipped = true;
-    item->started_fn = start->fn.done;
-    item->started_ctx = start->ctx;
-    return true;
-}
-
-void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *fn, void *ctx)
-{
-    static const char *const kinds[] = {
-        [QUEUE_COMPLETED] = "C", [QUEUE_FAILED] = "X", [QUEUE_CANCELLED] = "K", [QUEUE_DIED] = "D"};
-    struct batch *batch;
-    struct item *item = attempt_item(queue, STAGE_END, end->id, end->attempt, &batch);
-    bool started = merge_start(queue, end, item);
-    item->fn.done = fn;
-    item->ctx = ctx;
-    words_text(&batch->words, kinds[end->kind]);
-    words_text(&batch->words, started ? (end->retry ? "sr" : "s") : end->retry ? "r" : "");
-    if (end->kind == QUEUE_COMPLETED) {
-        words_json(&batch->words, end->result);
-        words_text(&batch->words, "");
-    } else {
-        struct span code = end->error_code.n ? end->error_code : SPAN("internal");
-        words_quoted(&batch->words, end->error.p ? end->error : SPAN(""), ERROR_MAX);
-        words_word(&batch->words, code.p, code.n);
-    }
-    item_done(batch);
-}
 
 /* ---- leases ------------------------------------------------------------------------------------------ */
 
+#define LEASED_WORDS 3 /* per task, behind the time of the next delayed one: id, record, long arguments */
+
+/* Cuts off what stands before the next `end`, or all that is left; a NUL takes its place. */
+static char *cut(char **rest, char end)
+{
+    char *word = *rest, *at = strchr(word, end);
+    *rest = at ? at + 1 : word + strlen(word);
+    if (at)
+        *at = '\0';
+    return word;
+}
+
+static unsigned cut_number(char **rest)
+{
+    return (unsigned)strtoul(cut(rest, ' '), NULL, 10);
+}
+
+/* Takes a record apart (tasks/queue/40_record.lua); the members point into it. */
+static struct queue_leased parse_leased(const char *id, char *record, struct span args)
+{
+    char *fixed = cut(&record, '\n'), *flags;
+    struct queue_leased task = {.id = id, .args = args};
+    task.owner = cut(&fixed, ' ');
+    task.task = cut(&fixed, ' ');
+    flags = cut(&fixed, ' ');
+    task.stream = strchr(flags, 's') != NULL;
+    for (int skipped = 0; skipped < 3; skipped++) /* created, queue, priority */
+        cut(&fixed, ' ');
+    task.max_attempts = cut_number(&fixed);
+    char *small = cut(&record, '\n');
+    if (args.n == 0)
+        task.args = *small ? span_of(small) : SPAN("{}");
+    cut(&record, ' '); /* status */
+    task.attempt = cut_number(&record);
+    for (int skipped = 0; skipped < 3; skipped++) /* holder, progress, seq */
+        cut(&record, ' ');
+    task.rev = cut_number(&record);
+    return task;
+}
+
+/* The text, which nobody else reads; "" if there is none. */
+static char *reply_record(const redisReply *answer, size_t i)
+{
+    static char none[1];
+    return i < reply_count(answer) && answer->element[i]->type == REDIS_REPLY_STRING ? answer->element[i]->str
+                                                                                     : none;
+}
+
 static void on_leased(struct op *op, const redisReply *answer)
 {
-    size_t count = reply_count(answer) ? reply_count(answer) - 1 : 0;
+    size_t count = reply_count(answer) / LEASED_WORDS;
     struct queue_leased *tasks = xcalloc(count, sizeof *tasks);
     for (size_t i = 0; i < count; i++) {
-        const redisReply *row = reply_array(answer, i + 1);
-        const char *flags = reply_text(row, 5);
-        struct span args = reply_span(row, 6);
-        tasks[i] = (struct queue_leased){
-            .id = reply_text(row, 0),
-            .owner = reply_text(row, 1),
-            .task = reply_text(row, 2),
-            .attempt = (unsigned)reply_number(row, 3),
-            .max_attempts = (unsigned)reply_number(row, 4),
-            .stream = strchr(flags, 's') != NULL,
-            .cancelled = strchr(flags, 'c') != NULL,
-            .args = args.n ? args : SPAN("{}"),
-        };
+        size_t at = 1 + i * LEASED_WORDS;
+        tasks[i] =
+            parse_leased(reply_text(answer, at), reply_record(answer, at + 1), reply_span(answer, at + 2));
     }
     op->fn.leased(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, tasks, count,
                   (uint64_t)reply_number(answer, 0));

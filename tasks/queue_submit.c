@@ -1,14 +1,21 @@
 /* New tasks: submit and the fused light path; see queue.h. Loop thread only. */
 #include "tasks/queue_private.h"
 
-static const char *text_or_empty(const char *text)
-{
-    return text ? text : "";
-}
-
 static bool is_empty_object(struct span json)
 {
     return json.n == 0 || span_is(json, "{}");
+}
+
+/* "lease retry_of delay expires key": the key may hold spaces. Nothing for a plain task. */
+static void add_options(struct words *words, const struct queue_submit *submit)
+{
+    size_t key = submit->idempotency_key.n;
+    if (submit->lease || submit->retry_of || submit->delay_ms || submit->expires_ms || key) {
+        buf_printf(&words->bytes, "%d %s %llu %llu ", submit->lease,
+                   submit->retry_of ? submit->retry_of : "-", (unsigned long long)submit->delay_ms,
+                   (unsigned long long)submit->expires_ms);
+    }
+    words_add(words, submit->idempotency_key); /* ends the word */
 }
 
 void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
@@ -27,12 +34,8 @@ void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_
     words_text(words, submit->id);
     words_text(words, submit->owner);
     words_text(words, head);
-    words_text(words, submit->lease ? "1" : "0");
     words_json(words, is_empty_object(submit->args) ? SPAN_NONE : submit->args);
-    words_add(words, submit->idempotency_key);
-    words_text(words, text_or_empty(submit->retry_of));
-    words_number(words, submit->delay_ms);
-    words_number(words, submit->expires_ms);
+    add_options(words, submit);
     item_done(batch);
 }
 

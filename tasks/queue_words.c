@@ -2,8 +2,6 @@
  * functions need not escape anything. */
 #include "tasks/queue_private.h"
 
-#define WORD_MAX 32
-
 void words_free(struct words *words)
 {
     buf_free(&words->bytes);
@@ -44,7 +42,7 @@ void words_signed(struct words *words, int64_t number)
     words_end(words);
 }
 
-void words_quoted(struct words *words, struct span text, size_t max_bytes)
+void text_quoted(struct buf *to, struct span text, size_t max_bytes)
 {
     if (text.n > max_bytes) {
         text.n = max_bytes;
@@ -52,32 +50,48 @@ void words_quoted(struct words *words, struct span text, size_t max_bytes)
             text.n--; /* not within a character */
     }
     if (text.p)
-        buf_append_json(&words->bytes, text);
+        buf_append_json(to, text);
+}
+
+void words_quoted(struct words *words, struct span text, size_t max_bytes)
+{
+    text_quoted(&words->bytes, text, max_bytes);
     words_end(words);
+}
+
+void text_json(struct buf *to, struct span json)
+{
+    size_t from = to->len;
+    if (json.n == 0)
+        return;
+    buf_append_span(to, json);
+    /* White space only: strings hold these escaped. Lines and tabs separate what the feed is made of. */
+    for (char *p = to->data + from, *end = to->data + to->len; p < end; p++)
+        if (*p == '\n' || *p == '\r' || *p == '\t')
+            *p = ' ';
 }
 
 void words_json(struct words *words, struct span json)
 {
-    size_t from = words->bytes.len;
-    buf_append_span(&words->bytes, json);
-    /* White space only: strings hold these escaped. Lines and tabs separate what the feed is made of. */
-    if (json.n == 0) {
-        words_end(words);
-        return;
-    }
-    for (char *p = words->bytes.data + from, *end = words->bytes.data + words->bytes.len; p < end; p++)
-        if (*p == '\n' || *p == '\r' || *p == '\t')
-            *p = ' ';
+    text_json(&words->bytes, json);
     words_end(words);
+}
+
+size_t text_word(char to[static WORD_SIZE], const char *text, size_t size)
+{
+    size_t n = size < WORD_SIZE - 1 ? size : WORD_SIZE - 1;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        bool plain = c > ' ' && c < 127 && c != '"' && c != '\\';
+        to[i] = plain ? c : '_';
+    }
+    to[n] = '\0';
+    return n;
 }
 
 void words_word(struct words *words, const char *text, size_t size)
 {
-    size_t n = size < WORD_MAX ? size : WORD_MAX;
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i];
-        bool plain = c > ' ' && c < 127 && c != '"' && c != '\\';
-        buf_append_char(&words->bytes, plain ? c : '_');
-    }
+    char word[WORD_SIZE];
+    buf_append(&words->bytes, word, text_word(word, text, size));
     words_end(words);
 }

@@ -39,6 +39,7 @@ struct task_submission {
     bool cancel;   /* somebody cancelled it */
     bool lost;     /* no record, or a lease that is not ours any more: the outcome is dropped */
     bool held;     /* manager_config.hold was called */
+    struct queue_reported reported;
     uint64_t submitted_us;
     int64_t created_ms;
     char id[ID_SIZE];

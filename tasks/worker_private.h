@@ -35,6 +35,7 @@ struct worker_task { /* one leased task, until Redis has its end */
     size_t result_size, code_size, error_size;
     struct list finals; /* struct final: pieces that Redis does not have yet */
     unsigned numbered;  /* the last one's number */
+    struct queue_reported reported;
 
     /* of a stream */
     uint64_t read, taken; /* bytes read from Redis; of them, read by the task */

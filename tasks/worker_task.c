@@ -50,6 +50,7 @@ struct worker_task *worker_task_new(struct worker *worker, const struct queue_le
                                   .owner = task->text,
                                   .attempt = leased->attempt,
                                   .args = {task->text + owner_size, args.n}};
+    task->reported.rev = leased->rev;
     list_init(&task->finals);
     list_append(&worker->tasks, &task->node);
     list_append(bucket_of(worker, task->id), &task->bucket);
@@ -189,7 +190,10 @@ static void on_update(struct slot_job *job, const struct queue_update *update)
     if (task->lost)
         return;
     if (update->kind != QUEUE_FINAL && update->kind != QUEUE_LOG) {
-        queue_update(task->worker->queue, update, NULL, NULL);
+        struct queue_update told = *update;
+        told.task = job->type->name;
+        told.reported = &task->reported;
+        queue_update(task->worker->queue, &told, NULL, NULL);
         return;
     }
     struct span text = update->kind == QUEUE_LOG ? update->message : update->meta;

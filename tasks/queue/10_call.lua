@@ -1,7 +1,10 @@
 #!lua name=taskhub_v1
--- The context of one function call: prefix, caller, time, and the owners touched, which are read once and
--- written once. All files of this folder are joined in name order into one library, so the locals of this
--- file are known to the ones behind it. Nothing here knows what a task is.
+-- The context of one function call: prefix, caller, time, and what the call read, which is written once, at its
+-- end. All files of this folder are joined in name order into one library, so the locals of this file are known
+-- to the ones behind it. Nothing here knows what a task is.
+--
+-- What costs time here is the number of Redis commands, not their size. So owners and records are texts, fields
+-- of few hashes: a call reads those of all its tasks with one command and writes them with another.
 
 local call -- redis.call; exists only while a function runs
 local P -- prefix of every key, with the shard's hash tag
@@ -11,13 +14,21 @@ local from_hub -- a hub gets the events of its calls in the reply, a worker's ar
 local now -- milliseconds since 1970, by Redis' clock
 local now_digits -- the same as text: making text of numbers is slow
 local at -- the same as RFC 3339 text, made on first use
-local owners -- name -> its counters, read during this call
-local touched -- the same as a list, in order of first use
+local owners -- name -> its row, in use during this call
+local rows -- name -> text of a row that was fetched and not used yet, false if there is none
+local heard_by -- hubs of a row -> who listens
+local reply, admin_lines -- lines for the caller and for admins, false while there are none
+local touched -- the rows in use, in order of first use
 local records -- id -> record read during this call, false if there is none
+local fetched -- id -> text of a record that was fetched and not used yet, false if there is none
+local homes -- id -> the hash it stands in, of a record that was fetched
+local scores -- code and time of a task -> its score in an index
 local changed -- the records to write back, in order of first change
+local buckets -- key -> the hash of records it names; see 40_record.lua
 local batches -- sorted sets and lists to write at the end: "command key" -> words
 local after -- what flush() does besides: list of functions
-local global -- fields of the hash of the whole data set, read on first use
+local global -- of the whole data set: act and run = active heavy and running tasks, watch = until when some hub wants
+-- every owner's events; moved = these changed; times = virtual time by class
 
 local TOUCH_MS = 600000 -- how often an owner's keys get their expiry renewed
 local LOG_KEEP_MS = 86400000
@@ -26,12 +37,21 @@ local HEAVY_KEEP_MS = 30 * 86400000 -- until a hub has told the configured time
 local OWNER_KEEP_MS = 400 * 86400000
 
 -- The libraries of Lua exist only while a function runs.
-local byte, find, format, match, sub, floor
+local byte, concat, find, format, match, sub, floor, pack, unpack_values
+
+local function read_global()
+  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch')
+  global = {
+    act = (v[1] or 0) + 0, run = (v[2] or 0) + 0, watch = (v[3] or 0) + 0, moved = false, times = {},
+  }
+end
 
 local function begin(keys, args)
   if not call then
     call = redis.call
     byte, find, format, match, sub = string.byte, string.find, string.format, string.match, string.sub
+    concat = table.concat
+    pack, unpack_values = cmsgpack.pack, cmsgpack.unpack
     floor = math.floor
   end
   P = keys[1]
@@ -43,12 +63,33 @@ local function begin(keys, args)
   now_digits = format('%d', now)
   at = nil
   owners = {}
+  rows = {}
+  heard_by = {}
+  reply, admin_lines = false, false
   touched = {}
   records = {}
+  fetched = {}
+  homes = {}
+  scores = {}
   changed = {}
+  buckets = {}
   batches = {}
   after = {}
-  global = nil
+  read_global()
+end
+
+-- Lua's stack bounds one unpack(); a call brings at most a few hundred tasks.
+local UNPACK = 4000
+
+-- The texts of small numbers, made once.
+local digits = {}
+for i = 0, 255 do
+  digits[i] = '' .. i
+end
+
+-- A whole number as text.
+local function text_of(n)
+  return digits[n] or format('%d', n)
 end
 
 -- Time -------------------------------------------------------------------------------------------
@@ -75,27 +116,3 @@ local function now_text()
   at = at or time_text(now)
   return at
 end
-
--- Global fields ------------------------------------------------------------------------------------
-
--- The few numbers of the whole data set: active heavy tasks, running tasks, until when some hub wants every
--- owner's events, virtual times by class. Written back by flush() when changed.
-local function globals()
-  if not global then
-    local v = call('HMGET', P .. 'g', 'act', 'run', 'watch')
-    global = {
-      act = v[1] and v[1] + 0 or 0,
-      run = v[2] and v[2] + 0 or 0,
-      watch = v[3] and v[3] + 0 or 0,
-      moved = false,
-      times = {},
-    }
-  end
-  return global
-end
-
--- Whether some hub shows every owner's events to an admin right now.
-local function watched()
-  return globals().watch > now
-end
-

@@ -14,32 +14,40 @@ local tally -- field -> what to add, nil while nothing ended in this call
 local function flush_tally()
   local day = P .. 'day:' .. floor(now / DAY_MS)
   for field, n in pairs(tally) do
-    if call('HINCRBY', day, field, n) == n then
+    if n > 0 and call('HINCRBY', day, field, n) == n then
       call('PEXPIRE', day, DAYS_KEPT * DAY_MS)
     end
   end
   tally = nil
 end
 
-count = function(field, n)
+local function tallied()
   if not tally then
-    tally = {}
+    tally = { ran = 0, run_ms = 0 }
     after[#after + 1] = flush_tally
   end
-  tally[field] = (tally[field] or 0) + n
+  return tally
+end
+
+count = function(field, n)
+  local t = tallied()
+  t[field] = (t[field] or 0) + n
 end
 
 local DONE = { completed = 'done:completed', failed = 'done:failed', cancelled = 'done:cancelled' }
 
--- Counts one end; `began` and `ended` in ms, began = 0 if it never ran.
-count_end = function(status, began, ended)
-  count(DONE[status], 1)
+-- Counts an end that happens now; `began` in ms as text, '' if it never ran.
+count_end = function(status, began)
+  local t, done = tally or tallied(), DONE[status]
+  t[done] = (t[done] or 0) + 1
+  if began ~= '' then
+    t.ran = t.ran + 1
+    if began ~= now_digits then
+      t.run_ms = t.run_ms + math.max(0, now - began)
+    end
+  end
   if status == 'failed' then
     count('slot:' .. floor(now % DAY_MS / SLOT_MS), 1)
-  end
-  if began > 0 then
-    count('ran', 1)
-    count('run_ms', math.max(0, ended - began))
   end
 end
 

@@ -1,44 +1,64 @@
 -- Where a task waits. One that is not terminal stands in exactly one of: q:<queue> (ready), d (delayed, score
--- = due), l (leased, score = deadline); and in ia:<owner> and ga, the lists of what is active. In x it stands
--- besides while it may expire before its start.
+-- = due), l (leased, score = deadline); and in the indexes of 35_index.lua, as active. In x it
+-- stands besides while it may expire before its start.
 --
 -- The ready set is ordered by priority and then fairly between owners (start-time fair queueing): a task's
 -- tag is one more than the later of its owner's last tag and the queue's virtual time, which is the tag of
 -- the task leased last. So an owner with a thousand tasks waits behind one that brings its first. Tags and
--- virtual time are kept per queue and priority ("class"): in the owner's field tags, and as fields V:<class>.
+-- virtual time are kept per queue and priority ("class"): in the owner's row, and as fields V:<class> of g.
 
 local SPAN_OF_PRIORITY, class_of, ring, put_ready, make_ready, make_ready_first, make_delayed
 local leave_place, holder_name, tell_holder
 
 do
 
-SPAN_OF_PRIORITY = 281474976710656 -- 2^48: the score is an integer below 2^53
+SPAN_OF_PRIORITY = 1e12 -- between the scores of two priorities
+local DIGITS = 12
+
+-- Scores are made as text: printing large numbers costs more.
+local zeros = { [DIGITS] = '' } -- by the length of what stands behind them
+for i = DIGITS - 1, 1, -1 do
+  zeros[i] = zeros[i + 1] .. '0'
+end
+
+local function score_text(priority, tag)
+  local text = text_of(tag)
+  return 9 - priority .. zeros[#text] .. text
+end
 
 local rung -- queues that have to be told, as a set and a list
 
 class_of = function(r)
+  whole(r)
   return r.queue .. r.priority
 end
 
 local function virtual_time(class)
-  local g = globals()
-  if not g.times[class] then
-    g.times[class] = tonumber(call('HGET', P .. 'g', 'V:' .. class) or 0)
+  local time = global.times[class]
+  if not time then
+    time = tonumber(call('HGET', P .. 'g', 'V:' .. class) or 0)
+    global.times[class] = time
   end
-  return g.times[class]
+  return time
 end
 
--- An owner's tags stand in one field: "default4=17 live9=3 "; write_fields() puts the new ones there.
-local function next_tag(o, class)
-  local new = o.new_tags
-  if not new then
-    new = {}
-    o.new_tags = new
-    o.moved = true
+-- The owner's last tag in a class becomes that of its row; the one that stood there moves to the others: "live9=3 ".
+local function turn_to(o, class)
+  if o.class ~= '' then
+    o.tags = o.tags .. o.class .. '=' .. text_of(o.tag) .. ' '
   end
-  local tag = math.max(new[class] or match(o.tags, class .. '=(%d+) ') or 0, virtual_time(class)) + 1
-  new[class] = tag
-  return tag
+  o.class, o.tag = class, (match(o.tags, class .. '=(%d+) ') or 0) + 0
+  o.tags = string.gsub(o.tags, class .. '=%d+ ', '')
+end
+
+-- The owner's next tag in a class.
+local function next_tag(o, class)
+  local time = virtual_time(class)
+  if o.class ~= class then
+    turn_to(o, class)
+  end
+  o.tag, o.moved = (o.tag > time and o.tag or time) + 1, true
+  return o.tag
 end
 
 -- Tells that a queue has work; once per call and queue.
@@ -55,22 +75,32 @@ ring = function(queue)
   rung[queue] = true
 end
 
--- Puts a task into the ready set of its class.
-put_ready = function(o, id, queue, priority)
-  local score = (9 - priority) * SPAN_OF_PRIORITY + next_tag(o, queue .. priority)
-  put(batch('ZADD', P .. 'q:' .. queue), score, id)
-  ring(queue)
+local function ready_set(queue)
+  local words = batches[queue]
+  if not words then
+    words = batch_all(queue, 'ZADD', 'q:' .. queue)
+    ring(queue)
+  end
+  return words
+end
+
+-- Puts a task into the ready set of its class (`where` knows class, queue and priority).
+put_ready = function(o, id, where)
+  local words = ready_set(where.queue)
+  local n = #words
+  words[n + 1] = score_text(where.priority, next_tag(o, where.class))
+  words[n + 2] = id
 end
 
 make_ready = function(r)
-  put_ready(owner_of(r.o), r.id, r.queue, r.priority)
+  r.class = class_of(r)
+  put_ready(owner_of(r.o), r.id, r)
 end
 
 -- The same before everything of its priority that is ready: the task had waited already.
 make_ready_first = function(r)
-  local score = (9 - r.priority) * SPAN_OF_PRIORITY + virtual_time(class_of(r))
-  put(batch('ZADD', P .. 'q:' .. r.queue), score, r.id)
-  ring(r.queue)
+  local class = class_of(r)
+  put(ready_set(r.queue), score_text(r.priority, virtual_time(class)), r.id)
 end
 
 make_delayed = function(r, due)
@@ -80,9 +110,9 @@ end
 
 -- Takes a waiting or leased task out of the place where it stands.
 leave_place = function(r)
-  local removed = r.w and call('ZREM', P .. 'l', r.id) or 0
+  local removed = r.w ~= '' and call('ZREM', P .. 'l', r.id) or 0
   if removed == 0 then
-    removed = call('ZREM', P .. 'q:' .. r.queue, r.id)
+    removed = call('ZREM', P .. 'q:' .. whole(r).queue, r.id)
   end
   if removed == 0 then
     removed = call('ZREM', P .. 'd', r.id)
@@ -98,7 +128,7 @@ holder_name = function(r)
 end
 
 tell_holder = function(r, text)
-  if r.w and r.w ~= '' then
+  if r.w ~= '' then
     call('PUBLISH', P .. 'ctl:' .. holder_name(r), text)
   end
 end

@@ -1,6 +1,6 @@
 -- New tasks. Order of checks: idempotency key, then limits; a refused task leaves no trace.
 
-local create, limit_of
+local create, limit_of, set_limits, head_of
 
 do
 
@@ -10,55 +10,64 @@ local DELAY_MAX_MS = 366 * 86400000 -- less than an owner's counters are kept wi
 
 local DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT = 1, 2, 3, 4 -- enum queue_code
 
+-- What follows from a task's head, "task queue priority max base cap flags". Few heads ever occur; they are kept.
+local heads, heads_count = {}, 0
+local HEADS_MAX = 500
+
+head_of = function(text)
+  local head = heads[text]
+  if head then
+    return head
+  end
+  local task, queue, priority, rest, flags = match(text, '^(%S+) (%S+) (%d) (%d+ %d+ %d+) (%S+)$')
+  head = {
+    task = task, queue = queue, priority = priority, flags = flags, class = queue .. priority,
+    way = queue .. ' ' .. priority .. ' ' .. rest,
+    light = find(flags, 'l', 1, true) ~= nil,
+    stream = find(flags, 's', 1, true) ~= nil,
+  }
+  if heads_count == HEADS_MAX then
+    heads, heads_count = {}, 0
+  end
+  heads[text], heads_count = head, heads_count + 1
+  return head
+end
+
+-- What only some new tasks have, as record_of() reads it. `t`: expires (ms from now), digest, retry_of, due, audio
+-- (bytes).
+local function rare_text(t)
+  return (t.digest and 'x=' .. t.digest .. ' ' or '') .. (t.retry_of and 'r=' .. t.retry_of .. ' ' or '')
+    .. (t.due and 't=' .. format('%d', t.due) .. ' ' or '')
+    .. (t.expires and 'X=' .. format('%d', now + t.expires) .. ' ' or '')
+    .. (t.audio and 'E=1 A=' .. t.audio .. ' ' or '')
+end
+
 -- Writes a new task's record, its accepted event and where it is listed; putting it where it waits is the
--- caller's. `t`: id, o (owner), head ("task queue priority max base cap flags"), and of it task, queue, priority and
--- flags; args, expires (ms from now or 0), digest, retry_of, attempt and holder (leased at once). Answer: seq.
-create = function(t)
-  local o = owner_of(t.o)
-  local id = t.id
-  local expires = t.expires > 0 and now + t.expires or 0
-  local entry = entry_of('A', '0', id, '0', t.task)
+-- caller's. `head` as of head_of(); `rare`: nil, or what rare_text() reads; `attempt`: "1 holder" of one that is leased
+-- at once, else "0 ". Answer: seq.
+create = function(o, id, head, args, rare, attempt)
+  local entry = entry_of('A', '0', id, '0', head.task)
   local seq = log_append(o, entry)
-  local fixed = t.head .. ' ' .. now_digits .. format(' %d', expires)
-  local words = { 'HSET', P .. 't:' .. id, 'o', t.o, 'i', fixed, 'e', seq }
-  local args = t.args
-  if args ~= '' and args ~= '{}' then
-    if #args <= SHORT then
-      put(words, 'J', args)
-    else
-      call('SET', P .. 'args:' .. id, args)
-      put(words, 'y', 'a')
-    end
+  local seq_text = text_of(seq)
+  local more = rare and rare_text(rare) or ''
+  if #args > SHORT then
+    call('SET', P .. 'args:' .. id, args)
+    args, more = '', more .. 'y=a'
+  elseif args == '{}' then
+    args = ''
   end
-  if t.digest then
-    put(words, 'x', t.digest)
+  local bucket = bucket_of(id, head.light)
+  bucket_put(bucket, id, o.name .. ' ' .. head.task .. ' ' .. head.flags .. ' ' .. score_of(id, 'A') .. ' '
+    .. head.way .. '\n' .. args .. '\np ' .. attempt .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n')
+  count_in(bucket, 1, 0)
+  if rare and rare.expires then
+    call('ZADD', P .. 'x', now + rare.expires, id)
   end
-  if t.retry_of ~= '' then
-    put(words, 'r', t.retry_of)
-  end
-  if t.attempt then
-    put(words, 'a', t.attempt)
-    put(words, 'w', holder)
-  end
-  if t.audio then
-    put(words, 'A', t.audio)
-    put(words, 'E', '1')
-  end
-  if t.due then
-    put(words, 't', t.due)
-  end
-  call(unpack(words))
-  if expires > 0 then
-    call('ZADD', P .. 'x', expires, id)
-  end
-  put(batch_of(o, 'ia+', 'ZADD', 'ia'), now, id)
-  put(batch_all('ga+', 'ZADD', 'ga'), now, id)
-  if not t.light then
+  place(o, id, 'A')
+  if not head.light then
     count_active(o, 1)
   end
-  if heard(o, from_hub) then
-    add_line(o, line_of(entry, format('%d', seq), '0', NOTHING), from_hub)
-  end
+  say(o, from_hub, add_event, entry, seq_text, LOGGED, NOTHING)
   return seq
 end
 
@@ -72,74 +81,100 @@ local function earlier(o, key, digest)
   if same ~= digest then
     return { MISMATCH, id, '', 0 }
   end
+  flush_records() -- the task may have been made by this call
   local r = record_of(id)
   return { DUPLICATE, id, r and r.s or 'completed', o.seq }
 end
 
-limit_of = function(o, light, user_limit, global_limit)
+local user_limit, global_limit -- of the call
+
+limit_of = function(o, light)
   if light then
     return nil
   elseif o.act >= user_limit then
     return { USER_LIMIT, '', '', LIMIT_RETRY_MS }
-  elseif globals().act >= global_limit then
+  elseif global.act >= global_limit then
     return { GLOBAL_LIMIT, '', '', LIMIT_RETRY_MS }
   end
 end
 
--- The key of an idempotency key, and the digest of what it was given with.
-local function key_of(t)
-  t.digest = redis.sha1hex(t.idempotency)
-  return P .. 'k:' .. t.o .. ':' .. t.digest, redis.sha1hex(t.task .. '\n' .. t.args)
+set_limits = function(user, all)
+  user_limit, global_limit = user + 0, all + 0
 end
 
-local function submit_one(t, limits)
-  local o = owner_of(t.o)
-  local key, digest
-  t.task, t.queue, t.priority, t.flags = match(t.head, '^(%S+) (%S+) (%d) %d+ %d+ %d+ (%S+)$')
-  t.light = t.flags ~= '-' and find(t.flags, 'l', 1, true) ~= nil
-  if t.idempotency ~= '' then
-    key, digest = key_of(t)
+-- Notes a new idempotency key. Answer: what refuses the task, nil if nothing does.
+local function note_key(o, id, head, args, rare)
+  rare.digest = redis.sha1hex(rare.key)
+  local key, digest = P .. 'k:' .. o.name .. ':' .. rare.digest, redis.sha1hex(head.task .. '\n' .. args)
+  local refused = earlier(o, key, digest) or limit_of(o, head.light)
+  if not refused then
+    call('SET', key, id .. ' ' .. digest)
   end
-  local refused = key and earlier(o, key, digest) or limit_of(o, t.light, limits.user, limits.all)
+  return refused
+end
+
+-- Takes "lease retry_of delay expires key" apart.
+local function read_options(options)
+  local lease, retry_of, delay, expires, key = match(options, '^(%d) (%S+) (%d+) (%d+) (.*)$')
+  return {
+    lease = lease == '1',
+    retry_of = retry_of ~= '-' and retry_of or nil,
+    due = delay ~= '0' and now + math.min(delay + 0, DELAY_MAX_MS) or nil,
+    expires = expires ~= '0' and expires + 0 or nil,
+    key = key ~= '' and key or nil,
+  }
+end
+
+-- A task with options. Answer: as submit(), per task.
+local function submit_rare(o, id, head, args, rare, lease_ms)
+  local attempt = '0 '
+  local refused
+  if rare.key then
+    refused = note_key(o, id, head, args, rare)
+  else
+    refused = limit_of(o, head.light)
+  end
   if refused then
     return refused
   end
-  if key then
-    call('SET', key, t.id .. ' ' .. digest)
-  end
-  if t.lease then
-    t.attempt = '1'
-    put(batch_all('l+', 'ZADD', 'l'), now + limits.lease_ms, t.id)
-  elseif t.delay ~= '0' then
-    t.due = now + math.min(t.delay + 0, DELAY_MAX_MS)
-    put(batch_all('d+', 'ZADD', 'd'), t.due, t.id)
+  if rare.lease then
+    attempt, rare.due = '1 ' .. holder, nil
+    put(batch_all('l+', 'ZADD', 'l'), now + lease_ms, id)
+  elseif rare.due then
+    put(batch_all('d+', 'ZADD', 'd'), rare.due, id)
   else
-    put_ready(o, t.id, t.queue, t.priority)
+    put_ready(o, id, head)
   end
-  if find(t.flags, 's', 1, true) then
-    put(batch_all('as+', 'ZADD', 'as'), now + STREAM_FIRST_MS, t.id)
-  end
-  return create(t)
+  return create(o, id, head, args, rare, attempt)
 end
 
--- args: user limit, global limit, lease ms, then per task: id, owner, head, lease (0/1), arguments,
--- idempotency key, retry_of, delay ms, expires ms. Answer per task: its seq, or {code, id, status, number} where
--- the number is the log's head (duplicate) or when to try again in ms (limits); behind them the time.
+-- args: user limit, global limit, lease ms, then per task: id, owner, head, arguments, options ('' or "lease (0/1)
+-- retry_of delay expires idempotency-key", times in ms, "-" and 0 = none). Answer per task: its seq, or {code, id,
+-- status, number} where the number is the log's head (duplicate) or when to try again in ms (limits); behind them
+-- the time.
 local function submit(args)
-  local limits = { user = tonumber(args[3]), all = tonumber(args[4]), lease_ms = tonumber(args[5]) }
-  local answer = {}
-  for i = 6, #args, 9 do
-    answer[#answer + 1] = submit_one({
-      id = args[i],
-      o = args[i + 1],
-      head = args[i + 2],
-      lease = args[i + 3] == '1',
-      args = args[i + 4],
-      idempotency = args[i + 5],
-      retry_of = args[i + 6],
-      delay = args[i + 7],
-      expires = args[i + 8] + 0,
-    }, limits)
+  local answer, names = {}, {}
+  for i = 7, #args, 5 do
+    names[#names + 1] = args[i]
+  end
+  fetch_owners(names)
+  set_limits(args[3], args[4])
+  for i = 6, #args, 5 do
+    local id, o, head, options = args[i], owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2]), args[i + 4]
+    local result
+    if options ~= '' then
+      result = submit_rare(o, id, head, args[i + 3], read_options(options), args[5])
+    else
+      result = limit_of(o, head.light)
+      if not result then
+        put_ready(o, id, head)
+        result = create(o, id, head, args[i + 3], nil, '0 ')
+      end
+    end
+    if head.stream and type(result) == 'number' then
+      put(batch_all('as+', 'ZADD', 'as'), now + STREAM_FIRST_MS, id)
+    end
+    answer[#answer + 1] = result
   end
   answer[#answer + 1] = now
   return answer

@@ -1,7 +1,6 @@
--- A light task that already ran: submit and end recorded at once. This is the hot path: per task one log
--- entry, one field of a shared hash, one entry of a list, all of them one command per key and call. The hash spans
--- 4 s of creation time and expires as a whole, so a task costs no key and no expiry of its own. Strings cost most
--- here: the log's entry is the record too, and no other text is made per task.
+-- A light task that already ran: submit and end recorded at once. This is the hot path: per task one event in its
+-- owner's row and one field of a shared hash. The hash spans 4 s of creation time and expires as a whole, so a task
+-- costs no key and no expiry of its own. Strings cost most here: the log's entry is the record too.
 
 do
 
@@ -41,7 +40,7 @@ local function fused_line(o, code, entry, seq, payload)
   else
     e.code, e.error = match(payload, '^([^\n]*)\n([^\n]*)\n')
   end
-  add_line(o, line_of(entry, format('%d', seq), '0', e), true)
+  say(o, true, add_event, entry, seq, LOGGED, e)
 end
 
 local function bucket_of(id, keep)
@@ -54,31 +53,34 @@ end
 -- nothing; X: code, error and arguments, one per line). Answer: the time, then one seq per task.
 local function fused(args)
   local keep = tonumber(args[3]) + 5000
-  local answer = { now }
-  local hear_all = watched()
+  local answer, names = { now }, {}
+  for i = 5, #args, 5 do
+    names[#names + 1] = args[i]
+  end
+  fetch_owners(names)
+  local hear_all = global.watch > now
   local prefix, bucket
   local failed = 0
   local ended = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
   for i = 4, #args, 5 do
     local id, owner, code, head, payload = args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4]
     local o = owners[owner] or owner_of(owner)
-    local words = o.words or log_words(o)
     local seq = o.seq + 1
-    local entry = code .. ' 1 ' .. id .. ended[code] .. head .. ' ' .. owner .. format(' %d', seq)
-    o.seq = seq
-    put(words, 'e', entry)
+    local seq_text = text_of(seq)
+    local entry = code .. ' 1 ' .. id .. ended[code] .. head .. ' ' .. owner .. ' ' .. seq_text
+    log_append(o, entry)
     if sub(id, 1, 10) ~= prefix then
       prefix = sub(id, 1, 10)
       bucket = bucket_of(id, keep)
     end
     put(bucket, id, payload == '' and entry or entry .. '\n' .. payload)
     list_light(o, code, id)
-    if o.others or hear_all then
-      fused_line(o, code, entry, seq, payload)
+    if o.who.others or hear_all then
+      fused_line(o, code, entry, seq_text, payload)
     end
     if code == 'X' then
       failed = failed + 1
-      count_end('failed', 0, 0)
+      count_end('failed', '')
     end
     answer[#answer + 1] = seq
   end

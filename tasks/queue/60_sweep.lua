@@ -25,10 +25,10 @@ local function died(r)
   set(r, 'd', deaths)
   if r.z then
     finish(r, 'K', NOTHING)
-  elseif deaths >= DEATHS_MAX or tonumber(r.a) >= tonumber(r.max) then
+  elseif deaths >= DEATHS_MAX or tonumber(r.a) >= tonumber(whole(r).max) then
     finish(r, 'X', DIED)
   else
-    set_status(r, 'pending')
+    set(r, 's', 'pending')
     set(r, 'g', 'retrying')
     set(r, 'w', '')
     emit(r, 'R', DIED, DIED.code .. '\n' .. DIED.error)
@@ -49,6 +49,7 @@ end
 
 local function sweep_leases()
   local late = call('ZRANGE', P .. 'l', '-inf', '(' .. now_digits, 'BYSCORE', 'LIMIT', 0, LEASES_SWEPT)
+  fetch_records(late)
   for i = 1, #late do
     call('ZREM', P .. 'l', late[i])
     local r = record_of(late[i])
@@ -63,7 +64,7 @@ local function sweep_expired()
   for i = 1, #late do
     call('ZREM', P .. 'x', late[i])
     local r = record_of(late[i])
-    if r and not terminal(r) and r.s == 'pending' and not r.b then
+    if r and not terminal(r) and r.s == 'pending' and r.b == '' then
       leave_place(r)
       finish(r, 'X', { code = 'expired', error = '"The task expired before it could start."' })
     end
@@ -72,6 +73,7 @@ end
 
 local function sweep_due()
   local due = call('ZRANGE', P .. 'd', '-inf', now_digits, 'BYSCORE', 'LIMIT', 0, DUE_SWEPT)
+  fetch_records(due)
   for i = 1, #due do
     call('ZREM', P .. 'd', due[i])
     local r = record_of(due[i])
@@ -89,7 +91,7 @@ end
 -- Ends a stream's task from outside and frees its bytes.
 fail_stream = function(r, code, error)
   leave_place(r)
-  tell_holder(r, 'cancel ' .. r.id .. ' ' .. (r.a or '0'))
+  tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
   r.audio_dropped = true
   finish(r, r.z and 'K' or 'X', r.z and NOTHING or { code = code, error = error })
 end

@@ -1,6 +1,6 @@
--- The runner's side of leases: take, begin, keep, give back.
+-- The runner's side of leases: take, keep, give back.
 
-local LOST, start
+local LOST
 
 do
 
@@ -13,96 +13,63 @@ local function next_due()
   return first[1] and math.max(1, first[2] - now) or 0
 end
 
--- Gives one task to the caller: {id, owner, task, attempt, max attempts, flags s (stream), arguments}; nil if
--- there is none any more.
-local function lease_one(id, deadline)
-  local key = P .. 't:' .. id
-  local v = call('HMGET', key, 'o', 'i', 'a', 's', 'J', 'y')
-  if not v[1] or v[4] and v[4] ~= 'pending' then
-    return nil
+-- Gives one task to the caller, if it is there still: adds its id, its record's text and the arguments that do not
+-- stand there to the answer.
+local function lease_one(id, deadline, answer)
+  local text, rest = lease_text(id)
+  if not text then
+    return
   end
-  local task, priority, max, flags = match(v[2], '^(%S+) %S+ (%d) (%d+) %d+ %d+ (%S+)')
-  local attempt = format('%d', (v[3] or 0) + 1)
-  call('HSET', key, 'a', attempt, 'w', holder)
   put(batch_all('l+', 'ZADD', 'l'), deadline, id)
-  local args = v[5] or ''
-  if v[6] and find(v[6], 'a', 1, true) then
-    args = call('GET', P .. 'args:' .. id) or ''
-  end
-  return { id, v[1], task, attempt, max, flags == '-' and '' or flags, args }, priority
+  local long = find(rest, 'y=%a*a')
+  local n = #answer
+  answer[n + 1] = id
+  answer[n + 2] = text
+  answer[n + 3] = long and call('GET', P .. 'args:' .. id) or ''
 end
 
--- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, rows…}.
+-- The virtual time of a class goes on to the tag of the task leased last.
+local function move_time(queue, score)
+  local priority = 9 - floor(score / SPAN_OF_PRIORITY)
+  call('HSET', P .. 'g', 'V:' .. queue .. priority, format('%.0f', score % SPAN_OF_PRIORITY))
+end
+
+-- Takes the first tasks out of a ready set. They seldom are of several priorities; so not all scores are asked for,
+-- which Redis would print one by one.
+local function take_first(queue, count)
+  local key = P .. 'q:' .. queue
+  local ids = count > 0 and call('ZRANGE', key, 0, count - 1) or {}
+  if #ids == 0 then
+    return ids
+  end
+  local first, last = call('ZSCORE', key, ids[1]), call('ZSCORE', key, ids[#ids])
+  if floor(first / SPAN_OF_PRIORITY) < floor(last / SPAN_OF_PRIORITY) then
+    local scores = call('ZRANGE', key, 0, count - 1, 'WITHSCORES')
+    for i = 2, #scores, 2 do
+      move_time(queue, scores[i])
+    end
+  else
+    move_time(queue, last)
+  end
+  call('ZREMRANGEBYRANK', key, 0, #ids - 1)
+  return ids
+end
+
+-- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, three words per task…}.
 local function lease(args)
   retention(args)
-  local queue, wanted, deadline = args[5], args[6] + 0, now + args[7]
+  local queue, wanted, deadline = args[5], args[6] + 0, format('%d', now + args[7])
   sweep()
   flush_batches()
   flush_records()
-  records = {}
+  records, fetched = {}, {} -- what the sweep read may have changed
   local answer = { 0 }
-  local popped = wanted > 0 and call('ZPOPMIN', P .. 'q:' .. queue, wanted) or {}
-  local times = {}
-  for i = 1, #popped, 2 do
-    local row, priority = lease_one(popped[i], deadline)
-    if row then
-      answer[#answer + 1] = row
-      times[priority] = popped[i + 1]
-    end
-  end
-  for priority, score in pairs(times) do
-    call('HSET', P .. 'g', 'V:' .. queue .. priority, score % SPAN_OF_PRIORITY)
+  local ids = take_first(queue, wanted)
+  fetch_records(ids)
+  for i = 1, #ids do
+    lease_one(ids[i], deadline, answer)
   end
   answer[1] = next_due()
-  return answer
-end
-
--- What an attempt reported is no news of the next one.
-local function forget_reports(r)
-  set(r, 'n', '0')
-  set(r, 'l', '0')
-  if r.c then
-    set(r, 'c', '0')
-  end
-  for _, letter in ipairs({ 'p', 'm', 't' }) do
-    if has(r, letter) then
-      call('DEL', P .. EXTRA[letter] .. r.id)
-    end
-  end
-end
-
--- The task runs: event started.
-start = function(r)
-  if r.b then
-    forget_reports(r)
-  end
-  set_status(r, 'processing')
-  set(r, 'b', now_digits)
-  if r.z then
-    set(r, 'g', 'cancelling')
-  elseif r.g then
-    set(r, 'g', 'started')
-  end
-  if r.expires ~= '0' then
-    call('ZREM', P .. 'x', r.id)
-  end
-  emit(r, 'S', NOTHING)
-end
-
--- args: then per task: id, attempt. Answer: one code per task.
-local function started(args)
-  local answer = {}
-  for i = 3, #args, 2 do
-    local r = record_of(args[i])
-    local code = LOST
-    if holds(r, args[i + 1]) then
-      code = 0
-      if r.s == 'pending' then
-        start(r)
-      end
-    end
-    answer[#answer + 1] = code
-  end
   return answer
 end
 
@@ -111,6 +78,11 @@ local function beat(args)
   retention(args)
   local lease_ms, info = tonumber(args[5]), args[6]
   local lost, cancelled = {}, {}
+  local ids = {}
+  for i = 7, #args, 2 do
+    ids[#ids + 1] = args[i]
+  end
+  fetch_records(ids)
   for i = 7, #args, 2 do
     local r = record_of(args[i])
     if not holds(r, args[i + 1]) then
@@ -160,6 +132,7 @@ local function reclaim(args)
   local from = tonumber(args[5])
   local ids = call('ZRANGE', P .. 'l', from, from + RECLAIM_SLICE - 1)
   local kept = 0
+  fetch_records(ids)
   for i = 1, #ids do
     local r = record_of(ids[i])
     if r and not terminal(r) and r.w ~= holder and holder_name(r) == origin then
@@ -173,7 +146,6 @@ local function reclaim(args)
 end
 
 export('lease', { 'allow-oom' }, lease)
-export('started', { 'allow-oom' }, started)
 export('beat', { 'allow-oom' }, beat)
 export('release', { 'allow-oom' }, release)
 export('reclaim', { 'allow-oom' }, reclaim)

@@ -38,7 +38,7 @@ local function cancel(args)
     return cancel_running(r)
   elseif r.s == 'pending' then
     leave_place(r)
-    tell_holder(r, 'cancel ' .. r.id .. ' ' .. (r.a or '0'))
+    tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
     finish(r, 'K', NOTHING)
   elseif r.s ~= 'cancelled' then
     return { STATE, r.s, stage_of(r), r.e }
@@ -51,7 +51,7 @@ local function inherit_args(r)
   if r.fused then
     return r.args or ''
   end
-  return kept_value(r, 'J', 'a')
+  return args_of(r)
 end
 
 local function inherit_audio(old, new)
@@ -79,25 +79,18 @@ local function retry(args)
     return { INPUT_GONE }
   end
   local o, id = owner_of(r.o), args[8]
-  local limit = limit_of(o, r.light, tonumber(args[3]), tonumber(args[4]))
+  set_limits(args[3], args[4])
+  local limit = limit_of(o, r.light)
   if limit then
     return { limit[1], 0, '', limit[4] }
   end
   if r.stream then
     inherit_audio(r.id, id)
   end
-  put_ready(o, id, r.queue, r.priority)
-  local seq = create({
-    id = id,
-    o = r.o,
-    head = table.concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '),
-    task = r.task,
-    light = r.light,
-    args = input,
-    expires = 0,
-    retry_of = r.id,
-    audio = r.stream and r.A,
-  })
+  whole(r)
+  local head = head_of(concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '))
+  put_ready(o, id, head)
+  local seq = create(o, id, head, input, { retry_of = r.id, audio = r.stream and r.A or nil }, '0 ')
   return { 0, seq, 'pending', 0, accepted_body(id, r) }
 end
 

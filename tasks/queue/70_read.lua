@@ -9,7 +9,7 @@ local PIECES_BYTES = 262144 -- of final pieces in one task object
 local PIECES_READ = 16
 
 -- What else a task has: a text of its own key. `budget.left` bounds the bytes of a list's optional parts (nil = no
--- bound); nil when it would be exceeded.
+-- bound); nil when it would be exceeded or the text is gone before its record.
 local function within(budget, size)
   if budget then
     if size > budget.left then
@@ -28,12 +28,12 @@ local function value_of(r, letter, budget)
   if budget and not within(budget, call('STRLEN', key)) then
     return nil
   end
-  return call('GET', key) or ''
+  return call('GET', key) or nil
 end
 
 result_of = function(r, budget)
-  local short = r.R or r.fused and (r.result or '')
-  if not short then
+  local short = r.fused and (r.result or '') or r.R
+  if not r.fused and has(r, 'r') then
     return value_of(r, 'r', budget)
   end
   return #short <= RESULT_ROW_MAX and within(budget, #short) and short or not budget and short or nil
@@ -79,13 +79,14 @@ end
 -- id, owner, task, status, stage, progress, attempt, created, started, ended, updated, seq, priority, retry_of,
 -- max attempts, result, error code, error, message, meta, result left out (0/1), pieces, older pieces left out
 row_of = function(r, budget)
+  whole(r)
   local code, message = error_of(r)
   local result = result_of(r, budget)
   local said, meta = value_of(r, 'm', budget), value_of(r, 't', budget)
   local pieces, omitted = pieces_of(r, budget)
   return {
     r.id, r.o, r.task, r.s, stage_of(r), r.s == 'completed' and '100' or r.n or '0', r.a or '0',
-    r.created, r.b or '', r.f or '', r.u or '', r.e or '0', r.priority, r.r or '', r.max,
+    r.created, r.b, r.f, r.u, r.e or '0', r.priority, r.r or '', r.max,
     result or '', code, message, said or '', meta or '', result and '0' or '1', pieces, omitted,
   }
 end
@@ -118,6 +119,7 @@ local function why(args)
   if not r then
     return { code }
   end
+  whole(r)
   local place, position, size = 'ended', -1, 0
   if not terminal(r) then
     size = call('ZCARD', P .. 'q:' .. r.queue)
@@ -127,7 +129,7 @@ local function why(args)
   local deadline = place == 'leased' and call('ZSCORE', P .. 'l', r.id) or '0'
   return {
     0, r.s, stage_of(r), place, r.queue, position, size, r.t or '0', live_workers(),
-    r.w and r.w ~= '' and holder_name(r) or '', deadline, r.a or '0', r.max, r.b or '', r.z and 1 or 0,
+    r.w ~= '' and holder_name(r) or '', deadline, r.a, r.max, r.b, r.z and 1 or 0,
     (error_of(r)),
   }
 end

@@ -6,6 +6,7 @@ local totals_of
 do
 
 local WALK_MAX = 1000
+local ALL_TIME = 2 ^ 47
 local CHUNK = 64
 local KINDS_OF_STATUS = { completed = 'c', failed = 'x', cancelled = 'k' }
 
@@ -15,7 +16,7 @@ local function behind(score, id, from)
 end
 
 -- A source gives its next entry as score, id; nil at its end.
-local function zset_source(key, f)
+local function index_source(key, band, f)
   local offset, chunk, i = 0, {}, 1
   local top = f.untill
   if f.from.score and f.from.score < top then
@@ -23,14 +24,14 @@ local function zset_source(key, f)
   end
   local function step()
     if i > #chunk then
-      chunk = call('ZRANGE', key, format('%.0f', top), format('%.0f', f.since), 'BYSCORE', 'REV', 'LIMIT', offset,
-        CHUNK, 'WITHSCORES')
+      chunk = call('ZRANGE', key, format('%.0f', band + top), format('%.0f', band + f.since), 'BYSCORE', 'REV', 'LIMIT',
+        offset, CHUNK, 'WITHSCORES')
       offset, i = offset + CHUNK, 1
       if #chunk == 0 then
         return nil
       end
     end
-    local id, score = chunk[i], tonumber(chunk[i + 1])
+    local id, score = chunk[i], chunk[i + 1] - band
     i = i + 2
     if behind(score, id, f.from) then
       return score, id
@@ -38,11 +39,6 @@ local function zset_source(key, f)
     return step()
   end
   return step
-end
-
--- When a task was made, by the first 48 bits of its id.
-local function born(id)
-  return tonumber(sub(id, 1, 8) .. sub(id, 10, 13), 16)
 end
 
 local function newer(a, b)
@@ -98,8 +94,8 @@ local function merge(steps)
   end
 end
 
-local function key_of(kind, owner)
-  return owner == '' and P .. 'g' .. kind or P .. 'i' .. kind .. ':' .. owner
+local function index_key(owner)
+  return owner == '' and P .. 'i' or P .. 'i:' .. owner
 end
 
 local function light_key(kind, owner)
@@ -109,12 +105,13 @@ end
 -- The sources that can hold tasks of this status ('' = any; 'ended' = any terminal one).
 local function sources(owner, status, f)
   local steps = {}
-  if status == '' or status == 'pending' or status == 'processing' then
-    steps[1] = zset_source(key_of('a', owner), f)
+  local all = owner == '' -- there completed tasks stand among the active ones
+  if status == '' or status == 'pending' or status == 'processing' or all and status == 'completed' then
+    steps[1] = index_source(index_key(owner), 0, f)
   end
   for name, kind in pairs(KINDS_OF_STATUS) do
     if status == '' or status == 'ended' or status == name then
-      steps[#steps + 1] = zset_source(key_of(kind, owner), f)
+      steps[#steps + 1] = index_source(index_key(owner), BAND_OF[string.upper(kind)], f)
       steps[#steps + 1] = light_source(light_key(kind, owner), f)
     end
   end
@@ -155,19 +152,35 @@ local function count_light(key, keep)
   return low
 end
 
+local function count_band(owner, code)
+  local band = BAND_OF[code]
+  return call('ZCOUNT', index_key(owner), format('%.0f', band), format('(%.0f', band + BAND))
+end
+
+-- What is not ended stands in exactly one of these.
+local function count_waiting()
+  local n = 0
+  for _, key in ipairs({ 'q:default', 'q:live', 'q:light', 'd', 'l' }) do
+    n = n + call('ZCARD', P .. key)
+  end
+  return n
+end
+
 -- pending, processing, completed, failed, cancelled: what is kept
 totals_of = function(owner, keep)
-  local run = owner == '' and globals().run or owner_of(owner).run
-  local active = call('ZCARD', key_of('a', owner))
+  local run = owner == '' and global.run or owner_of(owner).run
+  local first = count_band(owner, 'A')
+  local active = owner == '' and count_waiting() or first
   local out = { math.max(0, active - run), run }
   for i, kind in ipairs({ 'c', 'x', 'k' }) do
-    out[i + 2] = call('ZCARD', key_of(kind, owner)) + count_light(light_key(kind, owner), keep)
+    out[i + 2] = count_band(owner, string.upper(kind)) + count_light(light_key(kind, owner), keep)
   end
+  out[3] = out[3] + first - active
   return out
 end
 
 local function filter_of(task, limit, budget)
-  return { from = {}, since = 0, untill = 2 ^ 52, task = task, limit = limit, budget = { left = budget } }
+  return { from = {}, since = 0, untill = ALL_TIME, task = task, limit = limit, budget = { left = budget } }
 end
 
 -- args: retention of light tasks, owner ('' = all), status, task, since, until (-1 = open), cursor, limit, budget in
@@ -187,9 +200,10 @@ end
 local function snapshot(args)
   local f = filter_of('', tonumber(args[4]), tonumber(args[5]))
   local rows = {}
-  collect(rows, merge({ zset_source(key_of('a', args[3]), f) }), f, '')
+  local o = owner_of(args[3])
+  collect(rows, merge({ index_source(index_key(args[3]), 0, f) }), f, '')
   collect(rows, sources(args[3], 'ended', f), f, 'ended')
-  return { owner_of(args[3]).seq, rows }
+  return { o.seq, rows }
 end
 
 export('list', { 'no-writes' }, list)

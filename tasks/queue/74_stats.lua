@@ -38,7 +38,7 @@ local function stats(args)
   end
   return {
     totals_of('', tonumber(args[3])),
-    globals().act,
+    global.act,
     queues,
     call('ZCARD', P .. 'd'),
     call('ZCARD', P .. 'l'),

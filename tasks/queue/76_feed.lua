@@ -1,5 +1,5 @@
--- Who listens to an owner's events, and what the log holds. A hub that listens is named in the owner's field
--- hubs (" h:one h:two "); hubs say now and then that they live (set hs), so that the names of dead ones
+-- Who listens to an owner's events, and what the log holds. A hub that listens is named in the owner's row
+-- (" h:one/4f2a… h:two/91cc… "); hubs say now and then that they live (set hs), so that the names of dead ones
 -- can go.
 
 do
@@ -12,11 +12,11 @@ local function say_alive()
   call('ZADD', P .. 'hs', now, origin)
 end
 
--- The names in `hubs` whose hubs live, without the caller's.
+-- The names in `hubs` whose hubs live, without the caller's. A name is that of the hub and its incarnation.
 local function live_names(hubs)
   local kept = ''
-  for name in string.gmatch(hubs or '', '%S+') do
-    local seen = name ~= origin and call('ZSCORE', P .. 'hs', name)
+  for name in string.gmatch(hubs, '%S+') do
+    local seen = name ~= holder and call('ZSCORE', P .. 'hs', match(name, '^(.*)/'))
     if seen and seen + HUB_DEAD_MS > now then
       kept = kept .. ' ' .. name
     end
@@ -29,7 +29,7 @@ local function attach(args)
   local o = owner_of(args[3])
   say_alive()
   call('HSETNX', P .. 'g', 'epoch', args[4])
-  call('HSET', o.key, 'hubs', live_names(o.hubs) .. ' ' .. origin .. ' ')
+  o.hubs, o.moved = live_names(o.hubs) .. ' ' .. holder .. ' ', true
   return { call('HGET', P .. 'g', 'epoch'), o.seq }
 end
 
@@ -38,11 +38,7 @@ local function detach(args)
   for i = 3, #args do
     local o = owner_of(args[i])
     local kept = live_names(o.hubs)
-    if kept ~= '' then
-      call('HSET', o.key, 'hubs', kept .. ' ')
-    elseif o.hubs then
-      call('HDEL', o.key, 'hubs')
-    end
+    o.hubs, o.moved = kept ~= '' and kept .. ' ' or '', true
   end
   return 0
 end
@@ -86,34 +82,24 @@ local REPLAY_BYTES = 1048576
 local function replay(args)
   local o = owner_of(args[3])
   local last, max = tonumber(args[4]), tonumber(args[5])
-  local entries = call('XRANGE', P .. 'e:' .. o.name, format('%.0f', last + 1) .. '-0', '+', 'COUNT', max)
   local events, bytes = {}, 0
-  for i = 1, #entries do
-    local fields = entries[i][2]
-    local n = 0
-    for k = 1, #fields, 2 do
-      n = n + (fields[k] == 'e' and 1 or 0)
-    end
-    local seq = tonumber(match(entries[i][1], '^%d+')) - n
-    for k = 1, #fields, 2 do
-      if fields[k] == 'e' then
-        seq = seq + 1
-        if seq > last then
-          if #events >= max or bytes > REPLAY_BYTES then
-            return { o.seq, 1, events }
-          end
-          local entry = fields[k + 1]
-          local code, id = match(entry, '^(%a) %d+ (%S+)')
-          local ended = (code == 'C' or code == 'X') and outcome(code, id) or {}
-          local text = fields[k + 2] == 'x' and fields[k + 3] or ''
-          events[#events + 1] = { format('%.0f', seq), entry, text, ended }
-          bytes = bytes + 200 + #text + #(ended[2] or '')
-        end
-      end
-    end
+  if last >= o.seq then
+    return { o.seq, 0, events }
   end
-  local given = #events > 0 and tonumber(events[#events][1]) or last
-  return { o.seq, given < o.seq and 1 or 0, events }
+  local kept = call('LLEN', P .. 'e:' .. o.name)
+  local first = math.max(last + 1, o.seq - kept + 1)
+  local entries = call('LRANGE', P .. 'e:' .. o.name, first - o.seq - 1, math.min(-1, first + max - o.seq - 2))
+  for i = 1, #entries do
+    if bytes > REPLAY_BYTES then
+      return { o.seq, 1, events }
+    end
+    local entry, text = match(entries[i], '^([^\t]*)\t?(.*)$')
+    local code, id = match(entry, '^(%a) %d+ (%S+)')
+    local ended = (code == 'C' or code == 'X') and outcome(code, id) or {}
+    events[#events + 1] = { format('%.0f', first + i - 1), entry, text, ended }
+    bytes = bytes + 200 + #text + #(ended[2] or '')
+  end
+  return { o.seq, first + #entries - 1 < o.seq and 1 or 0, events }
 end
 
 local NOTIFIED_MS = 86400000
@@ -132,9 +118,7 @@ local function notify(args)
     body = sub(body, 1, -2) .. ',"at":"' .. now_text() .. '"}'
   end
   local seq = log_append(o, entry_of('N', '0', '-', '0', '-'), body)
-  if heard(o) then
-    add_line(o, 'N ' .. format('%d', seq) .. ' 0 0 - ' .. body)
-  end
+  say(o, false, add_lines, 'N ' .. format('%d', seq) .. ' 0 0 - ' .. body)
   return 0
 end
 

@@ -19,7 +19,7 @@ local function stand(r, code)
 end
 
 local function tell_reader(r)
-  if r.w and r.w ~= '' then
+  if r.w ~= '' then
     tell_holder(r, 'audio ' .. r.id)
   end
 end

@@ -75,7 +75,7 @@ end
 
 -- The bytes of a stream whose task is gone.
 local function clean_audio(key, id)
-  if call('EXISTS', P .. 't:' .. id) == 1 then
+  if record_of(id) then
     return 0
   end
   return call('UNLINK', key)
@@ -83,11 +83,13 @@ end
 
 -- What an index of ended tasks still names although its record has expired.
 local function clean_index(key, before)
-  local old = call('ZRANGE', key, '-inf', before, 'BYSCORE', 'LIMIT', 0, CLEAN_INDEX)
   local gone = {}
-  for i = 1, #old do
-    if call('EXISTS', P .. 't:' .. old[i]) == 0 then
-      gone[#gone + 1] = old[i]
+  for _, band in pairs(BAND_OF) do
+    local old = call('ZRANGE', key, format('%.0f', band), format('%.0f', band + before), 'BYSCORE', 'LIMIT', 0,
+      CLEAN_INDEX)
+    local expired = expired_of(old)
+    for i = 1, #expired do
+      push(gone, expired[i])
     end
   end
   return #gone > 0 and call('ZREM', key, unpack(gone)) or 0
@@ -102,23 +104,43 @@ local function clean_keys(cursor, before)
     local name = string.sub(key, #P + 1)
     if string.sub(name, 1, 2) == 'a:' then
       audio = audio + clean_audio(key, string.sub(name, 3))
-    elseif string.find(name, '^i[cxk]:') or string.find(name, '^g[cxk]$') then
+    elseif name == 'i' or string.sub(name, 1, 2) == 'i:' then
       tasks = tasks + clean_index(key, before)
     end
   end
   return page[1], audio, tasks
 end
 
--- A step of the clean-up: sessions first, then the key space. args: cursor ("0" = begin), age of a session in
--- seconds, retention of heavy tasks in seconds. Answer: {next cursor ("0" = done), sessions, audio streams, tasks}.
+-- One slice of the owners' rows: those go that nobody used for long. Answer: the next cursor.
+local function clean_owners(cursor)
+  local page = call('HSCAN', P .. 'o', cursor, 'COUNT', CLEAN_KEYS)
+  local gone = {}
+  for i = 1, #page[2], 2 do
+    rows[page[2][i]] = page[2][i + 1]
+    local o = owner_of(page[2][i])
+    if o.act == 0 and o.run == 0 and o.hubs == '' and now - o.touch > OWNER_KEEP_MS then
+      push(gone, o.name)
+    end
+  end
+  if #gone > 0 then
+    call('HDEL', P .. 'o', unpack(gone))
+  end
+  return page[1]
+end
+
+-- A step of the clean-up: sessions first, then the key space, then owners. args: cursor ("0" = begin), age of a session
+-- in seconds, retention of heavy tasks in seconds. Answer: {next cursor ("0" = done), sessions, audio streams, tasks}.
 local function cleanup(args)
   local cursor = args[3]
-  if string.sub(cursor, 1, 1) ~= 'k' then
+  if string.sub(cursor, 1, 1) == 'o' then
+    local next_owners = clean_owners(string.sub(cursor, 2))
+    return { next_owners == '0' and '0' or 'o' .. next_owners, 0, 0, 0 }
+  elseif string.sub(cursor, 1, 1) ~= 'k' then
     local sessions = clean_sessions(now / 1000 - args[4])
     return { sessions == CLEAN_SESSIONS and 's' or 'k0', sessions, 0, 0 }
   end
   local next_cursor, audio, tasks = clean_keys(string.sub(cursor, 2), now - args[5] * 1000)
-  return { next_cursor == '0' and '0' or 'k' .. next_cursor, 0, audio, tasks }
+  return { next_cursor == '0' and 'o0' or 'k' .. next_cursor, 0, audio, tasks }
 end
 
 export('impression', {}, impression)

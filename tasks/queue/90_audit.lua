@@ -4,6 +4,7 @@
 do
 
 local SLICE = 200
+local BUCKET = 1000 -- a hash of records of this size is read as a whole
 
 local findings
 
@@ -23,45 +24,33 @@ end
 
 -- The log's entry with this seq, nil if it is gone already.
 local function logged(o, seq)
-  local entry = call('XRANGE', P .. 'e:' .. o.name, format('%.0f', seq) .. '-0', '+', 'COUNT', 1)[1]
-  if not entry then
-    return nil
-  end
-  local fields, list = entry[2], {}
-  for k = 1, #fields, 2 do
-    if fields[k] == 'e' then
-      list[#list + 1] = fields[k + 1]
-    end
-  end
-  return list[#list - (tonumber(match(entry[1], '^%d+')) - seq)]
+  return call('LINDEX', P .. 'e:' .. o.name, format('%.0f', seq - o.seq - 1)) or nil
 end
 
 local CODE_OF = { completed = 'C', failed = 'X', cancelled = 'K' }
 
 local function audit_ended(r)
   local o = owner_of(r.o)
-  if call('PTTL', P .. 't:' .. r.id) < 0 then
-    found('expiry', r.id, 'an ended task never expires')
-  end
-  if tonumber(r.e or 0) > o.seq then
+  if tonumber(r.e) > o.seq then
     found('seq', r.id, 'its last event is not in the log yet')
     return
   end
   local entry = logged(o, tonumber(r.e))
-  if entry and not find(entry, CODE_OF[r.s] .. ' ' .. (r.a or '0') .. ' ' .. r.id .. ' ', 1, true) then
+  if entry and not find(entry, CODE_OF[r.s] .. ' ' .. r.a .. ' ' .. r.id .. ' ', 1, true) then
     found('terminal', r.id, 'its last event is not its terminal one')
   end
 end
 
 local function audit_task(r)
   local places = places_of(r)
-  local active = call('ZSCORE', P .. 'ia:' .. r.o, r.id)
-  local active_all = call('ZSCORE', P .. 'ga', r.id)
+  local score = call('ZSCORE', P .. 'i', r.id)
+  local active = score and score + 0 < BAND
+  local ended = r.s == 'completed' or not active
   if terminal(r) then
     if places ~= 0 then
       found('place', r.id, 'an ended task still stands in a queue')
     end
-    if active or active_all then
+    if not ended then
       found('index', r.id, 'an ended task is listed as active')
     end
     audit_ended(r)
@@ -70,7 +59,7 @@ local function audit_task(r)
   if places ~= 1 then
     found('place', r.id, 'stands in ' .. places .. ' places')
   end
-  if not active or not active_all then
+  if not active then
     found('index', r.id, 'an active task is not listed')
   end
   if r.s == 'processing' and not call('ZSCORE', P .. 'l', r.id) then
@@ -79,44 +68,31 @@ local function audit_task(r)
 end
 
 local function audit_log(o)
-  local expected, terminals = nil, {}
-  local entries = call('XREVRANGE', P .. 'e:' .. o.name, '+', '-', 'COUNT', 1000)
-  local head = entries[1] and tonumber(match(entries[1][1], '^%d+')) or o.seq
-  if head ~= o.seq then
-    found('seq', o.name, 'the log ends at ' .. head .. ', the counter at ' .. o.seq)
+  local terminals = {}
+  local entries = call('LRANGE', P .. 'e:' .. o.name, -1000, -1)
+  if #entries > o.seq then
+    found('seq', o.name, 'the log has ' .. #entries .. ' events, the counter says ' .. o.seq)
   end
-  for i = #entries, 1, -1 do
-    local fields, n = entries[i][2], 0
-    for k = 1, #fields, 2 do
-      if fields[k] == 'e' then
-        n = n + 1
-        local code, id = match(fields[k + 1], '^(%a) %d+ (%S+)')
-        if CODE_OF.completed == code or CODE_OF.failed == code or CODE_OF.cancelled == code then
-          if terminals[id] then
-            found('terminal', id, 'has two terminal events')
-          end
-          terminals[id] = true
-        end
+  for i = 1, #entries do
+    local code, id = match(entries[i], '^(%a) %d+ (%S+)')
+    if CODE_OF.completed == code or CODE_OF.failed == code or CODE_OF.cancelled == code then
+      if terminals[id] then
+        found('terminal', id, 'has two terminal events')
       end
+      terminals[id] = true
     end
-    local last = tonumber(match(entries[i][1], '^%d+'))
-    if expected and last - n + 1 ~= expected then
-      found('seq', o.name, 'the log jumps from ' .. expected - 1 .. ' to ' .. last - n + 1)
-    end
-    expected = last + 1
   end
 end
 
 -- Counters of one owner against its records.
 local function audit_owner(o)
   local heavy, run = 0, 0
-  local ids = call('ZRANGE', P .. 'ia:' .. o.name, 0, -1)
-  for i = 1, #ids do
-    local r = record_of(ids[i])
-    if not r then
-      found('index', ids[i], 'is listed as active and has no record')
+  for _, id in ipairs(call('ZRANGE', P .. 'i:' .. o.name, '-inf', format('(%.0f', BAND), 'BYSCORE')) do
+    local r = record_of(id)
+    if not r or terminal(r) then
+      found('index', id, 'is listed as active and ' .. (r and 'has ended' or 'has no record'))
     elseif r.o ~= o.name then
-      found('owner', ids[i], 'is listed for another owner')
+      found('owner', id, 'is listed for another owner')
     else
       heavy = heavy + (r.light and 0 or 1)
       run = run + (r.s == 'processing' and 1 or 0)
@@ -131,49 +107,121 @@ local function audit_owner(o)
   audit_log(o)
 end
 
--- args: what ("t:" or "o:"), cursor of SCAN. Answer: {next cursor, checked, findings}.
-local function audit(args)
-  findings = {}
-  local kind, checked = args[3], 0
-  local page = call('SCAN', args[4], 'MATCH', string.gsub(P, '[%[%]*?\\]', '\\%0') .. kind .. '*', 'COUNT', SLICE)
-  for i = 1, #page[2] do
-    local name = sub(page[2][i], #P + #kind + 1)
-    local r = kind == 't:' and record_of(name)
-    if r then
-      audit_task(r)
-    elseif kind == 'o:' then
-      audit_owner(owner_of(name))
+-- A hash of records that was read as a whole: its own count, and whether it goes when all have ended.
+local function audit_bucket(key, fields)
+  local active, counted = 0, '0'
+  for i = 1, #fields, 2 do
+    if fields[i] == '#' then
+      counted = match(fields[i + 1], '^%d+')
+    elseif not terminal(record_of(fields[i])) then
+      active = active + 1
     end
-    checked = checked + 1
   end
-  return { page[1], checked, findings }
+  local name, left = sub(key, #P + 1), call('PTTL', key)
+  if counted + 0 ~= active then
+    found('counter', name, 'counts ' .. counted .. ' active records, has ' .. active)
+  end
+  if active == 0 and left < 0 then
+    found('expiry', name, 'its tasks have ended and it never expires')
+  elseif active > 0 and left >= 0 then
+    found('expiry', name, 'has active tasks and expires')
+  end
 end
 
-local PLACES = { 'q:default', 'q:live', 'q:light', 'd', 'l', 'ga' }
+-- A slice of one hash of records: the next cursor in it, how many were checked.
+local function audit_records(key, cursor)
+  local page = { '0' }
+  local whole = call('HLEN', key) <= BUCKET
+  if whole then
+    page[2] = call('HGETALL', key)
+  else
+    page = call('HSCAN', key, cursor, 'COUNT', SLICE)
+  end
+  local checked = 0
+  for i = 1, #page[2], 2 do
+    local id = page[2][i]
+    if id ~= '#' then
+      fetched[id], homes[id] = page[2][i + 1], true
+      audit_task(record_of(id))
+      checked = checked + 1
+    end
+  end
+  if whole then
+    audit_bucket(key, page[2])
+  end
+  return page[1], checked
+end
+
+-- Walks all hashes of records. The cursor is "<cursor of SCAN> <cursor of HSCAN> <keys still to be walked>".
+local function audit_tasks(cursor)
+  local scan, within, keys = match(cursor, '^(%d+) (%d+) (.+)$')
+  local left = {}
+  if keys then
+    for key in string.gmatch(keys, '%S+') do
+      left[#left + 1] = key
+    end
+  else
+    local page = call('SCAN', cursor, 'MATCH', string.gsub(P, '[%[%]*?\\]', '\\%0') .. 't*', 'COUNT', SLICE)
+    scan, within = page[1], '0'
+    for _, key in ipairs(page[2]) do
+      if find(sub(key, #P + 1), '^tl?:') then
+        left[#left + 1] = key
+      end
+    end
+  end
+  local checked = 0
+  if left[1] then
+    within, checked = audit_records(left[1], within)
+    if within == '0' then
+      table.remove(left, 1)
+    end
+  end
+  return #left == 0 and scan or scan .. ' ' .. within .. ' ' .. concat(left, ' '), checked
+end
+
+local function audit_owners(cursor)
+  local page = call('HSCAN', P .. 'o', cursor, 'COUNT', SLICE)
+  for i = 1, #page[2], 2 do
+    rows[page[2][i]] = page[2][i + 1]
+    audit_owner(owner_of(page[2][i]))
+  end
+  return page[1], #page[2] / 2
+end
+
+-- args: what ("t:" or "o:"), cursor, "0" at first. Answer: {next cursor, "0" at the end, checked, findings}.
+local function audit(args)
+  findings = {}
+  local cursor, checked = (args[3] == 't:' and audit_tasks or audit_owners)(args[4])
+  return { cursor, checked, findings }
+end
+
+local PLACES = { 'q:default', 'q:live', 'q:light', 'd', 'l' }
 
 -- Members of the places and the global counters, all at once (only while there are few: else {-1}).
 -- Answer: {checked, findings}.
 local function audit_places(args)
   findings = {}
   local most = tonumber(args[3])
-  local ids = call('ZCARD', P .. 'ga')
-  if ids > most then
+  local heavy, run, checked, left = 0, 0, 0, most
+  for _, key in ipairs(PLACES) do
+    left = left - call('ZCARD', P .. key)
+  end
+  if left < 0 then
     return { -1, {} }
   end
-  local heavy, run, checked = 0, 0, 0
   for _, key in ipairs(PLACES) do
     for _, id in ipairs(call('ZRANGE', P .. key, 0, -1)) do
       local r = record_of(id)
       checked = checked + 1
       if not r or terminal(r) then
         found('place', id, 'stands in ' .. key .. (r and ' and has ended' or ' and has no record'))
-      elseif key == 'ga' then
+      else
         heavy = heavy + (r.light and 0 or 1)
         run = run + (r.s == 'processing' and 1 or 0)
       end
     end
   end
-  local g = globals()
+  local g = global
   if g.act ~= heavy then
     found('counter', '*', 'counts ' .. g.act .. ' active tasks, has ' .. heavy)
   end

@@ -47,16 +47,16 @@ def heavy(q, batch, owners, calls=60):
     worker, spent = q.as_("w:one"), 0
     made = [[10 ** 6, 10 ** 6, 15000, *[
         w for k in range(batch) for w in (new_id(), f"u{(i * batch + k) % owners}",
-                                          "noop_heavy default 4 3 1000 60000 -", 0, '{"steps":3}', "", "", 0, 0)]]
+                                          "noop_heavy default 4 3 1000 60000 -", '{"steps":3}', "")]]
             for i in range(calls)]
     before = cpu(q.redis)
     pipeline(q, "submit", made)
     leased = pipeline(worker, "lease", [[HEAVY_MS, LIGHT_MS, "default", batch, 600000]] * calls)
     spent += cpu(q.redis) - before
-    ends = [[HEAVY_MS, LIGHT_MS, *[w for row in rows[1:] for w in (row[0], row[3], "C", "s", "", "")]]
+    ends = [[HEAVY_MS, LIGHT_MS, *[w for id in rows[1::3] for w in (id, 1, "sC", "", "")]]
             for rows in leased]
     before = cpu(q.redis)
-    pipeline(worker, "end", ends)
+    pipeline(worker, "report", ends)
     return (spent + cpu(q.redis) - before) / (calls * batch)
 
 

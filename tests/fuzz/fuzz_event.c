@@ -5,7 +5,12 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buf scratch CLEANUP(buf_free) = BUF_INIT;
-    struct event *event = queue_line_event("u1", fuzz_span(data, size), &scratch);
+    struct queue_lines lines = {.rest = fuzz_span(data, size)};
+    struct event *event = NULL;
+    for (struct span line; (line = queue_lines_next(&lines)).p != NULL;) {
+        event_unref(&event);
+        event = queue_line_event(&lines, line, &scratch);
+    }
     if (event) {
         HOLDS(event->type == event_type_by_code(event->type->code));
         HOLDS(event->task_id[0] == '\0' || id_valid(span_of(event->task_id)));

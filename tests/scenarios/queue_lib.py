@@ -71,6 +71,17 @@ def event(line):
             **{part[0]: part[1:] for part in parts}}
 
 
+def lines_of(text):
+    """[owner, line, …] per owner and run of lines of a message: "@owner", its lines, "@owner", …"""
+    parts = []
+    for line in text.split("\n"):
+        if line.startswith("@"):
+            parts.append([line[1:]])
+        elif line:
+            parts[-1].append(line)
+    return parts
+
+
 def library():
     return "".join(p.read_text() for p in sorted((TOP / "tasks" / "queue").glob("*.lua")))
 
@@ -85,6 +96,12 @@ def new_id(rng=random):
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
+def ids_of_one_time(count):
+    """Ids whose records stand in one hash."""
+    ids = [new_id() for _ in range(count)]
+    return ids if ids[0][:10] == ids[-1][:10] else ids_of_one_time(count)
+
+
 class Queue:
     """One redis-server with the library, and a caller: hub `h:one` unless as_() says otherwise."""
 
@@ -95,6 +112,7 @@ class Queue:
         self.limits = (1000, 1000)
         self.lease_ms = 15000
         self.caused = []
+        self.revs = {}
 
     def start(self):
         self.process = subprocess.Popen(
@@ -123,8 +141,9 @@ class Queue:
         return other
 
     def call(self, function, *words):
-        answer, self.caused, *failure = self.redis("FCALL", "th1_" + function, 1, PREFIX, self.origin,
-                                                   self.incarnation, *words)
+        answer, lines, *failure = self.redis("FCALL", "th1_" + function, 1, PREFIX, self.origin, self.incarnation,
+                                             *words)
+        self.caused = lines if failure else lines_of(lines)
         if failure:
             raise RedisError(failure[0])
         return answer
@@ -139,30 +158,52 @@ class Queue:
         id = id or new_id()
         flags = "-" + ("l" if light else "") + ("s" if stream else "")
         head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
-        answer = self.call("submit", *self.limits, self.lease_ms, id, owner, head, int(lease), args, key, retry_of,
-                           delay, expires)[0]
+        options = f"{int(lease)} {retry_of or '-'} {delay} {expires} {key}"
+        answer = self.call("submit", *self.limits, self.lease_ms, id, owner, head, args,
+                           "" if options == "0 - 0 0 " else options)[0]
         self.answer = answer
         return id if isinstance(answer, int) else None
 
     def fused(self, owner="u1", result="", failed=False, args="", id=None, task="noop"):
         id = id or new_id()
         payload = f'oops\n"it broke"\n{args}' if failed else result
-        now = int(time.time() * 1000)
-        self.answer = self.call("fused", LIGHT_MS, id, owner, "X" if failed else "C", f"{task} {now} {now}", payload)
+        made = int(id[:8] + id[9:13], 16)  # lists know this time
+        self.answer = self.call("fused", LIGHT_MS, id, owner, "X" if failed else "C", f"{task} {made} {made}", payload)
         return id
 
     def lease(self, queue="default", count=1):
-        self.next_due, *rows = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
-        return [dict(zip(("id", "owner", "task", "attempt", "max", "flags", "args"), row)) for row in rows]
+        self.next_due, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
+        return [self.leased(*words[i:i + 3]) for i in range(0, len(words), 3)]
+
+    @staticmethod
+    def leased(id, record, args):
+        """What tasks/queue_runner.c makes of a leased task's record."""
+        fixed, short, state, *_ = record.split("\n")
+        owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
+        _, attempt, _, _, _, rev, *_ = state.split(" ")
+        return {"id": id, "owner": owner, "task": task, "attempt": attempt, "max": most, "flags": flags[1:],
+                "args": args or short, "rev": rev}
+
+    def report(self, id, attempt, verbs, *words):
+        return self.call("report", HEAVY_MS, LIGHT_MS, id, attempt, verbs, *words)[0]
 
     def started(self, id, attempt=1):
-        return self.call("started", id, attempt)[0]
+        return self.report(id, attempt, "s")
 
     def update(self, id, attempt=1, kind="P", percent=0, stage="", message="", meta="", number=0):
-        return self.call("update", id, attempt, kind, percent, stage, message, meta, number)[0]
+        """P and p go with the line that a worker makes of them, F and L are made events by the function."""
+        if kind in "FL":
+            return self.call("update", id, attempt, kind, meta if kind == "F" else message, number)[0]
+        rev = self.revs[id] = self.revs.get(id, 0) + 2
+        line = f"=0 {rev} {kind} {attempt} {id} {int(time.time() * 1000)} {percent} noop_heavy {stage}".rstrip()
+        line += (f"\tm{message}" if message else "") + (f"\tt{meta}" if meta else "")
+        if kind == "p":
+            stage = message = meta = ""
+        return self.report(id, attempt, "p", percent, stage, message, meta, rev, line)
 
     def end(self, id, attempt=1, kind="C", flags="", text="", code=""):
-        return self.call("end", HEAVY_MS, LIGHT_MS, id, attempt, kind, flags, text, code)[0]
+        verbs = flags.replace("r", "") + kind + ("r" if "r" in flags else "")
+        return self.report(id, attempt, verbs, text, code)
 
     def fail(self, id, attempt=1, retry=False, code="oops"):
         return self.end(id, attempt, "X", "r" if retry else "", '"it broke"', code)
@@ -193,6 +234,24 @@ class Queue:
 
     ROW = ("id owner task status stage progress attempt created started ended updated seq priority retry_of max result"
            " code error message meta omitted pieces pieces_omitted").split()
+
+    def row(self, owner="u1"):
+        """The owner's counters and who listens; None if there is no row."""
+        values = self.redis("EVAL", "local row = redis.call('HGET', KEYS[1], ARGV[1])"
+                            " return row and {cmsgpack.unpack(row)}", 1, PREFIX + "o", owner)
+        return values and dict(zip(("seq", "act", "run", "touch", "kinds", "hubs"), values))
+
+    def set_row(self, owner, **values):
+        """Spoils an owner's row."""
+        names = ("seq", "act", "run", "touch", "kinds", "hubs")
+        for name, value in values.items():
+            self.redis("EVAL", "local row = {cmsgpack.unpack(redis.call('HGET', KEYS[1], ARGV[1]))}"
+                       " row[tonumber(ARGV[2])] = tonumber(ARGV[3]) or ARGV[3]"
+                       " redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(unpack(row)))",
+                       1, PREFIX + "o", owner, names.index(name) + 1, value)
+
+    def active(self):
+        return sum(self.redis("ZCARD", PREFIX + key) for key in ("q:default", "q:live", "q:light", "d", "l"))
 
     def get(self, id, owner="u1", any=0):
         code, *row = self.call("get", id, owner, any)

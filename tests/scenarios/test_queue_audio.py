@@ -60,7 +60,7 @@ def test_audio_retry_takes_the_bytes_along(q):
     new = q.retry(id)
     assert q.call("audio_read", "u1", new, 0, 10) == [OK, "3", 1, "abc"]
     assert q.redis("PTTL", f"th:{{0}}:a:{new}") == -1
-    assert w.lease("live")[0]["flags"] == "-s"
+    assert w.lease("live")[0]["flags"] == "s"
     q.cancel(new)
     assert q.retry(id) is None and q.answer == [INPUT_GONE]
     assert q.retry(new)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from queue_lib import LIGHT_MS, OK, Queue, event, new_id
+from queue_lib import HEAVY_MS, LIGHT_MS, OK, Queue, event, lines_of, new_id
 from taskhub import eventually
 
 
@@ -16,14 +16,17 @@ def q():
     queue.close()
 
 
-def test_seq_is_contiguous_and_one_entry_per_call(q):
+def test_seq_is_contiguous_and_a_call_writes_a_log_once(q):
     ids = [q.submit() for _ in range(3)]
     q.lease(count=3)
-    words = [word for id in ids for word in (id, 1, "C", "s", "", "")]
-    q.call("end", 1000000, 1000000, *words)
+    for report in (["s"], ["C", "", ""]):
+        q.redis("CONFIG", "RESETSTAT")
+        q.call("report", HEAVY_MS, LIGHT_MS, *[word for id in ids for word in (id, 1, *report)])
+        assert "cmdstat_rpush:calls=1," in q.redis("INFO", "commandstats")
     assert [seq for seq, _, _ in q.log()] == list(range(1, 10))
-    assert q.redis("XLEN", "th:{0}:e:u1") == 4
-    assert q.redis("HGET", "th:{0}:o:u1", "seq") == "9"
+    assert "".join(code for _, code, _ in q.log()) == "AAASSSCCC"
+    assert q.redis("LLEN", "th:{0}:e:u1") == 9
+    assert q.row()["seq"] == 9
 
 
 def test_replay_pages_within_an_entry(q):
@@ -58,42 +61,77 @@ def test_the_log_is_trimmed_and_a_gap_shows(q):
     head, _, events = q.replay(after=0, count=5)
     assert head == 170 * 64
     first = int(events[0]["seq"])
-    assert 1 < first <= head - 10000 + 64 * 200
+    assert first == head - 10000 + 1
+    assert q.redis("LLEN", "th:{0}:e:u1") == 10000
     assert q.redis("LLEN", "th:{0}:lc:u1") <= 1000 + 64
 
 
 def test_only_listeners_are_told(q):
-    channel = q.subscribe("ev:u1")
+    channels = mine, others = q.subscribe("hub:h:one/aaaaaa"), q.subscribe("hub:h:two/aaaaaa")
     id = q.submit()
     assert q.caused == []
     other = q.as_("h:two")
     q.attach()
     second = q.submit()
     assert q.caused == []  # the calling hub builds what it submits itself
-    assert q.cancel(second)[0] == OK and event(q.caused[1])["code"] == "K"
+    assert q.cancel(second)[0] == OK
+    [[owner, line]] = q.caused
+    assert owner == "u1" and event(line)["code"] == "K"
     other.attach()
     third = q.submit()
-    message = channel.read()[2].split("\n")
-    told = event(message[1])
-    assert (message[0], told["seq"], told["code"], told["id"]) == ("h:one", 4, "A", third)
+    [[owner, line]] = lines_of(others.read()[2])
+    told = event(line)
+    assert (owner, told["seq"], told["code"], told["id"]) == ("u1", 4, "A", third)
     w = q.as_("w:one")
     w.lease(count=3)
     w.started(id)
-    message = channel.read()[2].split("\n")
-    assert message[0] == "w:one" and event(message[1])["code"] == "S"
+    for channel in channels:
+        [[owner, line]] = lines_of(channel.read()[2])
+        assert owner == "u1" and (event(line)["code"], event(line)["id"]) == ("S", id)
     assert w.caused == []
+    q.submit(owner="u2")
     other.call("detach", "u1")
     assert q.cancel(third)[0] == OK
-    q.redis("PUBLISH", "th:{0}:ev:u1", "end")
-    assert channel.read()[2] == "end"
+    for name, channel in (("one", mine), ("two", others)):
+        q.redis("PUBLISH", f"th:{{0}}:hub:h:{name}/aaaaaa", "end")
+        assert channel.read()[2] == "end"
+        channel.close()
+
+
+def test_a_message_names_the_owner_of_each_line(q):
+    hub, w = q.as_("h:two"), q.as_("w:one")
+    channel = q.subscribe("hub:h:two/aaaaaa")
+    owners = ["u1", "u2", "u4@example.org", "u1", "u1", "u2"]
+    for owner in set(owners):
+        hub.attach(owner)
+    ids = [new_id() for _ in owners]
+    w.call("fused", LIGHT_MS, *[word for id, owner in zip(ids, owners) for word in (id, owner, "C", "noop 1 1", "")])
+    told = [(owner, event(line)["id"]) for owner, *lines in lines_of(channel.read()[2]) for line in lines]
+    assert told == list(zip(owners, ids))
     channel.close()
 
 
 def test_a_listener_that_is_gone_is_forgotten(q):
     q.as_("h:two").attach()
-    assert " h:two " in q.redis("HGET", "th:{0}:o:u1", "hubs")
+    assert q.row()["hubs"] == " h:two/aaaaaa "
     q.submit()
-    assert q.redis("HGET", "th:{0}:o:u1", "hubs") is None
+    assert q.row()["hubs"] == ""
+
+
+def test_a_publish_that_nobody_hears_changes_every_row_of_the_call(q):
+    old, new = q.as_("h:two", "old111"), q.as_("h:two", "new222")
+    channel = q.subscribe("hub:h:two/new222")
+    owners = ("u1", "u2", "u3")
+    for owner in owners:
+        old.attach(owner)
+        new.attach(owner)
+    q.call("fused", LIGHT_MS, *[w for owner in owners[:2] for w in (new_id(), owner, "C", "noop 1 1", "")])
+    assert [q.row(owner)["hubs"] for owner in owners] == [
+        " h:two/new222 ", " h:two/new222 ", " h:two/old111 h:two/new222 "]
+    assert [part[0] for part in lines_of(channel.read()[2])] == ["u1", "u2"]
+    q.submit(owner="u2")
+    assert [part[0] for part in lines_of(channel.read()[2])] == ["u2"]
+    channel.close()
 
 
 def test_attach_drops_dead_hubs_and_keeps_live_ones(q):
@@ -101,7 +139,7 @@ def test_attach_drops_dead_hubs_and_keeps_live_ones(q):
     q.as_("h:dead").attach()
     q.redis("ZADD", "th:{0}:hs", 1, "h:dead")
     epoch, head = q.attach()
-    assert sorted(q.redis("HGET", "th:{0}:o:u1", "hubs").split()) == ["h:one", "h:two"]
+    assert sorted(q.row()["hubs"].split()) == ["h:one/aaaaaa", "h:two/aaaaaa"]
     assert q.attach() == [epoch, head]
 
 
@@ -110,9 +148,9 @@ def test_the_admin_feed_only_while_it_is_watched(q):
     q.submit()
     q.call("watch")
     q.fused(result='{"n":1}')
-    message = channel.read()[2].split("\n")
-    told = event(message[1])
-    assert (message[0], told["seq"], told["code"], told["r"]) == ("u1", 2, "C", '{"n":1}')
+    [[owner, line]] = lines_of(channel.read()[2])
+    told = event(line)
+    assert (owner, told["seq"], told["code"], told["r"]) == ("u1", 2, "C", '{"n":1}')
     channel.close()
 
 
@@ -120,28 +158,29 @@ def test_lines_carry_what_the_body_is_made_of(q):
     q.attach()
     id = q.run()
     q.update(id, percent=5, stage="s", message='"m \\"x\\""', meta='{"a":[1]}')
-    told = event(q.caused[1])
-    assert (told["seq"], told["rev"], told["progress"], told["stage"]) == (0, 1, 5, "s")
+    told = event(q.caused[0][1])
+    assert (told["seq"], told["rev"], told["progress"], told["stage"]) == (0, 2, 5, "s")
     assert told["m"] == '"m \\"x\\""' and told["t"] == '{"a":[1]}'
     assert abs(told["at"] - time.time() * 1000) < 60000
     q.end(id, text='{"x":"' + "y" * 20000 + '"}')
-    assert "o" in event(q.caused[1]) and "r" not in event(q.caused[1])
+    told = event(q.caused[0][1])
+    assert "o" in told and "r" not in told
     q.fail(q.run())
-    told = event(q.caused[1])
+    told = event(q.caused[0][1])
     assert (told["c"], told["e"]) == ("oops", '"it broke"') and "r" not in told
 
 
 def test_notifications_once_per_id(q):
     q.attach()
     assert q.call("notify", "u1", "n1", '{"id":"n1","title":"T"}') == 0
-    line = q.caused[1]
-    assert line.startswith("N 1 0 0 - ")
+    [[owner, line]] = q.caused
+    assert owner == "u1" and line.startswith("N 1 0 0 - ")
     body = json.loads(line.split(" ", 5)[5])
     assert body["user_id"] == "u1" and body["at"]
     q.call("notify", "u1", "n1", '{"id":"n1","title":"T"}')
     assert q.caused == []
     q.call("notify", "u1", "n2", '{"id":"n2","title":"T","user_id":"u1","at":"x"}')
-    assert json.loads(q.caused[1].split(" ", 5)[5])["at"] == "x"
+    assert json.loads(q.caused[0][1].split(" ", 5)[5])["at"] == "x"
     events = q.replay()[2]
     assert [e["entry"][0] for e in events] == ["N", "N"] and json.loads(events[0]["text"])["id"] == "n1"
 

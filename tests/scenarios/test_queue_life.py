@@ -3,8 +3,8 @@ import json
 
 import pytest
 
-from queue_lib import (event, DUPLICATE, FORBIDDEN, GLOBAL_LIMIT, LOST, MISMATCH, NOT_FOUND, OK, STATE, USER_LIMIT, Queue,
-                       new_id)
+from queue_lib import (FORBIDDEN, GLOBAL_LIMIT, HEAVY_MS, LIGHT_MS, LOST, NOT_FOUND, OK, STATE, USER_LIMIT, Queue, event,
+                       ids_of_one_time, lines_of, new_id)
 from taskhub import eventually
 
 
@@ -24,7 +24,7 @@ def test_submit_lease_start_end(q):
     w = q.as_("w:one")
     leased = w.lease()
     assert leased == [{"id": id, "owner": "u1", "task": "noop_heavy", "attempt": "1", "max": "3", "flags": "",
-                       "args": '{"steps":3}'}]
+                       "args": '{"steps":3}', "rev": "0"}]
     assert q.get(id)["status"] == "pending"
     assert w.started(id) == OK
     assert q.get(id)["status"] == "processing"
@@ -32,25 +32,34 @@ def test_submit_lease_start_end(q):
     task = q.get(id)
     assert (task["status"], task["progress"], task["result"]) == ("completed", "100", '{"n":1}')
     assert q.codes(id) == "ASC"
-    assert q.redis("PTTL", f"th:{{0}}:t:{id}") > 80000000
-
-
-@pytest.mark.parametrize("size", [10, 64, 65, 100000])
-def test_arguments_and_result_of_any_size(q, size):
-    text = '{"x":"' + "y" * (size - 8) + '"}'
-    id = q.run(args=text)
-    assert q.end(id, text=text) == OK
-    assert q.get(id)["result"] == text
-    keys = len(q.keys(f"*{id}"))
-    assert keys == (1 if size <= 64 else 3)
+    assert 80000000 < q.redis("PTTL", f"th:{{0}}:t:{id[:10]}") <= HEAVY_MS
 
 
 def test_start_and_end_in_one_item(q):
     id = q.submit()
     q.lease()
+    q.attach()
     assert q.end(id, flags="s") == OK
-    assert q.codes(id) == "ASC"
+    assert [event(line)["code"] for line in q.caused[0][1:]] == ["C"]
+    assert q.codes(id) == "AC"
     assert q.get(id)["started"]
+
+
+def test_start_progress_and_end_in_one_item(q):
+    id = q.submit()
+    q.lease()
+    q.attach()
+    line = f"=0 2 P 1 {id} 1795000000000 40 noop_heavy work"
+    more = f"{line}\n~4 p 1795000000001 40 work\tt{{}}"
+    assert q.report(id, 1, "spXr", 40, "work", '"hi"', "", 4, more, '"it broke"', "oops") == OK
+    [[owner, *lines]] = q.caused
+    assert owner == "u1" and lines[:2] == more.split("\n")
+    assert len(lines) == 3 and (event(lines[2])["code"], event(lines[2])["progress"]) == ("R", 40)
+    assert q.codes(id) == "AR"
+    task = q.get(id)
+    assert (task["progress"], task["message"], task["code"]) == ("40", '"hi"', "oops")
+    leased = eventually(q.lease)
+    assert (leased[0]["attempt"], leased[0]["rev"]) == ("2", "4")
 
 
 def test_stale_writes_change_nothing(q):
@@ -68,30 +77,38 @@ def test_stale_writes_change_nothing(q):
     assert q.codes(id) == "ASC"
 
 
-def test_progress_never_falls_and_rev_rises(q):
+def test_progress_of_a_record_never_falls_and_rev_rises(q):
     id = q.run()
     q.attach()
-    for percent in (10, 40, 20):
+    for rev, percent in ((2, 10), (4, 40), (6, 20)):
         assert q.update(id, percent=percent, stage="working", message='"hi"', meta='{"a":1}') == OK
-    told = event(q.caused[1])
-    assert (told["code"], told["seq"], told["rev"], told["id"], told["progress"]) == ("P", 0, 3, id, 40)
+        told = event(q.caused[0][1])
+        assert (told["code"], told["seq"], told["rev"], told["id"]) == ("P", 0, rev, id)
     task = q.get(id)
     assert (task["progress"], task["stage"], task["message"], task["meta"]) == ("40", "working", '"hi"', '{"a":1}')
+    for rev in (4, 6):
+        assert q.report(id, 1, "p", 50, "", "", "", rev, "=said before") == OK
+        assert q.caused == []
+    q.fail(id, retry=True)
+    assert event(q.caused[0][1])["code"] == "R"
+    assert eventually(q.lease)[0]["rev"] == "6"
 
 
-def test_ten_updates_in_one_call(q):
-    id = q.run()
-    w, channel = q.as_("h:one"), None
+def test_the_reports_of_ten_tasks_in_one_call(q):
+    ids = [q.submit(id=id) for id in ids_of_one_time(10)]
+    q.lease(count=10)
+    assert [q.started(id) for id in ids] == [OK] * 10
     q.as_("h:two").attach()
-    channel = q.subscribe("ev:u1")
-    words = [word for i in range(10) for word in (id, 1, "P", i, "", "", "", 0)]
+    channel = q.subscribe("hub:h:two/aaaaaa")
+    lines = [[f"=0 2 P 1 {id} 1 {i} noop_heavy", f"~4 P 2 {i}", f"~6 p 3 {i}\tt{{}}"] for i, id in enumerate(ids)]
+    words = [word for i, id in enumerate(ids) for word in (id, 1, "p", i, "", "", "", 6, "\n".join(lines[i]))]
     q.redis("CONFIG", "RESETSTAT")
-    assert w.call("update", *words) == [OK] * 10
+    assert q.call("report", HEAVY_MS, LIGHT_MS, *words) == [OK] * 10
     stats = q.redis("INFO", "commandstats")
     assert "cmdstat_publish:calls=1," in stats
     assert "cmdstat_hset:calls=1," in stats
-    message = channel.read()[2].split("\n")
-    assert message[0] == "h:one" and len(message) == 11
+    assert lines_of(channel.read()[2]) == [["u1", *sum(lines, [])]]
+    assert [q.get(id)["progress"] for id in ids] == [str(i) for i in range(10)]
     channel.close()
 
 
@@ -330,6 +347,24 @@ def test_cancel_running_ends_cancelled_however_it_ends(q, kind):
     control.close()
 
 
+def test_progress_told_after_a_cancel_is_no_news(q):
+    id = q.run()
+    q.attach()
+    q.update(id, percent=30, stage="working")
+    q.cancel(id)
+    [[owner, line]] = q.caused
+    told = event(line)
+    assert (owner, told["code"], told["seq"], told["rev"], told["stage"]) == ("u1", "P", 0, 3, "cancelling")
+    assert told["progress"] == 30
+    q.cancel(id)
+    assert q.caused == []
+    assert q.update(id, percent=70, stage="working") == OK
+    assert q.caused == []
+    assert (q.get(id)["stage"], q.get(id)["progress"]) == ("cancelling", "70")
+    assert q.end(id) == OK
+    assert [event(line)["code"] for line in q.caused[0][1:]] == ["K"]
+
+
 def test_cancel_of_a_task_whose_worker_died(q):
     w = q.as_("w:one")
     w.lease_ms = 5
@@ -389,37 +424,7 @@ def test_limits(q):
     assert q.submit(owner="u3", light=True, queue="light")
     q.cancel(first)
     assert q.submit(owner="u3")
-    assert [k for k in q.keys("o:*") if "u3" in k]
-
-
-def test_a_refused_submission_leaves_no_trace(q):
-    q.limits = (0, 0)
-    assert q.submit(args="x" * 100, key="k", delay=5, expires=5) is None
-    assert q.keys() == []
-
-
-def test_idempotency_key(q):
-    q.limits = (1, 1)
-    id = q.submit(key="k1", args='{"a":1}')
-    assert q.submit(key="k1", args='{"a":1}') is None
-    assert q.answer == [DUPLICATE, id, "pending", 1]
-    assert q.submit(key="k1", args='{"a":2}') is None and q.answer[0] == MISMATCH
-    assert q.submit(key="k1", args='{"a":1}', task="other") is None and q.answer[0] == MISMATCH
-    q.limits = (9, 9)
-    assert q.submit(key="k1", args='{"a":2}', owner="u2")
-    q.run(id)
-    q.end(id)
-    q.submit(key="k1", args='{"a":1}')
-    assert q.answer[:3] == [DUPLICATE, id, "completed"]
-    key = [k for k in q.keys("k:u1:*")][0]
-    assert 86000000 < q.redis("PTTL", key) <= 86400000
-    assert q.redis("PTTL", f"th:{{0}}:t:{id}") >= q.redis("PTTL", key) - 1000
-
-
-def test_idempotency_key_of_a_light_task_keeps_its_record(q):
-    id = q.submit(key="k", light=True, queue="light", lease=True)
-    assert q.end(id, flags="s") == OK
-    assert q.redis("PTTL", f"th:{{0}}:t:{id}") > 86000000
+    assert [q.row(owner)["act"] for owner in ("u1", "u2", "u3")] == [1, 1, 1]
 
 
 def test_delay(q):

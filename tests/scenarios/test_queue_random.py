@@ -49,7 +49,7 @@ class Run:
         light = rng.random() < .2
         lease = light and rng.random() < .5
         id = hub.submit(owner=owner, id=self.id(), queue="light" if light else rng.choice(["default", "live"]),
-                        args=rng.choice(["", '{"a":1}', '{"a":"' + "x" * 90 + '"}']), light=light, lease=lease,
+                        args=rng.choice(["", '{"a":1}', '{"a":"' + "x" * 290 + '"}']), light=light, lease=lease,
                         key=rng.choice(["", "", "key%d" % rng.randrange(30)]), priority=rng.randrange(10),
                         delay=0 if lease else rng.choice([0, 0, 0, 5, 40]), expires=rng.choice([0, 0, 0, 3, 50]),
                         stream=not light and rng.random() < .2, max_attempts=rng.choice([1, 2, 3]),
@@ -187,7 +187,7 @@ class Run:
             for queue in ("default", "live", "light"):
                 for task in w.lease(queue, 50):
                     w.end(task["id"], task["attempt"], flags="s")
-            return self.q.redis("ZCARD", "th:{0}:ga") == 0
+            return self.q.active() == 0
         for p in self.processes:
             self.q.as_(p.origin, "reborn").reclaim()
         eventually(step, 20, "the end of every task")
@@ -203,7 +203,8 @@ class Run:
                 assert id not in ends, "an event behind the terminal one"
                 if code in TERMINAL:
                     ends[id] = TERMINAL[code]
-            assert self.q.redis("HMGET", f"th:{{0}}:o:{owner}", "act", "run") in (["0", "0"], [None, None])
+            row = self.q.row(owner)
+            assert row is None or (row["act"], row["run"]) == (0, 0)
         assert set(ends) == set(self.accepted)
         for id in self.cancelled:
             assert ends[id] == "cancelled", id
@@ -211,7 +212,7 @@ class Run:
             task = self.q.get(id, any=1)
             assert task["status"] == status
         assert self.q.redis("HMGET", "th:{0}:g", "act", "run") == ["0", "0"]
-        for key in ("q:default", "q:live", "q:light", "d", "l", "x", "ga"):
+        for key in ("q:default", "q:live", "q:light", "d", "l", "x"):
             assert self.q.redis("EXISTS", "th:{0}:" + key) == 0
 
 

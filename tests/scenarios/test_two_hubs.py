@@ -101,6 +101,28 @@ async def test_limit_of_a_user_holds_across_hubs(stack):
     stack.audit()
 
 
+async def test_lost_subscriptions_lose_no_event(stack):
+    first, second = stack.hub(), stack.hub()
+    stack.worker()
+    async with connect(first, "alice") as a, connect(second, "alice") as b, connect(second, "bob") as bob:
+        tasks, bobs = [], []
+        for _ in range(10):
+            first.wait_ready()
+            second.wait_ready()
+            tasks.append(await a.submit("noop_heavy", {"steps": 2, "sleep_ms": 5}))
+            bobs.append(await bob.submit("noop_heavy", {"steps": 2, "sleep_ms": 5}))
+            stack.redis.command("CLIENT", "KILL", "TYPE", "pubsub")
+        for task in tasks:
+            await a.wait_end(task)
+            await b.wait_end(task)
+            assert logged(b, task) == ["accepted", "started", "completed"]
+        for task in bobs:
+            await bob.wait_end(task)
+        for client in (a, b, bob):
+            client.check()
+    stack.audit()
+
+
 async def test_idempotency_key_holds_across_hubs(two_hubs):
     first, second = two_hubs
     async with connect(first, "alice") as a, connect(second, "alice") as b, connect(second, "bob") as bob:

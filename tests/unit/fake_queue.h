@@ -15,7 +15,7 @@
 struct fake_call { /* one call of a kind that is answered later */
     char id[ID_SIZE], owner[129], task[65], queue[16], args[256];
     bool lease, light, stream, failed, retry, key;
-    unsigned attempt;
+    unsigned attempt, rev; /* rev: where its reports begin */
     int kind;
     char text[256]; /* result, error code or message */
     void *fn, *ctx;
@@ -148,6 +148,10 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
     struct fake_call *call = fake_note(&fake.updates, update->id, update->attempt, NULL, NULL);
     call->kind = (int)update->kind;
     fake_text(call->text, sizeof call->text, update->message);
+    if (update->reported) {
+        call->rev = update->reported->rev;
+        snprintf(call->task, sizeof call->task, "%s", update->task);
+    }
     if (fn)
         fn(ctx, fake.outcome);
 }

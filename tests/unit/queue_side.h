@@ -41,8 +41,9 @@ static struct {
     struct queue_fused_done fused;
     struct {
         char id[ID_SIZE], owner[32], args[64];
-        unsigned attempt;
+        unsigned attempt, rev;
     } leased;
+    struct queue_reported reported; /* of that attempt */
     size_t leased_count;
     struct queue_answer answer;
     char json[8192];
@@ -150,6 +151,8 @@ static inline void on_leased(void *ctx, enum queue_code code, const struct queue
         snprintf(told.leased.owner, sizeof told.leased.owner, "%s", tasks[0].owner);
         snprintf(told.leased.args, sizeof told.leased.args, "%.*s", SPAN_ARG(tasks[0].args));
         told.leased.attempt = tasks[0].attempt;
+        told.leased.rev = tasks[0].rev;
+        told.reported = (struct queue_reported){.rev = tasks[0].rev};
     }
     told.done++;
 }

@@ -255,6 +255,7 @@ static void test_slow(void)
     is_int(fake.starts.count, 1, "it runs already");
     is_int(fake.updates.count, 1, "what it said before is told now");
     is_text(fake.updates.at[0].text, "begun", "message");
+    is_text(fake.updates.at[0].task, "slow", "with its type");
     wait_for(&fake.ends.count, 1);
     is_int(fake.ends.at[0].kind, QUEUE_COMPLETED, "its end is recorded");
     is_int(fake.ends.at[0].attempt, 1, "by attempt 1");
@@ -384,7 +385,7 @@ static void test_leases(void)
 {
     const char *id = "01980000-0000-7000-8000-000000000001", *id2 = "01980000-0000-7000-8000-000000000002";
     struct queue_leased tasks[] = {
-        {.id = id, .owner = "u9", .task = "slow", .attempt = 2, .args = SPAN("{\"n\":20000}")},
+        {.id = id, .owner = "u9", .task = "slow", .attempt = 2, .rev = 6, .args = SPAN("{\"n\":20000}")},
         {.id = id2, .owner = "u9", .task = "gone", .attempt = 1, .args = SPAN("{}")},
     };
     begin();
@@ -396,6 +397,7 @@ static void test_leases(void)
     wait_for(&fake.starts.count, 1);
     is_int(fake.starts.at[0].attempt, 2, "a leased task runs as its attempt");
     wait_for(&fake.updates.count, 1);
+    is_int(fake.updates.at[0].rev, 6, "its reports go on from those of earlier attempts");
     uint64_t until = clock_mono_ms() + 5000;
     while (fake.beats == 0 && clock_mono_ms() < until)
         uv_run(&loop.uv, UV_RUN_ONCE);

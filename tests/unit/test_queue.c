@@ -26,7 +26,9 @@ static void test_cycle(void)
                                   .percent = 40,
                                   .stage = "work\"ing",
                                   .message = SPAN("say \"hi\"\n\xff"),
-                                  .meta = SPAN("{\"a\":\n1}")};
+                                  .meta = SPAN("{\"a\":\n1}"),
+                                  .task = "noop_heavy",
+                                  .reported = &told.reported};
     queue_update(worker.queue, &update, on_done, NULL);
     struct queue_update line = {.kind = QUEUE_LOG, .id = id, .attempt = 1, .message = SPAN("a line")};
     queue_update(worker.queue, &line, NULL, NULL);
@@ -37,7 +39,7 @@ static void test_cycle(void)
     ok(reach(&told.count, 4), "the hub hears it");
     is_text(codes(), "hShPhLhC", "in order: started, progress, log, completed");
     is_int(told.events[0].seq, 2, "started carries seq");
-    is_int(told.events[1].rev, 1, "progress carries rev");
+    is_int(told.events[1].rev, 2, "progress carries rev");
     ok(strstr(told.events[1].body,
               "\"stage\":\"work_ing\",\"progress\":40,\"message\":\"say \\\"hi\\\"\\n\xef\xbf\xbd\","
               "\"meta\":{\"a\": 1}"),
@@ -52,6 +54,29 @@ static void test_cycle(void)
     is_int(told.answer.seq, 4, "its last event");
     ok(json_check(span_of(told.json), JSON_LIMITS, &(const char *){NULL}) == KIND_OBJECT, "get: JSON");
     ok(json_string_is(json_get(span_of(told.json), "user_id"), owner), "with its owner");
+    forget_events();
+}
+
+static void test_key(void)
+{
+    char id[ID_SIZE], again[ID_SIZE];
+    struct queue_submit call = submission(id, owner);
+    id_new(id);
+    id_new(again);
+    call.idempotency_key = SPAN("a key of 4 words ");
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    call.id = again;
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    finish(2);
+    is_int(told.submitted.code, QUEUE_DUPLICATE, "the same key");
+    is_text(told.submitted.id, id, "is the same task");
+    call.idempotency_key = SPAN("a key of 4 words");
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    finish(1);
+    is_int(told.submitted.code, QUEUE_OK, "another key, another task");
+    queue_cancel(hub.queue, &caller, id, on_answer, NULL);
+    queue_cancel(hub.queue, &caller, again, on_answer, NULL);
+    finish(2);
     forget_events();
 }
 
@@ -72,9 +97,9 @@ static void test_same_body(void)
                             .error = SPAN("It \"broke\" / \x01\x7f \xc3\xa4")};
     queue_end(worker.queue, &end, on_done, NULL);
     finish(1);
-    reach(&told.count, 2);
-    is_text(codes(), "hShX", "a start and an end of one turn");
-    struct span at = json_get(span_of(told.events[1].body), "at");
+    reach(&told.count, 1);
+    is_text(codes(), "hX", "a start and an end of one turn are one event");
+    struct span at = json_get(span_of(told.events[0].body), "at");
     char at_text[32] = "";
     ok(json_string_copy(at, at_text, sizeof at_text), "it has a time");
     struct event_body body = {.task_id = id,
@@ -89,7 +114,7 @@ static void test_same_body(void)
                               .at_ms = clock_parse(at_text, strlen(at_text))};
     event_body_write(&text, &body);
     buf_append_char(&text, '\0');
-    is_text(told.events[1].body, text.data, "Lua and C build the same text");
+    is_text(told.events[0].body, text.data, "Lua and C build the same text");
     buf_free(&text);
     forget_events();
     char again[ID_SIZE];
@@ -318,11 +343,11 @@ static void test_audit(void)
     ok(told.clean, "the auditor finds nothing: %s", told.json);
     ok(json_check(span_of(told.json), JSON_LIMITS, &(const char *){NULL}) == KIND_OBJECT,
        "its report is JSON");
-    redis_callv(hub.commands, NULL, NULL, "HSET", "th:{0}:o:u1", "act", "7", NULL);
+    redis_callv(hub.commands, NULL, NULL, "HSET", "th:{0}:g", "act", "7", NULL);
     audit_run(hub.queue, on_report, NULL);
     finish(1);
     ok(!told.clean && strstr(told.json, "counts 7 active tasks"), "a wrong counter is found: %s", told.json);
-    redis_callv(hub.commands, NULL, NULL, "HSET", "th:{0}:o:u1", "act", "0", NULL);
+    redis_callv(hub.commands, NULL, NULL, "HSET", "th:{0}:g", "act", "0", NULL);
 }
 
 int main(void)
@@ -331,6 +356,7 @@ int main(void)
         skip_all("no redis-server");
     attach_first();
     test_cycle();
+    test_key();
     test_same_body();
     test_fused();
     test_cancel_running();

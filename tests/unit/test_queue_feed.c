@@ -54,7 +54,12 @@ static void lease_again(const char *id)
 
 static void say(const char *id, enum queue_update_kind kind, const char *stage, const char *text)
 {
-    struct queue_update update = {.kind = kind, .id = id, .attempt = told.leased.attempt, .stage = stage};
+    struct queue_update update = {.kind = kind,
+                                  .id = id,
+                                  .attempt = told.leased.attempt,
+                                  .stage = stage,
+                                  .task = "noop_heavy",
+                                  .reported = &told.reported};
     if (kind == QUEUE_LOG)
         update.message = span_of(text);
     else if (kind == QUEUE_FINAL)

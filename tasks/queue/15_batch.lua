@@ -1,0 +1,60 @@
+-- Batches: what a call writes to sorted sets and lists at its end, one command per key for all its tasks. `keep`:
+-- expiry of the key in ms; `most`: what a list is cut to. A slot is a name that finds the batch again without
+-- making its key.
+
+local function batch(command, key)
+  local name = command .. key
+  local words = batches[name]
+  if not words then
+    words = { command, key }
+    batches[name] = words
+    batches[#batches + 1] = words
+  end
+  return words
+end
+
+-- Of a key of the whole data set.
+local function batch_all(slot, command, key)
+  local words = batches[slot]
+  if not words then
+    words = batch(command, P .. key)
+    batches[slot] = words
+  end
+  return words
+end
+
+local function put(words, score, member)
+  local n = #words
+  words[n + 1] = score
+  words[n + 2] = member
+end
+
+local function push(words, member)
+  words[#words + 1] = member
+end
+
+-- Runs a command whose arguments come in groups of an even number, as many at a time as fit.
+local function call_words(words)
+  if #words <= UNPACK then
+    call(unpack(words))
+    return
+  end
+  for from = 3, #words, UNPACK do
+    call(words[1], words[2], unpack(words, from, math.min(#words, from + UNPACK - 1)))
+  end
+end
+
+-- Writes all batches now; later ones of the same key begin anew.
+local function flush_batches()
+  for i = 1, #batches do
+    local words = batches[i]
+    call_words(words)
+    if words.keep then
+      call('PEXPIRE', words[2], words.keep)
+    end
+    if words.most then
+      call('LTRIM', words[2], 0, words.most - 1)
+    end
+  end
+  batches = {}
+end

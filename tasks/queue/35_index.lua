@@ -1,0 +1,124 @@
+-- Where tasks are listed. Queued ones in the index of their owner, i:<owner>, and in that of all, i: sorted sets by
+-- status and time of creation. Light tasks that ended in lists, newest first: lc, lx, lk of their owner, glc, glx, glk
+-- of all.
+
+local trim_light -- 55_fused.lua
+local expired_of -- 40_record.lua
+local trim_index
+
+local LIGHT_MAX = { lc = 700, lx = 250, lk = 50 }
+local LIGHT_ALL = 2000 -- of everybody, for admins
+local OWN_LIGHT = { C = 'lc', X = 'lx', K = 'lk' }
+local ALL_LIGHT = { C = 'glc', X = 'glx', K = 'glk' }
+
+-- Scores of an index: the status' band and in it the time of creation in ms.
+local BAND = 281474976710656 -- 2^48
+local BAND_OF = { A = 0, C = BAND, X = 2 * BAND, K = 3 * BAND }
+
+-- Retention in ms, arguments of every call that can end a task.
+local keep_heavy, keep_light
+
+local INDEX_SLACK_MS = 86400000
+local INDEX_TRIMMED = 32
+
+-- When a task was made, by the first 48 bits of its id.
+local function born(id)
+  return tonumber(sub(id, 1, 8) .. sub(id, 10, 13), 16)
+end
+
+-- The score of a task in an index, as text; those of one call are mostly alike.
+local function score_of(id, code)
+  local key = code .. sub(id, 1, 13)
+  local score = scores[key]
+  if not score then
+    score = format('%.0f', BAND_OF[code] + born(id))
+    scores[key] = score
+  end
+  return score
+end
+
+-- Notes that an owner has an index of this kind, so that its expiry is set.
+local function note_kind(o, kind)
+  if not find(o.kinds, kind, 1, true) then
+    o.kinds, o.touch = o.kinds .. kind, 0
+  end
+end
+
+-- Places a queued task in the indexes: code A = active, C, X, K = ended. In that of all a task that went well stays
+-- where it is: there are many, and few ask.
+local function place(o, id, code)
+  local index, n, score = o.index, o.places, score_of(id, code)
+  if n == 2 then
+    note_kind(o, 'i')
+    o.moved = true
+  end
+  index[n + 1] = score
+  index[n + 2] = id
+  o.places = n + 2
+  if code ~= 'C' then
+    local all = batches.i or batch_all('i', 'ZADD', 'i')
+    n = #all
+    all[n + 1] = score
+    all[n + 2] = id
+  end
+end
+
+-- Names a light task that ended in the list of everybody, which is cut now and then.
+local function list_light(o, code, id)
+  local list = OWN_LIGHT[code]
+  o.lists = o.lists or {}
+  local own = o.lists[list]
+  if not own then
+    own = batch('LPUSH', P .. list .. ':' .. o.name)
+    o.lists[list] = own
+    note_kind(o, sub(list, 2))
+  end
+  push(own, id)
+  list = ALL_LIGHT[code]
+  local all = batch_all(list, 'LPUSH', list)
+  push(all, id)
+  if now % 16 == 0 then
+    all.most = LIGHT_ALL
+  end
+end
+
+-- Drops what an index still names although it has expired; a bounded slice at a time, another one each time.
+trim_index = function(key)
+  local before = now - (keep_heavy or HEAVY_KEEP_MS) - INDEX_SLACK_MS
+  for _, band in pairs(BAND_OF) do
+    local from, to = format('%.0f', band), format('%.0f', band + before)
+    local count = call('ZCOUNT', key, from, to)
+    local skip = count > INDEX_TRIMMED and floor(now / 64) * INDEX_TRIMMED % count or 0
+    local old = count > 0 and call('ZRANGE', key, from, to, 'BYSCORE', 'LIMIT', skip, INDEX_TRIMMED) or {}
+    local gone = expired_of(old)
+    if #gone > 0 then
+      call('ZREM', key, unpack(gone))
+    end
+  end
+end
+
+-- Renews what an owner owns; its keys' expiry is longer than promised by two periods. While tasks are active their
+-- index stays.
+local function touch_owner(o)
+  local idle = 2 * TOUCH_MS
+  local keep = call('HMGET', P .. 'g', 'keep_heavy', 'keep_light')
+  local index = (keep[1] or HEAVY_KEEP_MS) + LOG_KEEP_MS + idle
+  call('PEXPIRE', P .. 'e:' .. o.name, LOG_KEEP_MS + idle)
+  call('PEXPIRE', P .. 'i:' .. o.name, format('%.0f', o.act > 0 and OWNER_KEEP_MS or index))
+  for kind in string.gmatch(o.kinds, '[cxk]') do
+    call('PEXPIRE', P .. 'l' .. kind .. ':' .. o.name, math.max(LOG_KEEP_MS, keep[2] or 0) + idle)
+  end
+  o.touch = now
+end
+
+-- What is done for an owner now and then, after its log was written.
+keep_owner = function(o)
+  if now - o.touch > TOUCH_MS then
+    touch_owner(o)
+  end
+  if o.seq % 64 < o.seq - o.seq_was then
+    call('LTRIM', P .. 'e:' .. o.name, -LOG_EVENTS, -1)
+    trim_light(o)
+    trim_index(P .. 'i:' .. o.name)
+  end
+end

@@ -1,0 +1,198 @@
+-- What runners report of the attempts they hold: that it starts, its progress, how it ends; all that is new of a task
+-- in one go.
+
+local emit_latest
+
+do
+
+-- An event that is not logged: newer ones replace it. Runners count in steps of two, so this one's number, made
+-- here, lies between theirs.
+emit_latest = function(r, code, e)
+  local o = owner_of(r.o)
+  local rev = text_of(r.v + 1)
+  set(r, 'v', rev)
+  local stage = stage_of(r)
+  local task = stage ~= 'started' and r.task .. ' ' .. stage or r.task
+  say(o, false, add_event, entry_of(code, r.a, r.id, r.n, task), '0', ' ' .. rev .. ' ', e)
+end
+
+-- What an attempt reported is no news of the next one.
+local function forget_reports(r)
+  set(r, 'n', '0')
+  set(r, 'l', '')
+  set(r, 'c', '')
+  for _, letter in ipairs({ 'p', 'm', 't' }) do
+    if has(r, letter) then
+      call('DEL', P .. EXTRA[letter] .. r.id)
+    end
+  end
+end
+
+-- The task runs: event started. An attempt that is over by now needs no such event.
+local function start(r, over)
+  if r.b ~= '' then
+    forget_reports(r)
+  end
+  r.s, r.b = 'processing', now_digits
+  if r.z then
+    set(r, 'g', 'cancelling')
+  elseif r.g then
+    set(r, 'g', 'started')
+  end
+  if r.X then
+    call('ZREM', P .. 'x', r.id)
+  end
+  if not over then
+    emit(r, 'S', NOTHING)
+  end
+end
+
+local function keep_text(r, letter, text)
+  if text ~= '' then
+    call('SET', extra(r, letter), text)
+  end
+end
+
+-- The record takes the last of several reports, the owner's listeners get all: their lines come ready from the
+-- runner. After a cancel was asked they are no news.
+local function progress(r, percent, stage, message, meta, rev, lines)
+  if percent ~= r.n and percent + 0 > r.n + 0 then
+    r.n = percent
+  end
+  if stage ~= '' and not r.z and stage ~= r.g then
+    set(r, 'g', stage)
+  end
+  r.u = now_digits
+  keep_text(r, 'm', message)
+  keep_text(r, 't', meta)
+  if rev + 0 <= r.v + 0 then
+    return
+  end
+  r.v = rev
+  if not r.z then
+    say(owner_of(r.o), false, add_lines, lines)
+  end
+end
+
+-- Full jitter: anywhere between now and the exponential bound, so that tasks that failed together do not
+-- come back together.
+local function backoff(r)
+  local bound = math.min(tonumber(whole(r).cap), r.base * 2 ^ (r.a - 1))
+  math.randomseed(now % 2147483647 + #r.id + tonumber(sub(r.id, -6), 16))
+  return floor(math.random() * bound)
+end
+
+local function try_again(r, e)
+  set(r, 's', 'pending')
+  set(r, 'g', 'retrying')
+  set(r, 'w', '')
+  call('SET', extra(r, 'e'), e.code .. '\n' .. e.error)
+  local wait = backoff(r)
+  if wait > 0 then
+    make_delayed(r, now + wait)
+  else
+    make_ready(r)
+  end
+  emit(r, 'R', e, e.code .. '\n' .. e.error)
+end
+
+-- kind C X K or D (died); `again`: another attempt if any is left
+local function end_one(r, kind, again, text, code)
+  push(batches['l-'] or batch_all('l-', 'ZREM', 'l'), r.id)
+  if r.z then
+    finish(r, 'K', NOTHING)
+  elseif kind == 'C' then
+    finish(r, 'C', { result = text })
+  elseif kind == 'D' then
+    lapse(r)
+  elseif kind == 'X' and again and tonumber(r.a) < tonumber(whole(r).max) then
+    try_again(r, { code = code, error = text })
+  elseif kind == 'X' then
+    finish(r, 'X', { code = code, error = text })
+  else
+    finish(r, 'K', NOTHING)
+  end
+end
+
+-- What verbs say: s = it starts, p = progress follows (6 words), C X K D = it ends (2 words), r = may be tried again.
+local VERBS = '^(s?)(p?)([CXKD]?)(r?)$'
+local read_verbs = {} -- text -> what it says
+
+local function verbs_of(text)
+  local verbs = read_verbs[text]
+  if not verbs then
+    local starts, reports, kind, again = match(text, VERBS)
+    verbs = { starts = starts == 's', reports = reports == 'p', kind = kind ~= '' and kind, again = again == 'r' }
+    verbs.words = 3 + (verbs.reports and 6 or 0) + (verbs.kind and 2 or 0)
+    if starts then
+      read_verbs[text] = verbs
+    end
+  end
+  return verbs
+end
+
+-- Takes one task's reports; answer: its code.
+local function report_one(args, i, verbs)
+  local r = record_of(args[i])
+  local at = i + 3
+  if not holds(r, args[i + 1]) then
+    return LOST
+  end
+  touch(r)
+  if verbs.starts and r.s == 'pending' then
+    start(r, verbs.kind)
+  end
+  if verbs.reports then
+    if r.s == 'processing' then
+      progress(r, args[at], args[at + 1], args[at + 2], args[at + 3], args[at + 4], args[at + 5])
+    elseif not verbs.kind then
+      return LOST
+    end
+    at = at + 6
+  end
+  if verbs.kind then
+    end_one(r, verbs.kind, verbs.again, args[at], args[at + 1])
+  end
+  return 0
+end
+
+-- The ids in the arguments of report().
+local function ids_of(args)
+  local ids, i = {}, 5
+  while i <= #args do
+    ids[#ids + 1] = args[i]
+    i = i + verbs_of(args[i + 2]).words
+  end
+  return ids
+end
+
+-- The rows of the owners of these tasks.
+local function fetch_owners_of(ids)
+  local names = {}
+  fetch_records(ids)
+  for i = 1, #ids do
+    local r = record_of(ids[i])
+    if r then
+      names[#names + 1] = r.o
+    end
+  end
+  fetch_owners(names)
+end
+
+-- args: retention, then per task: id, attempt, verbs; with p: percent, stage, message, meta ('' = unchanged; texts as
+-- JSON), rev, lines; with an end: text (C: result, '' = {}; X: error as JSON), error code. Answer: one code per task.
+local function report(args)
+  retention(args)
+  fetch_owners_of(ids_of(args))
+  local answer, i = {}, 5
+  while i <= #args do
+    local verbs = verbs_of(args[i + 2])
+    answer[#answer + 1] = report_one(args, i, verbs)
+    i = i + verbs.words
+  end
+  return answer
+end
+
+export('report', { 'allow-oom' }, report)
+
+end

@@ -1,0 +1,161 @@
+"""What stands in Redis: records and the keys besides them, how long they are kept, idempotency keys; and what the
+auditor finds when they are wrong."""
+import pytest
+
+from queue_lib import DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, MISMATCH, OK, Queue, ids_of_one_time, new_id
+
+
+@pytest.fixture
+def q():
+    queue = Queue()
+    yield queue
+    assert queue.audit() == []
+    queue.close()
+
+
+@pytest.mark.parametrize("size", [10, 200, 201, 100000])
+def test_arguments_and_result_of_any_size(q, size):
+    text = '{"x":"' + "y" * (size - 8) + '"}'
+    id = q.run(args=text)
+    assert q.end(id, text=text) == OK
+    assert q.get(id)["result"] == text
+    assert q.redis("HEXISTS", f"th:{{0}}:t:{id[:10]}", id) == 1
+    assert sorted(q.keys(f"*{id}")) == ([] if size <= 200 else [f"th:{{0}}:args:{id}", f"th:{{0}}:res:{id}"])
+
+
+def test_a_refused_submission_leaves_no_trace(q):
+    q.limits = (0, 0)
+    assert q.submit(args="x" * 100, key="k", delay=5, expires=5) is None
+    assert q.keys() == []
+
+
+def test_idempotency_key(q):
+    q.limits = (1, 1)
+    id = q.submit(key="k1", args='{"a":1}')
+    assert q.submit(key="k1", args='{"a":1}') is None
+    assert q.answer == [DUPLICATE, id, "pending", 1]
+    assert q.submit(key="k1", args='{"a":2}') is None and q.answer[0] == MISMATCH
+    assert q.submit(key="k1", args='{"a":1}', task="other") is None and q.answer[0] == MISMATCH
+    q.limits = (9, 9)
+    assert q.submit(key="k1", args='{"a":2}', owner="u2", id="7fffffff" + new_id()[8:])  # of another time
+    q.run(id)
+    q.end(id)
+    q.submit(key="k1", args='{"a":1}')
+    assert q.answer[:3] == [DUPLICATE, id, "completed"]
+    key = [k for k in q.keys("k:u1:*")][0]
+    assert 86000000 < q.redis("PTTL", key) <= 86400000
+    assert q.redis("PTTL", f"th:{{0}}:t:{id[:10]}") >= q.redis("PTTL", key) - 1000
+
+
+def test_an_idempotency_key_twice_in_one_call(q):
+    first, second = new_id(), new_id()
+    head = "noop_heavy default 4 3 0 0 -"
+    answer = q.call("submit", 1, 1, 15000, *[w for id in (first, second) for w in (id, "u1", head, "", "0 - 0 0 k")])
+    assert answer[:2] == [1, [DUPLICATE, first, "pending", 1]]
+    assert [task["id"] for task in q.lease(count=2)] == [first]
+
+
+def test_idempotency_key_of_a_light_task_keeps_its_record(q):
+    id = q.submit(key="k", light=True, queue="light", lease=True)
+    assert q.end(id, flags="s") == OK
+    assert q.redis("PTTL", f"th:{{0}}:tl:{id[:10]}") > 86000000
+
+
+def test_records_of_a_time_expire_when_the_last_task_has_ended(q):
+    first, second, third, fourth = ids_of_one_time(4)
+    key = f"th:{{0}}:t:{first[:10]}"
+    for id in (first, second, third):
+        q.submit(id=id)
+    assert q.redis("PTTL", key) == -1
+    q.run(first)
+    q.end(first)
+    assert q.redis("PTTL", key) == -1
+    q.run(second)
+    q.fail(second)
+    assert q.redis("PTTL", key) == -1 and q.redis("HGET", key, "#").startswith("1 ")
+    assert q.call("cancel", 1000, 1000, third, "u1", 0)[0] == OK
+    assert HEAVY_MS - 60000 < q.redis("PTTL", key) <= HEAVY_MS  # the longest of all
+    q.submit(id=fourth)
+    assert q.redis("PTTL", key) == -1
+    assert q.audit() == []
+    q.cancel(fourth)
+    assert HEAVY_MS - 60000 < q.redis("PTTL", key) <= HEAVY_MS
+    assert [q.status(id) for id in (first, second, third, fourth)] == [
+        "completed", "failed", "cancelled", "cancelled"]
+
+
+def test_long_texts_that_are_gone_before_their_record(q):
+    text = '{"x":"' + "y" * 300 + '"}'
+    failed, done, waiting = ids_of_one_time(3)  # the last one keeps the records of the others
+    q.submit(id=failed, args=text)
+    q.fail(q.run(failed))
+    q.submit(id=done)
+    q.end(q.run(done), text=text)
+    q.submit(id=waiting, delay=100000)
+    keys = [f"th:{{0}}:args:{failed}", f"th:{{0}}:res:{done}"]
+    assert all(0 < q.redis("PTTL", key) <= HEAVY_MS for key in keys)
+    assert (q.get(done)["result"], q.get(done)["omitted"]) == (text, "0")
+    q.redis("DEL", *keys)
+    assert q.retry(failed) is None and q.answer == [INPUT_GONE]
+    assert (q.get(done)["result"], q.get(done)["omitted"]) == ("", "1")
+    ends = {e["entry"].split()[2]: e["outcome"] for e in q.replay()[2] if e["entry"][0] in "CX"}
+    assert ends == {failed: [1, "oops", '"it broke"'], done: [0]}
+
+
+def test_records_of_light_tasks_expire_apart(q):
+    heavy, light = ids_of_one_time(2)
+    q.submit(id=heavy)
+    q.submit(id=light, light=True, queue="light", lease=True)
+    assert q.end(light, flags="s") == OK
+    assert 0 < q.redis("PTTL", f"th:{{0}}:tl:{light[:10]}") <= LIGHT_MS
+    assert q.redis("HKEYS", f"th:{{0}}:t:{light[:10]}") == [heavy, "#"]
+
+
+def test_the_auditor_finds_wrong_counters_of_an_owner(q):
+    q.submit(owner="u2")
+    q.submit()
+    q.run(queue="live")
+    right = q.row()
+    assert (right["seq"], right["act"], right["run"]) == (3, 2, 1)
+    for name, value, finding in (
+            ("act", 7, "counter u1 counts 7 active tasks, has 2"),
+            ("run", 0, "counter u1 counts 0 running tasks, has 1"),
+            ("seq", 2, "seq u1 the log has 3 events, the counter says 2")):
+        q.set_row("u1", **{name: value})
+        assert q.audit() == [finding]
+        q.set_row("u1", **{name: right[name]})
+    assert q.audit() == []
+
+
+def test_the_auditor_finds_a_wrong_count_of_active_records(q):
+    ended, active = ids_of_one_time(2)
+    place = "t:" + ended[:10]
+    q.submit(id=ended)
+    q.end(q.run(ended))
+    q.submit(id=active)
+    key = "th:{0}:" + place
+    right, till = q.redis("HGET", key, "#").split(" ")
+    assert right == "1"
+    for count in ("2", "0"):
+        q.redis("HSET", key, "#", f"{count} {till}")
+        assert q.audit() == [f"counter {place} counts {count} active records, has 1"]
+    q.redis("HSET", key, "#", f"{right} {till}")
+    assert q.audit() == []
+
+
+def test_the_auditor_finds_a_wrong_expiry_of_records(q):
+    ended, active = ids_of_one_time(2)
+    place = "t:" + ended[:10]
+    key = "th:{0}:" + place
+    q.submit(id=ended)
+    q.end(q.run(ended))
+    q.submit(id=active)
+    q.redis("PEXPIRE", key, 100000)
+    assert q.audit() == [f"expiry {place} has active tasks and expires"]
+    q.redis("PERSIST", key)
+    assert q.audit() == []
+    q.cancel(active)
+    assert q.audit() == []
+    q.redis("PERSIST", key)
+    assert q.audit() == [f"expiry {place} its tasks have ended and it never expires"]
+    q.redis("PEXPIRE", key, 100000)
