@@ -44,6 +44,8 @@ struct queue_feed {
     struct list calls; /* attach_calls under way */
     struct bell *bells;
     bool control, watching;
+    unsigned connection;  /* the control channel's subscription, 0 = none … */
+    unsigned connections; /* … and how many there were */
     uv_timer_t *timer;
     unsigned ticks;
     uint64_t alive_ms; /* when this hub last said that it lives */
@@ -264,14 +266,10 @@ static void on_bell(void *ctx, const redisReply *reply)
 }
 
 /* "cancel ID ATTEMPT" or "audio ID" */
-static void on_control(void *ctx, const redisReply *reply)
+static void read_control(const struct queue_feed *feed, struct span text)
 {
-    const struct queue_feed *feed = ctx;
-    struct span text = reply ? message_text(reply) : SPAN_NONE;
     char verb[8], id[ID_SIZE], line[80];
     unsigned attempt = 0;
-    if (text.p == NULL)
-        return;
     snprintf(line, sizeof line, "%.*s", SPAN_ARG(text));
     if (sscanf(line, "%7s %36s %u", verb, id, &attempt) < 2)
         return;
@@ -279,6 +277,25 @@ static void on_control(void *ctx, const redisReply *reply)
         feed->hooks.on_cancel(feed->hooks.ctx, id, attempt);
     else if (strcmp(verb, "audio") == 0 && feed->hooks.on_audio)
         feed->hooks.on_audio(feed->hooks.ctx, id);
+}
+
+static void on_control(void *ctx, const redisReply *reply)
+{
+    struct queue_feed *feed = ctx;
+    struct span text = reply ? message_text(reply) : SPAN_NONE;
+    if (reply == NULL)
+        feed->connection = 0;
+    else if (text.p == NULL)
+        feed->connection = ++feed->connections;
+    else if (text.n > 6 && memcmp(text.p, "lease ", 6) == 0 && feed->hooks.on_handed)
+        queue_read_handed(feed->queue, reply->element[2]->str, &feed->hooks);
+    else
+        read_control(feed, text);
+}
+
+unsigned queue_feed_connection(const struct queue_feed *feed)
+{
+    return feed->connection;
 }
 
 static void on_admin(void *ctx, const redisReply *reply)
@@ -338,10 +355,10 @@ void queue_feed_watch(struct queue_feed *feed, bool on)
 
 void queue_feed_up(struct queue_feed *feed)
 {
+    if (feed->control) /* first: a bell's confirmation rings it */
+        subscribe_control(feed);
     for (struct bell *bell = feed->bells; bell; bell = bell->next)
         subscribe(feed, on_bell, bell, "bell:", bell->name);
-    if (feed->control)
-        subscribe_control(feed);
     if (feed->watching)
         subscribe(feed, on_admin, feed, "adm", "");
     if (feed->queue->config.hub)

@@ -1,10 +1,13 @@
 /* The runner's side of the queue: leases, reclaiming, beats; see queue.h. What it writes about single
  * attempts is in queue_report.c. Loop thread only. */
-#include "tasks/queue_private.h"
+#include "tasks/queue_feed_private.h"
 
 /* ---- leases ------------------------------------------------------------------------------------------ */
 
-#define LEASED_WORDS 3 /* per task, behind the time of the next delayed one: id, record, long arguments */
+#define LEASED_HEAD 2  /* time of the next delayed task, limit of the demand */
+#define LEASED_WORDS 3 /* per task, behind them: id, record, long arguments */
+#define RECORD_LINES 4
+#define HANDED_MAX 512 /* more than a call submits */
 
 /* Cuts off what stands before the next `end`, or all that is left; a NUL takes its place. */
 static char *cut(char **rest, char end)
@@ -54,19 +57,21 @@ static char *reply_record(const redisReply *answer, size_t i)
 
 static void on_leased(struct op *op, const redisReply *answer)
 {
-    size_t count = reply_count(answer) / LEASED_WORDS;
+    size_t words = reply_count(answer);
+    size_t count = words > LEASED_HEAD ? (words - LEASED_HEAD) / LEASED_WORDS : 0;
     struct queue_leased *tasks = xcalloc(count, sizeof *tasks);
+    struct queue_lease_rest rest = {(uint64_t)reply_number(answer, 0), (uint64_t)reply_number(answer, 1)};
     for (size_t i = 0; i < count; i++) {
-        size_t at = 1 + i * LEASED_WORDS;
+        size_t at = LEASED_HEAD + i * LEASED_WORDS;
         tasks[i] =
             parse_leased(reply_text(answer, at), reply_record(answer, at + 1), reply_span(answer, at + 2));
     }
-    op->fn.leased(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, tasks, count,
-                  (uint64_t)reply_number(answer, 0));
+    op->fn.leased(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, tasks, count, rest);
     free(tasks);
 }
 
-void queue_lease(struct queue *queue, const char *name, unsigned count, queue_leased_fn *fn, void *ctx)
+void queue_lease(struct queue *queue, const char *name, unsigned count, struct queue_demand demand,
+                 queue_leased_fn *fn, void *ctx)
 {
     struct op *op = op_new(queue, "th1_lease", on_leased);
     op->fn.leased = fn;
@@ -75,6 +80,41 @@ void queue_lease(struct queue *queue, const char *name, unsigned count, queue_le
     words_text(&op->words, name);
     words_number(&op->words, count);
     words_number(&op->words, queue->config.lease_ms);
+    if (demand.connection)
+        words_number(&op->words, demand.connection);
+    else
+        words_text(&op->words, "");
+    words_number(&op->words, demand.received);
+}
+
+/* The next lines as one word. */
+static char *cut_lines(char **rest, unsigned lines)
+{
+    char *word = *rest;
+    for (unsigned cuts = 0; cuts < lines; cuts++) {
+        char *line = cut(rest, '\n');
+        if (cuts + 1 < lines && *rest > line)
+            (*rest)[-1] = '\n';
+    }
+    return word;
+}
+
+/* "lease QUEUE HOLDER", then per task its id, its long arguments and its record. */
+void queue_read_handed(struct queue *queue, char *message, const struct queue_feed_hooks *hooks)
+{
+    struct queue_leased tasks[HANDED_MAX];
+    size_t count = 0;
+    char *head = cut(&message, '\n');
+    cut(&head, ' ');
+    const char *name = cut(&head, ' ');
+    if (strcmp(head, queue->holder) != 0) /* an earlier process of this name */
+        return;
+    while (*message && count < HANDED_MAX) {
+        const char *id = cut(&message, '\n');
+        struct span args = span_of(cut(&message, '\n'));
+        tasks[count++] = parse_leased(id, cut_lines(&message, RECORD_LINES), args);
+    }
+    hooks->on_handed(hooks->ctx, name, tasks, count);
 }
 
 static void reclaim_from(struct queue *queue, int64_t skip, queue_done_fn *fn, void *ctx);

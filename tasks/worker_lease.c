@@ -1,6 +1,7 @@
 /* What comes from the queue: leases, as many as the slots can use, one call per lane on its way at a time.
- * While work keeps coming, each answer shows how much room there is by then; when a call finds less than it
- * asked for, the lane waits for the bell, a due time or the next second. Loop thread. */
+ * While work keeps coming, each answer shows how much room there is by then. When a call finds less than it
+ * asked for, the rest is a demand: new tasks are handed over as they are submitted, and the lane asks again
+ * when half of it has come, at the bell, at a due time or with the next poll. Loop thread. */
 #include "tasks/worker_private.h"
 
 #include "hub/clock.h"
@@ -72,40 +73,78 @@ static void on_due(uv_timer_t *timer)
     worker_hungry_all(timer->data);
 }
 
+static void take_all(struct worker_lane *lane, const struct queue_leased *tasks, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        take(lane->worker, &tasks[i]);
+    lane->received += count;
+    if (lane->worker->draining)
+        slots_return_all(lane->worker->slots);
+}
+
+void worker_handed(struct worker *worker, enum slot_lane lane, const struct queue_leased *tasks, size_t count)
+{
+    take_all(&worker->lanes[lane], tasks, count);
+}
+
 static void on_leased(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
-                      uint64_t next_due_ms)
+                      struct queue_lease_rest rest)
 {
     struct worker_lane *lane = ctx;
     struct worker *worker = lane->worker;
     lane->leasing = false;
     lane->hungry = lane->rang || (code == QUEUE_OK && count >= lane->asked);
     lane->rang = false;
-    for (size_t i = 0; code == QUEUE_OK && i < count; i++)
-        take(worker, &tasks[i]);
-    if (worker->draining)
-        slots_return_all(worker->slots);
+    if (code == QUEUE_OK)
+        take_all(lane, tasks, count);
+    if (code == QUEUE_OK && lane->connection)
+        lane->limit = rest.limit;
+    uint64_t next_due_ms = rest.next_due_ms;
     bool sooner =
         !uv_is_active((uv_handle_t *)&worker->due) || next_due_ms < uv_timer_get_due_in(&worker->due);
     if (next_due_ms && sooner)
         uv_timer_start(&worker->due, on_due, next_due_ms, 0);
 }
 
+/* What was received over a connection that is gone says nothing of the new one. */
+static void follow_connection(struct worker_lane *lane)
+{
+    unsigned connection = queue_feed_connection(lane->worker->feed);
+    if (connection == lane->connection)
+        return;
+    lane->connection = connection;
+    lane->received = lane->limit = 0;
+    lane->hungry = true;
+}
+
+/* Tasks that may still come without being asked for. */
+static uint64_t demanded(const struct worker_lane *lane)
+{
+    return lane->limit > lane->received ? lane->limit - lane->received : 0;
+}
+
 static void lease(struct worker *worker, struct worker_lane *lane)
 {
-    if (!lane->hungry || lane->leasing)
+    if (lane->leasing)
         return;
-    unsigned room = slots_room(worker->slots, lane->which);
-    if (room == 0)
+    follow_connection(lane);
+    unsigned room = worker->draining ? 0 : slots_room(worker->slots, lane->which);
+    uint64_t coming = demanded(lane);
+    room = room < LEASE_MAX ? room : LEASE_MAX;
+    bool too_few = room && (lane->hungry || (lane->connection && coming < room / 2));
+    bool too_many = coming > room + room / 2;
+    if (!too_few && !too_many)
         return;
-    lane->asked = room < LEASE_MAX ? room : LEASE_MAX;
+    lane->asked = room;
     lane->leasing = true;
     lane->hungry = false;
-    queue_lease(worker->queue, slot_lane_names[lane->which], lane->asked, on_leased, lane);
+    queue_lease(worker->queue, slot_lane_names[lane->which], room,
+                (struct queue_demand){lane->connection, lane->received}, on_leased, lane);
 }
 
 void worker_lease(struct worker *worker)
 {
-    if (!worker->ready || worker->draining)
+    if (!worker->ready)
         return;
     for (enum slot_lane i = 0; i < LANES; i++)
         lease(worker, &worker->lanes[i]);

@@ -48,8 +48,11 @@ struct worker_lane {
     enum slot_lane which;
     unsigned asked; /* by the lease that is on the way */
     bool leasing;
-    bool hungry; /* there may be something to lease */
-    bool rang;   /* and it was said while a lease was on the way */
+    bool hungry;         /* there may be something to lease */
+    bool rang;           /* and it was said while a lease was on the way */
+    unsigned connection; /* of the feed, when it was asked last */
+    uint64_t received;   /* tasks since it began */
+    uint64_t limit;      /* so many will come without being asked for */
 };
 
 struct early { /* a cancel that came before its task */
@@ -91,6 +94,9 @@ void worker_lease(struct worker *worker);
 /* Work may be waiting: in this lane, in all. */
 void worker_hungry(struct worker *worker, enum slot_lane lane);
 void worker_hungry_all(struct worker *worker);
+/* Tasks of this lane's queue were leased to this worker. */
+void worker_handed(struct worker *worker, enum slot_lane lane, const struct queue_leased *tasks,
+                   size_t count);
 /* A cancel came whose task is not here yet. */
 void worker_remember_cancel(struct worker *worker, const char *id);
 

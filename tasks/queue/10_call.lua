@@ -26,6 +26,7 @@ local scores -- code and time of a task -> its score in an index
 local changed -- the records to write back, in order of first change
 local buckets -- key -> the hash of records it names; see 40_record.lua
 local batches -- sorted sets and lists to write at the end: "command key" -> words
+local demands -- queue -> the workers that wait for its tasks; see 51_demand.lua
 local after -- what flush() does besides: list of functions
 local global -- of the whole data set: act and run = active heavy and running tasks, watch = until when some hub wants
 -- every owner's events; moved = these changed; times = virtual time by class
@@ -74,6 +75,7 @@ local function begin(keys, args)
   changed = {}
   buckets = {}
   batches = {}
+  demands = {}
   after = {}
   read_global()
 end

@@ -44,7 +44,7 @@ end
 
 -- Writes a new task's record, its accepted event and where it is listed; putting it where it waits is the
 -- caller's. `head` as of head_of(); `rare`: nil, or what rare_text() reads; `attempt`: "1 holder" of one that is leased
--- at once, else "0 ". Answer: seq.
+-- at once, else "0 ". Answer: seq, the record's text.
 create = function(o, id, head, args, rare, attempt)
   local entry = entry_of('A', '0', id, '0', head.task)
   local seq = log_append(o, entry)
@@ -57,8 +57,9 @@ create = function(o, id, head, args, rare, attempt)
     args = ''
   end
   local bucket = bucket_of(id, head.light)
-  bucket_put(bucket, id, o.name .. ' ' .. head.task .. ' ' .. head.flags .. ' ' .. score_of(id, 'A') .. ' '
-    .. head.way .. '\n' .. args .. '\np ' .. attempt .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n')
+  local text = o.name .. ' ' .. head.task .. ' ' .. head.flags .. ' ' .. score_of(id, 'A') .. ' '
+    .. head.way .. '\n' .. args .. '\np ' .. attempt .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n'
+  bucket_put(bucket, id, text)
   count_in(bucket, 1, 0)
   if rare and rare.expires then
     call('ZADD', P .. 'x', now + rare.expires, id)
@@ -68,6 +69,19 @@ create = function(o, id, head, args, rare, attempt)
     count_active(o, 1)
   end
   say(o, from_hub, add_event, entry, seq_text, LOGGED, NOTHING)
+  return seq, text
+end
+
+-- A new task goes to a worker that waits, else into the ready set. Answer: its seq.
+local function enter(o, id, head, args, rare, deadline)
+  local worker = not head.light and next_worker(head.queue, args)
+  if not worker then
+    put_ready(o, id, head)
+    return (create(o, id, head, args, rare, '0 '))
+  end
+  local seq, text = create(o, id, head, args, rare, '1 ' .. worker.holder)
+  put(batch_all('l+', 'ZADD', 'l'), deadline, id)
+  hand_over(head.queue, worker, id, args, text)
   return seq
 end
 
@@ -126,8 +140,7 @@ local function read_options(options)
 end
 
 -- A task with options. Answer: as submit(), per task.
-local function submit_rare(o, id, head, args, rare, lease_ms)
-  local attempt = '0 '
+local function submit_rare(o, id, head, args, rare, deadline)
   local refused
   if rare.key then
     refused = note_key(o, id, head, args, rare)
@@ -138,14 +151,14 @@ local function submit_rare(o, id, head, args, rare, lease_ms)
     return refused
   end
   if rare.lease then
-    attempt, rare.due = '1 ' .. holder, nil
-    put(batch_all('l+', 'ZADD', 'l'), now + lease_ms, id)
+    rare.due = nil
+    put(batch_all('l+', 'ZADD', 'l'), deadline, id)
+    return (create(o, id, head, args, rare, '1 ' .. holder))
   elseif rare.due then
     put(batch_all('d+', 'ZADD', 'd'), rare.due, id)
-  else
-    put_ready(o, id, head)
+    return (create(o, id, head, args, rare, '0 '))
   end
-  return create(o, id, head, args, rare, attempt)
+  return enter(o, id, head, args, rare, deadline)
 end
 
 -- args: user limit, global limit, lease ms, then per task: id, owner, head, arguments, options ('' or "lease (0/1)
@@ -159,16 +172,16 @@ local function submit(args)
   end
   fetch_owners(names)
   set_limits(args[3], args[4])
+  local deadline = text_of(now + args[5])
   for i = 6, #args, 5 do
     local id, o, head, options = args[i], owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2]), args[i + 4]
     local result
     if options ~= '' then
-      result = submit_rare(o, id, head, args[i + 3], read_options(options), args[5])
+      result = submit_rare(o, id, head, args[i + 3], read_options(options), deadline)
     else
       result = limit_of(o, head.light)
       if not result then
-        put_ready(o, id, head)
-        result = create(o, id, head, args[i + 3], nil, '0 ')
+        result = enter(o, id, head, args[i + 3], nil, deadline)
       end
     end
     if head.stream and type(result) == 'number' then
@@ -176,6 +189,7 @@ local function submit(args)
     end
     answer[#answer + 1] = result
   end
+  tell_workers()
   answer[#answer + 1] = now
   return answer
 end

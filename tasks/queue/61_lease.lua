@@ -55,21 +55,31 @@ local function take_first(queue, count)
   return ids
 end
 
--- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, three words per task…}.
+-- args: retention, queue, count, lease ms, connection, received: with a connection ("" = none) new tasks are handed
+-- over until there are `count`; so many have been received over it. Answer: {ms until the next delayed task, how many
+-- the caller will have received over this connection by then, three words per task…}.
 local function lease(args)
   retention(args)
   local queue, wanted, deadline = args[5], args[6] + 0, format('%d', now + args[7])
+  local line
   sweep()
   flush_batches()
   flush_records()
   records, fetched = {}, {} -- what the sweep read may have changed
-  local answer = { 0 }
+  if args[8] ~= '' then
+    line, wanted = demand_of(queue, args[8], args[9] + 0, wanted)
+  end
+  local answer = { 0, 0 }
   local ids = take_first(queue, wanted)
   fetch_records(ids)
   for i = 1, #ids do
     lease_one(ids[i], deadline, answer)
   end
   answer[1] = next_due()
+  if line then
+    local given = (#answer - 2) / 3
+    answer[2] = leave_demand(queue, line, given, wanted - given)
+  end
   return answer
 end
 

@@ -82,6 +82,24 @@ def lines_of(text):
     return parts
 
 
+def leased(id, record, args):
+    """What tasks/queue_runner.c makes of a leased task's record."""
+    fixed, short, state, *_ = record.split("\n")
+    owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
+    _, attempt, _, _, _, rev, *_ = state.split(" ")
+    return {"id": id, "owner": owner, "task": task, "attempt": attempt, "max": most, "flags": flags[1:],
+            "args": args or short, "rev": rev}
+
+
+def handed(message):
+    """A message about tasks that were handed over, as tasks/queue_runner.c reads it: queue, holder, tasks."""
+    head, *lines = message.split("\n")
+    verb, queue, holder = head.split(" ")
+    assert verb == "lease" and len(lines) % 6 == 0
+    return queue, holder, [leased(lines[i], "\n".join(lines[i + 2:i + 6]), lines[i + 1])
+                           for i in range(0, len(lines), 6)]
+
+
 def library():
     return "".join(p.read_text() for p in sorted((TOP / "tasks" / "queue").glob("*.lua")))
 
@@ -171,18 +189,10 @@ class Queue:
         self.answer = self.call("fused", LIGHT_MS, id, owner, "X" if failed else "C", f"{task} {made} {made}", payload)
         return id
 
-    def lease(self, queue="default", count=1):
-        self.next_due, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
-        return [self.leased(*words[i:i + 3]) for i in range(0, len(words), 3)]
-
-    @staticmethod
-    def leased(id, record, args):
-        """What tasks/queue_runner.c makes of a leased task's record."""
-        fixed, short, state, *_ = record.split("\n")
-        owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
-        _, attempt, _, _, _, rev, *_ = state.split(" ")
-        return {"id": id, "owner": owner, "task": task, "attempt": attempt, "max": most, "flags": flags[1:],
-                "args": args or short, "rev": rev}
+    def lease(self, queue="default", count=1, connection="", received=0):
+        self.next_due, self.limit, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms,
+                                                      connection, received)
+        return [leased(*words[i:i + 3]) for i in range(0, len(words), 3)]
 
     def report(self, id, attempt, verbs, *words):
         return self.call("report", HEAVY_MS, LIGHT_MS, id, attempt, verbs, *words)[0]

@@ -40,11 +40,13 @@ static struct {
     struct queue_submitted submitted;
     struct queue_fused_done fused;
     struct {
-        char id[ID_SIZE], owner[32], args[64];
+        char id[ID_SIZE], owner[32], args[400];
         unsigned attempt, rev;
     } leased;
     struct queue_reported reported; /* of that attempt */
     size_t leased_count;
+    struct queue_lease_rest rest;
+    unsigned handed;
     struct queue_answer answer;
     char json[8192];
     size_t lost, cancelled;
@@ -140,10 +142,10 @@ static inline void on_fused(void *ctx, const struct queue_fused_done *done)
 }
 
 static inline void on_leased(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
-                             uint64_t next_due_ms)
+                             struct queue_lease_rest rest)
 {
     (void)ctx;
-    (void)next_due_ms;
+    told.rest = rest;
     told.code = code;
     told.leased_count = count;
     if (count) {
@@ -155,6 +157,13 @@ static inline void on_leased(void *ctx, enum queue_code code, const struct queue
         told.reported = (struct queue_reported){.rev = tasks[0].rev};
     }
     told.done++;
+}
+
+static inline void on_handed(void *ctx, const char *queue, const struct queue_leased *tasks, size_t count)
+{
+    (void)queue;
+    told.handed += (unsigned)count;
+    on_leased(ctx, QUEUE_OK, tasks, count, told.rest);
 }
 
 static inline void on_answer(void *ctx, const struct queue_answer *answer)
@@ -291,9 +300,14 @@ static inline void open_side(struct side *side, const char *name, bool is_hub, c
     side->subscriber = redis_new(&loop, &url, 0, (struct redis_hooks){on_subscriber_up, NULL, side});
     void *ctx = (void *)(uintptr_t)letter;
     side->queue = queue_new(&loop, side->commands, &config, (struct queue_hooks){on_own, ctx});
-    side->feed =
-        queue_feed_new(side->queue, side->subscriber,
-                       (struct queue_feed_hooks){on_own, on_bell, on_cancel, on_audio_bell, on_admin, ctx});
+    side->feed = queue_feed_new(side->queue, side->subscriber,
+                                (struct queue_feed_hooks){.on_event = on_own,
+                                                          .on_bell = on_bell,
+                                                          .on_cancel = on_cancel,
+                                                          .on_handed = on_handed,
+                                                          .on_audio = on_audio_bell,
+                                                          .on_admin = on_admin,
+                                                          .ctx = ctx});
     redis_url_free(&url);
     ok(reach(&side->ready, 1) && reach(&side->feed_ups, 1), "%s is ready", name);
 }
