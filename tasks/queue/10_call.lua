@@ -22,9 +22,9 @@ local touched -- the rows in use, in order of first use
 local records -- id -> record read during this call, false if there is none
 local fetched -- id -> text of a record that was fetched and not used yet, false if there is none
 local homes -- id -> the hash it stands in, of a record that was fetched
-local scores -- code and time of a task -> its score in an index
+local scores -- code -> time of a task -> its score in an index
 local changed -- the records to write back, in order of first change
-local buckets -- key -> the hash of records it names; see 40_record.lua
+local buckets -- the hashes of records in use, also as heavy and light by their time; see 40_record.lua
 local batches -- sorted sets and lists to write at the end: "command key" -> words
 local demands -- queue -> the workers that wait for its tasks; see 51_demand.lua
 local after -- what flush() does besides: list of functions
@@ -71,9 +71,9 @@ local function begin(keys, args)
   records = {}
   fetched = {}
   homes = {}
-  scores = {}
+  scores = { A = {}, C = {}, X = {}, K = {} }
   changed = {}
-  buckets = {}
+  buckets = { heavy = {}, light = {} }
   batches = {}
   demands = {}
   after = {}

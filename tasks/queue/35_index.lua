@@ -28,11 +28,11 @@ end
 
 -- The score of a task in an index, as text; those of one call are mostly alike.
 local function score_of(id, code)
-  local key = code .. sub(id, 1, 13)
-  local score = scores[key]
+  local known, time = scores[code], sub(id, 1, 13)
+  local score = known[time]
   if not score then
     score = format('%.0f', BAND_OF[code] + born(id))
-    scores[key] = score
+    known[time] = score
   end
   return score
 end

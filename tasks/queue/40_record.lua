@@ -28,11 +28,11 @@ end
 
 -- A hash of records: how many of its tasks are active, until when the others are kept, what is written to it.
 local function bucket_of(id, light)
-  local place = (light and 'tl:' or 't:') .. sub(id, 1, 10)
-  local bucket = buckets[place]
+  local known, time = light and buckets.light or buckets.heavy, sub(id, 1, 10)
+  local bucket = known[time]
   if not bucket then
-    bucket = { key = P .. place, light = light, wanted = false, words = false, counted = false }
-    buckets[place] = bucket
+    bucket = { key = P .. (light and 'tl:' or 't:') .. time, wanted = false, words = false, counted = false }
+    known[time] = bucket
     buckets[#buckets + 1] = bucket
   end
   return bucket

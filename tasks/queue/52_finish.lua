@@ -1,11 +1,11 @@
 -- The end of a task, whoever causes it: record, event, indexes, counters, expiry of everything it owns.
 
 local emit, finish
+local EMPTY = { result = '{}' }
 
 do
 
 local STATUS = { C = 'completed', X = 'failed', K = 'cancelled' }
-local EMPTY = { result = '{}' }
 local AUDIO_KEPT_MS = 3600000 -- so long a failed or cancelled stream can be retried
 local IDEMPOTENCY_MS = 86400000
 
@@ -110,10 +110,6 @@ finish = function(r, code, e)
   end
   count_end(r.s, r.b)
   expire(r, keep)
-  if now % 64 == 0 and not after.trimmed then
-    after.trimmed = true
-    trim_index(P .. 'i')
-  end
 end
 
 end

@@ -83,9 +83,17 @@ local function sweep_due()
   end
 end
 
--- args 3 and 4: retention of heavy and light tasks, lead every call that can end a task.
+local function trim_all()
+  trim_index(P .. 'i')
+end
+
+-- args 3 and 4: retention of heavy and light tasks, lead every call that can end a task. Now and then such a call
+-- drops what has expired.
 retention = function(args)
   keep_heavy, keep_light = tonumber(args[3]), tonumber(args[4])
+  if now % 64 == 0 then
+    after[#after + 1] = trim_all
+  end
 end
 
 -- Ends a stream's task from outside and frees its bytes.

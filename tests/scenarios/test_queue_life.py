@@ -53,9 +53,9 @@ def test_start_progress_and_end_in_one_item(q):
     more = f"{line}\n~4 p 1795000000001 40 work\tt{{}}"
     assert q.report(id, 1, "spXr", 40, "work", '"hi"', "", 4, more, '"it broke"', "oops") == OK
     [[owner, *lines]] = q.caused
-    assert owner == "u1" and lines[:2] == more.split("\n")
-    assert len(lines) == 3 and (event(lines[2])["code"], event(lines[2])["progress"]) == ("R", 40)
-    assert q.codes(id) == "AR"
+    assert owner == "u1" and lines[1:3] == more.split("\n")
+    assert [(event(line)["code"], event(line)["progress"]) for line in (lines[0], lines[3])] == [("S", 0), ("R", 40)]
+    assert len(lines) == 4 and q.codes(id) == "ASR"
     task = q.get(id)
     assert (task["progress"], task["message"], task["code"]) == ("40", '"hi"', "oops")
     leased = eventually(q.lease)

@@ -2,7 +2,8 @@
 auditor finds when they are wrong."""
 import pytest
 
-from queue_lib import DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, MISMATCH, OK, Queue, ids_of_one_time, new_id
+from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, STATE, Queue, ids_of_one_time,
+                       new_id)
 
 
 @pytest.fixture
@@ -21,6 +22,30 @@ def test_arguments_and_result_of_any_size(q, size):
     assert q.get(id)["result"] == text
     assert q.redis("HEXISTS", f"th:{{0}}:t:{id[:10]}", id) == 1
     assert sorted(q.keys(f"*{id}")) == ([] if size <= 200 else [f"th:{{0}}:args:{id}", f"th:{{0}}:res:{id}"])
+
+
+@pytest.mark.parametrize("progress", [(), (40, "work", "", "", 4, "line"), (40, "work", '"hi"', "", 4, "line")])
+@pytest.mark.parametrize("result", ["", "{}", '{"n":1}', '{"n":"%s"}' % ("x" * 300)])
+def test_one_item_or_several_leave_the_same(q, progress, result):
+    """A task that is reported once as a whole takes a shorter way; what stands in the end is the same."""
+    at_once, apart = q.submit(owner="u1"), q.submit(owner="u2")
+    q.lease(count=2)
+    assert q.report(at_once, 1, "sp"[:1 + bool(progress)] + "C", *progress, result, "") == OK
+    assert q.started(apart) == OK
+    if progress:
+        assert q.report(apart, 1, "p", *progress) == OK
+    assert q.end(apart, text=result) == OK
+    if not progress:
+        assert (q.codes(at_once, "u1"), q.codes(apart, "u2")) == ("AC", "ASC")
+    else:
+        assert q.codes(at_once, "u1") == q.codes(apart, "u2") == "ASC"
+    rows = [q.get(id, owner) for id, owner in ((at_once, "u1"), (apart, "u2"))]
+    for row in rows:
+        assert row["started"] and row["ended"] and bool(row["updated"]) == bool(progress)
+        for name in ("id", "owner", "created", "started", "ended", "updated", "seq"):
+            del row[name]
+    assert rows[0] == rows[1] and rows[0]["status"] == "completed"
+    assert q.end(at_once) == LOST and q.cancel(at_once)[0] == STATE
 
 
 def test_a_refused_submission_leaves_no_trace(q):
