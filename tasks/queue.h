@@ -115,7 +115,7 @@ struct queue_demand {    /* of a queue: tasks that are submitted later are wante
 /* Leases up to `count` tasks of `name`; sweeps expired leases and due delayed tasks on the way. A leased
  * task stays `pending`/`queued` until queue_started(). What is missing to `count` stays as a demand: the call
  * that submits a task leases it to one of the workers that want it, and it comes by the feed's on_handed. The
- * next call for this queue takes the place of this one; a demand lasts 3 s. */
+ * next call for this queue takes the place of this one; a demand lasts 6 s. */
 void queue_lease(struct queue *queue, const char *name, unsigned count, struct queue_demand demand,
                  queue_leased_fn *fn, void *ctx);
 /* The task begins to run: state processing, event started. */

@@ -11,8 +11,8 @@ local unlease -- 60_sweep.lua
 
 do
 
-local SEEN_MS = 3000
-local AGAIN_MS = 1000 -- a demand that did not change is written again after so long
+local SEEN_MS = 6000
+local AGAIN_MS = 4000 -- a demand that did not change is written again after so long: an idle server stays idle
 local FORGOTTEN_MS = 60000
 local ARGS_MAX = 4096 -- longer arguments are fetched by a lease
 local LINE = '(%S+) (%S+) (%d+) (%d+) (%d+)\n'

@@ -104,7 +104,7 @@ def test_a_new_connection_begins_anew(q, w):
 def test_a_silent_worker_gets_nothing(q, w):
     w.lease(count=2, connection=1)
     line = q.redis("HGET", PREFIX + "w", "default").split()
-    q.redis("HSET", PREFIX + "w", "default", " ".join([*line[:4], str(int(line[4]) - 3001)]) + "\n")
+    q.redis("HSET", PREFIX + "w", "default", " ".join([*line[:4], str(int(line[4]) - 6001)]) + "\n")
     assert q.get(q.submit())["attempt"] == "0"
 
 

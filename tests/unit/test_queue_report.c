@@ -48,17 +48,17 @@ static void test_reports(void)
     finish(6);
     is_int(told.code, QUEUE_OK, "started, reported, ended");
     is_int(metrics[METRIC_REDIS_CALLS] - calls, 1, "by one call");
-    ok(reach(&told.count, 5), "the hub hears everything but the start of what is over");
-    is_text(codes(), "hPhPhphPhC", "in order");
+    ok(reach(&told.count, 6), "the hub hears everything");
+    is_text(codes(), "hShPhPhphPhC", "in order");
     for (unsigned i = 0; i < NELEMS(progress); i++) {
-        is_int(told.events[i].rev, 2 * i + 2, "rev %u", 2 * i + 2);
+        is_int(told.events[i + 1].rev, 2 * i + 2, "rev %u", 2 * i + 2);
         snprintf(text, sizeof text, "\"progress\":%u,", progress[i]);
-        ok(strstr(told.events[i].body, text), "progress never falls: %s", told.events[i].body);
-        ok(strstr(told.events[i].body, "\"stage\":\"one\""), "the stage stays");
+        ok(strstr(told.events[i + 1].body, text), "progress never falls: %s", told.events[i + 1].body);
+        ok(strstr(told.events[i + 1].body, "\"stage\":\"one\""), "the stage stays");
     }
-    ok(strstr(told.events[0].body, "\"meta\":{\"m\": 1}") && !strstr(told.events[1].body, "\"meta\""),
+    ok(strstr(told.events[1].body, "\"meta\":{\"m\": 1}") && !strstr(told.events[2].body, "\"meta\""),
        "meta goes with its report alone");
-    ok(strstr(told.events[2].body, "\"meta\":{\"text\":\"a\"}"), "a partial: %s", told.events[2].body);
+    ok(strstr(told.events[3].body, "\"meta\":{\"text\":\"a\"}"), "a partial: %s", told.events[3].body);
     forget_events();
     queue_get(hub.queue, &caller, id, on_answer, NULL);
     finish(1);
@@ -88,12 +88,12 @@ static void test_reports_of_attempts(void)
     report(QUEUE_PROGRESS, 6, NULL, SPAN_NONE);
     end_as(QUEUE_CANCELLED, false);
     finish(2);
-    ok(reach(&told.count, 6), "the hub hears both attempts");
-    is_text(codes(), "hPhRhShPhPhK", "in order; after the cancel progress is no news");
-    is_int(told.events[3].rev, 4, "the second attempt's report");
-    is_int(told.events[4].rev, 5, "the cancel's, behind it");
-    ok(strstr(told.events[3].body, "\"stage\":\"started\",\"progress\":5,"), "from the beginning: %s",
-       told.events[3].body);
+    ok(reach(&told.count, 7), "the hub hears both attempts");
+    is_text(codes(), "hShPhRhShPhPhK", "in order; after the cancel progress is no news");
+    is_int(told.events[4].rev, 4, "the second attempt's report");
+    is_int(told.events[5].rev, 5, "the cancel's, behind it");
+    ok(strstr(told.events[4].body, "\"stage\":\"started\",\"progress\":5,"), "from the beginning: %s",
+       told.events[4].body);
     forget_events();
 }
 
