@@ -33,6 +33,7 @@ async def speak(c, stream, data, pace=False):
 async def test_speech_becomes_text(hub):
     async with connect(hub, "alice") as alice, connect(hub, "bob") as bob:
         stream = await start(alice)
+        await alice.wait_event(lambda event: event["stage"] == "listening", task_id=stream["task_id"])
         await speak(alice, stream, pcm_of(GOFORWARD), pace=True)
         end = await alice.wait_end(stream["task_id"], seconds=60)
         assert end["status"] == "completed" and end["result"]["text"] == FORWARD
@@ -43,7 +44,7 @@ async def test_speech_becomes_text(hub):
         assert [piece["text"] for piece in finals] == [FORWARD]
         assert pieces[-1]["meta"]["final"] and len(finals[0]["words"]) == 4
         assert all("seq" in event for event in pieces if event["meta"]["final"])
-        assert {"listening", "transcribing"} <= {event["stage"] for event in events}
+        assert "transcribing" in {event["stage"] for event in events}
         alice.check()
         assert not bob.events, "nobody else hears it"
 
