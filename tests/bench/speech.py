@@ -3,9 +3,11 @@
 
     tests/bench/speech.py [BUILD]
 
-Word errors, CPU per second of audio and memory of a child with the audio given at once; then, at the pace of
-speech: first text after the first word began, live text behind the speech (an event's time less the end of
-the audio its text was made from), and the final text after the end of the audio."""
+Word errors, CPU per second of audio and memory of a child with the audio given at once. Then, spoken into the
+socket of a hub at the pace of speech, as its owner's client sees it: first text after the first word began, live
+text behind the speech (an event's arrival less the end of the audio its text was made from), and the result after
+the end of the audio."""
+import asyncio
 import os
 import pathlib
 import sys
@@ -13,9 +15,12 @@ import sys
 if len(sys.argv) > 1:
     os.environ["TASKHUB_BUILD"] = sys.argv[1]
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scenarios"))
-from speech import LIBRIVOX, edit_distance, speech, transcription  # noqa: E402 (needs the path above)
+from client import TERMINAL, connect  # noqa: E402 (needs the path above)
+from speech import LIBRIVOX, edit_distance, pcm_of, speech, transcription  # noqa: E402
+from taskhub import Stack  # noqa: E402
 
 FILE = {"format": {"encoding": "file"}}
+FRAME = 3200  # bytes of 100 ms
 
 
 def percentile(values, share):
@@ -37,24 +42,51 @@ def at_once(files):
     yield "memory of a child", f"{rss / 1024:.0f} MiB, {private / 1024:.0f} MiB of it private"
 
 
-def at_pace(files):
+async def speak(hub, path):
+    """Speaks a recording into a socket as a microphone would: [(seconds since the first sample, event)]."""
+    clock, heard = asyncio.get_running_loop().time, []
+    async with connect(hub) as c:
+        stream = await c.audio_start(args={"resource_id": "r"})
+
+        async def listen():
+            while not heard or heard[-1][1]["type"] not in TERMINAL:
+                await c.until(lambda: len(c.events) > len(heard), seconds=60)
+                heard.extend((clock() - began, event) for event in c.events[len(heard):])
+        began, data = clock(), pcm_of(path)
+        listener = asyncio.ensure_future(listen())
+        for at in range(0, len(data), FRAME):
+            await asyncio.sleep(began + (at + FRAME) / 32000 - clock())  # a frame is there when it has been spoken
+            await c.send(stream["stream"].to_bytes(4, "big") + data[at:at + FRAME])
+        await c.call("audio.end", {"stream": stream["stream"]})
+        await listener
+    return heard
+
+
+def over_a_socket(files):
     first, behind, final = [], [], []
-    for run in speech(*files, args=FILE, pace=1):
-        words = run.result["words"]
-        shown = [event["at_ms"] for event in run.events if event["event"] in ("partial", "final")]
-        first.append(shown[0] - 1000 * words[0]["start"])
-        final.append(shown[-1] - 1000 * run.result["duration_s"])
-        behind += [event["at_ms"] - 1000 * event["meta"]["end"] for event in run.events
-                   if event["event"] == "partial"]
-    yield "first text after the first word began", f"{max(first):.0f} ms at most"
-    yield "live text behind the speech", f"{percentile(behind, .5):.0f} ms median, {percentile(behind, .95):.0f} ms p95"
-    yield "final text after the end", f"{percentile(final, .5):.0f} ms median, {max(final):.0f} ms at most"
+    stack = Stack()
+    try:
+        hub = stack.private_hub()
+        for path in files:
+            heard = asyncio.run(speak(hub, path))
+            pieces = [(at, event["meta"]) for at, event in heard if event["type"] == "partial"]
+            result = heard[-1][1]["result"]
+            first.append(pieces[0][0] - result["words"][0]["start"])
+            behind += [at - piece["end"] for at, piece in pieces if not piece["final"]]
+            final.append(heard[-1][0] - result["duration_s"])
+    finally:
+        stack.close()
+    yield "first text after the first word began", f"{1000 * max(first):.0f} ms at most"
+    yield ("live text behind the speech",
+           f"{1000 * percentile(behind, .5):.0f} ms median, {1000 * percentile(behind, .95):.0f} ms p95")
+    yield ("result after the end",
+           f"{1000 * percentile(final, .5):.0f} ms median, {1000 * max(final):.0f} ms at most")
 
 
 def main():
     files = sorted(LIBRIVOX.glob("*.wav"))
     print(f"load average at the start: {os.getloadavg()[0]:.1f}")
-    for part in (at_once, at_pace):
+    for part in (at_once, over_a_socket):
         for name, value in part(files):
             print(f"{name:<40} {value}", flush=True)
 
