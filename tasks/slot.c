@@ -4,7 +4,8 @@
  * Reports of a quick task are held back until it ends, so that a burst of short tasks costs one write and
  * one wake-up of the parent. The end of a task may be held back while the next one runs only as long as
  * its start is held back too: the parent then knows from the shared page which task was the last to begin,
- * and that the ones before it left no trace. */
+ * and that the ones before it left no trace. When that takes longer than expected the parent sends
+ * SLOT_SPEAK_SIGNAL, and its handler writes what is held back while the task goes on. */
 #include "tasks/slot_child.h"
 
 #include "hub/clock.h"
@@ -41,6 +42,34 @@ void slot_flush(struct slot_child *slot)
     }
     buf_clear(&slot->out);
     slot->flushed_us = clock_mono_us();
+}
+
+/* Of this process, for the signal handler. */
+static struct slot_child *this_slot;
+
+/* Calls only what a handler may call. What the socket does not take at once stays. */
+static void on_speak(int number)
+{
+    struct slot_child *slot = this_slot;
+    int error = errno;
+    (void)number;
+    if (slot->silent && slot->out.len) {
+        ssize_t n = send(slot->socket, slot->out.data, slot->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        buf_consume(&slot->out, n > 0 ? (size_t)n : 0);
+        slot->flushed_us = clock_mono_us();
+    }
+    errno = error;
+}
+
+static void hear_parent(struct slot_child *slot)
+{
+    struct sigaction action = {.sa_handler = on_speak, .sa_flags = SA_RESTART};
+    sigset_t set;
+    this_slot = slot;
+    sigemptyset(&set);
+    sigaddset(&set, SLOT_SPEAK_SIGNAL);
+    sigaction(SLOT_SPEAK_SIGNAL, &action, NULL);
+    sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 void slot_reported(struct slot_child *slot)
@@ -201,7 +230,9 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
     slot_frame_empty(&slot->out, SLOT_STARTED, work->seq);
     if (!work->quick)
         slot_flush(slot);
+    slot->silent = 1;
     task_ctx_run(&slot->ctx, work->type->run);
+    slot->silent = 0;
     bool start_held = work->quick && slot->flushed_us < start_us;
     uint64_t now_us = clock_mono_us();
     report_end(slot, now_us - start_us);
@@ -269,6 +300,7 @@ _Noreturn void slot_main(int socket, int page_fd, const struct task_type *only, 
     close(page_fd);
     if (slot.page == NULL)
         leave(1);
+    hear_parent(&slot);
     await_hello(&slot);
     set_limits(only);
     slot_frame_empty(&slot.out, SLOT_READY, 0);

@@ -4,6 +4,7 @@
 
 #include "tasks/task_type.h"
 
+#include <signal.h>
 #include <stdint.h>
 
 /* The limits of a type with its defaults. */
@@ -15,6 +16,9 @@ static inline unsigned slot_hard_limit_s(const struct task_type *type)
 {
     return type->hard_limit_s ? type->hard_limit_s : slot_soft_limit_s(type) + 30;
 }
+
+/* Asks a slot for the reports it holds back; sent by its parent. */
+#define SLOT_SPEAK_SIGNAL SIGUSR2
 
 /* The life of a slot, in a process just forked. `socket` and `page_fd` are its ends; `only` = the one
  * FRESH type it runs a single task of, NULL = any number of ordinary tasks. */

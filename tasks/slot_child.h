@@ -8,6 +8,8 @@
 #include "tasks/slot_page.h"
 #include "tasks/slotproto.h"
 
+#include <signal.h>
+
 struct slot_work { /* one task that came through the socket */
     struct list node;
     uint32_t seq;
@@ -25,7 +27,8 @@ struct slot_child {
     const struct options *options;
     const struct task_type *only;
     struct buf in, out;
-    struct list works; /* of struct slot_work, waiting */
+    volatile sig_atomic_t silent; /* a task runs and `out` is left alone: the signal handler may write it */
+    struct list works;            /* of struct slot_work, waiting */
     uint64_t flushed_us;
 
     /* the running task */

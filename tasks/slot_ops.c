@@ -16,6 +16,19 @@ static struct slot_child *slot_of(struct task_ctx *ctx)
     return container_of(ctx, struct slot_child, ctx);
 }
 
+/* Around everything that touches `out` while a task runs: its signal handler keeps away meanwhile. */
+static struct slot_child *enter(struct task_ctx *ctx)
+{
+    struct slot_child *slot = slot_of(ctx);
+    slot->silent = 0;
+    return slot;
+}
+
+static void leave(struct slot_child *slot)
+{
+    slot->silent = 1;
+}
+
 /* ---- progress ------------------------------------------------------------------------------------- */
 
 void slot_send_progress(struct slot_child *slot)
@@ -57,11 +70,12 @@ static void show(struct slot_child *slot)
 
 static void op_progress(struct task_ctx *ctx)
 {
-    struct slot_child *slot = slot_of(ctx);
+    struct slot_child *slot = enter(ctx);
     slot->shown.percent = (uint32_t)ctx->percent;
     memcpy(slot->shown.stage, ctx->stage, sizeof slot->shown.stage);
     memcpy(slot->shown.message, ctx->message, sizeof slot->shown.message);
     show(slot);
+    leave(slot);
 }
 
 static void op_meta(struct task_ctx *ctx, struct span json)
@@ -69,25 +83,29 @@ static void op_meta(struct task_ctx *ctx, struct span json)
     struct slot_child *slot = slot_of(ctx);
     if (json.n > SLOT_META_MAX)
         return; /* the context refuses it before */
+    enter(ctx);
     memcpy(slot->shown.meta, json.p, json.n);
     slot->shown.meta_size = (uint32_t)json.n;
     slot->shown.meta_version++;
     show(slot);
+    leave(slot);
 }
 
 static void op_partial(struct task_ctx *ctx, struct span json, bool final)
 {
-    struct slot_child *slot = slot_of(ctx);
+    struct slot_child *slot = enter(ctx);
     slot_send_progress(slot); /* in the order of the calls */
     slot_frame_span(&slot->out, final ? SLOT_FINAL : SLOT_PARTIAL, slot->work->seq, json);
     slot_reported(slot);
+    leave(slot);
 }
 
 static void op_log(struct task_ctx *ctx, struct span text)
 {
-    struct slot_child *slot = slot_of(ctx);
+    struct slot_child *slot = enter(ctx);
     slot_frame_span(&slot->out, SLOT_LOG, slot->work->seq, text);
     slot_reported(slot);
+    leave(slot);
 }
 
 /* ---- waiting -------------------------------------------------------------------------------------- */
@@ -107,18 +125,19 @@ static int left_ms(uint64_t end)
 
 static bool op_sleep(struct task_ctx *ctx, unsigned ms)
 {
-    struct slot_child *slot = slot_of(ctx);
+    struct slot_child *slot = enter(ctx);
     uint64_t end = clock_mono_ms() + ms;
     if (ms)
         slot_flush(slot);
     for (int left; !op_cancelled(ctx) && (left = left_ms(end)) > 0;)
         slot_pump(slot, left);
+    leave(slot);
     return !op_cancelled(ctx);
 }
 
-static ssize_t op_audio_read(struct task_ctx *ctx, void *to, size_t size, int timeout_ms)
+static ssize_t read_audio(struct slot_child *slot, void *to, size_t size, int timeout_ms)
 {
-    struct slot_child *slot = slot_of(ctx);
+    struct task_ctx *ctx = &slot->ctx;
     uint64_t end = clock_mono_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
     slot_flush(slot);
     slot_pump(slot, 0);
@@ -150,11 +169,19 @@ static ssize_t op_audio_read(struct task_ctx *ctx, void *to, size_t size, int ti
     return (ssize_t)n;
 }
 
+static ssize_t op_audio_read(struct task_ctx *ctx, void *to, size_t size, int timeout_ms)
+{
+    struct slot_child *slot = enter(ctx);
+    ssize_t n = read_audio(slot, to, size, timeout_ms);
+    leave(slot);
+    return n;
+}
+
 /* ---- asking the parent ---------------------------------------------------------------------------- */
 
 static json_t *op_call(struct task_ctx *ctx, const char *service, json_t *args)
 {
-    struct slot_child *slot = slot_of(ctx);
+    struct slot_child *slot = enter(ctx);
     char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
     json_decref(args);
     struct slot_call call = {++slot->call, span_of(service), text ? span_of(text) : SPAN("{}")};
@@ -169,6 +196,7 @@ static json_t *op_call(struct task_ctx *ctx, const char *service, json_t *args)
         slot_pump(slot, left);
     json_t *answer = slot->answer;
     slot->answer = NULL;
+    leave(slot);
     slot->call++; /* an answer that comes later belongs to nobody */
     return answer;
 }

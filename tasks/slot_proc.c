@@ -35,6 +35,23 @@ struct slot_job *slot_proc_running(const struct slot_proc *proc)
     return job->started ? job : NULL;
 }
 
+struct slot_job *slot_proc_begun(const struct slot_proc *proc)
+{
+    uint32_t begun = slot_page_begun(proc->page);
+    list_for_each (node, &proc->jobs) {
+        struct slot_job *job = container_of(node, struct slot_job, node);
+        if (job->seq + 1 == begun)
+            return job;
+    }
+    return NULL;
+}
+
+void slot_proc_hear(const struct slot_proc *proc)
+{
+    if (proc->pid && proc->ready)
+        kill(proc->pid, SLOT_SPEAK_SIGNAL);
+}
+
 /* ---- writing --------------------------------------------------------------------------------------- */
 
 static void on_socket(uv_poll_t *poll, int status, int events);
@@ -228,13 +245,11 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
         log_warn("a slot does not start and is killed", "pid", LOG_NUM(proc->pid));
         slot_proc_signal(proc, SIGKILL);
     }
-    if (list_empty(&proc->jobs))
+    struct slot_job *job = slot_proc_begun(proc);
+    if (job == NULL)
         return;
-    struct slot_job *job = container_of(proc->jobs.next, struct slot_job, node);
-    if (!job->started && slot_page_begun(proc->page) > job->seq)
-        slot_report_started(job); /* its own word is held back in the slot */
     if (!job->started)
-        return;
+        slot_proc_hear(proc); /* its own word is held back, and so may be the ends of others before it */
     uint64_t ran_ms = now_ms - job->since_ms;
     if (job->stop == STOP_CANCEL)
         climb(proc, job, now_ms);
@@ -245,7 +260,8 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
             job->stop = STOP_TIMEOUT;
         slot_proc_signal(proc, SIGKILL);
     }
-    slot_report_shown(proc, job, now_ms, false);
+    if (job->started)
+        slot_report_shown(proc, job, now_ms, false);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------ */

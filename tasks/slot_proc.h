@@ -41,6 +41,11 @@ void slot_proc_give(struct slot_proc *proc, struct slot_job *job);
 void slot_proc_take_back(struct slot_proc *proc, struct list *to);
 /* The job that runs, NULL if none does (as far as is known). */
 struct slot_job *slot_proc_running(const struct slot_proc *proc);
+/* The job that it began last, NULL if that has ended. What it says of it, and of those before it, may still
+ * be held back. */
+struct slot_job *slot_proc_begun(const struct slot_proc *proc);
+/* Asks for what is held back. */
+void slot_proc_hear(const struct slot_proc *proc);
 /* Asks the running job to stop. */
 void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum slot_stop reason);
 /* Signals the process and whatever it started. */

@@ -247,6 +247,10 @@ void slots_stop(struct slots *slots, struct slot_job *job, enum slot_stop reason
     }
     if (job->stop == STOP_LOST || job->stop == STOP_DRAIN || job->stop == reason)
         return;
+    if (job != slot_proc_begun(proc)) { /* it has ended, and its end is held back */
+        slot_proc_hear(proc);
+        return;
+    }
     if (reason == STOP_CANCEL)
         slot_report_started(job); /* it had begun; its own word is still on its way */
     slot_proc_stop(proc, job, reason);
@@ -270,9 +274,9 @@ void slots_stop_all(struct slots *slots, enum slot_stop reason)
 {
     for (size_t i = 0; i < LANES; i++)
         list_for_each (node, &slots->lanes[i].procs) {
-            struct slot_proc *proc = container_of(node, struct slot_proc, node);
-            if (proc->count)
-                slots_stop(slots, container_of(proc->jobs.next, struct slot_job, node), reason);
+            struct slot_job *job = slot_proc_begun(container_of(node, struct slot_proc, node));
+            if (job)
+                slots_stop(slots, job, reason);
         }
 }
 

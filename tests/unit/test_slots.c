@@ -179,6 +179,38 @@ static void test_many(void)
     diag("%.2f us per task", (double)took / (double)NELEMS(tasks));
 }
 
+/* A task that is taken for a quick one and is not: what stands before it is not held back for long, and what
+ * is done about it hits nobody else. */
+static void test_slow_one_among_quick_ones(void)
+{
+    struct task busy, warm, slow, quick[14];
+    give(&busy, "misbehave", "{\"mode\":\"patient\"}"); /* one place is left */
+    run_until(0, &busy);
+    for (int i = 0; i < 20; i++) {
+        give(&warm, i % 2 ? "noop_heavy" : "misbehave", i % 2 ? "{\"steps\":0}" : "{\"mode\":\"badtext\"}");
+        run_until(1, NULL);
+    }
+    for (size_t i = 0; i < NELEMS(quick); i++) {
+        if (i == 12)
+            give(&slow, "misbehave", "{\"mode\":\"spin\"}");
+        give(&quick[i], "noop_heavy", "{\"steps\":0}");
+    }
+    uint64_t begun = clock_mono_ms();
+    ok(run_until(NELEMS(quick), NULL), "the quick ones end");
+    ok(clock_mono_ms() - begun < 2000, "although one goes on");
+    unsigned good = 0, returned = 0;
+    for (size_t i = 0; i < NELEMS(quick); i++) {
+        good += quick[i].fate == COMPLETED && quick[i].starts == 1;
+        returned += quick[i].fate == RETURNED && quick[i].starts == 0;
+    }
+    ok(good == 12 && returned == 2, "those before it completed, those behind it are given back");
+    ok(run_until(0, &slow), "it says that it started");
+    slots_stop(slots, &slow.job, STOP_CANCEL);
+    slots_stop(slots, &busy.job, STOP_CANCEL);
+    ok(run_until(2, NULL), "and ends");
+    is_int(slow.fate, CANCELLED, "cancelled");
+}
+
 static void test_dies_alone(void)
 {
     struct task crash, exits, lie, after[4];
@@ -375,6 +407,7 @@ int main(int argc, char **argv)
     });
     test_runs();
     test_coalesces();
+    test_slow_one_among_quick_ones();
     test_dies_alone();
     test_cancel("", 0, 500);
     test_cancel("spin", 900, 1900);
