@@ -109,8 +109,8 @@ struct queue_lease_rest {
 typedef void queue_leased_fn(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
                              struct queue_lease_rest rest);
 struct queue_demand {    /* of a queue: tasks that are submitted later are wanted, too */
-    unsigned connection; /* queue_feed_connection(), over which they come; 0 = no demand */
-    uint64_t received;   /* tasks of the queue that came since it began, as answers and over it */
+    unsigned connection; /* a new number whenever some that were given may be lost; 0 = no demand */
+    uint64_t received;   /* tasks of the queue that came since it began, as answers and by the feed */
 };
 /* Leases up to `count` tasks of `name`; sweeps expired leases and due delayed tasks on the way. A leased
  * task stays `pending`/`queued` until queue_started(). What is missing to `count` stays as a demand: the call

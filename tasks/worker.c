@@ -230,7 +230,7 @@ static void on_signal(uv_signal_t *handle, int number)
 static bool drained(struct worker *worker)
 {
     uint64_t now = clock_mono_ms();
-    if (worker->task_count == 0)
+    if (worker->task_count == 0 && !(worker->ready && worker_expects(worker)))
         return true;
     if (!worker->killed && slots_jobs(worker->slots) == 0) {
         worker->killed = true; /* nothing runs: only reports are on their way */

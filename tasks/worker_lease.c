@@ -87,17 +87,28 @@ void worker_handed(struct worker *worker, enum slot_lane lane, const struct queu
     take_all(&worker->lanes[lane], tasks, count);
 }
 
+/* What was counted says nothing of what comes now: the connection is a new one, or an answer was lost. */
+static void begin_era(struct worker_lane *lane)
+{
+    lane->era++;
+    lane->received = lane->limit = 0;
+}
+
 static void on_leased(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
                       struct queue_lease_rest rest)
 {
     struct worker_lane *lane = ctx;
     struct worker *worker = lane->worker;
     lane->leasing = false;
-    lane->hungry = lane->rang || (code == QUEUE_OK && count >= lane->asked);
+    lane->failed = code != QUEUE_OK;
+    lane->hungry = lane->rang || (code == QUEUE_OK && count >= lane->asked && count > 0);
     lane->rang = false;
-    if (code == QUEUE_OK)
-        take_all(lane, tasks, count);
-    if (code == QUEUE_OK && lane->connection)
+    if (lane->failed) {
+        begin_era(lane);
+        return;
+    }
+    take_all(lane, tasks, count);
+    if (lane->connection)
         lane->limit = rest.limit;
     uint64_t next_due_ms = rest.next_due_ms;
     bool sooner =
@@ -106,14 +117,13 @@ static void on_leased(void *ctx, enum queue_code code, const struct queue_leased
         uv_timer_start(&worker->due, on_due, next_due_ms, 0);
 }
 
-/* What was received over a connection that is gone says nothing of the new one. */
 static void follow_connection(struct worker_lane *lane)
 {
     unsigned connection = queue_feed_connection(lane->worker->feed);
     if (connection == lane->connection)
         return;
     lane->connection = connection;
-    lane->received = lane->limit = 0;
+    begin_era(lane);
     lane->hungry = true;
 }
 
@@ -131,15 +141,24 @@ static void lease(struct worker *worker, struct worker_lane *lane)
     unsigned room = worker->draining ? 0 : slots_room(worker->slots, lane->which);
     uint64_t coming = demanded(lane);
     room = room < LEASE_MAX ? room : LEASE_MAX;
-    bool too_few = room && (lane->hungry || (lane->connection && coming < room / 2));
-    bool too_many = coming > room + room / 2;
+    bool may_ask = lane->connection && !lane->failed;
+    bool too_few = room && (lane->hungry || (may_ask && coming < room / 2));
+    bool too_many = may_ask && coming > room + room / 2;
     if (!too_few && !too_many)
         return;
     lane->asked = room;
     lane->leasing = true;
     lane->hungry = false;
     queue_lease(worker->queue, slot_lane_names[lane->which], room,
-                (struct queue_demand){lane->connection, lane->received}, on_leased, lane);
+                (struct queue_demand){lane->connection ? lane->era : 0, lane->received}, on_leased, lane);
+}
+
+bool worker_expects(const struct worker *worker)
+{
+    for (enum slot_lane i = 0; i < LANES; i++)
+        if (worker->lanes[i].leasing || demanded(&worker->lanes[i]))
+            return true;
+    return false;
 }
 
 void worker_lease(struct worker *worker)

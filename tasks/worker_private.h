@@ -50,7 +50,9 @@ struct worker_lane {
     bool leasing;
     bool hungry;         /* there may be something to lease */
     bool rang;           /* and it was said while a lease was on the way */
+    bool failed;         /* the last call did: the next one waits for the bell or the poll */
     unsigned connection; /* of the feed, when it was asked last */
+    unsigned era;        /* names what is counted from: a new one begins where an answer was lost, too */
     uint64_t received;   /* tasks since it began */
     uint64_t limit;      /* so many will come without being asked for */
 };
@@ -91,6 +93,8 @@ struct worker {
 /* ---- worker_lease.c ---- */
 /* Leases for every lane that has room and may find something; once per turn. */
 void worker_lease(struct worker *worker);
+/* Whether tasks may still come: a lease is on its way, or a demand of ours stands. */
+bool worker_expects(const struct worker *worker);
 /* Work may be waiting: in this lane, in all. */
 void worker_hungry(struct worker *worker, enum slot_lane lane);
 void worker_hungry_all(struct worker *worker);

@@ -13,6 +13,7 @@ local holder -- origin and incarnation: what a lease is held by
 local from_hub -- a hub gets the events of its calls in the reply, a worker's are published
 local now -- milliseconds since 1970, by Redis' clock
 local now_digits -- the same as text: making text of numbers is slow
+local clock -- the same as Redis tells it: seconds and microseconds
 local at -- the same as RFC 3339 text, made on first use
 local owners -- name -> its row, in use during this call
 local rows -- name -> text of a row that was fetched and not used yet, false if there is none
@@ -31,7 +32,6 @@ local after -- what flush() does besides: list of functions
 local global -- of the whole data set: act and run = active heavy and running tasks, watch = until when some hub wants
 -- every owner's events; moved = these changed; times = virtual time by class
 
-local TOUCH_MS = 600000 -- how often an owner's keys get their expiry renewed
 local LOG_KEEP_MS = 86400000
 local LOG_EVENTS = 10000
 local HEAVY_KEEP_MS = 30 * 86400000 -- until a hub has told the configured time
@@ -59,8 +59,8 @@ local function begin(keys, args)
   origin = args[1]
   holder = origin .. '/' .. args[2]
   from_hub = byte(origin, 1) == 104
-  local t = call('TIME')
-  now = t[1] * 1000 + floor(t[2] / 1000)
+  clock = call('TIME')
+  now = clock[1] * 1000 + floor(clock[2] / 1000)
   now_digits = format('%d', now)
   at = nil
   owners = {}

@@ -33,6 +33,22 @@ local function push(words, member)
   words[#words + 1] = member
 end
 
+-- The answer of a command that takes any number of words behind its key.
+local function fetch_words(words)
+  if #words <= UNPACK then
+    return call(unpack(words))
+  end
+  local found, n = {}, 0
+  for from = 3, #words, UNPACK do
+    local part = call(words[1], words[2], unpack(words, from, math.min(#words, from + UNPACK - 1)))
+    for i = 1, #part do
+      found[n + i] = part[i]
+    end
+    n = n + #part
+  end
+  return found
+end
+
 -- Runs a command whose arguments come in groups of an even number, as many at a time as fit.
 local function call_words(words)
   if #words <= UNPACK then

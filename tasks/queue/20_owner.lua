@@ -26,7 +26,7 @@ local function fetch_owners(names)
     end
   end
   if n > 2 then
-    local found = call(unpack(words))
+    local found = fetch_words(words)
     for i = 1, #found do
       rows[words[i + 2]] = found[i]
     end
@@ -54,7 +54,7 @@ local function new_owner(name)
   end
   local o = {
     name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
-    tags = '', who = false, lists = false, moved = false, logs = 2, places = 2, log = { 'RPUSH', P .. 'e:' .. name },
+    tags = '', who = false, lists = false, moved = false, renewed = false, logs = 2, places = 2, log = { 'RPUSH', P .. 'e:' .. name },
     index = { 'ZADD', P .. 'i:' .. name },
   }
   pool[name], pool_size = o, pool_size + 1
@@ -76,7 +76,7 @@ local function owner_of(name)
   EMPTY_ROW = EMPTY_ROW or pack(0, 0, 0, 0, '', '', '', 0, '')
   o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags = unpack_values(row or EMPTY_ROW)
   o.seq_was, o.who = o.seq, heard_by[o.hubs] or listeners(o.hubs)
-  o.moved, o.lists, o.logs, o.places = false, false, 2, 2
+  o.moved, o.renewed, o.lists, o.logs, o.places = false, false, false, 2, 2
   owners[name] = o
   touched[#touched + 1] = o
   return o

@@ -1,22 +1,35 @@
--- The end of every call: records, logs, indexes, rows, feeds and the sets of this call are written. Runs also when
--- the call failed half-way, so that an owner's seq never falls behind its log.
+-- The end of every call: records, the sets of this call, logs, indexes, feeds and rows are written, in this order;
+-- then what can wait is done. Runs also when the call failed half-way, so that an owner's seq never falls behind its
+-- log.
 
 local flush_records -- 40_record.lua
-local keep_owner -- 35_index.lua
+local keep_owner, TOUCH_MS -- 35_index.lua
+local flush
 
-local function flush_owners()
+do
+
+local function flush_logs()
+  for i = 1, #touched do
+    local o = touched[i]
+    if o.logs > 2 then
+      o.log = call_pooled(o.log, o.logs)
+    end
+    if o.places > 2 then
+      o.index = call_pooled(o.index, o.places)
+    end
+    o.logs, o.places = 2, 2
+  end
+end
+
+local function flush_rows()
   local words, n = { 'HSET', P .. 'o' }, 2
   for i = 1, #touched do
     local o = touched[i]
     if o.moved then
-      if o.logs > 2 then
-        o.log = call_pooled(o.log, o.logs)
+      o.moved = false
+      if now - o.touch > TOUCH_MS then
+        o.touch, o.renewed = now, true
       end
-      if o.places > 2 then
-        o.index = call_pooled(o.index, o.places)
-      end
-      keep_owner(o)
-      o.logs, o.places, o.moved = 2, 2, false
       words[n + 1] = o.name
       words[n + 2] = pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags)
       n = n + 2
@@ -59,17 +72,33 @@ local function publish_lines()
   end
 end
 
-local function flush()
-  flush_records()
-  for i = 1, #after do
-    after[i]()
+-- What can wait must not undo the rest: where it fails, a line in Redis' log says so.
+local function look_after(what, with)
+  local ok, why = pcall(what, with)
+  if not ok then
+    redis.log(redis.LOG_WARNING, 'taskhub: ' .. tostring(type(why) == 'table' and why.err or why))
   end
+end
+
+flush = function()
+  flush_records()
   flush_batches()
+  flush_logs()
   publish_lines()
-  flush_owners()
+  flush_rows()
   if global.moved then
     call('HSET', P .. 'g', 'act', global.act, 'run', global.run)
   end
+  for i = 1, #after do
+    look_after(after[i])
+  end
+  for i = 1, #touched do
+    if touched[i].seq > touched[i].seq_was or touched[i].renewed then
+      look_after(keep_owner, touched[i])
+    end
+  end
+end
+
 end
 
 -- After a call that failed half-way, whose lines may be incomplete: owner, seq behind which the caller has to read

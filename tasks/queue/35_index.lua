@@ -18,8 +18,9 @@ local BAND_OF = { A = 0, C = BAND, X = 2 * BAND, K = 3 * BAND }
 -- Retention in ms, arguments of every call that can end a task.
 local keep_heavy, keep_light
 
+TOUCH_MS = 600000 -- how often an owner's keys get their expiry renewed
 local INDEX_SLACK_MS = 86400000
-local INDEX_TRIMMED = 32
+local INDEX_TRIMMED = 1000 -- at most so many per band and time
 
 -- When a task was made, by the first 48 bits of its id.
 local function born(id)
@@ -82,14 +83,16 @@ local function list_light(o, code, id)
   end
 end
 
--- Drops what an index still names although it has expired; a bounded slice at a time, another one each time.
-trim_index = function(key)
+-- Drops what an index still names although it has expired; a slice of about `wanted`, another one each time.
+trim_index = function(key, wanted)
   local before = now - (keep_heavy or HEAVY_KEEP_MS) - INDEX_SLACK_MS
+  wanted = math.min(wanted, INDEX_TRIMMED)
   for _, band in pairs(BAND_OF) do
     local from, to = format('%.0f', band), format('%.0f', band + before)
     local count = call('ZCOUNT', key, from, to)
-    local skip = count > INDEX_TRIMMED and floor(now / 64) * INDEX_TRIMMED % count or 0
-    local old = count > 0 and call('ZRANGE', key, from, to, 'BYSCORE', 'LIMIT', skip, INDEX_TRIMMED) or {}
+    local first = count > 0 and call('ZCOUNT', key, '-inf', '(' .. from)
+    local skip = count > wanted and floor(now / 64) * wanted % count or 0
+    local old = first and call('ZRANGE', key, first + skip, first + math.min(skip + wanted, count) - 1) or {}
     local gone = expired_of(old)
     if #gone > 0 then
       call('ZREM', key, unpack(gone))
@@ -99,7 +102,7 @@ end
 
 -- Renews what an owner owns; its keys' expiry is longer than promised by two periods. While tasks are active their
 -- index stays.
-local function touch_owner(o)
+local function renew(o)
   local idle = 2 * TOUCH_MS
   local keep = call('HMGET', P .. 'g', 'keep_heavy', 'keep_light')
   local index = (keep[1] or HEAVY_KEEP_MS) + LOG_KEEP_MS + idle
@@ -108,17 +111,16 @@ local function touch_owner(o)
   for kind in string.gmatch(o.kinds, '[cxk]') do
     call('PEXPIRE', P .. 'l' .. kind .. ':' .. o.name, math.max(LOG_KEEP_MS, keep[2] or 0) + idle)
   end
-  o.touch = now
 end
 
--- What is done for an owner now and then, after its log was written.
+-- What is done for an owner now and then, after its log was written. An index is trimmed by more than it grew.
 keep_owner = function(o)
-  if now - o.touch > TOUCH_MS then
-    touch_owner(o)
+  if o.renewed then
+    renew(o)
   end
   if o.seq % 64 < o.seq - o.seq_was then
     call('LTRIM', P .. 'e:' .. o.name, -LOG_EVENTS, -1)
     trim_light(o)
-    trim_index(P .. 'i:' .. o.name)
+    trim_index(P .. 'i:' .. o.name, 64 + 2 * (o.seq - o.seq_was))
   end
 end

@@ -105,7 +105,7 @@ local function fetch_records(ids, light)
   for i = 1, #asked do
     local bucket = asked[i]
     local words = bucket.wanted
-    local texts = call(unpack(words))
+    local texts = fetch_words(words)
     for k = 1, #texts do
       local id, text = words[k + 2], texts[k]
       fetched[id] = text

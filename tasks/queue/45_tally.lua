@@ -9,22 +9,20 @@ DAY_MS = 86400000
 SLOT_MS = 300000
 local DAYS_KEPT = 40
 
-local tally -- field -> what to add, nil while nothing ended in this call
-
-local function flush_tally()
-  local day = P .. 'day:' .. floor(now / DAY_MS)
-  for field, n in pairs(tally) do
-    if n > 0 and call('HINCRBY', day, field, n) == n then
-      call('PEXPIRE', day, DAYS_KEPT * DAY_MS)
-    end
-  end
-  tally = nil
-end
-
+-- What to add to the day's fields at the end of this call.
 local function tallied()
+  local tally = after.tally
   if not tally then
     tally = { ran = 0, run_ms = 0 }
-    after[#after + 1] = flush_tally
+    after.tally = tally
+    after[#after + 1] = function()
+      local day = P .. 'day:' .. floor(now / DAY_MS)
+      for field, n in pairs(tally) do
+        if n > 0 and call('HINCRBY', day, field, n) == n then
+          call('PEXPIRE', day, DAYS_KEPT * DAY_MS)
+        end
+      end
+    end
   end
   return tally
 end
@@ -38,7 +36,7 @@ local DONE = { completed = 'done:completed', failed = 'done:failed', cancelled =
 
 -- Counts an end that happens now; `began` in ms as text, '' if it never ran.
 count_end = function(status, began)
-  local t, done = tally or tallied(), DONE[status]
+  local t, done = after.tally or tallied(), DONE[status]
   t[done] = (t[done] or 0) + 1
   if began ~= '' then
     t.ran = t.ran + 1

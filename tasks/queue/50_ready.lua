@@ -26,8 +26,6 @@ local function score_text(priority, tag)
   return 9 - priority .. zeros[#text] .. text
 end
 
-local rung -- queues that have to be told, as a set and a list
-
 class_of = function(r)
   whole(r)
   return r.queue .. r.priority
@@ -63,13 +61,14 @@ end
 
 -- Tells that a queue has work; once per call and queue.
 ring = function(queue)
+  local rung = after.rung
   if not rung then
     rung = {}
+    after.rung = rung
     after[#after + 1] = function()
       for name in pairs(rung) do
         call('PUBLISH', P .. 'bell:' .. name, name)
       end
-      rung = nil
     end
   end
   rung[queue] = true

@@ -2,87 +2,103 @@
 -- a task then leases it to such a worker at once and tells it, so that nobody has to ask first. Tasks that wait in
 -- the ready set come before: while there is any, new ones go behind it.
 --
--- Hash w: field = queue, value = a line "holder connection given room seen" per worker. given = tasks leased to it
--- since this connection began, which tells how many it has not received yet; room = how many more it would take;
--- seen = when it said so last. Who has not said it for a while may hang; who listens no more is dropped.
+-- Hash w: field = "queue worker", value = "incarnation connection given room seen unheard lease". given = tasks leased
+-- to it since this connection began, which tells how many it has not received yet; room = how many more it would
+-- take; seen = when it said so last; unheard = since when some of the given ones are not known to be received, 0 =
+-- they all are; lease in ms. Who has been silent for a while may hang and gets nothing. Sorted set wr:<queue>: those
+-- with room, in the order of their turns.
 
-local next_worker, hand_over, tell_workers, demand_of, leave_demand
+local next_worker, hand_over, tell_workers, demand_of, leave_demand, drop_demands
 local unlease -- 60_sweep.lua
 
 do
 
+local QUEUES = { 'default', 'live' } -- those that workers drain
 local SEEN_MS = 6000
+local UNHEARD_MS = 750 -- a worker asks at least twice a second
 local AGAIN_MS = 4000 -- a demand that did not change is written again after so long: an idle server stays idle
-local FORGOTTEN_MS = 60000
 local ARGS_MAX = 4096 -- longer arguments are fetched by a lease
-local LINE = '(%S+) (%S+) (%d+) (%d+) (%d+)\n'
+local TURNS = 8 -- workers looked at per call
+local LINE = '^(%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$'
 
--- The workers of a queue, read once per call; `at`: whose turn it is.
-local function demand(queue)
-  local d = demands[queue]
-  if not d then
-    d = { queue = queue, at = 1, changed = false }
-    for name, connection, given, room, seen in string.gmatch(call('HGET', P .. 'w', queue) or '', LINE) do
-      d[#d + 1] = { holder = name, connection = connection, given = given + 0, room = room + 0, seen = seen + 0 }
-    end
-    demands[queue] = d
+local function read_line(queue, name, text)
+  local w = { queue = queue, name = name, field = queue .. ' ' .. name, moved = false, message = false }
+  local incarnation, connection, given, room, seen, unheard, lease = match(text or '- - 0 0 0 0 0', LINE)
+  w.incarnation, w.connection, w.given, w.room = incarnation, connection, given + 0, room + 0
+  w.seen, w.unheard, w.lease = seen + 0, unheard + 0, lease + 0
+  w.holder = name .. '/' .. incarnation
+  return w
+end
+
+local function write_lines(workers)
+  local words = { 'HSET', P .. 'w' }
+  for i = 1, #workers do
+    local w = workers[i]
+    put(words, w.field, concat({ w.incarnation, w.connection, text_of(w.given), text_of(w.room), text_of(w.seen),
+      text_of(w.unheard), text_of(w.lease) }, ' '))
   end
+  if #words > 2 then
+    call(unpack(words))
+  end
+end
+
+-- The workers that may get new tasks of a queue, read once per call; `at`: whose turn it is.
+local function waiting(queue)
+  local d = { at = 1 }
+  demands[queue] = d
+  local names = call('ZCARD', P .. 'q:' .. queue) == 0 and call('ZRANGE', P .. 'wr:' .. queue, 0, TURNS - 1) or {}
+  if #names > 0 then
+    local words = { 'HMGET', P .. 'w' }
+    for i = 1, #names do
+      words[i + 2] = queue .. ' ' .. names[i]
+    end
+    local lines = call(unpack(words))
+    for i = 1, #names do
+      d[i] = read_line(queue, names[i], lines[i])
+    end
+  end
+  d.left = #d
   return d
 end
 
--- Writes what changed. Whoever comes next is the first.
-local function keep_demand(queue)
-  local d = demands[queue]
-  if not d.changed then
-    return
-  end
-  local lines = {}
-  for i = 1, #d do
-    local w = d[(d.at + i - 2) % #d + 1]
-    if w.seen + FORGOTTEN_MS > now then
-      lines[#lines + 1] = concat({ w.holder, w.connection, text_of(w.given), text_of(w.room), text_of(w.seen) }, ' ')
-    end
-  end
-  d.changed = false
-  if #lines > 0 then
-    call('HSET', P .. 'w', queue, concat(lines, '\n') .. '\n')
-  else
-    call('HDEL', P .. 'w', queue)
-  end
+local function may_take(w)
+  return w.room > 0 and w.seen + SEEN_MS > now and (w.unheard == 0 or w.unheard + UNHEARD_MS > now)
 end
 
--- The worker that takes a new task with these arguments, nil if it has to wait. They take turns.
+-- The worker that takes a new task with these arguments, nil if it has to wait; then all behind it wait, too. They
+-- take turns.
 next_worker = function(queue, args)
-  local d = demands[queue] or demand(queue)
-  if d.none == nil then
-    d.none = #d == 0 or call('ZCARD', P .. 'q:' .. queue) > 0
+  local d = demands[queue] or waiting(queue)
+  if #args > ARGS_MAX then
+    d.left = 0
   end
-  if d.none or #args > ARGS_MAX then
-    return nil
-  end
-  for _ = 1, #d do
+  while d.left > 0 do
     local w = d[d.at]
     d.at = d.at % #d + 1
-    if w.room > 0 and w.seen + SEEN_MS > now then
+    if may_take(w) then
       return w
+    elseif not w.out then
+      w.out, w.moved, d.left = true, true, d.left - 1
     end
   end
-  d.none = true
   return nil
 end
 
 -- Gives the worker a new task that was created as leased to it: `text` is its record.
-hand_over = function(queue, w, id, args, text)
+hand_over = function(w, id, args, text)
   local message = w.message
   if not message then
-    message = { 'lease ' .. queue .. ' ' .. w.holder }
+    message = { 'lease ' .. w.queue .. ' ' .. w.holder }
     w.message = message
   end
   local n = #message
   message[n + 1] = id
   message[n + 2] = #args > SHORT and args or ''
   message[n + 3] = text
-  w.given, w.room, demands[queue].changed = w.given + 1, w.room - 1, true
+  w.given, w.room, w.moved = w.given + 1, w.room - 1, true
+  if w.unheard == 0 then
+    w.unheard = now
+  end
 end
 
 -- Nobody heard the message: its tasks wait like others.
@@ -95,58 +111,86 @@ local function take_back(message)
   end
 end
 
--- Ends a call that handed tasks over.
-tell_workers = function()
-  for queue, d in pairs(demands) do
-    for i = 1, #d do
-      local w = d[i]
-      local message = w.message
-      w.message = nil
-      if message and call('PUBLISH', P .. 'ctl:' .. match(w.holder, '^(.*)/'), concat(message, '\n')) == 0 then
-        w.room, w.seen = 0, 0
-        take_back(message)
-      end
-    end
-    keep_demand(queue)
+-- Behind all whose turn came before: microseconds, since a millisecond sees several calls.
+local function last_turn()
+  return format('%.0f', clock[1] * 1000000 + clock[2])
+end
+
+-- Writes what became of a worker's demand; `order`, `moved`: commands that the caller runs.
+local function settle(w, order, moved)
+  if w.message and call('PUBLISH', P .. 'ctl:' .. w.name, concat(w.message, '\n')) == 0 then
+    call('HDEL', P .. 'w', w.field)
+    call('ZREM', P .. 'wr:' .. w.queue, w.name)
+    take_back(w.message)
+    return
+  end
+  if w.message then
+    push(moved, w)
+  end
+  if w.room > 0 and not w.out then
+    put(order, last_turn(), w.name)
+  else
+    call('ZREM', P .. 'wr:' .. w.queue, w.name)
   end
 end
 
--- Finds the caller's line, or begins one; an earlier incarnation's goes.
-local function own_line(d)
-  for i = 1, #d do
-    if d[i].holder == holder then
-      return d[i]
-    elseif match(d[i].holder, '^(.*)/') == origin then
-      d[i].holder, d[i].connection = holder, ''
-      return d[i]
+-- Ends a call that handed tasks over.
+tell_workers = function()
+  local moved = {}
+  for queue, d in pairs(demands) do
+    local order = { 'ZADD', P .. 'wr:' .. queue }
+    for i = 1, #d do
+      if d[i].moved then
+        settle(d[i], order, moved)
+      end
+    end
+    if #order > 2 then
+      call(unpack(order))
     end
   end
-  local w = { holder = holder, connection = '', given = 0, room = 0, seen = 0 }
-  d[#d + 1] = w
-  return w
+  write_lines(moved)
 end
 
 -- The caller would take `wanted` tasks; over this connection it has received so many so far. Answer: its line, and
 -- how many of the wanted ones are not on their way to it already.
-demand_of = function(queue, connection, received, wanted)
-  local d = demand(queue)
-  local w = own_line(d)
-  if w.connection ~= connection then
-    w.connection, w.given, w.room, w.seen = connection, received, 0, 0
+demand_of = function(queue, connection, received, wanted, lease_ms)
+  local w = read_line(queue, origin, call('HGET', P .. 'w', queue .. ' ' .. origin))
+  local before = w.unheard
+  if w.holder ~= holder or w.connection ~= connection then
+    w.holder, w.incarnation, w.connection, w.given, w.room, w.seen = holder, sub(holder, #origin + 2), connection,
+      received, 0, 0
   end
   w.given = math.max(w.given, received)
+  w.unheard = w.given > received and now or 0
+  w.moved = before ~= 0 and w.unheard == 0 or w.lease ~= lease_ms
+  w.lease = lease_ms
   local free = wanted - (w.given - received)
   return w, free > 0 and free or 0
 end
 
--- The caller was given tasks and would take some more.
-leave_demand = function(queue, w, given, room)
-  if given > 0 or room ~= w.room or now - w.seen > AGAIN_MS then
+-- The caller was given tasks and would take some more. Answer: how many it will have received by then.
+leave_demand = function(w, given, room)
+  if given > 0 then
+    w.unheard = now
+  end
+  if room == 0 and w.room > 0 then
+    call('ZREM', P .. 'wr:' .. w.queue, w.name)
+  elseif room > 0 then
+    call('ZADD', P .. 'wr:' .. w.queue, 'NX', last_turn(), w.name)
+  end
+  if given > 0 or room ~= w.room or w.moved or now - w.seen > AGAIN_MS then
     w.given, w.room, w.seen = w.given + given, room, now
-    demands[queue].changed = true
-    keep_demand(queue)
+    write_lines({ w })
   end
   return w.given + room
+end
+
+-- A process of this name is gone, or begins anew.
+drop_demands = function(name)
+  for i = 1, #QUEUES do
+    call('HDEL', P .. 'w', QUEUES[i] .. ' ' .. name)
+    call('ZREM', P .. 'wr:' .. QUEUES[i], name)
+  end
 end
 
 end

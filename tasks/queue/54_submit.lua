@@ -73,15 +73,15 @@ create = function(o, id, head, args, rare, attempt)
 end
 
 -- A new task goes to a worker that waits, else into the ready set. Answer: its seq.
-local function enter(o, id, head, args, rare, deadline)
+local function enter(o, id, head, args, rare)
   local worker = not head.light and next_worker(head.queue, args)
   if not worker then
     put_ready(o, id, head)
     return (create(o, id, head, args, rare, '0 '))
   end
   local seq, text = create(o, id, head, args, rare, '1 ' .. worker.holder)
-  put(batch_all('l+', 'ZADD', 'l'), deadline, id)
-  hand_over(head.queue, worker, id, args, text)
+  put(batch_all('l+', 'ZADD', 'l'), text_of(now + worker.lease), id)
+  hand_over(worker, id, args, text)
   return seq
 end
 
@@ -158,7 +158,7 @@ local function submit_rare(o, id, head, args, rare, deadline)
     put(batch_all('d+', 'ZADD', 'd'), rare.due, id)
     return (create(o, id, head, args, rare, '0 '))
   end
-  return enter(o, id, head, args, rare, deadline)
+  return enter(o, id, head, args, rare)
 end
 
 -- args: user limit, global limit, lease ms, then per task: id, owner, head, arguments, options ('' or "lease (0/1)
@@ -181,7 +181,7 @@ local function submit(args)
     else
       result = limit_of(o, head.light)
       if not result then
-        result = enter(o, id, head, args[i + 3], nil, deadline)
+        result = enter(o, id, head, args[i + 3], nil)
       end
     end
     if head.stream and type(result) == 'number' then

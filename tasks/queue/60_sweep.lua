@@ -10,6 +10,7 @@ local DUE_SWEPT = 128
 local EXPIRED_SWEPT = 64
 local STREAMS_SWEPT = 16
 local DEATHS_MAX = 2
+local TRIM_EVERY = 4 -- calls, about
 local DIED = { code = 'worker_lost', error = '"The worker died while it ran this task."' }
 
 -- Takes a leased task that had not started back; the attempt does not count.
@@ -66,6 +67,7 @@ local function sweep_expired()
     local r = record_of(late[i])
     if r and not terminal(r) and r.s == 'pending' and r.b == '' then
       leave_place(r)
+      tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
       finish(r, 'X', { code = 'expired', error = '"The task expired before it could start."' })
     end
   end
@@ -83,16 +85,15 @@ local function sweep_due()
   end
 end
 
-local function trim_all()
-  trim_index(P .. 'i')
-end
-
 -- args 3 and 4: retention of heavy and light tasks, lead every call that can end a task. Now and then such a call
 -- drops what has expired.
 retention = function(args)
   keep_heavy, keep_light = tonumber(args[3]), tonumber(args[4])
-  if now % 64 == 0 then
-    after[#after + 1] = trim_all
+  if now % TRIM_EVERY == 0 then
+    local wanted = 2 * #args -- words: several per task
+    after[#after + 1] = function()
+      trim_index(P .. 'i', wanted)
+    end
   end
 end
 
@@ -107,6 +108,7 @@ end
 -- Streams that wait for bytes and that no hub keeps any more: theirs died and nobody resumed them. They stand
 -- in as, by the time until which they were kept.
 sweep_streams = function()
+  flush_batches() -- what was swept before stands in its place then
   local late = call('ZRANGE', P .. 'as', '-inf', now_digits, 'BYSCORE', 'LIMIT', 0, STREAMS_SWEPT)
   for i = 1, #late do
     call('ZREM', P .. 'as', late[i])

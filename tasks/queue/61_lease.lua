@@ -67,7 +67,7 @@ local function lease(args)
   flush_records()
   records, fetched = {}, {} -- what the sweep read may have changed
   if args[8] ~= '' then
-    line, wanted = demand_of(queue, args[8], args[9] + 0, wanted)
+    line, wanted = demand_of(queue, args[8], args[9] + 0, wanted, args[7] + 0)
   end
   local answer = { 0, 0 }
   local ids = take_first(queue, wanted)
@@ -78,7 +78,7 @@ local function lease(args)
   answer[1] = next_due()
   if line then
     local given = (#answer - 2) / 3
-    answer[2] = leave_demand(queue, line, given, wanted - given)
+    answer[2] = leave_demand(line, given, wanted - given)
   end
   return answer
 end
@@ -111,6 +111,7 @@ local function beat(args)
   for i = 1, #gone do
     call('ZREM', P .. 'ws', gone[i])
     call('HDEL', P .. 'wi', gone[i])
+    drop_demands(gone[i])
   end
   sweep()
   sweep_streams()
@@ -140,6 +141,7 @@ local RECLAIM_SLICE = 500
 local function reclaim(args)
   retention(args)
   local from = tonumber(args[5])
+  drop_demands(origin)
   local ids = call('ZRANGE', P .. 'l', from, from + RECLAIM_SLICE - 1)
   local kept = 0
   fetch_records(ids)

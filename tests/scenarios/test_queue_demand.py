@@ -1,4 +1,6 @@
 """Workers that wait: the call that submits a task leases it to one of them and tells it (tasks/queue/51_demand.lua)."""
+import time
+
 import pytest
 
 from queue_lib import DUPLICATE, LOST, OK, PREFIX, Queue, handed
@@ -63,7 +65,7 @@ def test_nobody_hears_it(q):
     first = q.submit()
     assert q.get(first)["attempt"] == "0" and q.audit() == []
     assert deaf.end(first, flags="s") == LOST
-    assert q.redis("HGET", PREFIX + "w", "default") is None
+    assert q.redis("HLEN", PREFIX + "w") == q.redis("ZCARD", PREFIX + "wr:default") == 0
     assert [(task["id"], task["attempt"]) for task in q.as_("w:two").lease(count=2)] == [(first, "1")]
 
 
@@ -98,14 +100,58 @@ def test_a_new_connection_begins_anew(q, w):
     q.submit()
     messages = [handed(w.ear.read()[2])[1] for _ in range(2)]
     assert messages == ["w:one/aaaaaa", "w:one/bbbbbb"]
-    assert len(q.redis("HGET", PREFIX + "w", "default").splitlines()) == 1
+    assert q.redis("HLEN", PREFIX + "w") == 1
+
+
+def line(q, name="w:one", queue="default", **values):
+    """A worker's line in the hash w; `values` spoil it."""
+    names = "incarnation connection given room seen unheard lease".split()
+    fields = dict(zip(names, q.redis("HGET", PREFIX + "w", f"{queue} {name}").split()))
+    fields.update({name: str(value) for name, value in values.items()})
+    q.redis("HSET", PREFIX + "w", f"{queue} {name}", " ".join(fields[name] for name in names))
+    return fields
 
 
 def test_a_silent_worker_gets_nothing(q, w):
-    w.lease(count=2, connection=1)
-    line = q.redis("HGET", PREFIX + "w", "default").split()
-    q.redis("HSET", PREFIX + "w", "default", " ".join([*line[:4], str(int(line[4]) - 6001)]) + "\n")
+    w.lease(count=5, connection=1)
+    line(q, seen=int(line(q)["seen"]) - 6001)
     assert q.get(q.submit())["attempt"] == "0"
+
+
+def test_a_worker_that_hangs_gets_little(q, w):
+    w.lease(count=5, connection=1)
+    q.submit()
+    assert line(q)["unheard"] != "0"
+    line(q, unheard=int(line(q)["unheard"]) - 751)
+    assert q.get(q.submit())["attempt"] == "0"
+    w.lease(count=5, connection=1, received=1)
+    assert line(q)["unheard"] != "0"  # the second one came by this call
+    w.lease(count=5, connection=1, received=2)
+    assert line(q)["unheard"] == "0" and q.get(q.submit())["attempt"] == "1"
+
+
+def test_the_worker_decides_how_long_it_leases(q, w):
+    w.lease_ms = 60000
+    w.lease(count=2, connection=1)
+    q.lease_ms = 1000
+    id = q.submit()
+    assert float(q.redis("ZSCORE", PREFIX + "l", id)) > 1000 * time.time() + 50000
+
+
+def test_a_new_process_of_the_name_drops_its_predecessors_demand(q, w):
+    w.lease(count=2, connection=1)
+    q.as_("w:one", "bbbbbb").reclaim()
+    assert q.get(q.submit())["attempt"] == "0"
+
+
+def test_a_lost_reply_is_made_up_for_by_a_new_connection(q, w):
+    waiting = [q.submit() for _ in range(2)]
+    w.lease(count=2, connection=1)  # its answer is lost
+    later = q.submit()
+    assert w.lease(count=2, connection=1, received=0) == []
+    assert [task["id"] for task in w.lease(count=2, connection=2)] == [later]
+    assert w.release(waiting[0]) == OK  # as its lease does when it runs out
+    assert [task["id"] for task in w.lease(count=2, connection=2, received=1)] == [waiting[0]]
 
 
 @pytest.mark.parametrize("size, attempt", [(199, "1"), (4000, "1"), (5000, "0")])
@@ -133,7 +179,7 @@ def test_options(q, w):
 
 
 def test_a_lease_that_was_handed_over_runs_out(q, w):
-    q.lease_ms = 1
+    w.lease_ms = 1
     w.lease(count=1, connection=1)
     id = q.submit()
     leased = eventually(q.as_("w:two").lease, what="the lease to run out")

@@ -327,6 +327,28 @@ static void test_stream(void)
 }
 
 /* Kills every child of this process that has the name. How many there were. */
+/* A fresh task that is cancelled before its child has begun costs no place. */
+static void test_cancelled_before_it_began(void)
+{
+    struct task task;
+    unsigned starts = 0;
+    for (int i = 0; i < 10; i++) {
+        give(&task, "noop_stream", NULL);
+        uv_run(&loop.uv, UV_RUN_NOWAIT); /* it is sent */
+        slots_stop(slots, &task.job, STOP_CANCEL);
+        ok(run_until(1, NULL), "one ends");
+        starts += task.starts;
+    }
+    diag("%u of 10 had begun", starts);
+    give(&task, "noop_heavy", "{\"steps\":1,\"sleep_ms\":500}"); /* meanwhile children that began have gone */
+    run_until(1, NULL);
+    is_int(slots_room(slots, LANE_LIVE), options.slots_live, "there is as much room as ever");
+    give(&task, "noop_stream", NULL);
+    ok(run_until(0, &task), "and another one starts");
+    slots_stop(slots, &task.job, STOP_CANCEL);
+    ok(run_until(1, NULL), "and ends");
+}
+
 static unsigned kill_children(const char *name)
 {
     char command[128], line[32];
@@ -417,6 +439,7 @@ int main(int argc, char **argv)
     test_hoards_nothing();
     test_bad_reports();
     test_stream();
+    test_cancelled_before_it_began();
     test_zygotes_die();
     test_drain();
     test_limits();
