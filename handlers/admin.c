@@ -37,6 +37,14 @@ void run_admin_watch(struct request *request, const struct span *values)
         fail_param(request, "owner", "owner: too long");
         return;
     }
+    if (watch.owner[0] && !auth_user_id_valid(span_of(watch.owner))) {
+        fail_param(request, "owner", "owner: must be an owner's id");
+        return;
+    }
+    if (watch.task[0] && watch.task[strspn(watch.task, "abcdefghijklmnopqrstuvwxyz0123456789_.")]) {
+        fail_param(request, "task", "task: must be the name of a task type");
+        return;
+    }
     log_admin_act(request, NULL);
     if (session->watch == NULL) {
         session->watch = xmalloc(sizeof watch);
@@ -76,6 +84,8 @@ static bool wanted(const struct watch *watch, const char *owner, struct span bod
 void app_admin_event(struct app *app, const char *owner, struct event *event)
 {
     (void)app;
+    if (event->task_id[0] == '\0') /* a notification: a message to its owner */
+        return;
     struct span body = {event->body, event->size};
     struct buf text = BUF_INIT;
     list_for_each_safe (node, after, &watchers) {

@@ -27,6 +27,20 @@ static void fail_stream_limit(struct request *request)
 
 /* ---- start --------------------------------------------------------------------------------------- */
 
+/* Whether the members are those of a format, of the right kinds; their values may be none we know. */
+static bool format_is_shaped(struct span format)
+{
+    static const struct json_field fields[] = {
+        {.name = "encoding", .kinds = KIND_STRING, .required = true, .min = 1, .max = 255},
+        {.name = "sample_rate", .kinds = KIND_INTEGER, .min = INT64_MIN, .max = INT64_MAX},
+        {.name = "channels", .kinds = KIND_INTEGER, .min = INT64_MIN, .max = INT64_MAX},
+        {.name = "name", .kinds = KIND_STRING, .min = 1, .max = 255},
+    };
+    struct span values[NELEMS(fields)];
+    struct json_field_error fault;
+    return json_match(format, fields, NELEMS(fields), values, &fault);
+}
+
 /* {encoding, sample_rate?, channels?} or {encoding: "file", name?}; false and answered if it is neither. */
 static bool check_format(struct request *request, struct span format)
 {
@@ -40,8 +54,8 @@ static bool check_format(struct request *request, struct span format)
     struct span values[NELEMS(fields)];
     struct json_field_error fault;
     if (!json_match(format, fields, NELEMS(fields), values, &fault)) {
-        bool known = strcmp(fault.field, "name") != 0;
-        request_fail(request, &(struct request_error){.code = known ? RPC_MEDIA : RPC_PARAMS,
+        bool shape = !format_is_shaped(format);
+        request_fail(request, &(struct request_error){.code = shape ? RPC_PARAMS : RPC_MEDIA,
                                                       .field = "format",
                                                       .message = fault.message});
         return false;
@@ -282,7 +296,11 @@ void run_audio_abort(struct request *request, const struct span *values)
 static void refuse_frame(struct session *session, enum rpc_code code, const char *word, const char *message)
 {
     rpc_refuse(session->conn, NULL, SPAN("null"),
-               &(struct request_error){.code = code, .word = word, .field = "stream", .message = message});
+               &(struct request_error){.code = code,
+                                       .word = word,
+                                       .field = "stream",
+                                       .retry_ms = code == RPC_USER_LIMIT ? 1000 : 0,
+                                       .message = message});
 }
 
 /* Whether the stream may take these bytes; else its task has failed. */
@@ -305,12 +323,12 @@ static bool admit(struct session *session, struct stream *stream, size_t size)
 void audio_frame(struct session *session, struct span frame)
 {
     const unsigned char *head = (const unsigned char *)frame.p;
-    if (conn_who(session->conn) == NULL) {
-        conn_close(session->conn, CLOSE_AUTH, "not authenticated");
+    if (conn_who(session->conn) == NULL && session->verifying) {
+        refuse_frame(session, RPC_NOT_FOUND, NULL, "Stream not found");
         return;
     }
-    if (!conn_rate_ok(session->conn)) {
-        refuse_frame(session, RPC_USER_LIMIT, "rate_limit", "Too many messages per second");
+    if (conn_who(session->conn) == NULL) {
+        conn_close(session->conn, CLOSE_AUTH, "not authenticated");
         return;
     }
     if (frame.n < 4) {
@@ -324,6 +342,9 @@ void audio_frame(struct session *session, struct span frame)
         return;
     }
     struct span bytes = {frame.p + 4, frame.n - 4};
-    if (admit(session, stream, bytes.n))
+    if (!conn_rate_ok(session->conn)) { /* a frame that is left out would be a hole in what is heard */
+        refuse_frame(session, RPC_USER_LIMIT, "rate_limit", "Too many messages per second");
+        stream_fail(stream, "rate_limit", "Too many messages per second");
+    } else if (admit(session, stream, bytes.n))
         stream_put(stream, bytes);
 }

@@ -312,6 +312,14 @@ static void on_tick(uv_timer_t *timer)
         check_time(container_of(node, struct stream, node), now);
 }
 
+void audio_ended(struct app *app, const char *id)
+{
+    struct table_node *node = app->audio->count ? table_find(&app->audio->by_task, span_of(id)) : NULL;
+    struct stream *stream = node ? container_of(node, struct stream, by_task) : NULL;
+    if (stream && stream->end == NULL) /* the answer to audio.end is on its way, else */
+        stream_close(stream);
+}
+
 void audio_redis_up(struct app *app)
 {
     list_for_each (node, &app->audio->all)

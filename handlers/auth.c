@@ -1,4 +1,5 @@
 /* auth and auth.refresh: joining the owner's events, resume, and the snapshot after a gap. Loop thread. */
+#include "handlers/auth_join.h"
 #include "handlers/auth_turns.h"
 #include "handlers/rpc.h"
 #include "hub/clock.h"
@@ -172,6 +173,20 @@ static void on_snapshot(void *ctx, const struct queue_answer *answer)
         on_unread(gap, true, "busy", SPAN_NONE);
 }
 
+/* Nobody asked, nobody is answered: events flow from here on, and what was kept is handled. */
+static void joined_implied(struct session *session, enum owners_joined result,
+                           const struct owner_position *at)
+{
+    session->implied = false;
+    session->joining = result != OWNERS_UNAVAILABLE;
+    if (session->joining) {
+        const struct principal *who = conn_who(session->conn);
+        domain_session(session->app->queue, who->user_id, session->id, who->expires_at);
+        owners_start(session->app->owners, session->conn, at->head);
+    }
+    auth_replay(session);
+}
+
 static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)
 {
     struct session *session = ctx;
@@ -179,7 +194,9 @@ static void on_joined(void *ctx, enum owners_joined result, const struct owner_p
     struct app *app = session->app;
     free(session->join);
     session->join = NULL;
-    if (result == OWNERS_UNAVAILABLE) {
+    if (join.request == NULL) {
+        joined_implied(session, result, at);
+    } else if (result == OWNERS_UNAVAILABLE) {
         join_failed(join.request);
     } else if (result == OWNERS_GAP) {
         struct gap *gap = xcalloc(1, sizeof *gap);
@@ -193,11 +210,24 @@ static void on_joined(void *ctx, enum owners_joined result, const struct owner_p
 
 void auth_leave(struct session *session)
 {
+    buf_free(&session->held);
     if (session->join == NULL)
         return;
-    request_drop(session->join->request);
+    if (session->join->request)
+        request_drop(session->join->request);
     free(session->join);
     session->join = NULL;
+}
+
+void auth_join_implied(struct session *session)
+{
+    struct app *app = session->app;
+    if (!app->redis_ready || redis_is_stalled(queue_redis(app->queue)))
+        return;
+    session->joining = session->implied = true;
+    session->join = xmalloc(sizeof *session->join);
+    *session->join = (struct join){NULL, 0};
+    owners_join(app->owners, session->conn, (struct owners_resume){"", 0}, on_joined, session);
 }
 
 static void join(struct request *request, struct session *session, const struct owners_resume *resume)

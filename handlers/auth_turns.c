@@ -40,11 +40,23 @@ static void verify_now(struct auth_turns *turns, struct verify *verify)
     verify->then(verify, session_of(conn), valid ? &who : NULL, reason);
 }
 
+/* One that had to wait: so had what came behind it. */
+static void verify_late(struct auth_turns *turns, struct verify *verify)
+{
+    struct conn *conn = conn_find(turns->app->conns, verify->conn);
+    if (conn)
+        session_of(conn)->verifying--;
+    verify_now(turns, verify);
+    conn = conn_find(turns->app->conns, verify->conn);
+    if (conn)
+        auth_replay(session_of(conn));
+}
+
 static void verify_waiting(struct auth_turns *turns)
 {
     while (turns->spent_us < VERIFY_US && !list_empty(&turns->waiting)) {
         struct verify *verify = container_of(list_pop(&turns->waiting), struct verify, node);
-        verify_now(turns, verify);
+        verify_late(turns, verify);
         free(verify);
     }
     if (list_empty(&turns->waiting))
@@ -90,6 +102,9 @@ void verify_start(struct verify *verify, verify_fn *then)
         free(verify);
         return;
     }
+    struct conn *conn = conn_find(turns->app->conns, verify->conn);
+    if (conn)
+        session_of(conn)->verifying++;
     list_append(&turns->waiting, &verify->node);
     uv_idle_start(&turns->idle, on_idle);
 }

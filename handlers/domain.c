@@ -30,6 +30,11 @@ void run_impression_record(struct request *request, const struct span *values)
 void run_rating_submit(struct request *request, const struct span *values)
 {
     struct buf args = BUF_INIT;
+    char resource[129];
+    if (!json_string_copy(values[0], resource, sizeof resource) || !plain(resource)) {
+        fail_param(request, "resource_id", "resource_id: must be printable ASCII without spaces");
+        return;
+    }
     buf_append_text(&args, "{\"resource_id\":");
     buf_append_span(&args, values[0]);
     buf_append_text(&args, ",\"stars\":");

@@ -2,7 +2,7 @@
  * slicer, then only walked. Loop thread. */
 #include "handlers/rpc.h"
 
-#include "handlers/app.h"
+#include "handlers/session.h"
 #include "hub/options.h"
 
 #include <stdio.h>
@@ -42,7 +42,8 @@ static struct envelope open_envelope(struct span object)
 static const char *envelope_fault(const struct envelope *envelope, struct span *ret_id)
 {
     enum json_kind id = json_kind_of(envelope->id);
-    bool id_fits = envelope->id.n <= RPC_ID_MAX && (id == KIND_INTEGER || id == KIND_STRING);
+    bool id_fits = (id == KIND_STRING && envelope->id.n <= RPC_ID_MAX) ||
+                   (id == KIND_INTEGER && envelope->id.n <= RPC_ID_MAX - 2); /* it has no quotes */
     *ret_id = envelope->id.p && id_fits ? envelope->id : SPAN_NONE;
     if (envelope->id.p && !id_fits)
         return "id must be a string of at most 128 bytes or an integer";
@@ -92,7 +93,7 @@ static void run_request(struct conn *conn, struct batch *batch, const struct env
     struct span values[HANDLER_PARAMS_MAX];
     const struct handler *handler = find_handler(envelope->method);
     struct request *request = request_new(conn, batch, handler, envelope->id);
-    struct request_error error = {.code = RPC_METHOD};
+    struct request_error error = {.code = conn_who(conn) ? RPC_METHOD : RPC_UNAUTHENTICATED};
     struct json_field_error fault;
     if (handler == NULL || !allowed(conn, batch, handler, &error)) {
         request_fail(request, &error);
@@ -155,6 +156,16 @@ static void handle_batch(struct conn *conn, struct span text)
     batch_end(batch);
 }
 
+/* Whether the message waits: the connection is not ready for it, and it is no auth. */
+static bool keeps(struct conn *conn, struct span message, enum json_kind kind)
+{
+    struct session *session = session_of(conn);
+    if (conn_who(conn) && session->joining && !session->implied)
+        return false;
+    bool is_auth = kind == KIND_OBJECT && json_string_is(open_envelope(message).method, "auth");
+    return !is_auth && auth_keeps(session, message);
+}
+
 void rpc_message(struct conn *conn, struct span message)
 {
     const char *reason = NULL;
@@ -173,6 +184,8 @@ void rpc_message(struct conn *conn, struct span message)
                                            .word = "rate_limit",
                                            .retry_ms = 1000,
                                            .message = "Too many messages per second"});
+    } else if (keeps(conn, message, kind)) {
+        return; /* it is handled when the connection is ready for it */
     } else if (kind == KIND_ARRAY) {
         handle_batch(conn, message);
     } else {

@@ -73,6 +73,13 @@ void app_redis(struct app *app, bool ready)
     audio_redis_up(app);
 }
 
+void app_event(struct app *app, const char *owner, struct event *event)
+{
+    owners_event(app->owners, owner, event, NULL);
+    if (event->type->terminal)
+        audio_ended(app, event->task_id);
+}
+
 void app_hold(void *ctx, const char *owner, const char *id)
 {
     struct app *app = ctx;

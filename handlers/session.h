@@ -12,7 +12,12 @@ struct verify; /* auth_turns.h */
 struct session {
     struct app *app;
     struct conn *conn;
-    bool joining;           /* auth is under way, or done */
+    bool joining;       /* auth is under way, or done */
+    bool implied;       /* it is under way although nobody asked: the token came with the upgrade */
+    unsigned verifying; /* tokens that wait for their turn */
+    struct buf held;    /* messages that wait for either, each behind its size */
+    unsigned held_count;
+    bool replaying;         /* they are handled now */
     struct verify *upgrade; /* auth.c: the token that came with the upgrade, while it waits */
     struct join *join;      /* auth.c: a request that waits for owners_join() */
     unsigned failures;      /* of auth.refresh */
@@ -32,6 +37,11 @@ static inline struct session *session_of(const struct conn *conn)
 /* A token came with the upgrade (auth.c). */
 void auth_open(struct session *session, struct span token);
 void auth_leave(struct session *session);
+/* Whether a message that is no auth was kept, or refused for want of room: it waits for the token, or until
+ * the connection hears its owner's events. */
+bool auth_keeps(struct session *session, struct span message);
+/* What was kept is handled now. */
+void auth_replay(struct session *session);
 void auth_turns_start(struct app *app);
 void auth_turns_stop(struct app *app);
 /* (admin.c) */
@@ -39,6 +49,8 @@ void admin_unwatch(struct session *session);
 /* (audio.c) A binary frame; a connection that closes: its streams wait to be resumed; Redis answers. */
 void audio_frame(struct session *session, struct span frame);
 void audio_leave(struct session *session);
+/* A task has ended or is about to: if it reads a stream of this hub, that takes no more. */
+void audio_ended(struct app *app, const char *id);
 void audio_redis_up(struct app *app);
 void audio_start(struct app *app);
 void audio_stop(struct app *app);

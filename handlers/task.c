@@ -132,6 +132,7 @@ static void on_cancelled(void *ctx, const struct queue_answer *answer)
         return;
     }
     manager_cancel_local(request_app(request)->manager, answer->id);
+    audio_ended(request_app(request), answer->id);
     buf_append_text(&result, "{\"task_id\":");
     buf_append_json(&result, span_of(answer->id));
     buf_append_text(&result, ",\"status\":");
@@ -152,77 +153,95 @@ void run_task_cancel(struct request *request, const struct span *values)
 
 struct retry { /* task.retry under way */
     struct request *request;
-    bool as_admin;
-    char id[ID_SIZE], new_id[ID_SIZE], caller[USER_ID_MAX + 1];
+    char id[ID_SIZE], new_id[ID_SIZE], caller[USER_ID_MAX + 1], owner[USER_ID_MAX + 1];
 };
-
-static void on_retried(void *ctx, const struct queue_answer *answer);
-
-/* First as the caller's own task, then, logged, as another owner's. */
-static void call_retry(struct retry *retry)
-{
-    struct queue_caller caller = caller_of(retry->request);
-    if (retry->as_admin)
-        log_admin_act(retry->request, retry->id);
-    else
-        caller.any_read = caller.any_write = false;
-    queue_retry(request_app(retry->request)->queue, &caller, retry->id, retry->new_id, on_retried, retry);
-}
 
 static void on_retried(void *ctx, const struct queue_answer *answer)
 {
     struct retry *retry = ctx;
     struct request *request = retry->request;
     struct buf result = BUF_INIT;
-    if (answer->code == QUEUE_FORBIDDEN && !retry->as_admin && request_who(request) &&
-        caller_of(request).any_write) {
-        retry->as_admin = true;
-        call_retry(retry);
-        return;
-    }
+    bool own = strcmp(retry->owner, retry->caller) == 0;
     if (answer->code != QUEUE_OK) {
-        owners_release(request_app(request)->owners, retry->caller, retry->new_id);
+        if (own)
+            owners_release(request_app(request)->owners, retry->caller, retry->new_id);
         fail_queue(request, answer->code);
         free(retry);
         return;
     }
-    /* An admin's retry of another user's task stands in that user's log, not in the admin's. */
-    char owner[USER_ID_MAX + 1];
-    struct span name = json_get(answer->json, "user_id");
-    if (name.p == NULL || !json_string_copy(name, owner, sizeof owner))
-        memcpy(owner, retry->caller, sizeof owner);
-    bool own = strcmp(owner, retry->caller) == 0;
-    if (!own) /* held for the caller: it would hold back that user's events until another one comes */
-        owners_release(request_app(request)->owners, retry->caller, retry->new_id);
     struct event *event =
         event_new('A', answer->seq, 0, 0, span_of(retry->new_id), answer->json); /* the body, from Redis */
-    struct request_after after = {.owner = owner,
+    struct request_after after = {.owner = retry->owner,
                                   .task_id = retry->new_id,
                                   .event = event,
                                   .told_seq = own ? answer->seq : 0,
                                   .held = own};
-    buf_printf(&result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\",\"seq\":%llu}",
-               retry->new_id, retry->id, (unsigned long long)answer->seq);
+    buf_printf(&result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\"", retry->new_id,
+               retry->id);
+    if (own) /* an admin's retry of another user's task stands in that user's log */
+        buf_printf(&result, ",\"seq\":%llu", (unsigned long long)answer->seq);
+    buf_append_char(&result, '}');
     request_reply_then(request, buf_span(&result), &after);
     event_unref(&event);
     buf_free(&result);
     free(retry);
 }
 
+/* Whether the caller may submit a task of this type; false and answered if not. */
+static bool may_retry(struct request *request, const char *task)
+{
+    const struct principal *who = request_who(request);
+    const struct task_type *type = task_type_find(task);
+    bool in_token = principal_may_submit(who, task);
+    if (in_token && !(type && type->admin && !(who->roles & ROLE_ADMIN)))
+        return true;
+    request_fail(request, &(struct request_error){.code = RPC_FORBIDDEN,
+                                                  .word = in_token ? "role_missing" : "task_not_allowed",
+                                                  .field = "task_id"});
+    return false;
+}
+
+/* The task is known: a retry is a submission, and asks for what that asks for. */
+static void on_retry_seen(void *ctx, const struct queue_answer *answer)
+{
+    struct retry *retry = ctx;
+    struct request *request = retry->request;
+    struct app *app = request_app(request);
+    char task[65];
+    if (answer->code != QUEUE_OK || request_who(request) == NULL) {
+        fail_queue(request, answer->code == QUEUE_OK ? QUEUE_UNAVAILABLE : answer->code);
+        free(retry);
+        return;
+    }
+    if (!json_string_copy(json_get(answer->json, "task"), task, sizeof task) ||
+        !json_string_copy(json_get(answer->json, "user_id"), retry->owner, sizeof retry->owner) ||
+        !may_retry(request, task)) {
+        free(retry);
+        return;
+    }
+    struct queue_caller caller = caller_of(request);
+    if (strcmp(retry->owner, retry->caller) == 0) {
+        caller.any_read = caller.any_write = false;
+        owners_hold(app->owners, retry->caller, retry->new_id);
+    } else {
+        log_admin_act(request, retry->id);
+    }
+    queue_retry(app->queue, &caller, retry->id, retry->new_id, on_retried, retry);
+}
+
 void run_task_retry(struct request *request, const struct span *values)
 {
-    struct app *app = request_app(request);
     struct retry *retry = xcalloc(1, sizeof *retry);
     if (!take_task_id(request, values[0], retry->id)) {
         free(retry);
         return;
     }
-    const char *caller = request_who(request)->user_id;
+    struct queue_caller caller = caller_of(request);
+    caller.any_read = caller.any_write; /* to see others' tasks is not enough */
     retry->request = request;
     id_new(retry->new_id);
-    memcpy(retry->caller, caller, strlen(caller) + 1);
-    owners_hold(app->owners, retry->caller, retry->new_id);
-    call_retry(retry);
+    memcpy(retry->caller, caller.owner, strlen(caller.owner) + 1);
+    queue_get(request_app(request)->queue, &caller, retry->id, on_retry_seen, retry);
 }
 
 /* ---- lists --------------------------------------------------------------------------------------- */
@@ -234,6 +253,17 @@ struct list_text { /* decoded parameters of a list; the filter points into it */
 static const char *text_or_null(struct span value, char *text, size_t size)
 {
     return value.p && json_string_copy(value, text, size) ? text : NULL;
+}
+
+/* "score-id", as an earlier page said; false and answered if it is not that. */
+static bool take_cursor(struct request *request, const char *cursor)
+{
+    size_t digits = cursor ? strspn(cursor, "0123456789") : 0;
+    if (cursor == NULL ||
+        (digits && digits < 17 && cursor[digits] == '-' && id_valid(span_of(cursor + digits + 1))))
+        return true;
+    fail_param(request, "cursor", "cursor: is not one that a page gave");
+    return false;
 }
 
 /* A time parameter, -1 if absent; false and answered if it is none. */
@@ -262,7 +292,7 @@ static bool take_filter(struct request *request, const struct span *values, stru
         .cursor = text_or_null(values[4], text->cursor, sizeof text->cursor),
         .limit = (unsigned)number_or(values[5], LIST_DEFAULT),
     };
-    return take_time(request, "since", values[2], &ret->since_ms) &&
+    return take_cursor(request, ret->cursor) && take_time(request, "since", values[2], &ret->since_ms) &&
            take_time(request, "until", values[3], &ret->until_ms);
 }
 

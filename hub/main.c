@@ -173,7 +173,7 @@ static void on_subscriber_down(void *ctx, const char *reason)
 static void on_event(void *ctx, const char *owner, struct event *event)
 {
     struct hub *hub = ctx;
-    owners_event(hub->app.owners, owner, event, NULL);
+    app_event(&hub->app, owner, event);
 }
 
 static void on_bell(void *ctx, const char *queue)

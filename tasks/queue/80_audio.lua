@@ -5,11 +5,13 @@ do
 
 -- The stream's record if the owner may use it: record, or nil and the code.
 local function stream_of(owner, id)
-  local r = record_of(id)
-  if not r or not r.stream then
+  local r = any_record(id)
+  if not r then
     return nil, NOT_FOUND
   elseif r.o ~= owner then
     return nil, FORBIDDEN
+  elseif not r.stream then
+    return nil, STATE
   end
   return r
 end

@@ -251,7 +251,7 @@ class Client:
                 result = body.get("result") or {}
                 if method in MAKES_A_TASK and "task_id" in result:
                     answered.add(result["task_id"])
-                    if not result.get("duplicate"):
+                    if "seq" in result and not result.get("duplicate"):
                         bisect.insort(told, result["seq"])
                 continue
             if method not in ("task.event", "notification"):

@@ -202,3 +202,38 @@ async def test_same_key_same_stream(hub):
         await finished(c, first["task_id"], data)
         late = await start(c, idempotency_key="talk-1")
         assert late.pop("seq") and late == {"task_id": first["task_id"], "status": "completed", "duplicate": True}
+
+
+async def test_a_cancelled_stream_is_closed(stack):
+    hub = stack.private_hub({"limits.user_streams": 2})
+    async with connect(hub) as c:
+        for turn in range(12):  # cancelled before it began, or while it listens
+            stream = await start(c)
+            if turn % 2:
+                await c.wait_event(task_id=stream["task_id"], type="started")
+            await c.cancel(stream["task_id"])
+            await c.wait_end(stream["task_id"])
+        stream = await start(c)
+        await c.wait_event(task_id=stream["task_id"], type="started")
+        await c.call("audio.abort", {"stream": stream["stream"]})
+
+
+async def test_frames_over_the_rate_fail_their_stream(stack):
+    """Leaving one out would be a hole in what is heard."""
+    hub = stack.private_hub({"limits.messages_per_s": 50, "limits.messages_burst": 100})
+    async with connect(hub) as c:
+        stream = await start(c)
+        for _ in range(130):
+            await c.send(stream["stream"].to_bytes(4, "big") + b"12")
+        end = await c.wait_end(stream["task_id"])
+        assert (end["status"], end["error"]["code"]) == ("failed", "rate_limit")
+
+
+async def test_resume_of_what_is_no_stream(hub):
+    async with connect(hub, "alice") as a, connect(hub, "bob") as b:
+        task = await a.submit("noop")
+        await a.wait_end(task)
+        for client, code in ((a, -32009), (b, -32003)):
+            with pytest.raises(RpcError) as error:
+                await client.call("audio.resume", {"task_id": task})
+            assert error.value.code == code

@@ -1,0 +1,41 @@
+"""task.retry is a submission: it asks for what a submission asks for."""
+import pytest
+
+from client import RpcError, connect
+from taskhub import token
+
+
+async def refused(client, task):
+    with pytest.raises(RpcError) as error:
+        await client.call("task.retry", {"task_id": task})
+    return error.value.code, error.value.word
+
+
+async def test_of_a_type_that_the_token_does_not_name(hub):
+    async with connect(hub, "alice") as a, connect(hub, "alice", token=token("alice", tasks=["process_text"])) as bound:
+        task = await a.submit("noop_heavy", {"steps": 1}, delay_ms=60000)
+        await a.cancel(task)
+        assert await refused(bound, task) == (-32003, "task_not_allowed")
+        again = await a.call("task.retry", {"task_id": task})
+        assert again["retry_of"] == task and again["seq"] > 0
+        assert (await a.wait_end(again["task_id"]))["status"] == "completed"
+
+
+async def test_of_what_needs_a_role(hub):
+    async with connect(hub, "root", roles=["admin"]) as root, connect(hub, "root") as plain:
+        task = await root.submit("calculate_all_ratings", delay_ms=60000)
+        await root.cancel(task)
+        assert await refused(plain, task) == (-32003, "role_missing")
+
+
+async def test_of_another_owner(hub):
+    async with connect(hub, "alice") as a, connect(hub, "vera", roles=["viewer"]) as vera, \
+            connect(hub, "root", roles=["admin"]) as root:
+        task = await a.submit("noop_heavy", {"steps": 1}, delay_ms=60000)
+        await a.cancel(task)
+        assert (await refused(vera, task))[0] == -32003
+        again = await root.call("task.retry", {"task_id": task})
+        assert "seq" not in again, "it stands in alice's log"
+        assert (await a.wait_end(again["task_id"]))["status"] == "completed"
+        a.check()
+        root.check()
