@@ -45,6 +45,7 @@ struct hub {
     uv_signal_t signals[3];
     unsigned leaving; /* parts that are still being drained */
     bool draining;
+    bool on_terminal;
     int exit_code;
 };
 
@@ -106,9 +107,12 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
     if (hub->private_redis)
         private_redis_ready(hub->private_redis);
     start_worker(hub);
-    if (!hub->announced)
+    if (hub->announced)
+        log_info("Redis answers again");
+    else if (!hub->draining)
         process_announce(&hub->options, hub->keyring, server_address(hub->server), hub->name);
     hub->announced = true;
+    hub->trouble[0] = '\0';
 }
 
 static void on_info(void *ctx, const redisReply *reply)
@@ -147,8 +151,11 @@ static void on_commands_up(void *ctx)
 static void on_commands_down(void *ctx, const char *reason)
 {
     struct hub *hub = ctx;
+    bool expected = hub->draining || (hub->private_redis && !hub->announced);
     hub->loading = hub->loaded = false;
     update_ready(hub);
+    if (!expected && strcmp(hub->trouble, reason) != 0)
+        log_warn("Redis does not answer; it is tried again and again", "reason", reason);
     snprintf(hub->trouble, sizeof hub->trouble, "%s", reason);
 }
 
@@ -209,6 +216,7 @@ static void build_queue(struct hub *hub, const struct redis_url *url)
         .lease_ms = (unsigned)options->lease_ms,
         .user_tasks = (unsigned)options->user_tasks,
         .global_tasks = (unsigned)options->global_tasks,
+        .user_light = (unsigned)options->user_light,
         .retention_heavy_ms = (uint64_t)options->retention_heavy_s * 1000,
         .retention_light_ms = (uint64_t)options->retention_light_s * 1000,
     };
@@ -347,34 +355,19 @@ static void shut_down(struct hub *hub, int exit_code)
     on_drained(hub);
 }
 
-/* All or nothing: a key file with a mistake in it leaves the old ring in force. */
-static void reload_keys(struct hub *hub)
-{
-    char *reason = NULL;
-    struct keyring *ring = keyfile_load(&hub->options, &reason);
-    if (ring == NULL) {
-        log_error("the keys were not reloaded", "reason", reason);
-        free(reason);
-        return;
-    }
-    keyring_free(&hub->keyring);
-    hub->keyring = ring;
-    hub->app.keyring = ring;
-    log_info("the keys were reloaded");
-}
-
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct hub *hub = handle->data;
-    if (number == SIGHUP) {
-        reload_keys(hub);
+    if (number == SIGHUP && !hub->on_terminal) { /* there it says that the terminal was closed */
+        if (process_reload_keys(&hub->options, &hub->keyring))
+            hub->app.keyring = hub->keyring;
         return;
     }
     if (hub->draining) {
         log_warn("second signal: ending at once");
         _exit(EXIT_TROUBLE); /* the kernel takes the children down */
     }
-    log_info("draining", "signal", number == SIGINT ? "SIGINT" : "SIGTERM");
+    log_info("draining", "signal", number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM");
     shut_down(hub, EXIT_FINE);
 }
 
@@ -460,6 +453,7 @@ static int cmd_serve(int argc, char **argv)
         options_free(&hub.options);
         return code;
     }
+    hub.on_terminal = isatty(STDIN_FILENO) || isatty(STDERR_FILENO);
     hub.app.options = &hub.options;
     hub.app.keyring = hub.keyring;
     hub.app.loop = &hub.loop;
@@ -481,19 +475,26 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {{"serve", cmd_serve}, {"token", cmd_token}, {"check", cmd_check}, {"config", cmd_config}};
 
-int main(int argc, char **argv)
+static int run_command(int argc, char **argv)
 {
-    signal(SIGPIPE, SIG_IGN);
-    if (sodium_init() < 0)
-        abort();
     if (argc < 2 || argv[1][0] == '-')
         return cmd_serve(argc, argv);
     for (size_t i = 0; i < NELEMS(commands); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr,
-            "taskhub: unknown command %s; there are serve, token, check and config\n"
-            "See `taskhub --help`.\n",
+    fprintf(stderr, "taskhub: unknown command %s; there are serve, token, check, config, and --help\n",
             argv[1]);
     return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0)
+        abort();
+    int code = run_command(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    perror("taskhub: standard output");
+    return code ? code : EXIT_TROUBLE;
 }

@@ -2,6 +2,7 @@
 #include "hub/process.h"
 
 #include "hub/clock.h"
+#include "hub/keyfile.h"
 #include "hub/log.h"
 
 #include <ctype.h>
@@ -50,30 +51,43 @@ static void print_demo_link(const struct options *options, const struct keyring 
         .issued_at = now,
         .expires_at = now + DEMO_TTL_S,
     };
-    char *token = auth_sign(ring, &claims);
+    char *token = auth_sign(ring, &claims); /* NULL: public keys alone */
     if (token)
         printf("\n  Open http://%s/#token=%s\n\n", address, token);
     fflush(stdout);
     free(token);
 }
 
+/* Whether the address is one of this machine alone: numbers, localhost; a name may mean anything. */
 static bool on_loopback(const char *address)
 {
-    static const char *const hosts[] = {"127.", "localhost:", "[::1]:"};
-    for (size_t i = 0; i < NELEMS(hosts); i++)
-        if (strncmp(address, hosts[i], strlen(hosts[i])) == 0)
-            return true;
-    return false;
+    return strncmp(address, "localhost:", 10) == 0 || strncmp(address, "[::1]:", 6) == 0 ||
+           (strncmp(address, "127.", 4) == 0 && strspn(address, "0123456789.:") == strlen(address));
 }
 
 void process_announce(const struct options *options, const struct keyring *ring, const char *address,
                       const char *name)
 {
-    bool local = on_loopback(options->listen);
+    bool is_unix = strncmp(address, "unix:", 5) == 0, local = on_loopback(address);
     log_info("ready", "address", address, "name", name, "version", TASKHUB_VERSION);
     if (local && (options->demo_link || isatty(STDOUT_FILENO)))
         print_demo_link(options, ring, address);
-    if (!local && strncmp(options->listen, "unix:", 5) != 0)
+    if (!local && !is_unix)
         log_warn("listening beyond this machine without TLS: put a proxy that speaks TLS in front", "address",
                  address);
+}
+
+bool process_reload_keys(const struct options *options, struct keyring **ring)
+{
+    char *reason = NULL;
+    struct keyring *fresh = keyfile_load(options, &reason);
+    if (fresh == NULL) {
+        log_error("the keys were not reloaded", "reason", reason);
+        free(reason);
+        return false;
+    }
+    keyring_free(ring);
+    *ring = fresh;
+    log_info("the keys were reloaded");
+    return true;
 }

@@ -16,3 +16,6 @@ void process_name(const struct options *options, const char *address, char name[
  * do not send) when listening on loopback and it was asked for or stdout is a terminal. */
 void process_announce(const struct options *options, const struct keyring *ring, const char *address,
                       const char *name);
+
+/* Loads the key file again. All or nothing: one with a mistake in it leaves the old ring in force, logged. */
+bool process_reload_keys(const struct options *options, struct keyring **ring);

@@ -93,7 +93,10 @@ static void on_slice(struct op *op, const redisReply *answer)
 {
     struct audit *audit = op->more;
     if (answer == NULL) {
-        report(audit, "Redis did not answer");
+        report(audit,
+               audit->tasks || audit->owners_now
+                   ? "Redis did not answer"
+                   : "the queue's functions did not answer: no hub has used this Redis yet, or it was lost");
         return;
     }
     *(audit->owners_now ? &audit->owners : &audit->tasks) += (uint64_t)reply_number(answer, 1);

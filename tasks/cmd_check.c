@@ -42,7 +42,7 @@ struct check {
     struct redis *redis;
     struct queue *queue; /* for the audit */
     uv_timer_t deadline;
-    bool failed, done;
+    bool failed, misconfigured, done;
     char why[200]; /* Redis does not answer: the last reason */
 };
 
@@ -96,7 +96,7 @@ static void on_audit(void *ctx, bool clean, struct span report_json)
 /* The auditor only reads: the library must have been loaded by a hub or worker before. */
 static void audit(struct check *check)
 {
-    const struct queue_config config = {.origin = "check"};
+    const struct queue_config config = {.origin = "check", .reads_only = true};
     uv_timer_start(&check->deadline, on_deadline, AUDIT_MS, 0);
     check->queue = queue_new(&check->loop, check->redis, &config, (struct queue_hooks){0});
     audit_run(check->queue, on_audit, check);
@@ -146,6 +146,7 @@ static void check_server(struct check *check, const char *address)
     const char *why;
     if (!redis_url_parse(address, &url, &why)) {
         say(check, false, "redis", why);
+        check->misconfigured = true;
         return;
     }
     snprintf(check->why, sizeof check->why, "no answer");
@@ -170,6 +171,8 @@ static void check_private(struct check *check)
         check_server(check, url.data);
         return;
     }
+    if (audit_wanted)
+        say(check, false, "audit", "the private Redis does not run, so nothing was audited");
     program = child_find_program("redis-server");
     say(check, program != NULL, "redis",
         program ? "private, not running (`taskhub serve` starts it)"
@@ -188,6 +191,7 @@ static void check_files(struct check *check)
     reason = NULL;
     struct keyring *ring = keyfile_load(check->options, &reason);
     say(check, ring != NULL, "keys", ring ? "the key ring loads" : reason);
+    check->misconfigured = check->failed;
     free(reason);
     reason = NULL;
     if (ring)
@@ -224,5 +228,5 @@ int cmd_check(int argc, char **argv)
     check_files(&check);
     check_redis(&check);
     options_free(&options);
-    return check.failed ? EXIT_TROUBLE : EXIT_FINE;
+    return check.misconfigured ? EXIT_USAGE : check.failed ? EXIT_TROUBLE : EXIT_FINE;
 }

@@ -80,7 +80,7 @@ static const redisReply *take_answer(struct queue *queue, const redisReply *repl
         return NULL;
     if (reply->type == REDIS_REPLY_ERROR) {
         log_warn("Redis refused a call", "error", reply->str);
-        if (strstr(reply->str, "Function not found") && !queue->loading)
+        if (strstr(reply->str, "Function not found") && !queue->loading && !queue->config.reads_only)
             queue_load(queue, NULL, NULL);
         return NULL;
     }
@@ -149,7 +149,7 @@ static void argv_call(struct queue *queue, struct argv *argv, redis_reply_fn *fn
 /* ---- batches -------------------------------------------------------------------------------------- */
 
 struct numbers { /* what a call's function wants before its items */
-    char text[3][24];
+    char text[4][24];
     int count;
 };
 
@@ -170,6 +170,7 @@ static struct numbers numbers_submit(const struct queue *queue)
     number(&numbers, queue->config.user_tasks);
     number(&numbers, queue->config.global_tasks);
     number(&numbers, queue->config.lease_ms);
+    number(&numbers, queue->config.user_light);
     return numbers;
 }
 

@@ -25,7 +25,9 @@ enum queue_code { /* outcome of a call; the wire codes are made of it in handler
 struct queue_config {
     const char *origin; /* stable name of this process: hub or worker; fences leases, marks events */
     bool hub;           /* a hub gets the events it causes on the replies; a worker's are published */
+    bool reads_only;    /* the library is not loaded where it is missing */
     unsigned lease_ms, user_tasks, global_tasks;
+    unsigned user_light; /* light tasks of a user that wait in Redis */
     uint64_t retention_heavy_ms, retention_light_ms;
 };
 
@@ -53,7 +55,7 @@ struct queue_submit { /* every pointer is borrowed during the call only */
     const char *id, *owner, *task;
     const char *queue;             /* "default", "live" or "light" */
     struct span args;              /* JSON object text, SPAN_NONE = {} */
-    struct span idempotency_key;   /* SPAN_NONE = none */
+    struct span idempotency_key;   /* SPAN_NONE = none; the same arguments may be written otherwise */
     const char *retry_of;          /* NULL = none */
     unsigned priority;             /* 0–9 */
     uint64_t delay_ms, expires_ms; /* from now; 0 = none */

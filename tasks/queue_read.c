@@ -121,6 +121,7 @@ void queue_retry(struct queue *queue, const struct queue_caller *who, const char
     copy_text(op->id, sizeof op->id, new_id);
     words_number(&op->words, queue->config.user_tasks);
     words_number(&op->words, queue->config.global_tasks);
+    words_number(&op->words, queue->config.user_light);
     words_caller(&op->words, id, who->owner, who->any_write);
     words_text(&op->words, new_id);
 }

@@ -1,19 +1,43 @@
 /* New tasks: submit and the fused light path; see queue.h. Loop thread only. */
 #include "tasks/queue_private.h"
 
+#include <jansson.h>
+#include <sodium.h>
+
 static bool is_empty_object(struct span json)
 {
     return json.n == 0 || span_is(json, "{}");
 }
 
-/* "lease retry_of delay expires key": the key may hold spaces. Nothing for a plain task. */
+#define DIGEST_BYTES 16
+
+/* Of the arguments, however they are written: order of members, white space, escapes. "-" if they are none.
+ */
+static void digest_args(char text[static 2 * DIGEST_BYTES + 1], struct span args)
+{
+    unsigned char digest[DIGEST_BYTES];
+    json_t *tree = args.p ? json_loadb(args.p, args.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    char *plain = tree && json_object_size(tree) ? json_dumps(tree, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
+    snprintf(text, 2 * DIGEST_BYTES + 1, "-");
+    if (plain) {
+        crypto_generichash(digest, sizeof digest, (unsigned char *)plain, strlen(plain), NULL, 0);
+        sodium_bin2hex(text, 2 * DIGEST_BYTES + 1, digest, sizeof digest);
+    }
+    free(plain);
+    json_decref(tree);
+}
+
+/* "lease retry_of delay expires args key": the key may hold spaces. Nothing for a plain task. */
 static void add_options(struct words *words, const struct queue_submit *submit)
 {
+    char args[2 * DIGEST_BYTES + 1] = "-";
     size_t key = submit->idempotency_key.n;
+    if (key)
+        digest_args(args, submit->args);
     if (submit->lease || submit->retry_of || submit->delay_ms || submit->expires_ms || key) {
-        buf_printf(&words->bytes, "%d %s %llu %llu ", submit->lease,
+        buf_printf(&words->bytes, "%d %s %llu %llu %s ", submit->lease,
                    submit->retry_of ? submit->retry_of : "-", (unsigned long long)submit->delay_ms,
-                   (unsigned long long)submit->expires_ms);
+                   (unsigned long long)submit->expires_ms, args);
     }
     words_add(words, submit->idempotency_key); /* ends the word */
 }

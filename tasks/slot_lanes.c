@@ -9,7 +9,9 @@
 
 struct lane *lane_of(struct slots *slots, const struct task_type *type)
 {
-    return &slots->lanes[strcmp(type->queue, slot_lane_names[LANE_LIVE]) == 0 ? LANE_LIVE : LANE_DEFAULT];
+    bool live =
+        type->queue && strcmp(type->queue, slot_lane_names[LANE_LIVE]) == 0; /* light ones name none */
+    return &slots->lanes[live ? LANE_LIVE : LANE_DEFAULT];
 }
 
 struct fresh *fresh_of(struct slots *slots, const struct task_type *type)

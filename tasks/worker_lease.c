@@ -41,10 +41,10 @@ static bool was_cancelled(const struct worker *worker, const char *id)
     return false;
 }
 
-/* Whether the type may run here: this build knows it and it is a heavy one. */
+/* Whether the type may run here: this build knows it. Configuration may send light ones, too. */
 static bool is_known(const struct worker *worker, const struct task_type *type)
 {
-    return type && type->kind == TASK_HEAVY && (!type->diagnostics || worker->options->diagnostics);
+    return type && (!type->diagnostics || worker->options->diagnostics);
 }
 
 static void take(struct worker *worker, const struct queue_leased *leased)

@@ -100,11 +100,13 @@ local function earlier(o, key, digest)
   return { DUPLICATE, id, r and r.s or 'completed', o.seq }
 end
 
-local user_limit, global_limit -- of the call
+local user_limit, global_limit, light_limit -- of the call
 
+-- A light task runs at once or is refused by its hub; only those that wait in Redis are counted here.
 limit_of = function(o, light)
   if light then
-    return nil
+    local active = call('ZCOUNT', P .. 'i:' .. o.name, '-inf', format('(%.0f', BAND)) + o.places / 2 - 1
+    return active - o.act >= light_limit and { USER_LIMIT, '', '', LIMIT_RETRY_MS } or nil
   elseif o.act >= user_limit then
     return { USER_LIMIT, '', '', LIMIT_RETRY_MS }
   elseif global.act >= global_limit then
@@ -112,29 +114,30 @@ limit_of = function(o, light)
   end
 end
 
-set_limits = function(user, all)
-  user_limit, global_limit = user + 0, all + 0
+set_limits = function(user, all, light)
+  user_limit, global_limit, light_limit = user + 0, all + 0, light + 0
 end
 
 -- Notes a new idempotency key. Answer: what refuses the task, nil if nothing does.
-local function note_key(o, id, head, args, rare)
+local function note_key(o, id, head, rare)
   rare.digest = redis.sha1hex(rare.key)
-  local key, digest = P .. 'k:' .. o.name .. ':' .. rare.digest, redis.sha1hex(head.task .. '\n' .. args)
-  local refused = earlier(o, key, digest) or limit_of(o, head.light)
+  local key, digest = P .. 'k:' .. o.name .. ':' .. rare.digest, redis.sha1hex(head.task .. '\n' .. rare.args)
+  local refused = earlier(o, key, digest) or not rare.lease and limit_of(o, head.light)
   if not refused then
     call('SET', key, id .. ' ' .. digest)
   end
   return refused
 end
 
--- Takes "lease retry_of delay expires key" apart.
+-- Takes "lease retry_of delay expires args key" apart; `args`: a digest of the arguments, where there is a key.
 local function read_options(options)
-  local lease, retry_of, delay, expires, key = match(options, '^(%d) (%S+) (%d+) (%d+) (.*)$')
+  local lease, retry_of, delay, expires, args, key = match(options, '^(%d) (%S+) (%d+) (%d+) (%S+) (.*)$')
   return {
     lease = lease == '1',
     retry_of = retry_of ~= '-' and retry_of or nil,
     due = delay ~= '0' and now + math.min(delay + 0, DELAY_MAX_MS) or nil,
     expires = expires ~= '0' and expires + 0 or nil,
+    args = args,
     key = key ~= '' and key or nil,
   }
 end
@@ -143,8 +146,8 @@ end
 local function submit_rare(o, id, head, args, rare, deadline)
   local refused
   if rare.key then
-    refused = note_key(o, id, head, args, rare)
-  else
+    refused = note_key(o, id, head, rare)
+  elseif not rare.lease then
     refused = limit_of(o, head.light)
   end
   if refused then
@@ -161,19 +164,19 @@ local function submit_rare(o, id, head, args, rare, deadline)
   return enter(o, id, head, args, rare)
 end
 
--- args: user limit, global limit, lease ms, then per task: id, owner, head, arguments, options ('' or "lease (0/1)
--- retry_of delay expires idempotency-key", times in ms, "-" and 0 = none). Answer per task: its seq, or {code, id,
+-- args: user limit, global limit, lease ms, light limit, then per task: id, owner, head, arguments, options ('' or
+-- "lease (0/1) retry_of delay expires args idempotency-key", times in ms, "-" and 0 = none). Answer per task: its seq, or {code, id,
 -- status, number} where the number is the log's head (duplicate) or when to try again in ms (limits); behind them
 -- the time.
 local function submit(args)
   local answer, names = {}, {}
-  for i = 7, #args, 5 do
+  for i = 8, #args, 5 do
     names[#names + 1] = args[i]
   end
   fetch_owners(names)
-  set_limits(args[3], args[4])
+  set_limits(args[3], args[4], args[6])
   local deadline = text_of(now + args[5])
-  for i = 6, #args, 5 do
+  for i = 7, #args, 5 do
     local id, o, head, options = args[i], owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2]), args[i + 4]
     local result
     if options ~= '' then

@@ -82,6 +82,14 @@ local function backoff(r)
   return floor(math.random() * bound)
 end
 
+-- A worker that was told to stop: that is no fault of the task, so it gets the attempt back.
+local STOPPED = 'worker_stopped'
+
+local function one_more(r)
+  r.max = text_of(r.max + 1)
+  r.fixed = string.gsub(r.fixed, '^(%S+ %S+ %S+ %d+ %S+ %d) %d+', '%1 ' .. r.max, 1)
+end
+
 local function try_again(r, e)
   set(r, 's', 'pending')
   set(r, 'g', 'retrying')
@@ -105,6 +113,9 @@ local function end_one(r, kind, again, text, code)
     finish(r, 'C', { result = text })
   elseif kind == 'D' then
     lapse(r)
+  elseif kind == 'X' and again and code == STOPPED then
+    one_more(whole(r))
+    try_again(r, { code = code, error = text })
   elseif kind == 'X' and again and tonumber(r.a) < tonumber(whole(r).max) then
     try_again(r, { code = code, error = text })
   elseif kind == 'X' then

@@ -65,10 +65,10 @@ local function accepted_body(id, r)
     .. '","type":"accepted","status":"pending","stage":"queued","progress":0,"attempt":0,"at":"' .. now_text() .. '"}'
 end
 
--- args: user limit, global limit, id, owner, any, new id. Answer: {code, seq, status, retry ms, body of the
+-- args: user limit, global limit, light limit, id, owner, any, new id. Answer: {code, seq, status, retry ms, body of the
 -- accepted event}.
 local function retry(args)
-  local r, code = reach(args[5], args[6], args[7])
+  local r, code = reach(args[6], args[7], args[8])
   if not r then
     return { code }
   elseif r.s ~= 'failed' and r.s ~= 'cancelled' then
@@ -78,8 +78,8 @@ local function retry(args)
   if not input or r.stream and call('EXISTS', P .. 'a:' .. r.id) == 0 then
     return { INPUT_GONE }
   end
-  local o, id = owner_of(r.o), args[8]
-  set_limits(args[3], args[4])
+  local o, id = owner_of(r.o), args[9]
+  set_limits(args[3], args[4], args[5])
   local limit = limit_of(o, r.light)
   if limit then
     return { limit[1], 0, '', limit[4] }

@@ -1,5 +1,6 @@
 """The queue's functions, called as C calls them, against a private redis-server: a small RESP client, and one
 method per function. Times are Redis' own, so leases and delays are made short instead of faking a clock."""
+import hashlib
 import pathlib
 import random
 import shutil
@@ -128,6 +129,7 @@ class Queue:
         self.start()
         self.origin, self.incarnation = "h:one", "aaaaaa"
         self.limits = (1000, 1000)
+        self.light_limit = 1000
         self.lease_ms = 15000
         self.caused = []
         self.revs = {}
@@ -176,9 +178,10 @@ class Queue:
         id = id or new_id()
         flags = "-" + ("l" if light else "") + ("s" if stream else "")
         head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
-        options = f"{int(lease)} {retry_of or '-'} {delay} {expires} {key}"
-        answer = self.call("submit", *self.limits, self.lease_ms, id, owner, head, args,
-                           "" if options == "0 - 0 0 " else options)[0]
+        digest = hashlib.sha1(args.encode()).hexdigest() if key else "-"
+        options = f"{int(lease)} {retry_of or '-'} {delay} {expires} {digest} {key}"
+        answer = self.call("submit", *self.limits, self.lease_ms, self.light_limit, id, owner, head, args,
+                           "" if options == "0 - 0 0 - " else options)[0]
         self.answer = answer
         return id if isinstance(answer, int) else None
 
@@ -239,7 +242,7 @@ class Queue:
 
     def retry(self, id, owner="u1", any=0, new=None):
         new = new or new_id()
-        self.answer = self.call("retry", *self.limits, id, owner, any, new)
+        self.answer = self.call("retry", *self.limits, self.light_limit, id, owner, any, new)
         return new if self.answer[0] == OK else None
 
     ROW = ("id owner task status stage progress attempt created started ended updated seq priority retry_of max result"

@@ -205,7 +205,8 @@ async def test_audit(stack):
 
 def test_audit_of_an_unused_redis(stack, tmp_path):
     done = taskhub("check", "--audit", "--data-dir", tmp_path, options={"redis.url": stack.redis.url})
-    assert done.returncode == 1 and re.search(r"^audit +FAIL", done.stdout, re.M), done.stdout
+    assert done.returncode == 1 and re.search(r"^audit +FAIL .*no hub has used", done.stdout, re.M), done.stdout
+    assert stack.redis.command("FUNCTION", "LIST") == [], "a check writes nothing"
 
 
 # ---- serve --------------------------------------------------------------------------------------------

@@ -78,6 +78,11 @@ async def test_idempotency_key(hub):
         with pytest.raises(RpcError) as error:
             await c.call("task.submit", {"task": "noop", "args": {"sleep_ms": 1}, "idempotency_key": "k1"})
         assert (error.value.code, error.value.word) == (-32009, "idempotency_mismatch")
+        one = await c.call("task.submit", {"task": "process_text", "idempotency_key": "k3",
+                                           "args": {"text": "a", "language": "en"}})
+        two = await c.call("task.submit", {"task": "process_text", "idempotency_key": "k3",
+                                           "args": {"language": "en", "text": "a"}})
+        assert one["task_id"] == two["task_id"], "the same arguments, written otherwise"
         same = await asyncio.gather(*[c.call("task.submit", {"task": "noop", "idempotency_key": "k2"})
                                       for _ in range(10)])
         assert len({answer["task_id"] for answer in same}) == 1

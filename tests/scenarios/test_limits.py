@@ -110,3 +110,12 @@ async def test_message_rate(stack):
                 break
         assert await c.wait_closed() == 4429
         await other.call("ping")
+
+
+async def test_a_light_type_can_be_routed_to_the_queue(stack):
+    hub = stack.private_hub({"routes.process_text": "queue"})
+    async with connect(hub) as c:
+        end = await c.wait_end(await c.submit("process_text", {"text": "Two words. Three more words."}))
+        assert end["status"] == "completed" and end["result"]["sentences"] == 2
+        other = await c.wait_end(await c.submit("send_notification", {"title": "t", "body": "b"}))
+        assert other["status"] == "completed", "others run where they did"

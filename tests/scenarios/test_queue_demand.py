@@ -43,7 +43,7 @@ def test_what_one_call_submits_comes_in_one_message(q, w):
     w.lease(count=3, connection=1)
     words = [word for i in range(3) for word in (
         "01a203c3-91bc-7349-baa3-00000000000%d" % i, "u1", "noop_heavy default 4 3 0 0 -", "", "")]
-    q.call("submit", *q.limits, q.lease_ms, *words)
+    q.call("submit", *q.limits, q.lease_ms, q.light_limit, *words)
     assert [task["id"] for task in handed(w.ear.read()[2])[2]] == words[::5]
 
 

@@ -427,6 +427,15 @@ def test_limits(q):
     assert [q.row(owner)["act"] for owner in ("u1", "u2", "u3")] == [1, 1, 1]
 
 
+def test_light_tasks_that_wait_are_bounded(q):
+    q.light_limit = 2
+    for _ in range(2):
+        assert q.submit(light=True, queue="light", delay=60000)
+    assert q.submit(light=True, queue="light", delay=60000) is None and q.answer[0] == USER_LIMIT
+    assert q.submit(light=True, queue="light", lease=True), "one that runs already is its hub's business"
+    assert q.submit(owner="u2", light=True, queue="light", delay=60000) and q.submit()
+
+
 def test_delay(q):
     q.submit(delay=40)
     assert q.lease() == [] and 0 < q.next_due <= 40

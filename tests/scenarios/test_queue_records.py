@@ -4,6 +4,7 @@ import pytest
 
 from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, STATE, Queue, ids_of_one_time,
                        new_id)
+from taskhub import eventually
 
 
 @pytest.fixture
@@ -48,6 +49,15 @@ def test_one_item_or_several_leave_the_same(q, progress, result):
     assert q.end(at_once) == LOST and q.cancel(at_once)[0] == STATE
 
 
+def test_a_stop_of_the_worker_costs_no_attempt(q):
+    id = q.submit(max_attempts=2, args='{"n":1}')
+    for attempt in range(1, 5):
+        leased = eventually(q.lease)[0]
+        assert (leased["attempt"], leased["max"], leased["args"]) == (str(attempt), str(1 + attempt), '{"n":1}')
+        assert q.fail(id, attempt, retry=True, code="worker_stopped") == OK or q.started(id, attempt) == OK
+    assert (q.get(id)["status"], q.get(id)["max"]) == ("pending", "6")
+
+
 def test_a_refused_submission_leaves_no_trace(q):
     q.limits = (0, 0)
     assert q.submit(args="x" * 100, key="k", delay=5, expires=5) is None
@@ -75,7 +85,8 @@ def test_idempotency_key(q):
 def test_an_idempotency_key_twice_in_one_call(q):
     first, second = new_id(), new_id()
     head = "noop_heavy default 4 3 0 0 -"
-    answer = q.call("submit", 1, 1, 15000, *[w for id in (first, second) for w in (id, "u1", head, "", "0 - 0 0 k")])
+    answer = q.call("submit", 1, 1, 15000, 9, *[
+        w for id in (first, second) for w in (id, "u1", head, "", "0 - 0 0 - k")])
     assert answer[:2] == [1, [DUPLICATE, first, "pending", 1]]
     assert [task["id"] for task in q.lease(count=2)] == [first]
 

@@ -293,6 +293,7 @@ static inline void open_side(struct side *side, const char *name, bool is_hub, c
                                   .lease_ms = 15000,
                                   .user_tasks = 5,
                                   .global_tasks = 20,
+                                  .user_light = 64,
                                   .retention_heavy_ms = 86400000,
                                   .retention_light_ms = 3600000};
     *side = (struct side){0};
