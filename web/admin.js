@@ -2,7 +2,7 @@
  * Maintenance, for admins: the jobs, the hub's figures, the workers. Figures follow what happens
  * (admin.watch), at most once per second; the hub still decides what each caller may see and do.
  */
-import { byId, make, setText } from './dom.js';
+import { byId, make, setText, setUnavailable } from './dom.js';
 import { clock, duration, figure, problem, sentence } from './words.js';
 
 /** @typedef {import('./sdk/taskhub.js').TaskHub} TaskHub */
@@ -38,7 +38,7 @@ export class Admin {
 
   async #run(/** @type {string} */ job, /** @type {HTMLButtonElement} */ button) {
     const name = button.textContent;
-    button.disabled = true;
+    setUnavailable(button, true);
     try {
       const task = await this.#hub.submit(job);
       button.textContent = 'Running…';
@@ -50,7 +50,7 @@ export class Admin {
     }
     setTimeout(() => {
       button.textContent = name;
-      button.disabled = false;
+      setUnavailable(button, false);
     }, 1500);
   }
 

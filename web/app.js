@@ -22,16 +22,17 @@ function takeToken() {
   return true;
 }
 
-function showWelcome(reason = '') {
-  byId('work').hidden = true;
+function showWelcome(reason = '', busy = false) {
+  byId('work').hidden = !busy; // whoever speaks must be able to stop
+  scrollTo(0, 0);
   byId('welcome').hidden = false;
   byId('welcome-reason').hidden = !reason;
   byId('welcome-reason').textContent = reason;
   byId('token').focus();
 }
 
-/** @param {TaskHub} hub */
-function followConnection(hub) {
+/** @param {TaskHub} hub @param {Recorder} recorder */
+function followConnection(hub, recorder) {
   hub.on('state', (state, error) => {
     byId('connection').dataset.state = state;
     byId('connection-text').textContent = STATES[/** @type {keyof STATES} */ (state)];
@@ -39,7 +40,8 @@ function followConnection(hub) {
     if (state !== 'closed') return;
     if (error.code === 'unauthenticated') {
       sessionStorage.removeItem(KEPT);
-      showWelcome('This token is not valid, or no longer. Please make a new one.');
+      byId('reconnect').hidden = true;
+      showWelcome('This token is not valid, or no longer. Please make a new one.', recorder.busy);
     } else {
       byId('connection-text').textContent = error.message;
     }
@@ -51,20 +53,22 @@ function followConnection(hub) {
     byId('user').hidden = false;
     byId('user').textContent = user.user_id;
   });
+  hub.on('user', () => location.reload());
 }
 
 function start() {
   const hub = new TaskHub({ token: sessionStorage.getItem(KEPT) ?? undefined });
-  followConnection(hub);
   const recorder = new Recorder(hub);
   const tasks = new TaskList(hub);
+  followConnection(hub, recorder);
+  hub.on('ready', () => tasks.ready());
   new Admin(hub);
   startCards(hub);
   hub.on('notification', toast);
   hub.on('task', (task) => {
     if (!task.finished) recorder.follow(task);
   });
-  const enter = (/** @type {string} */ token) => hub.setToken(token).then(() => tasks.load(), () => {});
+  const enter = (/** @type {string} */ token) => hub.setToken(token).catch(() => {});
   byId('token-form').addEventListener('submit', (/** @type {Event} */ event) => {
     event.preventDefault();
     const token = byId('token').value.trim();

@@ -48,6 +48,21 @@ function flush() {
   for (const fn of work) fn();
 }
 
+/** A button that cannot be used just now keeps the focus: `disabled` would take it away from the keyboard. */
+export function setUnavailable(/** @type {Element} */ button, /** @type {boolean} */ on) {
+  button.setAttribute('aria-disabled', String(on));
+}
+
+document.addEventListener(
+  'click',
+  (event) => {
+    if (!(/** @type {Element} */ (event.target).closest?.('[aria-disabled="true"]'))) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  },
+  true,
+);
+
 /** Puts an icon of the page's sprite into an <svg>. */
 export function setIcon(/** @type {Element} */ use, /** @type {string} */ name) {
   use.setAttribute('href', '#i-' + name);

@@ -3,7 +3,7 @@
  * microphone's state on this page; the transcript itself is shown by transcript.js.
  */
 import { record, sendFile } from './sdk/taskhub-audio.js';
-import { byId, draw, make, setIcon } from './dom.js';
+import { byId, draw, make, setIcon, setUnavailable } from './dom.js';
 import { Transcript } from './transcript.js';
 import { problem } from './words.js';
 
@@ -12,6 +12,7 @@ import { problem } from './words.js';
 
 const TASK = 'process_speak_audio';
 const BARS = 44;
+const TITLE = document.title;
 const SAMPLES = [
   'Go forward ten meters.',
   'The sun is warm and the water is cold.',
@@ -25,6 +26,7 @@ export class Recorder {
   /** @type {any} the stream that is open */
   #stream = null;
   #recording = false;
+  #opening = false;
   #levels = new Array(BARS).fill(0);
   #bars;
   #sample = 0;
@@ -47,6 +49,12 @@ export class Recorder {
       byId('expected').value = SAMPLES[this.#sample++ % SAMPLES.length];
     });
     this.#drops(byId('speak'));
+    addEventListener('beforeunload', (event) => this.#recording && event.preventDefault());
+  }
+
+  /** Whether a recording or a file is on its way. */
+  get busy() {
+    return this.#opening || !!this.#stream;
   }
 
   /** Shows what is being said in a task that runs already, unless there is something to read. */
@@ -74,10 +82,10 @@ export class Recorder {
   }
 
   async #record() {
-    await this.#begin('Opening the microphone…', () =>
+    const stream = await this.#begin('Opening the microphone…', () =>
       record(this.#hub, TASK, this.#args(), { onlevel: (level) => this.#level(level) }),
     );
-    if (!this.#stream) return;
+    if (!stream || stream !== this.#stream) return;
     this.#recording = true;
     this.#say('Speak now. Stop when you are done.');
     this.#button();
@@ -91,35 +99,44 @@ export class Recorder {
   }
 
   async #send(/** @type {File} */ file) {
-    if (this.#stream) {
-      this.#say('One at a time: wait until the other recording is finished.');
-      return;
-    }
-    await this.#begin('Sending ' + file.name + '…', () => sendFile(this.#hub, file, TASK, this.#args()));
-    this.#stream?.on('progress', (/** @type {number} */ done, /** @type {number} */ all) => {
-      if (done < all) this.#say('Sending ' + file.name + ', ' + Math.floor((100 * done) / all) + ' %');
+    const stream = await this.#begin('Sending ' + file.name + '…', () => sendFile(this.#hub, file, TASK, this.#args()));
+    stream?.on('progress', (/** @type {number} */ done, /** @type {number} */ all) => {
+      if (done < all && stream === this.#stream) this.#say('Sending ' + file.name + ', ' + Math.floor((100 * done) / all) + ' %');
     });
   }
 
-  /** Opens a stream and shows its task. */
+  /** Opens a stream and shows its task; null where there is one already, or it cannot be opened. */
   async #begin(/** @type {string} */ words, /** @type {() => Promise<any>} */ open) {
+    if (this.busy) {
+      this.#say('One at a time: wait until the other recording is finished.');
+      return null;
+    }
     this.#transcript.clear();
-    byId('record').disabled = byId('choose').disabled = true;
+    this.#available((this.#opening = true));
     this.#say(words);
     try {
-      this.#stream = await open();
-      this.#stream.on('close', () => this.#closed());
-      this.#stream.on('error', (/** @type {any} */ error) => this.#say(problem(error)));
-      this.#show(this.#stream.task);
+      const stream = (this.#stream = await open());
+      stream.on('close', () => stream === this.#stream && this.#closed(stream.task));
+      stream.on('error', (/** @type {any} */ error) => stream === this.#stream && this.#say(problem(error)));
+      this.#show(stream.task);
+      return stream;
     } catch (error) {
       this.#say(problem(error));
+      return null;
+    } finally {
+      this.#available((this.#opening = false));
     }
-    byId('record').disabled = byId('choose').disabled = false;
   }
 
-  #closed() {
+  #available(/** @type {boolean} */ busy) {
+    setUnavailable(byId('record'), busy);
+    setUnavailable(byId('choose'), busy);
+  }
+
+  #closed(/** @type {Task} */ task) {
     this.#stream = null;
-    if (this.#recording) this.#say('The recording has ended.');
+    if (task.finished) this.#recording = false; // what became of it is shown already
+    else if (this.#recording) this.#say('The recording has ended.');
     else this.#say('Sent. Listening to the end…');
     this.#recording = false;
     this.#button();
@@ -155,6 +172,7 @@ export class Recorder {
   #button() {
     byId('record').setAttribute('aria-pressed', String(this.#recording));
     byId('record-text').textContent = this.#recording ? 'Stop' : 'Record';
+    document.title = (this.#recording ? '● ' : '') + TITLE;
     setIcon(byId('record-icon'), this.#recording ? 'stop' : 'mic');
     if (!this.#recording) this.#level({ rms: 0, peak: 0 }, true);
   }

@@ -155,7 +155,12 @@ export async function record(hub, task, args = {}, { onlevel, constraints } = {}
   const stream = new AudioStream(hub, ring);
   try {
     const media = await navigator.mediaDevices.getUserMedia({ audio: { ...PLAIN, ...constraints } });
+    const [track] = media.getTracks();
     const context = new AudioContext();
+    stream.on('close', () => {
+      track.stop();
+      context.close().catch(() => {});
+    });
     await context.audioWorklet.addModule(new URL('./taskhub-worklet.js', import.meta.url));
     const node = new AudioWorkletNode(context, 'taskhub', { channelCount: 1, channelCountMode: 'explicit' });
     context.createMediaStreamSource(media).connect(node).connect(context.destination);
@@ -166,14 +171,14 @@ export async function record(hub, task, args = {}, { onlevel, constraints } = {}
       } catch {
         stream.abort();
       }
-      if ((ring.whole = data.last)) context.close();
+      ring.whole = data.last;
       stream.pump();
     };
     const stop = () => {
       node.port.postMessage(0);
-      media.getTracks()[0].stop();
+      track.stop();
     };
-    stream.on('close', stop);
+    track.onended = stop; // unplugged, or not allowed any more
     return Object.assign(await stream.start(task, args, PCM), { stop });
   } catch (error) {
     stream.abort();

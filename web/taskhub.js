@@ -35,13 +35,16 @@ const MAX_DELAY = 20000;
 const STABLE_MS = 5000;
 const SILENCE_MS = 25000;
 const ANSWER_MS = 10000;
+/** Bytes of audio are acknowledged at once: silence behind them is asked about sooner. */
+const FED_MS = 2000;
 const KEPT_TASKS = 4096;
 
 /**
  * A connection to a hub, opened on first use and kept open. Events: 'state' (state, error), 'task'
  * (a task not seen before), 'event' (event, task: of any task of this user, from whatever tab),
- * 'notification', 'ready' (result of auth), and every other notification by its method, such as
- * 'hub.draining', 'auth.expiring', 'audio.ack', 'admin.event'.
+ * 'notification', 'ready' (result of auth), 'user' (it is another user than before: nothing of the first
+ * one's is known any more), 'error' (a token could not be renewed), and every other notification by its
+ * method, such as 'hub.draining', 'auth.expiring', 'audio.ack', 'admin.event'.
  */
 export class TaskHub extends Emitter {
   #url;
@@ -63,6 +66,7 @@ export class TaskHub extends Emitter {
   #opened = 0;
   #heard = 0;
   #asked = 0;
+  #fed = 0;
   /** @type {'connect'|'expiring'|'rejected'} */
   #why = 'connect';
   /** @type {[number, number]|undefined} */
@@ -102,6 +106,7 @@ export class TaskHub extends Emitter {
   connect() {
     if (this.#state === 'idle' || this.#state === 'closed') this.#open();
     if (this.#state === 'connected') return Promise.resolve(this.user);
+    if (this.#state === 'closed') return Promise.reject(this.#error);
     return new Promise((resolve, reject) => {
       const off = this.on('state', (state, error) => {
         if (state === 'connected') resolve(this.user);
@@ -119,9 +124,10 @@ export class TaskHub extends Emitter {
 
   /** A new token: refreshes the live connection or starts a stopped one. @param {string} token */
   async setToken(token) {
+    const live = this.#state === 'connected';
+    if (live) await this.call('auth.refresh', { token });
     this.#options.token = token;
-    if (this.#state === 'connected') await this.call('auth.refresh', { token });
-    else await this.connect();
+    if (!live) await this.connect();
   }
 
   /**
@@ -144,15 +150,16 @@ export class TaskHub extends Emitter {
         return;
       }
       const id = this.#nextId++;
-      this.#calls.set(id, Object.assign(call, { id, resolve, reject }));
+      const text = JSON.stringify({ jsonrpc: '2.0', id, method: call.method, params: call.params });
+      this.#calls.set(id, Object.assign(call, { id, text, resolve, reject }));
       if (this.#state === 'connected' || call.now) this.#send(call);
     });
   }
 
   #send(/** @type {any} */ call) {
-    const { id, method, params } = call;
+    const { id, method, text } = call;
     call.timer = setTimeout(() => this.#settle(id, new TaskHubError('timeout', 'No answer to ' + method)), call.timeoutMs);
-    this.#socket.send(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+    this.#socket.send(text);
   }
 
   #settle(/** @type {number} */ id, /** @type {any} */ error, /** @type {any} */ result = undefined) {
@@ -208,6 +215,7 @@ export class TaskHub extends Emitter {
     new DataView(frame.buffer).setUint32(0, stream);
     frame.set(bytes, 4);
     this.#socket?.send(frame);
+    this.#fed = Date.now();
   }
 
   /** The answer to a submission stands for its first event. */
@@ -260,9 +268,15 @@ export class TaskHub extends Emitter {
       return;
     }
     if (this.#state !== 'connecting' || this.#socket) return;
-    const socket = (this.#socket = new Socket(this.#url, 'taskhub.v1'));
+    let socket;
+    try {
+      socket = this.#socket = new Socket(this.#url, 'taskhub.v1');
+    } catch (error) {
+      this.#stop(error);
+      return;
+    }
     socket.binaryType = 'arraybuffer';
-    socket.onopen = () => this.#authenticate(given);
+    socket.onopen = () => this.#authenticate(socket, given);
     socket.onmessage = (/** @type {any} */ event) => this.#receive(JSON.parse(event.data));
     socket.onclose = (/** @type {any} */ event) => this.#lost(event.code, event.reason);
     socket.onerror = () => {};
@@ -271,29 +285,33 @@ export class TaskHub extends Emitter {
     this.#beat = setInterval(() => this.#watch(), 5000);
   }
 
-  #authenticate(/** @type {string|undefined} */ token = undefined) {
+  #authenticate(/** @type {any} */ socket, /** @type {string|undefined} */ token) {
     const resume = this.#epoch ? this.resume : undefined;
     const call = { method: 'auth', params: { token, resume }, timeoutMs: ANSWER_MS, now: true };
     this.#call(call).then(
       (user) => this.#ready(user),
-      (error) => {
-        if (error.rpc === -32001) this.#lost(4401, error.message);
-        else if (error.code !== 'connection_lost') this.#lost(1013, error.message, error.retryMs);
+      ({ rpc, message, retryMs }) => {
+        if (socket !== this.#socket) return; // it was lost, or given up, meanwhile
+        this.#lost(rpc === -32001 ? 4401 : rpc === -32029 && !retryMs ? 4429 : 1013, message, retryMs);
       },
     );
   }
 
   #ready(/** @type {any} */ user) {
+    const before = this.user;
     this.user = user;
+    const other = before && before.user_id !== user.user_id;
+    if (other) this.#tasks.clear();
     this.#opened = Date.now();
     this.#asked = 0;
     this.#why = 'connect';
     this.#window = undefined;
-    if (user.resumed !== 'ok') this.#last = this.#told = user.seq;
+    if (other || user.resumed !== 'ok') this.#last = this.#told = user.seq;
     if (user.epoch !== this.#epoch) this.#restart();
     this.#epoch = user.epoch;
     this.#set('connected');
     for (const call of [...this.#calls.values()]) if (!call.timer) this.#send(call);
+    if (other) this.emit('user', user);
     if (user.resumed === 'gap') this.#converge(user);
     this.emit('ready', user);
   }
@@ -431,6 +449,6 @@ export class TaskHub extends Emitter {
   #watch() {
     const now = Date.now();
     if (this.#asked && now - this.#asked > ANSWER_MS) this.#lost(1006, 'The hub does not answer');
-    else if (!this.#asked && now - this.#heard > SILENCE_MS) this.#ask();
+    else if (!this.#asked && now - this.#heard > (this.#fed > this.#heard ? FED_MS : SILENCE_MS)) this.#ask();
   }
 }

@@ -2,7 +2,7 @@
  * The list of this user's tasks: one row per task, newest first, each row drawn at most once per frame.
  * Owns the rows and their buttons; what a task is, is known by the library's handles alone.
  */
-import { byId, draw, list, make, setIcon, setText } from './dom.js';
+import { byId, draw, list, make, setIcon, setText, setUnavailable } from './dom.js';
 import { clock, duration, moment, problem, stateName, taskName } from './words.js';
 
 /** @typedef {import('./sdk/taskhub.js').TaskHub} TaskHub */
@@ -22,7 +22,7 @@ class Row {
   /** Whether it can be seen: progress of the others is not drawn. */
   visible = true;
   /** Difference between the hub's clock and ours, ms. */
-  static skew = 0;
+  static skew = -Infinity;
 
   /** @param {Task} task */
   constructor(task) {
@@ -39,21 +39,27 @@ class Row {
     this.parts.toggle.addEventListener('click', () => this.#toggle());
     this.parts.cancel.addEventListener('click', () => this.#act(() => task.cancel()));
     this.parts.retry.addEventListener('click', () => this.#act(() => task.retry()));
+    task.on('state', () => {
+      this.#note = ''; // it was said of what is over
+    });
     task.on('log', ({ message }) => {
       this.#log = [...this.#log.slice(1 - LOG_LINES), message];
     });
   }
 
   async #act(/** @type {() => Promise<any>} */ what) {
-    this.parts.cancel.disabled = this.parts.retry.disabled = true;
+    setUnavailable(this.parts.cancel, true);
+    setUnavailable(this.parts.retry, true);
     this.#note = '';
     try {
       await what();
     } catch (error) {
       this.#note = problem(error);
     }
-    this.parts.cancel.disabled = this.parts.retry.disabled = false;
+    setUnavailable(this.parts.cancel, false);
+    setUnavailable(this.parts.retry, false);
     this.draw();
+    if (document.activeElement === document.body) this.parts.toggle.focus(); // its button is gone
   }
 
   #toggle() {
@@ -79,7 +85,8 @@ class Row {
   #seconds() {
     const { created_at, started_at, completed_at } = this.#task.data;
     const from = Date.parse(started_at ?? created_at ?? '');
-    const to = completed_at ? Date.parse(completed_at) : this.#task.finished ? from : Date.now() + Row.skew;
+    const now = Date.now() + (Number.isFinite(Row.skew) ? Row.skew : 0);
+    const to = completed_at ? Date.parse(completed_at) : this.#task.finished ? from : now;
     return Math.max(0, to - from) / 1000;
   }
 
@@ -155,6 +162,7 @@ export class TaskList {
   #order = [];
   /** @type {string|undefined} */
   #cursor;
+  #loaded = false;
   #seen = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) this.#show(/** @type {HTMLElement} */ (target).dataset.id, isIntersecting);
   });
@@ -163,7 +171,8 @@ export class TaskList {
   constructor(hub) {
     this.#hub = hub;
     hub.on('event', (event, task) => {
-      if (event.seq && event.at) Row.skew = Date.parse(event.at) - Date.now();
+      // Events that are told again are old: the newest one says what time it is there.
+      if (event.seq && event.at) Row.skew = Math.max(Row.skew, Date.parse(event.at) - Date.now());
       if (event.type !== 'progress' || (this.#rows.get(task.id)?.visible ?? true)) this.#changed(task);
     });
     byId('more').addEventListener('click', () => this.#older());
@@ -172,15 +181,24 @@ export class TaskList {
 
   /** The next page of older tasks. */
   async load() {
-    byId('more').disabled = true;
+    setUnavailable(byId('more'), true);
     try {
-      const { tasks, nextCursor } = await this.#hub.tasks({ limit: PAGE, cursor: this.#cursor });
-      this.#cursor = nextCursor;
-      for (const task of tasks) this.#changed(task);
+      const pages = [this.#hub.tasks({ limit: PAGE, cursor: this.#cursor })];
+      // What runs or waits is shown however old it is.
+      if (!this.#loaded) pages.push(...['pending', 'processing'].map((status) => this.#hub.tasks({ status, limit: PAGE })));
+      const [page, ...active] = await Promise.all(pages);
+      this.#cursor = page.nextCursor;
+      this.#loaded = true;
+      for (const { tasks } of [page, ...active]) for (const task of tasks) this.#changed(task);
     } finally {
-      byId('more').disabled = false;
+      setUnavailable(byId('more'), false);
       draw(this, () => this.#count());
     }
+  }
+
+  /** Once the hub can be asked: until a first page was read, nobody knows that there is nothing. */
+  ready() {
+    if (!this.#loaded) this.load().catch(() => {});
   }
 
   /** First those that are here already, then page by page. */
@@ -228,7 +246,7 @@ export class TaskList {
     const active = this.#root.querySelectorAll('[data-status="pending"], [data-status="processing"]').length;
     const hidden = this.#root.dataset.all !== 'true' && this.#rows.size > SHORT;
     byId('more').hidden = !hidden && (!this.#cursor || this.#rows.size >= MAX_ROWS);
-    byId('tasks-empty').hidden = this.#rows.size > 0;
+    byId('tasks-empty').hidden = !this.#loaded || this.#rows.size > 0;
     setText(byId('tasks-count'), this.#rows.size ? (active ? active + ' running or waiting' : 'All finished') : '');
   }
 

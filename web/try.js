@@ -1,5 +1,5 @@
 /** The cards that start a quick task and show its answer in place. Owns their forms. */
-import { byId, list } from './dom.js';
+import { byId, list, setUnavailable } from './dom.js';
 import { duration, figure, problem, sentence } from './words.js';
 
 /** @typedef {import('./sdk/taskhub.js').TaskHub} TaskHub */
@@ -33,7 +33,8 @@ async function run(hub, form) {
   const button = /** @type {HTMLButtonElement} */ (form.querySelector('button'));
   const answer = /** @type {HTMLElement} */ (form.querySelector('.answer'));
   const { stars, ...args } = Object.fromEntries(new FormData(form));
-  button.disabled = true;
+  if (button.getAttribute('aria-disabled') === 'true') return;
+  setUnavailable(button, true);
   answer.textContent = '';
   answer.dataset.bad = 'false';
   try {
@@ -44,5 +45,5 @@ async function run(hub, form) {
     answer.dataset.bad = 'true';
     answer.textContent = problem(error);
   }
-  button.disabled = false;
+  setUnavailable(button, false);
 }

@@ -3,68 +3,17 @@
  * rules, the resume cursor, tokens, audio credit. (What a hub does often is tested with a real one.)
  */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { WebSocket, WebSocketServer } from 'ws';
+import { before, test } from 'node:test';
+import { WebSocket } from 'ws';
 import { eventually, library } from './fixtures.mjs';
+import { auth, connect as connectWith, resuming, script } from './script.mjs';
 
 let sdk;
 before(async () => {
   sdk = await library();
 });
 
-const open = [];
-after(() => open.forEach((close) => close()));
-
-/**
- * A server whose methods are functions (params, connection) => result; throwing {code, message, data}
- * answers an error. `seen` holds every request, `connections` every connection so far.
- */
-async function script(methods = {}) {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
-  await new Promise((done) => server.once('listening', done));
-  const made = { url: 'ws://127.0.0.1:' + server.address().port, seen: [], connections: [], binary: [] };
-  const all = { auth: () => auth(), ping: () => ({ time: 'now' }), ...methods };
-  server.on('connection', (socket) => {
-    const connection = {
-      socket,
-      notify: (method, params) => socket.send(JSON.stringify({ jsonrpc: '2.0', method, params })),
-      event: (params) => connection.notify('task.event', { attempt: 1, at: '2026-01-01T00:00:00.000Z', task: 'noop', status: 'processing', progress: 0, ...params }),
-    };
-    made.connections.push(connection);
-    socket.on('message', async (data, binary) => {
-      if (binary) {
-        made.binary.push(Buffer.from(data));
-        all.binary?.(Buffer.from(data), connection);
-        return;
-      }
-      const { id, method, params } = JSON.parse(data);
-      made.seen.push({ method, params, at: Date.now() });
-      try {
-        const result = await all[method](params, connection);
-        if (result !== undefined) socket.send(JSON.stringify({ jsonrpc: '2.0', id, result }));
-      } catch (error) {
-        if (error instanceof Error) throw error;
-        socket.send(JSON.stringify({ jsonrpc: '2.0', id, error }));
-      }
-    });
-  });
-  open.push(() => {
-    server.clients.forEach((socket) => socket.terminate());
-    server.close();
-  });
-  made.newest = () => made.connections.at(-1);
-  made.count = (method) => made.seen.filter((call) => call.method === method).length;
-  return made;
-}
-
-const auth = (more = {}) => ({ user_id: 'u', roles: [], epoch: 'e', seq: 10, resumed: 'none', limits: {}, ...more });
-const resuming = (params, more) => auth({ resumed: params.resume ? 'ok' : 'none', ...more });
-
-function connect(server, options = {}) {
-  const hub = new sdk.TaskHub(server.url, { token: 't', WebSocket, ...options });
-  open.push(() => hub.close());
-  return hub;
-}
+const connect = (server, options) => connectWith(sdk, server, options);
 
 test('connects on the first call, with the token in the first message', async () => {
   const server = await script({ 'task.list': () => ({ tasks: [], totals: {} }) });
