@@ -1,5 +1,5 @@
-/* admin.*: figures, tasks of all owners, workers, and watching events of all owners. Every act is logged.
- * Loop thread. */
+/* admin.*: figures, tasks of all owners, workers, and watching events of all owners. Every act but the end of
+ * watching is logged. Loop thread. */
 #include "handlers/session.h"
 #include "hub/clock.h"
 

@@ -1,4 +1,4 @@
-/* One request of a client, whatever brought it (WebSocket message, batch element, later HTTP): who
+/* One request of a client, whatever brought it (WebSocket message, batch element): who
  * asks, what, and how to answer. Handlers know nothing else. A request lives until it was answered,
  * once; its connection may close before. Loop thread only. */
 #pragma once

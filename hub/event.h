@@ -1,5 +1,5 @@
 /* An event on its way to the sockets of one owner: immutable, counted, framed once per socket. Loop
- * thread only. Knows the classes of decisions.md §1, not what a task is. */
+ * thread only. Knows the classes of events (docs/protocol.md), not what a task is. */
 #pragma once
 
 #include "hub/buf.h"

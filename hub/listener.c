@@ -1,4 +1,4 @@
-/* The listening socket, ours so that it can be shared (SO_REUSEPORT), handed over by systemd, limited
+/* The listening socket, ours so that it can be handed over by systemd, limited
  * per address and paused; and the table of TCP peers. Loop thread only. */
 #include "hub/log.h"
 #include "hub/metrics.h"

@@ -1,6 +1,6 @@
 /* What waits to be sent on one connection. Frames are built when they are appended and stand in one
  * buffer. While the kernel takes nothing more (`blocked`), whatever comes goes to a backlog of objects
- * instead, in order, where the rules of the event classes apply (decisions.md §1); it is framed when the
+ * instead, in order, where the rules of the event classes apply (hub/event.h); it is framed when the
  * socket drains. Knows `seq` and `from`. Loop thread only. Never writes to a socket. */
 #pragma once
 

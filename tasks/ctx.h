@@ -40,7 +40,8 @@ struct db *task_db(struct task_ctx *ctx);
 void task_progress(struct task_ctx *ctx, int percent, const char *stage, const char *message);
 /* Sets the task's meta object (at most 4 KiB as text, else dropped with a log line). Takes `meta`. */
 void task_meta(struct task_ctx *ctx, json_t *meta);
-/* A partial result: meta object of decisions.md §7. A final piece is logged and kept. Takes `meta`. */
+/* A partial result: its meta object, for speech as docs/speech.md says. A final piece is logged and kept.
+ * Takes `meta`. */
 void task_partial(struct task_ctx *ctx, json_t *meta, bool final);
 /* A log line of this task for its owner (at most 100 per attempt, the rest is dropped). */
 void task_log(struct task_ctx *ctx, const char *fmt, ...) PRINTF_LIKE(2, 3);

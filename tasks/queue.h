@@ -199,7 +199,7 @@ struct queue_filter {
     unsigned limit;             /* 1–200 */
 };
 void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx);
-/* The snapshot of decisions.md §1: {"tasks":[…]} all non-terminal and the newest ended, 200 in total. */
+/* The snapshot after a gap: {"tasks":[…]} all non-terminal and the newest ended, 200 in total. */
 void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx);
 void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                   void *ctx);

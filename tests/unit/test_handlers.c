@@ -241,7 +241,7 @@ static void test_order(void)
     hears(c,
           ERROR("3", "-32029", "Maximum 5 concurrent tasks per user exceeded",
                 "\"code\":\"user_limit\",\"status\":429,\"retry_ms\":1000"),
-          "the limit in the seeds' words");
+          "the limit in words");
     says(c, SUBMIT("4", "heavy"));
     fake_submitted(2, QUEUE_GLOBAL_LIMIT);
     hears(c,

@@ -56,8 +56,8 @@ static void test_defaults(void)
     setenv("HOME", "/home/x", 1);
     ok(load(&options, NULL, NULL, NULL, NULL), "loads without anything");
     is_text(options.listen, "127.0.0.1:8080", "default address");
-    is_int(options.user_tasks, 5, "default of the seeds");
-    is_int(options.global_tasks, 20, "default of the seeds, in all");
+    is_int(options.user_tasks, 5, "the default");
+    is_int(options.global_tasks, 20, "the default, in all");
     is_text(options.data_dir, "/home/x/.local/state/taskhub", "data directory below HOME");
     ok(options.config_path == NULL, "no file was read");
     char word[32];
@@ -97,7 +97,7 @@ static void test_precedence(void)
     setenv("TASKHUB_LOG_LEVEL", "", 1);
     ok(load(&options, "--config=good.conf", "--hub-name=flag", NULL, NULL), "file, environment, flag");
     is_int(options.user_tasks, 7, "from the file");
-    is_int(options.global_tasks, 71, "the seeds' variable beats the file");
+    is_int(options.global_tasks, 71, "its other name beats the file");
     is_text(options.hub_name, "flag", "a flag beats the environment");
     is_text(options.speech_exec, "cat # \"x\" \\", "quoted value");
     is_text(options.log_level, "info", "an empty variable counts as not set");
