@@ -104,14 +104,25 @@ static bool file_route(struct file *file, struct span key)
     return again ? file_bad(file, key, xstrdup("is given twice")) : true;
 }
 
+/* The length of its first word. */
+static size_t span_word(struct span text)
+{
+    size_t n = 0;
+    while (n < text.n && text.p[n] != ' ' && text.p[n] != '\t')
+        n++;
+    return n;
+}
+
 static bool file_line(struct file *file, struct span line)
 {
     line = trim(line);
     if (line.n == 0 || line.p[0] == '#')
         return true;
     const char *equal = memchr(line.p, '=', line.n);
-    if (equal == NULL)
+    if (equal == NULL) { /* what stands behind the first word may be a secret */
+        line.n = span_word(line);
         return file_bad(file, line, xstrdup("`key = value` expected"));
+    }
     struct span key = trim((struct span){line.p, (size_t)(equal - line.p)});
     if (!file_value(file, (struct span){equal + 1, line.n - (size_t)(equal + 1 - line.p)}))
         return file_bad(file, key, xstrdup("the quoted value does not end well"));

@@ -82,6 +82,8 @@ static void on_child_exit(void *ctx)
 {
     struct private_redis *redis = ctx;
     snprintf(redis->state, sizeof redis->state, "redis-server ended; see %.100s/redis.log", redis->directory);
+    log_warn("redis-server ended; its log says why", "log",
+             redis->state + strlen("redis-server ended; see "));
 }
 
 /* The socket's name is relative: the server runs in its directory, where paths have no limit. Records expire

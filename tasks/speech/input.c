@@ -109,7 +109,9 @@ static void choose(struct input *it)
         it->media = media_open(kind, &(struct input_sink){it, give, warn});
     else if (it->raw_name)
         open_pcm(it, &(struct pcm_format){PCM_S16, SPEECH_RATE, 1});
-    else if (it->first_size)
+    else if (it->first_size == 0)
+        fail(it, "no_audio", "The file is empty");
+    else
         fail(it, "unsupported_media", "The file is no WAV, WebM, Ogg, MP3, MP4, FLAC or AAC audio");
     feed_decoder(it, it->first, it->first_size);
 }

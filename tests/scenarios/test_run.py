@@ -56,8 +56,9 @@ def test_interrupt_stops_everything(started):
 def test_paths_are_those_of_the_caller(stack):
     """Also where the data directory is named by the environment."""
     for words, more in ((["--data-dir", "mine"], {}), ([], {"data_dir": stack.directory / "mine"})):
-        run = Process("by-flag" if words else "by-variable", ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", stack.directory, TOP / "run",
-                                    "--listen", f"127.0.0.1:{free_port()}", *words], stack.directory, environment(more))
+        argv = ["sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", stack.directory, TOP / "run", "--listen",
+                f"127.0.0.1:{free_port()}", *words]
+        run = Process("by-flag" if words else "by-variable", argv, stack.directory, environment(more))
         run.spawn()
         run.wait_log("#token=", 60)
         assert run.stop() == 0 and (stack.directory / "mine" / "jwt.key").exists()

@@ -277,6 +277,7 @@ def hostile(tmp_path):
         "header-only.wav": (b"RIFF\xff\xff\xff\xffWAVE", "bad_audio"),
         "huge-box.mp4": (b"\0\0\0\x14ftypisom\0\0\0\0" + b"\xff\xff\xff\xffmoov" + bytes(3000), "bad_audio"),
         "text.txt": (b"hello, this is only text", "unsupported_media"),
+        "empty.wav": (b"", "no_audio"),
         "tiny.mp3": (b"\xff\xfb", "bad_audio"),
     }
 
