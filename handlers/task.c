@@ -213,9 +213,11 @@ static void on_retry_seen(void *ctx, const struct queue_answer *answer)
         free(retry);
         return;
     }
-    if (!json_string_copy(json_get(answer->json, "task"), task, sizeof task) ||
-        !json_string_copy(json_get(answer->json, "user_id"), retry->owner, sizeof retry->owner) ||
-        !may_retry(request, task)) {
+    bool readable = json_string_copy(json_get(answer->json, "task"), task, sizeof task) &&
+                    json_string_copy(json_get(answer->json, "user_id"), retry->owner, sizeof retry->owner);
+    if (!readable || !may_retry(request, task)) {
+        if (!readable)
+            request_fail(request, &(struct request_error){.code = RPC_INTERNAL});
         free(retry);
         return;
     }

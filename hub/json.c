@@ -167,6 +167,8 @@ size_t json_string_bytes(struct span value)
 bool json_string_copy(struct span value, char *to, size_t size)
 {
     value = json_trim(value);
+    if (json_kind_of(value) != KIND_STRING)
+        return false;
     struct json_unescape u = json_unescape(value.p + 1, value.n - 2);
     size_t n = 0;
     for (int byte; (byte = json_unescape_next(&u)) >= 0;) {

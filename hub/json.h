@@ -51,7 +51,7 @@ struct span json_get(struct span object, const char *name);
 
 /* Appends the decoded text of a JSON string. */
 void json_string_append(struct buf *to, struct span value);
-/* Decodes a JSON string into `to`, NUL-terminated; false if it needs more than size - 1 bytes. */
+/* Decodes a JSON string into `to`, NUL-terminated; false if it is none, or needs more than size - 1 bytes. */
 bool json_string_copy(struct span value, char *to, size_t size) MUSTCHECK;
 /* Bytes of the decoded string. */
 size_t json_string_bytes(struct span value);

@@ -33,7 +33,8 @@ static void run_answer(struct later *later)
 {
     static const char *const texts[] = {"{\"tasks\":[],\"user_id\":\"fuzz\"}",
                                         "{\"tasks\":[{\"task_id\":\"" TASK "\"}],\"workers\":1}",
-                                        "{\"user_id\":\"other\",\"result\":{\"a\":[1,{}]}}"};
+                                        "{\"user_id\":\"fuzz\",\"task\":\"noop\",\"task_id\":\"" TASK "\"}",
+                                        "{\"user_id\":\"other\",\"task\":\"x\",\"result\":{\"a\":[1,{}]}}"};
     struct queue_answer answer = {.code = some_code(), .seq = fake_fate(100)};
     memcpy(answer.id, TASK, ID_SIZE);
     memcpy(answer.status, "processing", sizeof "processing");

@@ -203,21 +203,25 @@ static inline void fake_answer(const char *id, const char *json, queue_answer_fn
     fn(ctx, &answer);
 }
 
-static inline void fake_one(bool may, const char *id, queue_answer_fn *fn, void *ctx)
+static inline void fake_one(bool may, const char *id, const char *json, queue_answer_fn *fn, void *ctx)
 {
     if (!may) {
         fake.refusals++;
         fn(ctx, &(struct queue_answer){.code = QUEUE_FORBIDDEN});
         return;
     }
-    fake_answer(id, fake.task ? fake.task : "{\"task_id\":\"x\"}", fn, ctx);
+    fake_answer(id, fake.task ? fake.task : json, fn, ctx);
 }
 
 void queue_get(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx)
 {
+    char json[160];
+    const char *owner = fake.retry_owner ? fake.retry_owner : fake.foreign ? "u9" : who->owner;
     (void)queue;
-    fake_one(!fake.foreign || who->any_read, id, fn, ctx);
+    snprintf(json, sizeof json, "{\"task_id\":\"x\",\"task\":\"quick\",\"user_id\":\"%s\"}", owner);
+    bool own = strcmp(owner, who->owner) == 0;
+    fake_one(own || who->any_read, id, json, fn, ctx);
 }
 
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
@@ -230,7 +234,7 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
                   void *ctx)
 {
     (void)queue;
-    fake_one(!fake.foreign || who->any_write, id, fn, ctx);
+    fake_one(!fake.foreign || who->any_write, id, "{\"task_id\":\"x\"}", fn, ctx);
 }
 
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
