@@ -138,8 +138,12 @@ class Queue:
         self.process = subprocess.Popen(
             ["redis-server", "--port", "0", "--unixsocket", str(self.dir / "s"), "--save", "", "--appendonly", "no"],
             cwd=self.dir, stdout=subprocess.DEVNULL)
-        self.redis = eventually(self.connect, what="the connection to redis-server")
-        self.redis("FUNCTION", "LOAD", "REPLACE", library())
+        try:
+            self.redis = eventually(self.connect, what="the connection to redis-server")
+            self.redis("FUNCTION", "LOAD", "REPLACE", library())
+        except Exception:
+            self.process.kill()  # nobody would: there is no object yet
+            raise
 
     def connect(self):
         try:

@@ -192,7 +192,7 @@ static void test_slow_one_among_quick_ones(void)
     }
     for (size_t i = 0; i < NELEMS(quick); i++) {
         if (i == 12)
-            give(&slow, "misbehave", "{\"mode\":\"spin\"}");
+            give(&slow, "misbehave", "{\"mode\":\"hang\"}");
         give(&quick[i], "noop_heavy", "{\"steps\":0}");
     }
     uint64_t begun = clock_mono_ms();
