@@ -14,6 +14,10 @@ local NOTHING = {} -- of say(): no optional members
 -- same of other sets.
 local EMPTY_ROW
 
+-- A field that is no owner's. It is longer than what Redis packs into a list, so that the hash of the rows is a table
+-- from its first row on: a call reads many rows, and a list is searched for each.
+local NOTE = '# rows of owners: seq act run touch kinds hubs class tag tags (msgpack)'
+
 -- Reads the rows of several owners at once; a name may occur more than once.
 local function fetch_owners(names)
   local words, n = { 'HMGET', P .. 'o' }, 2

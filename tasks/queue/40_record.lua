@@ -57,7 +57,9 @@ local function bucket_put(bucket, field, text)
     words = { 'HSET', bucket.key }
     bucket.words = words
   end
-  put(words, field, text)
+  local n = #words
+  words[n + 1] = field
+  words[n + 2] = text
 end
 
 local function flush_buckets()

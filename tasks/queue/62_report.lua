@@ -178,8 +178,8 @@ local function end_whole(args, i, verbs)
   local entry = entry_of('C', attempt, id, '100', task)
   local seq = text_of(log_append(o, entry))
   say(o, false, add_event, entry, seq, LOGGED, outcome)
-  text = concat({ sub(text, 1, begin - 1), 'C ', attempt, ' ', who, ' ', percent, ' ', seq, ' ', rev, ' ', now_digits,
-    ' ', now_digits, ' ', update, ' \n', result })
+  text = sub(text, 1, begin - 1) .. 'C ' .. attempt .. ' ' .. who .. ' ' .. percent .. ' ' .. seq .. ' ' .. rev .. ' '
+    .. now_digits .. ' ' .. now_digits .. ' ' .. update .. ' \n' .. result
   fetched[id] = text
   bucket_put(homes[id], id, text)
   count_in(homes[id], -1, now + keep_heavy)

@@ -29,6 +29,7 @@ local function attach(args)
   local o = owner_of(args[3])
   say_alive()
   call('HSETNX', P .. 'g', 'epoch', args[4])
+  call('HSETNX', P .. 'o', NOTE, NOTE)
   o.hubs, o.moved = live_names(o.hubs) .. ' ' .. holder .. ' ', true
   return { call('HGET', P .. 'g', 'epoch'), o.seq }
 end

@@ -181,11 +181,15 @@ end
 
 local function audit_owners(cursor)
   local page = call('HSCAN', P .. 'o', cursor, 'COUNT', SLICE)
+  local checked = 0
   for i = 1, #page[2], 2 do
-    rows[page[2][i]] = page[2][i + 1]
-    audit_owner(owner_of(page[2][i]))
+    if page[2][i] ~= NOTE then
+      rows[page[2][i]] = page[2][i + 1]
+      audit_owner(owner_of(page[2][i]))
+      checked = checked + 1
+    end
   end
-  return page[1], #page[2] / 2
+  return page[1], checked
 end
 
 -- args: what ("t:" or "o:"), cursor, "0" at first. Answer: {next cursor, "0" at the end, checked, findings}.
