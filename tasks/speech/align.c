@@ -8,7 +8,7 @@
 
 #define PART_WORDS 30 /* at least, unless the text ends */
 
-static const double beams[] = {1e-80, 1e-200};
+static const double beams[] = {SPHINX_ALIGN_BEAM, 1e-200};
 
 struct alignment {
     const struct align_job *job;

@@ -17,6 +17,7 @@
 #define LANGUAGE_WEIGHT 6.5F /* the usual one; it also weighs silence between words */
 
 static ps_decoder_t *decoder;
+static ps_decoder_t *loaded_aligner; /* of the usual beam, until the first alignment takes it */
 static mfcc_t default_mean[SPHINX_CEPSTRA];
 
 /* Without removal of silence the word times are right; with at most 3 000 active models per frame noise
@@ -26,6 +27,21 @@ static cmd_ln_t *dictation_config(void)
     return cmd_ln_init(NULL, ps_args(), TRUE, "-hmm", MODEL_DIR "/en-us", "-dict",
                        MODEL_DIR "/cmudict-en-us.dict", "-lm", MODEL_DIR "/en-us.lm.bin", "-remove_silence",
                        "no", "-maxhmmpf", "3000", "-fwdflat", "no", "-logfn", "/dev/null", NULL);
+}
+
+/* All senones are computed, so that a word's acoustic score says how far it is from the best sound of each
+ * frame. */
+static ps_decoder_t *load_aligner(double beam)
+{
+    char width[16];
+    snprintf(width, sizeof(width), "%g", beam);
+    cmd_ln_t *config = cmd_ln_init(NULL, ps_args(), TRUE, "-hmm", MODEL_DIR "/en-us", "-dict",
+                                   MODEL_DIR "/cmudict-en-us.dict", "-remove_silence", "no", "-bestpath",
+                                   "no", "-compallsen", "yes", "-pl_window", "0", "-beam", width, "-pbeam",
+                                   width, "-wbeam", width, "-logfn", "/dev/null", NULL);
+    ps_decoder_t *ps = config ? ps_init(config) : NULL;
+    cmd_ln_free_r(config);
+    return ps;
 }
 
 bool sphinx_load(char **ret_reason)
@@ -42,6 +58,8 @@ bool sphinx_load(char **ret_reason)
         return false;
     }
     cmn_live_get(ps_get_feat(decoder)->cmn_struct, default_mean);
+    loaded_aligner =
+        load_aligner(SPHINX_ALIGN_BEAM); /* for the children: loading costs more than aligning a sentence */
     return true;
 }
 
@@ -135,18 +153,13 @@ struct sphinx_aligner {
     struct sphinx_mean mean;
 };
 
-/* Without language model it loads fast; all senones are computed, so that a word's acoustic score says how
- * far it is from the best sound of each frame. */
 struct sphinx_aligner *sphinx_aligner_new(double beam, const struct sphinx_mean *mean)
 {
-    char width[16];
-    snprintf(width, sizeof(width), "%g", beam);
-    cmd_ln_t *config = cmd_ln_init(NULL, ps_args(), TRUE, "-hmm", MODEL_DIR "/en-us", "-dict",
-                                   MODEL_DIR "/cmudict-en-us.dict", "-remove_silence", "no", "-bestpath",
-                                   "no", "-compallsen", "yes", "-pl_window", "0", "-beam", width, "-pbeam",
-                                   width, "-wbeam", width, "-logfn", "/dev/null", NULL);
-    ps_decoder_t *ps = config ? ps_init(config) : NULL;
-    cmd_ln_free_r(config);
+    ps_decoder_t *ps = beam == SPHINX_ALIGN_BEAM ? loaded_aligner : NULL;
+    if (ps)
+        loaded_aligner = NULL;
+    else
+        ps = load_aligner(beam);
     if (ps == NULL)
         return NULL;
     struct sphinx_aligner *aligner = xcalloc(1, sizeof(*aligner));

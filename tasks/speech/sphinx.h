@@ -35,8 +35,10 @@ void sphinx_end(double offset, struct words *ret_words);
 
 struct sphinx_aligner;
 
-/* A search of this width (1e-80 is usual, smaller numbers search wider) for the voice of this mean; loads in
- * a tenth of a second. NULL if that fails. `mean` is copied. */
+#define SPHINX_ALIGN_BEAM 1e-80 /* the usual width; sphinx_load() has loaded one such search */
+
+/* A search of this width (smaller numbers search wider) for the voice of this mean; one that is not loaded
+ * takes some tenths of a second. NULL if that fails. `mean` is copied. */
 struct sphinx_aligner *sphinx_aligner_new(double beam, const struct sphinx_mean *mean);
 /* Finds where each of `words` ([a-z'] only) was spoken in the samples. Fills start, end and confidence (how
  * well the sound fits the word, 0–1). False if the words cannot be found in this order. `stop` is asked
