@@ -4,6 +4,7 @@
     stack    Redis, hubs, workers to start as the test needs them (taskhub.Stack)
     hub      one ready hub with its own Redis and workers, as ./run starts it; diagnostics on
     two_hubs two hubs and a worker on one Redis: (hub, hub)
+    q        the queue's functions in a redis-server of their own (queue_lib.Queue); audited at the end
 """
 import asyncio
 import inspect
@@ -12,6 +13,7 @@ import signal
 import pytest
 
 import taskhub
+from queue_lib import Queue
 
 
 def pytest_configure(config):
@@ -73,3 +75,11 @@ def two_hubs(stack):
     first, second = stack.hub(), stack.hub()
     stack.worker()
     return first, second
+
+
+@pytest.fixture
+def q():
+    queue = Queue()
+    yield queue
+    assert queue.audit() == []
+    queue.close()

@@ -1,15 +1,7 @@
 """Audio streams, the answer to why, and a Redis that is full: on the functions themselves."""
 import pytest
 
-from queue_lib import FORBIDDEN, INPUT_GONE, LOST, OK, STATE, Queue, RedisError
-
-
-@pytest.fixture
-def q():
-    queue = Queue()
-    yield queue
-    assert queue.audit() == []
-    queue.close()
+from queue_lib import FORBIDDEN, INPUT_GONE, LOST, OK, STATE, RedisError
 
 
 def test_audio(q):

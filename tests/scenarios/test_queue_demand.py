@@ -3,16 +3,8 @@ import time
 
 import pytest
 
-from queue_lib import DUPLICATE, LOST, OK, PREFIX, Queue, handed
+from queue_lib import DUPLICATE, LOST, OK, PREFIX, handed
 from taskhub import eventually
-
-
-@pytest.fixture
-def q():
-    queue = Queue()
-    yield queue
-    assert queue.audit() == []
-    queue.close()
 
 
 @pytest.fixture

@@ -4,16 +4,8 @@ import time
 
 import pytest
 
-from queue_lib import HEAVY_MS, LIGHT_MS, OK, Queue, event, lines_of, new_id
+from queue_lib import HEAVY_MS, LIGHT_MS, OK, event, lines_of, new_id
 from taskhub import eventually
-
-
-@pytest.fixture
-def q():
-    queue = Queue()
-    yield queue
-    assert queue.audit() == []
-    queue.close()
 
 
 def test_seq_is_contiguous_and_a_call_writes_a_log_once(q):

@@ -3,17 +3,9 @@ import json
 
 import pytest
 
-from queue_lib import (FORBIDDEN, GLOBAL_LIMIT, HEAVY_MS, LIGHT_MS, LOST, NOT_FOUND, OK, STATE, USER_LIMIT, Queue, event,
+from queue_lib import (FORBIDDEN, GLOBAL_LIMIT, HEAVY_MS, LIGHT_MS, LOST, NOT_FOUND, OK, STATE, USER_LIMIT, event,
                        ids_of_one_time, lines_of, new_id)
 from taskhub import eventually
-
-
-@pytest.fixture
-def q():
-    queue = Queue()
-    yield queue
-    assert queue.audit() == []
-    queue.close()
 
 
 def test_submit_lease_start_end(q):

@@ -2,17 +2,9 @@
 auditor finds when they are wrong."""
 import pytest
 
-from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, STATE, Queue, ids_of_one_time,
+from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, STATE, ids_of_one_time,
                        new_id)
 from taskhub import eventually
-
-
-@pytest.fixture
-def q():
-    queue = Queue()
-    yield queue
-    assert queue.audit() == []
-    queue.close()
 
 
 @pytest.mark.parametrize("size", [10, 200, 201, 100000])
