@@ -35,7 +35,7 @@ void app_stop(struct app *app);
 void app_redis(struct app *app, bool ready);
 /* manager_config.hold: owners_hold(). `app` is the struct app. */
 void app_hold(void *app, const char *owner, const char *id);
-/* queue_feed_hooks.on_admin: an event of any owner, for connections that watch. */
 /* An event of this owner: for the owner's sockets, and for what this hub does for the task. */
 void app_event(struct app *app, const char *owner, struct event *event);
+/* queue_feed_hooks.on_admin: an event of any owner, for connections that watch. */
 void app_admin_event(struct app *app, const char *owner, struct event *event);

@@ -54,8 +54,8 @@ static bool check_format(struct request *request, struct span format)
     struct span values[NELEMS(fields)];
     struct json_field_error fault;
     if (!json_match(format, fields, NELEMS(fields), values, &fault)) {
-        bool shape = !format_is_shaped(format);
-        request_fail(request, &(struct request_error){.code = shape ? RPC_PARAMS : RPC_MEDIA,
+        bool shaped = format_is_shaped(format);
+        request_fail(request, &(struct request_error){.code = shaped ? RPC_MEDIA : RPC_PARAMS,
                                                       .field = "format",
                                                       .message = fault.message});
         return false;
@@ -345,6 +345,7 @@ void audio_frame(struct session *session, struct span frame)
     if (!conn_rate_ok(session->conn)) { /* a frame that is left out would be a hole in what is heard */
         refuse_frame(session, RPC_USER_LIMIT, "rate_limit", "Too many messages per second");
         stream_fail(stream, "rate_limit", "Too many messages per second");
-    } else if (admit(session, stream, bytes.n))
+    } else if (admit(session, stream, bytes.n)) {
         stream_put(stream, bytes);
+    }
 }

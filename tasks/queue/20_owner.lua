@@ -58,8 +58,8 @@ local function new_owner(name)
   end
   local o = {
     name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
-    tags = '', who = false, lists = false, moved = false, renewed = false, logs = 2, places = 2, log = { 'RPUSH', P .. 'e:' .. name },
-    index = { 'ZADD', P .. 'i:' .. name },
+    tags = '', who = false, lists = false, moved = false, renewed = false, logs = 2, places = 2,
+    log = { 'RPUSH', P .. 'e:' .. name }, index = { 'ZADD', P .. 'i:' .. name },
   }
   pool[name], pool_size = o, pool_size + 1
   return o

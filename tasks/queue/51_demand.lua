@@ -162,7 +162,7 @@ demand_of = function(queue, connection, received, wanted, lease_ms)
   end
   w.given = math.max(w.given, received)
   w.unheard = w.given > received and now or 0
-  w.moved = before ~= 0 and w.unheard == 0 or w.lease ~= lease_ms
+  w.moved = w.unheard ~= before or w.lease ~= lease_ms
   w.lease = lease_ms
   local free = wanted - (w.given - received)
   return w, free > 0 and free or 0
