@@ -1,8 +1,10 @@
 """What stands in Redis: records and the keys besides them, how long they are kept, idempotency keys; and what the
 auditor finds when they are wrong."""
+import time
+
 import pytest
 
-from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, STATE, ids_of_one_time,
+from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, PREFIX, STATE, ids_of_one_time,
                        new_id)
 from taskhub import eventually
 
@@ -187,3 +189,20 @@ def test_the_auditor_finds_a_wrong_expiry_of_records(q):
     q.redis("PERSIST", key)
     assert q.audit() == [f"expiry {place} its tasks have ended and it never expires"]
     q.redis("PEXPIRE", key, 100000)
+
+
+def test_indexes_are_trimmed_by_more_than_they_grow(q):
+    """Tasks whose records are gone at once: what the indexes still name stays bounded however many come."""
+    old = [(int(time.time()) - 3 * 86400) * 1000 + i for i in range(3000)]
+    ids = ["-".join((f"{ms:012x}"[:8], f"{ms:012x}"[8:], "7000", "8000", f"{ms:012x}")) for ms in old]
+    for at in range(0, len(ids), 100):
+        for id in ids[at:at + 100]:
+            q.submit(id=id)
+        words = [word for id in ids[at:at + 100] for word in (id, 1, "sC", "", "")]
+        assert len(q.lease(count=100)) == 100
+        q.call("report", 1, 1, *words)
+        for key in q.keys("t:*"):
+            q.redis("DEL", key)
+    assert q.redis("ZCARD", PREFIX + "i:u1") < 1500
+    assert q.redis("ZCARD", PREFIX + "i") < 2800  # by about every fourth call, as the clock falls
+    q.redis("FLUSHALL")
