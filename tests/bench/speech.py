@@ -3,13 +3,15 @@
 
     tests/bench/speech.py [BUILD]
 
-Word errors, CPU per second of audio and memory of a child with the audio given at once. Then, spoken into the
+Word errors, CPU per second of audio and memory of a child with the audio given at once; the CPU that
+alignment of a known text takes beside that (runs with it less as many without, in turns). Then, spoken into the
 socket of a hub at the pace of speech, as its owner's client sees it: first text after the first word began, live
 text behind the speech (an event's arrival less the end of the audio its text was made from), and the result after
 the end of the audio."""
 import asyncio
 import os
 import pathlib
+import statistics
 import sys
 
 if len(sys.argv) > 1:
@@ -21,6 +23,7 @@ from taskhub import Stack  # noqa: E402
 
 FILE = {"format": {"encoding": "file"}}
 FRAME = 3200  # bytes of 100 ms
+ALIGN_ROUNDS = 15
 
 
 def percentile(values, share):
@@ -40,6 +43,21 @@ def at_once(files):
     yield "word error rate", f"{100 * errors / words:.1f} % of {words} words"
     yield "CPU per second of audio", f"{cpu / seconds:.3f} s"
     yield "memory of a child", f"{rss / 1024:.0f} MiB, {private / 1024:.0f} MiB of it private"
+
+
+def alignment(files):
+    plain, aligned = ([[] for _ in files] for _ in range(2))
+    for _ in range(ALIGN_ROUNDS):
+        for i, path in enumerate(files):
+            for runs, text in ((plain, {}), (aligned, {"expected_text": transcription(path)})):
+                runs[i].append(speech(path, args={**FILE, **text})[0])
+    seconds = sum(runs[0].result["duration_s"] for runs in plain)
+
+    def cpu(kind, choose):
+        return sum(choose(run.end["cpu_ms"] for run in runs) for runs in kind) / 1000 / seconds
+    for name, choose in (("quietest runs", min), ("median runs", statistics.median)):
+        without = cpu(plain, choose)
+        yield f"alignment, {name}", f"{cpu(aligned, choose) - without:.3f} s, beside {without:.3f} s without it"
 
 
 async def speak(hub, path):
@@ -86,7 +104,7 @@ def over_a_socket(files):
 def main():
     files = sorted(LIBRIVOX.glob("*.wav"))
     print(f"load average at the start: {os.getloadavg()[0]:.1f}")
-    for part in (at_once, over_a_socket):
+    for part in (at_once, alignment, over_a_socket):
         for name, value in part(files):
             print(f"{name:<40} {value}", flush=True)
 
