@@ -445,6 +445,12 @@ bool options_load(struct options *ret, int argc, char **argv, int *ret_rest, cha
         free(options.data_dir);
         options.data_dir = default_data_dir();
     }
+    const char *clash = option_check_together(&options);
+    if (clash) {
+        *ret_reason = xstrdup(clash);
+        options_free(&options);
+        return false;
+    }
     *ret = options;
     *ret_rest = flags.at;
     return true;

@@ -109,3 +109,13 @@ const char *option_check_text(enum option_id id, const char *value)
     }
     return NULL;
 }
+
+const char *option_check_together(const struct options *options)
+{
+    const char *engine = options->speech_engine;
+    if (strcmp(engine, "http") == 0 && *options->speech_http_url == '\0')
+        return "speech.engine: http needs speech.http_url, the address of a transcription server";
+    if (strcmp(engine, "exec") == 0 && options->speech_exec[strspn(options->speech_exec, " ")] == '\0')
+        return "speech.engine: exec needs speech.exec, the command to run";
+    return NULL;
+}

@@ -3,9 +3,9 @@
  * microphone's state on this page; the transcript itself is shown by transcript.js.
  */
 import { record, sendFile } from './sdk/taskhub-audio.js';
-import { byId, draw, make, setIcon, setUnavailable } from './dom.js';
+import { byId, draw, make, setIcon, setText, setUnavailable } from './dom.js';
 import { Transcript } from './transcript.js';
-import { problem } from './words.js';
+import { minutes, problem } from './words.js';
 
 /** @typedef {import('./sdk/taskhub.js').TaskHub} TaskHub */
 /** @typedef {import('./sdk/taskhub.js').Task} Task */
@@ -27,6 +27,8 @@ export class Recorder {
   #stream = null;
   #recording = false;
   #opening = false;
+  /** When recording began, on the page's clock. */
+  #since = 0;
   #levels = new Array(BARS).fill(0);
   #bars;
   #sample = 0;
@@ -87,6 +89,7 @@ export class Recorder {
     );
     if (!stream || stream !== this.#stream) return;
     this.#recording = true;
+    this.#since = performance.now();
     this.#say('Speak now. Stop when you are done.');
     this.#button();
   }
@@ -183,6 +186,7 @@ export class Recorder {
     if (silent) this.#levels.fill(0);
     this.#levels = [...this.#levels.slice(1), percent];
     draw(this, () => {
+      setText(byId('record-time'), this.#recording ? minutes((performance.now() - this.#since) / 1000) : '');
       byId('level').dataset.live = String(!silent);
       byId('level').setAttribute('aria-valuenow', String(Math.round(percent)));
       byId('level').dataset.clipped = String(peak >= 0.99);

@@ -35,6 +35,9 @@ export function sentence(text) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
+/** What a recorder shows: "0:07". @param {number} seconds */
+export const minutes = (seconds) => Math.floor(seconds / 60) + ':' + String(Math.floor(seconds) % 60).padStart(2, '0');
+
 /** @param {number} seconds */
 export function duration(seconds) {
   if (!(seconds >= 0)) return '';

@@ -100,10 +100,6 @@ static void http_close(void *engine);
 
 static void *http_open(const struct engine_host *host, char **ret_reason)
 {
-    if (*host->options->speech_http_url == '\0') {
-        *ret_reason = xstrdup("speech.http_url is not set");
-        return NULL;
-    }
     struct http *it = xcalloc(1, sizeof(*it));
     it->host = host;
     it->last = &it->first;

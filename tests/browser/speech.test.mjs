@@ -33,12 +33,14 @@ test('the transcript grows while the user speaks, and ends right', { timeout: 90
   const early = await eventually(() => transcript(page), 'the first words', 20);
   assert.ok(await page.$('.task[data-status="processing"]'), 'words came while the task was running');
   assert.ok(early.length > 0);
+  await page.waitForFunction(() => Number(document.querySelector('#level').getAttribute('aria-valuenow')) > 0);
+  assert.match(await page.textContent('#record-time'), /^0:0\d$/, 'how long it has been recording');
   await page.waitForFunction((end) => Date.now() > end, spoken + SPOKEN_MS);
-  assert.ok(Number(await page.getAttribute('#level', 'aria-valuenow')) >= 0);
   await page.click('#record');
   await finished(page);
   await eventually(async () => (await transcript(page)) === SAID, 'the transcript "' + SAID + '"');
   assert.match(await page.textContent('#spoken'), /go forward/);
+  await page.waitForSelector('#record-time:empty', { state: 'attached' });
   assert.deepEqual(page.complaints, []);
 });
 

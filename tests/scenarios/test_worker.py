@@ -1,6 +1,7 @@
 """Heavy tasks in a worker's processes: what happens when a slot, a fresh child, a zygote, the worker or Redis
 dies, hangs or is stopped; cancel, limits, drain, stale leases, streams. A hub, a separate worker, a Redis."""
 import asyncio
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -33,8 +34,11 @@ def named(worker, name):
 
 def descriptors(pid):
     """Open descriptors; one of /dev/null beyond the first three does not count (a library's log)."""
-    found = pathlib.Path(f"/proc/{pid}/fd")
-    return {name for name in os.listdir(found) if name in "012" or os.readlink(found / name) != "/dev/null"}
+    found = {}
+    for path in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            found[path.name] = os.readlink(path)
+    return {name for name, target in found.items() if name in "012" or target != "/dev/null"}
 
 
 @pytest.fixture

@@ -158,6 +158,9 @@ static void test_flags(void)
         ok(load(&options, "--listen", good_listens[i], NULL, NULL), "listen %s", good_listens[i]);
         options_free(&options);
     }
+    refused("engine without its server", "needs speech.http_url", "--speech-engine", "http", NULL, NULL);
+    refused("engine without its command", "needs speech.exec", "--speech-engine=exec",
+            "--speech-exec= ", NULL, NULL);
     refused("missing file", "missing.conf", "--config", "missing.conf", NULL, NULL);
 }
 
