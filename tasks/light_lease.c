@@ -51,7 +51,8 @@ void light_end(struct task_submission *submission)
     struct queue *queue = submission->manager->config.queue;
     struct queue_end end = end_of(submission);
     submission->state = LIGHT_ENDING;
-    mark_started(submission);
+    if (submission->job.started_wall_ms)
+        mark_started(submission);
     queue_end(queue, &end, on_ended, submission);
 }
 

@@ -40,13 +40,18 @@ static struct pool_job *next_job(struct pool *pool)
     if (pool->ready_count && pool->idle)
         pthread_cond_signal(&pool->work);
     struct pool_job *job = container_of(list_pop(&pool->ready), struct pool_job, node);
-    job->running = true;
+    job->running = !atomic_load_explicit(&job->cancelled, memory_order_relaxed);
     return job;
 }
 
+/* One that was cancelled while it waited does nothing any more. */
 static void run_job(struct pool *pool, struct pool_job *job)
 {
     bool heard = job->listening;
+    if (!job->running) {
+        task_fail(&job->ctx, (struct task_error){"cancelled", false}, "Cancelled before it ran");
+        return;
+    }
     pthread_mutex_unlock(&pool->lock);
     if (heard)
         pool_report_started(job);

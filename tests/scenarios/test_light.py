@@ -68,6 +68,25 @@ async def test_cancel_running(hub):
         c.check()
 
 
+async def test_cancelled_or_expired_before_it_ran(stack):
+    """What waits for a thread and is cancelled, or expires, does not do its work any more."""
+    hub = stack.hub({"light.threads": 1})
+    async with connect(hub) as c:
+        busy = await c.submit("noop", {"sleep_ms": 2000})
+        await c.wait_event(task_id=busy, type="started")
+        gone = await c.submit("send_notification", {"title": "cancelled", "body": "b"}, idempotency_key="k")
+        late = await c.submit("send_notification", {"title": "expired", "body": "b"}, expires_ms=200)
+        assert (await c.cancel(gone))["status"] == "cancelled"
+        assert (await c.wait_end(late))["error"]["code"] == "expired"
+        await c.wait_end(busy)
+        last = await c.submit("send_notification", {"title": "last", "body": "b"})
+        await c.wait_end(last)  # one thread: what waited before it is over, too
+        listed = await c.call("notification.list")
+        assert [note["title"] for note in listed["notifications"]] == ["last"]
+        c.check()
+    stack.audit()
+
+
 async def test_idempotency_key(hub):
     async with connect(hub) as c:
         first = await c.call("task.submit", {"task": "noop", "idempotency_key": "k1"})

@@ -196,13 +196,16 @@ static void test_bound(void)
     ok(!pool_submit(pool, &items[3].job), "a job beyond the bound is refused");
     uv_run(&loop.uv, UV_RUN_NOWAIT);
     uint64_t from = clock_mono_ms();
+    pool_cancel(pool, &items[1].job);
     pool_cancel(pool, &items[0].job);
-    run_until(1);
+    run_until(2);
     ok(items[0].done && items[0].job.ctx.failed, "a cancelled job ends");
     is_text(items[0].job.ctx.error_code, "cancelled", "as cancelled");
+    ok(items[1].done && items[1].job.started_wall_ms == 0, "one that waited never ran");
+    is_text(items[1].job.ctx.error, "Cancelled before it ran", "and says so");
     pool_free(&pool);
     ok(clock_mono_ms() - from < 5000, "sleeps end at once");
-    ok(items[1].done && items[2].done, "closing ends all jobs");
+    ok(items[2].done, "closing ends all jobs");
     is_text(items[2].job.ctx.error_code, "interrupted", "one that never ran was interrupted");
     for (int i = 0; i < 3; i++)
         task_ctx_clear(&items[i].job.ctx);
