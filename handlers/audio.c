@@ -11,7 +11,6 @@
 struct opening { /* audio.start or audio.resume under way */
     struct request *request;
     struct stream *stream;
-    bool duplicate, accepted; /* of audio.start */
     struct task_reply reply;
     char id[ID_SIZE];
 };
@@ -179,7 +178,7 @@ static void on_submitted(void *ctx, const struct task_reply *reply)
             owners_release(app->owners, reply->owner, reply->made_id);
         opening->reply = *reply;
         opening->stream->busy = true;
-        queue_audio_state(app->queue, reply->owner, reply->id, on_duplicate_state, opening);
+        queue_audio_take(app->queue, reply->owner, reply->id, on_duplicate_state, opening);
         return;
     } else {
         reply_opened(opening, reply, 0);
@@ -255,7 +254,7 @@ void run_audio_resume(struct request *request, const struct span *values)
     opening->stream = stream;
     memcpy(opening->id, id, ID_SIZE);
     stream->busy = true;
-    queue_audio_state(app->queue, stream->owner, id, on_resume_state, opening);
+    queue_audio_take(app->queue, stream->owner, id, on_resume_state, opening);
 }
 
 /* ---- end and abort ------------------------------------------------------------------------------- */

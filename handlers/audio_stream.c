@@ -177,9 +177,7 @@ void stream_end(struct stream *stream, struct request *request)
 static void on_appended(void *ctx, const struct queue_audio *audio)
 {
     struct stream *stream = ctx;
-    size_t sent = stream->sending;
     stream->busy = false;
-    stream->sending = 0;
     if (stream->over) {
         destroy(stream);
     } else if (audio->code == QUEUE_OK && audio->received < stream->received) {
@@ -194,7 +192,7 @@ static void on_appended(void *ctx, const struct queue_audio *audio)
         stream->ack = true;
         metric_add(METRIC_AUDIO_BYTES, gone);
         mark(stream);
-    } else if (audio->code != QUEUE_UNAVAILABLE || sent == 0) {
+    } else if (audio->code != QUEUE_UNAVAILABLE) {
         stream_close(stream); /* the task has ended, or is not ours: its event says so */
     }                         /* else: sent again when Redis answers, or with the next tick */
 }
@@ -206,7 +204,6 @@ static void send_bytes(struct stream *stream)
         return;
     if (stream->pending.len) {
         stream->busy = true;
-        stream->sending = stream->pending.len;
         queue_audio_append(app->queue, stream->owner, stream->id, stream->received,
                            buf_span(&stream->pending), on_appended, stream);
     } else if (stream->end) {
@@ -249,22 +246,6 @@ static void flush(void *ctx)
 
 /* ---- time ---------------------------------------------------------------------------------------- */
 
-/* The resume window is over. Another hub may have taken the stream over: then more bytes stand than this
- * one has brought, or the stream has ended. */
-static void on_left_state(void *ctx, const struct queue_audio *audio)
-{
-    struct stream *stream = ctx;
-    stream->busy = false;
-    if (stream->over)
-        destroy(stream);
-    else if (stream->session)
-        return; /* resumed here meanwhile */
-    else if (audio->code == QUEUE_OK && !audio->ended && audio->received <= stream->received)
-        stream_fail(stream, "abandoned", "The stream was not resumed in time");
-    else if (audio->code != QUEUE_UNAVAILABLE)
-        stream_close(stream);
-}
-
 static void check_time(struct stream *stream, uint64_t now)
 {
     const struct options *options = stream->audio->app->options;
@@ -275,8 +256,7 @@ static void check_time(struct stream *stream, uint64_t now)
     } else if (stream->session && quiet > (uint64_t)options->audio_idle_ms) {
         stream_fail(stream, "idle", "No audio came for too long");
     } else if (stream->session == NULL && quiet > (uint64_t)options->audio_resume_ms) {
-        stream->busy = true;
-        queue_audio_state(stream->audio->app->queue, stream->owner, stream->id, on_left_state, stream);
+        stream_fail(stream, "abandoned", "The stream was not resumed in time"); /* unless at another hub */
     }
 }
 

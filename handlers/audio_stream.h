@@ -27,7 +27,6 @@ struct stream {
     char owner[USER_ID_MAX + 1];
     uint64_t received;   /* bytes that stand in Redis */
     struct buf pending;  /* the bytes behind them */
-    size_t sending;      /* of these, being appended; 0 = no call is under way */
     bool busy;           /* a call to the queue is under way: the object must stay */
     bool over;           /* to be freed when that call returns */
     bool ack;            /* tell the client how much stands */

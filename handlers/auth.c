@@ -72,6 +72,13 @@ static void write_limits(struct buf *to, const struct options *o)
         (long long)o->user_streams, (long long)o->audio_max_bytes, (long long)o->audio_window_bytes);
 }
 
+/* What came behind the auth request and waited for its answer is handled now. */
+static void entered(struct session *session)
+{
+    session->entering = NULL;
+    auth_replay(session);
+}
+
 /* Answers and lets the events flow behind `seq`. `extra`: members to add, or NULL. */
 static void welcome(struct request *request, enum owners_joined result, const struct owner_position *at,
                     uint64_t seq, const struct buf *extra)
@@ -79,11 +86,12 @@ static void welcome(struct request *request, enum owners_joined result, const st
     static const char *const words[] = {[OWNERS_OK] = "ok", [OWNERS_NONE] = "none", [OWNERS_GAP] = "gap"};
     struct app *app = request_app(request);
     struct conn *conn = request_conn(request);
-    if (conn == NULL) {
+    if (conn == NULL) { /* closed, or told already that Redis hangs */
         request_drop(request);
         return;
     }
     const struct principal *who = conn_who(conn);
+    struct session *session = session_of(conn);
     struct buf text = BUF_INIT;
     buf_append_text(&text, "{\"user_id\":");
     buf_append_json(&text, span_of(who->user_id));
@@ -98,19 +106,22 @@ static void welcome(struct request *request, enum owners_joined result, const st
         buf_append_span(&text, buf_span(extra));
     write_limits(&text, app->options);
     buf_append_char(&text, '}');
-    domain_session(app->queue, who->user_id, session_of(conn)->id, who->expires_at);
+    domain_session(app->queue, who->user_id, session->id, who->expires_at);
     request_reply(request, buf_span(&text));
     buf_free(&text);
     owners_start(app->owners, conn, seq);
+    entered(session);
 }
 
 /* Redis did not answer: the connection may try again. */
 static void join_failed(struct request *request)
 {
     struct conn *conn = request_conn(request);
-    if (conn)
-        session_of(conn)->joining = false;
     fail_queue(request, QUEUE_UNAVAILABLE);
+    if (conn) {
+        session_of(conn)->joining = false;
+        entered(session_of(conn));
+    }
 }
 
 /* Redis hangs: nothing of the attempt remains, so that the connection may try again. */
@@ -128,6 +139,7 @@ static void on_stalled(struct request *request)
     request_fail_early(request, &error_unavailable);
     if (joining)
         request_drop(request);
+    entered(session);
 }
 
 static void gap_end(struct gap *gap)
@@ -168,23 +180,9 @@ static void on_snapshot(void *ctx, const struct queue_answer *answer)
     struct span tasks = json_get(answer->json, "tasks");
     buf_append_text(&gap->tasks, ",\"snapshot\":");
     buf_append_span(&gap->tasks, tasks.p ? tasks : SPAN("[]"));
-    if (!manager_run_internal(app->manager, &store_notification_list, who->user_id, SPAN("{\"unread\":true}"),
-                              on_unread, gap))
+    if (manager_run_internal(app->manager, &store_notification_list, who->user_id, SPAN("{\"unread\":true}"),
+                             on_unread, gap) != TASK_ACCEPTED)
         on_unread(gap, true, "busy", SPAN_NONE);
-}
-
-/* Nobody asked, nobody is answered: events flow from here on, and what was kept is handled. */
-static void joined_implied(struct session *session, enum owners_joined result,
-                           const struct owner_position *at)
-{
-    session->implied = false;
-    session->joining = result != OWNERS_UNAVAILABLE;
-    if (session->joining) {
-        const struct principal *who = conn_who(session->conn);
-        domain_session(session->app->queue, who->user_id, session->id, who->expires_at);
-        owners_start(session->app->owners, session->conn, at->head);
-    }
-    auth_replay(session);
 }
 
 static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)
@@ -194,9 +192,7 @@ static void on_joined(void *ctx, enum owners_joined result, const struct owner_p
     struct app *app = session->app;
     free(session->join);
     session->join = NULL;
-    if (join.request == NULL) {
-        joined_implied(session, result, at);
-    } else if (result == OWNERS_UNAVAILABLE) {
+    if (result == OWNERS_UNAVAILABLE) {
         join_failed(join.request);
     } else if (result == OWNERS_GAP) {
         struct gap *gap = xcalloc(1, sizeof *gap);
@@ -213,27 +209,17 @@ void auth_leave(struct session *session)
     buf_free(&session->held);
     if (session->join == NULL)
         return;
-    if (session->join->request)
-        request_drop(session->join->request);
+    request_drop(session->join->request);
     free(session->join);
     session->join = NULL;
-}
-
-void auth_join_implied(struct session *session)
-{
-    struct app *app = session->app;
-    if (!app->redis_ready || redis_is_stalled(queue_redis(app->queue)))
-        return;
-    session->joining = session->implied = true;
-    session->join = xmalloc(sizeof *session->join);
-    *session->join = (struct join){NULL, 0};
-    owners_join(app->owners, session->conn, (struct owners_resume){"", 0}, on_joined, session);
 }
 
 static void join(struct request *request, struct session *session, const struct owners_resume *resume)
 {
     struct app *app = session->app;
     struct redis *redis = queue_redis(app->queue);
+    session->joining = true;
+    session->entering = request;
     if (!app->redis_ready || redis_is_stalled(redis)) {
         join_failed(request);
         return;
@@ -243,6 +229,14 @@ static void join(struct request *request, struct session *session, const struct 
     session->join = xmalloc(sizeof *session->join);
     *session->join = (struct join){request, resume->seq};
     owners_join(app->owners, session->conn, *resume, on_joined, session);
+}
+
+void auth_join_implied(struct session *session)
+{
+    if (session->asked)
+        return;
+    struct request *request = request_new(session->conn, NULL, NULL, SPAN_NONE);
+    join(request, session, &(struct owners_resume){"", 0});
 }
 
 /* ---- auth ---------------------------------------------------------------------------------------- */
@@ -306,7 +300,8 @@ void run_auth(struct request *request, const struct span *values)
     }
     if (!take_resume(request, values[1], &resume))
         return;
-    session->joining = true;
+    session->joining = session->asked = true;
+    session->entering = request;
     if (values[0].p == NULL && waits) {
         session->upgrade->request = request;
         session->upgrade->resume = resume;

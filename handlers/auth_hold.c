@@ -1,6 +1,6 @@
-/* Messages that come before their connection is ready for them: behind a token that waits for its turn, or on
- * a connection whose token came with the upgrade and that does not hear its owner's events yet. They are
- * kept, in order, and handled then. Loop thread. */
+/* Messages that come before their connection is ready for them: behind a token that waits for its turn, or
+ * before the connection hears its owner's events, so that no answer overtakes that of auth. They are kept, in
+ * order, and handled then. Loop thread. */
 #include "handlers/auth_join.h"
 #include "handlers/rpc.h"
 
@@ -10,10 +10,10 @@
 static void keep(struct session *session, struct span message)
 {
     if (session->held_count == HELD_MAX || session->held.len + message.n > HELD_BYTES) {
-        rpc_refuse(session->conn, NULL, SPAN("null"),
-                   &(struct request_error){.code = RPC_BUSY,
-                                           .retry_ms = 1000,
-                                           .message = "Too many messages before the answer to auth"});
+        rpc_refuse_message(session->conn, message,
+                           &(struct request_error){.code = RPC_BUSY,
+                                                   .retry_ms = 1000,
+                                                   .message = "Too many messages before the answer to auth"});
         return;
     }
     buf_append(&session->held, (const char *)&message.n, sizeof message.n);
@@ -28,7 +28,7 @@ bool auth_keeps(struct session *session, struct span message)
         return false;
     if (known && !session->joining)
         auth_join_implied(session);
-    if (known ? !session->implied : session->verifying == 0)
+    if (session->entering == NULL && (known || session->verifying == 0))
         return false;
     keep(session, message);
     return true;
@@ -40,13 +40,8 @@ void auth_replay(struct session *session)
     struct conn_handle handle = conn_handle(session->conn);
     struct buf held = session->held;
     size_t at = 0, size;
-    if (session->replaying || session->implied || held.len == 0)
+    if (session->replaying || session->entering || held.len == 0)
         return;
-    if (conn_who(session->conn) && !session->joining) { /* the token of the upgrade, and no auth */
-        auth_join_implied(session);
-        if (session->implied)
-            return;
-    }
     session->held = BUF_INIT;
     session->held_count = 0;
     session->replaying = true;

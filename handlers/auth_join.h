@@ -4,6 +4,6 @@
 #include "handlers/session.h"
 
 /* The token came with the upgrade and a request came without auth before it: the connection is joined as if
- * auth had been called without `resume`, unanswered. session->implied stands until it is, and is false at
- * once where Redis cannot be asked. */
+ * auth had been called without `resume` by a notification, which gets no answer. session->entering stands
+ * until it is; it is NULL at once where Redis cannot be asked, and where there was an auth that failed. */
 void auth_join_implied(struct session *session);

@@ -40,8 +40,6 @@ void run_rating_submit(struct request *request, const struct span *values)
     buf_append_text(&args, ",\"stars\":");
     buf_append_span(&args, values[1]);
     buf_append_char(&args, '}');
-    if (!manager_run_internal(request_app(request)->manager, &store_rating_submit,
-                              request_who(request)->user_id, buf_span(&args), reply_internal, request))
-        fail_queue(request, QUEUE_GLOBAL_LIMIT);
+    submit_internal(request, &store_rating_submit, buf_span(&args));
     buf_free(&args);
 }

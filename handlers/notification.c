@@ -1,15 +1,8 @@
 /* notification.list and notification.read: the caller's notifications, from the domain database on a pool
  * thread. Loop thread. */
 #include "handlers/session.h"
+#include "handlers/submit.h"
 #include "tasks/store/requests.h"
-
-static void run(struct request *request, const struct task_type *type, struct buf *args)
-{
-    if (!manager_run_internal(request_app(request)->manager, type, request_who(request)->user_id,
-                              buf_span(args), reply_internal, request))
-        fail_queue(request, QUEUE_GLOBAL_LIMIT);
-    buf_free(args);
-}
 
 void run_notification_list(struct request *request, const struct span *values)
 {
@@ -24,7 +17,8 @@ void run_notification_list(struct request *request, const struct span *values)
         buf_append_span(&args, values[1]);
     }
     buf_append_char(&args, '}');
-    run(request, &store_notification_list, &args);
+    submit_internal(request, &store_notification_list, buf_span(&args));
+    buf_free(&args);
 }
 
 void run_notification_read(struct request *request, const struct span *values)
@@ -41,5 +35,6 @@ void run_notification_read(struct request *request, const struct span *values)
     buf_append_text(&args, "{\"ids\":");
     buf_append_span(&args, values[0]);
     buf_append_char(&args, '}');
-    run(request, &store_notification_read, &args);
+    submit_internal(request, &store_notification_read, buf_span(&args));
+    buf_free(&args);
 }

@@ -5,8 +5,6 @@
 
 #include <stdio.h>
 
-#define RETRY_MS 1000
-
 void fail_queue(struct request *request, enum queue_code code)
 {
     static const struct {
@@ -19,21 +17,13 @@ void fail_queue(struct request *request, enum queue_code code)
         {QUEUE_LOST, {.code = RPC_CONFLICT}},
         {QUEUE_INPUT_GONE,
          {.code = RPC_CONFLICT, .word = "input_gone", .message = "The task's audio or file is gone"}},
-        {QUEUE_USER_LIMIT, {.code = RPC_USER_LIMIT, .retry_ms = RETRY_MS}},
-        {QUEUE_GLOBAL_LIMIT, {.code = RPC_BUSY, .retry_ms = RETRY_MS}},
     };
     struct request_error error = {.code = RPC_INTERNAL};
-    char text[96];
     if (code == QUEUE_UNAVAILABLE)
         error = error_unavailable;
     for (size_t i = 0; i < NELEMS(rows); i++)
         if (rows[i].code == code)
             error = rows[i].error;
-    if (code == QUEUE_USER_LIMIT) {
-        snprintf(text, sizeof text, "Maximum %lld concurrent tasks per user exceeded",
-                 (long long)request_app(request)->options->user_tasks);
-        error.message = text;
-    }
     request_fail(request, &error);
 }
 

@@ -160,10 +160,20 @@ static void handle_batch(struct conn *conn, struct span text)
 static bool keeps(struct conn *conn, struct span message, enum json_kind kind)
 {
     struct session *session = session_of(conn);
-    if (conn_who(conn) && session->joining && !session->implied)
+    if (conn_who(conn) && session->joining && session->entering == NULL)
         return false;
     bool is_auth = kind == KIND_OBJECT && json_string_is(open_envelope(message).method, "auth");
     return !is_auth && auth_keeps(session, message);
+}
+
+void rpc_refuse_message(struct conn *conn, struct span message, const struct request_error *error)
+{
+    struct span id = SPAN_NONE;
+    if (json_kind_of(message) == KIND_OBJECT) {
+        struct envelope envelope = open_envelope(message);
+        envelope_fault(&envelope, &id);
+    }
+    rpc_refuse(conn, NULL, id.p ? id : SPAN("null"), error);
 }
 
 void rpc_message(struct conn *conn, struct span message)
@@ -173,17 +183,11 @@ void rpc_message(struct conn *conn, struct span message)
     if (kind == KIND_NONE) {
         refuse(conn, NULL, SPAN_NONE, RPC_PARSE, reason);
     } else if (!conn_rate_ok(conn)) {
-        struct span id = SPAN_NONE;
-        struct envelope envelope;
-        if (kind == KIND_OBJECT) {
-            envelope = open_envelope(message);
-            envelope_fault(&envelope, &id);
-        }
-        rpc_refuse(conn, NULL, id.p ? id : SPAN("null"),
-                   &(struct request_error){.code = RPC_USER_LIMIT,
-                                           .word = "rate_limit",
-                                           .retry_ms = 1000,
-                                           .message = "Too many messages per second"});
+        rpc_refuse_message(conn, message,
+                           &(struct request_error){.code = RPC_USER_LIMIT,
+                                                   .word = "rate_limit",
+                                                   .retry_ms = 1000,
+                                                   .message = "Too many messages per second"});
     } else if (keeps(conn, message, kind)) {
         return; /* it is handled when the connection is ready for it */
     } else if (kind == KIND_ARRAY) {

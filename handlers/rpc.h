@@ -10,6 +10,9 @@ struct batch;
 /* ---- rpc.c ---- */
 /* One text message of an open connection. */
 void rpc_message(struct conn *conn, struct span message);
+/* Answers a message that was checked (json_check()) and is not handled: with the id of its request, or null.
+ */
+void rpc_refuse_message(struct conn *conn, struct span message, const struct request_error *error);
 
 /* ---- dispatch.c ---- */
 /* The row of a method; NULL if there is none. `name` is decoded. */

@@ -12,10 +12,11 @@ struct verify; /* auth_turns.h */
 struct session {
     struct app *app;
     struct conn *conn;
-    bool joining;       /* auth is under way, or done */
-    bool implied;       /* it is under way although nobody asked: the token came with the upgrade */
-    unsigned verifying; /* tokens that wait for their turn */
-    struct buf held;    /* messages that wait for either, each behind its size */
+    bool joining;             /* auth is under way, or done */
+    bool asked;               /* there was an auth request: no join is implied any more */
+    struct request *entering; /* auth that is under way; one that nobody sent where a join is implied */
+    unsigned verifying;       /* tokens that wait for their turn */
+    struct buf held;          /* messages that wait for either, each behind its size */
     unsigned held_count;
     bool replaying;         /* they are handled now */
     struct verify *upgrade; /* auth.c: the token that came with the upgrade, while it waits */

@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+#define INTERNAL_RETRY_MS 1000 /* what a client waits before it asks the database again */
+
 bool submit_take_key(struct request *request, struct span value, char text[static SUBMIT_KEY_SIZE],
                      struct span *ret_key)
 {
@@ -95,6 +97,14 @@ bool submit_refused(struct request *request, const struct task_reply *reply)
     error.retry_ms = error.code == RPC_USER_LIMIT || error.code == RPC_BUSY ? reply->retry_ms : 0;
     request_fail(request, &error);
     return true;
+}
+
+void submit_internal(struct request *request, const struct task_type *type, struct span args)
+{
+    struct task_reply reply = {.type = type, .retry_ms = INTERNAL_RETRY_MS};
+    reply.refusal = manager_run_internal(request_app(request)->manager, type, request_who(request)->user_id,
+                                         args, reply_internal, request);
+    submit_refused(request, &reply);
 }
 
 /* ---- accepted ------------------------------------------------------------------------------------ */

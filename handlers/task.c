@@ -153,8 +153,20 @@ void run_task_cancel(struct request *request, const struct span *values)
 
 struct retry { /* task.retry under way */
     struct request *request;
+    const struct task_type *type; /* NULL: this hub does not know it */
     char id[ID_SIZE], new_id[ID_SIZE], caller[USER_ID_MAX + 1], owner[USER_ID_MAX + 1];
 };
+
+static void fail_retry(struct request *request, const struct retry *retry, const struct queue_answer *answer)
+{
+    struct task_reply refused = {.refusal = TASK_ACCEPTED, .type = retry->type, .retry_ms = answer->retry_ms};
+    if (answer->code == QUEUE_USER_LIMIT)
+        refused.refusal = TASK_USER_LIMIT;
+    else if (answer->code == QUEUE_GLOBAL_LIMIT)
+        refused.refusal = TASK_GLOBAL_LIMIT;
+    if (!submit_refused(request, &refused))
+        fail_queue(request, answer->code);
+}
 
 static void on_retried(void *ctx, const struct queue_answer *answer)
 {
@@ -165,7 +177,7 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
     if (answer->code != QUEUE_OK) {
         if (own)
             owners_release(request_app(request)->owners, retry->caller, retry->new_id);
-        fail_queue(request, answer->code);
+        fail_retry(request, retry, answer);
         free(retry);
         return;
     }
@@ -187,11 +199,11 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
     free(retry);
 }
 
-/* Whether the caller may submit a task of this type; false and answered if not. */
-static bool may_retry(struct request *request, const char *task)
+/* Whether the caller may submit a task of this type; false and answered if not. Redis looks at whom its
+ * arguments name. */
+static bool may_retry(struct request *request, const char *task, const struct task_type *type)
 {
     const struct principal *who = request_who(request);
-    const struct task_type *type = task_type_find(task);
     bool in_token = principal_may_submit(who, task);
     if (in_token && !(type && type->admin && !(who->roles & ROLE_ADMIN)))
         return true;
@@ -215,7 +227,8 @@ static void on_retry_seen(void *ctx, const struct queue_answer *answer)
     }
     bool readable = json_string_copy(json_get(answer->json, "task"), task, sizeof task) &&
                     json_string_copy(json_get(answer->json, "user_id"), retry->owner, sizeof retry->owner);
-    if (!readable || !may_retry(request, task)) {
+    retry->type = readable ? task_type_find(task) : NULL;
+    if (!readable || !may_retry(request, task, retry->type)) {
         if (!readable)
             request_fail(request, &(struct request_error){.code = RPC_INTERNAL});
         free(retry);
@@ -228,7 +241,9 @@ static void on_retry_seen(void *ctx, const struct queue_answer *answer)
     } else {
         log_admin_act(request, retry->id);
     }
-    queue_retry(app->queue, &caller, retry->id, retry->new_id, on_retried, retry);
+    bool names_any = retry->type == NULL || request_who(request)->roles & ROLE_ADMIN;
+    queue_retry(app->queue, &caller, retry->id, retry->new_id, names_any ? NULL : retry->type->owner_arg,
+                on_retried, retry);
 }
 
 void run_task_retry(struct request *request, const struct span *values)

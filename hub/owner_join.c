@@ -44,10 +44,18 @@ static void free_page(struct member *member)
     member->page_at = member->page_count = 0;
 }
 
+static void free_told(struct member *member)
+{
+    free(member->told);
+    member->told = NULL;
+    member->told_at = member->told_count = member->told_room = 0;
+}
+
 static void end_catching(struct member *member)
 {
     struct owner *owner = member->owner;
     free_page(member);
+    free_told(member);
     if (--owner->catching)
         return;
     for (size_t i = 0; i < owner->recent_count; i++)
@@ -80,6 +88,8 @@ void member_answer(struct member *member, enum owners_joined result)
     owners_join_fn *fn = member->fn;
     void *ctx = member->ctx;
     struct owner_position at = {.ok = result != OWNERS_UNAVAILABLE, .head = owner->delivered};
+    if (result == OWNERS_OK && member->resume.seq > at.head)
+        at.head = member->resume.seq; /* another hub told it more than this one has seen yet */
     memcpy(at.epoch, owner->epoch, sizeof at.epoch);
     member->state = MEMBER_JOINED;
     if (result == OWNERS_UNAVAILABLE)
@@ -91,17 +101,21 @@ void member_answer(struct member *member, enum owners_joined result)
     fn(ctx, result, &at);
 }
 
-bool member_was_told(const struct member *member, uint64_t seq)
+/* Asked in ascending order, as events are given. */
+static bool was_told(struct member *member, uint64_t seq)
 {
-    for (size_t i = 0; i < NELEMS(member->told); i++)
-        if (member->told[i] == seq)
-            return true;
-    return false;
+    while (member->told_at < member->told_count && member->told[member->told_at] < seq)
+        member->told_at++;
+    return member->told_at < member->told_count && member->told[member->told_at] == seq;
 }
 
 void member_note_told(struct member *member, uint64_t seq)
 {
-    member->told[member->told_at++ % NELEMS(member->told)] = seq;
+    if (member->told_count == member->told_room) {
+        member->told_room = member->told_room ? 2 * member->told_room : 8;
+        member->told = xrealloc(member->told, member->told_room * sizeof *member->told);
+    }
+    member->told[member->told_count++] = seq;
 }
 
 /* ---- reading pages ------------------------------------------------------------------------------- */
@@ -284,7 +298,7 @@ static void give_replayed(struct member *member, struct event *event)
         return;
     if (event->seq > member->owner->known)
         member->owner->known = event->seq;
-    if (member_was_told(member, event->seq))
+    if (was_told(member, event->seq))
         conn_told_seq(member->conn, event->seq);
     else
         conn_send_event(member->conn, event);

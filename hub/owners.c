@@ -257,7 +257,7 @@ void owner_jump(struct owner *owner)
 void owner_reset(struct owner *owner, unsigned code, const char *reason)
 {
     list_for_each (node, &owner->members)
-        if (started(member_at(node)))
+        if (member_at(node)->state != MEMBER_JOINING) /* one that joined will start where it was told */
             conn_close(member_at(node)->conn, code, reason);
     pending_clear(&owner->pending);
 }

@@ -71,8 +71,8 @@ struct member {
     void *ctx;
     struct event **page;
     size_t page_at, page_count;
-    uint64_t told[8]; /* seqs that replies told while catching up */
-    unsigned told_at;
+    uint64_t *told; /* ascending seqs that replies told while catching up, bounded by what may be in flight */
+    size_t told_at, told_count, told_room; /* before told_at: given */
 };
 
 struct owner {
@@ -143,7 +143,6 @@ void member_answer(struct member *member, enum owners_joined result);
 /* Goes on catching up as far as it can. */
 void member_chase(struct member *member);
 void member_catch_up(struct member *member);
-bool member_was_told(const struct member *member, uint64_t seq);
 void member_note_told(struct member *member, uint64_t seq);
 
 /* The timers' work, here so that a test can pass time. */

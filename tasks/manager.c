@@ -250,8 +250,9 @@ static void on_internal_done(struct pool_job *job)
     submission_free(submission);
 }
 
-bool manager_run_internal(struct manager *manager, const struct task_type *type, const char *owner,
-                          struct span args, manager_internal_fn *fn, void *ctx)
+enum task_refusal manager_run_internal(struct manager *manager, const struct task_type *type,
+                                       const char *owner, struct span args, manager_internal_fn *fn,
+                                       void *ctx)
 {
     struct task_submission *submission = submission_new(manager, type, span_of(owner));
     manager->load++;
@@ -259,10 +260,11 @@ bool manager_run_internal(struct manager *manager, const struct task_type *type,
     submission->internal = fn;
     submission->reply_ctx = ctx;
     submission->job.done = on_internal_done;
-    if (submission_count(submission) && pool_submit(manager->pool, &submission->job))
-        return true;
+    bool counted = submission_count(submission);
+    if (counted && pool_submit(manager->pool, &submission->job))
+        return TASK_ACCEPTED;
     submission_free(submission);
-    return false;
+    return counted ? TASK_BUSY : TASK_USER_LIMIT;
 }
 
 /* A running task asks a service (tasks/services.h). */

@@ -72,11 +72,13 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
                          void *ctx);
 
 /* Runs an unlisted light type on the pool, without record and event: for requests that need SQL. `result`
- * is JSON text when it did not fail, else the error text. Counts in the owner's bound of light tasks. False
- * if that is reached or the pool is full (fn is not called). */
+ * is JSON text when it did not fail, else the error text. Counts in the owner's bound of light tasks:
+ * TASK_USER_LIMIT if that is reached, TASK_BUSY if the pool is full (fn is not called then), else
+ * TASK_ACCEPTED. */
 typedef void manager_internal_fn(void *ctx, bool failed, const char *error_code, struct span result);
-bool manager_run_internal(struct manager *manager, const struct task_type *type, const char *owner,
-                          struct span args, manager_internal_fn *fn, void *ctx) MUSTCHECK;
+enum task_refusal manager_run_internal(struct manager *manager, const struct task_type *type,
+                                       const char *owner, struct span args, manager_internal_fn *fn,
+                                       void *ctx) MUSTCHECK;
 
 /* Stops a light task that stands in Redis and runs here, if there is one: the queue has acknowledged its
  * cancel. True if it was found (its end follows). */

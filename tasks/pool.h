@@ -69,6 +69,6 @@ void pool_listen(struct pool *pool, struct pool_job *job);
 void pool_collect(struct pool *pool, struct pool_job *job);
 /* Whether a thread has begun with the job. Not to be called after done(). */
 bool pool_runs(struct pool *pool, struct pool_job *job);
-/* task_cancelled() of the job turns true, its sleeps and waits end; one that no thread has begun with fails as
- * "cancelled" instead of running. */
+/* task_cancelled() of the job turns true, its sleeps and waits end; one that no thread has begun with fails
+ * as "cancelled" instead of running. */
 void pool_cancel(struct pool *pool, struct pool_job *job);

@@ -207,7 +207,7 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
  * its accepted event, *.json the body of that event: as for queue_submit(), the hub tells it to its sockets
  * itself. */
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
-                 queue_answer_fn *fn, void *ctx);
+                 const char *own_arg, queue_answer_fn *fn, void *ctx);
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx);
 /* {"tasks":{by status},"queues":{…},"workers":N,…}, {"workers":[…]} */
@@ -232,8 +232,9 @@ void queue_audio_end(struct queue *queue, const char *owner, const char *id, que
  * QUEUE_KEEP_MAX ids. */
 #define QUEUE_KEEP_MAX 1000
 void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms);
-/* Where the stream stands; checks the owner. */
-void queue_audio_state(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
+/* This hub goes on with the stream, so that no other one fails it as "abandoned"; tells where it stands. Checks the
+ * owner. */
+void queue_audio_take(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
 /* Ends the task of a stream from outside: failed with this code (flow, idle, aborted), whoever runs it. */
 void queue_audio_fail(struct queue *queue, const char *owner, const char *id, const char *code,
                       const char *error, queue_done_fn *fn, void *ctx);

@@ -53,9 +53,9 @@ void queue_audio_end(struct queue *queue, const char *owner, const char *id, que
     op->ctx = ctx;
 }
 
-void queue_audio_state(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
+void queue_audio_take(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
 {
-    struct op *op = stand_op(queue, "th1_audio_state", owner, id);
+    struct op *op = stand_op(queue, "th1_audio_take", owner, id);
     op->fn.audio = fn;
     op->ctx = ctx;
 }

@@ -115,7 +115,7 @@ static void on_retried(struct op *op, const redisReply *reply)
 }
 
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
-                 queue_answer_fn *fn, void *ctx)
+                 const char *own_arg, queue_answer_fn *fn, void *ctx)
 {
     struct op *op = answer_op(queue, "th1_retry", on_retried, fn, ctx);
     copy_text(op->id, sizeof op->id, new_id);
@@ -124,6 +124,7 @@ void queue_retry(struct queue *queue, const struct queue_caller *who, const char
     words_number(&op->words, queue->config.user_light);
     words_caller(&op->words, id, who->owner, who->any_write);
     words_text(&op->words, new_id);
+    words_text(&op->words, own_arg ? own_arg : "");
 }
 
 /* ---- many tasks --------------------------------------------------------------------------------------- */

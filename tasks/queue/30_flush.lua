@@ -4,6 +4,7 @@
 
 local flush_records -- 40_record.lua
 local keep_owner, TOUCH_MS -- 35_index.lua
+local row_text -- an owner's row as it is stored
 local flush
 
 do
@@ -21,17 +22,21 @@ local function flush_logs()
   end
 end
 
+row_text = function(o)
+  return pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags)
+end
+
 local function flush_rows()
   local words, n = { 'HSET', P .. 'o' }, 2
   for i = 1, #touched do
     local o = touched[i]
     if o.moved then
       o.moved = false
-      if now - o.touch > TOUCH_MS then
+      if o.seq > o.seq_was and now - o.touch > TOUCH_MS then -- what the keys hold was written just now
         o.touch, o.renewed = now, true
       end
       words[n + 1] = o.name
-      words[n + 2] = pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags)
+      words[n + 2] = row_text(o)
       n = n + 2
     end
   end

@@ -100,6 +100,13 @@ trim_index = function(key, wanted)
   end
 end
 
+-- Renews one of an owner's indexes. One that is gone is noted again, and gets its expiry, when it is written next.
+local function renew_kind(o, key, kind, ms)
+  if call('PEXPIRE', P .. key .. ':' .. o.name, format('%.0f', ms)) == 0 then
+    o.kinds = string.gsub(o.kinds, kind, '')
+  end
+end
+
 -- Renews what an owner owns; its keys' expiry is longer than promised by two periods. While tasks are active their
 -- index stays.
 local function renew(o)
@@ -107,9 +114,16 @@ local function renew(o)
   local keep = call('HMGET', P .. 'g', 'keep_heavy', 'keep_light')
   local index = (keep[1] or HEAVY_KEEP_MS) + LOG_KEEP_MS + idle
   call('PEXPIRE', P .. 'e:' .. o.name, LOG_KEEP_MS + idle)
-  call('PEXPIRE', P .. 'i:' .. o.name, format('%.0f', o.act > 0 and OWNER_KEEP_MS or index))
-  for kind in string.gmatch(o.kinds, '[cxk]') do
-    call('PEXPIRE', P .. 'l' .. kind .. ':' .. o.name, math.max(LOG_KEEP_MS, keep[2] or 0) + idle)
+  local kinds = o.kinds
+  for kind in string.gmatch(kinds, '%a') do
+    if kind == 'i' then
+      renew_kind(o, 'i', 'i', o.act > 0 and math.max(OWNER_KEEP_MS, index) or index)
+    else
+      renew_kind(o, 'l' .. kind, kind, math.max(LOG_KEEP_MS, keep[2] or 0) + idle)
+    end
+  end
+  if o.kinds ~= kinds then
+    call('HSET', P .. 'o', o.name, row_text(o))
   end
 end
 

@@ -8,7 +8,7 @@
 -- created is the time in the id, when a hub took the task; seq is that of its last event, rev that of its last unlogged
 -- one. Flags: l light, s stream. Letters: g stage · d deaths · l log lines of this attempt · c number of its last numbered report · y which other keys exist · t due ·
 -- z cancel asked · x digest of its idempotency key · r retry of · X expires before its start · A bytes of audio ·
--- E audio has ended. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+-- E audio has ended · H hub that resumed it. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
 -- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a whole.
 -- tasks/queue_runner.c reads the text of a leased task.
@@ -18,7 +18,7 @@ local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = '
 local FIXED = '^(%S+) (%S+) (%S+) '
 local PLAIN = '^p (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
 local STATE = '^(%a) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
-local RARE = { 'g', 'd', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E' }
+local RARE = { 'g', 'd', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H' }
 local IS_RARE = {}
 for i = 1, #RARE do
   IS_RARE[RARE[i]] = true

@@ -65,7 +65,14 @@ local function accepted_body(id, r)
     .. '","type":"accepted","status":"pending","stage":"queued","progress":0,"attempt":0,"at":"' .. now_text() .. '"}'
 end
 
--- args: user limit, global limit, light limit, id, owner, any, new id. Answer: {code, seq, status, retry ms, body of the
+-- Whether the argument `name` of a task is absent or `owner`.
+local function names_own(input, name, owner)
+  local known, args = pcall(cjson.decode, input)
+  local named = known and type(args) == 'table' and args[name]
+  return not named or named == owner
+end
+
+-- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or ''. Answer: {code, seq, status, retry ms, body of the
 -- accepted event}.
 local function retry(args)
   local r, code = reach(args[6], args[7], args[8])
@@ -77,6 +84,8 @@ local function retry(args)
   local input = inherit_args(r)
   if not input or r.stream and call('EXISTS', P .. 'a:' .. r.id) == 0 then
     return { INPUT_GONE }
+  elseif args[10] and args[10] ~= '' and not names_own(input, args[10], args[7]) then
+    return { FORBIDDEN }
   end
   local o, id = owner_of(r.o), args[9]
   set_limits(args[3], args[4], args[5])

@@ -67,12 +67,18 @@ local function audio_end(args)
   return stand(r, 0)
 end
 
-local function audio_state(args)
+-- The calling hub goes on with a stream: from now on no other one may call it abandoned. args: owner, id. Answer:
+-- {code, received, ended}.
+local function audio_take(args)
   local r, code = stream_of(args[3], args[4])
   if not r then
     return stand(nil, code)
+  elseif terminal(r) then
+    return stand(r, STATE)
+  elseif not r.E then
+    set(r, 'H', holder)
   end
-  return stand(r, terminal(r) and STATE or 0)
+  return stand(r, 0)
 end
 
 -- Ends a stream's task from outside and frees its bytes. args: retention, owner, id, error code, error.
@@ -81,7 +87,7 @@ local function audio_fail(args)
   local r, code = stream_of(args[5], args[6])
   if not r then
     return code
-  elseif terminal(r) then
+  elseif terminal(r) or args[7] == 'abandoned' and r.H and r.H ~= holder then
     return STATE
   end
   fail_stream(r, args[7], args[8])
@@ -129,7 +135,7 @@ end
 
 export('audio_append', {}, audio_append)
 export('audio_end', { 'allow-oom' }, audio_end)
-export('audio_state', { 'no-writes' }, audio_state)
+export('audio_take', { 'allow-oom' }, audio_take)
 export('audio_fail', { 'allow-oom' }, audio_fail)
 export('audio_keep', { 'allow-oom' }, audio_keep)
 export('audio_read', { 'no-writes' }, audio_read)

@@ -183,7 +183,7 @@ ONE_TASK(queue_cancel)
 ONE_TASK(queue_why)
 
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
-                 queue_answer_fn *fn, void *ctx)
+                 const char *own_arg, queue_answer_fn *fn, void *ctx)
 {
     (void)queue;
     HOLDS(who->owner && id_valid(span_of(id)) && id_valid(span_of(new_id)));
@@ -229,7 +229,7 @@ void queue_audio_end(struct queue *queue, const char *owner, const char *id, que
     HOLDS(owner && id_valid(span_of(id)));
     later_audio(0, fn, ctx);
 }
-void queue_audio_state(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
+void queue_audio_take(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
 {
     (void)queue;
     HOLDS(owner && id_valid(span_of(id)));

@@ -17,7 +17,7 @@ def test_audio(q):
     assert text(read(0, 100)) == b"\x00\xff\x01\xfe"
     assert text(read(1, 2)) == b"\xff\x01"
     assert read(4, 10) == [OK, "4", 0]
-    assert q.call("audio_state", "u2", id) == [FORBIDDEN, "0", 0]
+    assert q.call("audio_take", "u2", id) == [FORBIDDEN, "0", 0]
     assert q.call("audio_end", "u1", id) == [OK, "4", 1]
     assert q.call("audio_end", "u1", id) == [OK, "4", 1]
     assert append(4, b"x") == [STATE, "4", 1]
@@ -26,7 +26,7 @@ def test_audio(q):
     w.started(id)
     assert w.end(id) == OK
     assert q.redis("EXISTS", f"th:{{0}}:a:{id}") == 0
-    assert q.call("audio_state", "u1", id)[0] == STATE
+    assert q.call("audio_take", "u1", id)[0] == STATE
 
 
 def test_audio_of_many_chunks(q):

@@ -238,7 +238,7 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
 }
 
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
-                 queue_answer_fn *fn, void *ctx)
+                 const char *own_arg, queue_answer_fn *fn, void *ctx)
 {
     char json[80];
     (void)queue;
@@ -320,7 +320,7 @@ void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count,
     fake.audio_kept = count;
 }
 
-void queue_audio_state(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
+void queue_audio_take(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
 {
     (void)queue;
     (void)owner;

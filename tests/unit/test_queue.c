@@ -119,7 +119,7 @@ static void test_same_body(void)
     forget_events();
     char again[ID_SIZE];
     id_new(again);
-    queue_retry(hub.queue, &caller, id, again, on_answer, NULL);
+    queue_retry(hub.queue, &caller, id, again, NULL, on_answer, NULL);
     finish(1);
     is_int(told.answer.code, QUEUE_OK, "retried");
     ok(strstr(told.json, "\"type\":\"accepted\""), "with the body of its accepted event");
@@ -166,7 +166,7 @@ static void test_fused(void)
     is_int(told.answer.code, QUEUE_OK, "a viewer is not");
     is_int(told.count, 0, "the hub builds the events of its own submissions itself");
     id_new(id);
-    queue_retry(hub.queue, &caller, failed, id, on_answer, NULL);
+    queue_retry(hub.queue, &caller, failed, id, NULL, on_answer, NULL);
     finish(1);
     is_int(told.answer.code, QUEUE_OK, "a failed light task is retried");
     queue_lease(hub.queue, "light", 1, (struct queue_demand){0}, on_leased, NULL);
@@ -269,13 +269,13 @@ static void test_audio(void)
     queue_audio_append(hub.queue, owner, id, 7, SPAN("h"), on_audio, NULL);
     finish(1);
     is_int(told.audio.code, QUEUE_STATE, "nothing goes behind the end");
-    queue_audio_state(hub.queue, "u2", id, on_audio, NULL);
+    queue_audio_take(hub.queue, "u2", id, on_audio, NULL);
     finish(1);
     is_int(told.audio.code, QUEUE_FORBIDDEN, "another owner is refused");
     queue_audio_fail(hub.queue, owner, id, "flow", "Too many bytes", on_done, NULL);
     finish(1);
     is_int(told.code, QUEUE_OK, "failed from outside");
-    queue_audio_state(hub.queue, owner, id, on_audio, NULL);
+    queue_audio_take(hub.queue, owner, id, on_audio, NULL);
     finish(1);
     is_int(told.audio.code, QUEUE_STATE, "then it is over");
     forget_events();
