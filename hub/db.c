@@ -23,6 +23,7 @@ struct db_query {
 struct db {
     sqlite3 *handle;
     uint64_t clock;
+    char undone[160]; /* why the last transaction was rolled back */
     struct db_query cache[CACHE_SIZE];
 };
 
@@ -89,7 +90,8 @@ void db_close(struct db **db)
 
 const char *db_error(struct db *db)
 {
-    return sqlite3_errmsg(db->handle);
+    bool fine = sqlite3_errcode(db->handle) == SQLITE_OK;
+    return fine && *db->undone ? db->undone : sqlite3_errmsg(db->handle);
 }
 
 int db_exec(struct db *db, const char *sql)
@@ -99,6 +101,7 @@ int db_exec(struct db *db, const char *sql)
 
 int db_begin(struct db *db)
 {
+    db->undone[0] = '\0';
     return db_exec(db, "BEGIN IMMEDIATE");
 }
 
@@ -109,6 +112,8 @@ int db_commit(struct db *db)
 
 void db_rollback(struct db *db)
 {
+    if (sqlite3_errcode(db->handle) != SQLITE_OK)
+        snprintf(db->undone, sizeof db->undone, "%s", sqlite3_errmsg(db->handle));
     if (!sqlite3_get_autocommit(db->handle) && db_exec(db, "ROLLBACK") != 0)
         log_error("database rollback failed", "reason", db_error(db));
 }

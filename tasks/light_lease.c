@@ -108,10 +108,10 @@ void light_report(void *ctx, const struct pool_report *report)
 
 /* ---- taking -------------------------------------------------------------------------------------- */
 
-static void end_at_once(struct manager *manager, const struct queue_leased *task, enum queue_end_kind kind,
-                        const char *code, const char *text)
+static void fail_at_once(struct manager *manager, const struct queue_leased *task, const char *code,
+                         const char *text)
 {
-    struct queue_end end = {.kind = kind,
+    struct queue_end end = {.kind = QUEUE_FAILED,
                             .id = task->id,
                             .attempt = task->attempt,
                             .error_code = span_of(code),
@@ -123,12 +123,8 @@ static void take_one(struct manager *manager, const struct queue_leased *task)
 {
     const struct task_type *type = task_type_find(task->task);
     struct span owner = span_of(task->owner);
-    if (task->cancelled) {
-        end_at_once(manager, task, QUEUE_CANCELLED, "cancelled", "Cancelled before it ran");
-        return;
-    }
     if (type == NULL || !id_valid(span_of(task->id)) || !auth_user_id_valid(owner)) {
-        end_at_once(manager, task, QUEUE_FAILED, "unknown_type", "This hub does not know the task type");
+        fail_at_once(manager, task, "unknown_task", "This hub does not know the task type");
         return;
     }
     struct task_submission *submission = submission_new(manager, type, owner);

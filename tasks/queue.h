@@ -100,8 +100,6 @@ struct queue_leased {
     const char *id, *owner, *task;
     unsigned attempt;
     struct span args;
-    bool stream, cancelled;
-    unsigned max_attempts;
     unsigned rev; /* of the task's last report, 0 = none: where queue_reported begins */
 };
 struct queue_lease_rest {
@@ -232,8 +230,8 @@ void queue_audio_end(struct queue *queue, const char *owner, const char *id, que
  * QUEUE_KEEP_MAX ids. */
 #define QUEUE_KEEP_MAX 1000
 void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms);
-/* This hub goes on with the stream, so that no other one fails it as "abandoned"; tells where it stands. Checks the
- * owner. */
+/* This hub goes on with the stream, so that no other one fails it as "abandoned"; tells where it stands.
+ * Checks the owner. */
 void queue_audio_take(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
 /* Ends the task of a stream from outside: failed with this code (flow, idle, aborted), whoever runs it. */
 void queue_audio_fail(struct queue *queue, const char *owner, const char *id, const char *code,

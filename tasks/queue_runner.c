@@ -27,15 +27,10 @@ static unsigned cut_number(char **rest)
 /* Takes a record apart (tasks/queue/40_record.lua); the members point into it. */
 static struct queue_leased parse_leased(const char *id, char *record, struct span args)
 {
-    char *fixed = cut(&record, '\n'), *flags;
+    char *fixed = cut(&record, '\n');
     struct queue_leased task = {.id = id, .args = args};
     task.owner = cut(&fixed, ' ');
     task.task = cut(&fixed, ' ');
-    flags = cut(&fixed, ' ');
-    task.stream = strchr(flags, 's') != NULL;
-    for (int skipped = 0; skipped < 3; skipped++) /* created, queue, priority */
-        cut(&fixed, ' ');
-    task.max_attempts = cut_number(&fixed);
     char *small = cut(&record, '\n');
     if (args.n == 0)
         task.args = *small ? span_of(small) : SPAN("{}");

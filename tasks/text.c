@@ -131,8 +131,7 @@ static unsigned syllables(const struct word *word)
 /* Abbreviations whose dot does not end a sentence. */
 static bool is_abbreviation(const struct word *word)
 {
-    static const char *const words[] = {"mr", "mrs", "ms", "dr", "prof", "st",
-                                        "vs", "etc", "e",  "g",  "i",    "no"};
+    static const char *const words[] = {"mr", "mrs", "ms", "dr", "prof", "st", "vs", "etc", "e", "g"};
     for (size_t i = 0; i < NELEMS(words); i++)
         if (strcmp(word->text, words[i]) == 0)
             return true;
@@ -275,11 +274,9 @@ static void take_char(struct pass *pass, uint32_t code)
 {
     pass->figures->characters++;
     if (is_letter(code) || (code == '\'' && pass->word.letters) || (code == 0x2019 && pass->word.letters)) {
-        pass->ended_by = 0; /* "3.5", "example.org": no end */
-        if (is_letter(code))
+        pass->ended_by = 0;  /* "3.5", "example.org": no end */
+        if (is_letter(code)) /* the apostrophe of "don't" is part of the word */
             word_add(&pass->word, code);
-        else
-            end_word(pass);
         return;
     }
     end_word(pass);

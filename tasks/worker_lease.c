@@ -58,7 +58,7 @@ static void take(struct worker *worker, const struct queue_leased *leased)
     if (!is_known(worker, task->job.type)) {
         log_warn("a task of an unknown type was refused", "task", leased->task, "task_id", leased->id);
         worker_task_refuse(task, QUEUE_FAILED, "unknown_task", "No worker of this version knows this task");
-    } else if (leased->cancelled || was_cancelled(worker, leased->id)) {
+    } else if (was_cancelled(worker, leased->id)) {
         worker_task_refuse(task, QUEUE_CANCELLED, "", "");
     } else if (json_check(task->job.args, JSON_LIMITS, &reason) != KIND_OBJECT) {
         log_warn("a task with damaged arguments was refused", "task_id", leased->id, "reason", reason);

@@ -10,6 +10,7 @@
 #include "tasks/speech/fence.h"
 
 #include <errno.h>
+#include <math.h>
 
 #define ARGUMENTS_MAX 32
 #define PENDING_MAX (2 * 2 * SPEECH_RATE) /* bytes: two seconds */
@@ -52,7 +53,7 @@ static void *exec_open(const struct engine_host *host, char **ret_reason)
 static double number(const json_t *object, const char *name, double otherwise)
 {
     const json_t *value = json_object_get(object, name);
-    return json_is_number(value) ? json_number_value(value) : otherwise;
+    return json_is_number(value) ? fmin(WORDS_TIME_MAX, fmax(0, json_number_value(value))) : otherwise;
 }
 
 static void give(struct exec *it, const json_t *object, const char *text, bool final)

@@ -5,8 +5,6 @@
 
 #include <math.h>
 
-#define TIME_MAX 1e6 /* seconds; what an engine says beyond is nonsense */
-
 struct word *spoken_add(struct words *words, const char *text, size_t length)
 {
     if (words->count == words->capacity) {
@@ -65,8 +63,8 @@ static void read_word(struct words *words, const json_t *item, double offset)
     if (length == 0)
         return;
     struct word *word = spoken_add(words, text, length);
-    word->start = offset + fmin(TIME_MAX, fmax(0, json_number_value(start)));
-    word->end = fmax(word->start, offset + fmin(TIME_MAX, json_number_value(end)));
+    word->start = offset + fmin(WORDS_TIME_MAX, fmax(0, json_number_value(start)));
+    word->end = fmax(word->start, offset + fmin(WORDS_TIME_MAX, json_number_value(end)));
     const json_t *confidence = json_object_get(item, "confidence");
     if (!json_is_number(confidence))
         confidence = json_object_get(item, "probability");

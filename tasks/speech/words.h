@@ -8,6 +8,8 @@
 
 #define WORD_MAX 63 /* bytes of one word; longer ones are cut between characters */
 
+#define WORDS_TIME_MAX 1e6 /* seconds; what an engine says beyond is nonsense */
+
 struct word {
     char text[WORD_MAX + 1];
     double start, end; /* seconds from the start of the stream */

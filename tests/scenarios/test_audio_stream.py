@@ -79,6 +79,25 @@ async def test_resumed_at_another_hub(two_hubs):
         await finished(c, stream["task_id"], data)
 
 
+async def test_the_hub_that_was_left_does_not_fail_what_another_resumed(stack):
+    options = {"audio.resume_ms": 1500}
+    first, second = stack.hub(options), stack.hub(options)
+    stack.worker(options)
+    data = os.urandom(100_000)
+    async with connect(first) as c:
+        stream = await start(c)
+        await c.audio_send(1, data[:50_000], stream["credit"])
+        await c.drop()
+    async with connect(second) as c:
+        back = await c.call("audio.resume", {"task_id": stream["task_id"]})
+        while first.metric("taskhub_audio_streams"):  # until its time to be resumed there is over
+            await asyncio.sleep(0.05)
+        assert (await c.get(stream["task_id"]))["status"] in ("pending", "processing")
+        await c.audio_send(back["stream"], data, back["credit"], sent=back["received"])
+        await c.call("audio.end", {"stream": back["stream"]})
+        await finished(c, stream["task_id"], data)
+
+
 async def test_the_newer_connection_has_the_stream(hub):
     async with connect(hub) as old, connect(hub) as new:
         stream = await start(old)

@@ -119,3 +119,12 @@ async def test_a_light_type_can_be_routed_to_the_queue(stack):
         assert end["status"] == "completed" and end["result"]["sentences"] == 2
         other = await c.wait_end(await c.submit("send_notification", {"title": "t", "body": "b"}))
         assert other["status"] == "completed", "others run where they did"
+
+
+async def test_requests_of_the_database_name_the_limit_they_reach(stack):
+    hub = stack.hub({"limits.user_light": 2})
+    async with connect(hub) as c:
+        answers = await asyncio.gather(*[c.request("notification.list", {}) for _ in range(30)])
+        errors = [answer["error"] for answer in answers if "error" in answer]
+        assert errors and {error["code"] for error in errors} == {-32029}
+        assert {error["message"] for error in errors} == {"Maximum 2 light tasks in flight per user exceeded"}

@@ -206,3 +206,12 @@ def test_indexes_are_trimmed_by_more_than_they_grow(q):
     assert q.redis("ZCARD", PREFIX + "i:u1") < 1500
     assert q.redis("ZCARD", PREFIX + "i") < 2800  # by about every fourth call, as the clock falls
     q.redis("FLUSHALL")
+
+
+def test_what_an_owner_has_goes_some_day(q):
+    """An owner's keys get their expiry when they are written, also behind a call that wrote none of them."""
+    q.call("attach", "u8", "epoch")
+    q.call("notify", "u8", "n1", '{"title":"t"}')
+    assert q.redis("PTTL", "th:{0}:e:u8") > 86000000
+    q.run(owner="u8")
+    assert q.redis("PTTL", "th:{0}:i:u8") > 86000000

@@ -69,3 +69,24 @@ async def test_requests_while_redis_hangs(stack):
         assert len(answers) == len(set(answers))
         c.check()
         other.check()
+
+
+async def test_a_token_on_the_upgrade_while_redis_hangs(stack):
+    """The join that it implies is given up in time; auth that failed may be tried again whatever came between."""
+    redis, hub = stack.redis, stack.hub()
+    header = {"Authorization": f"Bearer {token('dora')}"}
+    async with connect(hub, "dora", auth=False, headers=header) as implied, \
+            connect(hub, "emil", auth=False, headers={"Authorization": f"Bearer {token('emil')}"}) as asked:
+        os.kill(redis.pid, signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            assert (await implied.call("ping"))["time"]
+            assert time.monotonic() - began < (PROMISED_S + SLACK_S) * SLOWDOWN
+            await refused(asked, "auth", {})
+            await asked.call("ping")
+        finally:
+            os.kill(redis.pid, signal.SIGCONT)
+        hub.wait_ready()
+        assert (await asked.call("ping"))["time"]
+        assert (await asked.call("auth", {}))["resumed"] == "none"
+        assert (await implied.wait_end(await implied.submit("noop")))["status"] == "completed"

@@ -39,3 +39,19 @@ async def test_of_another_owner(hub):
         assert (await a.wait_end(again["task_id"]))["status"] == "completed"
         a.check()
         root.check()
+
+
+async def test_of_arguments_that_name_somebody_else(hub):
+    async with connect(hub, "root", roles=["admin"]) as root, connect(hub, "root") as plain, \
+            connect(hub, "alice") as a:
+        task = await root.submit("send_notification", {"user_id": "alice", "title": "t", "body": "b"}, delay_ms=60000)
+        await root.cancel(task)
+        assert (await refused(plain, task))[0] == -32003
+        assert (await a.call("notification.list"))["notifications"] == []
+        again = await root.call("task.retry", {"task_id": task})
+        await root.wait_end(again["task_id"])
+        assert (await a.wait_note("notification"))["title"] == "t"
+        own = await plain.submit("send_notification", {"title": "mine", "body": "b"}, delay_ms=60000)
+        await plain.cancel(own)
+        again = await plain.call("task.retry", {"task_id": own})
+        assert (await plain.wait_end(again["task_id"]))["status"] == "completed"

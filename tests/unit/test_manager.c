@@ -393,7 +393,7 @@ static void test_leases(void)
     is_int(fake.leases, 1, "then waiting work is asked for");
     fake.lease(fake.lease_ctx, QUEUE_OK, tasks, 2, (struct queue_lease_rest){0});
     is_int(fake.ends.count, 1, "a type this hub does not know fails");
-    is_text(fake.ends.at[0].text, "unknown_type", "with that code");
+    is_text(fake.ends.at[0].text, "unknown_task", "with that code");
     wait_for(&fake.starts.count, 1);
     is_int(fake.starts.at[0].attempt, 2, "a leased task runs as its attempt");
     wait_for(&fake.updates.count, 1);

@@ -30,6 +30,9 @@ int main(void)
     counts("Dr. Smith met Mr. Jones. They talked.", 7, 2);
     counts("\"Stop!\" he said. (Really?) Yes...", 5, 4);
     counts("Wait... what?! No.", 3, 3);
+    counts("I don't know. It's fine.", 5, 2);
+    counts("He said no. She left.", 5, 2);
+    counts("That is what I meant, e.g. yes. 'Really?' So I.", 11, 3);
     counts("ÄRGER über Öl — naïve café.", 5, 1);
     counts("你好。世界！", 4, 2);
     counts("one\xe2\x80\xa6 two", 2, 2);
