@@ -77,7 +77,8 @@ int cmd_token(int argc, char **argv)
     };
     if (!auth_user_id_valid(span_of(user)))
         code = cli_usage_error(&token_command,
-                               xstrdup(*user ? "--user: this is no owner id" : "--user is required"));
+                               xstrdup(*user ? "--user: an owner id is 1 to 128 of A-Z a-z 0-9 . _ @ + -"
+                                             : "--user is required"));
     else if (roles < 0)
         code = cli_usage_error(&token_command, xstrdup("--role: must be admin or viewer"));
     else if (ttl < 1)

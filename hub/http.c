@@ -196,7 +196,14 @@ int http_upgrade(struct server *server, struct lws *wsi)
         verdict = (struct guard_verdict){503, "draining", "This hub is going away"};
     if (verdict.status == 0)
         return 0;
-    log_debug("upgrade refused", "code", verdict.code);
+    if (strcmp(verdict.code, "origin") == 0) {
+        char origin[128];
+        snprintf(origin, sizeof origin, "%.*s", SPAN_ARG(head.request.origin));
+        log_warn("a page of another origin was refused; the option origins says which are allowed", "origin",
+                 origin);
+    } else {
+        log_debug("upgrade refused", "code", verdict.code);
+    }
     http_send_error(wsi, verdict);
     return 1;
 }

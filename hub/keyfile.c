@@ -2,6 +2,8 @@
  * (link), so nobody ever reads half a key, and whoever comes second uses the first one's. */
 #include "hub/keyfile.h"
 
+#include "hub/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -86,9 +88,12 @@ struct keyring *keyfile_load(const struct options *options, char **ret_reason)
         return NULL;
     if (asprintf(&path, "%s/jwt.key", options->data_dir) < 0)
         abort();
+    bool had_one = access(path, F_OK) == 0;
     if (!create_key_file(path)) {
         *ret_reason = reason_text("key file", path);
         return NULL;
     }
+    if (!had_one)
+        log_info("a signing key was made; hubs with another data directory do not know it", "file", path);
     return keyring_load(path, ret_reason);
 }

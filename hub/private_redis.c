@@ -31,6 +31,7 @@ struct private_redis {
     uv_timer_t timer; /* polls the lock */
     struct child *child;
     char state[160];
+    bool stopping; /* it ends because we said so */
 };
 
 /* ---- the lock ------------------------------------------------------------------------------------ */
@@ -82,8 +83,9 @@ static void on_child_exit(void *ctx)
 {
     struct private_redis *redis = ctx;
     snprintf(redis->state, sizeof redis->state, "redis-server ended; see %.100s/redis.log", redis->directory);
-    log_warn("redis-server ended; its log says why", "log",
-             redis->state + strlen("redis-server ended; see "));
+    if (!redis->stopping)
+        log_warn("redis-server ended; its log says why", "log",
+                 redis->state + strlen("redis-server ended; see "));
 }
 
 /* The socket's name is relative: the server runs in its directory, where paths have no limit. Records expire
@@ -256,6 +258,7 @@ int private_redis_descriptor(const struct private_redis *redis)
 void private_redis_stop(struct private_redis *redis, void (*fn)(void *ctx), void *ctx)
 {
     uv_timer_stop(&redis->timer);
+    redis->stopping = true;
     if (redis->child)
         child_stop(redis->child, STOP_GRACE_MS, fn, ctx);
     else

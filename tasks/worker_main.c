@@ -41,7 +41,10 @@ static int run(const struct options *options)
 {
     char name[WORKER_NAME_SIZE], *reason = NULL;
     if (*options->redis_url == '\0')
-        return complain(xstrdup("redis.url is not set; a hub without one starts its worker itself"), 2);
+        return complain(
+            xstrdup(
+                "redis.url is not set (REDIS_URL, --redis-url); a hub without one starts its worker itself"),
+            2);
     if (!worker_claim_name(options, name, &reason) || !store_prepare(options, &reason))
         return complain(reason, 1);
     return worker_run(options, name, TASKHUB_VERSION);

@@ -21,7 +21,7 @@ export class Admin {
     this.#hub = hub;
     for (const card of byId('admin').querySelectorAll('[data-job]')) {
       const button = card.querySelector('button');
-      button.addEventListener('click', () => this.#run(card.dataset.job, button));
+      button.addEventListener('click', () => this.#run(card.dataset.job, button, card.querySelector('output')));
     }
     hub.on('admin.event', () => this.#soon(BUSY_MS));
     hub.on('ready', (user) => this.#joined(user.roles ?? []));
@@ -36,9 +36,10 @@ export class Admin {
     this.#soon(0);
   }
 
-  async #run(/** @type {string} */ job, /** @type {HTMLButtonElement} */ button) {
+  async #run(/** @type {string} */ job, /** @type {HTMLButtonElement} */ button, /** @type {HTMLElement} */ answer) {
     const name = button.textContent;
     setUnavailable(button, true);
+    answer.textContent = '';
     try {
       const task = await this.#hub.submit(job);
       button.textContent = 'Running…';
@@ -46,7 +47,7 @@ export class Admin {
       button.textContent = 'Done';
     } catch (error) {
       button.textContent = 'Failed';
-      button.title = problem(error);
+      answer.textContent = problem(error);
     }
     setTimeout(() => {
       button.textContent = name;

@@ -51,7 +51,7 @@ export class Recorder {
       byId('expected').value = SAMPLES[this.#sample++ % SAMPLES.length];
     });
     this.#drops(byId('speak'));
-    addEventListener('beforeunload', (event) => this.#recording && event.preventDefault());
+    addEventListener('beforeunload', (event) => this.busy && event.preventDefault());
   }
 
   /** Whether a recording or a file is on its way. */
@@ -84,6 +84,10 @@ export class Recorder {
   }
 
   async #record() {
+    if (this.#hub.state !== 'connected') {
+      this.#say('The hub cannot be reached. Try again when it is connected.', true);
+      return;
+    }
     const stream = await this.#begin('Opening the microphone…', () =>
       record(this.#hub, TASK, this.#args(), { onlevel: (level) => this.#level(level) }),
     );
@@ -111,20 +115,19 @@ export class Recorder {
   /** Opens a stream and shows its task; null where there is one already, or it cannot be opened. */
   async #begin(/** @type {string} */ words, /** @type {() => Promise<any>} */ open) {
     if (this.busy) {
-      this.#say('One at a time: wait until the other recording is finished.');
+      this.#say('One at a time: wait until the other recording is finished.', true);
       return null;
     }
-    this.#transcript.clear();
     this.#available((this.#opening = true));
     this.#say(words);
     try {
       const stream = (this.#stream = await open());
       stream.on('close', () => stream === this.#stream && this.#closed(stream.task));
-      stream.on('error', (/** @type {any} */ error) => stream === this.#stream && this.#say(problem(error)));
+      stream.on('error', (/** @type {any} */ error) => stream === this.#stream && this.#say(problem(error), true));
       this.#show(stream.task);
       return stream;
     } catch (error) {
-      this.#say(problem(error));
+      this.#say(problem(error), true);
       return null;
     } finally {
       this.#available((this.#opening = false));
@@ -138,7 +141,7 @@ export class Recorder {
 
   #closed(/** @type {Task} */ task) {
     this.#stream = null;
-    if (task.finished) this.#recording = false; // what became of it is shown already
+    if (task.finished || byId('speak-status').dataset.bad === 'true') this.#recording = false; // what became of it is shown already
     else if (this.#recording) this.#say('The recording has ended.');
     else this.#say('Sent. Listening to the end…');
     this.#recording = false;
@@ -164,16 +167,18 @@ export class Recorder {
       this.#say('Done. Record again whenever you like.');
     } catch (error) {
       this.#transcript.live(false);
-      this.#say(task.status === 'cancelled' ? 'Cancelled.' : problem(error));
+      if (task.status === 'cancelled') this.#say('Cancelled.');
+      else this.#say(problem(error), true);
     }
   }
 
-  #say(/** @type {string} */ words) {
+  #say(/** @type {string} */ words, bad = false) {
+    byId('speak-status').dataset.bad = String(bad);
     byId('speak-status').textContent = words;
   }
 
   #button() {
-    byId('record').setAttribute('aria-pressed', String(this.#recording));
+    byId('record').dataset.recording = String(this.#recording);
     byId('record-text').textContent = this.#recording ? 'Stop' : 'Record';
     document.title = (this.#recording ? '● ' : '') + TITLE;
     setIcon(byId('record-icon'), this.#recording ? 'stop' : 'mic');

@@ -53,8 +53,8 @@ export class AudioStream extends Emitter {
   #busy = false;
   /** @type {(() => void)[]} */
   #offs;
-  /** @type {any} */
-  task;
+  /** @type {import('./taskhub.js').Task} */
+  task = /** @type {any} */ (undefined);
 
   /** @param {TaskHub} hub @param {Source} source */
   constructor(hub, source) {
@@ -95,8 +95,8 @@ export class AudioStream extends Emitter {
     } catch (/** @type {any} */ error) {
       if (error.retryMs) setTimeout(() => this.pump(), error.retryMs);
       else if (error.code !== 'connection_lost') {
-        this.#close();
         if (error.rpc !== ENDED) this.emit('error', error);
+        this.#close();
       }
     }
     this.#busy = false;
@@ -189,7 +189,7 @@ export async function record(hub, task, args = {}, { onlevel, constraints } = {}
 /**
  * Streams a file of any audio or video format to a task.
  * @param {TaskHub} hub
- * @param {File} file
+ * @param {Blob & {name?: string}} file
  * @param {string} task its type
  * @param {object} [args]
  * @returns {Promise<AudioStream>}

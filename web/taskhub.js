@@ -67,6 +67,8 @@ export class TaskHub extends Emitter {
   #heard = 0;
   #asked = 0;
   #fed = 0;
+  /** @type {string|undefined} a token given while no connection was there to take it */
+  #fresh;
   /** @type {'connect'|'expiring'|'rejected'} */
   #why = 'connect';
   /** @type {[number, number]|undefined} */
@@ -127,7 +129,9 @@ export class TaskHub extends Emitter {
     const live = this.#state === 'connected';
     if (live) await this.call('auth.refresh', { token });
     this.#options.token = token;
-    if (!live) await this.connect();
+    if (live) return;
+    this.#fresh = token;
+    await this.connect();
   }
 
   /**
@@ -173,7 +177,8 @@ export class TaskHub extends Emitter {
 
   /**
    * Submits a task; resolves once the hub has recorded it. A key makes it happen once however often it
-   * is asked for; without one the library makes its own (null: none, then a lost answer is an error).
+   * is asked for; without one the library makes its own (null: none, then a lost answer is an error). Give
+   * one where you may ask again yourself: after `timeout` or `unavailable` the task may have been taken.
    * Aborting the signal cancels the task.
    * @param {string} task its type
    * @param {object} [args]
@@ -259,15 +264,16 @@ export class TaskHub extends Emitter {
     clearTimeout(this.#timer);
     this.#set('connecting');
     const { token, getToken, WebSocket: Socket = globalThis.WebSocket } = this.#options;
-    let given = token;
+    let given = this.#fresh ?? token;
     try {
-      if (getToken) given = await getToken(this.#why);
+      if (getToken && !this.#fresh) given = await getToken(this.#why);
     } catch (error) {
       if (/** @type {any} */ (error).code === 'unauthorized') this.#stop(error);
       else this.#later(error);
       return;
     }
     if (this.#state !== 'connecting' || this.#socket) return;
+    if (given === this.#fresh) this.#fresh = undefined;
     let socket;
     try {
       socket = this.#socket = new Socket(this.#url, 'taskhub.v1');
@@ -292,7 +298,7 @@ export class TaskHub extends Emitter {
       (user) => this.#ready(user),
       ({ rpc, message, retryMs }) => {
         if (socket !== this.#socket) return; // it was lost, or given up, meanwhile
-        this.#lost(rpc === -32001 ? 4401 : rpc === -32029 && !retryMs ? 4429 : 1013, message, retryMs);
+        this.#lost(rpc === -32001 ? 4401 : rpc === -32602 || (rpc === -32029 && !retryMs) ? 4429 : 1013, message, retryMs);
       },
     );
   }
@@ -307,7 +313,7 @@ export class TaskHub extends Emitter {
     this.#why = 'connect';
     this.#window = undefined;
     if (other || user.resumed !== 'ok') this.#last = this.#told = user.seq;
-    if (user.epoch !== this.#epoch) this.#restart();
+    if (other || user.epoch !== this.#epoch) this.#restart();
     this.#epoch = user.epoch;
     this.#set('connected');
     for (const call of [...this.#calls.values()]) if (!call.timer) this.#send(call);
@@ -316,7 +322,7 @@ export class TaskHub extends Emitter {
     this.emit('ready', user);
   }
 
-  /** Redis lost its data: sequence numbers begin again. */
+  /** Another user, or Redis lost its data: sequence numbers begin again. */
   #restart() {
     this.#lastNote = 0;
     for (const task of this.#tasks.values()) task.data.seq = 0;
@@ -376,11 +382,13 @@ export class TaskHub extends Emitter {
   }
 
   async #refresh() {
+    if (this.#state !== 'connected') return;
     try {
       const token = await this.#options.getToken?.('expiring');
       if (token) await this.call('auth.refresh', { token });
     } catch (error) {
       this.emit('error', error);
+      setTimeout(() => this.#refresh(), 5000);
     }
   }
 
@@ -394,7 +402,7 @@ export class TaskHub extends Emitter {
       call.timer = undefined;
       if (!call.resend || REFUSED.has(code)) this.#settle(call.id, error);
     }
-    if (code >= 4400 && code < 5000) {
+    if (code >= 4400 && code < 5000 && !(code === 4401 && this.#fresh)) {
       error.code = code === 4401 ? 'unauthenticated' : 'refused';
       if (code !== 4401 || !this.#options.getToken || this.#why === 'rejected') {
         this.#stop(error);
@@ -429,8 +437,8 @@ export class TaskHub extends Emitter {
   #stop(/** @type {any} */ error) {
     clearTimeout(this.#timer);
     this.#detach();
-    this.#set('closed', error);
     for (const id of [...this.#calls.keys()]) this.#settle(id, error);
+    this.#set('closed', error);
   }
 
   /** Network or tab came back: try at once; ask whether an open connection still lives. */

@@ -20,6 +20,8 @@ const ERRORS = /** @type {Record<string, string>} */ ({
   mic_denied: 'The browser may not use the microphone. Allow it for this page, then try again.',
   no_device: 'No microphone was found.',
   mic_busy: 'Another program is using the microphone.',
+  user_limit: 'As many of your tasks are under way as you may have. Wait, or cancel one below.',
+  busy: 'The hub is full just now. Try again in a moment.',
   insecure_context: 'Browsers open the microphone only on https and on localhost.',
 });
 

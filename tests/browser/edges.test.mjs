@@ -100,3 +100,77 @@ test('a line that died under a recording is noticed soon', async () => {
   await eventually(() => server.count('ping'), 'a question whether the hub is there', 12);
   assert.ok(Date.now() - began < 10000, 'long before the 25 s of an idle line');
 });
+
+test('a token given while an older one is being refused is used', async () => {
+  const tokens = [];
+  const server = await script({
+    auth: ({ token }, { socket }) => {
+      tokens.push(token);
+      if (token === 'new') return auth();
+      socket.close(4401, 'authentication failed');
+    },
+  });
+  const hub = connect(sdk, server, { token: 'old' });
+  const first = hub.connect();
+  await hub.setToken('new');
+  await first;
+  assert.deepEqual(tokens, ['old', 'new']);
+  const asked = [];
+  const stale = connect(sdk, server, { token: undefined, getToken: (why) => asked.push(why) && 'stale' });
+  await assert.rejects(stale.connect(), { code: 'unauthenticated' });
+  await stale.setToken('new');
+  assert.deepEqual(asked, ['connect', 'rejected'], 'what was given comes before what is asked for');
+});
+
+test("another user's notifications are not taken for old ones", async () => {
+  let seq = 100;
+  const server = await script({
+    auth: () => auth({ user_id: seq === 100 ? 'alice' : 'bob', seq }),
+  });
+  const hub = connect(sdk, server);
+  const notes = [];
+  hub.on('notification', (note) => notes.push(note.title));
+  await hub.connect();
+  server.newest().notify('notification', { seq: 101, title: "alice's" });
+  await eventually(() => notes.length, 'the first note');
+  hub.close();
+  seq = 5;
+  await hub.setToken("bob's");
+  server.newest().notify('notification', { seq: 6, title: "bob's" });
+  await eventually(() => notes.length === 2, 'the second note');
+  assert.deepEqual(notes, ["alice's", "bob's"]);
+});
+
+test('a token that is none is final, and calls made when it is closed connect again', async () => {
+  let good = false;
+  const server = await script({
+    auth: () => {
+      if (good) return auth();
+      throw { code: -32602, message: 'token: is required', data: { code: 'params', field: 'token', status: 422 } };
+    },
+  });
+  const hub = connect(sdk, server, { token: '' });
+  let again;
+  hub.on('state', (state) => {
+    if (state !== 'closed' || again) return;
+    good = true;
+    again = hub.connect().then(() => hub.call('ping'));
+  });
+  await assert.rejects(hub.connect(), { code: 'refused' });
+  assert.deepEqual(await again, { time: 'now' });
+});
+
+test('a file that cannot be read any more says so before it closes', async () => {
+  const server = await script({
+    'audio.start': () => ({ task_id: 'a', status: 'pending', seq: 11, stream: 1, credit: 1000 }),
+    'task.cancel': () => ({}),
+  });
+  const hub = connect(sdk, server);
+  const slice = () => ({ arrayBuffer: () => Promise.reject(Object.assign(new Error('gone'), { code: 'unreadable' })) });
+  const stream = await sdk.sendFile(hub, { size: 5000, name: 'x', slice }, 'process_speak_audio', {});
+  const told = [];
+  stream.on('error', (error) => told.push(error.code));
+  stream.on('close', () => told.push('close'));
+  await eventually(() => told.length === 2, 'both events');
+  assert.deepEqual(told, ['unreadable', 'close']);
+});

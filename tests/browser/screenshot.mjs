@@ -20,7 +20,7 @@ for (const colorScheme of ['light', 'dark']) {
   await page.waitForFunction(() => document.querySelectorAll('.task[data-status="completed"]').length >= 3);
   await page.fill('#expected', 'Go forward ten meters.');
   await page.click('#record');
-  await page.waitForSelector('#record[aria-pressed="true"]');
+  await page.waitForSelector('#record[data-recording="true"]');
   await eventually(() => transcript(page).then((words) => words.includes('meters')), 'the words', 20);
   await page.waitForFunction((end) => Date.now() > end, Date.now() + 1500);
   await page.click('#record');

@@ -22,7 +22,7 @@ after(async () => {
   await hub?.stop();
 });
 
-const listening = (page) => page.waitForSelector('#record[aria-pressed="true"]');
+const listening = (page) => page.waitForSelector('#record[data-recording="true"]');
 const finished = (page) => page.waitForSelector('.task[data-status="completed"]', { timeout: 30000 });
 
 test('the transcript grows while the user speaks, and ends right', { timeout: 90000 }, async () => {
