@@ -2,6 +2,7 @@
 #include "tasks/domain.h"
 
 #include "handlers/session.h"
+#include "handlers/submit.h"
 #include "tasks/store/requests.h"
 
 /* Whether a word fits into keys and records: printable ASCII. */

@@ -43,7 +43,7 @@ struct check {
     struct queue *queue; /* for the audit */
     uv_timer_t deadline;
     bool failed, misconfigured, done;
-    char why[200]; /* Redis does not answer: the last reason */
+    char why[200], where[200]; /* Redis does not answer: the last reason, and who was asked */
 };
 
 static void say(struct check *check, bool fine, const char *what, const char *text)
@@ -150,14 +150,22 @@ static void check_server(struct check *check, const char *address)
         return;
     }
     snprintf(check->why, sizeof check->why, "no answer");
+    if (url.unix_path)
+        snprintf(check->where, sizeof check->where, "%s", url.unix_path);
+    else
+        snprintf(check->where, sizeof check->where, "%s:%u", url.host, url.port);
     check->redis = redis_new(&check->loop, &url, ANSWER_MS, (struct redis_hooks){on_up, on_down, check});
     redis_url_free(&url);
     uv_timer_start(&check->deadline, on_deadline, ANSWER_MS, 0);
     uv_run(&check->loop.uv, UV_RUN_DEFAULT);
     redis_free(&check->redis);
     queue_free(&check->queue);
-    if (!check->done)
-        say(check, false, "redis", check->why);
+    if (!check->done) {
+        char text[sizeof check->why + sizeof check->where + 80];
+        snprintf(text, sizeof text, "%s: %s; is that server running? (redis.url, REDIS_URL)", check->where,
+                 check->why);
+        say(check, false, "redis", text);
+    }
 }
 
 /* Without redis.url: the private server of this data directory, if its hub runs. */

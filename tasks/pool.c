@@ -39,15 +39,14 @@ static struct pool_job *next_job(struct pool *pool)
     pool->ready_count--;
     if (pool->ready_count && pool->idle)
         pthread_cond_signal(&pool->work);
-    struct pool_job *job = container_of(list_pop(&pool->ready), struct pool_job, node);
-    job->running = !atomic_load_explicit(&job->cancelled, memory_order_relaxed);
-    return job;
+    return container_of(list_pop(&pool->ready), struct pool_job, node);
 }
 
 /* One that was cancelled while it waited does nothing any more. */
 static void run_job(struct pool *pool, struct pool_job *job)
 {
     bool heard = job->listening;
+    job->running = !atomic_load_explicit(&job->cancelled, memory_order_relaxed);
     if (!job->running) {
         task_fail(&job->ctx, (struct task_error){"cancelled", false}, "Cancelled before it ran");
         return;

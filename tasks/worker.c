@@ -6,6 +6,7 @@
 #include "hub/log.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define COMMAND_TIMEOUT_MS 10000
@@ -126,6 +127,7 @@ static void on_up(void *ctx)
 {
     struct worker *worker = ctx;
     worker->ready = worker->loading = false;
+    worker->trouble[0] = '\0';
     load(worker);
 }
 
@@ -134,8 +136,9 @@ static void on_down(void *ctx, const char *reason)
     struct worker *worker = ctx;
     if (worker->ready)
         log_warn("Redis was lost; running tasks go on", "reason", reason);
-    else
-        log_warn("Redis does not answer", "reason", reason);
+    else if (strcmp(worker->trouble, reason) != 0)
+        log_warn("Redis does not answer; it is tried again and again", "reason", reason);
+    snprintf(worker->trouble, sizeof worker->trouble, "%s", reason);
     worker->ready = false;
 }
 

@@ -72,9 +72,10 @@ struct worker {
     struct queue *queue;
     struct queue_feed *feed;
     struct slots *slots;
-    bool ready;     /* Redis answers and the functions are loaded */
-    bool loading;   /* they are being loaded */
-    bool reclaimed; /* what the predecessor of this name held was given back */
+    char trouble[128]; /* why Redis did not answer last; "" while it does */
+    bool ready;        /* Redis answers and the functions are loaded */
+    bool loading;      /* they are being loaded */
+    bool reclaimed;    /* what the predecessor of this name held was given back */
     bool draining, killed;
     uint64_t drain_end_ms, exit_by_ms;
     struct worker_lane lanes[LANES];

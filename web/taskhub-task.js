@@ -157,8 +157,8 @@ export class Task extends Emitter {
   }
 
   /**
-   * The result; throws a TaskHubError if the task failed or was cancelled. Aborting the signal stops
-   * the waiting, not the task.
+   * The result; throws a TaskHubError if the task failed or was cancelled. Waits through reconnects, and
+   * while the hub is closed until it is opened again. Aborting the signal stops the waiting, not the task.
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<any>}
    */

@@ -1,6 +1,7 @@
 /* A fenced child program: argument vector only, clean environment, pipes on stdin, stdout and stderr,
  * limits on CPU, memory, files and wall time, no new privileges, no descriptor of ours, killed as a group
- * when it is closed or when we die. One thread per object; the pipes never block. */
+ * when it is closed. When we are killed the kernel kills the program, but not what that started itself. One
+ * thread per object; the pipes never block. */
 #pragma once
 
 #include "hub/mem.h"

@@ -113,10 +113,15 @@ void conn_close(struct conn *of, unsigned code, const char *reason)
 
 /* ---- hub/owners.h ---------------------------------------------------------------------------------- */
 
+static struct later *joining; /* NULL: nobody is, or owners_leave() cancelled it */
+
 static void run_joined(struct later *later)
 {
     struct owner_position at = {.ok = true, .epoch = "k3v9", .head = 41};
-    if (conn.open) /* owners_leave() cancels it */
+    if (later != joining)
+        return;
+    joining = NULL;
+    if (conn.open)
         later->joined(later->ctx, (enum owners_joined)fake_fate(4), &at);
 }
 
@@ -126,7 +131,8 @@ void owners_join(struct owners *owners, struct conn *of, struct owners_resume re
     (void)owners;
     (void)of;
     (void)resume;
-    later_new(run_joined, ctx)->joined = fn;
+    joining = later_new(run_joined, ctx);
+    joining->joined = fn;
 }
 void owners_start(struct owners *owners, struct conn *of, uint64_t seq)
 {
@@ -138,6 +144,7 @@ void owners_leave(struct owners *owners, struct conn *of)
 {
     (void)owners;
     (void)of;
+    joining = NULL;
 }
 void owners_event(struct owners *owners, const char *owner, struct event *event, struct conn *except)
 {

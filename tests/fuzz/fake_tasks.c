@@ -135,16 +135,17 @@ const struct task_type *task_type_find(const char *name)
         .name = "process_speak_audio", .kind = TASK_HEAVY, .stream = true, .args = args, .arg_count = 2};
     return strcmp(name, type.name) == 0 ? &type : NULL;
 }
-bool manager_run_internal(struct manager *manager, const struct task_type *type, const char *owner,
-                          struct span args, manager_internal_fn *fn, void *ctx)
+enum task_refusal manager_run_internal(struct manager *manager, const struct task_type *type,
+                                       const char *owner, struct span args, manager_internal_fn *fn,
+                                       void *ctx)
 {
     const char *reason;
     (void)manager;
     HOLDS(type && owner && json_check(args, JSON_LIMITS, &reason) == KIND_OBJECT);
     if (fake_fate(4) == 0)
-        return false;
+        return fake_fate(2) ? TASK_BUSY : TASK_USER_LIMIT;
     later_new(run_internal, ctx)->internal = fn;
-    return true;
+    return TASK_ACCEPTED;
 }
 bool manager_cancel_local(struct manager *manager, const char *id)
 {
@@ -185,6 +186,7 @@ ONE_TASK(queue_why)
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
                  const char *own_arg, queue_answer_fn *fn, void *ctx)
 {
+    (void)own_arg;
     (void)queue;
     HOLDS(who->owner && id_valid(span_of(id)) && id_valid(span_of(new_id)));
     later_answer(fn, ctx);

@@ -240,6 +240,7 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
                  const char *own_arg, queue_answer_fn *fn, void *ctx)
 {
+    (void)own_arg;
     char json[80];
     (void)queue;
     (void)id;
