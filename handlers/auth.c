@@ -76,7 +76,7 @@ static void write_limits(struct buf *to, const struct options *o)
 static void entered(struct session *session)
 {
     session->entering = NULL;
-    auth_replay(session);
+    auth_replay(session, false);
 }
 
 /* Answers and lets the events flow behind `seq`. `extra`: members to add, or NULL. */
@@ -233,8 +233,6 @@ static void join(struct request *request, struct session *session, const struct 
 
 void auth_join_implied(struct session *session)
 {
-    if (session->asked)
-        return;
     struct request *request = request_new(session->conn, NULL, NULL, SPAN_NONE);
     join(request, session, &(struct owners_resume){"", 0});
 }

@@ -26,7 +26,7 @@ bool auth_keeps(struct session *session, struct span message)
     bool known = conn_who(session->conn) != NULL;
     if (session->replaying)
         return false;
-    if (known && !session->joining)
+    if (known && !session->joining && !session->asked)
         auth_join_implied(session);
     if (session->entering == NULL && (known || session->verifying == 0))
         return false;
@@ -34,7 +34,7 @@ bool auth_keeps(struct session *session, struct span message)
     return true;
 }
 
-void auth_replay(struct session *session)
+void auth_replay(struct session *session, bool imply)
 {
     struct app *app = session->app;
     struct conn_handle handle = conn_handle(session->conn);
@@ -42,6 +42,10 @@ void auth_replay(struct session *session)
     size_t at = 0, size;
     if (session->replaying || session->entering || held.len == 0)
         return;
+    if (imply && conn_who(session->conn) && !session->joining && !session->asked) {
+        auth_join_implied(session); /* its outcome, perhaps at once, goes on here */
+        return;
+    }
     session->held = BUF_INIT;
     session->held_count = 0;
     session->replaying = true;

@@ -49,7 +49,7 @@ static void verify_late(struct auth_turns *turns, struct verify *verify)
     verify_now(turns, verify);
     conn = conn_find(turns->app->conns, verify->conn);
     if (conn)
-        auth_replay(session_of(conn));
+        auth_replay(session_of(conn), true);
 }
 
 static void verify_waiting(struct auth_turns *turns)

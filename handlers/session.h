@@ -41,8 +41,9 @@ void auth_leave(struct session *session);
 /* Whether a message that is no auth was kept, or refused for want of room: it waits for the token, or until
  * the connection hears its owner's events. */
 bool auth_keeps(struct session *session, struct span message);
-/* What was kept is handled now. */
-void auth_replay(struct session *session);
+/* What was kept is handled now. `imply`: first a join, where the token of the upgrade has become known and
+ * nobody asked for one; not where one has just failed. */
+void auth_replay(struct session *session, bool imply);
 void auth_turns_start(struct app *app);
 void auth_turns_stop(struct app *app);
 /* (admin.c) */
