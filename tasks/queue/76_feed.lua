@@ -2,8 +2,6 @@
 -- (" h:one/4f2a… h:two/91cc… "); hubs say now and then that they live (set hs), so that the names of dead ones
 -- can go.
 
-local live_names
-
 do
 
 local HUB_DEAD_MS = 120000
@@ -15,7 +13,7 @@ local function say_alive()
 end
 
 -- The names in `hubs` whose hubs live, without the caller's. A name is that of the hub and its incarnation.
-live_names = function(hubs)
+local function live_names(hubs)
   local kept = ''
   for name in string.gmatch(hubs, '%S+') do
     local seen = name ~= holder and call('ZSCORE', P .. 'hs', match(name, '^(.*)/'))
