@@ -71,12 +71,14 @@ static bool create_key_file(const char *path)
     int fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
-    bool made = write_secret(fd) && (link(draft, path) == 0 || errno == EEXIST);
+    bool made = write_secret(fd) && link(draft, path) == 0;
     int error = errno;
     close(fd);
     unlink(draft);
+    if (made)
+        log_info("a signing key was made; hubs with another data directory do not know it", "file", path);
     errno = error;
-    return made;
+    return made || error == EEXIST;
 }
 
 struct keyring *keyfile_load(const struct options *options, char **ret_reason)
@@ -88,12 +90,9 @@ struct keyring *keyfile_load(const struct options *options, char **ret_reason)
         return NULL;
     if (asprintf(&path, "%s/jwt.key", options->data_dir) < 0)
         abort();
-    bool had_one = access(path, F_OK) == 0;
     if (!create_key_file(path)) {
         *ret_reason = reason_text("key file", path);
         return NULL;
     }
-    if (!had_one)
-        log_info("a signing key was made; hubs with another data directory do not know it", "file", path);
     return keyring_load(path, ret_reason);
 }

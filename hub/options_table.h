@@ -30,8 +30,8 @@ bool option_is_slip(struct span a, const char *b);
 
 /* Checks what the table cannot say (words, addresses). NULL, or a fixed English reason. */
 const char *option_check_text(enum option_id id, const char *value);
-/* Checks what several options say together, once all are set. NULL, or a fixed English reason with the key.
- */
+/* Checks what several options say together, once all are set. NULL, or a fixed English reason that names
+ * the key. */
 const char *option_check_together(const struct options *options);
 
 /* Sets one option from text. NULL, or an English reason (free()) that names neither key nor place. */

@@ -233,7 +233,8 @@ void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count,
 /* This hub goes on with the stream, so that no other one fails it as "abandoned"; tells where it stands.
  * Checks the owner. */
 void queue_audio_take(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
-/* Ends the task of a stream from outside: failed with this code (flow, idle, aborted), whoever runs it. */
+/* Ends the task of a stream from outside: failed with this code (flow, idle, aborted), whoever runs it. As
+ * "abandoned" only if no other hub has taken it. */
 void queue_audio_fail(struct queue *queue, const char *owner, const char *id, const char *code,
                       const char *error, queue_done_fn *fn, void *ctx);
 /* Reads up to max_bytes from offset on (the worker's parent; poll after a doorbell). *.json = bytes. */

@@ -122,8 +122,12 @@ export class Recorder {
     this.#say(words);
     try {
       const stream = (this.#stream = await open());
-      stream.on('close', () => stream === this.#stream && this.#closed(stream.task));
-      stream.on('error', (/** @type {any} */ error) => stream === this.#stream && this.#say(problem(error), true));
+      let failed = false;
+      stream.on('error', (/** @type {any} */ error) => {
+        failed = true;
+        if (stream === this.#stream) this.#say(problem(error), true);
+      });
+      stream.on('close', () => stream === this.#stream && this.#closed(failed || stream.task.finished));
       this.#show(stream.task);
       return stream;
     } catch (error) {
@@ -139,11 +143,10 @@ export class Recorder {
     setUnavailable(byId('choose'), busy);
   }
 
-  #closed(/** @type {Task} */ task) {
+  /** `told`: what became of it is shown already. */
+  #closed(/** @type {boolean} */ told) {
     this.#stream = null;
-    if (task.finished || byId('speak-status').dataset.bad === 'true') this.#recording = false; // what became of it is shown already
-    else if (this.#recording) this.#say('The recording has ended.');
-    else this.#say('Sent. Listening to the end…');
+    if (!told) this.#say(this.#recording ? 'The recording has ended.' : 'Sent. Listening to the end…');
     this.#recording = false;
     this.#button();
   }

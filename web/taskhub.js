@@ -386,9 +386,9 @@ export class TaskHub extends Emitter {
     try {
       const token = await this.#options.getToken?.('expiring');
       if (token) await this.call('auth.refresh', { token });
-    } catch (error) {
+    } catch (/** @type {any} */ error) {
       this.emit('error', error);
-      setTimeout(() => this.#refresh(), 5000);
+      if (error.code !== 'unauthorized') setTimeout(() => this.#refresh(), 5000);
     }
   }
 

@@ -72,8 +72,8 @@ local function names_own(input, name, owner)
   return not named or named == owner
 end
 
--- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or ''. Answer: {code, seq, status, retry ms, body of the
--- accepted event}.
+-- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or ''. Answer:
+-- {code, seq, status, retry ms, body of the accepted event}.
 local function retry(args)
   local r, code = reach(args[6], args[7], args[8])
   if not r then

@@ -174,3 +174,21 @@ test('a file that cannot be read any more says so before it closes', async () =>
   await eventually(() => told.length === 2, 'both events');
   assert.deepEqual(told, ['unreadable', 'close']);
 });
+
+test('a token that could not be renewed is asked for again while the old one lives', async () => {
+  const server = await script({ 'auth.refresh': () => ({ expires_at: 'later' }) });
+  const asked = [];
+  const getToken = (why) => {
+    asked.push(why);
+    if (asked.length === 2) throw new Error('no network');
+    return 't';
+  };
+  const hub = connect(sdk, server, { token: undefined, getToken });
+  const errors = [];
+  hub.on('error', (error) => errors.push(error.message));
+  await hub.connect();
+  server.newest().notify('auth.expiring', { expires_at: 'soon' });
+  await eventually(() => server.count('auth.refresh') === 1, 'the second try', 10);
+  assert.deepEqual(asked, ['connect', 'expiring', 'expiring']);
+  assert.deepEqual(errors, ['no network']);
+});

@@ -109,8 +109,10 @@ static void test_cache(struct db *db)
 static void test_transactions(struct db *db)
 {
     ok(db_begin(db) == 0 && db_exec(db, "DELETE FROM t") == 0, "begin");
+    ok(db_exec(db, "SELECT x FROM nowhere") != 0, "a statement fails");
     db_rollback(db);
     db_rollback(db);
+    ok(strstr(db_error(db), "nowhere") != NULL, "the reason outlives the rollback: %s", db_error(db));
     struct db_query *query = db_query(db, "SELECT count(*) FROM t");
     ok(db_step(query) == 1 && db_int(query, 0) == 2, "rolled back");
     db_done(query);
