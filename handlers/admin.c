@@ -1,7 +1,7 @@
 /* admin.*: figures, tasks of all owners, workers, and watching events of all owners. Every act but the end of
  * watching is logged. Loop thread. */
 #include "handlers/session.h"
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 
 #include <stdio.h>
 

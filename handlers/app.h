@@ -1,10 +1,10 @@
 /* Everything a handler reaches, wired by main.c. Loop thread only. */
 #pragma once
 
-#include "hub/auth.h"
-#include "hub/conn.h"
-#include "hub/options.h"
-#include "hub/owners.h"
+#include "hub/auth/auth.h"
+#include "hub/config/options.h"
+#include "hub/net/conn.h"
+#include "hub/owners/owners.h"
 #include "tasks/manager.h"
 #include "tasks/queue.h"
 

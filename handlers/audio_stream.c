@@ -2,8 +2,8 @@
  * in `pending`, which the credit window bounds. The client is told only of bytes that stand in Redis. */
 #include "handlers/audio_stream.h"
 
-#include "hub/clock.h"
-#include "hub/metrics.h"
+#include "hub/base/clock.h"
+#include "hub/base/metrics.h"
 
 #define TICK_MAX_MS 1000
 #define KEEP_EVERY_MS 10000

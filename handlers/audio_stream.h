@@ -3,7 +3,7 @@
 #pragma once
 
 #include "handlers/session.h"
-#include "hub/table.h"
+#include "hub/base/table.h"
 
 struct audio { /* all streams of this hub */
     struct app *app;

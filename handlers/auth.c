@@ -2,8 +2,8 @@
 #include "handlers/auth_join.h"
 #include "handlers/auth_turns.h"
 #include "handlers/rpc.h"
-#include "hub/clock.h"
-#include "hub/log.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
 #include "tasks/domain.h"
 #include "tasks/store/requests.h"
 

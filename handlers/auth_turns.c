@@ -2,9 +2,9 @@
  * crowd of Ed25519 tokens does not hold up everybody else. Loop thread. */
 #include "handlers/auth_turns.h"
 
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/metrics.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
 
 #define VERIFY_US 5000 /* about 100 EdDSA or 1600 HS256 tokens */
 

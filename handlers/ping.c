@@ -1,6 +1,6 @@
 /* ping: the hub's time. */
 #include "handlers/session.h"
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 
 #include <stdio.h>
 

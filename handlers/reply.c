@@ -1,7 +1,7 @@
 /* Answers and refusals that several families of handlers give. Loop thread; no state. */
 #include "handlers/rpc.h"
 #include "handlers/session.h"
-#include "hub/log.h"
+#include "hub/base/log.h"
 
 #include <stdio.h>
 

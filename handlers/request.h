@@ -3,8 +3,8 @@
  * once; its connection may close before. Loop thread only. */
 #pragma once
 
-#include "hub/conn.h"
-#include "hub/json.h"
+#include "hub/json/json.h"
+#include "hub/net/conn.h"
 
 struct app; /* everything a handler reaches: handlers/app.h */
 struct request;

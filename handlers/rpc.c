@@ -3,7 +3,7 @@
 #include "handlers/rpc.h"
 
 #include "handlers/session.h"
-#include "hub/options.h"
+#include "hub/config/options.h"
 
 #include <stdio.h>
 

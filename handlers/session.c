@@ -2,7 +2,7 @@
 #include "handlers/session.h"
 
 #include "handlers/rpc.h"
-#include "hub/log.h"
+#include "hub/base/log.h"
 
 static void on_open(struct conn *conn, struct span token)
 {

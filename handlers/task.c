@@ -1,7 +1,7 @@
 /* task.*: submitting, looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
 #include "handlers/session.h"
 #include "handlers/submit.h"
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 
 #define PRIORITY_DEFAULT 4
 #define LIST_DEFAULT 50

@@ -1,10 +1,10 @@
 /* `taskhub token` and `taskhub config`; see commands.h. */
 #include "hub/commands.h"
 
-#include "hub/cli.h"
-#include "hub/clock.h"
-#include "hub/keyfile.h"
-#include "hub/options_table.h"
+#include "hub/auth/keyfile.h"
+#include "hub/base/clock.h"
+#include "hub/config/cli.h"
+#include "hub/config/options_table.h"
 
 #include <stdio.h>
 

@@ -1,8 +1,8 @@
 /* The worker process that a hub with a private Redis starts for itself. Loop thread only. */
 #pragma once
 
-#include "hub/child.h"
-#include "hub/options.h"
+#include "hub/base/child.h"
+#include "hub/config/options.h"
 
 /* The program: beside this one. NULL and *ret_reason (free()) if it is not there. */
 char *private_worker_program(char **ret_reason);

@@ -1,9 +1,9 @@
 /* Descriptors, name, announcement; see process.h. */
 #include "hub/process.h"
 
-#include "hub/clock.h"
-#include "hub/keyfile.h"
-#include "hub/log.h"
+#include "hub/auth/keyfile.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -2,8 +2,8 @@
  * operator. Main thread; no state. */
 #pragma once
 
-#include "hub/auth.h"
-#include "hub/options.h"
+#include "hub/auth/auth.h"
+#include "hub/config/options.h"
 
 /* Raises the limit of open descriptors as far as limits.connections needs and the system allows. */
 void process_raise_descriptors(const struct options *options);

@@ -2,7 +2,7 @@
  * few milliseconds. Loop thread only. */
 #pragma once
 
-#include "hub/span.h"
+#include "hub/base/span.h"
 
 struct queue;
 

@@ -2,12 +2,12 @@
  * of its own for as long as Redis takes to answer. */
 #include "tasks/cmd_check.h"
 
-#include "hub/child.h"
-#include "hub/cli.h"
-#include "hub/keyfile.h"
-#include "hub/private_redis.h"
-#include "hub/redis.h"
-#include "hub/redis_facts.h"
+#include "hub/auth/keyfile.h"
+#include "hub/base/child.h"
+#include "hub/config/cli.h"
+#include "hub/redis/private_redis.h"
+#include "hub/redis/redis.h"
+#include "hub/redis/redis_facts.h"
 #include "tasks/audit.h"
 #include "tasks/queue.h"
 #include "tasks/routes.h"

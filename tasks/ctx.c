@@ -2,9 +2,9 @@
  * of them is behind task_ctx_ops. On the thread that runs the task; never touches sockets or Redis. */
 #include "tasks/ctx.h"
 
-#include "hub/db.h"
-#include "hub/log.h"
-#include "hub/options.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
+#include "hub/sql/db.h"
 #include "tasks/store/schema.h"
 
 #include <stdarg.h>

@@ -3,8 +3,8 @@
  * context, so no task author can forget or forge it. One thread per context. */
 #pragma once
 
-#include "hub/mem.h"
-#include "hub/span.h"
+#include "hub/base/mem.h"
+#include "hub/base/span.h"
 
 #include <jansson.h>
 #include <stdbool.h>

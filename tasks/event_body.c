@@ -1,7 +1,7 @@
 /* The params object of a task.event; see event_body.h. Any thread. */
 #include "tasks/event_body.h"
 
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 
 static void member_text(struct buf *to, const char *name, struct span text)
 {

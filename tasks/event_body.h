@@ -2,7 +2,7 @@
  * the same text for events that begin there). Any thread; no state. */
 #pragma once
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 
 struct event_body { /* NULL and SPAN_NONE members are left out */
     const char *task_id, *task, *user_id;

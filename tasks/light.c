@@ -1,8 +1,8 @@
 /* Light tasks on their way into the record: one that ends soon is recorded together with its end by one
  * call (fused); one that does not, or must stand first, is recorded as leased to this hub. Loop thread. */
-#include "hub/clock.h"
-#include "hub/metrics.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/metrics.h"
+#include "hub/config/options.h"
 #include "tasks/event_body.h"
 #include "tasks/submission.h"
 

@@ -1,9 +1,9 @@
 /* Light tasks that stand in Redis, leased to this hub: taking expired and delayed ones, keeping the leases,
  * passing on what running tasks report, recording their ends. Loop thread. */
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/metrics.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
+#include "hub/config/options.h"
 #include "tasks/submission.h"
 
 #define TAKE_MAX 64  /* tasks leased by one call */

@@ -2,10 +2,10 @@
  * becomes of light tasks is in light.c and light_lease.c. Loop thread. */
 #include "tasks/manager.h"
 
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/metrics.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
+#include "hub/config/options.h"
 #include "tasks/services.h"
 #include "tasks/submission.h"
 

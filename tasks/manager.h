@@ -3,8 +3,8 @@
  * Loop thread only. */
 #pragma once
 
-#include "hub/auth.h"
-#include "hub/json.h"
+#include "hub/auth/auth.h"
+#include "hub/json/json.h"
 #include "tasks/executor.h"
 #include "tasks/pool.h"
 #include "tasks/queue.h"

@@ -1,6 +1,6 @@
 /* What a submission must satisfy before anything is stored: type, token, role, stream, size and shape of
  * its arguments, in this order. Loop thread; no state. */
-#include "hub/options.h"
+#include "hub/config/options.h"
 #include "tasks/submission.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* The worker's side of one zygote; see nursery.h. Loop thread. */
 #include "tasks/nursery.h"
 
-#include "hub/log.h"
+#include "hub/base/log.h"
 #include "tasks/backoff.h"
 #include "tasks/slotproto.h"
 #include "tasks/worker_options.h"

@@ -3,8 +3,8 @@
  * and no queue. */
 #pragma once
 
-#include "hub/list.h"
-#include "hub/loop.h"
+#include "hub/base/list.h"
+#include "hub/base/loop.h"
 #include "tasks/zygote.h"
 
 struct nursery;

@@ -2,9 +2,9 @@
  * round per job on the thread, one per turn on the loop. Never calls back while it holds the lock. */
 #include "tasks/pool.h"
 
-#include "hub/clock.h"
-#include "hub/db.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/config/options.h"
+#include "hub/sql/db.h"
 #include "tasks/pool_thread.h"
 
 #include <signal.h>

@@ -3,8 +3,8 @@
  * job on a pool thread. Knows no Redis. */
 #pragma once
 
-#include "hub/list.h"
-#include "hub/loop.h"
+#include "hub/base/list.h"
+#include "hub/base/loop.h"
 #include "tasks/ctx.h"
 #include "tasks/task_type.h"
 

@@ -1,8 +1,8 @@
 /* What a job on a pool thread may do: the task_ctx_ops of light tasks. Runs on pool threads, except for
  * pool_call_answer(); reaches the loop thread only through the pool's lists. */
-#include "hub/clock.h"
-#include "hub/db.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/config/options.h"
+#include "hub/sql/db.h"
 #include "tasks/pool_thread.h"
 
 #include <errno.h>

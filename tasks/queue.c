@@ -2,9 +2,9 @@
  * function library; see queue.h and queue_private.h. Loop thread only. Never blocks, never makes a key. */
 #include "tasks/queue.h"
 
-#include "hub/embed.h"
-#include "hub/log.h"
-#include "hub/metrics.h"
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
+#include "hub/config/embed.h"
 #include "tasks/queue_private.h"
 
 #define PREFIX "th:{0}:" /* one shard today; the owner will choose it */

@@ -4,9 +4,9 @@
  * library alone. Callbacks come in the order of the calls of one kind. */
 #pragma once
 
-#include "hub/event.h"
-#include "hub/owners.h"
-#include "hub/redis.h"
+#include "hub/owners/event.h"
+#include "hub/owners/owners.h"
+#include "hub/redis/redis.h"
 
 enum queue_code { /* outcome of a call; the wire codes are made of it in handlers/ */
                   QUEUE_OK,
@@ -265,5 +265,5 @@ void queue_feed_listen_control(struct queue_feed *feed); /* worker: cancels, aud
 /* A number for the control channel's present subscription, 0 while there is none. */
 unsigned queue_feed_connection(const struct queue_feed *feed);
 void queue_feed_watch(struct queue_feed *feed, bool on); /* hub: admin feed */
-/* The three functions of struct owner_source (hub/owners.h). */
+/* The three functions of struct owner_source (hub/owners/owners.h). */
 struct owner_source queue_feed_source(struct queue_feed *feed);

@@ -2,8 +2,8 @@
  * one channel of its own: the library puts there what the owners caused that this hub has attached. An owner
  * is attached by calling the function that marks this hub as listening and tells where the log stands; since
  * that waits for the subscription, no event falls between. Loop thread only. */
-#include "hub/clock.h"
-#include "hub/table.h"
+#include "hub/base/clock.h"
+#include "hub/base/table.h"
 #include "tasks/queue_feed_private.h"
 
 #define TICK_MS 5000      /* the wish to watch lasts 15 s */

@@ -1,6 +1,6 @@
 /* JSON of what the read functions answer: task objects, lists, figures (docs/protocol.md). The order of a
  * row's words is that of row_of() in tasks/queue/70_read.lua. No state. */
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 #include "tasks/queue_private.h"
 
 enum row { /* words of a task's row */

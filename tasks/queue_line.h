@@ -2,8 +2,8 @@
  * feed, which is the entry and what it carries besides. No state; loop thread. */
 #pragma once
 
-#include "hub/auth.h"
-#include "hub/event.h"
+#include "hub/auth/auth.h"
+#include "hub/owners/event.h"
 #include "tasks/event_body.h"
 
 struct queue_entry { /* "code attempt id time progress task …"; of a running task, "stage" may follow */

@@ -6,7 +6,7 @@
  * task, and an end the updates of its task. */
 #pragma once
 
-#include "hub/list.h"
+#include "hub/base/list.h"
 #include "tasks/queue.h"
 #include "tasks/queue_line.h"
 

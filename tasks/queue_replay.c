@@ -1,6 +1,6 @@
 /* Reads an owner's log: turns its small entries into the events they were, with results and errors from the
  * records. Loop thread only. */
-#include "hub/json.h"
+#include "hub/json/json.h"
 #include "tasks/event_body.h"
 #include "tasks/queue_feed_private.h"
 

@@ -2,7 +2,7 @@
  * of a task one item per call: what it reports gathers in the item of its start, and goes with its end if
  * that comes before the call is made. The lines of the feed are made here. Loop thread only. Decides nothing:
  * the function refuses what comes from an attempt that is over. */
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 #include "tasks/queue_private.h"
 
 #define MESSAGE_MAX 512

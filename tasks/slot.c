@@ -8,9 +8,9 @@
  * SLOT_SPEAK_SIGNAL, and its handler writes what is held back while the task goes on. */
 #include "tasks/slot_child.h"
 
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -2,7 +2,7 @@
  * slot_ops.c (what a running task may do). One per process. */
 #pragma once
 
-#include "hub/list.h"
+#include "hub/base/list.h"
 #include "tasks/ctx.h"
 #include "tasks/slot.h"
 #include "tasks/slot_page.h"

@@ -3,7 +3,7 @@
  * round trip, too little to keep work from other workers. */
 #include "tasks/slots_private.h"
 
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 
 #define UNKNOWN_US 100000 /* estimate of a type that has not run yet: nothing is sent ahead */
 

@@ -2,8 +2,8 @@
  * thread of the slot process, while a task runs. */
 #include "tasks/slot_child.h"
 
-#include "hub/clock.h"
-#include "hub/log.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
  * gone wild. */
 #pragma once
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>

@@ -2,9 +2,9 @@
  * process' own child (tasks/zygote.h), so its number stays its own until it is reaped here. */
 #include "tasks/slot_proc.h"
 
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
 #include "tasks/nursery.h"
 #include "tasks/slot.h"
 

@@ -3,11 +3,11 @@
  * task than the one that runs, text that is no UTF-8 and JSON that is none stop here. */
 #include "tasks/slot_proc.h"
 
-#include "hub/clock.h"
-#include "hub/json.h"
-#include "hub/log.h"
-#include "hub/options.h"
-#include "hub/utf8.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/base/utf8.h"
+#include "hub/config/options.h"
+#include "hub/json/json.h"
 
 #define PARTIAL_MAX 16384
 #define TEXT_MAX 512

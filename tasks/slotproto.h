@@ -4,7 +4,7 @@
  * parent then ends that slot. */
 #pragma once
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 
 #include <stdint.h>
 

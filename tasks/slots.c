@@ -1,9 +1,9 @@
 /* The life of a worker's slot processes; see slots.h. Loop thread. */
 #include "tasks/slots_private.h"
 
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
 
 #include <signal.h>
 #include <sys/prctl.h>

@@ -4,8 +4,8 @@
  * by hooks, in the words of tasks/queue.h. */
 #pragma once
 
-#include "hub/list.h"
-#include "hub/loop.h"
+#include "hub/base/list.h"
+#include "hub/base/loop.h"
 #include "tasks/queue.h"
 #include "tasks/slot_page.h"
 #include "tasks/task_type.h"

@@ -2,7 +2,7 @@
  * door), manager_check.c, executors, light tasks. Loop thread only. */
 #pragma once
 
-#include "hub/table.h"
+#include "hub/base/table.h"
 #include "tasks/manager.h"
 
 #define ARGS_INLINE 256    /* arguments up to this size live in the object */

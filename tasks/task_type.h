@@ -3,7 +3,7 @@
  * data here, so that run() starts with valid input. Immutable; any thread, any process. */
 #pragma once
 
-#include "hub/json.h"
+#include "hub/json/json.h"
 
 #include <stdbool.h>
 

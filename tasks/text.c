@@ -2,7 +2,7 @@
  * Chinese, Japanese and Korean scripts count as words of their own. */
 #include "tasks/text.h"
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <ctype.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * UTF-8; any thread. */
 #pragma once
 
-#include "hub/span.h"
+#include "hub/base/span.h"
 
 #include <stdint.h>
 

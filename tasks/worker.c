@@ -2,8 +2,8 @@
  * and goes (`ready`), tasks go on meanwhile and what they say is kept; SIGTERM begins the drain. */
 #include "tasks/worker_private.h"
 
-#include "hub/clock.h"
-#include "hub/log.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
 
 #include <signal.h>
 #include <stdio.h>

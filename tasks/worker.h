@@ -2,7 +2,7 @@
  * them, hears cancels, writes what happens to them. Alone in the worker it knows Redis. One thread. */
 #pragma once
 
-#include "hub/options.h"
+#include "hub/config/options.h"
 
 /* A name that no other worker on this machine uses for the same Redis, held as long as this process lives:
  * worker.name, or the host's name, with a number behind it if that is taken. A configured name is waited for

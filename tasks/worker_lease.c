@@ -4,9 +4,9 @@
  * when half of it has come, at the bell, at a due time or with the next poll. Loop thread. */
 #include "tasks/worker_private.h"
 
-#include "hub/clock.h"
-#include "hub/json.h"
-#include "hub/log.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/json/json.h"
 
 #define LEASE_MAX 256
 #define EARLY_MS 3000 /* how long a cancel may be ahead of its task */

@@ -1,6 +1,6 @@
 /* taskhub-worker: the command line. Decides whether this process is the worker's parent or, started by one, a
  * zygote (tasks/zygote.h). Main thread. */
-#include "hub/log.h"
+#include "hub/base/log.h"
 #include "tasks/store/schema.h"
 #include "tasks/worker.h"
 #include "tasks/zygote.h"

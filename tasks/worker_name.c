@@ -2,7 +2,7 @@
  * Main thread, at start. */
 #include "tasks/worker.h"
 
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 
 #include <errno.h>
 #include <stdio.h>

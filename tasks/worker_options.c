@@ -31,7 +31,7 @@ void options_pack(const struct options *options, struct buf *to)
 #define OPTION_INT(key, member, default_, min, max, flags, alias, help)                                      \
     slot_put_u64(to, (uint64_t)options->member);
 #define OPTION_BOOL(key, member, default_, flags, alias, help) slot_put_u32(to, options->member);
-#include "hub/options.def"
+#include "hub/config/options.def"
 #undef OPTION_STRING
 #undef OPTION_INT
 #undef OPTION_BOOL
@@ -46,7 +46,7 @@ bool options_unpack(struct span packed, struct options *ret)
 #define OPTION_INT(key, member, default_, min, max, flags, alias, help)                                      \
     options.member = (int64_t)slot_get_u64(&from);
 #define OPTION_BOOL(key, member, default_, flags, alias, help) options.member = slot_get_u32(&from) != 0;
-#include "hub/options.def"
+#include "hub/config/options.def"
 #undef OPTION_STRING
 #undef OPTION_INT
 #undef OPTION_BOOL

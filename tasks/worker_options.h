@@ -2,7 +2,7 @@
  * address of Redis and the keys. Any thread; no state. */
 #pragma once
 
-#include "hub/options.h"
+#include "hub/config/options.h"
 
 /* Appends the options as bytes for options_unpack() of the same program. */
 void options_pack(const struct options *options, struct buf *to);

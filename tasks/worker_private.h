@@ -2,7 +2,7 @@
  * comes from the queue), worker_task.c (what becomes of a task), worker_stream.c (audio). Loop thread. */
 #pragma once
 
-#include "hub/redis.h"
+#include "hub/redis/redis.h"
 #include "tasks/slots.h"
 #include "tasks/worker.h"
 

@@ -2,7 +2,7 @@
  * slot no faster than the task reads. Loop thread. */
 #include "tasks/worker_private.h"
 
-#include "hub/log.h"
+#include "hub/base/log.h"
 
 #define WINDOW 262144 /* bytes in the slot that the task has not read */
 #define PIECE 65536   /* bytes of one read */

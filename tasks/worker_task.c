@@ -3,7 +3,7 @@
  * queue refuses it when the lease went to somebody else. */
 #include "tasks/worker_private.h"
 
-#include "hub/log.h"
+#include "hub/base/log.h"
 #include "tasks/services.h"
 
 struct final { /* a final piece or a log line: Redis must have it */

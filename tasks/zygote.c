@@ -2,7 +2,7 @@
  * a task itself, never touches Redis. */
 #include "tasks/zygote.h"
 
-#include "hub/log.h"
+#include "hub/base/log.h"
 #include "tasks/slotproto.h"
 #include "tasks/worker_options.h"
 

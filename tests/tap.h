@@ -114,7 +114,7 @@ static inline size_t tap_length_(const char *text)
         tap_is_bytes_(tap_got_, tap_length_(tap_got_), tap_want_, tap_length_(tap_want_), __FILE__,          \
                       __LINE__, __VA_ARGS__);                                                                \
     })
-/* A struct span (hub/span.h) holds exactly this C string; the absent span equals NULL only. */
+/* A struct span (hub/base/span.h) holds exactly this C string; the absent span equals NULL only. */
 #define is_span(got, want, ...)                                                                              \
     __extension__({                                                                                          \
         const struct span tap_span_ = (got);                                                                 \

@@ -2,8 +2,8 @@
  * even when it is killed midway. Redis cuts off a batch under an id and keeps it until it is dropped; the
  * database adds a batch and remembers its id in one transaction. Whoever comes after a crash is given the
  * same batch again, and adding it twice adds nothing. */
-#include "hub/clock.h"
-#include "hub/id.h"
+#include "hub/base/clock.h"
+#include "hub/base/id.h"
 #include "tasks/ctx.h"
 #include "tasks/store/impressions.h"
 #include "tasks/task_type.h"

@@ -1,5 +1,5 @@
 /* Type calculate_rating: the rating of one resource from its votes, calculated and stored. */
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 #include "tasks/ctx.h"
 #include "tasks/store/ratings.h"
 #include "tasks/task_type.h"

@@ -1,7 +1,7 @@
 /* Type send_notification: stores a notification and pushes it to all sockets of its user. Safe to run
  * twice: the notification's id is the task's. */
-#include "hub/auth.h"
-#include "hub/clock.h"
+#include "hub/auth/auth.h"
+#include "hub/base/clock.h"
 #include "tasks/ctx.h"
 #include "tasks/store/notifications.h"
 #include "tasks/task_type.h"

@@ -2,7 +2,7 @@
  * whole utterance. The child decodes until its input ends and knows nothing but its pipes. */
 #include "tasks/speech/draft.h"
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/sphinx.h"
 

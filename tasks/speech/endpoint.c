@@ -7,7 +7,7 @@
  * and 300 ms around it are passed on. */
 #include "tasks/speech/endpoint.h"
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #define BLOCK ENDPOINT_PIECE
 #define BLOCKS_PER_S (SPEECH_RATE / BLOCK)

@@ -8,7 +8,7 @@
  * the mean is known and there is one decoding only. So final text costs one full pass, stands within
  * milliseconds of the utterance's end, and depends on the samples alone: pieces have a fixed length,
  * counted from the utterance's start, whatever the pace they came at. */
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 #include "tasks/speech/draft.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"

@@ -3,8 +3,8 @@
  *     {"type": "partial" | "final", "text": "…", "start": s, "end": s, "words": [{word, start, end,
  *      confidence}…]}
  * Times count from the start of the stream; all but type and text may be left out. Owns the child. */
-#include "hub/buf.h"
-#include "hub/options.h"
+#include "hub/base/buf.h"
+#include "hub/config/options.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/fence.h"

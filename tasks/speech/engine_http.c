@@ -3,8 +3,8 @@
  * utterance then goes to the server, whose text becomes the final one. When the server fails twice for an
  * utterance, the built-in engine's text stands, marked degraded, and after two such utterances the server
  * is not asked again in this task. Owns the queue of utterances and one transfer at a time. */
-#include "hub/buf.h"
-#include "hub/options.h"
+#include "hub/base/buf.h"
+#include "hub/config/options.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 

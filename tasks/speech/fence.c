@@ -2,8 +2,8 @@
  * what the program does. */
 #include "tasks/speech/fence.h"
 
-#include "hub/buf.h"
-#include "hub/clock.h"
+#include "hub/base/buf.h"
+#include "hub/base/clock.h"
 
 #include <ctype.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
  * thread per object; the pipes never block. */
 #pragma once
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <stdbool.h>
 #include <sys/types.h>

@@ -2,7 +2,7 @@
  * ffmpeg. Which it is, the declared format and the first bytes decide. One thread. */
 #pragma once
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <jansson.h>
 #include <stdbool.h>

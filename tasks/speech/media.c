@@ -4,7 +4,7 @@
  * disguise opens nothing. */
 #include "tasks/speech/media.h"
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/fence.h"

@@ -1,7 +1,7 @@
 /* Normalisation of text. Owns the tables of accents, of number words and of spellings. */
 #include "tasks/speech/normalize.h"
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 
 #include <ctype.h>
 #include <stdint.h>

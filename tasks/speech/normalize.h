@@ -2,7 +2,7 @@
  * out, a few spellings of one word made one. Any thread. */
 #pragma once
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <stdbool.h>
 

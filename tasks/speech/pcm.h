@@ -2,7 +2,7 @@
  * resampling. Bounded memory. One thread per object. */
 #pragma once
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* What a session has heard, and the task's result made of it. One thread. */
 #pragma once
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 #include "tasks/speech/words.h"
 
 #include <jansson.h>

@@ -1,7 +1,7 @@
 /* The resampler. Owns the filter table and the input that later outputs still need; knows no format. */
 #include "tasks/speech/resample.h"
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 #include "tasks/speech/endpoint.h"
 
 #include <math.h>

@@ -1,9 +1,9 @@
 /* One speech task from its first byte to its result. Owns the flow: bytes to samples (input.h), samples
  * to utterances (endpoint.h), utterances to text (engine.h), text to events of the task, and the score.
  * Runs in the child of one task, on its only thread; the task's stream is the only thing it waits for. */
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
 #include "tasks/ctx.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"

@@ -1,7 +1,7 @@
 /* The signatures of containers. Owns nothing; reads at most SNIFF_BYTES. */
 #include "tasks/speech/sniff.h"
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <strings.h>
 

@@ -1,7 +1,7 @@
 /* The list of words. Owns its memory; knows no engine. */
 #include "tasks/speech/words.h"
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 
 #include <math.h>
 

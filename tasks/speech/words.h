@@ -1,7 +1,7 @@
 /* A list of spoken words with times and confidence: what engines find and reports hold. One thread. */
 #pragma once
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <jansson.h>
 #include <stdbool.h>

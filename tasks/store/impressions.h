@@ -2,7 +2,7 @@
  * its own; every function returns 0, or -1 with db_error(). */
 #pragma once
 
-#include "hub/db.h"
+#include "hub/sql/db.h"
 
 #include <jansson.h>
 

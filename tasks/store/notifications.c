@@ -1,7 +1,7 @@
 /* Notifications in SQL; see notifications.h. */
 #include "tasks/store/notifications.h"
 
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 
 #include <errno.h>
 #include <stdio.h>

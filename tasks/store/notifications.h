@@ -2,7 +2,7 @@
  * db_error(). Times are milliseconds since 1970. */
 #pragma once
 
-#include "hub/db.h"
+#include "hub/sql/db.h"
 
 #include <jansson.h>
 #include <stdbool.h>

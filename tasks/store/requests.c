@@ -2,7 +2,7 @@
  * the dispatch table cannot say. Run on pool threads. */
 #include "tasks/store/requests.h"
 
-#include "hub/clock.h"
+#include "hub/base/clock.h"
 #include "tasks/ctx.h"
 #include "tasks/store/notifications.h"
 #include "tasks/store/ratings.h"

@@ -2,7 +2,7 @@
  * Times are milliseconds since 1970. SQL that both SQLite and PostgreSQL understand. */
 #include "tasks/store/schema.h"
 
-#include "hub/keyfile.h"
+#include "hub/auth/keyfile.h"
 #include "tasks/ctx.h"
 
 static const struct db_migration steps[] = {

@@ -1,8 +1,8 @@
 /* The tables of the domain data and how they came to be. Any thread with a database of its own. */
 #pragma once
 
-#include "hub/db.h"
-#include "hub/options.h"
+#include "hub/config/options.h"
+#include "hub/sql/db.h"
 
 /* Brings the tables to this version; cheap when they are. 0 or -1 (db_error()). */
 int store_migrate(struct db *db) MUSTCHECK;

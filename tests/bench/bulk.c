@@ -3,10 +3,10 @@
  * limits of users do not apply.
  *
  *     bulk [OPTION…] COUNT USER        options and environment as those of taskhub (REDIS_URL) */
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/options.h"
-#include "hub/redis.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
+#include "hub/redis/redis.h"
 #include "tasks/queue.h"
 
 #include <sodium.h>

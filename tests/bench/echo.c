@@ -1,7 +1,7 @@
 /* A bare libwebsockets echo server, written the way the library's documentation does it: the default
  * loop, a message kept per connection, one lws_write() per WRITEABLE callback. It is the yardstick of
  * ./run bench: what the library alone costs. Prints its port and serves until SIGTERM. */
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <libwebsockets.h>
 #include <signal.h>

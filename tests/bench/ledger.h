@@ -2,7 +2,7 @@
  * wrong connection. One entry per task id. One thread. */
 #pragma once
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -7,9 +7,9 @@
  *
  * Prints one JSON object; exit code 1 if anything was missing, doubled, late, early, at the wrong
  * connection, out of sequence or refused. */
-#include "hub/auth.h"
-#include "hub/clock.h"
-#include "hub/json.h"
+#include "hub/auth/auth.h"
+#include "hub/base/clock.h"
+#include "hub/json/json.h"
 #include "tests/bench/ledger.h"
 #include "tests/bench/samples.h"
 #include "tests/bench/wsclient.h"

@@ -1,7 +1,7 @@
 /* Latency samples and their percentiles. One thread. */
 #pragma once
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 
 struct samples {
     uint32_t *microseconds;

@@ -2,7 +2,7 @@
  * sends is framed here; what it means is behind ws_ops. One thread. Loopback or IPv4 only, no TLS. */
 #pragma once
 
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 
 #include <stdbool.h>
 #include <stdint.h>

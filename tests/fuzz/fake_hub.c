@@ -1,9 +1,10 @@
 /* The fuzzed hub's connection and its owner's events; see fake_hub.h. One connection, one thread. With
- * fake_tasks.c it stands in for hub/conn.c, hub/owners.c, hub/redis.c and everything in tasks/. */
+ * fake_tasks.c it stands in for hub/net/conn.c, hub/owners/owners.c, hub/redis/redis.c and everything in
+ * tasks/. */
 #include "tests/fuzz/fake_private.h"
 
-#include "hub/log.h"
-#include "hub/options_table.h"
+#include "hub/base/log.h"
+#include "hub/config/options_table.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <sodium.h>
@@ -27,7 +28,7 @@ uint32_t fake_fate(uint32_t below)
     return (fate >> 16) % below;
 }
 
-/* ---- hub/conn.h ------------------------------------------------------------------------------------ */
+/* ---- hub/net/conn.h ------------------------------------------------------------------------------------ */
 
 void *conn_app(const struct conn *of)
 {
@@ -111,7 +112,8 @@ void conn_close(struct conn *of, unsigned code, const char *reason)
     HOLDS(code >= 1000 && code < 5000 && reason);
 }
 
-/* ---- hub/owners.h ---------------------------------------------------------------------------------- */
+/* ---- hub/owners/owners.h ----------------------------------------------------------------------------------
+ */
 
 static struct later *joining; /* NULL: nobody is, or owners_leave() cancelled it */
 
@@ -181,7 +183,8 @@ void owners_reconnected(struct owners *owners)
     (void)owners;
 }
 
-/* ---- hub/redis.h: it hangs now and then ------------------------------------------------------------- */
+/* ---- hub/redis/redis.h: it hangs now and then -------------------------------------------------------------
+ */
 
 static void (*on_stall)(void *ctx);
 

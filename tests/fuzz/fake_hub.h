@@ -2,7 +2,7 @@
  * that answer what the input's fate says, one turn later. Checks every text that goes to the client. */
 #pragma once
 
-#include "hub/span.h"
+#include "hub/base/span.h"
 
 #include <stdbool.h>
 #include <stdint.h>

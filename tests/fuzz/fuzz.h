@@ -2,8 +2,8 @@
  * leak or take long. Linked with libFuzzer (-Dfuzz=true) or with replay.c. */
 #pragma once
 
-#include "hub/mem.h"
-#include "hub/span.h"
+#include "hub/base/mem.h"
+#include "hub/base/span.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Configuration files, and the URL of Redis. */
-#include "hub/options_table.h"
-#include "hub/redis.h"
+#include "hub/config/options_table.h"
+#include "hub/redis/redis.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,6 @@
 /* The JSON slicer: what it accepts can be walked, decoded and matched; and it agrees with jansson about
  * what JSON is, except where either has a limit of its own. */
-#include "hub/json.h"
+#include "hub/json/json.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <jansson.h>

@@ -1,6 +1,6 @@
 /* Text messages of a client, through envelope, dispatch, shapes and handlers. The first byte says who the
  * client is and how the queue answers; the byte 0x1e ends a message, 0x1d also the turn. */
-#include "hub/auth.h"
+#include "hub/auth/auth.h"
 #include "tests/fuzz/fake_hub.h"
 #include "tests/fuzz/fuzz.h"
 

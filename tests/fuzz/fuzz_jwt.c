@@ -1,6 +1,6 @@
 /* Tokens. The input is given to auth_verify() as it is; and, so that claims are reached at all, its two
  * halves are signed as header and claims with a key of the ring. */
-#include "hub/auth.h"
+#include "hub/auth/auth.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <sodium.h>

@@ -1,5 +1,5 @@
 /* Key files: a JSON Web Key Set, one key, or a line of base64url. */
-#include "hub/auth.h"
+#include "hub/auth/auth.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <sodium.h>

@@ -235,7 +235,7 @@ def check_python():
 
 
 def option_keys():
-    return re.findall(r'^OPTION_\w+\("([^"]+)"', read("hub/options.def"), flags=re.M)
+    return re.findall(r'^OPTION_\w+\("([^"]+)"', read("hub/config/options.def"), flags=re.M)
 
 
 def check_docs_options():

@@ -4,9 +4,9 @@
  * Text messages: "auth USER [SECONDS]" authenticates, "close CODE", "text N" answers N bytes, "events
  * FROM TO CLASS" sends events A (must), S (bounded) or P (latest); everything else is echoed. With
  * "--echo" as the first argument everybody is authenticated at once and everything is echoed. */
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/server.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/net/server.h"
 
 #include <signal.h>
 #include <sodium.h>

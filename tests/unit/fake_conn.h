@@ -2,7 +2,7 @@
  * Include it once. */
 #pragma once
 
-#include "hub/conn.h"
+#include "hub/net/conn.h"
 
 #include <stdio.h>
 

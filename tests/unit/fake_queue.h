@@ -2,7 +2,7 @@
  * programs that link neither the real queue nor Redis; include it once. */
 #pragma once
 
-#include "hub/redis.h"
+#include "hub/redis/redis.h"
 #include "tasks/domain.h"
 #include "tasks/event_body.h"
 #include "tasks/queue.h"

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "handlers/app.h"
-#include "hub/clock.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/config/options.h"
 #include "tests/tap.h"
 #include "tests/unit/fake_conn.h"
 #include "tests/unit/fake_queue.h"

@@ -2,7 +2,7 @@
  * when the test says so. Time passes by calling the ticks. Included by one program each. */
 #pragma once
 
-#include "hub/owners_private.h"
+#include "hub/owners/owners_private.h"
 #include "tests/tap.h"
 
 #include <sodium.h>

@@ -2,8 +2,8 @@
  * one loop and one real redis-server; and a note of everything they were told. */
 #pragma once
 
-#include "hub/clock.h"
-#include "hub/json.h"
+#include "hub/base/clock.h"
+#include "hub/json/json.h"
 #include "tasks/audit.h"
 #include "tasks/event_body.h"
 #include "tasks/queue.h"

@@ -2,7 +2,7 @@
  * so that it can be killed and started again without losing data. Ends with the test program. */
 #pragma once
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 
 #include <signal.h>
 #include <stdbool.h>

@@ -11,9 +11,9 @@
  * Prints JSON lines: {"at_ms", "fed_ms", "event": progress|partial|final|log, …} with the milliseconds
  * since the start and of audio given by then; the last one of a file is {"event": completed|failed,
  * result|error, "cpu_ms", "rss_kb", "private_kb"}. */
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
 #include "tasks/ctx.h"
 #include "tasks/speech/speech.h"
 

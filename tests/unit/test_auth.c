@@ -1,6 +1,6 @@
 /* Tokens: what is accepted, and everything that must not be. */
-#include "hub/auth.h"
-#include "hub/keyring.h"
+#include "hub/auth/auth.h"
+#include "hub/auth/keyring.h"
 #include "tests/tap.h"
 
 #define NOW 1700000000

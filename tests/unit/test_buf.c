@@ -1,5 +1,5 @@
-/* hub/buf.c: growth, numbers, JSON escaping, consuming. */
-#include "hub/buf.h"
+/* hub/base/buf.c: growth, numbers, JSON escaping, consuming. */
+#include "hub/base/buf.h"
 
 #include "tests/tap.h"
 

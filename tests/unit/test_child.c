@@ -1,7 +1,7 @@
 /* Child processes: restarted when they die, stopped in order, clean environment; and what INFO says. */
-#include "hub/child.h"
-#include "hub/clock.h"
-#include "hub/redis_facts.h"
+#include "hub/base/child.h"
+#include "hub/base/clock.h"
+#include "hub/redis/redis_facts.h"
 #include "tests/tap.h"
 
 #include <signal.h>

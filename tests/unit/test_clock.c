@@ -1,7 +1,7 @@
-/* hub/clock.c: RFC 3339 text in both directions, monotonic time. */
-#include "hub/clock.h"
+/* hub/base/clock.c: RFC 3339 text in both directions, monotonic time. */
+#include "hub/base/clock.h"
 
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 #include "tests/tap.h"
 
 static void test_format(void)

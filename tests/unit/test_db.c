@@ -1,5 +1,5 @@
 /* The database: queries, cache, transactions, migrations, two processes at once. */
-#include "hub/db.h"
+#include "hub/sql/db.h"
 #include "tests/tap.h"
 
 #include <sys/wait.h>

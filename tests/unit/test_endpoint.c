@@ -1,6 +1,6 @@
 /* The endpointer on made signals: where utterances begin and end, caps, noise, and that the cuts do not
  * depend on how the samples came. */
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 #include "tasks/speech/endpoint.h"
 #include "tests/tap.h"
 

@@ -1,7 +1,7 @@
 /* The fence around child programs: pipes, limits, deadline, clean environment, descriptors, and that
  * nothing of the child survives. */
-#include "hub/buf.h"
-#include "hub/clock.h"
+#include "hub/base/buf.h"
+#include "hub/base/clock.h"
 #include "tasks/speech/fence.h"
 #include "tests/tap.h"
 

@@ -1,5 +1,5 @@
-/* hub/frame.c: headers of all three lengths, close frames. */
-#include "hub/frame.h"
+/* hub/net/frame.c: headers of all three lengths, close frames. */
+#include "hub/net/frame.h"
 #include "tests/tap.h"
 
 static void test_size(size_t size, size_t head)

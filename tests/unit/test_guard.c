@@ -1,5 +1,5 @@
-/* hub/guard.c: what may upgrade, what may have a body. */
-#include "hub/guard.h"
+/* hub/net/guard.c: what may upgrade, what may have a body. */
+#include "hub/net/guard.h"
 #include "tests/tap.h"
 
 #define ORIGINS "http://127.0.0.1:8080 http://localhost:8080"

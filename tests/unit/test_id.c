@@ -1,8 +1,8 @@
-/* hub/id.c: UUID version 7 in order, the check of ids, random text. */
-#include "hub/id.h"
+/* hub/base/id.c: UUID version 7 in order, the check of ids, random text. */
+#include "hub/base/id.h"
 
-#include "hub/clock.h"
-#include "hub/mem.h"
+#include "hub/base/clock.h"
+#include "hub/base/mem.h"
 #include "tests/tap.h"
 
 #include <pthread.h>

@@ -1,6 +1,6 @@
-/* hub/json.c, the slicer: what it accepts and refuses, walking, values, shapes. The strings of the two
+/* hub/json/json.c, the slicer: what it accepts and refuses, walking, values, shapes. The strings of the two
  * lists are one JSON text each; where a case needs bytes that C strings cannot hold, see test_bytes(). */
-#include "hub/json.h"
+#include "hub/json/json.h"
 
 #include "tests/tap.h"
 

@@ -1,6 +1,6 @@
 /* Key rings and key files: what loads, what is refused, who signs, and many processes at once. */
-#include "hub/keyfile.h"
-#include "hub/keyring.h"
+#include "hub/auth/keyfile.h"
+#include "hub/auth/keyring.h"
 #include "tests/tap.h"
 
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
-/* hub/list.h: order, removal while walking, splicing. */
-#include "hub/list.h"
+/* hub/base/list.h: order, removal while walking, splicing. */
+#include "hub/base/list.h"
 
 #include "tests/tap.h"
 

@@ -1,8 +1,8 @@
-/* hub/log.c: one call is one line whatever the values hold; rate limit per call site. */
-#include "hub/log.h"
+/* hub/base/log.c: one call is one line whatever the values hold; rate limit per call site. */
+#include "hub/base/log.h"
 
-#include "hub/buf.h"
-#include "hub/json.h"
+#include "hub/base/buf.h"
+#include "hub/json/json.h"
 #include "tests/tap.h"
 
 #include <unistd.h>

@@ -1,5 +1,5 @@
-/* hub/loop.c: hooks run once per turn, in the order of their stages, and before the loop sleeps. */
-#include "hub/loop.h"
+/* hub/base/loop.c: hooks run once per turn, in the order of their stages, and before the loop sleeps. */
+#include "hub/base/loop.h"
 
 #include "tests/tap.h"
 

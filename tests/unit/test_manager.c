@@ -2,8 +2,8 @@
  * the test's own; the pool is the real one. */
 #include "tasks/manager.h"
 
-#include "hub/clock.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/config/options.h"
 #include "tests/tap.h"
 #include "tests/unit/fake_queue.h"
 

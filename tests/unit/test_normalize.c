@@ -1,5 +1,5 @@
 /* Text as comparable words. */
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 #include "tasks/speech/normalize.h"
 #include "tests/tap.h"
 

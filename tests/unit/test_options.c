@@ -1,5 +1,5 @@
 /* The configuration: precedence, files, names, errors that name what to do. */
-#include "hub/options.h"
+#include "hub/config/options.h"
 #include "tests/tap.h"
 
 #include <unistd.h>

@@ -1,7 +1,7 @@
-/* hub/outbox.c: framing with seq and from, whole frames per write, and what back-pressure does to the
+/* hub/net/outbox.c: framing with seq and from, whole frames per write, and what back-pressure does to the
  * three classes of events. */
-#include "hub/metrics.h"
-#include "hub/outbox.h"
+#include "hub/base/metrics.h"
+#include "hub/net/outbox.h"
 #include "tests/tap.h"
 
 #define BUDGET 4096

@@ -1,7 +1,7 @@
 /* The pool of threads: hand-over, order of reports and ends, cancel, calls to services, closing. Written to
  * be run under ThreadSanitizer too. */
-#include "hub/clock.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/config/options.h"
 #include "tasks/pool.h"
 #include "tests/tap.h"
 

@@ -1,7 +1,7 @@
 /* tasks/queue_report.c against a real redis-server: what attempts report, gathered into few calls. */
 #include "tests/unit/queue_side.h"
 
-#include "hub/metrics.h"
+#include "hub/base/metrics.h"
 
 static void submit_and_lease(char id[static ID_SIZE])
 {

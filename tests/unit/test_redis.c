@@ -1,6 +1,6 @@
-/* hub/redis.c against a real redis-server: addresses, commands in one write, loss, restart, silence,
+/* hub/redis/redis.c against a real redis-server: addresses, commands in one write, loss, restart, silence,
  * subscriptions. */
-#include "hub/redis.h"
+#include "hub/redis/redis.h"
 
 #include "tests/tap.h"
 #include "tests/unit/redis_server.h"

@@ -1,5 +1,5 @@
 /* Matching of expected and heard words, and the figures made of it. */
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 #include "tasks/speech/score.h"
 #include "tests/tap.h"
 

@@ -1,7 +1,7 @@
 /* Slot processes without a queue: real zygotes and slots, fed by hand. The program is its own zygote. */
-#include "hub/clock.h"
-#include "hub/log.h"
-#include "hub/options.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
 #include "tasks/slots.h"
 #include "tasks/zygote.h"
 #include "tests/tap.h"

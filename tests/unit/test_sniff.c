@@ -1,5 +1,5 @@
 /* Containers by their first bytes. */
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 #include "tasks/speech/sniff.h"
 #include "tests/tap.h"
 

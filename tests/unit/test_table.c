@@ -1,6 +1,6 @@
-/* hub/table.c: finding, growing, removing. */
-#include "hub/mem.h"
-#include "hub/table.h"
+/* hub/base/table.c: finding, growing, removing. */
+#include "hub/base/mem.h"
+#include "hub/base/table.h"
 #include "tests/tap.h"
 
 #include <sodium.h>

@@ -1,5 +1,5 @@
 /* Figures of a text. */
-#include "hub/mem.h"
+#include "hub/base/mem.h"
 #include "tasks/text.h"
 #include "tests/tap.h"
 

@@ -1,5 +1,5 @@
 /* The WAV parser and what hostile headers do to it: every size is a claim only. */
-#include "hub/buf.h"
+#include "hub/base/buf.h"
 #include "tasks/speech/wav.h"
 #include "tests/tap.h"
 

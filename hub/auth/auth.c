@@ -1,0 +1,382 @@
+/* Verifying and signing JSON Web Tokens (RFC 7515, 7519, 8037, 8725) with libsodium; see auth.h. The
+ * algorithm is a property of the key, never of the token. The signature is checked first; claims are
+ * looked at only when it holds. No I/O, no clock of its own. */
+#include "hub/auth/auth.h"
+
+#include "hub/auth/keyring.h"
+
+#include <ctype.h>
+
+#define TOKEN_MAX 4096
+#define HEADER_MAX 512
+#define TIME_MAX 253402300799 /* 9999-12-31: what is above is not in seconds */
+
+static const struct json_limits token_limits = {4, 64};
+
+/* ---- principals ------------------------------------------------------------------------------- */
+
+bool auth_user_id_valid(struct span user_id)
+{
+    for (size_t i = 0; i < user_id.n; i++)
+        if (!isalnum((unsigned char)user_id.p[i]) && memchr("._@+-", user_id.p[i], 5) == NULL)
+            return false;
+    return user_id.n >= 1 && user_id.n <= USER_ID_MAX;
+}
+
+void principal_clear(struct principal *who)
+{
+    free(who->tasks);
+    memset(who, 0, sizeof *who);
+}
+
+bool principal_may_submit(const struct principal *who, const char *task)
+{
+    size_t n = strlen(task);
+    if (who->tasks == NULL)
+        return true;
+    for (const char *line = who->tasks; line[0] && line[1]; line = strchr(line + 1, '\n'))
+        if (strncmp(line + 1, task, n) == 0 && line[1 + n] == '\n')
+            return true;
+    return false;
+}
+
+/* ---- the three parts ---------------------------------------------------------------------------- */
+
+struct token {
+    struct span header, payload, signature; /* base64url */
+    struct span signed_part;                /* "header.payload" */
+};
+
+static bool split(struct span text, struct token *token)
+{
+    if (text.n == 0 || text.n > TOKEN_MAX)
+        return false;
+    const char *end = text.p + text.n;
+    const char *first = memchr(text.p, '.', text.n);
+    const char *second = first ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
+    if (second == NULL)
+        return false;
+    token->header = (struct span){text.p, (size_t)(first - text.p)};
+    token->payload = (struct span){first + 1, (size_t)(second - first - 1)};
+    token->signature = (struct span){second + 1, (size_t)(end - second - 1)}; /* another '.' is no base64 */
+    token->signed_part = (struct span){text.p, (size_t)(second - text.p)};
+    return true;
+}
+
+/* Decodes a part and checks that it is a JSON object. */
+static bool decode_object(struct span part, unsigned char *to, size_t size, struct span *ret)
+{
+    const char *why;
+    ssize_t n = base64url_decode(part, to, size);
+    *ret = (struct span){(const char *)to, n < 0 ? 0 : (size_t)n};
+    return n > 0 && json_check(*ret, token_limits, &why) == KIND_OBJECT;
+}
+
+/* ---- header and signature ------------------------------------------------------------------------ */
+
+struct header {
+    struct span alg;
+    char kid[KID_MAX + 1];
+};
+
+/* Members that would choose the key or change what is signed are refused, not ignored. */
+static bool is_forbidden(struct span name)
+{
+    static const char *const names[] = {"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"};
+    for (size_t i = 0; i < NELEMS(names); i++)
+        if (json_key_is(name, names[i]))
+            return true;
+    return false;
+}
+
+static const char *read_header(struct span object, struct header *header)
+{
+    struct json_iter iter = json_walk(object);
+    struct span name, value;
+    *header = (struct header){0};
+    while (json_next_member(&iter, &name, &value)) {
+        if (is_forbidden(name))
+            return "token header holds a member that is not allowed";
+        if (json_key_is(name, "alg"))
+            header->alg = value;
+        if (json_key_is(name, "typ") && !json_string_is(value, "JWT") && !json_string_is(value, "at+jwt"))
+            return "token is of another type";
+        if (!json_key_is(name, "kid"))
+            continue;
+        if (json_kind_of(value) != KIND_STRING || !json_string_copy(value, header->kid, sizeof header->kid) ||
+            header->kid[0] == '\0')
+            return "kid is malformed";
+    }
+    return header->alg.p ? NULL : "alg is missing";
+}
+
+static const struct key *find_key(const struct keyring *ring, const char *kid)
+{
+    for (size_t i = 0; i < ring->count; i++)
+        if (strcmp(ring->keys[i].kid, kid) == 0)
+            return &ring->keys[i];
+    return NULL;
+}
+
+static const char *const algorithm_names[] = {[KEY_HS256] = "HS256", [KEY_EDDSA] = "EdDSA"};
+
+static bool signature_holds(const struct key *key, struct span text, struct span signature)
+{
+    unsigned char given[crypto_sign_BYTES], made[crypto_auth_hmacsha256_BYTES];
+    ssize_t n = base64url_decode(signature, given, sizeof given);
+    const unsigned char *bytes = (const unsigned char *)text.p;
+    if (key->algorithm == KEY_EDDSA)
+        return n == crypto_sign_BYTES &&
+               crypto_sign_verify_detached(given, bytes, text.n, key->public_key) == 0;
+    if (n != sizeof made)
+        return false;
+    crypto_auth_hmacsha256_state state = key->hmac;
+    crypto_auth_hmacsha256_update(&state, bytes, text.n);
+    crypto_auth_hmacsha256_final(&state, made);
+    sodium_memzero(&state, sizeof state);
+    return sodium_memcmp(made, given, sizeof made) == 0;
+}
+
+static const char *check_signature(const struct keyring *ring, const struct token *token)
+{
+    unsigned char text[HEADER_MAX];
+    struct span object;
+    struct header header;
+    if (!decode_object(token->header, text, sizeof text, &object))
+        return "token header is malformed";
+    const char *reason = read_header(object, &header);
+    if (reason)
+        return reason;
+    const struct key *key = find_key(ring, header.kid);
+    if (key == NULL)
+        return "no key for this kid";
+    if (!json_string_is(header.alg, algorithm_names[key->algorithm]))
+        return "alg is not that of the key";
+    return signature_holds(key, token->signed_part, token->signature) ? NULL : "signature does not match";
+}
+
+/* ---- claims ------------------------------------------------------------------------------------- */
+
+/* A NumericDate in seconds; a fraction is cut. False if it is none or lies beyond the year 9999. */
+static bool read_time(struct span value, int64_t *ret)
+{
+    double seconds;
+    if (!json_double(value, &seconds) || seconds < 0 || seconds > (double)TIME_MAX)
+        return false;
+    *ret = (int64_t)seconds;
+    return true;
+}
+
+static const char *read_times(struct span claims, int64_t now_s, struct principal *who)
+{
+    struct span exp = json_get(claims, "exp"), nbf = json_get(claims, "nbf"), iat = json_get(claims, "iat");
+    int64_t not_before;
+    if (exp.p == NULL)
+        return "exp is missing";
+    if (!read_time(exp, &who->expires_at))
+        return "exp is no time in seconds";
+    if (now_s >= who->expires_at + AUTH_SKEW_S)
+        return "token has expired";
+    if (nbf.p && !read_time(nbf, &not_before))
+        return "nbf is no time in seconds";
+    if (nbf.p && now_s + AUTH_SKEW_S < not_before)
+        return "token is not valid yet";
+    if (iat.p && !read_time(iat, &who->issued_at))
+        return "iat is no time in seconds";
+    if (iat.p && now_s + AUTH_SKEW_S < who->issued_at)
+        return "token was issued in the future";
+    return NULL;
+}
+
+/* Whether `value` is the string `want` or a list of strings that holds it. */
+static bool names_audience(struct span value, const char *want)
+{
+    struct span element;
+    bool found = false;
+    if (value.p == NULL || json_kind_of(value) != KIND_ARRAY)
+        return value.p && json_string_is(value, want);
+    struct json_iter iter = json_walk(value);
+    while (json_next_element(&iter, &element)) {
+        if (json_kind_of(element) != KIND_STRING)
+            return false;
+        found = found || json_string_is(element, want);
+    }
+    return found;
+}
+
+static const char *read_subject(struct span claims, struct principal *who)
+{
+    struct span sub = json_get(claims, "sub");
+    if (sub.p == NULL)
+        return "sub is missing";
+    if (json_kind_of(sub) != KIND_STRING || !json_string_copy(sub, who->user_id, sizeof who->user_id) ||
+        !auth_user_id_valid(span_of(who->user_id)))
+        return "sub is no user id";
+    return NULL;
+}
+
+static const char *read_roles(struct span claims, struct principal *who)
+{
+    struct span roles = json_get(claims, "roles"), role;
+    if (roles.p == NULL)
+        return NULL;
+    if (json_kind_of(roles) != KIND_ARRAY)
+        return "roles is no list";
+    struct json_iter iter = json_walk(roles);
+    while (json_next_element(&iter, &role)) {
+        if (json_kind_of(role) != KIND_STRING)
+            return "roles holds something else than words";
+        if (json_string_is(role, "admin"))
+            who->roles |= ROLE_ADMIN;
+        if (json_string_is(role, "viewer"))
+            who->roles |= ROLE_VIEWER;
+    }
+    return NULL;
+}
+
+static bool is_task_name(const char *name)
+{
+    for (const char *p = name; *p; p++)
+        if (!islower((unsigned char)*p) && !isdigit((unsigned char)*p) && *p != '_' && *p != '.')
+            return false;
+    return *name != '\0';
+}
+
+static const char *read_tasks(struct span claims, struct principal *who)
+{
+    struct span tasks = json_get(claims, "tasks"), task;
+    char name[65];
+    if (tasks.p == NULL)
+        return NULL;
+    if (json_kind_of(tasks) != KIND_ARRAY)
+        return "tasks is no list";
+    struct buf list CLEANUP(buf_free) = BUF_INIT;
+    buf_append_char(&list, '\n');
+    struct json_iter iter = json_walk(tasks);
+    while (json_next_element(&iter, &task)) {
+        if (json_kind_of(task) != KIND_STRING || !json_string_copy(task, name, sizeof name) ||
+            !is_task_name(name))
+            return "tasks holds something else than task names";
+        buf_printf(&list, "%s\n", name);
+    }
+    who->tasks = buf_take_string(&list);
+    return NULL;
+}
+
+static const char *read_claims(struct span claims, const struct auth_rules *rules, int64_t now_s,
+                               struct principal *who)
+{
+    const char *reason = read_times(claims, now_s, who);
+    if (reason)
+        return reason;
+    if (!names_audience(json_get(claims, "aud"), rules->audience))
+        return "aud is missing or names somebody else";
+    if (rules->issuer) {
+        struct span iss = json_get(claims, "iss");
+        if (iss.p == NULL || !json_string_is(iss, rules->issuer))
+            return "iss is missing or names somebody else";
+    }
+    reason = read_subject(claims, who);
+    if (reason == NULL)
+        reason = read_roles(claims, who);
+    return reason ? reason : read_tasks(claims, who);
+}
+
+bool auth_verify(const struct keyring *ring, const struct auth_rules *rules, struct span token, int64_t now_s,
+                 struct principal *ret, const char **ret_reason)
+{
+    unsigned char text[TOKEN_MAX];
+    struct token parts;
+    struct span claims;
+    struct principal who = {0};
+    const char *reason = split(token, &parts) ? check_signature(ring, &parts) : "token is malformed";
+    if (reason == NULL && !decode_object(parts.payload, text, sizeof text, &claims))
+        reason = "token payload is malformed";
+    if (reason == NULL)
+        reason = read_claims(claims, rules, now_s, &who);
+    if (reason) {
+        principal_clear(&who);
+        *ret_reason = reason;
+        return false;
+    }
+    *ret = who;
+    return true;
+}
+
+/* ---- signing ------------------------------------------------------------------------------------- */
+
+static void append_base64url(struct buf *to, const void *data, size_t n)
+{
+    size_t size = sodium_base64_ENCODED_LEN(n, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    sodium_bin2base64(buf_reserve(to, size), size, data, n, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    to->len += size - 1;
+}
+
+static void append_member(struct buf *to, const char *name, const char *value)
+{
+    buf_printf(to, "%s\"%s\":", to->len > 1 ? "," : "", name);
+    buf_append_json(to, span_of(value));
+}
+
+static void append_header(struct buf *to, const struct key *key)
+{
+    struct buf json CLEANUP(buf_free) = BUF_INIT;
+    buf_append_char(&json, '{');
+    append_member(&json, "alg", algorithm_names[key->algorithm]);
+    append_member(&json, "typ", "JWT");
+    if (key->kid[0])
+        append_member(&json, "kid", key->kid);
+    buf_append_char(&json, '}');
+    append_base64url(to, json.data, json.len);
+}
+
+static void append_claims(struct buf *to, const struct auth_claims *claims)
+{
+    struct buf json CLEANUP(buf_free) = BUF_INIT;
+    buf_append_char(&json, '{');
+    append_member(&json, "sub", claims->user_id);
+    append_member(&json, "aud", claims->audience);
+    if (claims->issuer)
+        append_member(&json, "iss", claims->issuer);
+    buf_printf(&json, ",\"iat\":%lld,\"exp\":%lld,\"roles\":[", (long long)claims->issued_at,
+               (long long)claims->expires_at);
+    if (claims->roles & ROLE_ADMIN)
+        buf_append_text(&json, "\"admin\"");
+    if (claims->roles & ROLE_VIEWER)
+        buf_append_text(&json, claims->roles & ROLE_ADMIN ? ",\"viewer\"" : "\"viewer\"");
+    buf_append_text(&json, "]}");
+    append_base64url(to, json.data, json.len);
+}
+
+static void append_signature(struct buf *to, const struct key *key)
+{
+    unsigned char signature[crypto_sign_BYTES];
+    const unsigned char *text = (const unsigned char *)to->data;
+    size_t n = crypto_auth_hmacsha256_BYTES;
+    if (key->algorithm == KEY_EDDSA) {
+        n = crypto_sign_BYTES;
+        crypto_sign_detached(signature, NULL, text, to->len, key->secret_key);
+    } else {
+        crypto_auth_hmacsha256_state state = key->hmac;
+        crypto_auth_hmacsha256_update(&state, text, to->len);
+        crypto_auth_hmacsha256_final(&state, signature);
+        sodium_memzero(&state, sizeof state);
+    }
+    buf_append_char(to, '.');
+    append_base64url(to, signature, n);
+}
+
+char *auth_sign(const struct keyring *ring, const struct auth_claims *claims)
+{
+    struct buf token = BUF_INIT;
+    for (size_t i = 0; i < ring->count; i++) {
+        if (!ring->keys[i].can_sign)
+            continue;
+        append_header(&token, &ring->keys[i]);
+        buf_append_char(&token, '.');
+        append_claims(&token, claims);
+        append_signature(&token, &ring->keys[i]);
+        return buf_take_string(&token);
+    }
+    return NULL;
+}

@@ -1,0 +1,98 @@
+/* Creating and loading DATA/jwt.key; see keyfile.h. A complete file appears under its name in one step
+ * (link), so nobody ever reads half a key, and whoever comes second uses the first one's. */
+#include "hub/auth/keyfile.h"
+
+#include "hub/base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SECRET_BYTES 32
+
+static char *reason_text(const char *what, const char *path)
+{
+    char *text;
+    if (asprintf(&text, "%s %s: %s", what, path, strerror(errno)) < 0)
+        abort();
+    return text;
+}
+
+bool data_dir_make(const char *path, char **ret_reason)
+{
+    struct stat st;
+    char *copy CLEANUP(free_char) = xstrdup(path);
+    for (char *p = copy + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(copy, 0755) != 0 && errno != EEXIST)
+            break; /* the last mkdir tells */
+        *p = '/';
+    }
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+        *ret_reason = reason_text("data_dir", path);
+        return false;
+    }
+    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        errno = ENOTDIR;
+        *ret_reason = reason_text("data_dir", path);
+        return false;
+    }
+    return true;
+}
+
+static bool write_secret(int fd)
+{
+    unsigned char secret[SECRET_BYTES];
+    char line[sodium_base64_ENCODED_LEN(SECRET_BYTES, sodium_base64_VARIANT_URLSAFE_NO_PADDING) + 1];
+    randombytes_buf(secret, sizeof secret);
+    sodium_bin2base64(line, sizeof line, secret, sizeof secret, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    size_t n = strlen(line);
+    line[n++] = '\n';
+    bool written = write(fd, line, n) == (ssize_t)n && fsync(fd) == 0;
+    sodium_memzero(secret, sizeof secret);
+    sodium_memzero(line, sizeof line);
+    return written;
+}
+
+/* Creates the file unless it is there. False and errno. */
+static bool create_key_file(const char *path)
+{
+    char *draft CLEANUP(free_char) = NULL;
+    if (access(path, F_OK) == 0)
+        return true;
+    if (asprintf(&draft, "%s.%ld.new", path, (long)getpid()) < 0)
+        abort();
+    unlink(draft); /* of a process that had this pid and died here */
+    int fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool made = write_secret(fd) && link(draft, path) == 0;
+    int error = errno;
+    close(fd);
+    unlink(draft);
+    if (made)
+        log_info("a signing key was made; hubs with another data directory do not know it", "file", path);
+    errno = error;
+    return made || error == EEXIST;
+}
+
+struct keyring *keyfile_load(const struct options *options, char **ret_reason)
+{
+    char *path CLEANUP(free_char) = NULL;
+    if (*options->jwt_key_file)
+        return keyring_load(options->jwt_key_file, ret_reason);
+    if (!data_dir_make(options->data_dir, ret_reason))
+        return NULL;
+    if (asprintf(&path, "%s/jwt.key", options->data_dir) < 0)
+        abort();
+    if (!create_key_file(path)) {
+        *ret_reason = reason_text("key file", path);
+        return NULL;
+    }
+    return keyring_load(path, ret_reason);
+}

@@ -1,0 +1,13 @@
+/* The key file of a data directory: made once, by whoever needs it first. Any thread, at start. */
+#pragma once
+
+#include "hub/auth/auth.h"
+#include "hub/config/options.h"
+
+/* Makes the directory (and those above it) with mode 0700 if it is missing. False and *ret_reason
+ * (free()), naming the directory. */
+bool data_dir_make(const char *path, char **ret_reason) MUSTCHECK;
+/* The key ring that the options name: jwt.key_file, or DATA/jwt.key, which is created with a new random
+ * secret (mode 0600) when it is missing. Safe when several processes do so at once. NULL and
+ * *ret_reason (free()). */
+struct keyring *keyfile_load(const struct options *options, char **ret_reason);

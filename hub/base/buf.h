@@ -1,0 +1,42 @@
+/* A growable byte buffer. Owned by one thread at a time; the holder bounds what goes in. */
+#pragma once
+
+#include "hub/base/mem.h"
+#include "hub/base/span.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+
+struct buf {
+    char *data; /* NULL while nothing was ever appended */
+    size_t len; /* bytes in use */
+    size_t cap; /* bytes allocated */
+};
+
+#define BUF_INIT ((struct buf){NULL, 0, 0})
+
+/* Makes room for `more` bytes behind the content and returns where they go; buf.len is not moved. */
+char *buf_reserve(struct buf *buf, size_t more);
+void buf_append(struct buf *buf, const void *data, size_t size);
+void buf_append_span(struct buf *buf, struct span text);
+void buf_append_text(struct buf *buf, const char *text);
+void buf_append_char(struct buf *buf, char c);
+void buf_append_u64(struct buf *buf, uint64_t value); /* decimal */
+void buf_append_i64(struct buf *buf, int64_t value);  /* decimal */
+void buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Appends `text` as a JSON string: quoted, escaped, `<`, `>` and U+2028/9 left as they are. The
+ * text must be valid UTF-8; an invalid byte becomes U+FFFD. */
+void buf_append_json(struct buf *buf, struct span text);
+/* Removes the first `size` bytes. */
+void buf_consume(struct buf *buf, size_t size);
+/* Forgets the content and keeps the memory. */
+void buf_clear(struct buf *buf);
+/* Frees the memory; the buffer is empty and usable again. */
+void buf_free(struct buf *buf);
+/* The content as a span, valid until the next change. */
+static inline struct span buf_span(const struct buf *buf)
+{
+    return (struct span){buf->data ? buf->data : "", buf->len};
+}
+/* NUL-terminates the content and hands the memory to the caller (free()); the buffer is empty. */
+char *buf_take_string(struct buf *buf);

@@ -1,0 +1,296 @@
+/* Starting, watching and stopping one child process; see child.h. fork() and execve() by hand, because
+ * the child must ask for its death signal between the two. */
+#include "hub/base/child.h"
+
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define READY_AFTER_MS 2000
+#define QUICK_DEATHS 5 /* in a row, each answered at once; after them the back-off begins */
+#define QUICK_RESTART_MS 50
+
+extern char **environ;
+
+struct child {
+    struct loop *loop;
+    char *name, *directory;
+    char **argv, **environment; /* environment: the whole of it */
+    int inherit[CHILD_INHERIT_MAX];
+    size_t inherit_count;
+    int death_signal;
+    void (*on_start)(void *ctx, pid_t pid);
+    void (*on_exit)(void *ctx);
+    void *ctx;
+
+    pid_t pid; /* 0 = does not run */
+    uint64_t started_ms;
+    unsigned deaths; /* before it was ready, in a row */
+    bool stopping;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+    uv_timer_t timer; /* the next start; while stopping: SIGKILL */
+    uv_signal_t sigchld;
+    unsigned open_handles;
+};
+
+/* ---- the process --------------------------------------------------------------------------------- */
+
+static void set_cloexec(int fd, bool on)
+{
+    int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0)
+        fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC);
+}
+
+/* Handlers of the hub must not run here: its loop's wake-up pipe is shared until exec. */
+static void reset_signals(void)
+{
+    sigset_t none;
+    for (int i = 1; i < NSIG; i++)
+        signal(i, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Between fork and exec: async-signal-safe calls only. */
+__attribute__((noreturn)) static void child_exec(const struct child *child, pid_t hub)
+{
+    if (prctl(PR_SET_PDEATHSIG, child->death_signal) != 0 || getppid() != hub)
+        _exit(127); /* the hub died before the kernel knew whom to tell */
+    setsid();
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+        _exit(127);
+    close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    for (size_t i = 0; i < child->inherit_count; i++)
+        set_cloexec(child->inherit[i], false);
+    if (child->directory && chdir(child->directory) != 0)
+        _exit(127);
+    reset_signals();
+    execve(child->argv[0], child->argv, child->environment);
+    _exit(127);
+}
+
+static void on_timer(uv_timer_t *timer);
+static void restart_later(struct child *child);
+
+static void child_start(struct child *child)
+{
+    sigset_t all, before;
+    pid_t hub = getpid();
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t pid = fork();
+    if (pid == 0)
+        child_exec(child, hub);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    child->started_ms = clock_mono_ms();
+    if (pid < 0) {
+        log_error("cannot start a process", "child", child->name, "reason", strerror(errno));
+        restart_later(child);
+        return;
+    }
+    child->pid = pid;
+    log_info("started", "child", child->name, "pid", LOG_NUM(pid));
+    if (child->on_start)
+        child->on_start(child->ctx, pid);
+}
+
+static void restart_later(struct child *child)
+{
+    static const unsigned backoff_ms[] = {1000, 2000, 5000};
+    unsigned delay = QUICK_RESTART_MS;
+    if (clock_mono_ms() - child->started_ms >= READY_AFTER_MS)
+        child->deaths = 0;
+    if (++child->deaths > QUICK_DEATHS) {
+        unsigned step = child->deaths - QUICK_DEATHS - 1;
+        delay = backoff_ms[step < NELEMS(backoff_ms) ? step : NELEMS(backoff_ms) - 1];
+    }
+    log_warn("starting it again", "child", child->name, "delay_ms", LOG_NUM(delay));
+    uv_timer_start(&child->timer, on_timer, delay, 0);
+}
+
+/* Time for the next start; while it is being stopped, its grace is over. */
+static void on_timer(uv_timer_t *timer)
+{
+    struct child *child = timer->data;
+    if (!child->stopping) {
+        child_start(child);
+    } else if (child->pid) {
+        log_warn("killed, it did not end in time", "child", child->name);
+        kill(child->pid, SIGKILL);
+    }
+}
+
+static void on_death(struct child *child, int status)
+{
+    if (!child->stopping)
+        log_warn("child died", "child", child->name, "exit",
+                 WIFEXITED(status) ? LOG_NUM(WEXITSTATUS(status)) : "", "signal",
+                 WIFSIGNALED(status) ? LOG_NUM(WTERMSIG(status)) : "");
+    child->pid = 0;
+    if (child->on_exit)
+        child->on_exit(child->ctx);
+    if (child->stopping) {
+        uv_timer_stop(&child->timer);
+        child->stopped(child->stopped_ctx);
+    } else {
+        restart_later(child);
+    }
+}
+
+static void on_sigchld(uv_signal_t *handle, int number)
+{
+    struct child *child = handle->data;
+    int status;
+    (void)number;
+    if (child->pid && waitpid(child->pid, &status, WNOHANG) == child->pid)
+        on_death(child, status);
+}
+
+/* ---- the object ---------------------------------------------------------------------------------- */
+
+static size_t count_words(const char *const *words)
+{
+    size_t n = 0;
+    while (words && words[n])
+        n++;
+    return n;
+}
+
+static char **copy_words(const char *const *words)
+{
+    size_t n = count_words(words);
+    char **copy = xcalloc(n + 1, sizeof *copy);
+    for (size_t i = 0; i < n; i++)
+        copy[i] = xstrdup(words[i]);
+    return copy;
+}
+
+static void free_words(char **words)
+{
+    for (size_t i = 0; words[i]; i++)
+        free(words[i]);
+    free(words);
+}
+
+/* Whether one of the `own` lines sets the variable of `line`. */
+static bool is_replaced(const char *line, const char *const *own)
+{
+    size_t name = strcspn(line, "=") + 1;
+    for (size_t i = 0; own && own[i]; i++)
+        if (strncmp(own[i], line, name) == 0)
+            return true;
+    return false;
+}
+
+static char **make_environment(const char *const *own)
+{
+    size_t inherited = 0, n = 0;
+    while (environ[inherited])
+        inherited++;
+    char **lines = xcalloc(inherited + count_words(own) + 1, sizeof *lines);
+    for (size_t i = 0; i < inherited; i++)
+        if (!is_replaced(environ[i], own))
+            lines[n++] = xstrdup(environ[i]);
+    for (size_t i = 0; own && own[i]; i++)
+        lines[n++] = xstrdup(own[i]);
+    return lines;
+}
+
+struct child *child_new(struct loop *loop, const struct child_config *config)
+{
+    struct child *child = xcalloc(1, sizeof *child);
+    child->loop = loop;
+    child->name = xstrdup(config->name);
+    child->directory = config->directory ? xstrdup(config->directory) : NULL;
+    child->argv = copy_words(config->argv);
+    child->environment = make_environment(config->environment);
+    memcpy(child->inherit, config->inherit, sizeof child->inherit);
+    child->inherit_count = config->inherit_count;
+    child->death_signal = config->death_signal;
+    child->on_start = config->on_start;
+    child->on_exit = config->on_exit;
+    child->ctx = config->ctx;
+    uv_timer_init(&loop->uv, &child->timer);
+    uv_signal_init(&loop->uv, &child->sigchld);
+    child->timer.data = child->sigchld.data = child;
+    child->open_handles = 2;
+    uv_signal_start(&child->sigchld, on_sigchld, SIGCHLD);
+    child_start(child);
+    return child;
+}
+
+void child_ready(struct child *child)
+{
+    child->deaths = 0;
+}
+
+pid_t child_pid(const struct child *child)
+{
+    return child->pid;
+}
+
+void child_stop(struct child *child, unsigned grace_ms, void (*fn)(void *ctx), void *ctx)
+{
+    child->stopping = true;
+    child->stopped = fn;
+    child->stopped_ctx = ctx;
+    uv_timer_stop(&child->timer);
+    if (child->pid == 0) {
+        fn(ctx);
+        return;
+    }
+    kill(child->pid, SIGTERM);
+    uv_timer_start(&child->timer, on_timer, grace_ms, 0);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct child *child = handle->data;
+    if (--child->open_handles)
+        return;
+    free(child->name);
+    free(child->directory);
+    free_words(child->argv);
+    free_words(child->environment);
+    free(child);
+}
+
+void child_free(struct child **child)
+{
+    struct child *gone = *child;
+    if (gone == NULL)
+        return;
+    if (gone->pid) {
+        kill(gone->pid, SIGKILL);
+        waitpid(gone->pid, NULL, 0);
+    }
+    uv_close((uv_handle_t *)&gone->timer, on_closed);
+    uv_close((uv_handle_t *)&gone->sigchld, on_closed);
+    *child = NULL;
+}
+
+char *child_find_program(const char *program)
+{
+    const char *path = getenv("PATH");
+    for (const char *at = path ? path : "/usr/bin:/bin"; *at; at += *at == ':') {
+        size_t n = strcspn(at, ":");
+        char *candidate;
+        if (asprintf(&candidate, "%.*s/%s", (int)n, at, program) < 0)
+            abort();
+        if (n && access(candidate, X_OK) == 0)
+            return candidate;
+        free(candidate);
+        at += n;
+    }
+    return NULL;
+}

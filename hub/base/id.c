@@ -1,0 +1,76 @@
+/* Identifiers; see id.h. The random pool is per thread, so no lock is needed. */
+#include "hub/base/id.h"
+
+#include "hub/base/clock.h"
+
+#include <sodium.h>
+
+/* Random bytes are drawn 1 KiB at a time: one system call serves about a hundred ids. */
+static void random_bytes(unsigned char *to, size_t size)
+{
+    static _Thread_local unsigned char pool[1024];
+    static _Thread_local size_t left;
+    if (left < size) {
+        randombytes_buf(pool, sizeof pool);
+        left = sizeof pool;
+    }
+    left -= size;
+    memcpy(to, pool + left, size);
+    sodium_memzero(pool + left, size);
+}
+
+void id_new(char id[static ID_SIZE])
+{
+    static _Thread_local uint64_t last_ms;
+    static _Thread_local unsigned counter;
+    unsigned char raw[16];
+    uint64_t ms = (uint64_t)clock_wall_ms();
+    random_bytes(raw + 6, 10);
+    if (ms <= last_ms) {
+        counter++;
+        if (counter > 0xfff) {
+            counter = 0;
+            last_ms++;
+        }
+        ms = last_ms;
+    } else {
+        counter = ((unsigned)raw[6] << 8 | raw[7]) & 0x7ff;
+        last_ms = ms;
+    }
+    for (int i = 0; i < 6; i++)
+        raw[i] = (unsigned char)(ms >> (40 - 8 * i));
+    raw[6] = (unsigned char)(0x70 | counter >> 8);
+    raw[7] = (unsigned char)counter;
+    raw[8] = (unsigned char)((raw[8] & 0x3f) | 0x80);
+
+    static const char hex[] = "0123456789abcdef";
+    char *p = id;
+    for (int i = 0; i < 16; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *p++ = '-';
+        *p++ = hex[raw[i] >> 4];
+        *p++ = hex[raw[i] & 15];
+    }
+    *p = '\0';
+}
+
+bool id_valid(struct span text)
+{
+    if (text.n != ID_SIZE - 1)
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+    }
+    return true;
+}
+
+void id_random(char *text, size_t size)
+{
+    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    for (size_t i = 0; i + 1 < size; i++)
+        text[i] = alphabet[randombytes_uniform(36)];
+    text[size - 1] = '\0';
+}

@@ -1,0 +1,16 @@
+/* Identifiers and random text. Any thread; sodium_init() must have run. */
+#pragma once
+
+#include "hub/base/span.h"
+
+#include <stdint.h>
+
+#define ID_SIZE 37 /* a UUID in text and its NUL */
+
+/* Writes a new UUID version 7 (RFC 9562 §5.7: milliseconds, then a counter, then random bits), so
+ * ids made by one process sort by time of creation. Lower case. */
+void id_new(char id[static ID_SIZE]);
+/* Whether `text` is a UUID in lower-case canonical form. */
+bool id_valid(struct span text);
+/* Writes `size - 1` random characters of [a-z0-9] and a NUL. */
+void id_random(char *text, size_t size);

@@ -1,0 +1,65 @@
+/* Intrusive doubly linked list: the node is a member of the object, the list owns nothing. */
+#pragma once
+
+#include "hub/base/mem.h"
+
+#include <stdbool.h>
+
+struct list {
+    struct list *next, *prev; /* a node that is in no list, and an empty head, point to themselves */
+};
+
+static inline void list_init(struct list *node)
+{
+    node->next = node->prev = node;
+}
+
+static inline bool list_empty(const struct list *head)
+{
+    return head->next == head;
+}
+
+/* Appends `node` (in no list) before the head, that is at the end. */
+static inline void list_append(struct list *head, struct list *node)
+{
+    node->prev = head->prev;
+    node->next = head;
+    head->prev->next = node;
+    head->prev = node;
+}
+
+/* Takes `node` out of its list, if it is in one. */
+static inline void list_remove(struct list *node)
+{
+    node->prev->next = node->next;
+    node->next->prev = node->prev;
+    list_init(node);
+}
+
+/* Moves everything from `from` to the end of `to`. */
+static inline void list_splice(struct list *to, struct list *from)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = to->prev;
+    to->prev->next = from->next;
+    from->prev->next = to;
+    to->prev = from->prev;
+    list_init(from);
+}
+
+/* Removes and returns the first node, NULL if the list is empty. */
+static inline struct list *list_pop(struct list *head)
+{
+    struct list *node = head->next;
+    if (node == head)
+        return NULL;
+    list_remove(node);
+    return node;
+}
+
+#define list_for_each(node, head) for (struct list *node = (head)->next; node != (head); node = node->next)
+/* The same, safe when the body removes `node`. */
+#define list_for_each_safe(node, after, head)                                                                \
+    for (struct list *node = (head)->next, *after = node->next; node != (head);                              \
+         node = after, after = node->next)

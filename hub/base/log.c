@@ -1,0 +1,114 @@
+/* Log lines; see log.h. A line is built in a buffer and leaves in one write(2), so that lines of
+ * several threads and processes do not mix. */
+#include "hub/base/log.h"
+
+#include "hub/base/buf.h"
+#include "hub/base/clock.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LINES_PER_SECOND 20
+
+static struct {
+    pthread_mutex_t lock; /* protects the call sites' counters */
+    const char *program;
+    enum log_level level;
+    enum log_format format;
+} config = {PTHREAD_MUTEX_INITIALIZER, "taskhub", LOG_INFO, LOG_LOGFMT};
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+void log_setup(const char *program, enum log_level level, enum log_format format)
+{
+    config.program = program;
+    config.level = level;
+    config.format = format;
+}
+
+void log_setup_words(const char *program, const char *level, const char *format)
+{
+    enum log_level found = LOG_INFO;
+    for (size_t i = 0; i < NELEMS(level_names); i++)
+        if (strcmp(level_names[i], level) == 0)
+            found = (enum log_level)i;
+    log_setup(program, found, strcmp(format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
+}
+
+char *log_num(char text[static 24], int64_t n)
+{
+    snprintf(text, 24, "%lld", (long long)n);
+    return text;
+}
+
+/* Whether this site may still write in this second. */
+static bool site_open(struct log_site *site)
+{
+    uint64_t second = clock_mono_ms() / 1000;
+    pthread_mutex_lock(&config.lock);
+    if (site->second != second) {
+        site->second = second;
+        site->count = 0;
+    }
+    bool open = site->count++ < LINES_PER_SECOND;
+    pthread_mutex_unlock(&config.lock);
+    return open;
+}
+
+static bool is_plain(const char *value)
+{
+    if (*value == '\0')
+        return false;
+    for (const char *p = value; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == '"' || *p == '=' || *p == '\\' || (unsigned char)*p >= 127)
+            return false;
+    return true;
+}
+
+static void append_pair(struct buf *line, const char *key, const char *value)
+{
+    value = value ? value : "";
+    if (config.format == LOG_JSON) {
+        buf_append_text(line, line->len > 1 ? "," : "");
+        buf_append_json(line, span_of(key));
+        buf_append_char(line, ':');
+        buf_append_json(line, span_of(value));
+        return;
+    }
+    if (line->len)
+        buf_append_char(line, ' ');
+    buf_append_text(line, key);
+    buf_append_char(line, '=');
+    if (is_plain(value))
+        buf_append_text(line, value);
+    else
+        buf_append_json(line, span_of(value));
+}
+
+void log_write(struct log_site *site, enum log_level level, const char *msg, ...)
+{
+    if (level < config.level || !site_open(site))
+        return;
+    char at[CLOCK_TEXT_SIZE];
+    clock_format(clock_wall_ms(), at);
+    struct buf line = BUF_INIT;
+    if (config.format == LOG_JSON)
+        buf_append_char(&line, '{');
+    append_pair(&line, "ts", at);
+    append_pair(&line, "level", level_names[level]);
+    append_pair(&line, "prog", config.program);
+    append_pair(&line, "msg", msg);
+
+    va_list args;
+    va_start(args, msg);
+    for (const char *key; (key = va_arg(args, const char *)) != NULL;)
+        append_pair(&line, key, va_arg(args, const char *));
+    va_end(args);
+
+    buf_append_text(&line, config.format == LOG_JSON ? "}\n" : "\n");
+    ssize_t written = write(STDERR_FILENO, line.data, line.len);
+    (void)written; /* nowhere to report it */
+    buf_free(&line);
+}

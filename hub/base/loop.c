@@ -1,0 +1,63 @@
+/* The event loop and its per-turn hooks; see loop.h. */
+#include "hub/base/loop.h"
+
+static void on_check(uv_check_t *handle)
+{
+    loop_flush(handle->data);
+}
+
+static void on_prepare(uv_prepare_t *handle)
+{
+    loop_flush(handle->data);
+}
+
+int loop_init(struct loop *loop)
+{
+    memset(loop, 0, sizeof *loop);
+    int rc = uv_loop_init(&loop->uv);
+    if (rc < 0)
+        return rc;
+    uv_check_init(&loop->uv, &loop->check);
+    uv_prepare_init(&loop->uv, &loop->prepare);
+    loop->check.data = loop->prepare.data = loop;
+    uv_check_start(&loop->check, on_check);
+    uv_prepare_start(&loop->prepare, on_prepare);
+    uv_unref((uv_handle_t *)&loop->check);
+    uv_unref((uv_handle_t *)&loop->prepare);
+    return 0;
+}
+
+void loop_hook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx)
+{
+    for (size_t i = 0; i < NELEMS(loop->hooks[stage]); i++) {
+        if (loop->hooks[stage][i].fn == NULL) {
+            loop->hooks[stage][i].fn = fn;
+            loop->hooks[stage][i].ctx = ctx;
+            return;
+        }
+    }
+    abort();
+}
+
+void loop_unhook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < NELEMS(loop->hooks[stage]); i++)
+        if (loop->hooks[stage][i].fn != fn || loop->hooks[stage][i].ctx != ctx)
+            loop->hooks[stage][kept++] = loop->hooks[stage][i];
+    for (; kept < NELEMS(loop->hooks[stage]); kept++)
+        loop->hooks[stage][kept].fn = NULL;
+}
+
+void loop_flush(struct loop *loop)
+{
+    for (size_t stage = 0; stage < LOOP_STAGES; stage++)
+        for (size_t i = 0; i < NELEMS(loop->hooks[stage]) && loop->hooks[stage][i].fn; i++)
+            loop->hooks[stage][i].fn(loop->hooks[stage][i].ctx);
+}
+
+void loop_deinit(struct loop *loop)
+{
+    uv_close((uv_handle_t *)&loop->check, NULL);
+    uv_close((uv_handle_t *)&loop->prepare, NULL);
+}

@@ -1,0 +1,38 @@
+/* The one event loop of a process (libuv) and the hooks that run once per turn, after all callbacks
+ * of the turn and again before the loop sleeps. That is where everything staged during a turn
+ * leaves: jobs to the pool, commands to Redis, frames to sockets. Loop thread only. */
+#pragma once
+
+#include "hub/base/mem.h"
+
+#include <uv.h>
+
+enum loop_stage {                   /* the order of the hooks within a turn */
+                  LOOP_STAGE_POOL,  /* staged light tasks go to their threads */
+                  LOOP_STAGE_QUEUE, /* staged task transitions become function calls */
+                  LOOP_STAGE_REDIS, /* staged commands leave in one write per connection */
+                  LOOP_STAGE_CONN,  /* staged frames leave in one write per socket */
+                  LOOP_STAGE_FREE,  /* objects closed during the turn are freed */
+                  LOOP_STAGES,
+};
+
+struct loop {
+    uv_loop_t uv;
+    uv_check_t check;
+    uv_prepare_t prepare;
+    struct {
+        void (*fn)(void *ctx);
+        void *ctx;
+    } hooks[LOOP_STAGES][8];
+};
+
+/* 0 or a negative errno (libuv's). */
+int loop_init(struct loop *loop) MUSTCHECK;
+/* Adds a hook (at most 8 per stage, aborts beyond). A hook must be cheap when nothing is staged. */
+void loop_hook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);
+/* Takes a hook out again; not from inside a hook of the same stage. */
+void loop_unhook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);
+/* Runs every hook now, in order. */
+void loop_flush(struct loop *loop);
+/* Stops the hooks; call before closing the uv loop. */
+void loop_deinit(struct loop *loop);

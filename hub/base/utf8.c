@@ -1,0 +1,43 @@
+/* UTF-8; see utf8.h. */
+#include "hub/base/utf8.h"
+
+#include "hub/base/mem.h"
+
+size_t utf8_length(const unsigned char *p, size_t left)
+{
+    static const struct {
+        unsigned char first, last, low, high, length;
+    } rows[] = {
+        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    if (p[0] < 0x80)
+        return 1;
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        if (p[0] < rows[i].first || p[0] > rows[i].last)
+            continue;
+        if (left < rows[i].length || p[1] < rows[i].low || p[1] > rows[i].high)
+            return 0;
+        for (size_t k = 2; k < rows[i].length; k++)
+            if ((p[k] & 0xc0) != 0x80)
+                return 0;
+        return rows[i].length;
+    }
+    return 0;
+}
+
+unsigned utf8_encode(unsigned long code, unsigned char to[static 4])
+{
+    static const struct {
+        unsigned long below;
+        unsigned char lead, length;
+    } rows[] = {{0x80, 0, 1}, {0x800, 0xc0, 2}, {0x10000, 0xe0, 3}, {0x110000, 0xf0, 4}};
+    size_t row = 0;
+    while (row < NELEMS(rows) - 1 && code >= rows[row].below)
+        row++;
+    for (unsigned i = rows[row].length; i-- > 1; code >>= 6)
+        to[i] = (unsigned char)(0x80 | (code & 0x3f));
+    to[0] = (unsigned char)(rows[row].lead | code);
+    return rows[row].length;
+}

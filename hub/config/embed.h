@@ -1,0 +1,13 @@
+/* Files of web/ and the Lua library as they were at build time, found by name. Immutable. */
+#pragma once
+
+#include "hub/base/span.h"
+
+struct embed {
+    const char *name; /* "index.html", "taskhub.js", "queue.lua" … */
+    const char *type; /* media type, e.g. "text/html; charset=utf-8" */
+    const char *etag; /* quoted, from the content's hash */
+    struct span data;
+};
+/* NULL if there is none of that name. */
+const struct embed *embed_find(struct span name);

@@ -1,0 +1,7 @@
+/* The generated table behind embed_find(): sorted by name, made by hub/config/embed.py. Immutable. */
+#pragma once
+
+#include "hub/config/embed.h"
+
+extern const struct embed embed_table[];
+extern const size_t embed_count;

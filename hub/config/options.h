@@ -1,0 +1,65 @@
+/* Configuration: one table (options.def) gives the parser, the environment names, --help, the printed
+ * effective configuration and the struct below. Flag > environment > file > default. Read once at
+ * start, immutable afterwards; any thread. */
+#pragma once
+
+#include "hub/base/buf.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define OPTION_SECRET 1 /* may hold a password: redacted when printed */
+
+enum option_id {
+#define OPTION_STRING(key, member, default_, flags, alias, help) OPTION_ID_##member,
+#define OPTION_INT(key, member, default_, min, max, flags, alias, help) OPTION_ID_##member,
+#define OPTION_BOOL(key, member, default_, flags, alias, help) OPTION_ID_##member,
+#include "hub/config/options.def"
+#undef OPTION_STRING
+#undef OPTION_INT
+#undef OPTION_BOOL
+    OPTION_IDS,
+};
+
+enum option_source { OPTION_DEFAULT, OPTION_FILE, OPTION_ENVIRONMENT, OPTION_FLAG };
+struct option_origin {
+    enum option_source source;
+    unsigned line; /* OPTION_FILE */
+    bool alias;    /* OPTION_ENVIRONMENT: set by the alias */
+};
+
+struct options {
+#define OPTION_STRING(key, member, default_, flags, alias, help) char *member;
+#define OPTION_INT(key, member, default_, min, max, flags, alias, help) int64_t member;
+#define OPTION_BOOL(key, member, default_, flags, alias, help) bool member;
+#include "hub/config/options.def"
+#undef OPTION_STRING
+#undef OPTION_INT
+#undef OPTION_BOOL
+    char *routes;      /* of all `routes.<type> = <executor>` lines: "\ntype=executor\n…" */
+    char *config_path; /* the file that was read, NULL if none */
+    struct option_origin origin[OPTION_IDS];
+};
+
+/* Fills *ret from argv[1…] (options only; the index of the first argument that is none, or argc, goes
+ * to *ret_rest), environment and file. False and *ret_reason (free()), which names file, line, key and
+ * the nearest valid key; *ret is empty then. Options may stand before and after other arguments only
+ * up to the first such argument. */
+bool options_load(struct options *ret, int argc, char **argv, int *ret_rest, char **ret_reason) MUSTCHECK;
+void options_free(struct options *options);
+/* The executor configured for a task type, NULL if none. `buf` receives the word. */
+const char *options_route(const struct options *options, const char *type, char buf[static 32]);
+/* Appends `key = value` lines with the origin of each; secrets are redacted. */
+void options_print(const struct options *options, struct buf *to);
+/* Appends the option part of --help. */
+void options_help(struct buf *to);
+/* Appends the reference page docs/configuration.md is made of. */
+void options_document(struct buf *to);
+/* Parses a configuration file's text into options that are zeroed or loaded (for the fuzz target and
+ * options_load()); false and *ret_reason (free()), which begins with `name`. */
+bool options_parse_file(struct options *options, const char *name, struct span text,
+                        char **ret_reason) MUSTCHECK;
+/* What a child process needs in its environment to see the options that came by flag: calls fn with
+ * each variable's name and value. */
+void options_export(const struct options *options, void (*fn)(void *ctx, const char *name, const char *value),
+                    void *ctx);

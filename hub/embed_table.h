@@ -1,7 +1,0 @@
-/* The generated table behind embed_find(): sorted by name, made by hub/embed.py. Immutable. */
-#pragma once
-
-#include "hub/embed.h"
-
-extern const struct embed embed_table[];
-extern const size_t embed_count;

@@ -1,0 +1,218 @@
+/* The walking half of the slicer (json.h): takes text apart that json_check() accepted. Any thread; no
+ * state. */
+#include "hub/json/json.h"
+
+#include "hub/json/json_escape.h"
+
+#include <errno.h>
+#include <math.h>
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+struct span json_trim(struct span text)
+{
+    while (text.n && is_space(text.p[0])) {
+        text.p++;
+        text.n--;
+    }
+    while (text.n && is_space(text.p[text.n - 1]))
+        text.n--;
+    return text;
+}
+
+static enum json_kind number_kind(struct span value)
+{
+    for (size_t i = 0; i < value.n; i++)
+        if (value.p[i] == '.' || value.p[i] == 'e' || value.p[i] == 'E')
+            return KIND_NUMBER;
+    return KIND_INTEGER;
+}
+
+enum json_kind json_kind_of(struct span value)
+{
+    value = json_trim(value);
+    switch (value.n ? value.p[0] : '\0') {
+    case '\0':
+        return KIND_NONE;
+    case '{':
+        return KIND_OBJECT;
+    case '[':
+        return KIND_ARRAY;
+    case '"':
+        return KIND_STRING;
+    case 't':
+        return KIND_TRUE;
+    case 'f':
+        return KIND_FALSE;
+    case 'n':
+        return KIND_NULL;
+    default:
+        return number_kind(value);
+    }
+}
+
+static const char *after_string(const char *p) /* p is at the opening quote */
+{
+    for (p++; *p != '"'; p++)
+        if (*p == '\\')
+            p++;
+    return p + 1;
+}
+
+static const char *after_value(const char *p, const char *end)
+{
+    unsigned depth = 0;
+    do {
+        if (*p == '"') {
+            p = after_string(p);
+            continue;
+        }
+        if (*p == '{' || *p == '[')
+            depth++;
+        else if (*p == '}' || *p == ']')
+            depth--;
+        else if (depth == 0) {
+            while (p < end && *p != ',' && *p != '}' && *p != ']' && !is_space(*p))
+                p++;
+            return p;
+        }
+        p++;
+    } while (depth);
+    return p;
+}
+
+struct json_iter json_walk(struct span container)
+{
+    container = json_trim(container);
+    return (struct json_iter){container.p + 1, container.p + container.n - 1};
+}
+
+static bool at_item(struct json_iter *iter)
+{
+    while (iter->p < iter->end && (is_space(*iter->p) || *iter->p == ',' || *iter->p == ':'))
+        iter->p++;
+    return iter->p < iter->end;
+}
+
+bool json_next_element(struct json_iter *iter, struct span *ret_value)
+{
+    if (!at_item(iter))
+        return false;
+    const char *from = iter->p;
+    iter->p = after_value(from, iter->end);
+    *ret_value = (struct span){from, (size_t)(iter->p - from)};
+    return true;
+}
+
+bool json_next_member(struct json_iter *iter, struct span *ret_key, struct span *ret_value)
+{
+    if (!at_item(iter))
+        return false;
+    const char *from = iter->p;
+    iter->p = after_string(from);
+    *ret_key = (struct span){from + 1, (size_t)(iter->p - from - 2)};
+    return json_next_element(iter, ret_value);
+}
+
+bool json_key_is(struct span key, const char *name)
+{
+    if (memchr(key.p, '\\', key.n) == NULL)
+        return span_is(key, name);
+    size_t n = strlen(name);
+    struct json_unescape u = json_unescape(key.p, key.n);
+    for (size_t i = 0; i < n; i++)
+        if (json_unescape_next(&u) != (unsigned char)name[i])
+            return false;
+    return json_unescape_next(&u) < 0;
+}
+
+struct span json_get(struct span object, const char *name)
+{
+    struct json_iter iter = json_walk(object);
+    struct span key, value;
+    while (json_next_member(&iter, &key, &value))
+        if (json_key_is(key, name))
+            return value;
+    return SPAN_NONE;
+}
+
+void json_string_append(struct buf *to, struct span value)
+{
+    value = json_trim(value);
+    struct span inner = {value.p + 1, value.n - 2};
+    if (memchr(inner.p, '\\', inner.n) == NULL) {
+        buf_append_span(to, inner);
+        return;
+    }
+    struct json_unescape u = json_unescape(inner.p, inner.n);
+    for (int byte; (byte = json_unescape_next(&u)) >= 0;)
+        buf_append_char(to, (char)byte);
+}
+
+size_t json_string_bytes(struct span value)
+{
+    value = json_trim(value);
+    if (memchr(value.p, '\\', value.n) == NULL)
+        return value.n - 2;
+    struct json_unescape u = json_unescape(value.p + 1, value.n - 2);
+    size_t n = 0;
+    while (json_unescape_next(&u) >= 0)
+        n++;
+    return n;
+}
+
+bool json_string_copy(struct span value, char *to, size_t size)
+{
+    value = json_trim(value);
+    if (json_kind_of(value) != KIND_STRING)
+        return false;
+    struct json_unescape u = json_unescape(value.p + 1, value.n - 2);
+    size_t n = 0;
+    for (int byte; (byte = json_unescape_next(&u)) >= 0;) {
+        if (n + 1 >= size)
+            return false;
+        to[n++] = (char)byte;
+    }
+    to[n] = '\0';
+    return true;
+}
+
+bool json_string_is(struct span value, const char *text)
+{
+    value = json_trim(value);
+    return value.n >= 2 && value.p[0] == '"' && json_key_is((struct span){value.p + 1, value.n - 2}, text);
+}
+
+bool json_int(struct span value, int64_t *ret)
+{
+    char text[24];
+    value = json_trim(value);
+    if (json_kind_of(value) != KIND_INTEGER || value.n >= sizeof text)
+        return false;
+    memcpy(text, value.p, value.n);
+    text[value.n] = '\0';
+    errno = 0;
+    long long number = strtoll(text, NULL, 10);
+    if (errno)
+        return false;
+    *ret = number;
+    return true;
+}
+
+bool json_double(struct span value, double *ret)
+{
+    char text[64];
+    value = json_trim(value);
+    if (!(json_kind_of(value) & (KIND_INTEGER | KIND_NUMBER)) || value.n >= sizeof text)
+        return false;
+    memcpy(text, value.p, value.n);
+    text[value.n] = '\0';
+    double number = strtod(text, NULL);
+    if (!isfinite(number))
+        return false;
+    *ret = number;
+    return true;
+}

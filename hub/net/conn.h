@@ -1,0 +1,66 @@
+/* A WebSocket connection as the rest of the program sees it: who it is, a bounded outbox, a handle.
+ * Frames are built at append time and leave in one write per turn. Loop thread only; other threads
+ * and later callbacks hold a conn_handle, never a pointer. */
+#pragma once
+
+#include "hub/auth/auth.h"
+#include "hub/base/list.h"
+#include "hub/owners/event.h"
+
+struct conn;
+struct conns; /* the table of all connections */
+
+struct conn_handle { /* survives the connection: conn_find() gives NULL then */
+    uint32_t slot, generation;
+};
+
+/* What the layer above does with a connection. Every span is valid during the call only. */
+struct conn_ops {
+    void (*on_open)(struct conn *conn, struct span bearer_token); /* SPAN_NONE without one */
+    void (*on_text)(struct conn *conn, struct span message);      /* one whole text message */
+    void (*on_binary)(struct conn *conn, struct span message);    /* one whole binary message */
+    void (*on_close)(struct conn *conn);                          /* last call; conn is freed after it */
+};
+
+/* server_config.app. */
+void *conn_app(const struct conn *conn);
+struct conn_handle conn_handle(const struct conn *conn);
+struct conn *conn_find(struct conns *conns, struct conn_handle handle);
+
+/* NULL before authentication. */
+const struct principal *conn_who(const struct conn *conn);
+/* Makes it this principal's connection (moves *who in). Checks connections per user: false (and
+ * *who untouched) if that limit is reached. Starts the timers for auth.expiring and 4401. */
+bool conn_set_who(struct conn *conn, struct principal *who) MUSTCHECK;
+/* A refreshed token of the same user. */
+void conn_refresh_who(struct conn *conn, struct principal *who);
+/* Room for one pointer of the layer above (its per-connection state). */
+void conn_set_user(struct conn *conn, void *user);
+void *conn_user(const struct conn *conn);
+/* The same for owners.c. */
+void conn_set_member(struct conn *conn, void *member);
+void *conn_member(const struct conn *conn);
+
+/* Appends one text frame. Counted in the outbox; replies are must-deliver: exceeding the budget
+ * closes with 4101. */
+void conn_send(struct conn *conn, struct span text);
+/* Appends an event's frame or, while a partial write is pending, keeps the event in the backlog where
+ * the rules of its class apply. `from` handling is internal. */
+void conn_send_event(struct conn *conn, struct event *event);
+/* Says that the logged event `seq` was told by other means (a reply): the next event's `from` counts it
+ * as given. The first call states where this connection begins. */
+void conn_told_seq(struct conn *conn, uint64_t seq);
+/* Up to which seq everything was given to this connection (0 before owners_start()). */
+uint64_t conn_given_seq(const struct conn *conn);
+/* A text frame that may be dropped (and is counted) while the connection is slow: admin.event. */
+void conn_send_droppable(struct conn *conn, struct span text);
+/* Whether much waits for this connection already: whoever feeds it from a log should pause. */
+bool conn_slow(const struct conn *conn);
+/* Whether the message being handled is within limits.messages_per_s and its burst. A connection far
+ * beyond them is closed with 4429 without the layer above. */
+bool conn_rate_ok(const struct conn *conn);
+/* The peer's address as text, for log lines: "192.0.2.7", "unix". */
+const char *conn_address(const struct conn *conn);
+
+/* Sends a close frame behind what is queued and drops the connection soon after. Idempotent. */
+void conn_close(struct conn *conn, unsigned code, const char *reason);

@@ -1,0 +1,97 @@
+/* Checks of upgrade and body headers; see guard.h. Any thread. */
+#include "hub/net/guard.h"
+
+#include <ctype.h>
+#include <strings.h>
+
+static struct guard_verdict refuse(unsigned status, const char *code, const char *detail)
+{
+    return (struct guard_verdict){status, code, detail};
+}
+
+bool guard_origin(struct span origin, const char *origins)
+{
+    while (*origins) {
+        size_t n = strcspn(origins, " ");
+        if (n && span_equal(origin, (struct span){origins, n}))
+            return true;
+        origins += n;
+        origins += strspn(origins, " ");
+    }
+    return false;
+}
+
+static bool equals_ignoring_case(struct span text, const char *word)
+{
+    return text.n == strlen(word) && strncasecmp(text.p, word, text.n) == 0;
+}
+
+/* 16 bytes in base64: 22 characters and two equals signs. */
+static bool key_valid(struct span key)
+{
+    if (key.n != 24 || key.p[22] != '=' || key.p[23] != '=')
+        return false;
+    for (size_t i = 0; i < 22; i++)
+        if (!isalnum((unsigned char)key.p[i]) && key.p[i] != '+' && key.p[i] != '/')
+            return false;
+    return true;
+}
+
+/* Whether a list of offered subprotocols holds ours. */
+static bool offers_protocol(struct span list)
+{
+    while (list.n) {
+        const char *comma = memchr(list.p, ',', list.n);
+        size_t n = comma ? (size_t)(comma - list.p) : list.n;
+        struct span word = {list.p, n};
+        while (word.n && (*word.p == ' ' || *word.p == '\t'))
+            word.p++, word.n--;
+        while (word.n && (word.p[word.n - 1] == ' ' || word.p[word.n - 1] == '\t'))
+            word.n--;
+        if (span_is(word, GUARD_PROTOCOL))
+            return true;
+        list.p += comma ? n + 1 : n;
+        list.n -= comma ? n + 1 : n;
+    }
+    return false;
+}
+
+struct guard_verdict guard_upgrade(const struct guard_request *request, const char *origins)
+{
+    if (!equals_ignoring_case(request->upgrade, "websocket"))
+        return refuse(403, "upgrade", "Only an upgrade to websocket is possible");
+    if (!request->get)
+        return refuse(405, "method", "A WebSocket begins with GET");
+    if (!span_is(request->http, "HTTP/1.1"))
+        return refuse(505, "http_version", "A WebSocket needs HTTP/1.1");
+    if (!span_is(request->path, "/ws"))
+        return refuse(404, "not_found", "The WebSocket is at /ws");
+    if (!span_is(request->version, "13"))
+        return refuse(426, "websocket_version", "Sec-WebSocket-Version must be 13");
+    if (!key_valid(request->key))
+        return refuse(400, "websocket_key", "Sec-WebSocket-Key must be 16 bytes in base64");
+    if (request->transfer_encoding.p || request->content_length.p)
+        return refuse(400, "body", "An upgrade has no body");
+    if (request->origin.p && !guard_origin(request->origin, origins))
+        return refuse(403, "origin", "This Origin is not allowed (option origins)");
+    if (request->protocols.p && !offers_protocol(request->protocols))
+        return refuse(400, "subprotocol", "The subprotocol must be " GUARD_PROTOCOL);
+    return refuse(0, NULL, NULL);
+}
+
+struct guard_verdict guard_body(const struct guard_request *request)
+{
+    if (request->upgrade.p)
+        return refuse(403, "upgrade", "Only an upgrade to websocket is possible");
+    if (request->transfer_encoding.p && request->content_length.p)
+        return refuse(400, "body", "Transfer-Encoding and Content-Length exclude each other");
+    if (request->transfer_encoding.p)
+        return refuse(411, "body", "A body needs Content-Length; Transfer-Encoding is not taken");
+    struct span length = request->content_length;
+    if (length.p && (length.n == 0 || length.n > 9))
+        return refuse(400, "body", "Content-Length must be 1 to 9 digits");
+    for (size_t i = 0; i < length.n; i++)
+        if (length.p[i] < '0' || length.p[i] > '9')
+            return refuse(400, "body", "Content-Length must be 1 to 9 digits");
+    return refuse(0, NULL, NULL);
+}

@@ -1,0 +1,27 @@
+/* What a request must look like before libwebsockets may act on it: the library upgrades almost anything
+ * (wrong version, POST, any Origin, h2c) and takes any Content-Length. Pure functions, any thread. */
+#pragma once
+
+#include "hub/base/span.h"
+
+struct guard_request {      /* header values as they came; SPAN_NONE = no such header */
+    bool get;               /* the method is GET */
+    struct span path, http; /* "/ws", "HTTP/1.1" */
+    struct span upgrade, version, key, origin, protocols;
+    struct span transfer_encoding, content_length;
+};
+
+struct guard_verdict {
+    unsigned status;    /* HTTP status; 0 = go on */
+    const char *code;   /* a stable word */
+    const char *detail; /* English */
+};
+
+#define GUARD_PROTOCOL "taskhub.v1"
+
+/* A request to upgrade to WebSocket. `origins` are the allowed ones, separated by spaces. */
+struct guard_verdict guard_upgrade(const struct guard_request *request, const char *origins);
+/* Any other request: what says how long its body is. */
+struct guard_verdict guard_body(const struct guard_request *request);
+/* Whether `origin` is one of the words in `origins`. */
+bool guard_origin(struct span origin, const char *origins);

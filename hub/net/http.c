@@ -1,0 +1,238 @@
+/* HTTP on the hub's port: the page, health, readiness, metrics; and the answers to requests that may not
+ * upgrade. Loop thread only. A response is built whole and sent in one write; the library buffers what
+ * the socket does not take at once. */
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
+#include "hub/net/server_private.h"
+
+static const char security_headers[] =
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'\r\n"
+    "Permissions-Policy: microphone=(self)\r\n"
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "Cross-Origin-Opener-Policy: same-origin\r\n"
+    "Cache-Control: no-cache\r\n";
+
+static const char *status_text(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *text;
+    } rows[] = {
+        {200, "OK"},
+        {304, "Not Modified"},
+        {400, "Bad Request"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {411, "Length Required"},
+        {426, "Upgrade Required"},
+        {503, "Service Unavailable"},
+        {505, "HTTP Version Not Supported"},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++)
+        if (rows[i].status == status)
+            return rows[i].text;
+    return "Error";
+}
+
+struct span http_header(struct lws *wsi, enum lws_token_indexes token, char *buf, size_t size)
+{
+    int n = lws_hdr_total_length(wsi, token);
+    if (n <= 0)
+        return SPAN_NONE;
+    buf[0] = '\0';
+    if ((size_t)n >= size || lws_hdr_copy(wsi, buf, (int)size, token) < 0)
+        return SPAN("");
+    return span_of(buf);
+}
+
+/* ---- answers ------------------------------------------------------------------------------------- */
+int http_send(struct lws *wsi, const struct http_answer *answer)
+{
+    struct buf out = BUF_INIT;
+    buf_printf(&out, "HTTP/1.1 %u %s\r\n", answer->status, status_text(answer->status));
+    buf_append(&out, security_headers, sizeof security_headers - 1);
+    if (answer->type)
+        buf_printf(&out, "Content-Type: %s\r\n", answer->type);
+    if (answer->etag)
+        buf_printf(&out, "ETag: %s\r\n", answer->etag);
+    if (answer->header)
+        buf_append_text(&out, answer->header);
+    if (answer->close)
+        buf_append_text(&out, "Connection: close\r\n");
+    if (answer->status != 304)
+        buf_printf(&out, "Content-Length: %zu\r\n", answer->body.n);
+    buf_append_text(&out, "\r\n");
+    if (!answer->head && answer->status != 304)
+        buf_append_span(&out, answer->body);
+    int sent = lws_write(wsi, (unsigned char *)out.data, out.len, LWS_WRITE_HTTP);
+    bool whole = sent == (int)out.len;
+    buf_free(&out);
+    if (!whole)
+        return -1;
+    if (lws_partial_buffered(wsi))
+        lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, 60); /* a slow reader of a large file */
+    else if (answer->close)
+        return -1;
+    return lws_http_transaction_completed(wsi) ? -1 : 0;
+}
+
+int http_send_error(struct lws *wsi, struct guard_verdict verdict)
+{
+    char text[256];
+    int n =
+        snprintf(text, sizeof text, "{\"detail\":\"%s\",\"code\":\"%s\"}\n", verdict.detail, verdict.code);
+    struct http_answer answer = {
+        .status = verdict.status, .type = "application/json", .body = {text, (size_t)n}, .close = true};
+    if (verdict.status == 426)
+        answer.header = "Sec-WebSocket-Version: 13\r\n";
+    if (verdict.status == 405)
+        answer.header = "Allow: GET, HEAD\r\n";
+    return http_send(wsi, &answer);
+}
+
+/* ---- routes -------------------------------------------------------------------------------------- */
+struct route_request {
+    struct server *server;
+    struct buf *hold; /* for a body that is made here */
+};
+
+static void route_healthz(const struct route_request *request, struct http_answer *answer)
+{
+    (void)request;
+    *answer =
+        (struct http_answer){.status = 200, .type = "application/json", .body = SPAN("{\"ok\":true}\n")};
+}
+
+static void route_readyz(const struct route_request *request, struct http_answer *answer)
+{
+    const struct server_config *config = &request->server->config;
+    struct buf reasons = BUF_INIT;
+    bool ready =
+        !request->server->draining && (config->ready == NULL || config->ready(config->app, &reasons));
+    buf_printf(request->hold, "{\"ready\":%s", ready ? "true" : "false");
+    if (!ready && request->server->draining)
+        buf_append_text(request->hold, ",\"reasons\":{\"hub\":\"draining\"}");
+    else if (!ready && reasons.len)
+        buf_printf(request->hold, ",\"reasons\":%.*s", SPAN_ARG(buf_span(&reasons)));
+    buf_append_text(request->hold, "}\n");
+    buf_free(&reasons);
+    *answer = (struct http_answer){
+        .status = ready ? 200 : 503, .type = "application/json", .body = buf_span(request->hold)};
+}
+
+static void route_metrics(const struct route_request *request, struct http_answer *answer)
+{
+    metrics_write(request->hold);
+    *answer = (struct http_answer){
+        .status = 200, .type = "text/plain; version=0.0.4; charset=utf-8", .body = buf_span(request->hold)};
+}
+
+static const struct route {
+    const char *path;
+    void (*run)(const struct route_request *request, struct http_answer *answer);
+} routes[] = {
+    {"/healthz", route_healthz},
+    {"/readyz", route_readyz},
+    {"/metrics", route_metrics},
+};
+
+static bool find_answer(struct server *server, struct span path, struct buf *hold, struct http_answer *answer)
+{
+    for (size_t i = 0; i < NELEMS(routes); i++) {
+        if (!span_is(path, routes[i].path))
+            continue;
+        routes[i].run(&(struct route_request){server, hold}, answer);
+        return true;
+    }
+    return assets_find(server->config.options, path, hold, answer);
+}
+
+/* ---- requests ------------------------------------------------------------------------------------- */
+#define VALUE_MAX 512 /* of the headers that are looked at */
+
+struct head { /* the request and the memory of its values */
+    struct guard_request request;
+    char http[16], upgrade[64], version[16], key[64], origin[VALUE_MAX], protocols[VALUE_MAX];
+    char transfer_encoding[64], content_length[32];
+};
+
+static void read_head(struct lws *wsi, struct head *head, int method, struct span path)
+{
+    struct guard_request *request = &head->request;
+    request->get = method == LWSHUMETH_GET;
+    request->path = path;
+#define READ(member, token) request->member = http_header(wsi, token, head->member, sizeof head->member)
+    READ(http, WSI_TOKEN_HTTP);
+    READ(upgrade, WSI_TOKEN_UPGRADE);
+    READ(version, WSI_TOKEN_VERSION);
+    READ(key, WSI_TOKEN_KEY);
+    READ(origin, WSI_TOKEN_ORIGIN);
+    READ(protocols, WSI_TOKEN_PROTOCOL);
+    READ(transfer_encoding, WSI_TOKEN_HTTP_TRANSFER_ENCODING);
+    READ(content_length, WSI_TOKEN_HTTP_CONTENT_LENGTH);
+#undef READ
+}
+
+static int read_request(struct lws *wsi, struct head *head)
+{
+    char *uri = NULL;
+    int n = 0;
+    int method = lws_http_get_uri_and_method(wsi, &uri, &n);
+    memset(head, 0, sizeof *head);
+    read_head(wsi, head, method, method >= 0 && n > 0 ? (struct span){uri, (size_t)n} : SPAN_NONE);
+    return method;
+}
+
+int http_upgrade(struct server *server, struct lws *wsi)
+{
+    struct head head;
+    read_request(wsi, &head);
+    struct guard_verdict verdict = guard_upgrade(&head.request, server->origins);
+    if (verdict.status == 0 && server->draining)
+        verdict = (struct guard_verdict){503, "draining", "This hub is going away"};
+    if (verdict.status == 0)
+        return 0;
+    if (strcmp(verdict.code, "origin") == 0) {
+        char origin[128];
+        snprintf(origin, sizeof origin, "%.*s", SPAN_ARG(head.request.origin));
+        log_warn("a page of another origin was refused; the option origins says which are allowed", "origin",
+                 origin);
+    } else {
+        log_debug("upgrade refused", "code", verdict.code);
+    }
+    http_send_error(wsi, verdict);
+    return 1;
+}
+
+int http_request(struct server *server, struct lws *wsi)
+{
+    struct head head;
+    int method = read_request(wsi, &head);
+    struct guard_verdict verdict = guard_body(&head.request);
+    if (verdict.status)
+        return http_send_error(wsi, verdict);
+    if (method < 0 || method == LWSHUMETH_CONNECT)
+        return http_send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
+
+    struct buf hold = BUF_INIT;
+    struct http_answer answer;
+    int rc;
+    if (!find_answer(server, head.request.path, &hold, &answer)) {
+        rc = http_send_error(wsi, (struct guard_verdict){404, "not_found", "Not found"});
+    } else if (method != LWSHUMETH_GET && method != LWSHUMETH_HEAD) {
+        rc = http_send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
+    } else {
+        char known[80];
+        struct span match = http_header(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, known, sizeof known);
+        if (answer.etag && span_is(match, answer.etag))
+            answer.status = 304;
+        answer.head = method == LWSHUMETH_HEAD;
+        rc = http_send(wsi, &answer);
+    }
+    buf_free(&hold);
+    return rc;
+}

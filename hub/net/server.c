@@ -1,0 +1,237 @@
+/* The server as a whole: libwebsockets on our loop, the tick, draining, teardown; see server.h. Loop
+ * thread only. */
+#include "hub/net/server.h"
+
+#include "hub/base/log.h"
+#include "hub/net/server_private.h"
+
+#include <stdio.h>
+#include <sys/resource.h>
+
+#define DRAIN_TICK_MS 50
+#define CLOSE_DRAINING 4100   /* reconnect elsewhere */
+#define SPARE_DESCRIPTORS 128 /* for Redis, files, pipes, children */
+
+/* ---- libwebsockets ---------------------------------------------------------------------------------- */
+static const struct lws_protocols protocols[] = {
+    {GUARD_PROTOCOL, ws_callback, 0, 4096, 0, NULL, OUTBOX_CHUNK_MAX},
+    {NULL, NULL, 0, 0, 0, NULL, 0},
+};
+
+/* We ping and hang up ourselves: the library's timers cost a list walk per message and connection. */
+static const lws_retry_bo_t no_idle_policy = {.secs_since_valid_ping = 0, .secs_since_valid_hangup = 0};
+
+static void log_library(int level, const char *line)
+{
+    char text[256];
+    snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n"), line);
+    if (level & LLL_ERR)
+        log_warn("libwebsockets", "text", text);
+    else
+        log_debug("libwebsockets", "text", text);
+}
+
+/* The library sizes its table of descriptors by RLIMIT_NOFILE, so it is set to what we need. Gives the
+ * number of connections that fit. */
+static size_t limit_descriptors(size_t connections)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return connections;
+    rlim_t want = connections + SPARE_DESCRIPTORS;
+    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || want < limit.rlim_max ? want : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warn("cannot set the limit of file descriptors");
+    if (limit.rlim_cur >= want)
+        return connections;
+    size_t fit =
+        limit.rlim_cur > 2 * SPARE_DESCRIPTORS ? limit.rlim_cur - SPARE_DESCRIPTORS : limit.rlim_cur / 2;
+    log_info("fewer connections than limits.connections fit the limit of file descriptors", "connections",
+             LOG_NUM(fit));
+    return fit;
+}
+
+static bool start_library(struct server *server, char **ret_reason)
+{
+    void *loops[1] = {&server->config.loop->uv};
+    struct lws_context_creation_info info;
+    memset(&info, 0, sizeof info);
+    lws_set_log_level(LLL_ERR | LLL_WARN, log_library);
+    info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
+    info.options =
+        LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8;
+    info.foreign_loops = loops;
+    info.protocols = protocols;
+    info.pt_serv_buf_size = OUTBOX_CHUNK_MAX;
+    info.max_http_header_data = SERVER_HEADER_BYTES;
+    info.max_http_header_pool = (unsigned short)(server->config.options->unauthenticated < 4096
+                                                     ? server->config.options->unauthenticated
+                                                     : 4096);
+    info.timeout_secs = 5;
+    info.keepalive_timeout = 5;
+    info.alpn = "http/1.1";
+    info.retry_and_idle_policy = &no_idle_policy;
+    info.user = server;
+    server->context = lws_create_context(&info);
+    if (server->context)
+        server->vhost = lws_create_vhost(server->context, &info);
+    if (server->vhost)
+        return true;
+    *ret_reason =
+        xstrdup("libwebsockets does not start on libuv: is the package libwebsockets-evlib-uv installed?");
+    return false;
+}
+
+/* The Origins allowed by default: where we listen, and this machine under its usual names. */
+static char *default_origins(const char *name)
+{
+    const char *port = strrchr(name, ':');
+    if (strncmp(name, "unix:", 5) == 0 || port == NULL)
+        return xstrdup("");
+    struct buf list = BUF_INIT;
+    buf_printf(&list, "http://%s http://localhost%s http://127.0.0.1%s", name, port, port);
+    return buf_take_string(&list);
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+static void on_tick(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    conns_tick(server->conns);
+    listener_tick(&server->listener);
+}
+
+static void start_timers(struct server *server)
+{
+    uv_loop_t *uv = &server->config.loop->uv;
+    uv_timer_init(uv, &server->tick);
+    uv_timer_init(uv, &server->drain);
+    server->tick.data = server->drain.data = server;
+    server->open_timers = 2;
+    uv_timer_start(&server->tick, on_tick, CONN_TICK_MS, CONN_TICK_MS);
+}
+
+static void begin_accepting(struct listener *listener, uv_loop_t *uv)
+{
+    uv_poll_init(uv, &listener->poll, listener->fd);
+    listener->poll.data = listener;
+    listener->accepting = true;
+    listener->paused_at = 1; /* the first tick begins */
+}
+
+struct server *server_new(const struct server_config *config, char **ret_reason)
+{
+    struct server *server = xcalloc(1, sizeof *server);
+    server->config = *config;
+    if (!listener_open(&server->listener, server, ret_reason)) {
+        free(server);
+        return NULL;
+    }
+    server->listener.max = limit_descriptors((size_t)config->options->connections);
+    server->conns = conns_new(config->loop, config->options, config->ops, config->app);
+    start_timers(server);
+    begin_accepting(&server->listener, &config->loop->uv);
+    if (!start_library(server, ret_reason)) {
+        server_free(&server);
+        return NULL;
+    }
+    const char *origins = config->options->origins;
+    server->origins = origins && origins[0] ? xstrdup(origins) : default_origins(server->listener.name);
+    return server;
+}
+
+struct conns *server_conns(struct server *server)
+{
+    return server->conns;
+}
+
+const char *server_address(const struct server *server)
+{
+    return server->listener.name;
+}
+
+/* ---- draining ---------------------------------------------------------------------------------------- */
+/* Requests under way end; what is idle, or late, is dropped. */
+static void drop_peers(struct server *server, bool all)
+{
+    list_for_each (node, &server->listener.peers) {
+        struct peer *peer = container_of(node, struct peer, node);
+        if (all || peer->conn == NULL)
+            lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+    }
+}
+
+static void on_drain(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    struct conns *conns = server->conns;
+    uint64_t now = conns_now(conns);
+    size_t batch = server->drain_batch;
+    for (; batch && server->drain_slot < conns->slot_count; server->drain_slot++) {
+        struct conn *conn = conns->slots[server->drain_slot].conn;
+        if (conn == NULL)
+            continue;
+        conn_close(conn, CLOSE_DRAINING, "draining");
+        batch--;
+    }
+    bool late = now >= server->drain_until;
+    if (late || conns->count == 0)
+        drop_peers(server, late);
+    if (late || server->listener.count == 0) {
+        uv_timer_stop(timer);
+        server->drained(server->drained_ctx);
+    }
+}
+
+void server_drain(struct server *server, unsigned timeout_ms, void (*fn)(void *ctx), void *ctx)
+{
+    struct conns *conns = server->conns;
+    char text[128];
+    server->draining = true;
+    server->drained = fn;
+    server->drained_ctx = ctx;
+    server->drain_until = conns_now(conns) + timeout_ms;
+    /* Half of the time to close everybody; clients come back within a second per 1,000 of them. */
+    unsigned ticks = timeout_ms / 2 / DRAIN_TICK_MS;
+    server->drain_batch = conns->count / (ticks ? ticks : 1) + 1;
+    int n = snprintf(text, sizeof text,
+                     "{\"jsonrpc\":\"2.0\",\"method\":\"hub.draining\",\"params\":{\"retry_ms\":[100,%zu]}}",
+                     500 + conns->count);
+    listener_stop(&server->listener);
+    for (uint32_t i = 0; i < conns->slot_count; i++)
+        if (conns->slots[i].conn)
+            conn_send(conns->slots[i].conn, (struct span){text, (size_t)n});
+    uv_timer_start(&server->drain, on_drain, DRAIN_TICK_MS, DRAIN_TICK_MS);
+}
+
+/* ---- teardown ------------------------------------------------------------------------------------------ */
+static void on_timer_closed(uv_handle_t *timer)
+{
+    struct server *server = timer->data;
+    server->open_timers--;
+}
+
+void server_free(struct server **server)
+{
+    struct server *dying = *server;
+    if (dying == NULL)
+        return;
+    *server = NULL;
+    uv_loop_t *uv = &dying->config.loop->uv;
+    listener_stop(&dying->listener);
+    uv_close((uv_handle_t *)&dying->tick, on_timer_closed);
+    uv_close((uv_handle_t *)&dying->drain, on_timer_closed);
+    /* On a foreign loop the library needs turns between two calls to let go of its handles. */
+    if (dying->context) {
+        drop_peers(dying, true);
+        lws_context_destroy(dying->context);
+    }
+    for (int turns = 0; turns < 100 && (dying->open_timers || dying->listener.count || turns < 20); turns++)
+        uv_run(uv, UV_RUN_NOWAIT);
+    if (dying->context)
+        lws_context_destroy(dying->context);
+    conns_free(&dying->conns);
+    table_free(&dying->listener.addresses);
+    free(dying->origins);
+    free(dying);
+}

@@ -1,0 +1,47 @@
+/* An event on its way to the sockets of one owner: immutable, counted, framed once per socket. Loop
+ * thread only. Knows the classes of events (docs/protocol.md), not what a task is. */
+#pragma once
+
+#include "hub/base/buf.h"
+#include "hub/base/id.h"
+
+enum event_class {
+    EVENT_LATEST,  /* replaced in place per task under back-pressure, carries rev, never seq */
+    EVENT_BOUNDED, /* oldest dropped first, carries seq */
+    EVENT_MUST,    /* never dropped, carries seq */
+};
+
+/* One line of the event feed names its type by one character; see event_type_by_code(). */
+struct event_type {
+    char code;
+    const char *name; /* the "type" member, "notification" for that method */
+    enum event_class class;
+    bool terminal; /* nothing of this task follows */
+};
+
+struct event {
+    unsigned refs;
+    const struct event_type *type;
+    uint64_t seq;          /* 0 for EVENT_LATEST */
+    uint64_t rev;          /* of EVENT_LATEST: rises per task */
+    uint64_t attempt;      /* 0 when it does not apply */
+    char task_id[ID_SIZE]; /* "" for a notification */
+    size_t size;
+    char body[]; /* the params object without seq, from and rev: '{"task_id":…}', not NUL-terminated */
+};
+
+/* The types, NULL for an unknown code:
+ *   A accepted MUST · S started BOUNDED · P progress LATEST · p partial LATEST · F partial (final
+ *   piece) MUST · R retrying BOUNDED · L log BOUNDED · C completed MUST · X failed MUST ·
+ *   K cancelled MUST · N notification MUST */
+const struct event_type *event_type_by_code(char code);
+
+/* A new event with one reference; `body` is copied. */
+struct event *event_new(char code, uint64_t seq, uint64_t rev, uint64_t attempt, struct span task_id,
+                        struct span body);
+struct event *event_ref(struct event *event);
+void event_unref(struct event **event);
+
+/* Parses an event that comes with its body: "<code> <seq> <rev> <attempt> <task_id or -> <body>", as
+ * notifications do. NULL if it is not one. */
+struct event *event_parse(struct span line);

@@ -1,0 +1,75 @@
+/* Who listens: owner id -> its connections on this hub, and the cursor of what was delivered to them.
+ * Makes events of one owner come in order, exactly once per socket, whoever caused them; heals gaps
+ * from the owner's log; serves resume. Loop thread only. Reads the log through an interface, so it
+ * knows neither Redis keys nor tasks. */
+#pragma once
+
+#include "hub/net/conn.h"
+
+struct owners;
+struct loop;
+
+struct owner_position {
+    bool ok;        /* false: Redis did not answer */
+    char epoch[24]; /* the data set's random word */
+    uint64_t head;  /* seq of the newest logged event */
+};
+typedef void owner_position_fn(void *ctx, const struct owner_position *position);
+
+struct owner_replay {
+    bool ok;               /* false: Redis did not answer */
+    bool gap;              /* the log no longer reaches back to the wanted event */
+    struct event **events; /* ascending by seq; the receiver takes references it wants to keep */
+    size_t count;
+    bool more; /* there are more behind the last one */
+};
+typedef void owner_replay_fn(void *ctx, const struct owner_replay *replay);
+
+/* How the owner's log and feed are reached; implemented above Redis in tasks/. */
+struct owner_source {
+    /* Marks this hub as listening to the owner, then reports where the log stands. Every event logged
+     * after that position reaches owners_event(). Called again for an owner that is attached already, to
+     * learn where its log stands now. */
+    void (*attach)(void *ctx, const char *owner, owner_position_fn *fn, void *fn_ctx);
+    void (*detach)(void *ctx, const char *owner);
+    /* Reads logged events with seq > after, at most `max`. */
+    void (*replay)(void *ctx, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
+                   void *fn_ctx);
+    void *ctx;
+};
+
+struct owners *owners_new(struct loop *loop, struct conns *conns, struct owner_source source);
+/* Call it when the source answers no more: no callback may come afterwards. */
+void owners_free(struct owners **owners);
+
+struct owners_resume { /* what the client asks for; epoch "" = nothing to resume */
+    char epoch[24];
+    uint64_t seq;
+};
+enum owners_joined { OWNERS_OK, OWNERS_NONE, OWNERS_GAP, OWNERS_UNAVAILABLE };
+/* The answer to owners_join(); nothing was delivered yet. */
+typedef void owners_join_fn(void *ctx, enum owners_joined result, const struct owner_position *at);
+/* Connects an authenticated connection to its owner's events. fn is called once, perhaps before the
+ * function returns; not at all if the connection closes first. After writing its reply the caller
+ * calls owners_start(). */
+void owners_join(struct owners *owners, struct conn *conn, struct owners_resume resume, owners_join_fn *fn,
+                 void *ctx);
+/* Delivers everything behind `seq`, then live events. `seq` is the client's own for OWNERS_OK, the
+ * position's head for OWNERS_NONE and OWNERS_GAP. */
+void owners_start(struct owners *owners, struct conn *conn, uint64_t seq);
+/* Forgets a closing connection. */
+void owners_leave(struct owners *owners, struct conn *conn);
+
+/* One event of the owner, from a function's reply or from the feed; in any order. `except` (may be
+ * NULL) has been told by a reply: for it the event counts as given. The caller keeps its reference. */
+void owners_event(struct owners *owners, const char *owner, struct event *event, struct conn *except);
+/* Tells that seq exists but carries nothing for anybody here (its event was told by a reply and no
+ * other socket wants it): advances the cursor without building an event. */
+void owners_told(struct owners *owners, const char *owner, uint64_t seq, struct conn *told);
+/* Whether anybody but `except` listens here: if not, building an event is wasted. */
+bool owners_listening(struct owners *owners, const char *owner, const struct conn *except);
+/* Between these, events of this task are held back (its submit reply is not written yet). */
+void owners_hold(struct owners *owners, const char *owner, const char *task_id);
+void owners_release(struct owners *owners, const char *owner, const char *task_id);
+/* Redis answers again: every owner's position is compared with the log. */
+void owners_reconnected(struct owners *owners);

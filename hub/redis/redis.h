@@ -1,0 +1,65 @@
+/* One Redis connection on the loop: hiredis on libuv through an adapter of our own, reconnecting
+ * with jittered back-off. Commands issued during a turn leave in one write at LOOP_STAGE_REDIS. A hub
+ * has two (commands, subscriptions), a worker parent too. Loop thread only. Knows no task. */
+#pragma once
+
+#include "hub/base/loop.h"
+#include "hub/base/span.h"
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+
+struct redis;
+
+struct redis_url {         /* parsed from redis://[user:password@]host[:port][/db] or unix:PATH[?db=N] */
+    char *unix_path;       /* or NULL */
+    char *host;            /* or NULL */
+    unsigned port;         /* default 6379 */
+    unsigned db;           /* default 0 */
+    char *user, *password; /* or NULL; never logged */
+};
+/* False and a fixed English reason if the text is no such URL. Free with redis_url_free(). */
+bool redis_url_parse(const char *text, struct redis_url *ret, const char **ret_reason) MUSTCHECK;
+void redis_url_free(struct redis_url *url);
+
+/* A reply, or NULL when the connection was lost: then the command's outcome is unknown. The reply is
+ * freed after the callback. */
+typedef void redis_reply_fn(void *ctx, const redisReply *reply);
+
+struct redis_hooks {
+    /* After each connect: SELECT and AUTH are done; commands may be issued. */
+    void (*on_up)(void *ctx);
+    /* After each loss, and after each failed attempt; `reason` is English. */
+    void (*on_down)(void *ctx, const char *reason);
+    void *ctx;
+};
+
+/* Starts connecting at once. `url` is copied. `timeout_ms`: a command without an answer for so long
+ * drops the connection (0 = never). With subscriptions it is asked for a sign of life when nothing came for
+ * half of that. */
+struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned timeout_ms,
+                        struct redis_hooks hooks);
+/* Closes; pending callbacks get NULL. Sets *redis to NULL. */
+void redis_free(struct redis **redis);
+bool redis_is_up(const struct redis *redis);
+/* Commands sent and not answered yet. */
+size_t redis_in_flight(const struct redis *redis);
+
+/* Asks to be told when Redis hangs: fn is called once per stall, when commands are under way and none was
+ * answered for 160 to 180 ms. Costs a timer while commands are under way. */
+void redis_on_stall(struct redis *redis, void (*fn)(void *ctx), void *ctx);
+/* Whether that is so now: up, but silent. Ends with the next answer, or when the connection is dropped. */
+bool redis_is_stalled(const struct redis *redis);
+/* Sends a PING if nothing else is under way, so that a stall shows. */
+void redis_probe(struct redis *redis);
+
+/* Issues a command given as an argument vector; fn may be NULL. While the connection is down fn is
+ * called with NULL before the function returns. */
+void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
+                const size_t *lengths);
+/* The same with NUL-terminated words, the list ended by NULL. */
+void redis_callv(struct redis *redis, redis_reply_fn *fn, void *ctx, ...) __attribute__((sentinel));
+/* Subscriptions: fn is called for every message of the channel (an array reply "message" channel
+ * text) and once with "subscribe". After a reconnect the caller subscribes again in on_up. */
+void redis_subscribe(struct redis *redis, redis_reply_fn *fn, void *ctx, struct span channel);
+void redis_unsubscribe(struct redis *redis, struct span channel);

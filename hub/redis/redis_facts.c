@@ -1,0 +1,51 @@
+/* Reading INFO; see redis_facts.h. INFO is asked, not CONFIG, because managed servers close that. */
+#include "hub/redis/redis_facts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The value of "\nname:value\r\n", "" if there is none. */
+static void info_value(struct span info, const char *name, char *to, size_t size)
+{
+    size_t n = strlen(name);
+    const char *p = info.p, *end = info.p + info.n;
+    to[0] = '\0';
+    while (p && p < end) {
+        size_t left = (size_t)(end - p);
+        const char *newline = memchr(p, '\n', left);
+        size_t line = newline ? (size_t)(newline - p) : left;
+        if (line > n && memcmp(p, name, n) == 0 && p[n] == ':') {
+            snprintf(to, size, "%.*s", (int)(line - n - 1), p + n + 1);
+            to[strcspn(to, "\r\n")] = '\0';
+            return;
+        }
+        p = newline ? newline + 1 : NULL;
+    }
+}
+
+void redis_facts_read(struct span info, struct redis_facts *ret)
+{
+    char text[32];
+    memset(ret, 0, sizeof *ret);
+    info_value(info, "redis_version", ret->version, sizeof ret->version);
+    ret->major = (int)strtol(ret->version, NULL, 10);
+    info_value(info, "maxmemory_policy", ret->policy, sizeof ret->policy);
+    info_value(info, "aof_enabled", text, sizeof text);
+    ret->aof = strcmp(text, "1") == 0;
+    info_value(info, "loading", text, sizeof text);
+    ret->loading = strcmp(text, "1") == 0;
+}
+
+const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile)
+{
+    if (facts->major < 7)
+        return "Redis 7.0 or later is needed (it has functions)";
+    if (allow_volatile)
+        return NULL;
+    if (strcmp(facts->policy, "noeviction") != 0)
+        return "Redis may evict keys: set maxmemory-policy to noeviction there, or redis.allow_volatile = "
+               "true here";
+    if (!facts->aof)
+        return "Redis forgets on a crash: set appendonly to yes there, or redis.allow_volatile = true here";
+    return NULL;
+}

@@ -1,0 +1,19 @@
+/* What a Redis says about itself (INFO), and whether accepted tasks would survive there. Pure
+ * functions; any thread. */
+#pragma once
+
+#include "hub/base/span.h"
+
+struct redis_facts {
+    char version[32];
+    int major;       /* 0 = not told */
+    char policy[32]; /* maxmemory_policy, "" = not told */
+    bool aof;        /* aof_enabled */
+    bool loading;
+};
+
+/* Reads the text of INFO. */
+void redis_facts_read(struct span info, struct redis_facts *ret);
+/* NULL if the server fits; else an English reason that names the setting to change. With
+ * `allow_volatile` only the version counts. */
+const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile);

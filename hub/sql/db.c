@@ -1,0 +1,280 @@
+/* SQLite with a statement cache and migrations; see db.h. A connection is used by one thread at a time
+ * and never by the loop thread. Several processes share the file: WAL mode, busy timeout, write
+ * transactions that take the lock at their beginning. */
+#include "hub/sql/db.h"
+
+#include "hub/base/log.h"
+
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#define BUSY_TIMEOUT_MS 10000
+#define CACHE_SIZE 32
+
+struct db_query {
+    struct db *db;
+    sqlite3_stmt *statement;
+    char *sql;
+    bool busy;     /* handed out */
+    uint64_t used; /* the older, the sooner it goes */
+};
+
+struct db {
+    sqlite3 *handle;
+    uint64_t clock;
+    char undone[160]; /* why the last transaction was rolled back */
+    struct db_query cache[CACHE_SIZE];
+};
+
+static const char *const setup_sql = "PRAGMA journal_mode = WAL;"
+                                     "PRAGMA synchronous = NORMAL;"
+                                     "PRAGMA foreign_keys = ON;"
+                                     "PRAGMA trusted_schema = OFF;"
+                                     "PRAGMA journal_size_limit = 16777216;";
+
+static void set_reason(char **ret_reason, const char *path, const char *what)
+{
+    if (asprintf(ret_reason, "database %s: %s", path, what) < 0)
+        abort();
+}
+
+/* Processes that open a new file at once get in each other's way while it changes to WAL, and SQLite
+ * asks no busy handler then. */
+static int set_up(sqlite3 *handle)
+{
+    int rc = SQLITE_BUSY;
+    for (int waited = 0; waited < BUSY_TIMEOUT_MS; waited += 10) {
+        rc = sqlite3_exec(handle, setup_sql, NULL, NULL, NULL);
+        if (rc != SQLITE_BUSY)
+            break;
+        sqlite3_sleep(10);
+    }
+    return rc;
+}
+
+struct db *db_open(const char *path, char **ret_reason)
+{
+    struct db *db = xcalloc(1, sizeof *db);
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    int rc = sqlite3_open_v2(path, &db->handle, flags, NULL);
+    if (rc == SQLITE_OK) {
+        sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
+        rc = set_up(db->handle);
+    }
+    if (rc != SQLITE_OK) {
+        set_reason(ret_reason, path, db->handle ? sqlite3_errmsg(db->handle) : "no memory");
+        db_close(&db);
+        return NULL;
+    }
+    return db;
+}
+
+static void forget(struct db_query *query)
+{
+    sqlite3_finalize(query->statement);
+    free(query->sql);
+    memset(query, 0, sizeof *query);
+}
+
+void db_close(struct db **db)
+{
+    if (*db == NULL)
+        return;
+    for (size_t i = 0; i < CACHE_SIZE; i++)
+        forget(&(*db)->cache[i]);
+    sqlite3_close((*db)->handle);
+    free(*db);
+    *db = NULL;
+}
+
+const char *db_error(struct db *db)
+{
+    bool fine = sqlite3_errcode(db->handle) == SQLITE_OK;
+    return fine && *db->undone ? db->undone : sqlite3_errmsg(db->handle);
+}
+
+int db_exec(struct db *db, const char *sql)
+{
+    return sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -1;
+}
+
+int db_begin(struct db *db)
+{
+    db->undone[0] = '\0';
+    return db_exec(db, "BEGIN IMMEDIATE");
+}
+
+int db_commit(struct db *db)
+{
+    return db_exec(db, "COMMIT");
+}
+
+void db_rollback(struct db *db)
+{
+    if (sqlite3_errcode(db->handle) != SQLITE_OK)
+        snprintf(db->undone, sizeof db->undone, "%s", sqlite3_errmsg(db->handle));
+    if (!sqlite3_get_autocommit(db->handle) && db_exec(db, "ROLLBACK") != 0)
+        log_error("database rollback failed", "reason", db_error(db));
+}
+
+/* ---- migrations --------------------------------------------------------------------------------- */
+
+static int schema_version(struct db *db)
+{
+    struct db_query *query = db_query(db, "PRAGMA user_version");
+    int version = query && db_step(query) == 1 ? (int)db_int(query, 0) : -1;
+    db_done(query);
+    return version;
+}
+
+/* Inside a transaction; the version is read again because another process may have been first. */
+static int apply_step(struct db *db, const struct db_migration *step)
+{
+    char sql[64];
+    int version = schema_version(db);
+    if (version < 0)
+        return -1;
+    if (version >= step->version)
+        return 0;
+    snprintf(sql, sizeof sql, "PRAGMA user_version = %d", step->version);
+    return db_exec(db, step->sql) == 0 ? db_exec(db, sql) : -1;
+}
+
+int db_migrate(struct db *db, const struct db_migration *steps, size_t count)
+{
+    int version = schema_version(db);
+    if (version < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (steps[i].version <= version)
+            continue;
+        if (db_begin(db) != 0)
+            return -1;
+        if (apply_step(db, &steps[i]) != 0 || db_commit(db) != 0) {
+            log_error("database migration failed", "version", LOG_NUM(steps[i].version), "reason",
+                      db_error(db));
+            db_rollback(db);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- queries ------------------------------------------------------------------------------------ */
+
+/* A free slot: unused, else the one idle for longest; NULL when all are handed out. */
+static struct db_query *free_slot(struct db *db)
+{
+    struct db_query *oldest = NULL;
+    for (size_t i = 0; i < CACHE_SIZE; i++) {
+        struct db_query *query = &db->cache[i];
+        if (!query->busy && (oldest == NULL || query->used < oldest->used))
+            oldest = query;
+    }
+    if (oldest)
+        forget(oldest);
+    return oldest;
+}
+
+static struct db_query *cached(struct db *db, const char *sql)
+{
+    for (size_t i = 0; i < CACHE_SIZE; i++)
+        if (db->cache[i].sql && !db->cache[i].busy && strcmp(db->cache[i].sql, sql) == 0)
+            return &db->cache[i];
+    return NULL;
+}
+
+struct db_query *db_query(struct db *db, const char *sql)
+{
+    struct db_query *query = cached(db, sql);
+    if (query == NULL) {
+        query = free_slot(db);
+        if (query == NULL || sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                                &query->statement, NULL) != SQLITE_OK)
+            return NULL;
+        query->db = db;
+        query->sql = xstrdup(sql);
+    }
+    query->busy = true;
+    query->used = ++db->clock;
+    return query;
+}
+
+void db_bind_text(struct db_query *query, int index, struct span text)
+{
+    if (text.p == NULL)
+        sqlite3_bind_null(query->statement, index);
+    else
+        sqlite3_bind_text64(query->statement, index, text.p, text.n, SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+void db_bind_int(struct db_query *query, int index, int64_t value)
+{
+    sqlite3_bind_int64(query->statement, index, value);
+}
+
+void db_bind_double(struct db_query *query, int index, double value)
+{
+    sqlite3_bind_double(query->statement, index, value);
+}
+
+void db_bind_null(struct db_query *query, int index)
+{
+    sqlite3_bind_null(query->statement, index);
+}
+
+int db_step(struct db_query *query)
+{
+    int rc = sqlite3_step(query->statement);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
+}
+
+struct span db_text(struct db_query *query, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(query->statement, column);
+    return (struct span){text, text ? (size_t)sqlite3_column_bytes(query->statement, column) : 0};
+}
+
+int64_t db_int(struct db_query *query, int column)
+{
+    return sqlite3_column_int64(query->statement, column);
+}
+
+double db_double(struct db_query *query, int column)
+{
+    return sqlite3_column_double(query->statement, column);
+}
+
+bool db_is_null(struct db_query *query, int column)
+{
+    return sqlite3_column_type(query->statement, column) == SQLITE_NULL;
+}
+
+void db_done(struct db_query *query)
+{
+    if (query == NULL)
+        return;
+    sqlite3_reset(query->statement);
+    sqlite3_clear_bindings(query->statement);
+    query->busy = false;
+}
+
+int db_run(struct db_query *query)
+{
+    if (query == NULL)
+        return -1;
+    int rc = db_step(query);
+    db_done(query);
+    return rc == 0 ? 0 : -1;
+}
+
+int64_t db_changes(struct db *db)
+{
+    return sqlite3_changes(db->handle);
+}
+
+int64_t db_last_id(struct db *db)
+{
+    return sqlite3_last_insert_rowid(db->handle);
+}
