@@ -5,8 +5,8 @@
 #include "hub/config/options.h"
 #include "hub/net/conn.h"
 #include "hub/owners/owners.h"
-#include "tasks/manager.h"
-#include "tasks/queue.h"
+#include "tasks/manager/manager.h"
+#include "tasks/queue/queue.h"
 
 struct app {
     const struct options *options;

@@ -4,7 +4,7 @@
 #include "handlers/rpc.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
-#include "tasks/domain.h"
+#include "tasks/queue/domain.h"
 #include "tasks/store/requests.h"
 
 #define FAILURES_MAX 5    /* refused refreshes before the connection closes */

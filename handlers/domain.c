@@ -1,5 +1,5 @@
 /* impression.record and rating.submit: small writes of domain data. Loop thread; SQL runs on the pool. */
-#include "tasks/domain.h"
+#include "tasks/queue/domain.h"
 
 #include "handlers/session.h"
 #include "handlers/submit.h"

@@ -4,7 +4,7 @@
 
 #include "handlers/app.h"
 #include "handlers/session.h"
-#include "tasks/event_body.h"
+#include "tasks/queue/event_body.h"
 
 #include <stdio.h>
 

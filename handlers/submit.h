@@ -2,7 +2,7 @@
 #pragma once
 
 #include "handlers/request.h"
-#include "tasks/manager.h"
+#include "tasks/manager/manager.h"
 
 /* Answers a refused submission; false if it was accepted (or is a duplicate). */
 bool submit_refused(struct request *request, const struct task_reply *reply);

@@ -5,6 +5,7 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/cmd_check.h"
 #include "hub/commands.h"
 #include "hub/config/cli.h"
 #include "hub/net/server.h"
@@ -12,8 +13,7 @@
 #include "hub/process.h"
 #include "hub/redis/private_redis.h"
 #include "hub/redis/redis_facts.h"
-#include "tasks/cmd_check.h"
-#include "tasks/routes.h"
+#include "tasks/model/routes.h"
 #include "tasks/store/schema.h"
 
 #include <signal.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generates the C file behind hub/config/embed.h: every file of web/, and tasks/queue/*.lua joined.
+"""Generates the C file behind hub/config/embed.h: every file of web/, and tasks/queue/lua/*.lua joined.
 
     embed.py OUTPUT.c DEPFILE WEB_DIR QUEUE_DIR
 

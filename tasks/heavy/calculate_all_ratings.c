@@ -1,9 +1,9 @@
 /* Type calculate_all_ratings: every resource's rating, in batches of one transaction each. Safe to run
  * again from the beginning: a batch that is done already changes nothing. */
 #include "hub/base/clock.h"
-#include "tasks/ctx.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 #include "tasks/store/ratings.h"
-#include "tasks/task_type.h"
 
 #include <stdio.h>
 

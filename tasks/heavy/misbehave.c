@@ -1,7 +1,7 @@
 /* Type misbehave: does what no task should, so that tests can see that only it pays for that. Exists only
  * with diagnostics. */
-#include "tasks/ctx.h"
-#include "tasks/task_type.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 
 #include <signal.h>
 #include <unistd.h>

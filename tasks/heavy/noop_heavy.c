@@ -1,7 +1,7 @@
 /* Type noop_heavy: reports progress in steps and does nothing else; for measuring the heavy path. Exists
  * only with diagnostics. */
-#include "tasks/ctx.h"
-#include "tasks/task_type.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 
 static const struct json_field args[] = {
     {.name = "steps", .kinds = KIND_INTEGER, .required = true, .min = 0, .max = 10000},

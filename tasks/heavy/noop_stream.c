@@ -1,7 +1,7 @@
 /* Type noop_stream: reads an audio stream to its end and tells its size and SHA-256; for testing streams and
  * types that run in a fresh child of a preloaded parent. Exists only with diagnostics. */
-#include "tasks/ctx.h"
-#include "tasks/task_type.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 
 #include <errno.h>
 #include <sodium.h>

@@ -1,8 +1,8 @@
 /* Type process_speak_audio: live speech to text, with a score when the text to read is known. The
  * descriptor is known everywhere; the functions exist only in taskhub-worker (tasks/speech/), the hub sees
  * NULL. Runs in a child of its own, forked from a parent that has the recogniser loaded. */
+#include "tasks/model/task_type.h"
 #include "tasks/speech/speech.h"
-#include "tasks/task_type.h"
 
 #pragma weak speech_preload
 #pragma weak speech_run

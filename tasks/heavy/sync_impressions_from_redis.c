@@ -4,9 +4,9 @@
  * same batch again, and adding it twice adds nothing. */
 #include "hub/base/clock.h"
 #include "hub/base/id.h"
-#include "tasks/ctx.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 #include "tasks/store/impressions.h"
-#include "tasks/task_type.h"
 
 #include <stdio.h>
 

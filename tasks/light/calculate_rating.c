@@ -1,8 +1,8 @@
 /* Type calculate_rating: the rating of one resource from its votes, calculated and stored. */
 #include "hub/base/clock.h"
-#include "tasks/ctx.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 #include "tasks/store/ratings.h"
-#include "tasks/task_type.h"
 
 static const struct json_field args[] = {
     {.name = "resource_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 128},

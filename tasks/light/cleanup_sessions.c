@@ -1,8 +1,8 @@
 /* Type cleanup_sessions: removes what nobody needs any more. The work is done by the service `cleanup`, in
  * steps that are small for Redis; each tells whether there is more. */
 #include "hub/config/options.h"
-#include "tasks/ctx.h"
-#include "tasks/task_type.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 
 #include <stdio.h>
 

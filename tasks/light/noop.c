@@ -1,6 +1,6 @@
 /* Type noop: does nothing, or sleeps; for measuring the light path. Exists only with diagnostics. */
-#include "tasks/ctx.h"
-#include "tasks/task_type.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 
 static const struct json_field args[] = {
     {.name = "sleep_ms", .kinds = KIND_INTEGER, .min = 0, .max = 10000},

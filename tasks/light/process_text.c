@@ -1,7 +1,7 @@
 /* Type process_text: figures of a text that a person wrote. */
-#include "tasks/ctx.h"
-#include "tasks/task_type.h"
-#include "tasks/text.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
+#include "tasks/model/text.h"
 
 #include <math.h>
 #include <stdio.h>

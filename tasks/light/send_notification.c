@@ -2,9 +2,9 @@
  * twice: the notification's id is the task's. */
 #include "hub/auth/auth.h"
 #include "hub/base/clock.h"
-#include "tasks/ctx.h"
+#include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 #include "tasks/store/notifications.h"
-#include "tasks/task_type.h"
 
 #include <stdio.h>
 

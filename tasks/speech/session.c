@@ -4,7 +4,7 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
-#include "tasks/ctx.h"
+#include "tasks/model/ctx.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/input.h"

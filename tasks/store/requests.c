@@ -3,7 +3,7 @@
 #include "tasks/store/requests.h"
 
 #include "hub/base/clock.h"
-#include "tasks/ctx.h"
+#include "tasks/model/ctx.h"
 #include "tasks/store/notifications.h"
 #include "tasks/store/ratings.h"
 

@@ -2,7 +2,7 @@
  * leave no record and no event. Their arguments and results are those of protocol.md. */
 #pragma once
 
-#include "tasks/task_type.h"
+#include "tasks/model/task_type.h"
 
 extern const struct task_type store_rating_submit; /* {"resource_id","stars"} -> {"ok":true} */
 extern const struct task_type

@@ -3,7 +3,7 @@
 #include "tasks/store/schema.h"
 
 #include "hub/auth/keyfile.h"
-#include "tasks/ctx.h"
+#include "tasks/model/ctx.h"
 
 static const struct db_migration steps[] = {
     {1, "CREATE TABLE votes ("

@@ -7,7 +7,7 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "hub/redis/redis.h"
-#include "tasks/queue.h"
+#include "tasks/queue/queue.h"
 
 #include <sodium.h>
 #include <stdio.h>

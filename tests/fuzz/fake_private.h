@@ -2,7 +2,7 @@
 #pragma once
 
 #include "handlers/app.h"
-#include "tasks/domain.h"
+#include "tasks/queue/domain.h"
 #include "tasks/store/requests.h"
 #include "tests/fuzz/fake_hub.h"
 

@@ -84,7 +84,7 @@ def lines_of(text):
 
 
 def leased(id, record, args):
-    """What tasks/queue_runner.c makes of a leased task's record."""
+    """What tasks/queue/queue_runner.c makes of a leased task's record."""
     fixed, short, state, *_ = record.split("\n")
     owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
     _, attempt, _, _, _, rev, *_ = state.split(" ")
@@ -93,7 +93,7 @@ def leased(id, record, args):
 
 
 def handed(message):
-    """A message about tasks that were handed over, as tasks/queue_runner.c reads it: queue, holder, tasks."""
+    """A message about tasks that were handed over, as tasks/queue/queue_runner.c reads it: queue, holder, tasks."""
     head, *lines = message.split("\n")
     verb, queue, holder = head.split(" ")
     assert verb == "lease" and len(lines) % 6 == 0
@@ -175,7 +175,7 @@ class Queue:
     def keys(self, pattern="*"):
         return self.redis("KEYS", PREFIX.replace("{", "\\{") + pattern)
 
-    # One method per function; the names of the arguments are those of tasks/queue.h.
+    # One method per function; the names of the arguments are those of tasks/queue/queue.h.
 
     def submit(self, owner="u1", task="noop_heavy", queue="default", args="", key="", priority=4, delay=0, expires=0,
                light=False, stream=False, lease=False, max_attempts=3, base=0, cap=0, id=None, retry_of=""):

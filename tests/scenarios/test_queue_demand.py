@@ -1,4 +1,4 @@
-"""Workers that wait: the call that submits a task leases it to one of them and tells it (tasks/queue/51_demand.lua)."""
+"""Workers that wait: the call that submits a task leases it to one of them and tells it (tasks/queue/lua/51_demand.lua)."""
 import time
 
 import pytest

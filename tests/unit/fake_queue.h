@@ -3,10 +3,10 @@
 #pragma once
 
 #include "hub/redis/redis.h"
-#include "tasks/domain.h"
-#include "tasks/event_body.h"
-#include "tasks/queue.h"
-#include "tasks/services.h"
+#include "tasks/queue/domain.h"
+#include "tasks/queue/event_body.h"
+#include "tasks/queue/queue.h"
+#include "tasks/queue/services.h"
 
 #include <stdio.h>
 

@@ -4,9 +4,9 @@
 
 #include "hub/base/clock.h"
 #include "hub/json/json.h"
-#include "tasks/audit.h"
-#include "tasks/event_body.h"
-#include "tasks/queue.h"
+#include "tasks/queue/audit.h"
+#include "tasks/queue/event_body.h"
+#include "tasks/queue/queue.h"
 
 #include "tests/tap.h"
 #include "tests/unit/redis_server.h"

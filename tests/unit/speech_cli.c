@@ -14,7 +14,7 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
-#include "tasks/ctx.h"
+#include "tasks/model/ctx.h"
 #include "tasks/speech/speech.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* The one door: checks in their order, light tasks fused or leased, bounds, leases, draining. The queue is
  * the test's own; the pool is the real one. */
-#include "tasks/manager.h"
+#include "tasks/manager/manager.h"
 
 #include "hub/base/clock.h"
 #include "hub/config/options.h"

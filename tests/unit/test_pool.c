@@ -2,7 +2,7 @@
  * be run under ThreadSanitizer too. */
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
-#include "tasks/pool.h"
+#include "tasks/runner/threads/pool.h"
 #include "tests/tap.h"
 
 #include <sodium.h>

@@ -1,5 +1,5 @@
-/* tasks/queue_feed.c and queue_replay.c against a real redis-server: who hears what, the log, a second hub,
- * loss of the connection. */
+/* tasks/queue/queue_feed.c and queue_replay.c against a real redis-server: who hears what, the log, a second
+ * hub, loss of the connection. */
 #include "tests/unit/queue_side.h"
 
 /* The events of the log must be what was told live. */

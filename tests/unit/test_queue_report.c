@@ -1,4 +1,4 @@
-/* tasks/queue_report.c against a real redis-server: what attempts report, gathered into few calls. */
+/* tasks/queue/queue_report.c against a real redis-server: what attempts report, gathered into few calls. */
 #include "tests/unit/queue_side.h"
 
 #include "hub/base/metrics.h"

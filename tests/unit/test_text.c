@@ -1,6 +1,6 @@
 /* Figures of a text. */
 #include "hub/base/mem.h"
-#include "tasks/text.h"
+#include "tasks/model/text.h"
 #include "tests/tap.h"
 
 #include <math.h>

@@ -1,0 +1,240 @@
+/* `taskhub check [--audit]`; see cmd_check.h. Prints one line per thing that was looked at. Runs a loop
+ * of its own for as long as Redis takes to answer. */
+#include "hub/cmd_check.h"
+
+#include "hub/auth/keyfile.h"
+#include "hub/base/child.h"
+#include "hub/config/cli.h"
+#include "hub/redis/private_redis.h"
+#include "hub/redis/redis.h"
+#include "hub/redis/redis_facts.h"
+#include "tasks/model/routes.h"
+#include "tasks/queue/audit.h"
+#include "tasks/queue/queue.h"
+#include "tasks/store/schema.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+#define ANSWER_MS 5000
+#define AUDIT_MS 600000
+
+static bool audit_wanted;
+
+static const struct cli_flag check_flags[] = {
+    {"--audit", NULL, "also check that every task record, queue and counter in Redis agrees", NULL,
+     &audit_wanted},
+};
+static const struct cli_command check_command = {
+    .name = "check",
+    .summary =
+        "Checks configuration, keys, database and Redis. Exit code 0: fit; 1: something is wrong; 2: the\n"
+        "configuration is.",
+    .usage = "taskhub check [--audit] [option…]",
+    .flags = check_flags,
+    .flag_count = NELEMS(check_flags),
+    .options = true,
+};
+
+struct check {
+    const struct options *options;
+    struct loop loop;
+    struct redis *redis;
+    struct queue *queue; /* for the audit */
+    uv_timer_t deadline;
+    bool failed, misconfigured, done;
+    char why[200], where[200]; /* Redis does not answer: the last reason, and who was asked */
+};
+
+static void say(struct check *check, bool fine, const char *what, const char *text)
+{
+    printf("%-14s %s  %s\n", what, fine ? "ok  " : "FAIL", text);
+    if (!fine)
+        check->failed = true;
+}
+
+static void finish(struct check *check)
+{
+    uv_stop(&check->loop.uv);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    finish(timer->data);
+}
+
+/* One line per finding: rule, id, what. */
+static void print_findings(const json_t *report)
+{
+    size_t i;
+    json_t *finding;
+    json_array_foreach(json_object_get(report, "findings"), i, finding)
+    {
+        printf("%-14s       %s %s: %s\n", "", json_string_value(json_object_get(finding, "rule")),
+               json_string_value(json_object_get(finding, "id")),
+               json_string_value(json_object_get(finding, "what")));
+    }
+}
+
+static void on_audit(void *ctx, bool clean, struct span report_json)
+{
+    struct check *check = ctx;
+    char text[120];
+    json_t *report = json_loadb(report_json.p, report_json.n, 0, NULL);
+    const char *error = json_string_value(json_object_get(report, "error"));
+    snprintf(text, sizeof text, "%lld tasks, %lld owners, %zu findings",
+             (long long)json_integer_value(json_object_get(report, "tasks")),
+             (long long)json_integer_value(json_object_get(report, "owners")),
+             json_array_size(json_object_get(report, "findings")));
+    say(check, clean, "audit", error ? error : text);
+    print_findings(report);
+    json_decref(report);
+    check->done = true;
+    finish(check);
+}
+
+/* The auditor only reads: the library must have been loaded by a hub or worker before. */
+static void audit(struct check *check)
+{
+    const struct queue_config config = {.origin = "check", .reads_only = true};
+    uv_timer_start(&check->deadline, on_deadline, AUDIT_MS, 0);
+    check->queue = queue_new(&check->loop, check->redis, &config, (struct queue_hooks){0});
+    audit_run(check->queue, on_audit, check);
+}
+
+static void on_info(void *ctx, const redisReply *reply)
+{
+    struct check *check = ctx;
+    struct redis_facts facts = {0};
+    char text[200];
+    if (reply == NULL)
+        return;
+    if (reply->type == REDIS_REPLY_STRING)
+        redis_facts_read((struct span){reply->str, (size_t)reply->len}, &facts);
+    snprintf(text, sizeof text, "version %s, maxmemory-policy %s, appendonly %s", facts.version, facts.policy,
+             facts.aof ? "yes" : "no");
+    say(check, true, "redis", text);
+    const char *refusal = redis_facts_refuse(&facts, check->options->redis_allow_volatile);
+    if (refusal)
+        say(check, false, "redis", refusal);
+    else
+        say(check, true, "durability", facts.aof ? "accepted tasks survive a crash" : "volatile, as allowed");
+    if (audit_wanted) {
+        audit(check);
+        return;
+    }
+    check->done = true;
+    finish(check);
+}
+
+static void on_up(void *ctx)
+{
+    struct check *check = ctx;
+    redis_callv(check->redis, on_info, check, "INFO", NULL);
+}
+
+static void on_down(void *ctx, const char *reason)
+{
+    struct check *check = ctx;
+    snprintf(check->why, sizeof check->why, "%s", reason);
+}
+
+/* Asks the Redis at this address what it is. */
+static void check_server(struct check *check, const char *address)
+{
+    struct redis_url url;
+    const char *why;
+    if (!redis_url_parse(address, &url, &why)) {
+        say(check, false, "redis", why);
+        check->misconfigured = true;
+        return;
+    }
+    snprintf(check->why, sizeof check->why, "no answer");
+    if (url.unix_path)
+        snprintf(check->where, sizeof check->where, "%s", url.unix_path);
+    else
+        snprintf(check->where, sizeof check->where, "%s:%u", url.host, url.port);
+    check->redis = redis_new(&check->loop, &url, ANSWER_MS, (struct redis_hooks){on_up, on_down, check});
+    redis_url_free(&url);
+    uv_timer_start(&check->deadline, on_deadline, ANSWER_MS, 0);
+    uv_run(&check->loop.uv, UV_RUN_DEFAULT);
+    redis_free(&check->redis);
+    queue_free(&check->queue);
+    if (!check->done) {
+        char text[sizeof check->why + sizeof check->where + 80];
+        snprintf(text, sizeof text, "%s: %s; is that server running? (redis.url, REDIS_URL)", check->where,
+                 check->why);
+        say(check, false, "redis", text);
+    }
+}
+
+/* Without redis.url: the private server of this data directory, if its hub runs. */
+static void check_private(struct check *check)
+{
+    struct buf url CLEANUP(buf_free) = BUF_INIT;
+    char *program CLEANUP(free_char) = NULL;
+    int descriptor;
+    if (private_redis_address(check->options, &url, &descriptor)) {
+        buf_append_char(&url, '\0');
+        check_server(check, url.data);
+        return;
+    }
+    if (audit_wanted)
+        say(check, false, "audit", "the private Redis does not run, so nothing was audited");
+    program = child_find_program("redis-server");
+    say(check, program != NULL, "redis",
+        program ? "private, not running (`taskhub serve` starts it)"
+                : "redis-server was not found; install it, or set redis.url");
+}
+
+static void check_files(struct check *check)
+{
+    char *reason = NULL;
+    const char *file = check->options->config_path;
+    if (routes_check(check->options, &reason))
+        say(check, true, "configuration", file ? file : "no file; defaults, environment and flags");
+    else
+        say(check, false, "configuration", reason);
+    free(reason);
+    reason = NULL;
+    struct keyring *ring = keyfile_load(check->options, &reason);
+    say(check, ring != NULL, "keys", ring ? "the key ring loads" : reason);
+    check->misconfigured = check->failed;
+    free(reason);
+    reason = NULL;
+    if (ring)
+        keyring_free(&ring);
+    bool database = store_prepare(check->options, &reason);
+    say(check, database, "database", database ? "opens, tables are up to date" : reason);
+    free(reason);
+}
+
+static void check_redis(struct check *check)
+{
+    if (loop_init(&check->loop) != 0)
+        abort();
+    uv_timer_init(&check->loop.uv, &check->deadline);
+    check->deadline.data = check;
+    if (*check->options->redis_url)
+        check_server(check, check->options->redis_url);
+    else
+        check_private(check);
+    uv_close((uv_handle_t *)&check->deadline, NULL);
+    loop_deinit(&check->loop);
+    for (int turn = 0; turn < 16 && uv_run(&check->loop.uv, UV_RUN_NOWAIT); turn++)
+        ;
+    uv_loop_close(&check->loop.uv);
+}
+
+int cmd_check(int argc, char **argv)
+{
+    struct options options;
+    struct check check = {.options = &options};
+    int code;
+    if (!cli_begin(&check_command, argc, argv, &options, &code))
+        return code;
+    check_files(&check);
+    check_redis(&check);
+    options_free(&options);
+    return check.misconfigured ? EXIT_USAGE : check.failed ? EXIT_TROUBLE : EXIT_FINE;
+}

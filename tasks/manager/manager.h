@@ -1,0 +1,93 @@
+/* TaskManager: the one door for submissions. Looks up the type, checks role, arguments and limits, and
+ * hands over to the executor that routing names. Owns the light tasks of this hub (fused or leased).
+ * Loop thread only. */
+#pragma once
+
+#include "hub/auth/auth.h"
+#include "hub/json/json.h"
+#include "tasks/manager/executor.h"
+#include "tasks/queue/queue.h"
+#include "tasks/runner/threads/pool.h"
+
+struct manager;
+
+struct manager_config {
+    const struct options *options;
+    struct queue *queue;
+    struct loop *loop;
+    /* A task that others may run is about to be recorded: hold its events back until it was answered
+     * (task_reply.held says so). NULL = nobody to hold for. */
+    void (*hold)(void *ctx, const char *owner, const char *id);
+    void *hold_ctx;
+};
+struct manager *manager_new(const struct manager_config *config);
+/* Running light tasks are told to stop and waited for; their leases expire or are reclaimed. Call after
+ * queue_free(), whose last callbacks still come here. */
+void manager_free(struct manager **manager);
+
+struct task_request { /* borrowed during the call */
+    const struct principal *who;
+    struct span task;            /* decoded name */
+    struct span args;            /* JSON object text, SPAN_NONE = {} */
+    struct span idempotency_key; /* decoded */
+    unsigned priority;
+    uint64_t delay_ms, expires_ms;
+    bool stream; /* from audio.start */
+};
+enum task_refusal {
+    TASK_ACCEPTED,
+    TASK_DUPLICATE,
+    TASK_UNKNOWN_TYPE,
+    TASK_BAD_ARGS,
+    TASK_ROLE,
+    TASK_TYPE_NOT_IN_TOKEN,
+    TASK_ARGS_TOO_LARGE,
+    TASK_USER_LIMIT,
+    TASK_GLOBAL_LIMIT,
+    TASK_BUSY,
+    TASK_MISMATCH,
+    TASK_UNAVAILABLE,
+    TASK_NEEDS_STREAM,
+    TASK_NO_STREAM,
+};
+struct task_reply {
+    enum task_refusal refusal;
+    const char *owner;            /* the principal of the request, borrowed */
+    const struct task_type *type; /* NULL for TASK_UNKNOWN_TYPE */
+    bool held;                    /* manager_config.hold was called for (owner, made_id) */
+    const char *made_id;          /* the id this submission was given; differs from id for a duplicate */
+    char id[ID_SIZE];
+    char status[12];
+    uint64_t seq;  /* what the reply's `seq` says */
+    int64_t at_ms; /* TASK_ACCEPTED: time of the accepted event */
+    uint64_t retry_ms;
+    struct json_field_error error; /* TASK_BAD_ARGS */
+    /* A light task that has ended already: its terminal event (borrowed), to be delivered behind the
+     * reply; NULL otherwise. */
+    struct event *ended;
+};
+typedef void task_reply_fn(void *ctx, const struct task_reply *reply);
+/* fn is called once; before the function returns for everything that needs no Redis. */
+void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
+                         void *ctx);
+
+/* Runs an unlisted light type on the pool, without record and event: for requests that need SQL. `result`
+ * is JSON text when it did not fail, else the error text. Counts in the owner's bound of light tasks:
+ * TASK_USER_LIMIT if that is reached, TASK_BUSY if the pool is full (fn is not called then), else
+ * TASK_ACCEPTED. */
+typedef void manager_internal_fn(void *ctx, bool failed, const char *error_code, struct span result);
+enum task_refusal manager_run_internal(struct manager *manager, const struct task_type *type,
+                                       const char *owner, struct span args, manager_internal_fn *fn,
+                                       void *ctx) MUSTCHECK;
+
+/* Stops a light task that stands in Redis and runs here, if there is one: the queue has acknowledged its
+ * cancel. True if it was found (its end follows). */
+bool manager_cancel_local(struct manager *manager, const char *id);
+/* Redis answers (again) and has the library. The first time, leases of this hub's previous life go back. */
+void manager_redis_up(struct manager *manager);
+/* The feed rang for light work: lease some. */
+void manager_bell(struct manager *manager);
+/* Light tasks waiting or running. */
+unsigned manager_load(const struct manager *manager);
+/* No new tasks; fn is called when nothing runs any more. */
+void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx);

@@ -1,0 +1,103 @@
+/* What a running task may do. The same calls work for light tasks (pool thread of the hub) and heavy
+ * ones (slot process): the implementation stands behind task_ctx_ops. The owner's id is part of the
+ * context, so no task author can forget or forge it. One thread per context. */
+#pragma once
+
+#include "hub/base/mem.h"
+#include "hub/base/span.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct db;
+struct options;
+struct task_ctx;
+
+struct task_error {   /* why a task failed */
+    const char *code; /* a stable word */
+    bool retry;       /* another attempt may succeed */
+};
+
+/* ---- for task authors ------------------------------------------------------------------------- */
+const char *task_id(const struct task_ctx *ctx);
+const char *task_owner(const struct task_ctx *ctx);
+unsigned task_attempt(const struct task_ctx *ctx); /* from 1 */
+/* The checked arguments as a tree, borrowed from the context; never NULL. */
+json_t *task_args(struct task_ctx *ctx);
+/* A string argument, NULL if absent; an integer argument or `otherwise`. */
+const char *task_arg_text(struct task_ctx *ctx, const char *name);
+int64_t task_arg_int(struct task_ctx *ctx, const char *name, int64_t otherwise);
+const struct options *task_options(const struct task_ctx *ctx);
+/* The domain database, opened on first use, of this thread or process; NULL when it cannot be opened
+ * (the task should task_fail() with code "database", retry). */
+struct db *task_db(struct task_ctx *ctx);
+
+/* Reports progress: 0–100 (never falls within an attempt: lower values are raised to the last one), a
+ * stage word (at most 32 bytes, NULL = unchanged) and a message (at most 512 bytes, NULL = unchanged).
+ * Cheap; the runner coalesces. */
+void task_progress(struct task_ctx *ctx, int percent, const char *stage, const char *message);
+/* Sets the task's meta object (at most 4 KiB as text, else dropped with a log line). Takes `meta`. */
+void task_meta(struct task_ctx *ctx, json_t *meta);
+/* A partial result: its meta object, for speech as docs/speech.md says. A final piece is logged and kept.
+ * Takes `meta`. */
+void task_partial(struct task_ctx *ctx, json_t *meta, bool final);
+/* A log line of this task for its owner (at most 100 per attempt, the rest is dropped). */
+void task_log(struct task_ctx *ctx, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* True once the task should stop: cancelled, or over its soft time limit. Call at least every 500 ms
+ * of work; then return soon, by task_fail() or without anything. */
+bool task_cancelled(struct task_ctx *ctx);
+/* Sleeps, but wakes early when the task is cancelled. False if it was. */
+bool task_sleep_ms(struct task_ctx *ctx, unsigned ms);
+
+/* Reads from the task's audio stream; waits at most timeout_ms. Bytes read, 0 at the end of the
+ * stream, -1 with errno EAGAIN (nothing came), ECANCELED (stop). */
+ssize_t task_audio_read(struct task_ctx *ctx, void *to, size_t size, int timeout_ms);
+/* Calls a service of the process that holds the Redis connection (tasks/queue/services.h), by name, with a
+ * JSON object (taken). The answer is the caller's; NULL when refused or unreachable (then task_fail()
+ * with code "unavailable", retry). Blocks up to 10 s. */
+json_t *task_call(struct task_ctx *ctx, const char *service, json_t *args);
+
+/* Ends the task; `result` is taken and may be NULL (= {}). The last call. */
+void task_finish(struct task_ctx *ctx, json_t *result);
+void task_fail(struct task_ctx *ctx, struct task_error error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* ---- for the runners (tasks/runner/threads/pool.c, tasks/runner/slots/slot.c)
+ * --------------------------------------------------- */
+struct task_ctx_ops {
+    void (*progress)(struct task_ctx *ctx); /* percent, stage, message changed */
+    void (*meta)(struct task_ctx *ctx, struct span json);
+    void (*partial)(struct task_ctx *ctx, struct span json, bool final);
+    void (*log)(struct task_ctx *ctx, struct span text);
+    bool (*cancelled)(struct task_ctx *ctx);
+    bool (*sleep)(struct task_ctx *ctx, unsigned ms);
+    ssize_t (*audio_read)(struct task_ctx *ctx, void *to, size_t size, int timeout_ms);
+    json_t *(*call)(struct task_ctx *ctx, const char *service, json_t *args);
+    struct db *(*db)(struct task_ctx *ctx);
+};
+struct task_ctx {
+    const struct task_ctx_ops *ops;
+    const struct options *options;
+    const char *id, *owner, *type; /* borrowed from the runner */
+    unsigned attempt;
+    struct span args_text; /* '{}' if none were given */
+    json_t *args;          /* made on first use */
+    int percent;
+    char stage[33];
+    char message[513];
+    unsigned log_lines;
+    bool ended;
+    bool failed, retry;
+    char error_code[33];
+    char *result; /* JSON text (free()), NULL = {} */
+    char *error;  /* English text (free()) */
+};
+/* Runs a type's run(); one that returns without an end has failed: "cancelled" if it was told to stop,
+ * else "internal". */
+void task_ctx_run(struct task_ctx *ctx, void (*run)(struct task_ctx *ctx));
+/* Frees what the context made; keeps what it borrowed. */
+void task_ctx_clear(struct task_ctx *ctx);
+/* Opens the domain database of this configuration for the calling thread: DATA/taskhub.db, or the path
+ * of database_url = sqlite:PATH. NULL and a log line on failure. */
+struct db *task_db_open(const struct options *options);

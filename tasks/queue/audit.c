@@ -1,0 +1,129 @@
+/* The auditor; see audit.h. The rules stand in tasks/queue/lua/90_audit.lua. Loop thread only. */
+#include "tasks/queue/audit.h"
+
+#include "tasks/queue/queue_private.h"
+
+#define FINDINGS_MAX 1000
+#define PLACES_AT_ONCE "20000" /* the sets are compared in one call while they hold no more */
+
+struct audit {
+    struct queue *queue;
+    void (*fn)(void *ctx, bool clean, struct span report_json);
+    void *ctx;
+    struct buf findings; /* elements of a JSON array */
+    unsigned count;
+    uint64_t tasks, owners;
+    bool owners_now; /* first records, then owners */
+};
+
+static void on_slice(struct op *op, const redisReply *answer);
+static void on_places(struct op *op, const redisReply *answer);
+
+static void finding_part(struct buf *to, const char *name, struct span text)
+{
+    buf_append_text(to, name);
+    buf_append_json(to, text);
+}
+
+/* "rule id what" */
+static void note(struct audit *audit, struct span finding)
+{
+    const char *space = memchr(finding.p, ' ', finding.n);
+    const char *end = finding.p + finding.n;
+    if (space == NULL || audit->count++ >= FINDINGS_MAX)
+        return;
+    struct span rule = {finding.p, (size_t)(space - finding.p)};
+    struct span id = {space + 1, (size_t)(end - space - 1)};
+    const char *second = memchr(id.p, ' ', id.n);
+    struct span what = second ? (struct span){second + 1, (size_t)(end - second - 1)} : SPAN("");
+    id.n = second ? (size_t)(second - id.p) : id.n;
+    finding_part(&audit->findings, audit->findings.len ? ",{\"rule\":" : "{\"rule\":", rule);
+    finding_part(&audit->findings, ",\"id\":", id);
+    finding_part(&audit->findings, ",\"what\":", what);
+    buf_append_char(&audit->findings, '}');
+}
+
+static void note_all(struct audit *audit, const redisReply *findings)
+{
+    for (size_t i = 0; i < reply_count(findings); i++)
+        note(audit, reply_span(findings, i));
+}
+
+static void report(struct audit *audit, const char *error)
+{
+    struct buf json CLEANUP(buf_free) = BUF_INIT;
+    bool clean = audit->count == 0 && error == NULL;
+    buf_printf(&json, "{\"clean\":%s,\"tasks\":%llu,\"owners\":%llu,\"findings\":[", clean ? "true" : "false",
+               (unsigned long long)audit->tasks, (unsigned long long)audit->owners);
+    buf_append_span(&json, buf_span(&audit->findings));
+    buf_append_char(&json, ']');
+    if (error)
+        finding_part(&json, ",\"error\":", span_of(error));
+    buf_append_char(&json, '}');
+    audit->fn(audit->ctx, clean, buf_span(&json));
+    buf_free(&audit->findings);
+    free(audit);
+}
+
+static void drop(struct op *op)
+{
+    struct audit *audit = op->more;
+    buf_free(&audit->findings);
+    free(audit);
+}
+
+static struct op *audit_op(struct audit *audit, const char *function,
+                           void (*done)(struct op *op, const redisReply *answer))
+{
+    struct op *op = op_new(audit->queue, function, done);
+    op->more = audit;
+    op->drop = drop;
+    return op;
+}
+
+static void next_slice(struct audit *audit, struct span cursor)
+{
+    struct op *op = audit_op(audit, "th1_audit", on_slice);
+    words_text(&op->words, audit->owners_now ? "o:" : "t:");
+    words_add(&op->words, cursor);
+}
+
+/* {next cursor, checked, findings} */
+static void on_slice(struct op *op, const redisReply *answer)
+{
+    struct audit *audit = op->more;
+    if (answer == NULL) {
+        report(audit,
+               audit->tasks || audit->owners_now
+                   ? "Redis did not answer"
+                   : "the queue's functions did not answer: no hub has used this Redis yet, or it was lost");
+        return;
+    }
+    *(audit->owners_now ? &audit->owners : &audit->tasks) += (uint64_t)reply_number(answer, 1);
+    note_all(audit, reply_array(answer, 2));
+    if (!span_is(reply_span(answer, 0), "0")) {
+        next_slice(audit, reply_span(answer, 0));
+    } else if (!audit->owners_now) {
+        audit->owners_now = true;
+        next_slice(audit, SPAN("0"));
+    } else {
+        struct op *places = audit_op(audit, "th1_audit_places", on_places);
+        words_text(&places->words, PLACES_AT_ONCE);
+    }
+}
+
+/* {checked, findings} */
+static void on_places(struct op *op, const redisReply *answer)
+{
+    note_all(op->more, reply_array(answer, 1));
+    report(op->more, answer ? NULL : "Redis did not answer");
+}
+
+void audit_run(struct queue *queue, void (*fn)(void *ctx, bool clean, struct span report_json), void *ctx)
+{
+    struct audit *audit = xcalloc(1, sizeof *audit);
+    audit->queue = queue;
+    audit->fn = fn;
+    audit->ctx = ctx;
+    next_slice(audit, SPAN("0"));
+}

@@ -1,0 +1,36 @@
+/* Domain data in Redis; see domain.h. Each call is one function of tasks/queue/lua/85_domain.lua. */
+#include "tasks/queue/domain.h"
+
+#include "tasks/queue/queue_private.h"
+
+static void on_impression(struct op *op, const redisReply *answer)
+{
+    enum queue_code code = QUEUE_UNAVAILABLE;
+    if (answer)
+        code = answer->integer == 1 ? QUEUE_OK : QUEUE_GLOBAL_LIMIT;
+    op->fn.done(op->ctx, code);
+}
+
+void domain_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
+                       void *ctx)
+{
+    struct op *op = op_new(queue, "th1_impression", on_impression);
+    op->fn.done = fn;
+    op->ctx = ctx;
+    words_text(&op->words, resource_id);
+    words_text(&op->words, kind ? kind : "view");
+}
+
+static void on_session(struct op *op, const redisReply *answer)
+{
+    (void)op;
+    (void)answer; /* a session that is not registered is only not listed */
+}
+
+void domain_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
+{
+    struct op *op = op_new(queue, "th1_session", on_session);
+    words_text(&op->words, owner);
+    words_text(&op->words, session);
+    words_signed(&op->words, expires_at_s);
+}

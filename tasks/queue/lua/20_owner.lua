@@ -1,0 +1,184 @@
+-- Owners: counters, log, who listens. An owner is a row, a field of the hash o: it is read once per call and written
+-- once at its end. Its log is the list e:<owner>, one element per event, the oldest first; the last one's number is
+-- the row's seq. What a call appends to a log leaves in one command.
+--
+-- Text that people wrote (messages, errors) comes as a JSON string from C and is stored and sent as it came, so
+-- nothing is escaped here; owner ids and type names have no character that needs it.
+
+local RESULT_INLINE = 16384
+local NOTHING = {} -- of say(): no optional members
+
+-- A row is msgpack, which costs less than text here. Its values: seq of the log's newest event, act = active heavy
+-- tasks, run = running tasks, touch = when expiries were renewed, kinds = which of the owner's indexes there are,
+-- hubs = names of the hubs that listen, class and tag = the owner's last tag and in which ready set it is, tags = the
+-- same of other sets.
+local EMPTY_ROW
+
+-- A field that is no owner's. It is longer than what Redis packs into a list, so that the hash of the rows is a table
+-- from its first row on: a call reads many rows, and a list is searched for each.
+local NOTE = '# rows of owners: seq act run touch kinds hubs class tag tags (msgpack)'
+
+-- Reads the rows of several owners at once; a name may occur more than once.
+local function fetch_owners(names)
+  local words, n = { 'HMGET', P .. 'o' }, 2
+  for i = 1, #names do
+    local name = names[i]
+    if rows[name] == nil then
+      rows[name] = false
+      n = n + 1
+      words[n] = name
+    end
+  end
+  if n > 2 then
+    local found = fetch_words(words)
+    for i = 1, #found do
+      rows[words[i + 2]] = found[i]
+    end
+  end
+end
+
+-- Who listens, by that part of a row. `mine`: the calling hub; `others`: some other hub; `lines`: what those get at the
+-- end of this call.
+local function listeners(hubs)
+  local mine = from_hub and find(hubs, ' ' .. holder .. ' ', 1, true) ~= nil
+  local who = { hubs = hubs, mine = mine, others = hubs ~= '' and (not mine or #hubs > #holder + 2), lines = false }
+  heard_by[hubs] = who
+  return who
+end
+
+-- The tables of owners are used again by later calls: making them would cost more than filling them. Nothing in them
+-- outlives a call but the names of keys.
+local pool, pool_prefix, pool_size = {}, nil, 0
+local POOL_MAX = 2000
+local WORDS_KEPT = 34 -- of a command whose words are used again
+
+local function new_owner(name)
+  if pool_prefix ~= P or pool_size == POOL_MAX then
+    pool, pool_prefix, pool_size = {}, P, 0
+  end
+  local o = {
+    name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
+    tags = '', who = false, lists = false, moved = false, renewed = false, logs = 2, places = 2,
+    log = { 'RPUSH', P .. 'e:' .. name }, index = { 'ZADD', P .. 'i:' .. name },
+  }
+  pool[name], pool_size = o, pool_size + 1
+  return o
+end
+
+-- An owner's row. `moved`: it changed; `log`, `index`: the commands that write to its log and index, and `logs`,
+-- `places`: how many words they have; `lists`: other batches of its own.
+local function owner_of(name)
+  local o = owners[name]
+  if o then
+    return o
+  end
+  local row = rows[name]
+  if row == nil then
+    row = call('HGET', P .. 'o', name)
+  end
+  o = pool_prefix == P and pool[name] or new_owner(name)
+  EMPTY_ROW = EMPTY_ROW or pack(0, 0, 0, 0, '', '', '', 0, '')
+  o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags = unpack_values(row or EMPTY_ROW)
+  o.seq_was, o.who = o.seq, heard_by[o.hubs] or listeners(o.hubs)
+  o.moved, o.renewed, o.lists, o.logs, o.places = false, false, false, 2, 2
+  owners[name] = o
+  touched[#touched + 1] = o
+  return o
+end
+
+-- Runs a command whose first n words are set; the words gathered, or fewer when they were many.
+local function call_pooled(words, n)
+  call(unpack(words, 1, n))
+  return n > WORDS_KEPT and { words[1], words[2] } or words
+end
+
+-- What an event is, in the log as well as in the feed. `task` may be followed by a stage.
+local function entry_of(code, attempt, id, progress, task)
+  return code .. ' ' .. attempt .. ' ' .. id .. ' ' .. now_digits .. ' ' .. progress .. ' ' .. task
+end
+
+-- Appends an event to the log; `text` is what only the log knows (a line, a piece, "code\nerror" of an attempt that
+-- is repeated) and stands behind a tab. Answer: its seq.
+local function log_append(o, entry, text)
+  local n, seq = o.logs + 1, o.seq + 1
+  o.log[n] = text and entry .. '\t' .. text or entry
+  o.logs, o.seq, o.moved = n, seq, true
+  return seq
+end
+
+-- Lines of the feed are gathered in pieces; "@owner" stands before the lines of an owner, unless those before are
+-- its own.
+local function lines_for(lines, o)
+  local n = lines.n
+  if lines.owner ~= o then
+    lines.owner = o
+    lines[n + 1] = '@'
+    lines[n + 2] = o.name
+    lines[n + 3] = '\n'
+    n = n + 3
+  end
+  return n
+end
+
+local function new_lines()
+  return { n = 0, owner = false }
+end
+
+-- A line is "=seq rev entry", then what the event carries besides, each behind a tab and a letter. The hub makes the
+-- event's JSON of it (tasks/queue/queue_line.c); `e` may hold message, meta, result, error (JSON text), code.
+local function add_event(lines, o, entry, seq, rev, e)
+  local n = lines_for(lines, o)
+  lines[n + 1] = '='
+  lines[n + 2] = seq
+  lines[n + 3] = rev
+  lines[n + 4] = entry
+  n = n + 4
+  if e.message then
+    n = n + 1
+    lines[n] = '\tm' .. e.message
+  end
+  if e.meta then
+    n = n + 1
+    lines[n] = '\tt' .. e.meta
+  end
+  if e.result then
+    n = n + 1
+    lines[n] = #e.result > RESULT_INLINE and '\to' or '\tr' .. e.result
+  end
+  if e.code then
+    n = n + 1
+    lines[n] = '\tc' .. e.code .. '\te' .. (e.error or '""')
+  end
+  lines[n + 1] = '\n'
+  lines.n = n + 1
+end
+
+-- Lines that are ready.
+local function add_lines(lines, o, text)
+  local n = lines_for(lines, o)
+  lines[n + 1] = text
+  lines[n + 2] = '\n'
+  lines.n = n + 2
+end
+
+-- Calls add(lines, o, …) for everybody who gets the owner's events at the end of this call: other hubs, admins, the
+-- caller; a hub builds the events of its own submissions itself.
+local function say(o, built_by_hub, add, entry, seq, rev, e)
+  local who = o.who
+  if who.others then
+    if not who.lines then
+      who.lines = new_lines()
+    end
+    add(who.lines, o, entry, seq, rev, e)
+  end
+  if who.mine and not built_by_hub then
+    reply = reply or new_lines()
+    add(reply, o, entry, seq, rev, e)
+  end
+  if global.watch > now then
+    admin_lines = admin_lines or new_lines()
+    add(admin_lines, o, entry, seq, rev, e)
+  end
+end
+
+local LOGGED = ' 0 ' -- rev of a logged event

@@ -1,0 +1,349 @@
+-- Records of tasks. A task that was queued is a text, a field of a hash that holds the records of all tasks made
+-- within the same 4 s: t:<first digits of the id>, or tl:… of light ones, which are kept for a shorter time. Its
+-- lines:
+--   owner task flags created queue priority max base cap
+--   arguments, while they are short; these two never change
+--   status attempt holder progress seq rev began ended updated, then letter=value of what only some tasks have
+--   result, while it is short
+-- created is the time in the id, when a hub took the task; seq is that of its last event, rev that of its last unlogged
+-- one. Flags: l light, s stream. Letters: g stage · d deaths · l log lines of this attempt · c number of its last numbered report · y which other keys exist · t due ·
+-- z cancel asked · x digest of its idempotency key · r retry of · X expires before its start · A bytes of audio ·
+-- E audio has ended · H hub that resumed it. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+--
+-- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a whole.
+-- tasks/queue/queue_runner.c reads the text of a leased task.
+
+local STATUS_OF = { p = 'pending', s = 'processing', C = 'completed', X = 'failed', K = 'cancelled' }
+local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = 'X', cancelled = 'K' }
+local FIXED = '^(%S+) (%S+) (%S+) '
+local PLAIN = '^p (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
+local STATE = '^(%a) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
+local RARE = { 'g', 'd', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H' }
+local IS_RARE = {}
+for i = 1, #RARE do
+  IS_RARE[RARE[i]] = true
+end
+
+-- Buckets ---------------------------------------------------------------------------------------------
+
+-- A hash of records: how many of its tasks are active, until when the others are kept, what is written to it.
+local function bucket_of(id, light)
+  local known, time = light and buckets.light or buckets.heavy, sub(id, 1, 10)
+  local bucket = known[time]
+  if not bucket then
+    bucket = { key = P .. (light and 'tl:' or 't:') .. time, wanted = false, words = false, counted = false }
+    known[time] = bucket
+    buckets[#buckets + 1] = bucket
+  end
+  return bucket
+end
+
+local function count_in(bucket, more, till)
+  if not bucket.counted then
+    local active, expires = match(call('HGET', bucket.key, '#') or '0 0', '^(%d+) (%d+)$')
+    bucket.active, bucket.till = active + 0, expires + 0
+    bucket.counted, bucket.was = true, bucket.active
+  end
+  local active = bucket.active + more
+  bucket.active = active > 0 and active or 0
+  if till > bucket.till then
+    bucket.till = till
+  end
+end
+
+local function bucket_put(bucket, field, text)
+  local words = bucket.words
+  if not words then
+    words = { 'HSET', bucket.key }
+    bucket.words = words
+  end
+  local n = #words
+  words[n + 1] = field
+  words[n + 2] = text
+end
+
+local function flush_buckets()
+  for i = 1, #buckets do
+    local bucket = buckets[i]
+    if bucket.counted then
+      bucket_put(bucket, '#', text_of(bucket.active) .. ' ' .. text_of(bucket.till))
+    end
+    if bucket.words then
+      call_words(bucket.words)
+      bucket.words = false
+    end
+    if bucket.counted then
+      if bucket.active == 0 then
+        call('PEXPIREAT', bucket.key, text_of(bucket.till))
+      elseif bucket.was == 0 and bucket.till > 0 then
+        call('PERSIST', bucket.key)
+      end
+      bucket.counted = false
+    end
+  end
+end
+
+-- Reading -----------------------------------------------------------------------------------------------
+
+-- Reads the records of several tasks, one command per hash.
+local function fetch_records(ids, light)
+  local missing, asked = false, {}
+  local time, bucket
+  for i = 1, #ids do
+    local id = ids[i]
+    if records[id] == nil and not fetched[id] then
+      if sub(id, 1, 10) ~= time then
+        time, bucket = sub(id, 1, 10), bucket_of(id, light)
+      end
+      local words = bucket.wanted
+      if not words then
+        words = { 'HMGET', bucket.key }
+        bucket.wanted = words
+        asked[#asked + 1] = bucket
+      end
+      words[#words + 1] = id
+    end
+  end
+  for i = 1, #asked do
+    local bucket = asked[i]
+    local words = bucket.wanted
+    local texts = fetch_words(words)
+    for k = 1, #texts do
+      local id, text = words[k + 2], texts[k]
+      fetched[id] = text
+      if text then
+        homes[id] = bucket
+      else
+        missing = true
+      end
+    end
+    bucket.wanted = false
+  end
+  if missing and not light then
+    fetch_records(ids, true)
+  end
+end
+
+-- Where the third line of a record begins.
+local function state_at(text)
+  return find(text, '\n', find(text, '\n', 1, true) + 1, true) + 1
+end
+
+local function record_of(id)
+  local r = records[id]
+  if r ~= nil then
+    return r
+  end
+  if fetched[id] == nil then
+    fetch_records({ id })
+  end
+  local text = fetched[id]
+  if not text then
+    records[id] = false
+    return false
+  end
+  local owner, task, flags = match(text, FIXED)
+  local at = state_at(text)
+  local a, w, e = match(text, PLAIN, at)
+  local status, n, v, b, f, u, more, result = 'p', '0', '0', '', '', '', '', ''
+  if not a then
+    local rest
+    status, a, w, n, e, v, b, f, u, rest = match(text, STATE, at)
+    local line_end = find(text, '\n', rest, true)
+    more, result = sub(text, rest, line_end - 1), sub(text, line_end + 1)
+  end
+  r = {
+    id = id, o = owner, task = task, flags = flags, s = STATUS_OF[status], counted = false, a = a, w = w, n = n, e = e,
+    v = v, b = b, f = f, u = u, more = more, R = result, fixed = sub(text, 1, at - 1),
+  }
+  if flags ~= '-' then
+    r.light = find(flags, 'l', 1, true) ~= nil
+    r.stream = find(flags, 's', 1, true) ~= nil
+  end
+  if more ~= '' then
+    for letter, value in string.gmatch(more, '(%a)=(%S+)') do
+      r[letter] = value
+    end
+  end
+  records[id] = r
+  return r
+end
+
+-- The record with the rest of what never changes: created, queue, priority, max, base, cap, J (short arguments).
+local function whole(r)
+  if not r.queue then
+    r.created, r.queue, r.priority, r.max, r.base, r.cap, r.J =
+      match(r.fixed, '^%S+ %S+ %S+ (%d+) (%S+) (%d) (%d+) (%d+) (%d+)\n([^\n]*)')
+  end
+  return r
+end
+
+-- Writing -----------------------------------------------------------------------------------------------
+
+-- The record will be written at the end of the call. Call it before the status changes; whoever changes a field of
+-- `more` clears that.
+local function touch(r)
+  if not r.counted then
+    r.counted = r.s
+    changed[#changed + 1] = r
+  end
+end
+
+-- Changes a field.
+local function set(r, field, value)
+  touch(r)
+  r[field] = value
+  if IS_RARE[field] then
+    r.more = false
+  end
+end
+
+local function more_of(r)
+  local words = {}
+  for i = 1, #RARE do
+    local value = r[RARE[i]]
+    if value and value ~= '' then
+      words[#words + 1] = RARE[i] .. '=' .. value
+    end
+  end
+  return concat(words, ' ')
+end
+
+local function text_of_record(r)
+  return r.fixed .. LETTER_OF[r.s] .. ' ' .. r.a .. ' ' .. r.w .. ' ' .. r.n .. ' ' .. r.e .. ' ' .. r.v .. ' ' .. r.b
+    .. ' ' .. r.f .. ' ' .. r.u .. ' ' .. (r.more or more_of(r)) .. '\n' .. r.R
+end
+
+-- Keeps the counts of running tasks.
+local function count_running(r)
+  local more = (r.s == 'processing' and 1 or 0) - (r.counted == 'processing' and 1 or 0)
+  if more ~= 0 then
+    local o, g = owner_of(r.o), global
+    o.run = math.max(0, o.run + more)
+    g.run = math.max(0, g.run + more)
+    o.moved, g.moved = true, true
+  end
+end
+
+flush_records = function()
+  for i = 1, #changed do
+    local r = changed[i]
+    if r.s ~= r.counted and (r.s == 'processing' or r.counted == 'processing') then
+      count_running(r)
+    end
+    bucket_put(homes[r.id], r.id, text_of_record(r))
+    r.counted = false
+  end
+  changed = {}
+  flush_buckets()
+end
+
+-- Leases a task that waits, without a look at what it is: its new text, nil if it does not wait any more.
+local function lease_text(id)
+  local text = fetched[id]
+  local at, attempt, rest = nil, nil, nil
+  if text then
+    at = state_at(text)
+    attempt, rest = match(text, '^p (%d+) %S* (.*)$', at)
+  end
+  if not attempt then
+    return nil
+  end
+  text = sub(text, 1, at - 1) .. 'p ' .. text_of(attempt + 1) .. ' ' .. holder .. ' ' .. rest
+  bucket_put(homes[id], id, text)
+  return text, rest
+end
+
+-- Counts a heavy task in (1) or out (-1) of what is active.
+local function count_active(o, n)
+  local g = global
+  local mine, all = o.act + n, g.act + n
+  o.act, o.moved = mine > 0 and mine or 0, true
+  g.act, g.moved = all > 0 and all or 0, true
+end
+
+local function terminal(r)
+  return r.s ~= 'pending' and r.s ~= 'processing'
+end
+
+-- Whether the caller still holds this attempt: every write of a runner asks first.
+local function holds(r, attempt)
+  return r and r.w == holder and r.a == attempt and not terminal(r)
+end
+
+local function stage_of(r)
+  if terminal(r) then
+    return r.s
+  end
+  return r.g or (r.s == 'pending' and 'queued' or 'started')
+end
+
+local function has(r, letter)
+  return r.y and find(r.y, letter, 1, true) ~= nil
+end
+
+local EXTRA = { a = 'args:', r = 'res:', e = 'err:', m = 'msg:', t = 'meta:', p = 'pcs:' }
+
+-- Marks that one of the other keys exists now; returns its name.
+local function extra(r, letter)
+  if not has(r, letter) then
+    set(r, 'y', (r.y or '') .. letter)
+  end
+  return P .. EXTRA[letter] .. r.id
+end
+
+local SHORT = 200 -- the longest value that every change of a record writes again
+
+-- The arguments, false if they are gone.
+local function args_of(r)
+  if has(r, 'a') then
+    return call('GET', P .. EXTRA.a .. r.id)
+  end
+  return whole(r).J
+end
+
+-- Those of the ids that have no record any more.
+expired_of = function(ids)
+  local gone = {}
+  fetch_records(ids)
+  for i = 1, #ids do
+    if not record_of(ids[i]) then
+      gone[#gone + 1] = ids[i]
+    end
+  end
+  return gone
+end
+
+-- Light tasks that were recorded only when they had ended (55_fused.lua): the field <id> in a hash per 4 s of
+-- creation time, which the id (UUID version 7) holds in its first digits. The value is the task's entry in the log,
+-- "code 1 id ended progress task created began owner seq", and behind a newline the result, or code, error and
+-- arguments, one per line.
+local function light_bucket(id)
+  return P .. 'L:' .. sub(id, 1, 10)
+end
+
+local LIGHT_STATUS = { C = 'completed', X = 'failed' }
+
+-- The record of such a task in the shape of record_of(), with its result, error and arguments at hand.
+local function light_record(id)
+  local v = call('HGET', light_bucket(id), id)
+  if not v then
+    return false
+  end
+  local r = { id = id, a = '1', light = true, fused = true, flags = '-l', queue = 'light', priority = '4', max = '3',
+    base = '1000', cap = '60000', w = '', v = '0', u = '', J = '', R = '' }
+  local code, payload
+  code, r.f, r.n, r.task, r.created, r.b, r.o, r.e, payload =
+    match(v, '^(%u) 1 %S+ (%d+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+)\n?(.*)$')
+  r.s = LIGHT_STATUS[code]
+  if code == 'C' then
+    r.result = payload ~= '' and payload or nil
+  else
+    r.code, r.error, r.args = match(payload, '^([^\n]*)\n([^\n]*)\n(.*)$')
+  end
+  return r
+end
+
+local function any_record(id)
+  return record_of(id) or light_record(id)
+end

@@ -1,0 +1,109 @@
+-- What an owner (or an admin) does to a task: cancel and retry.
+
+local NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, reach
+
+do
+
+NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE = 5, 6, 7, 8 -- enum queue_code
+
+-- The task if `owner` may touch it, else nil and the code.
+reach = function(id, owner, any)
+  local r = any_record(id)
+  if not r then
+    return nil, NOT_FOUND
+  elseif r.o ~= owner and any ~= '1' then
+    return nil, FORBIDDEN
+  end
+  return r
+end
+
+local function cancel_running(r)
+  if not r.z then
+    set(r, 'z', now_digits)
+    set(r, 'g', 'cancelling')
+    set(r, 'u', now_digits)
+    emit_latest(r, 'P', NOTHING)
+    tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
+  end
+  return { 0, r.s, 'cancelling', r.e }
+end
+
+-- args: retention, id, owner, any. Answer: {code, status, stage, seq}.
+local function cancel(args)
+  retention(args)
+  local r, code = reach(args[5], args[6], args[7])
+  if not r then
+    return { code }
+  elseif r.s == 'processing' then
+    return cancel_running(r)
+  elseif r.s == 'pending' then
+    leave_place(r)
+    tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
+    finish(r, 'K', NOTHING)
+  elseif r.s ~= 'cancelled' then
+    return { STATE, r.s, stage_of(r), r.e }
+  end
+  return { 0, r.s, stage_of(r), r.e }
+end
+
+-- The arguments of an ended task, false if they are gone.
+local function inherit_args(r)
+  if r.fused then
+    return r.args or ''
+  end
+  return args_of(r)
+end
+
+local function inherit_audio(old, new)
+  call('RENAME', P .. 'a:' .. old, P .. 'a:' .. new)
+  call('PERSIST', P .. 'a:' .. new)
+end
+
+-- The params object of the accepted event, as tasks/queue/event_body.c would write it.
+local function accepted_body(id, r)
+  return '{"task_id":"' .. id .. '","task":"' .. r.task .. '","user_id":"' .. r.o
+    .. '","type":"accepted","status":"pending","stage":"queued","progress":0,"attempt":0,"at":"' .. now_text() .. '"}'
+end
+
+-- Whether the argument `name` of a task is absent or `owner`.
+local function names_own(input, name, owner)
+  local known, args = pcall(cjson.decode, input)
+  local named = known and type(args) == 'table' and args[name]
+  return not named or named == owner
+end
+
+-- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or ''. Answer:
+-- {code, seq, status, retry ms, body of the accepted event}.
+local function retry(args)
+  local r, code = reach(args[6], args[7], args[8])
+  if not r then
+    return { code }
+  elseif r.s ~= 'failed' and r.s ~= 'cancelled' then
+    return { STATE, r.e, r.s }
+  end
+  local input = inherit_args(r)
+  if not input or r.stream and call('EXISTS', P .. 'a:' .. r.id) == 0 then
+    return { INPUT_GONE }
+  elseif args[10] and args[10] ~= '' and not names_own(input, args[10], args[7]) then
+    return { FORBIDDEN }
+  end
+  local o, id = owner_of(r.o), args[9]
+  set_limits(args[3], args[4], args[5])
+  local limit = limit_of(o, r.light)
+  if limit then
+    return { limit[1], 0, '', limit[4] }
+  end
+  if r.stream then
+    inherit_audio(r.id, id)
+  end
+  whole(r)
+  local head = head_of(concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '))
+  put_ready(o, id, head)
+  local seq = create(o, id, head, input, { retry_of = r.id, audio = r.stream and r.A or nil }, '0 ')
+  return { 0, seq, 'pending', 0, accepted_body(id, r) }
+end
+
+export('cancel', { 'allow-oom' }, cancel)
+export('retry', {}, retry)
+
+end

@@ -1,0 +1,467 @@
+/* The client of the task queue: staging, one call per kind at the end of the turn, answers, loading of the
+ * function library; see queue.h and queue_private.h. Loop thread only. Never blocks, never makes a key. */
+#include "tasks/queue/queue.h"
+
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
+#include "hub/config/embed.h"
+#include "tasks/queue/queue_private.h"
+
+#define PREFIX "th:{0}:" /* one shard today; the owner will choose it */
+#define LIBRARY "taskhub_v1"
+#define FUNCTION "th1_"
+#define FIXED_WORDS 10 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
+
+/* ---- answers ------------------------------------------------------------------------------------ */
+
+const redisReply *reply_array(const redisReply *array, size_t i)
+{
+    if (i >= reply_count(array) || array->element[i]->type != REDIS_REPLY_ARRAY)
+        return NULL;
+    return array->element[i];
+}
+
+struct span reply_span(const redisReply *array, size_t i)
+{
+    if (i >= reply_count(array) || array->element[i]->type != REDIS_REPLY_STRING)
+        return SPAN("");
+    return (struct span){array->element[i]->str, (size_t)array->element[i]->len};
+}
+
+const char *reply_text(const redisReply *array, size_t i)
+{
+    return reply_span(array, i).p; /* hiredis ends strings with a NUL */
+}
+
+int64_t reply_number(const redisReply *array, size_t i)
+{
+    if (i >= reply_count(array))
+        return 0;
+    if (array->element[i]->type == REDIS_REPLY_INTEGER)
+        return array->element[i]->integer;
+    return strtoll(reply_text(array, i), NULL, 10);
+}
+
+enum queue_code reply_code(const redisReply *array, size_t i)
+{
+    int64_t code = i < reply_count(array) ? reply_number(array, i) : QUEUE_UNAVAILABLE;
+    return code >= QUEUE_OK && code <= QUEUE_UNAVAILABLE ? (enum queue_code)code : QUEUE_UNAVAILABLE;
+}
+
+/* The events that a call caused. */
+static void deliver(struct queue *queue, struct span caused)
+{
+    struct queue_lines lines = {.rest = caused};
+    for (struct span line; queue->hooks.on_event && (line = queue_lines_next(&lines)).p != NULL;) {
+        struct event *event = queue_line_event(&lines, line, &queue->json);
+        if (event)
+            queue->hooks.on_event(queue->hooks.ctx, lines.owner, event);
+        event_unref(&event);
+    }
+}
+
+/* The call failed half-way: some of its events may stand in the log already, and nobody here was told.
+ * {"", {owner, seq to read on from, …}, why} */
+static void recover(struct queue *queue, const redisReply *reply)
+{
+    const redisReply *missed = reply->element[1];
+    log_error("a function of the queue failed", "error", reply_text(reply, 2));
+    for (size_t i = 0; i + 1 < reply_count(missed); i += 2)
+        queue_tell_logged(queue, reply_text(missed, i), (uint64_t)reply_number(missed, i + 1));
+}
+
+static void maybe_free(struct queue *queue);
+
+/* Takes a call's reply apart; NULL when it has no use. */
+static const redisReply *take_answer(struct queue *queue, const redisReply *reply)
+{
+    queue->pending--;
+    if (queue->closed || reply == NULL)
+        return NULL;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        log_warn("Redis refused a call", "error", reply->str);
+        if (strstr(reply->str, "Function not found") && !queue->loading && !queue->config.reads_only)
+            queue_load(queue, NULL, NULL);
+        return NULL;
+    }
+    if (reply_count(reply) == 3)
+        recover(queue, reply);
+    if (reply_count(reply) != 2)
+        return NULL;
+    deliver(queue, reply_span(reply, 1));
+    return reply->element[0];
+}
+
+/* ---- sending ------------------------------------------------------------------------------------ */
+
+struct argv {
+    const char **words;
+    size_t *lengths;
+    int count;
+};
+
+static void push(struct argv *argv, const char *word, size_t length)
+{
+    argv->words[argv->count] = word;
+    argv->lengths[argv->count++] = length;
+}
+
+static void push_text(struct argv *argv, const char *word)
+{
+    push(argv, word, strlen(word));
+}
+
+static void push_words(struct argv *argv, const struct words *words, size_t from, size_t to)
+{
+    const char *bytes = words->bytes.data ? words->bytes.data : "";
+    for (size_t i = from; i < to; i++) {
+        size_t start = i ? words->ends[i - 1] : 0;
+        push(argv, bytes + start, words->ends[i] - start);
+    }
+}
+
+/* Room for `words` more than the fixed ones; the fixed ones stand in it. There is one at a time. */
+static struct argv argv_new(struct queue *queue, const char *function, size_t words)
+{
+    size_t room = words + FIXED_WORDS;
+    if (queue->argv_room < room) {
+        queue->argv_room = room;
+        queue->argv_words = xrealloc(queue->argv_words, room * sizeof *queue->argv_words);
+        queue->argv_lengths = xrealloc(queue->argv_lengths, room * sizeof *queue->argv_lengths);
+    }
+    struct argv argv = {.words = queue->argv_words, .lengths = queue->argv_lengths};
+    push_text(&argv, "FCALL");
+    push_text(&argv, function);
+    push_text(&argv, "1");
+    push_text(&argv, PREFIX);
+    push_text(&argv, queue->origin);
+    push_text(&argv, queue->incarnation);
+    return argv;
+}
+
+static void argv_call(struct queue *queue, struct argv *argv, redis_reply_fn *fn, void *ctx)
+{
+    queue->pending++;
+    metric_add(METRIC_REDIS_CALLS, 1);
+    redis_call(queue->redis, fn, ctx, argv->count, argv->words, argv->lengths);
+}
+
+/* ---- batches -------------------------------------------------------------------------------------- */
+
+struct numbers { /* what a call's function wants before its items */
+    char text[4][24];
+    int count;
+};
+
+static struct numbers numbers_none(const struct queue *queue)
+{
+    (void)queue;
+    return (struct numbers){0};
+}
+
+static void number(struct numbers *numbers, uint64_t value)
+{
+    snprintf(numbers->text[numbers->count++], sizeof numbers->text[0], "%llu", (unsigned long long)value);
+}
+
+static struct numbers numbers_submit(const struct queue *queue)
+{
+    struct numbers numbers = {0};
+    number(&numbers, queue->config.user_tasks);
+    number(&numbers, queue->config.global_tasks);
+    number(&numbers, queue->config.lease_ms);
+    number(&numbers, queue->config.user_light);
+    return numbers;
+}
+
+static struct numbers numbers_fused(const struct queue *queue)
+{
+    struct numbers numbers = {0};
+    number(&numbers, queue->config.retention_light_ms);
+    return numbers;
+}
+
+static struct numbers numbers_retention(const struct queue *queue)
+{
+    struct numbers numbers = {0};
+    number(&numbers, queue->config.retention_heavy_ms);
+    number(&numbers, queue->config.retention_light_ms);
+    return numbers;
+}
+
+static const struct {
+    const char *function;
+    struct numbers (*numbers)(const struct queue *queue);
+    void (*done)(struct batch *batch, const redisReply *answer);
+} stages[STAGES] = {
+    [STAGE_SUBMIT] = {FUNCTION "submit", numbers_submit, batch_submitted},
+    [STAGE_FUSED] = {FUNCTION "fused", numbers_fused, batch_fused},
+    [STAGE_REPORT] = {FUNCTION "report", numbers_retention, batch_codes},
+    [STAGE_UPDATE] = {FUNCTION "update", numbers_none, batch_codes},
+    [STAGE_END] = {FUNCTION "report", numbers_retention, batch_codes},
+    [STAGE_RELEASE] = {FUNCTION "release", numbers_none, batch_codes},
+    [STAGE_AUDIO] = {FUNCTION "audio_append", numbers_none, batch_audio},
+};
+
+static void on_batch(void *ctx, const redisReply *reply)
+{
+    struct batch *batch = ctx;
+    struct queue *queue = batch->queue;
+    const redisReply *answer = take_answer(queue, reply);
+    queue->batches--;
+    if (!queue->closed)
+        stages[batch->stage].done(batch, answer);
+    batch_done(batch);
+    maybe_free(queue);
+}
+
+/* An item's words. Verbs and a report stand behind its id and attempt. */
+static void push_item(struct argv *argv, const struct batch *batch, const struct item *item)
+{
+    struct span reported[REPORT_WORDS];
+    size_t from = item->first_word;
+    if (item->verbs[0]) {
+        push_words(argv, &batch->words, from, from + 2);
+        push_text(argv, item->verbs);
+        from += 2;
+    }
+    if (item->report) {
+        report_words(item->report, reported);
+        for (size_t i = 0; i < REPORT_WORDS; i++)
+            push(argv, reported[i].p, reported[i].n);
+    }
+    push_words(argv, &batch->words, from, item->end_word);
+}
+
+static void batch_send(struct batch *batch)
+{
+    struct queue *queue = batch->queue;
+    size_t words = batch->words.count + batch->count * (1 + REPORT_WORDS);
+    struct argv argv = argv_new(queue, stages[batch->stage].function, words);
+    struct numbers numbers = stages[batch->stage].numbers(queue);
+    size_t sent = 0;
+    for (int i = 0; i < numbers.count; i++)
+        push_text(&argv, numbers.text[i]);
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->items[i].skipped)
+            continue;
+        push_item(&argv, batch, &batch->items[i]);
+        sent++;
+    }
+    if (sent == 0) {
+        batch_done(batch);
+        return;
+    }
+    queue->batches++;
+    argv_call(queue, &argv, on_batch, batch);
+}
+
+/* ---- ops ------------------------------------------------------------------------------------------ */
+
+struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *))
+{
+    struct op *op = xcalloc(1, sizeof *op);
+    op->queue = queue;
+    op->function = function;
+    op->done = done;
+    list_append(&queue->ops, &op->node);
+    return op;
+}
+
+void op_retention(struct op *op)
+{
+    words_number(&op->words, op->queue->config.retention_heavy_ms);
+    words_number(&op->words, op->queue->config.retention_light_ms);
+}
+
+static void op_free(struct op *op)
+{
+    if (op->drop)
+        op->drop(op);
+    words_free(&op->words);
+    free(op);
+}
+
+static void on_op(void *ctx, const redisReply *reply)
+{
+    struct op *op = ctx;
+    struct queue *queue = op->queue;
+    const redisReply *answer = take_answer(queue, reply);
+    if (!queue->closed) {
+        op->drop = NULL;
+        op->done(op, answer);
+    }
+    op_free(op);
+    maybe_free(queue);
+}
+
+static void op_send(struct op *op)
+{
+    struct argv argv = argv_new(op->queue, op->function, op->words.count);
+    push_words(&argv, &op->words, 0, op->words.count);
+    argv_call(op->queue, &argv, on_op, op);
+}
+
+/* ---- the end of a turn -------------------------------------------------------------------------------- */
+
+/* While Redis works on earlier batches, later transitions wait and gather: an idle queue answers at once, a
+ * busy one gets few large calls, which cost less per task. */
+static void flush_batches(struct queue *queue)
+{
+    if (queue->batches)
+        return;
+    for (size_t stage = 0; stage < STAGES; stage++) {
+        batch_seal(queue, (enum stage)stage);
+        for (struct list *node; (node = list_pop(&queue->sealed[stage])) != NULL;)
+            batch_send(container_of(node, struct batch, node));
+    }
+}
+
+static void flush(void *ctx)
+{
+    struct queue *queue = ctx;
+    flush_batches(queue);
+    /* What callbacks add now (the connection is down) waits for the next turn. */
+    struct list ops;
+    list_init(&ops);
+    list_splice(&ops, &queue->ops);
+    for (struct list *node; (node = list_pop(&ops)) != NULL;)
+        op_send(container_of(node, struct op, node));
+}
+
+/* ---- the library ------------------------------------------------------------------------------------ */
+
+struct load {
+    struct queue *queue;
+    queue_ready_fn *fn;
+    void *ctx;
+};
+
+static void loaded(struct load *load, enum queue_code code, const char *reason)
+{
+    struct queue *queue = load->queue;
+    queue->loading = false;
+    queue->pending--;
+    if (code != QUEUE_OK)
+        log_warn("the function library cannot be loaded", "reason", reason);
+    if (load->fn && !queue->closed)
+        load->fn(load->ctx, code, reason);
+    free(load);
+    maybe_free(queue);
+}
+
+static const char *why_refused(const redisReply *reply)
+{
+    if (reply == NULL)
+        return "the connection was lost";
+    return strncasecmp(reply->str, "ERR unknown command", 19) == 0 ? "Redis 7.0 or later is needed"
+                                                                   : reply->str;
+}
+
+static void on_library(void *ctx, const redisReply *reply)
+{
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
+        loaded(ctx, QUEUE_UNAVAILABLE, why_refused(reply));
+    else
+        loaded(ctx, QUEUE_OK, "");
+}
+
+/* Whether the answer of FUNCTION LIST … WITHCODE holds this very text. */
+static bool has_code(const redisReply *reply, struct span code)
+{
+    const redisReply *library = reply_array(reply, 0);
+    for (size_t i = 0; i + 1 < reply_count(library); i += 2)
+        if (strcmp(reply_text(library, i), "library_code") == 0)
+            return span_equal(reply_span(library, i + 1), code);
+    return false;
+}
+
+static void on_listed(void *ctx, const redisReply *reply)
+{
+    struct load *load = ctx;
+    const struct embed *file = embed_find(SPAN("queue.lua"));
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR || file == NULL) {
+        loaded(load, QUEUE_UNAVAILABLE, file ? why_refused(reply) : "the library is not in this build");
+    } else if (has_code(reply, file->data)) {
+        loaded(load, QUEUE_OK, "");
+    } else {
+        const char *words[] = {"FUNCTION", "LOAD", "REPLACE", file->data.p};
+        redis_call(load->queue->redis, on_library, load, 4, words, (size_t[]){8, 4, 7, file->data.n});
+    }
+}
+
+void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx)
+{
+    struct load *load = xmalloc(sizeof *load);
+    *load = (struct load){queue, fn, ctx};
+    queue->loading = true;
+    queue->pending++;
+    redis_callv(queue->redis, on_listed, load, "FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE", NULL);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+struct queue *queue_new(struct loop *loop, struct redis *redis, const struct queue_config *config,
+                        struct queue_hooks hooks)
+{
+    struct queue *queue = xcalloc(1, sizeof *queue);
+    struct buf origin = BUF_INIT;
+    queue->loop = loop;
+    queue->redis = redis;
+    queue->config = *config;
+    queue->hooks = hooks;
+    buf_append_text(&origin, config->hub ? "h:" : "w:");
+    for (const char *c = config->origin; *c; c++) /* '/' parts it from the incarnation, ' ' is a separator */
+        buf_append_char(&origin, *c > ' ' && *c < 127 && *c != '/' ? *c : '_');
+    queue->origin = buf_take_string(&origin);
+    queue->config.origin = queue->origin + 2;
+    id_random(queue->incarnation, sizeof queue->incarnation);
+    struct buf holder = BUF_INIT;
+    buf_printf(&holder, "%s/%s", queue->origin, queue->incarnation);
+    queue->holder = buf_take_string(&holder);
+    for (size_t stage = 0; stage < STAGES; stage++)
+        list_init(&queue->sealed[stage]);
+    list_init(&queue->ops);
+    list_init(&queue->reports);
+    loop_hook(loop, LOOP_STAGE_QUEUE, flush, queue);
+    return queue;
+}
+
+static void maybe_free(struct queue *queue)
+{
+    if (!queue->closed || queue->pending)
+        return;
+    buf_free(&queue->json);
+    reports_free(queue);
+    free(queue->argv_words);
+    free(queue->argv_lengths);
+    free(queue->origin);
+    free(queue->holder);
+    free(queue);
+}
+
+void queue_free(struct queue **queue_at)
+{
+    struct queue *queue = *queue_at;
+    if (queue == NULL)
+        return;
+    *queue_at = NULL;
+    loop_unhook(queue->loop, LOOP_STAGE_QUEUE, flush, queue);
+    queue->closed = true;
+    batches_free(queue);
+    for (struct list *node; (node = list_pop(&queue->ops)) != NULL;)
+        op_free(container_of(node, struct op, node));
+    maybe_free(queue);
+}
+
+struct redis *queue_redis(struct queue *queue)
+{
+    return queue->redis;
+}
+
+const char *queue_prefix(const struct queue *queue, const char *owner)
+{
+    (void)queue;
+    (void)owner;
+    return PREFIX;
+}

@@ -1,0 +1,432 @@
+/* Feeds: the subscriptions of a process and what comes over them; see queue.h. A hub hears all its owners on
+ * one channel of its own: the library puts there what the owners caused that this hub has attached. An owner
+ * is attached by calling the function that marks this hub as listening and tells where the log stands; since
+ * that waits for the subscription, no event falls between. Loop thread only. */
+#include "hub/base/clock.h"
+#include "hub/base/table.h"
+#include "tasks/queue/queue_feed_private.h"
+
+#define TICK_MS 5000      /* the wish to watch lasts 15 s */
+#define ALIVE_TICKS 4     /* a hub that was not heard of for 120 s counts as dead */
+#define SILENCE_MS 100000 /* after so long others may have forgotten this hub */
+#define CHANNEL_MAX 256
+
+struct feed_owner { /* one that this hub listens to, or will when it is subscribed */
+    struct table_node node;
+    struct list waiting; /* for the subscription */
+    char name[];
+};
+
+struct asker { /* one attach() that has no answer yet */
+    struct list node;
+    owner_position_fn *fn;
+    void *ctx;
+};
+
+struct attach_call { /* one call of the function attach, on behalf of some waiters */
+    struct list node;
+    struct list waiting;
+};
+
+struct bell {
+    struct bell *next;
+    struct queue_feed *feed;
+    char name[32];
+};
+
+struct queue_feed {
+    struct queue *queue;
+    struct redis *subscriber;
+    struct queue_feed_hooks hooks;
+    struct table owners;
+    bool subscribed;   /* to the hub's channel: Redis has confirmed it … */
+    bool subscribing;  /* … or will, or the connection goes */
+    struct list calls; /* attach_calls under way */
+    struct bell *bells;
+    bool control, watching;
+    unsigned connection;  /* the control channel's subscription, 0 = none … */
+    unsigned connections; /* … and how many there were */
+    uv_timer_t *timer;
+    unsigned ticks;
+    uint64_t alive_ms; /* when this hub last said that it lives */
+};
+
+static void subscribe(struct queue_feed *feed, redis_reply_fn *fn, void *ctx, const char *kind,
+                      const char *name)
+{
+    char channel[CHANNEL_MAX];
+    int n = snprintf(channel, sizeof channel, "%s%s%s", queue_prefix(feed->queue, name), kind, name);
+    redis_subscribe(feed->subscriber, fn, ctx, (struct span){channel, (size_t)n});
+}
+
+static void unsubscribe(struct queue_feed *feed, const char *kind, const char *name)
+{
+    char channel[CHANNEL_MAX];
+    int n = snprintf(channel, sizeof channel, "%s%s%s", queue_prefix(feed->queue, name), kind, name);
+    redis_unsubscribe(feed->subscriber, (struct span){channel, (size_t)n});
+}
+
+/* The text of a message; absent for the confirmation of the subscription. */
+static struct span message_text(const redisReply *reply)
+{
+    return strcmp(reply_text(reply, 0), "message") == 0 ? reply_span(reply, 2) : SPAN_NONE;
+}
+
+static void tell(const struct queue_feed *feed, void (*fn)(void *ctx, const char *owner, struct event *event),
+                 struct queue_lines *lines, struct span line)
+{
+    struct event *event = fn ? queue_line_event(lines, line, &feed->queue->json) : NULL;
+    if (event)
+        fn(feed->hooks.ctx, lines->owner, event);
+    event_unref(&event);
+}
+
+/* ---- owners ----------------------------------------------------------------------------------------- */
+
+static void answer_waiting(struct list *waiting, const struct owner_position *position)
+{
+    for (struct list *node; (node = list_pop(waiting)) != NULL;) {
+        struct asker *asker = container_of(node, struct asker, node);
+        if (asker->fn)
+            asker->fn(asker->ctx, position);
+        free(asker);
+    }
+}
+
+static void forget_waiting(struct list *waiting)
+{
+    for (struct list *node; (node = list_pop(waiting)) != NULL;)
+        free(container_of(node, struct asker, node));
+}
+
+static void drop_call(struct op *op)
+{
+    struct attach_call *call = op->more;
+    list_remove(&call->node);
+    forget_waiting(&call->waiting);
+    free(call);
+}
+
+/* {epoch, head} */
+static void on_attached(struct op *op, const redisReply *answer)
+{
+    struct attach_call *call = op->more;
+    struct owner_position position = {.ok = reply_count(answer) == 2};
+    snprintf(position.epoch, sizeof position.epoch, "%s", reply_text(answer, 0));
+    position.head = (uint64_t)reply_number(answer, 1);
+    answer_waiting(&call->waiting, &position);
+    drop_call(op);
+}
+
+static void call_attach(struct queue_feed *feed, struct feed_owner *owner)
+{
+    struct attach_call *call = xmalloc(sizeof *call);
+    struct op *op = op_new(feed->queue, "th1_attach", on_attached);
+    char epoch[13];
+    id_random(epoch, sizeof epoch);
+    list_init(&call->node);
+    list_init(&call->waiting);
+    list_append(&feed->calls, &call->node);
+    list_splice(&call->waiting, &owner->waiting);
+    op->more = call;
+    op->drop = drop_call;
+    words_text(&op->words, owner->name);
+    words_text(&op->words, epoch);
+}
+
+/* Whether anybody asked or not: the library forgets a hub whose channel nobody listened to. */
+static void attach_all(struct queue_feed *feed)
+{
+    for (size_t i = 0; i < feed->owners.size; i++)
+        for (struct table_node *node = feed->owners.buckets[i]; node; node = node->next)
+            call_attach(feed, container_of(node, struct feed_owner, node));
+}
+
+/* What attach() promises cannot be kept, not even by the calls that are under way: whoever waits is told. */
+static void on_lost(struct queue_feed *feed)
+{
+    struct list waiting;
+    list_init(&waiting);
+    for (size_t i = 0; i < feed->owners.size; i++)
+        for (struct table_node *node = feed->owners.buckets[i]; node; node = node->next)
+            list_splice(&waiting, &container_of(node, struct feed_owner, node)->waiting);
+    list_for_each (node, &feed->calls)
+        list_splice(&waiting, &container_of(node, struct attach_call, node)->waiting);
+    feed->subscribed = feed->subscribing = false;
+    answer_waiting(&waiting, &(struct owner_position){.ok = false});
+}
+
+/* Only owners this feed knows: others were detached just now. */
+static void tell_owners(const struct queue_feed *feed, struct span text)
+{
+    struct queue_lines lines = {.rest = text};
+    bool known = false;
+    for (struct span line; (line = queue_lines_next(&lines)).p != NULL;) {
+        if (lines.turned)
+            known = table_find(&feed->owners, span_of(lines.owner)) != NULL;
+        if (known)
+            tell(feed, feed->hooks.on_event, &lines, line);
+    }
+}
+
+static void on_hub(void *ctx, const redisReply *reply)
+{
+    struct queue_feed *feed = ctx;
+    struct span text = reply ? message_text(reply) : SPAN_NONE;
+    if (reply == NULL) {
+        on_lost(feed);
+    } else if (text.p) {
+        tell_owners(feed, text);
+    } else {
+        feed->subscribed = true;
+        feed->subscribing = false;
+        attach_all(feed);
+    }
+}
+
+static void subscribe_hub(struct queue_feed *feed)
+{
+    feed->subscribing = true;
+    subscribe(feed, on_hub, feed, "hub:", feed->queue->holder);
+}
+
+static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
+{
+    struct table_node *node = table_find(&feed->owners, span_of(name));
+    return node ? container_of(node, struct feed_owner, node) : NULL;
+}
+
+static void attach(void *ctx, const char *name, owner_position_fn *fn, void *fn_ctx)
+{
+    struct queue_feed *feed = ctx;
+    struct feed_owner *owner = find_owner(feed, name);
+    struct asker *asker = xmalloc(sizeof *asker);
+    if (owner == NULL) {
+        size_t size = strlen(name);
+        owner = xcalloc(1, sizeof *owner + size + 1);
+        memcpy(owner->name, name, size);
+        list_init(&owner->waiting);
+        owner->node.key = (struct span){owner->name, size};
+        table_insert(&feed->owners, &owner->node);
+    }
+    *asker = (struct asker){.fn = fn, .ctx = fn_ctx};
+    list_init(&asker->node);
+    list_append(&owner->waiting, &asker->node);
+    if (feed->subscribed)
+        call_attach(feed, owner);
+    else if (!feed->subscribing)
+        subscribe_hub(feed);
+}
+
+static void remove_owner(struct queue_feed *feed, struct feed_owner *owner)
+{
+    table_remove(&feed->owners, &owner->node);
+    forget_waiting(&owner->waiting);
+    free(owner);
+}
+
+static void on_noted(struct op *op, const redisReply *answer)
+{
+    (void)op;
+    (void)answer;
+}
+
+static void detach(void *ctx, const char *name)
+{
+    struct queue_feed *feed = ctx;
+    struct feed_owner *owner = find_owner(feed, name);
+    if (owner == NULL)
+        return;
+    struct op *op = op_new(feed->queue, "th1_detach", on_noted);
+    words_text(&op->words, name);
+    remove_owner(feed, owner);
+}
+
+static void replay(void *ctx, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
+                   void *fn_ctx)
+{
+    struct queue_feed *feed = ctx;
+    queue_replay(feed->queue, owner, after, max, fn, fn_ctx);
+}
+
+struct owner_source queue_feed_source(struct queue_feed *feed)
+{
+    return (struct owner_source){attach, detach, replay, feed};
+}
+
+/* ---- bells, control, admin ------------------------------------------------------------------------------
+ */
+
+/* Rings for the confirmation too: work may have come while nobody listened. */
+static void on_bell(void *ctx, const redisReply *reply)
+{
+    const struct bell *bell = ctx;
+    if (reply && bell->feed->hooks.on_bell)
+        bell->feed->hooks.on_bell(bell->feed->hooks.ctx, bell->name);
+}
+
+/* "cancel ID ATTEMPT" or "audio ID" */
+static void read_control(const struct queue_feed *feed, struct span text)
+{
+    char verb[8], id[ID_SIZE], line[80];
+    unsigned attempt = 0;
+    snprintf(line, sizeof line, "%.*s", SPAN_ARG(text));
+    if (sscanf(line, "%7s %36s %u", verb, id, &attempt) < 2)
+        return;
+    if (strcmp(verb, "cancel") == 0 && feed->hooks.on_cancel)
+        feed->hooks.on_cancel(feed->hooks.ctx, id, attempt);
+    else if (strcmp(verb, "audio") == 0 && feed->hooks.on_audio)
+        feed->hooks.on_audio(feed->hooks.ctx, id);
+}
+
+static void on_control(void *ctx, const redisReply *reply)
+{
+    struct queue_feed *feed = ctx;
+    struct span text = reply ? message_text(reply) : SPAN_NONE;
+    if (reply == NULL)
+        feed->connection = 0;
+    else if (text.p == NULL)
+        feed->connection = ++feed->connections;
+    else if (text.n > 6 && memcmp(text.p, "lease ", 6) == 0 && feed->hooks.on_handed)
+        queue_read_handed(feed->queue, reply->element[2]->str, &feed->hooks);
+    else
+        read_control(feed, text);
+}
+
+unsigned queue_feed_connection(const struct queue_feed *feed)
+{
+    return feed->connection;
+}
+
+static void on_admin(void *ctx, const redisReply *reply)
+{
+    const struct queue_feed *feed = ctx;
+    struct span text = reply ? message_text(reply) : SPAN_NONE;
+    if (text.p == NULL || !feed->watching)
+        return;
+    struct queue_lines lines = {.rest = text};
+    for (struct span line; (line = queue_lines_next(&lines)).p != NULL;)
+        tell(feed, feed->hooks.on_admin, &lines, line);
+}
+
+static void subscribe_control(struct queue_feed *feed)
+{
+    subscribe(feed, on_control, feed, "ctl:", feed->queue->origin);
+}
+
+void queue_feed_listen_bell(struct queue_feed *feed, const char *queue)
+{
+    struct bell *bell = xcalloc(1, sizeof *bell);
+    snprintf(bell->name, sizeof bell->name, "%s", queue);
+    bell->feed = feed;
+    bell->next = feed->bells;
+    feed->bells = bell;
+    if (redis_is_up(feed->subscriber))
+        subscribe(feed, on_bell, bell, "bell:", bell->name);
+}
+
+void queue_feed_listen_control(struct queue_feed *feed)
+{
+    feed->control = true;
+    if (redis_is_up(feed->subscriber))
+        subscribe_control(feed);
+}
+
+static void call_watch(struct queue_feed *feed)
+{
+    op_new(feed->queue, "th1_watch", on_noted);
+}
+
+void queue_feed_watch(struct queue_feed *feed, bool on)
+{
+    if (on == feed->watching)
+        return;
+    feed->watching = on;
+    if (!on) {
+        unsubscribe(feed, "adm", "");
+        return;
+    }
+    if (redis_is_up(feed->subscriber))
+        subscribe(feed, on_admin, feed, "adm", "");
+    call_watch(feed);
+}
+
+/* ---- life ---------------------------------------------------------------------------------------------- */
+
+void queue_feed_up(struct queue_feed *feed)
+{
+    if (feed->control) /* first: a bell's confirmation rings it */
+        subscribe_control(feed);
+    for (struct bell *bell = feed->bells; bell; bell = bell->next)
+        subscribe(feed, on_bell, bell, "bell:", bell->name);
+    if (feed->watching)
+        subscribe(feed, on_admin, feed, "adm", "");
+    if (feed->queue->config.hub)
+        subscribe_hub(feed);
+}
+
+static void say_alive(struct queue_feed *feed)
+{
+    if (clock_mono_ms() - feed->alive_ms > SILENCE_MS && feed->subscribed)
+        attach_all(feed);
+    feed->alive_ms = clock_mono_ms();
+    op_retention(op_new(feed->queue, "th1_alive", on_noted));
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct queue_feed *feed = timer->data;
+    if (!redis_is_up(feed->queue->redis))
+        return;
+    if (feed->watching)
+        call_watch(feed);
+    if (feed->queue->config.hub && ++feed->ticks % ALIVE_TICKS == 0)
+        say_alive(feed);
+}
+
+struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
+                                  struct queue_feed_hooks hooks)
+{
+    struct queue_feed *feed = xcalloc(1, sizeof *feed);
+    feed->queue = queue;
+    feed->subscriber = subscriber;
+    feed->hooks = hooks;
+    feed->alive_ms = clock_mono_ms();
+    list_init(&feed->calls);
+    feed->timer = xmalloc(sizeof *feed->timer);
+    uv_timer_init(&queue->loop->uv, feed->timer);
+    feed->timer->data = feed;
+    uv_timer_start(feed->timer, on_tick, TICK_MS, TICK_MS);
+    uv_unref((uv_handle_t *)feed->timer);
+    return feed;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void queue_feed_free(struct queue_feed **feed_at)
+{
+    struct queue_feed *feed = *feed_at;
+    if (feed == NULL)
+        return;
+    *feed_at = NULL;
+    for (struct table_node *node; (node = table_any(&feed->owners)) != NULL;)
+        remove_owner(feed, container_of(node, struct feed_owner, node));
+    table_free(&feed->owners);
+    list_for_each (node, &feed->calls)
+        forget_waiting(&container_of(node, struct attach_call, node)->waiting);
+    while (!list_empty(&feed->calls))
+        list_pop(&feed->calls);
+    for (struct bell *bell = feed->bells, *next; bell; bell = next) {
+        next = bell->next;
+        unsubscribe(feed, "bell:", bell->name);
+        free(bell);
+    }
+    unsubscribe(feed, "hub:", feed->queue->holder);
+    unsubscribe(feed, "ctl:", feed->queue->origin);
+    unsubscribe(feed, "adm", "");
+    uv_close((uv_handle_t *)feed->timer, free_handle);
+    free(feed);
+}

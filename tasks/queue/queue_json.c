@@ -1,0 +1,381 @@
+/* JSON of what the read functions answer: task objects, lists, figures (docs/protocol.md). The order of a
+ * row's words is that of row_of() in tasks/queue/lua/70_read.lua. No state. */
+#include "hub/base/clock.h"
+#include "tasks/queue/queue_private.h"
+
+enum row { /* words of a task's row */
+           ROW_ID,
+           ROW_OWNER,
+           ROW_TASK,
+           ROW_STATUS,
+           ROW_STAGE,
+           ROW_PROGRESS,
+           ROW_ATTEMPT,
+           ROW_CREATED,
+           ROW_STARTED,
+           ROW_ENDED,
+           ROW_UPDATED,
+           ROW_SEQ,
+           ROW_PRIORITY,
+           ROW_RETRY_OF,
+           ROW_MAX_ATTEMPTS,
+           ROW_RESULT,
+           ROW_ERROR_CODE,
+           ROW_ERROR,
+           ROW_MESSAGE,
+           ROW_META,
+           ROW_OMITTED,
+           ROW_PIECES,
+           ROW_PIECES_OMITTED,
+};
+
+static void member(struct buf *to, const char *name)
+{
+    buf_append_text(to, to->data[to->len - 1] == '{' ? "\"" : ",\"");
+    buf_append_text(to, name);
+    buf_append_text(to, "\":");
+}
+
+static void member_text(struct buf *to, const char *name, struct span text)
+{
+    member(to, name);
+    buf_append_json(to, text);
+}
+
+/* Raw JSON; `otherwise` when there is none. */
+static void member_raw(struct buf *to, const char *name, struct span json, const char *otherwise)
+{
+    member(to, name);
+    if (json.n)
+        buf_append_span(to, json);
+    else
+        buf_append_text(to, otherwise);
+}
+
+static void member_number(struct buf *to, const char *name, int64_t number)
+{
+    member(to, name);
+    buf_append_i64(to, number);
+}
+
+static void member_bool(struct buf *to, const char *name, bool value)
+{
+    member(to, name);
+    buf_append_text(to, value ? "true" : "false");
+}
+
+/* A time in ms as text; null for 0. */
+static void member_time(struct buf *to, const char *name, int64_t ms)
+{
+    char text[CLOCK_TEXT_SIZE];
+    member(to, name);
+    if (ms <= 0) {
+        buf_append_text(to, "null");
+        return;
+    }
+    clock_format(ms, text);
+    buf_printf(to, "\"%s\"", text);
+}
+
+static void member_seconds(struct buf *to, const char *name, int64_t ms)
+{
+    member(to, name);
+    if (ms < 0)
+        buf_append_text(to, "null");
+    else
+        buf_printf(to, "%lld.%03d", (long long)(ms / 1000), (int)(ms % 1000));
+}
+
+static int64_t latest(const redisReply *row)
+{
+    static const enum row times[] = {ROW_CREATED, ROW_STARTED, ROW_UPDATED, ROW_ENDED};
+    int64_t latest = 0;
+    for (size_t i = 0; i < NELEMS(times); i++)
+        if (reply_number(row, times[i]) > latest)
+            latest = reply_number(row, times[i]);
+    return latest;
+}
+
+static void write_outcome(struct buf *to, const redisReply *row, bool completed)
+{
+    if (reply_span(row, ROW_ERROR_CODE).n) {
+        member(to, "error");
+        buf_append_char(to, '{');
+        member_text(to, "code", reply_span(row, ROW_ERROR_CODE));
+        member_raw(to, "message", reply_span(row, ROW_ERROR), "\"\"");
+        buf_append_char(to, '}');
+    } else {
+        member_raw(to, "error", SPAN_NONE, "null");
+    }
+    if (reply_number(row, ROW_OMITTED))
+        member_bool(to, "result_omitted", true);
+    else
+        member_raw(to, "result", reply_span(row, ROW_RESULT), completed ? "{}" : "null");
+}
+
+static void write_pieces(struct buf *to, const redisReply *pieces)
+{
+    if (reply_count(pieces) == 0)
+        return;
+    member(to, "pieces");
+    for (size_t i = 0; i < reply_count(pieces); i++) {
+        buf_append_char(to, i ? ',' : '[');
+        buf_append_span(to, reply_span(pieces, i));
+    }
+    buf_append_char(to, ']');
+}
+
+void queue_json_task(struct buf *to, const redisReply *row)
+{
+    const char *status = reply_text(row, ROW_STATUS);
+    bool active = strcmp(status, "pending") == 0 || strcmp(status, "processing") == 0;
+    int64_t started = reply_number(row, ROW_STARTED), ended = reply_number(row, ROW_ENDED);
+    buf_append_char(to, '{');
+    member_text(to, "task_id", reply_span(row, ROW_ID));
+    member_text(to, "task", reply_span(row, ROW_TASK));
+    member_text(to, "user_id", reply_span(row, ROW_OWNER));
+    member_text(to, "status", reply_span(row, ROW_STATUS));
+    member_text(to, "stage", reply_span(row, ROW_STAGE));
+    member_number(to, "progress", reply_number(row, ROW_PROGRESS));
+    member_raw(to, "message", reply_span(row, ROW_MESSAGE), "null");
+    member_raw(to, "meta", reply_span(row, ROW_META), "null");
+    member_number(to, "attempt", reply_number(row, ROW_ATTEMPT));
+    member_number(to, "max_attempts", reply_number(row, ROW_MAX_ATTEMPTS));
+    member_number(to, "priority", reply_number(row, ROW_PRIORITY));
+    member_number(to, "seq", reply_number(row, ROW_SEQ));
+    member_time(to, "created_at", reply_number(row, ROW_CREATED));
+    member_time(to, "updated_at", latest(row));
+    member_time(to, "started_at", started);
+    member_time(to, "completed_at", ended);
+    member_seconds(to, "duration_s", started && ended ? (ended > started ? ended - started : 0) : -1);
+    member_bool(to, "is_active", active);
+    member_bool(to, "is_finished", !active);
+    if (reply_span(row, ROW_RETRY_OF).n)
+        member_text(to, "retry_of", reply_span(row, ROW_RETRY_OF));
+    else
+        member_raw(to, "retry_of", SPAN_NONE, "null");
+    write_outcome(to, row, strcmp(status, "completed") == 0);
+    write_pieces(to, reply_array(row, ROW_PIECES));
+    if (reply_number(row, ROW_PIECES_OMITTED) > 0)
+        member_number(to, "pieces_omitted", reply_number(row, ROW_PIECES_OMITTED));
+    buf_append_char(to, '}');
+}
+
+static void write_tasks(struct buf *to, const redisReply *rows)
+{
+    member(to, "tasks");
+    buf_append_char(to, '[');
+    for (size_t i = 0; i < reply_count(rows); i++) {
+        if (i)
+            buf_append_char(to, ',');
+        queue_json_task(to, reply_array(rows, i));
+    }
+    buf_append_char(to, ']');
+}
+
+static void write_totals(struct buf *to, const char *name, const redisReply *totals)
+{
+    static const char *const words[] = {"pending", "processing", "completed", "failed", "cancelled"};
+    member(to, name);
+    buf_append_char(to, '{');
+    for (size_t i = 0; i < NELEMS(words); i++)
+        member_number(to, words[i], reply_number(totals, i));
+    buf_append_char(to, '}');
+}
+
+/* {totals, next cursor, rows} */
+void queue_json_list(struct buf *to, const redisReply *answer)
+{
+    buf_append_char(to, '{');
+    write_tasks(to, reply_array(answer, 2));
+    if (reply_span(answer, 1).n)
+        member_text(to, "next_cursor", reply_span(answer, 1));
+    write_totals(to, "totals", reply_array(answer, 0));
+    buf_append_char(to, '}');
+}
+
+/* {head of the log, rows} */
+void queue_json_snapshot(struct buf *to, const redisReply *answer)
+{
+    buf_append_char(to, '{');
+    write_tasks(to, reply_array(answer, 1));
+    buf_append_char(to, '}');
+}
+
+/* ---- figures ---------------------------------------------------------------------------------------- */
+
+static struct span field_of(const redisReply *fields, const char *name)
+{
+    for (size_t i = 0; i + 1 < reply_count(fields); i += 2)
+        if (strcmp(reply_text(fields, i), name) == 0)
+            return reply_span(fields, i + 1);
+    return SPAN("0");
+}
+
+static int64_t count_of(const redisReply *fields, const char *name)
+{
+    return strtoll(field_of(fields, name).p, NULL, 10);
+}
+
+static int64_t mean_ms(int64_t sum_ms, int64_t count)
+{
+    return count > 0 ? sum_ms / count : -1;
+}
+
+static void write_day(struct buf *to, const redisReply *day, int64_t *sum_ms, int64_t *count)
+{
+    const redisReply *fields = reply_array(day, 1);
+    char date[CLOCK_TEXT_SIZE];
+    clock_format(reply_number(day, 0), date);
+    int64_t ran = count_of(fields, "ran"), ms = count_of(fields, "run_ms");
+    buf_append_char(to, '{');
+    member_text(to, "day", (struct span){date, 10});
+    member_number(to, "completed", count_of(fields, "done:completed"));
+    member_number(to, "failed", count_of(fields, "done:failed"));
+    member_number(to, "cancelled", count_of(fields, "done:cancelled"));
+    member_seconds(to, "mean_duration_s", mean_ms(ms, ran));
+    buf_append_char(to, '}');
+    *sum_ms += ms;
+    *count += ran;
+}
+
+static void write_queues(struct buf *to, const redisReply *queues)
+{
+    member(to, "queues");
+    buf_append_char(to, '{');
+    for (size_t i = 0; i + 1 < reply_count(queues); i += 2)
+        member_number(to, reply_text(queues, i), reply_number(queues, i + 1));
+    buf_append_char(to, '}');
+}
+
+/* {totals, heavy active, queues, delayed, leased, workers, hubs, failed in the last hour, days} */
+void queue_json_stats(struct buf *to, const redisReply *answer)
+{
+    const redisReply *days = reply_array(answer, 8);
+    int64_t sum_ms = 0, count = 0;
+    buf_append_char(to, '{');
+    write_totals(to, "tasks", reply_array(answer, 0));
+    member_number(to, "active", reply_number(answer, 1));
+    write_queues(to, reply_array(answer, 2));
+    member_number(to, "delayed", reply_number(answer, 3));
+    member_number(to, "leased", reply_number(answer, 4));
+    member_number(to, "workers", reply_number(answer, 5));
+    member_number(to, "hubs", reply_number(answer, 6));
+    member_number(to, "failed_last_hour", reply_number(answer, 7));
+    member(to, "days");
+    buf_append_char(to, '[');
+    for (size_t i = 0; i < reply_count(days); i++) {
+        if (i)
+            buf_append_char(to, ',');
+        write_day(to, reply_array(days, i), &sum_ms, &count);
+    }
+    buf_append_char(to, ']');
+    member_seconds(to, "mean_duration_s", mean_ms(sum_ms, count));
+    buf_append_char(to, '}');
+}
+
+/* Per process: name, time of its last beat, alive, its own words. */
+void queue_json_workers(struct buf *to, const redisReply *answer)
+{
+    buf_append_text(to, "{\"workers\":[");
+    for (size_t i = 0; i < reply_count(answer); i++) {
+        const redisReply *row = reply_array(answer, i);
+        struct span name = reply_span(row, 0);
+        bool hub = name.n > 2 && name.p[0] == 'h';
+        buf_append_text(to, i ? ",{" : "{");
+        member_text(to, "name", name.n > 2 ? (struct span){name.p + 2, name.n - 2} : name);
+        member_text(to, "kind", hub ? SPAN("hub") : SPAN("worker"));
+        member_bool(to, "alive", reply_number(row, 2) != 0);
+        member_time(to, "seen_at", reply_number(row, 1));
+        member_raw(to, "info", reply_span(row, 3), "{}");
+        buf_append_char(to, '}');
+    }
+    buf_append_text(to, "]}");
+}
+
+/* ---- why --------------------------------------------------------------------------------------------- */
+
+enum why { /* words of the answer of why() */
+           WHY_STATUS = 1,
+           WHY_STAGE,
+           WHY_PLACE,
+           WHY_QUEUE,
+           WHY_POSITION,
+           WHY_READY,
+           WHY_DUE,
+           WHY_WORKERS,
+           WHY_HOLDER,
+           WHY_DEADLINE,
+           WHY_ATTEMPT,
+           WHY_MAX,
+           WHY_STARTED,
+           WHY_CANCEL,
+           WHY_ERROR,
+};
+
+/* The holder's name without the letter of its kind. */
+static struct span holder_of(const redisReply *answer)
+{
+    struct span holder = reply_span(answer, WHY_HOLDER);
+    return holder.n > 2 ? (struct span){holder.p + 2, holder.n - 2} : SPAN("");
+}
+
+/* One line for people. */
+static void explain(struct buf *to, const redisReply *answer)
+{
+    const char *place = reply_text(answer, WHY_PLACE), *queue = reply_text(answer, WHY_QUEUE);
+    struct span holder = holder_of(answer);
+    char due[CLOCK_TEXT_SIZE];
+    clock_format(reply_number(answer, WHY_DUE), due);
+    if (strcmp(place, "ready") == 0 && reply_number(answer, WHY_WORKERS) == 0 && strcmp(queue, "light") != 0)
+        buf_printf(to, "No worker is alive; %lld tasks stand before it in the queue %s.",
+                   (long long)reply_number(answer, WHY_POSITION), queue);
+    else if (strcmp(place, "ready") == 0)
+        buf_printf(to, "It waits in the queue %s; %lld of %lld tasks stand before it.", queue,
+                   (long long)reply_number(answer, WHY_POSITION), (long long)reply_number(answer, WHY_READY));
+    else if (strcmp(place, "delayed") == 0)
+        buf_printf(to, "%s until %s.",
+                   strcmp(reply_text(answer, WHY_STAGE), "retrying") == 0 ? "It waits for another attempt"
+                                                                          : "It is delayed",
+                   due);
+    else if (strcmp(place, "leased") == 0 && reply_number(answer, WHY_CANCEL))
+        buf_printf(to, "It was asked to stop; %.*s has not confirmed yet.", SPAN_ARG(holder));
+    else if (strcmp(place, "leased") == 0)
+        buf_printf(to, "%s %.*s.",
+                   strcmp(reply_text(answer, WHY_STATUS), "processing") == 0 ? "It runs on"
+                                                                             : "It is about to begin on",
+                   SPAN_ARG(holder));
+    else if (reply_span(answer, WHY_ERROR).n)
+        buf_printf(to, "It has failed: %s.", reply_text(answer, WHY_ERROR));
+    else
+        buf_printf(to, "It has ended: %s.", reply_text(answer, WHY_STATUS));
+}
+
+void queue_json_why(struct buf *to, const char *id, const redisReply *answer)
+{
+    struct buf line CLEANUP(buf_free) = BUF_INIT;
+    struct span holder = holder_of(answer);
+    explain(&line, answer);
+    buf_append_char(to, '{');
+    member_text(to, "task_id", span_of(id));
+    member_text(to, "status", reply_span(answer, WHY_STATUS));
+    member_text(to, "stage", reply_span(answer, WHY_STAGE));
+    member_text(to, "why", buf_span(&line));
+    member(to, "facts");
+    buf_append_char(to, '{');
+    member_text(to, "place", reply_span(answer, WHY_PLACE));
+    member_text(to, "queue", reply_span(answer, WHY_QUEUE));
+    if (reply_number(answer, WHY_POSITION) >= 0)
+        member_number(to, "position", reply_number(answer, WHY_POSITION));
+    member_number(to, "ready", reply_number(answer, WHY_READY));
+    if (strcmp(reply_text(answer, WHY_PLACE), "delayed") == 0)
+        member_time(to, "due_at", reply_number(answer, WHY_DUE));
+    member_number(to, "workers", reply_number(answer, WHY_WORKERS));
+    if (holder.n)
+        member_text(to, "worker", holder);
+    if (reply_number(answer, WHY_DEADLINE))
+        member_time(to, "lease_until", reply_number(answer, WHY_DEADLINE));
+    member_number(to, "attempt", reply_number(answer, WHY_ATTEMPT));
+    member_number(to, "max_attempts", reply_number(answer, WHY_MAX));
+    buf_append_text(to, "}}");
+}

@@ -1,0 +1,214 @@
+/* Inside of the queue client: what its files share. Loop thread only.
+ *
+ * Transitions that come in numbers (submit, end, …) are staged as items of a batch; a batch becomes one
+ * function call at LOOP_STAGE_QUEUE. Everything else is an op: one call with its own callback. Batches leave
+ * in the order of enum stage, then the ops in the order they came, so a cancel follows the submit of its
+ * task, and an end the updates of its task. */
+#pragma once
+
+#include "hub/base/list.h"
+#include "tasks/queue/queue.h"
+#include "tasks/queue/queue_line.h"
+
+#include <stdio.h>
+
+/* ---- arguments ------------------------------------------------------------------------------------- */
+
+struct words { /* the arguments of a call, one behind the other */
+    struct buf bytes;
+    size_t *ends; /* where each word ends */
+    size_t count, cap;
+};
+void words_free(struct words *words);
+void words_add(struct words *words, struct span text); /* as it is; absent = empty */
+void words_text(struct words *words, const char *text);
+void words_number(struct words *words, uint64_t number);
+void words_signed(struct words *words, int64_t number);
+/* Plain text as a JSON string, absent = empty; cut after max_bytes. The functions keep and pass on such texts
+ * as they are. */
+void words_quoted(struct words *words, struct span text, size_t max_bytes);
+/* JSON text on one line. */
+void words_json(struct words *words, struct span json);
+/* A stage or an error code: at most 32 printable characters without quotes; others become '_'. */
+void words_word(struct words *words, const char *text, size_t size);
+/* The same, not as words. */
+#define WORD_SIZE 33
+void text_quoted(struct buf *to, struct span text, size_t max_bytes);
+void text_json(struct buf *to, struct span json);
+size_t text_word(char to[static WORD_SIZE], const char *text, size_t size);
+
+/* ---- batches ------------------------------------------------------------------------------------- */
+
+enum stage {
+    STAGE_SUBMIT,
+    STAGE_FUSED,
+    STAGE_REPORT, /* starts, progress, partials: one item per task */
+    STAGE_UPDATE, /* final pieces and log lines */
+    STAGE_END,
+    STAGE_RELEASE,
+    STAGE_AUDIO,
+    STAGES,
+};
+
+struct report { /* what an attempt reported since the last call: the newest of each, and a line for each */
+    struct list node; /* in queue.reports while it is not in use */
+    int percent;
+    unsigned rev;
+    char stage[WORD_SIZE];    /* "" = unchanged */
+    struct buf message, meta; /* JSON, empty = unchanged */
+    struct buf lines;
+    struct buf numbers; /* their texts while the call is made */
+};
+
+struct listener { /* somebody who is told an item's code, too */
+    queue_done_fn *fn;
+    void *ctx;
+    struct listener *next;
+};
+
+struct item {
+    union {
+        queue_submitted_fn *submitted;
+        queue_fused_fn *fused;
+        queue_done_fn *done;
+        queue_audio_fn *audio;
+    } fn;
+    void *ctx;
+    char id[ID_SIZE];
+    unsigned attempt;
+    bool lease;               /* submit: leased at once */
+    bool skipped;             /* report: goes with the task's end */
+    bool start;               /* report, end: the attempt starts */
+    char verbs[5];            /* report, end: what the third word says, behind id and attempt */
+    struct report *report;    /* report, end: NULL = none */
+    struct listener listener; /* report, end: of starts and reports; none while its fn is NULL */
+    size_t first_word, end_word;
+};
+
+#define BATCH_PLACES 512
+struct batch {
+    struct list node;
+    struct queue *queue;
+    enum stage stage;
+    struct words words;
+    struct item *items;
+    size_t count, cap;
+    size_t reported;               /* bytes in the items' reports */
+    uint16_t places[BATCH_PLACES]; /* hash table of ids: 1 + index of the newest item; of some stages only */
+};
+
+/* The item that the following words_*() calls on batch->words belong to, until item_done(). */
+struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch);
+void item_done(struct batch *batch);
+/* The newest item of this id in the open batch, NULL if there is none or it was skipped. Only STAGE_REPORT,
+ * STAGE_UPDATE and STAGE_END can be searched. */
+struct item *item_find(struct queue *queue, enum stage stage, const char *id);
+/* Whether its bytes are more than a call should bring. */
+bool batch_is_large(const struct batch *batch);
+
+/* The open batch, if there is one, gets no more items. */
+void batch_seal(struct queue *queue, enum stage stage);
+/* Its answer was dealt with: the batch is freed or kept for the next turn. */
+void batch_done(struct batch *batch);
+/* Frees what was not sent, and what was kept. */
+void batches_free(struct queue *queue);
+
+/* What a stage's answer means; `answer` NULL = unavailable. Calls back every item that was not skipped. */
+void batch_submitted(struct batch *batch, const redisReply *answer);
+void batch_fused(struct batch *batch, const redisReply *answer);
+void batch_codes(struct batch *batch, const redisReply *answer);
+void batch_audio(struct batch *batch, const redisReply *answer);
+
+/* ---- reports --------------------------------------------------------------------------------------- */
+
+#define REPORT_WORDS 6
+/* The words of a report, valid until it changes. */
+void report_words(struct report *report, struct span ret_words[static REPORT_WORDS]);
+/* Takes an item's report and listeners away. */
+void item_clear(struct queue *queue, struct item *item);
+/* Frees the reports that were kept. */
+void reports_free(struct queue *queue);
+
+/* ---- ops ------------------------------------------------------------------------------------------ */
+
+struct op {
+    struct list node;
+    struct queue *queue;
+    const char *function;
+    struct words words;
+    /* `answer` NULL = unavailable. */
+    void (*done)(struct op *op, const redisReply *answer);
+    union {
+        queue_answer_fn *answer;
+        queue_done_fn *done;
+        queue_leased_fn *leased;
+        queue_beat_fn *beat;
+        queue_audio_fn *audio;
+        queue_audio_data_fn *data;
+        owner_position_fn *position;
+        owner_replay_fn *replay;
+    } fn;
+    void *ctx;
+    char id[ID_SIZE];
+    void *more; /* what `done` wants besides */
+    /* Frees `more` when the op ends without `done`; NULL = nothing to free. */
+    void (*drop)(struct op *op);
+};
+/* An op without words; it leaves at the end of the turn. */
+struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *));
+void op_retention(struct op *op); /* the two words that lead some calls */
+
+/* ---- the queue ------------------------------------------------------------------------------------ */
+
+struct queue {
+    struct loop *loop;
+    struct redis *redis;
+    struct queue_config config;
+    struct queue_hooks hooks;
+    char *origin;        /* "h:name" or "w:name" */
+    char incarnation[9]; /* of this process: an earlier one of the same name is fenced off */
+    char *holder;        /* "origin/incarnation": what holds a lease, and listens */
+    struct batch *open[STAGES];
+    struct list sealed[STAGES];  /* full ones, before the open one */
+    struct batch *spare[STAGES]; /* a spent one, to be used again */
+    const char **argv_words;     /* of the call that is being made */
+    size_t *argv_lengths, argv_room;
+    struct list ops;
+    struct list reports; /* spent ones, to be used again */
+    unsigned report_count;
+    struct buf json;  /* scratch of the callbacks that make JSON */
+    unsigned pending; /* calls without an answer */
+    unsigned batches; /* of these, batches */
+    bool loading;     /* the library is being loaded again */
+    bool closed;      /* freed by its owner, waits for `pending` */
+};
+
+/* ---- replies ---------------------------------------------------------------------------------------- */
+
+/* Element i of an array as text ("" if there is none), as number, as code. */
+const char *reply_text(const redisReply *array, size_t i);
+struct span reply_span(const redisReply *array, size_t i);
+int64_t reply_number(const redisReply *array, size_t i);
+enum queue_code reply_code(const redisReply *array, size_t i);
+/* Element i if it is an array, else NULL. */
+const redisReply *reply_array(const redisReply *array, size_t i);
+static inline size_t reply_count(const redisReply *array)
+{
+    return array && array->type == REDIS_REPLY_ARRAY ? array->elements : 0;
+}
+
+/* ---- the log --------------------------------------------------------------------------------------------
+ */
+
+/* Reads the owner's log behind `after` and tells its events by the hook on_event. */
+void queue_tell_logged(struct queue *queue, const char *owner, uint64_t after);
+
+/* ---- JSON of answers ---------------------------------------------------------------------------------- */
+
+/* Appends the task object of a row (tasks/queue/lua/70_read.lua: row_of). */
+void queue_json_task(struct buf *to, const redisReply *row);
+void queue_json_list(struct buf *to, const redisReply *answer);
+void queue_json_snapshot(struct buf *to, const redisReply *answer);
+void queue_json_why(struct buf *to, const char *id, const redisReply *answer);
+void queue_json_stats(struct buf *to, const redisReply *answer);
+void queue_json_workers(struct buf *to, const redisReply *answer);

@@ -1,0 +1,331 @@
+/* The worker's side of one zygote; see nursery.h. Loop thread. */
+#include "tasks/runner/slots/nursery.h"
+
+#include "hub/base/log.h"
+#include "tasks/runner/slots/backoff.h"
+#include "tasks/runner/slots/slotproto.h"
+#include "tasks/worker/worker_options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RESTART_PAUSE_MS 50 /* also after the first deaths: a crash at start must not burn a core */
+
+struct request {
+    struct list node;
+    uint32_t number;
+    nursery_fork_fn *fn;
+    void *ctx;
+};
+
+struct nursery {
+    struct nursery_config config;
+    pid_t pid; /* 0 = none */
+    int socket;
+    bool ready;
+    struct backoff backoff;
+    uv_poll_t *poll;   /* of the socket; closes with it */
+    uv_timer_t *timer; /* until the next start */
+    struct list requests;
+    uint32_t numbers;
+};
+
+static const char *type_name(const struct nursery *nursery)
+{
+    return nursery->config.type ? nursery->config.type->name : "";
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* ---- the environment of a zygote ------------------------------------------------------------------- */
+
+/* Only what programs need to find their files and to be debugged: nothing that could hold a secret of ours.
+ */
+static const char *const kept_names[] = {
+    "PATH",         "HOME",          "LANG",          "LC_ALL",
+    "TZ",           "TMPDIR",        "no_proxy",      "https_proxy",
+    "http_proxy",   "SSL_CERT_DIR",  "SSL_CERT_FILE", "ASAN_OPTIONS",
+    "TSAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",  "MALLOC_ARENA_MAX",
+};
+
+static void make_environment(char *env[static NELEMS(kept_names) + 1])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < NELEMS(kept_names); i++) {
+        const char *value = getenv(kept_names[i]);
+        if (value == NULL)
+            continue;
+        struct buf pair = BUF_INIT;
+        buf_printf(&pair, "%s=%s", kept_names[i], value);
+        env[count++] = buf_take_string(&pair);
+    }
+    env[count] = NULL;
+}
+
+/* ---- starting --------------------------------------------------------------------------------------- */
+
+/* Starts this program again as a zygote with `socket` as its descriptor 3. 0 or an errno. */
+static int spawn_zygote(int socket, pid_t *ret)
+{
+    char program[] = "taskhub-worker", word[] = ZYGOTE_WORD;
+    char *argv[] = {program, word, NULL}, *env[NELEMS(kept_names) + 1];
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    make_environment(env);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, socket, ZYGOTE_SOCKET);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setpgroup(&attr, 0);
+    /* Not by name: the file may have been replaced by a newer version meanwhile. */
+    int rc = posix_spawn(ret, "/proc/self/exe", &actions, &attr, argv, env);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&actions);
+    for (size_t i = 0; env[i]; i++)
+        free(env[i]);
+    return rc;
+}
+
+static void send_begin(struct nursery *nursery)
+{
+    struct buf message = BUF_INIT, packed = BUF_INIT;
+    options_pack(nursery->config.options, &packed);
+    slot_put_u32(&message, ZYGOTE_BEGIN);
+    slot_put_u32(&message, (uint32_t)getpid());
+    slot_put_span(&message, nursery->config.type ? span_of(nursery->config.type->name) : SPAN_NONE);
+    slot_put_span(&message, buf_span(&packed));
+    if (send(nursery->socket, message.data, message.len, MSG_NOSIGNAL) < 0)
+        log_error("a zygote takes no message", "reason", strerror(errno));
+    buf_free(&packed);
+    buf_free(&message);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void start_later(struct nursery *nursery);
+
+static void start(struct nursery *nursery)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        log_error("no socket for a zygote", "reason", strerror(errno));
+        start_later(nursery);
+        return;
+    }
+    int rc = spawn_zygote(pair[1], &nursery->pid);
+    close(pair[1]);
+    if (rc != 0) {
+        log_error("a zygote cannot be started", "reason", strerror(rc));
+        nursery->pid = 0;
+        close(pair[0]);
+        start_later(nursery);
+        return;
+    }
+    nursery->socket = pair[0];
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    nursery->poll = xcalloc(1, sizeof *nursery->poll);
+    uv_poll_init(&nursery->config.loop->uv, nursery->poll, pair[0]);
+    nursery->poll->data = nursery;
+    uv_poll_start(nursery->poll, UV_READABLE, on_readable);
+    send_begin(nursery);
+}
+
+static void on_restart(uv_timer_t *timer)
+{
+    start(timer->data);
+}
+
+/* ---- requests ---------------------------------------------------------------------------------------- */
+
+static void answer_all(struct nursery *nursery)
+{
+    struct list failed;
+    list_init(&failed);
+    list_splice(&failed, &nursery->requests);
+    for (struct list *node; (node = list_pop(&failed)) != NULL;) {
+        struct request *request = container_of(node, struct request, node);
+        request->fn(request->ctx, 0);
+        free(request);
+    }
+}
+
+/* Gives the connection to the zygote up. */
+static void disconnect(struct nursery *nursery)
+{
+    if (nursery->poll == NULL)
+        return;
+    uv_poll_stop(nursery->poll);
+    uv_close((uv_handle_t *)nursery->poll, free_handle);
+    nursery->poll = NULL;
+    close(nursery->socket);
+    nursery->socket = -1;
+    nursery->ready = false;
+    answer_all(nursery);
+}
+
+static bool take_answer(struct nursery *nursery, struct span message)
+{
+    struct slot_fields from = {message, false};
+    uint32_t kind = slot_get_u32(&from), number = slot_get_u32(&from), pid = slot_get_u32(&from);
+    if (!slot_fields_end(&from))
+        return false;
+    if (kind == ZYGOTE_READY) {
+        nursery->ready = true;
+        backoff_succeeded(&nursery->backoff);
+        nursery->config.on_ready(nursery->config.ctx);
+        return true;
+    }
+    list_for_each_safe (node, after, &nursery->requests) {
+        struct request *request = container_of(node, struct request, node);
+        if (request->number != number)
+            continue;
+        list_remove(node);
+        request->fn(request->ctx, (pid_t)pid);
+        free(request);
+        return true;
+    }
+    return false;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    struct nursery *nursery = poll->data;
+    (void)events;
+    for (char data[64]; status == 0 && nursery->poll == poll;) {
+        ssize_t n = recv(nursery->socket, data, sizeof data, MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0 || !take_answer(nursery, (struct span){data, (size_t)n}))
+            break;
+    }
+    if (nursery->poll != poll)
+        return;
+    disconnect(nursery);
+    if (nursery->pid > 0)
+        kill(nursery->pid, SIGKILL); /* not reaped yet, so the number is its own */
+}
+
+static bool send_fork(struct nursery *nursery, uint32_t number, int socket, int page_fd)
+{
+    int fds[2] = {socket, page_fd};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof fds)];
+    } control = {0};
+    struct buf message = BUF_INIT;
+    slot_put_u32(&message, ZYGOTE_FORK);
+    slot_put_u32(&message, number);
+    struct iovec iov = {message.data, message.len};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&msg);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof fds);
+    memcpy(CMSG_DATA(rights), fds, sizeof fds);
+    ssize_t n = sendmsg(nursery->socket, &msg, MSG_NOSIGNAL);
+    buf_free(&message);
+    return n > 0;
+}
+
+bool nursery_fork(struct nursery *nursery, int socket, int page_fd, nursery_fork_fn *fn, void *ctx)
+{
+    uint32_t number = ++nursery->numbers;
+    bool sent = nursery->ready && send_fork(nursery, number, socket, page_fd);
+    close(socket);
+    close(page_fd);
+    if (!sent)
+        return false;
+    struct request *request = xcalloc(1, sizeof *request);
+    request->number = number;
+    request->fn = fn;
+    request->ctx = ctx;
+    list_append(&nursery->requests, &request->node);
+    return true;
+}
+
+bool nursery_forking(const struct nursery *nursery)
+{
+    return !list_empty(&nursery->requests);
+}
+
+/* Starts the zygote again, after a pause if it keeps dying before it was ready. */
+static void start_later(struct nursery *nursery)
+{
+    uint64_t wait = backoff_failed(&nursery->backoff);
+    uv_timer_start(nursery->timer, on_restart, wait > RESTART_PAUSE_MS ? wait : RESTART_PAUSE_MS, 0);
+}
+
+void nursery_reap(struct nursery *nursery)
+{
+    int status = 0;
+    if (nursery->pid == 0 || waitpid(nursery->pid, &status, WNOHANG) != nursery->pid)
+        return;
+    log_warn("a zygote ended and is started again", "task", type_name(nursery), "pid", LOG_NUM(nursery->pid),
+             "signal", LOG_NUM(WIFSIGNALED(status) ? WTERMSIG(status) : 0), "code",
+             LOG_NUM(WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+    nursery->pid = 0;
+    if (nursery->ready)
+        backoff_succeeded(&nursery->backoff);
+    disconnect(nursery);
+    start_later(nursery);
+}
+
+/* ---- life --------------------------------------------------------------------------------------------- */
+
+struct nursery *nursery_new(const struct nursery_config *config)
+{
+    struct nursery *nursery = xcalloc(1, sizeof *nursery);
+    nursery->config = *config;
+    nursery->socket = -1;
+    list_init(&nursery->requests);
+    nursery->timer = xcalloc(1, sizeof *nursery->timer);
+    uv_timer_init(&config->loop->uv, nursery->timer);
+    nursery->timer->data = nursery;
+    start(nursery);
+    return nursery;
+}
+
+void nursery_stop(struct nursery *nursery)
+{
+    disconnect(nursery); /* the zygote ends when its socket does */
+}
+
+void nursery_free(struct nursery **nursery)
+{
+    struct nursery *old = *nursery;
+    if (old == NULL)
+        return;
+    *nursery = NULL;
+    uv_close((uv_handle_t *)old->timer, free_handle);
+    free(old);
+}
+
+const struct task_type *nursery_type(const struct nursery *nursery)
+{
+    return nursery->config.type;
+}
+
+bool nursery_ready(const struct nursery *nursery)
+{
+    return nursery->ready;
+}
+
+pid_t nursery_pid(const struct nursery *nursery)
+{
+    return nursery->pid;
+}

@@ -1,0 +1,83 @@
+/* One slot process seen from the worker's parent: its socket, its shared page, its signals and its end.
+ * Loop thread. Which process a job goes to is decided in slots.c, which is told through the functions
+ * named lane_*. */
+#pragma once
+
+#include "tasks/runner/slots/slotproto.h"
+#include "tasks/runner/slots/slots.h"
+
+struct lane;
+struct nursery;
+
+struct slot_proc {
+    struct list node;       /* of its lane */
+    struct list flush_node; /* of slots.flush, while bytes are staged */
+    struct slots *slots;
+    struct lane *lane;
+    const struct task_type *only; /* FRESH: runs one task of this type; NULL = any number */
+    pid_t pid;                    /* 0 until the zygote told it, and after it was reaped */
+    bool ready;                   /* it said so */
+    bool ending;                  /* it is being killed, or its socket has ended: gets no more jobs */
+    uint64_t born_ms;
+    int socket;
+    uv_poll_t *poll;
+    struct slot_page *page;
+    struct buf in, out;
+    bool blocked;     /* the socket is full */
+    struct list jobs; /* struct slot_job, in the order they were sent; the first may run */
+    unsigned count;
+    uint32_t next_seq;
+    uint64_t backlog_us; /* sum of the estimates of its jobs */
+    uint64_t signalled;  /* signals of the kill ladder sent: bit per signal */
+};
+
+/* Asks the nursery for a process; NULL if there is not even a socket for it. It may be given jobs at once. */
+struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct nursery *nursery);
+/* Frees it without telling anybody; kills it if it lives. */
+void slot_proc_free(struct slot_proc **proc);
+/* Sends the job. */
+void slot_proc_give(struct slot_proc *proc, struct slot_job *job);
+/* Takes back what has not begun: moves it to the head of `to`, in order. */
+void slot_proc_take_back(struct slot_proc *proc, struct list *to);
+/* The job that runs, NULL if none does (as far as is known). */
+struct slot_job *slot_proc_running(const struct slot_proc *proc);
+/* The job that it began last, NULL if that has ended. What it says of it, and of those before it, may still
+ * be held back. */
+struct slot_job *slot_proc_begun(const struct slot_proc *proc);
+/* Asks for what is held back. */
+void slot_proc_hear(const struct slot_proc *proc);
+/* Asks the running job to stop. */
+void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum slot_stop reason);
+/* Signals the process and whatever it started. */
+void slot_proc_signal(struct slot_proc *proc, int number);
+/* Stages bytes of a frame that is about to be written. */
+struct buf *slot_proc_out(struct slot_proc *proc);
+/* Writes what is staged. */
+void slot_proc_flush(struct slot_proc *proc);
+/* Looks after time: limits, the kill ladder, progress that waits in the page. */
+void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms);
+/* Looks whether it has ended; then reads what it left behind and ends its jobs. */
+void slot_proc_reap(struct slot_proc *proc);
+
+/* ---- in slots.c ---------------------------------------------------------------------------------- */
+const struct slots_config *slots_config(const struct slots *slots);
+/* Bytes are staged for the process: flush at the end of the turn. */
+void slots_want_flush(struct slots *slots, struct slot_proc *proc);
+/* The process is ready for the first time. */
+void lane_proc_ready(struct slot_proc *proc);
+/* A job has left its process: what it took, 0 = unknown. */
+void lane_job_took(struct slot_proc *proc, struct slot_job *job, uint64_t took_us);
+/* The process has ended and its jobs are gone from it; `returned` did not begin. Frees the process. */
+void lane_proc_dead(struct slot_proc *proc, struct list *returned);
+
+/* ---- in slot_reports.c ----------------------------------------------------------------------------- */
+/* Handles one frame of the process; false if it must not say that now. */
+bool slot_report(struct slot_proc *proc, const struct slot_frame *frame);
+/* Marks the job as started and tells the holder, once. */
+void slot_report_started(struct slot_job *job);
+/* Reports progress that waits in the page, if it is due. */
+void slot_report_shown(struct slot_proc *proc, struct slot_job *job, uint64_t now_ms, bool due);
+/* Ends the first job of the process and tells the holder. */
+void slot_report_end(struct slot_proc *proc, struct slot_job *job, const struct queue_end *end);
+/* The milliseconds that should pass between two progress reports of the type. */
+uint64_t slot_coalesce_ms(const struct slot_proc *proc, const struct task_type *type);

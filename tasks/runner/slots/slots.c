@@ -1,0 +1,413 @@
+/* The life of a worker's slot processes; see slots.h. Loop thread. */
+#include "tasks/runner/slots/slots_private.h"
+
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/config/options.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RETURN_MS 200      /* what has not begun by then is given back, for others */
+#define NO_ZYGOTE_MS 10000 /* a task waits so long for its zygote */
+#define TICK_MS 20
+
+const char *const slot_lane_names[LANES] = {[LANE_DEFAULT] = "default", [LANE_LIVE] = "live"};
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+const struct slots_config *slots_config(const struct slots *slots)
+{
+    return &slots->config;
+}
+
+void slots_want_flush(struct slots *slots, struct slot_proc *proc)
+{
+    if (list_empty(&proc->flush_node))
+        list_append(&slots->flush, &proc->flush_node);
+}
+
+/* Once per turn: work is given out, then everything staged leaves. */
+static void on_turn(void *ctx)
+{
+    struct slots *slots = ctx;
+    for (size_t i = 0; i < LANES; i++)
+        lane_assign(slots, &slots->lanes[i]);
+    for (struct list *node; (node = list_pop(&slots->flush)) != NULL;)
+        slot_proc_flush(container_of(node, struct slot_proc, flush_node));
+}
+
+void slots_give(struct slots *slots, struct slot_job *job)
+{
+    struct lane *lane = lane_of(slots, job->type);
+    job->proc = NULL;
+    job->started = false;
+    job->stop = STOP_NONE;
+    job->since_ms = clock_mono_ms();
+    job->shown = job->shown_meta = job->percent = job->log_lines = 0;
+    job->shown_ms = 0;
+    list_append(&lane->waiting, &job->node);
+    lane->waiting_count++;
+    slots_start_tick(slots);
+}
+
+/* ---- processes come and go
+ * --------------------------------------------------------------------------------- */
+
+void lane_proc_ready(struct slot_proc *proc)
+{
+    backoff_succeeded(&proc->lane->backoff);
+}
+
+void lane_proc_dead(struct slot_proc *proc, struct list *returned)
+{
+    struct slots *slots = proc->slots;
+    struct lane *lane = proc->lane;
+    lane_take_back(lane, returned);
+    struct fresh *fresh = proc->only ? fresh_of(slots, proc->only) : NULL;
+    if (fresh && fresh->spare == proc)
+        fresh->spare = NULL;
+    if (!proc->ready && proc->signalled == 0)
+        lane->not_before_ms = clock_mono_ms() + backoff_failed(&lane->backoff);
+    slot_proc_free(&proc);
+    if (slots->closing)
+        return;
+    if (fresh)
+        make_spare(slots, fresh);
+    lane_keep(slots, lane);
+    slots_start_tick(slots); /* a back-off may have to pass */
+}
+
+static void on_zygote_ready(void *ctx)
+{
+    struct slots *slots = ctx;
+    for (size_t i = 0; i < LANES; i++)
+        lane_keep(slots, &slots->lanes[i]);
+    for (size_t i = 0; i < slots->fresh_count; i++)
+        if (slots->fresh[i].nursery)
+            make_spare(slots, &slots->fresh[i]);
+}
+
+static bool is_ours(const struct slots *slots, pid_t pid)
+{
+    for (size_t i = 0; i < LANES; i++)
+        list_for_each (node, &slots->lanes[i].procs)
+            if (container_of(node, struct slot_proc, node)->pid == pid)
+                return true;
+    for (size_t i = 0; i < slots->fresh_count; i++)
+        if ((slots->fresh[i].spare && slots->fresh[i].spare->pid == pid) ||
+            nursery_pid(slots->fresh[i].nursery) == pid)
+            return true;
+    return nursery_pid(slots->ordinary) == pid;
+}
+
+/* A child ended: ours, or one that a task left behind and the system gave to us. */
+static void reap_children(struct slots *slots)
+{
+    bool forking = nursery_forking(slots->ordinary);
+    for (size_t i = 0; i < LANES; i++) {
+        list_for_each_safe (node, after, &slots->lanes[i].procs)
+            slot_proc_reap(container_of(node, struct slot_proc, node));
+    }
+    nursery_reap(slots->ordinary);
+    for (size_t i = 0; i < slots->fresh_count; i++) {
+        if (slots->fresh[i].spare)
+            slot_proc_reap(slots->fresh[i].spare);
+        nursery_reap(slots->fresh[i].nursery);
+        forking |= nursery_forking(slots->fresh[i].nursery);
+    }
+    siginfo_t info = {0};
+    while (!forking && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
+           !is_ours(slots, info.si_pid))
+        waitpid(info.si_pid, NULL, WNOHANG);
+}
+
+static void on_child(uv_signal_t *handle, int number)
+{
+    (void)number;
+    reap_children(handle->data);
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------
+ */
+
+/* A long task runs before others in a process: they go where there is room, or back. */
+static void unblock(struct slots *slots, struct lane *lane, uint64_t now_ms)
+{
+    struct list back;
+    list_init(&back);
+    list_for_each (node, &lane->procs) {
+        struct slot_proc *proc = container_of(node, struct slot_proc, node);
+        if (proc->count > 1 && !soon_free(proc, now_ms))
+            slot_proc_take_back(proc, &back);
+    }
+    if (list_empty(&back))
+        return;
+    lane_take_back(lane, &back);
+    lane_assign(slots, lane);
+}
+
+static void drop_waiting(struct lane *lane, struct slot_job *job)
+{
+    list_remove(&job->node);
+    lane->waiting_count--;
+}
+
+/* What could not begin in time goes back to the queue; what no process can be made for fails. */
+static void expire(struct slots *slots, struct lane *lane, uint64_t now_ms)
+{
+    list_for_each_safe (node, after, &lane->waiting) {
+        struct slot_job *job = container_of(node, struct slot_job, node);
+        struct fresh *fresh = fresh_of(slots, job->type);
+        bool down = !nursery_ready(fresh ? fresh->nursery : slots->ordinary);
+        if (now_ms < job->since_ms + (down ? NO_ZYGOTE_MS : RETURN_MS))
+            continue;
+        drop_waiting(lane, job);
+        struct queue_end end = {.kind = QUEUE_FAILED,
+                                .id = job->id,
+                                .attempt = job->attempt,
+                                .error_code = SPAN("unavailable"),
+                                .error = SPAN("The worker cannot start a process for this task"),
+                                .retry = true};
+        if (down)
+            slots->config.hooks.ended(job, &end);
+        else
+            slots->config.hooks.returned(job);
+    }
+}
+
+static bool lane_tick(struct slots *slots, struct lane *lane, uint64_t now_ms)
+{
+    bool busy = false;
+    list_for_each_safe (node, after, &lane->procs) {
+        struct slot_proc *proc = container_of(node, struct slot_proc, node);
+        slot_proc_tick(proc, now_ms);
+        busy |= proc->count || proc->ending || !proc->ready;
+    }
+    unblock(slots, lane, now_ms);
+    expire(slots, lane, now_ms);
+    lane_keep(slots, lane);
+    return busy || lane->waiting_count || now_ms < lane->not_before_ms;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct slots *slots = timer->data;
+    uint64_t now = clock_mono_ms();
+    bool busy = false;
+    for (size_t i = 0; i < LANES; i++)
+        busy |= lane_tick(slots, &slots->lanes[i], now);
+    for (size_t i = 0; i < slots->fresh_count; i++) {
+        make_spare(slots, &slots->fresh[i]);
+        if (slots->fresh[i].spare)
+            slot_proc_tick(slots->fresh[i].spare, now);
+        busy |= slots->fresh[i].spare && !slots->fresh[i].spare->ready;
+    }
+    if (!busy)
+        uv_timer_stop(timer);
+}
+
+void slots_start_tick(struct slots *slots)
+{
+    if (!uv_is_active((uv_handle_t *)slots->tick))
+        uv_timer_start(slots->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* ---- stopping
+ * ------------------------------------------------------------------------------------------------ */
+
+static void stop_waiting(struct slots *slots, struct slot_job *job, enum slot_stop reason)
+{
+    struct queue_end end = {.kind = QUEUE_CANCELLED, .id = job->id, .attempt = job->attempt};
+    drop_waiting(lane_of(slots, job->type), job);
+    job->stop = reason;
+    if (reason == STOP_DRAIN)
+        slots->config.hooks.returned(job);
+    else
+        slots->config.hooks.ended(job, reason == STOP_LOST ? NULL : &end);
+}
+
+void slots_stop(struct slots *slots, struct slot_job *job, enum slot_stop reason)
+{
+    struct slot_proc *proc = job->proc;
+    if (proc && !job->started) {
+        struct list back;
+        list_init(&back);
+        slot_proc_take_back(proc, &back);
+        lane_take_back(proc->lane, &back);
+    }
+    if (job->proc == NULL) {
+        stop_waiting(slots, job, reason);
+        return;
+    }
+    if (job->stop == STOP_LOST || job->stop == STOP_DRAIN || job->stop == reason)
+        return;
+    if (job != slot_proc_begun(proc)) { /* it has ended, and its end is held back */
+        slot_proc_hear(proc);
+        return;
+    }
+    if (reason == STOP_CANCEL)
+        slot_report_started(job); /* it had begun; its own word is still on its way */
+    slot_proc_stop(proc, job, reason);
+}
+
+void slots_return_all(struct slots *slots)
+{
+    for (size_t i = 0; i < LANES; i++) {
+        struct lane *lane = &slots->lanes[i];
+        struct list back;
+        list_init(&back);
+        list_for_each (node, &lane->procs)
+            slot_proc_take_back(container_of(node, struct slot_proc, node), &back);
+        lane_take_back(lane, &back);
+        while (!list_empty(&lane->waiting))
+            stop_waiting(slots, container_of(lane->waiting.next, struct slot_job, node), STOP_DRAIN);
+    }
+}
+
+void slots_stop_all(struct slots *slots, enum slot_stop reason)
+{
+    for (size_t i = 0; i < LANES; i++)
+        list_for_each (node, &slots->lanes[i].procs) {
+            struct slot_job *job = slot_proc_begun(container_of(node, struct slot_proc, node));
+            if (job)
+                slots_stop(slots, job, reason);
+        }
+}
+
+/* ---- what goes to a running task
+ * ---------------------------------------------------------------------------------- */
+
+void slots_audio(struct slot_job *job, struct span bytes)
+{
+    slot_frame_span(slot_proc_out(job->proc), SLOT_AUDIO, job->seq, bytes);
+}
+
+void slots_audio_end(struct slot_job *job)
+{
+    slot_frame_empty(slot_proc_out(job->proc), SLOT_AUDIO_END, job->seq);
+}
+
+void slots_answer(struct slot_job *job, uint32_t call, struct span json)
+{
+    slot_put_answer(slot_proc_out(job->proc), job->seq, &(struct slot_answer){call, json});
+}
+
+/* ---- figures
+ * ------------------------------------------------------------------------------------------------------ */
+
+unsigned slots_busy(const struct slots *slots, enum slot_lane lane)
+{
+    unsigned busy = 0;
+    list_for_each (node, &slots->lanes[lane].procs)
+        busy += container_of(node, struct slot_proc, node)->count > 0;
+    return busy;
+}
+
+unsigned slots_total(const struct slots *slots, enum slot_lane lane)
+{
+    return slots->lanes[lane].capacity;
+}
+
+unsigned slots_jobs(const struct slots *slots)
+{
+    unsigned jobs = 0;
+    for (size_t i = 0; i < LANES; i++) {
+        jobs += slots->lanes[i].waiting_count;
+        list_for_each (node, &slots->lanes[i].procs)
+            jobs += container_of(node, struct slot_proc, node)->count;
+    }
+    return jobs;
+}
+
+/* ---- life
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static void init_lane(struct slots *slots, enum slot_lane which, int64_t configured, unsigned per_core)
+{
+    struct lane *lane = &slots->lanes[which];
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    lane->capacity = configured ? (unsigned)configured : per_core * (unsigned)(cores > 0 ? cores : 1);
+    list_init(&lane->procs);
+    list_init(&lane->waiting);
+}
+
+static struct nursery *start_zygote(struct slots *slots, const struct task_type *type)
+{
+    return nursery_new(&(struct nursery_config){.loop = slots->config.loop,
+                                                .options = slots->config.options,
+                                                .type = type,
+                                                .on_ready = on_zygote_ready,
+                                                .ctx = slots});
+}
+
+static void start_zygotes(struct slots *slots)
+{
+    const struct task_type *const *all = task_type_all();
+    size_t count = 0;
+    while (all[count])
+        count++;
+    slots->took_us = xcalloc(count + 1, sizeof *slots->took_us);
+    slots->fresh = xcalloc(count + 1, sizeof *slots->fresh);
+    slots->ordinary = start_zygote(slots, NULL);
+    for (size_t i = 0; i < count; i++)
+        if (all[i]->kind == TASK_HEAVY && all[i]->isolation == TASK_FRESH &&
+            (!all[i]->diagnostics || slots->config.options->diagnostics))
+            slots->fresh[slots->fresh_count++].nursery = start_zygote(slots, all[i]);
+}
+
+struct slots *slots_new(const struct slots_config *config)
+{
+    struct slots *slots = xcalloc(1, sizeof *slots);
+    slots->config = *config;
+    list_init(&slots->flush);
+    init_lane(slots, LANE_DEFAULT, config->options->slots_default, 2);
+    init_lane(slots, LANE_LIVE, config->options->slots_live, 3);
+    slots->lanes[LANE_DEFAULT].want = 1;
+    slots->lanes[LANE_DEFAULT].prefetch = (unsigned)config->options->worker_prefetch;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    slots->child = xcalloc(1, sizeof *slots->child);
+    uv_signal_init(&config->loop->uv, slots->child);
+    slots->child->data = slots;
+    uv_signal_start(slots->child, on_child, SIGCHLD);
+    slots->tick = xcalloc(1, sizeof *slots->tick);
+    uv_timer_init(&config->loop->uv, slots->tick);
+    slots->tick->data = slots;
+    loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, slots);
+    start_zygotes(slots);
+    return slots;
+}
+
+void slots_free(struct slots **slots)
+{
+    struct slots *old = *slots;
+    if (old == NULL)
+        return;
+    *slots = NULL;
+    old->closing = true;
+    loop_unhook(old->config.loop, LOOP_STAGE_POOL, on_turn, old);
+    nursery_stop(old->ordinary);
+    for (size_t i = 0; i < old->fresh_count; i++)
+        nursery_stop(old->fresh[i].nursery); /* frees processes that are being forked */
+    nursery_free(&old->ordinary);
+    for (size_t i = 0; i < old->fresh_count; i++) {
+        nursery_free(&old->fresh[i].nursery);
+        slot_proc_free(&old->fresh[i].spare);
+    }
+    for (size_t i = 0; i < LANES; i++)
+        list_for_each_safe (node, after, &old->lanes[i].procs) {
+            struct slot_proc *proc = container_of(node, struct slot_proc, node);
+            slot_proc_free(&proc);
+        }
+    uv_close((uv_handle_t *)old->child, free_handle);
+    uv_close((uv_handle_t *)old->tick, free_handle);
+    free(old->fresh);
+    free(old->took_us);
+    free(old);
+}
