@@ -1,6 +1,6 @@
 /* taskhub: the composition root. Builds the parts of a hub, connects them, and takes them apart at the
  * end; nothing else knows all of them. Everything here runs on the loop thread. */
-#include "handlers/app.h"
+#include "handlers/rpc/app.h"
 #include "hub/auth/keyfile.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"

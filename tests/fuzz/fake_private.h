@@ -1,7 +1,7 @@
 /* What the two halves of the fuzzed hub share. */
 #pragma once
 
-#include "handlers/app.h"
+#include "handlers/rpc/app.h"
 #include "tasks/queue/domain.h"
 #include "tasks/store/requests.h"
 #include "tests/fuzz/fake_hub.h"

@@ -278,7 +278,7 @@ def check_docs_protocol():
         for method in re.findall(r'^\s*\{\s*(?:\.method\s*=\s*)?"([a-z]+(?:\.[a-z]+)?)",', read(name), flags=re.M):
             if f"`{method}`" not in text:
                 yield f"docs/protocol.md: the method {method} is not described"
-    for code in re.findall(r"= (-32\d+),", read("handlers/request.h")):
+    for code in re.findall(r"= (-32\d+),", read("handlers/rpc/request.h")):
         if code not in text:
             yield f"docs/protocol.md: the error code {code} is not described"
 

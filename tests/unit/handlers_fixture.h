@@ -2,7 +2,7 @@
  * types of the test's own. Include it once. */
 #pragma once
 
-#include "handlers/app.h"
+#include "handlers/rpc/app.h"
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
 #include "tests/tap.h"

@@ -1,7 +1,7 @@
 /* audio.*: opening, ending, aborting and resuming streams, and the binary frames. Loop thread. */
-#include "handlers/audio_stream.h"
-#include "handlers/rpc.h"
-#include "handlers/submit.h"
+#include "handlers/methods/audio_stream.h"
+#include "handlers/methods/submit.h"
+#include "handlers/rpc/rpc.h"
 
 #include <stdio.h>
 

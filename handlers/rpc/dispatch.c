@@ -1,6 +1,6 @@
 /* The table of methods: who may call them, the shape of their parameters, what they run. Immutable. */
-#include "handlers/rpc.h"
-#include "handlers/session.h"
+#include "handlers/rpc/rpc.h"
+#include "handlers/session/session.h"
 
 #define DAY_MS 86400000
 #define TASK_ID                                                                                              \

@@ -1,6 +1,6 @@
 /* Verifying tokens, at most VERIFY_US of work per loop turn; the rest wait for the next turns, so that a
  * crowd of Ed25519 tokens does not hold up everybody else. Loop thread. */
-#include "handlers/auth_turns.h"
+#include "handlers/session/auth_turns.h"
 
 #include "hub/base/clock.h"
 #include "hub/base/log.h"

@@ -1,7 +1,7 @@
 /* auth and auth.refresh: joining the owner's events, resume, and the snapshot after a gap. Loop thread. */
-#include "handlers/auth_join.h"
-#include "handlers/auth_turns.h"
-#include "handlers/rpc.h"
+#include "handlers/rpc/rpc.h"
+#include "handlers/session/auth_join.h"
+#include "handlers/session/auth_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "tasks/queue/domain.h"

@@ -1,7 +1,7 @@
 /* Connections as the handlers see them: what happens when one opens, speaks and closes. Loop thread. */
-#include "handlers/session.h"
+#include "handlers/session/session.h"
 
-#include "handlers/rpc.h"
+#include "handlers/rpc/rpc.h"
 #include "hub/base/log.h"
 
 static void on_open(struct conn *conn, struct span token)

@@ -1,6 +1,6 @@
 /* task.*: submitting, looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
-#include "handlers/session.h"
-#include "handlers/submit.h"
+#include "handlers/methods/submit.h"
+#include "handlers/session/session.h"
 #include "hub/base/clock.h"
 
 #define PRIORITY_DEFAULT 4

@@ -1,8 +1,8 @@
 /* What the handlers remember of one open connection. Loop thread; freed when the connection closes. */
 #pragma once
 
-#include "handlers/app.h"
-#include "handlers/request.h"
+#include "handlers/rpc/app.h"
+#include "handlers/rpc/request.h"
 
 #define SESSION_ID_SIZE 17
 

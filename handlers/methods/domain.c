@@ -1,8 +1,8 @@
 /* impression.record and rating.submit: small writes of domain data. Loop thread; SQL runs on the pool. */
 #include "tasks/queue/domain.h"
 
-#include "handlers/session.h"
-#include "handlers/submit.h"
+#include "handlers/methods/submit.h"
+#include "handlers/session/session.h"
 #include "tasks/store/requests.h"
 
 /* Whether a word fits into keys and records: printable ASCII. */

@@ -1,5 +1,5 @@
 /* Error objects: the words, HTTP statuses and texts of protocol.md's table. Loop thread; no state. */
-#include "handlers/rpc.h"
+#include "handlers/rpc/rpc.h"
 
 static const struct row {
     enum rpc_code code;

@@ -1,7 +1,7 @@
 /* notification.list and notification.read: the caller's notifications, from the domain database on a pool
  * thread. Loop thread. */
-#include "handlers/session.h"
-#include "handlers/submit.h"
+#include "handlers/methods/submit.h"
+#include "handlers/session/session.h"
 #include "tasks/store/requests.h"
 
 void run_notification_list(struct request *request, const struct span *values)

@@ -1,7 +1,7 @@
 /* Joining the owner's events without a request for it; see auth.c. Loop thread. */
 #pragma once
 
-#include "handlers/session.h"
+#include "handlers/session/session.h"
 
 /* The token came with the upgrade and a request came without auth before it: the connection is joined as if
  * auth had been called without `resume` by a notification, which gets no answer. session->entering stands

@@ -1,8 +1,8 @@
 /* Messages that come before their connection is ready for them: behind a token that waits for its turn, or
  * before the connection hears its owner's events, so that no answer overtakes that of auth. They are kept, in
  * order, and handled then. Loop thread. */
-#include "handlers/auth_join.h"
-#include "handlers/rpc.h"
+#include "handlers/rpc/rpc.h"
+#include "handlers/session/auth_join.h"
 
 #define HELD_MAX 64
 #define HELD_BYTES (256u << 10)

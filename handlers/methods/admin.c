@@ -1,6 +1,6 @@
 /* admin.*: figures, tasks of all owners, workers, and watching events of all owners. Every act but the end of
  * watching is logged. Loop thread. */
-#include "handlers/session.h"
+#include "handlers/session/session.h"
 #include "hub/base/clock.h"
 
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* The answer to a submission: refusals in the words of the protocol, and the order in which reply and
  * events of an accepted task reach the sockets of its owner. Loop thread. */
-#include "handlers/submit.h"
+#include "handlers/methods/submit.h"
 
-#include "handlers/app.h"
-#include "handlers/session.h"
+#include "handlers/rpc/app.h"
+#include "handlers/session/session.h"
 #include "tasks/queue/event_body.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * thread only; used by audio.c. */
 #pragma once
 
-#include "handlers/session.h"
+#include "handlers/session/session.h"
 #include "hub/base/table.h"
 
 struct audio { /* all streams of this hub */

@@ -1,7 +1,7 @@
 /* Tokens on their way through verification; see auth_turns.c. Loop thread. */
 #pragma once
 
-#include "handlers/session.h"
+#include "handlers/session/session.h"
 
 struct verify;
 /* The outcome. `who` is the callee's to move or clear; NULL and a reason if the token is refused. The

@@ -1,7 +1,7 @@
 /* JSON-RPC 2.0 on a WebSocket message: takes it apart, calls the handler, frames answers. Loop thread. */
 #pragma once
 
-#include "handlers/request.h"
+#include "handlers/rpc/request.h"
 
 #define RPC_ID_MAX 130 /* raw bytes of an id: 128 and two quotes */
 

@@ -6,7 +6,7 @@
 #include "hub/json/json.h"
 #include "hub/net/conn.h"
 
-struct app; /* everything a handler reaches: handlers/app.h */
+struct app; /* everything a handler reaches: handlers/rpc/app.h */
 struct request;
 
 enum rpc_code {

@@ -1,6 +1,6 @@
 /* Audio streams; see audio_stream.h. One append per stream is under way at a time; what comes meanwhile waits
  * in `pending`, which the credit window bounds. The client is told only of bytes that stand in Redis. */
-#include "handlers/audio_stream.h"
+#include "handlers/methods/audio_stream.h"
 
 #include "hub/base/clock.h"
 #include "hub/base/metrics.h"

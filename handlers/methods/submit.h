@@ -1,7 +1,7 @@
 /* What task.submit and audio.start share: the answer to a submission. Loop thread. */
 #pragma once
 
-#include "handlers/request.h"
+#include "handlers/rpc/request.h"
 #include "tasks/manager/manager.h"
 
 /* Answers a refused submission; false if it was accepted (or is a duplicate). */

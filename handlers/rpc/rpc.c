@@ -1,8 +1,8 @@
 /* JSON-RPC 2.0: one text message into requests; see rpc.h. The whole message is checked once by the strict
  * slicer, then only walked. Loop thread. */
-#include "handlers/rpc.h"
+#include "handlers/rpc/rpc.h"
 
-#include "handlers/session.h"
+#include "handlers/session/session.h"
 #include "hub/config/options.h"
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* Request objects, answers and batches; see request.h. Loop thread. Knows no method. */
-#include "handlers/request.h"
+#include "handlers/rpc/request.h"
 
-#include "handlers/app.h"
-#include "handlers/rpc.h"
+#include "handlers/rpc/app.h"
+#include "handlers/rpc/rpc.h"
 
 #define FREE_MAX 1024          /* request objects kept for reuse */
 #define BATCH_BYTES (1u << 20) /* answers of one batch; beyond, only small ones and the first */
