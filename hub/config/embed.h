@@ -4,7 +4,7 @@
 #include "hub/base/span.h"
 
 struct embed {
-    const char *name; /* "index.html", "taskhub.js", "queue.lua" … */
+    const char *name; /* "app/index.html", "sdk/taskhub.js", "queue.lua" … */
     const char *type; /* media type, e.g. "text/html; charset=utf-8" */
     const char *etag; /* quoted, from the content's hash */
     struct span data;

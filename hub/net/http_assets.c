@@ -96,7 +96,7 @@ static bool find(const struct options *options, struct span name, struct buf *ho
     if (options->web_root && options->web_root[0])
         return from_directory(options->web_root, text, hold, ret);
     const struct embed *file = embed_find(name);
-    if (file == NULL || span_is(name, "queue.lua"))
+    if (file == NULL)
         return false;
     *ret = (struct http_answer){.status = 200, .type = file->type, .body = file->data, .etag = file->etag};
     return true;
@@ -107,27 +107,21 @@ static bool find(const struct options *options, struct span name, struct buf *ho
     "Access-Control-Allow-Origin: *\r\n"                                                                     \
     "Cross-Origin-Resource-Policy: cross-origin\r\n"
 
-/* The client library is known as /sdk/…; on disk its files lie beside the page. */
-static bool find_sdk(const struct options *options, struct span name, struct buf *hold,
-                     struct http_answer *ret_answer)
-{
-    struct span sdk = SPAN("sdk/");
-    if (name.n <= sdk.n || memcmp(name.p, sdk.p, sdk.n) != 0)
-        return false;
-    if (!find(options, name, hold, ret_answer) &&
-        !find(options, (struct span){name.p + sdk.n, name.n - sdk.n}, hold, ret_answer))
-        return false;
-    ret_answer->header = OPEN_TO_PAGES;
-    return true;
-}
-
 bool assets_find(const struct options *options, struct span path, struct buf *hold,
                  struct http_answer *ret_answer)
 {
-    if (path.n == 0 || path.p[0] != '/')
+    static const struct span sdk = {"/sdk/", 5};
+    char name[256];
+    if (path.n == 0 || path.p[0] != '/' || path.n > sizeof name - 16)
         return false;
-    struct span name = {path.p + 1, path.n - 1};
-    if (name.n == 0)
-        name = SPAN("index.html");
-    return find_sdk(options, name, hold, ret_answer) || find(options, name, hold, ret_answer);
+    bool library = path.n > sdk.n && memcmp(path.p, sdk.p, sdk.n) == 0;
+    if (library)
+        snprintf(name, sizeof name, "%.*s", (int)path.n - 1, path.p + 1);
+    else
+        snprintf(name, sizeof name, "app%.*s", SPAN_ARG(path.n == 1 ? SPAN("/index.html") : path));
+    if (!find(options, span_of(name), hold, ret_answer))
+        return false;
+    if (library)
+        ret_answer->header = OPEN_TO_PAGES;
+    return true;
 }

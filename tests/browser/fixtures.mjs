@@ -56,8 +56,8 @@ export async function library() {
   const directory = scratch();
   mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, 'package.json'), '{"type":"module"}');
-  for (const name of readdirSync(join(TOP, 'web'))) {
-    if (/^taskhub.*\.js$/.test(name)) cpSync(join(TOP, 'web', name), join(directory, name));
+  for (const name of readdirSync(join(TOP, 'web/sdk'))) {
+    if (/^taskhub.*\.js$/.test(name)) cpSync(join(TOP, 'web/sdk', name), join(directory, name));
   }
   const load = (name) => import(pathToFileURL(join(directory, name)));
   return { ...(await load('taskhub.js')), ...(await load('taskhub-audio.js')) };

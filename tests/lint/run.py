@@ -23,7 +23,7 @@ BANNED = ("strcpy", "strcat", "sprintf", "atoi", "strtok", "rand", "usleep", "ge
 MAY_INCLUDE = {"hub": {"hub"}, "tasks": {"hub", "tasks"}, "handlers": {"hub", "tasks", "handlers"},
                "tests": {"hub", "tasks", "handlers", "tests"}}
 COMPOSITION_ROOT = "hub/main.c"
-SDK_LIMITS = {("web/taskhub.js", "web/taskhub-task.js"): 6000, ("web/taskhub-audio.js", "web/taskhub-worklet.js"): 2500}
+SDK_LIMITS = {("web/sdk/taskhub.js", "web/sdk/taskhub-task.js"): 6000, ("web/sdk/taskhub-audio.js", "web/sdk/taskhub-worklet.js"): 2500}
 
 
 class Skip(Exception):

@@ -102,7 +102,7 @@ def handed(message):
 
 
 def library():
-    return "".join(p.read_text() for p in sorted((TOP / "tasks" / "queue").glob("*.lua")))
+    return "".join(p.read_text() for p in sorted((TOP / "tasks" / "queue" / "lua").glob("*.lua")))
 
 
 LAST = [0]

@@ -233,9 +233,10 @@ def test_many_requests_on_one_connection(server):
 def test_web_root(directory):
     root = pathlib.Path(directory, "root")
     (root / "sdk").mkdir(parents=True)
-    (root / "index.html").write_text("<p>mine</p>")
+    (root / "app").mkdir()
+    (root / "app" / "index.html").write_text("<p>mine</p>")
     (root / "sdk" / "x.js").write_text("1;")
-    (root / "link.js").symlink_to("/etc/hostname")
+    (root / "app" / "link.js").symlink_to("/etc/hostname")
     server = Server(directory, options={"web_root": root}, name="web_root").start()
     try:
         for path, status in (("/", 200), ("/index.html", 200), ("/sdk/x.js", 200), ("/link.js", 404), ("/sdk", 404),
