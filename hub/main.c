@@ -15,6 +15,7 @@
 #include "hub/redis/redis_facts.h"
 #include "tasks/model/routes.h"
 #include "tasks/store/schema.h"
+#include "tasks/types.h"
 
 #include <signal.h>
 #include <sodium.h>
@@ -492,6 +493,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0)
         abort();
+    task_types_use(builtin_task_types);
     int code = run_command(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;

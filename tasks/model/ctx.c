@@ -5,7 +5,6 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "hub/sql/db.h"
-#include "tasks/store/schema.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -220,25 +219,4 @@ void task_ctx_clear(struct task_ctx *ctx)
     free(ctx->error);
     ctx->args = NULL;
     ctx->result = ctx->error = NULL;
-}
-
-struct db *task_db_open(const struct options *options)
-{
-    static const char scheme[] = "sqlite:";
-    struct buf path = BUF_INIT;
-    if (strncmp(options->database_url, scheme, sizeof scheme - 1) == 0)
-        buf_append_text(&path, options->database_url + sizeof scheme - 1);
-    else
-        buf_printf(&path, "%s/taskhub.db", options->data_dir);
-    char *text = buf_take_string(&path), *reason = NULL;
-    struct db *db = db_open(text, &reason);
-    if (db == NULL) {
-        log_error("the domain database cannot be opened", "path", text, "reason", reason);
-    } else if (store_migrate(db) != 0) {
-        log_error("the domain database cannot be migrated", "path", text, "reason", db_error(db));
-        db_close(&db);
-    }
-    free(reason);
-    free(text);
-    return db;
 }

@@ -98,6 +98,3 @@ struct task_ctx {
 void task_ctx_run(struct task_ctx *ctx, void (*run)(struct task_ctx *ctx));
 /* Frees what the context made; keeps what it borrowed. */
 void task_ctx_clear(struct task_ctx *ctx);
-/* Opens the domain database of this configuration for the calling thread: DATA/taskhub.db, or the path
- * of database_url = sqlite:PATH. NULL and a log line on failure. */
-struct db *task_db_open(const struct options *options);

@@ -46,7 +46,10 @@ struct task_type {
     void (*run)(struct task_ctx *ctx);
 };
 
-/* By name; NULL if there is none in this build. */
+/* Makes these the types of the process (NULL-ended; borrowed, they and the list stay). Once, in main(),
+ * before there are threads. */
+void task_types_use(const struct task_type *const *types);
+/* By name; NULL if there is none. */
 const struct task_type *task_type_find(const char *name);
 /* All of them, NULL-ended. */
 const struct task_type *const *task_type_all(void);

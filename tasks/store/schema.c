@@ -3,7 +3,7 @@
 #include "tasks/store/schema.h"
 
 #include "hub/auth/keyfile.h"
-#include "tasks/model/ctx.h"
+#include "hub/base/log.h"
 
 static const struct db_migration steps[] = {
     {1, "CREATE TABLE votes ("
@@ -49,11 +49,32 @@ int store_migrate(struct db *db)
     return db_migrate(db, steps, NELEMS(steps));
 }
 
+struct db *store_open(const struct options *options)
+{
+    static const char scheme[] = "sqlite:";
+    struct buf path = BUF_INIT;
+    if (strncmp(options->database_url, scheme, sizeof scheme - 1) == 0)
+        buf_append_text(&path, options->database_url + sizeof scheme - 1);
+    else
+        buf_printf(&path, "%s/taskhub.db", options->data_dir);
+    char *text = buf_take_string(&path), *reason = NULL;
+    struct db *db = db_open(text, &reason);
+    if (db == NULL) {
+        log_error("the domain database cannot be opened", "path", text, "reason", reason);
+    } else if (store_migrate(db) != 0) {
+        log_error("the domain database cannot be migrated", "path", text, "reason", db_error(db));
+        db_close(&db);
+    }
+    free(reason);
+    free(text);
+    return db;
+}
+
 bool store_prepare(const struct options *options, char **ret_reason)
 {
     if (!data_dir_make(options->data_dir, ret_reason))
         return false;
-    struct db *db = task_db_open(options);
+    struct db *db = store_open(options);
     if (db == NULL) {
         *ret_reason = xstrdup("database_url: the domain database cannot be opened");
         return false;

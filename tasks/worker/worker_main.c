@@ -3,6 +3,7 @@
 #include "hub/base/log.h"
 #include "tasks/runner/slots/zygote.h"
 #include "tasks/store/schema.h"
+#include "tasks/types.h"
 #include "tasks/worker/worker.h"
 
 #include <signal.h>
@@ -55,6 +56,7 @@ int main(int argc, char **argv)
     struct options options;
     char *reason = NULL;
     int rest;
+    task_types_use(builtin_task_types);
     if (argc == 2 && strcmp(argv[1], ZYGOTE_WORD) == 0)
         return zygote_main();
     if (has_word(argc, argv, "--help", "-h"))

@@ -1,6 +1,6 @@
 /* Gives every file of a directory to a fuzz target, as a TAP test: what was found once stays found. */
 #include "tests/fuzz/fuzz.h"
-#include "tests/tap.h"
+#include "tests/lib/tap.h"
 
 #include <dirent.h>
 

@@ -16,13 +16,12 @@ import tempfile
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("TASKHUB_BUILD", TOP / "build"))
 
-FUNCTION_WARN, FUNCTION_MAX, FILE_MAX = 60, 100, 500
+FUNCTION_MAX, FILE_MAX, C_FILE_MAX = 60, 500, 900
 CLANG_FORMAT = "14"  # another major version formats differently
 BANNED = ("strcpy", "strcat", "sprintf", "atoi", "strtok", "rand", "usleep", "gets", "vsprintf")
-# Which top-level folders' headers a folder may include. main.c, the composition root, may all.
+# Which top-level folders' headers a folder may include. hub/*.c, the composition root, may all.
 MAY_INCLUDE = {"hub": {"hub"}, "tasks": {"hub", "tasks"}, "handlers": {"hub", "tasks", "handlers"},
                "tests": {"hub", "tasks", "handlers", "tests"}}
-COMPOSITION_ROOT = "hub/main.c"
 SDK_LIMITS = {("web/sdk/taskhub.js", "web/sdk/taskhub-task.js"): 6000, ("web/sdk/taskhub-audio.js", "web/sdk/taskhub-worklet.js"): 2500}
 
 
@@ -84,8 +83,8 @@ def check_format():
 def check_includes():
     """Includes point one way: handlers -> tasks -> hub."""
     for name in files(".c", ".h"):
-        folder = name.split("/")[0]
-        if name == COMPOSITION_ROOT or folder not in MAY_INCLUDE:
+        folder = "tests" if "/test_" in name else name.split("/")[0]
+        if name.rpartition("/")[0] == "hub" or folder not in MAY_INCLUDE:
             continue
         for number, line in enumerate(read(name).split("\n"), 1):
             match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
@@ -127,20 +126,18 @@ def functions():
 
 
 def check_function_length():
-    """No C function is longer than 100 lines; longer than 60 is named."""
+    """No C function is longer than 60 lines."""
     for path, line, name, length in functions():
         if length > FUNCTION_MAX:
             yield f"{path}:{line}: {name}() has {length} lines, at most {FUNCTION_MAX}"
-        elif length > FUNCTION_WARN:
-            print(f"# warning: {path}:{line}: {name}() has {length} lines, more than {FUNCTION_WARN}")
 
 
 def check_file_length():
-    """No source file is longer than 500 lines."""
+    """No C file is longer than 900 lines, no other one longer than 500."""
     for name in files(".c", ".h", ".lua", ".js", ".mjs", ".css", ".py", ".html"):
-        count = read(name).count("\n")
-        if count > FILE_MAX:
-            yield f"{name}: {count} lines, at most {FILE_MAX}"
+        count, limit = read(name).count("\n"), C_FILE_MAX if name.endswith(".c") else FILE_MAX
+        if count > limit:
+            yield f"{name}: {count} lines, at most {limit}"
 
 
 def check_banned():

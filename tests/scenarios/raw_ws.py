@@ -1,5 +1,5 @@
 """WebSockets byte by byte, for tests of bad and hostile input, and the server under test: the hub's server
-with an echo behind it (tests/unit/echo_server.c), so that nothing but the server is in play."""
+with an echo behind it (tests/lib/echo_server.c), so that nothing but the server is in play."""
 import base64
 import contextlib
 import pathlib
@@ -17,7 +17,7 @@ class Server(Process):
     """An echo server with its own options."""
 
     def __init__(self, directory, *args, options=None, name="echo"):
-        super().__init__(name, [BUILD / "tests/unit/echo_server", *args, "--listen", "127.0.0.1:0"], directory,
+        super().__init__(name, [BUILD / "tests/lib/echo_server", *args, "--listen", "127.0.0.1:0"], directory,
                          environment(options))
 
     def start(self):

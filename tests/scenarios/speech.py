@@ -45,7 +45,7 @@ def start_speech(*files, args=None, options=None, **own):
     cancel_ms of speech_cli."""
     words = [f"{name}={value}" for name, value in own.items()]
     words.append("args=" + json.dumps({"resource_id": "r", **(args or {})}))
-    return subprocess.Popen([str(BUILD / "tests/unit/speech_cli"), *words, *map(str, files)],
+    return subprocess.Popen([str(BUILD / "tests/lib/speech_cli"), *words, *map(str, files)],
                             env=environment(options), text=True, stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

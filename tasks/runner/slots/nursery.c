@@ -3,8 +3,8 @@
 
 #include "hub/base/log.h"
 #include "tasks/runner/slots/backoff.h"
+#include "tasks/runner/slots/slot_options.h"
 #include "tasks/runner/slots/slotproto.h"
-#include "tasks/worker/worker_options.h"
 
 #include <errno.h>
 #include <fcntl.h>

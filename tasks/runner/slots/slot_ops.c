@@ -1,6 +1,7 @@
 /* What a task running in a slot may do: task_ctx_ops over the socketpair; see ctx.h and slot.h. On the one
  * thread of the slot process, while a task runs. */
 #include "tasks/runner/slots/slot_child.h"
+#include "tasks/store/schema.h"
 
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
@@ -205,7 +206,7 @@ static struct db *op_db(struct task_ctx *ctx)
 {
     struct slot_child *slot = slot_of(ctx);
     if (slot->db == NULL)
-        slot->db = task_db_open(slot->options);
+        slot->db = store_open(slot->options);
     return slot->db;
 }
 

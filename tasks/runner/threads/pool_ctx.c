@@ -4,6 +4,7 @@
 #include "hub/config/options.h"
 #include "hub/sql/db.h"
 #include "tasks/runner/threads/pool_thread.h"
+#include "tasks/store/schema.h"
 
 #include <errno.h>
 #include <time.h>
@@ -228,7 +229,7 @@ static json_t *op_call(struct task_ctx *ctx, const char *service, json_t *args)
 static struct db *op_db(struct task_ctx *ctx)
 {
     if (pool_self->db == NULL)
-        pool_self->db = task_db_open(ctx->options);
+        pool_self->db = store_open(ctx->options);
     return pool_self->db;
 }
 

@@ -1,0 +1,124 @@
+/* hub/base/log.c: one call is one line whatever the values hold; rate limit per call site. */
+#include "hub/base/log.h"
+
+#include "hub/base/buf.h"
+#include "hub/json/json.h"
+#include "tests/lib/tap.h"
+
+#include <unistd.h>
+
+static int saved_stderr = -1;
+static FILE *capture;
+
+static void capture_begin(void)
+{
+    capture = tmpfile();
+    saved_stderr = dup(STDERR_FILENO);
+    dup2(fileno(capture), STDERR_FILENO);
+}
+
+/* What was written to stderr since capture_begin(). */
+static char *capture_end(void)
+{
+    static char text[65536];
+    dup2(saved_stderr, STDERR_FILENO);
+    close(saved_stderr);
+    rewind(capture);
+    size_t n = fread(text, 1, sizeof text - 1, capture);
+    text[n] = '\0';
+    fclose(capture);
+    return text;
+}
+
+static int count_lines(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static void test_logfmt(void)
+{
+    log_setup("unit", LOG_INFO, LOG_LOGFMT);
+    capture_begin();
+    log_info("hello", "user", "alice", "empty", "", "null", NULL, "n", LOG_NUM(-12));
+    char *text = capture_end();
+    ok(strstr(text, " level=info prog=unit msg=hello user=alice empty=\"\" null=\"\" n=-12\n") != NULL,
+       "plain values stand as they are");
+    ok(strncmp(text, "ts=20", 5) == 0, "the time comes first");
+
+    capture_begin();
+    log_warn("forged", "user", "x\nts=2026 level=error msg=\"fake\"", "escape", "\x1b[2J", "key", "a=b");
+    text = capture_end();
+    is_int(count_lines(text), 1, "a line feed in a value does not make a line");
+    ok(strchr(text, '\x1b') == NULL, "control bytes are escaped");
+    ok(strstr(text, "user=\"x\\nts=2026 level=error msg=\\\"fake\\\"\"") != NULL, "quotes are escaped");
+    ok(strstr(text, "key=\"a=b\"") != NULL, "an equals sign is quoted");
+}
+
+static void test_words(void)
+{
+    static const struct {
+        const char *level, *format;
+        int lines;
+        char first;
+    } rows[] = {{"debug", "json", 4, '{'},
+                {"info", "logfmt", 3, 't'},
+                {"warn", "json", 2, '{'},
+                {"error", "logfmt", 1, 't'},
+                {"", "", 3, 't'}};
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        log_setup_words("unit", rows[i].level, rows[i].format);
+        capture_begin();
+        log_debug("a");
+        log_info("b");
+        log_warn("c");
+        log_error("d");
+        const char *text = capture_end();
+        ok(count_lines(text) == rows[i].lines && text[0] == rows[i].first, "options '%s' and '%s'",
+           rows[i].level, rows[i].format);
+    }
+}
+
+static void test_json_format(void)
+{
+    log_setup("unit", LOG_INFO, LOG_JSON);
+    capture_begin();
+    log_error("it \"broke\"", "why", "a\tb\xff");
+    char *text = capture_end();
+    const char *reason = "";
+    struct span line = {text, strlen(text)};
+    is_int(json_check(line, JSON_LIMITS, &reason), KIND_OBJECT, "a line is a JSON object %s", reason);
+    ok(json_string_is(json_get(line, "msg"), "it \"broke\""), "the message");
+    ok(json_string_is(json_get(line, "why"), "a\tb\xef\xbf\xbd"), "a value with a bad byte");
+    is_int(count_lines(text), 1, "one line");
+}
+
+static void test_levels_and_rate(void)
+{
+    log_setup("unit", LOG_WARN, LOG_LOGFMT);
+    capture_begin();
+    log_debug("no");
+    log_info("no");
+    char *text = capture_end();
+    is_text(text, "", "lines below the level are not written");
+
+    capture_begin();
+    for (int i = 0; i < 500; i++)
+        log_warn("flood", "i", LOG_NUM(i));
+    log_warn("another site");
+    text = capture_end();
+    int lines = count_lines(text);
+    ok(lines >= 21 && lines <= 41, "at most 20 lines per site and second (%d)", lines);
+    ok(strstr(text, "another site") != NULL, "another site is not held back");
+}
+
+int main(void)
+{
+    test_logfmt();
+    test_json_format();
+    test_words();
+    test_levels_and_rate();
+    return done_testing();
+}

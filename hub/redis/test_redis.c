@@ -1,0 +1,369 @@
+/* hub/redis/redis.c against a real redis-server: addresses, commands in one write, loss, restart, silence,
+ * subscriptions. */
+#include "hub/redis/redis.h"
+
+#include "tests/lib/redis_server.h"
+#include "tests/lib/tap.h"
+
+static struct loop loop;
+static struct redis *redis;
+static struct redis_server server;
+
+static struct {
+    unsigned ups, downs, replies, nulls, messages, subscribed;
+    char reason[160], text[64];
+    long long integer;
+} seen;
+
+static void on_up(void *ctx)
+{
+    (void)ctx;
+    seen.ups++;
+}
+
+static void on_down(void *ctx, const char *reason)
+{
+    (void)ctx;
+    seen.downs++;
+    snprintf(seen.reason, sizeof seen.reason, "%s", reason);
+}
+
+static void on_reply(void *ctx, const redisReply *reply)
+{
+    (void)ctx;
+    if (reply == NULL) {
+        seen.nulls++;
+        return;
+    }
+    seen.replies++;
+    if (reply->type == REDIS_REPLY_INTEGER)
+        seen.integer = reply->integer;
+    else if (reply->str)
+        snprintf(seen.text, sizeof seen.text, "%s", reply->str);
+}
+
+static void on_message(void *ctx, const redisReply *reply)
+{
+    (void)ctx;
+    if (reply == NULL)
+        seen.nulls++;
+    else if (strcmp(reply->element[0]->str, "subscribe") == 0)
+        seen.subscribed++;
+    else
+        seen.messages++;
+}
+
+static void on_count(uv_timer_t *timer)
+{
+    unsigned *count = timer->data;
+    ++*count;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+/* Runs the loop until *counter reaches `want`, at most 10 s. */
+static bool reach(const unsigned *counter, unsigned want)
+{
+    uv_timer_t timer;
+    uint64_t end = uv_now(&loop.uv) + 10000;
+    uv_timer_init(&loop.uv, &timer);
+    uv_timer_start(&timer, on_tick, 10, 10);
+    while (*counter < want && uv_now(&loop.uv) < end)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    return *counter >= want;
+}
+
+static void open_redis(const char *text, unsigned timeout_ms)
+{
+    struct redis_url url;
+    const char *reason;
+    memset(&seen, 0, sizeof seen);
+    if (!redis_url_parse(text, &url, &reason))
+        abort();
+    redis = redis_new(&loop, &url, timeout_ms, (struct redis_hooks){on_up, on_down, NULL});
+    redis_url_free(&url);
+}
+
+static void close_redis(void)
+{
+    redis_free(&redis);
+    redis_free(&redis);
+    for (int i = 0; i < 3; i++)
+        uv_run(&loop.uv, UV_RUN_NOWAIT);
+}
+
+static void test_good_urls(void)
+{
+    static const struct {
+        const char *text, *unix_path, *host, *user, *password;
+        unsigned port, db;
+    } rows[] = {
+        {"redis://localhost", NULL, "localhost", NULL, NULL, 6379, 0},
+        {"redis://", NULL, "127.0.0.1", NULL, NULL, 6379, 0},
+        {"redis://10.0.0.1:7000/3", NULL, "10.0.0.1", NULL, NULL, 7000, 3},
+        {"redis://u:p%40ss@h:1/", NULL, "h", "u", "p@ss", 1, 0},
+        {"redis://:secret@[::1]:6380", NULL, "::1", NULL, "secret", 6380, 0},
+        {"redis://a:b@c@host", NULL, "host", "a", "b@c", 6379, 0},
+        {"unix:/run/r.sock", "/run/r.sock", NULL, NULL, NULL, 6379, 0},
+        {"unix:///run/r.sock?db=2", "/run/r.sock", NULL, NULL, NULL, 6379, 2},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        struct redis_url url = {0};
+        const char *reason = "";
+        ok(redis_url_parse(rows[i].text, &url, &reason), "%s parses", rows[i].text);
+        is_text(url.unix_path, rows[i].unix_path, "%s: path", rows[i].text);
+        is_text(url.host, rows[i].host, "%s: host", rows[i].text);
+        is_text(url.user, rows[i].user, "%s: user", rows[i].text);
+        is_text(url.password, rows[i].password, "%s: password", rows[i].text);
+        is_int(url.port, rows[i].port, "%s: port", rows[i].text);
+        is_int(url.db, rows[i].db, "%s: database", rows[i].text);
+        redis_url_free(&url);
+    }
+}
+
+static void test_bad_urls(void)
+{
+    static const char *const texts[] = {
+        "",
+        "localhost",
+        "http://x",
+        "rediss://x",
+        "redis://h:0",
+        "redis://h:65536",
+        "redis://h:x",
+        "redis://h/x",
+        "redis://h:1/70000",
+        "redis://user@h",
+        "redis://:p%4@h",
+        "redis://:p%00@h",
+        "redis://[::1",
+        "redis://[::1]x",
+        "redis://ho st",
+        "unix:",
+        "unix:/x?db=",
+        "unix:/x?name=1",
+    };
+    for (size_t i = 0; i < NELEMS(texts); i++) {
+        struct redis_url url = {.port = 77};
+        const char *reason = NULL;
+        ok(!redis_url_parse(texts[i], &url, &reason) && reason && url.port == 77, "'%s' is refused: %s",
+           texts[i], reason ? reason : "");
+    }
+}
+
+static void test_commands(void)
+{
+    open_redis(server.url, 5000);
+    redis_callv(redis, on_reply, NULL, "PING", NULL);
+    is_int(seen.nulls, 1, "a command before the connection stands gets NULL at once");
+    ok(!redis_is_up(redis), "it is not up yet");
+    ok(reach(&seen.ups, 1), "on_up comes, also when the server starts later");
+    ok(redis_is_up(redis), "it is up");
+    redis_callv(redis, on_reply, NULL, "SET", "k", "v", NULL);
+    for (int i = 0; i < 1000; i++)
+        redis_callv(redis, on_reply, NULL, "INCR", "n", NULL);
+    is_int(redis_in_flight(redis), 1001, "commands are counted until they are answered");
+    ok(reach(&seen.replies, 1001), "all are answered");
+    is_int(seen.integer, 1000, "in order");
+    is_int(redis_in_flight(redis), 0, "none is in flight");
+    redis_call(redis, on_reply, NULL, 3, (const char *[]){"SET", "b", "a\0b"}, (size_t[]){3, 1, 3});
+    redis_callv(redis, on_reply, NULL, "STRLEN", "b", NULL);
+    redis_callv(redis, NULL, NULL, "GET", "b", NULL);
+    ok(reach(&seen.replies, 1003), "binary values go");
+    is_int(seen.integer, 3, "with their NUL");
+}
+
+static void test_large(void)
+{
+    size_t size = 5u << 20;
+    char *text = xmalloc(size);
+    memset(text, 'x', size);
+    unsigned before = seen.replies;
+    redis_call(redis, on_reply, NULL, 3, (const char *[]){"SET", "large", text}, (size_t[]){3, 5, size});
+    redis_callv(redis, on_reply, NULL, "GET", "large", NULL);
+    redis_callv(redis, on_reply, NULL, "STRLEN", "large", NULL);
+    free(text);
+    ok(reach(&seen.replies, before + 3), "5 MiB go out in several writes and come back");
+    is_int(seen.integer, (int64_t)size, "whole");
+}
+
+static void test_kill(void)
+{
+    unsigned nulls = seen.nulls;
+    redis_callv(redis, on_reply, NULL, "BLPOP", "nothing", "0", NULL);
+    loop_flush(&loop);
+    redis_server_kill(&server);
+    ok(reach(&seen.downs, 1), "kill -9 of the server: on_down (%s)", seen.reason);
+    is_int(seen.nulls, nulls + 1, "the pending command got NULL");
+    is_int(redis_in_flight(redis), 0, "nothing is in flight");
+    ok(reach(&seen.downs, 3), "failed attempts are told (%s)", seen.reason);
+    redis_server_start(&server);
+    ok(reach(&seen.ups, 2), "after its restart: on_up");
+    unsigned before = seen.replies;
+    redis_callv(redis, on_reply, NULL, "GET", "n", NULL);
+    ok(reach(&seen.replies, before + 1), "commands go again");
+    is_text(seen.text, "1000", "and find the data");
+}
+
+static void test_silence(void)
+{
+    close_redis();
+    open_redis(server.url, 400);
+    ok(reach(&seen.ups, 1), "up with a short timeout");
+    kill(server.pid, SIGSTOP);
+    redis_callv(redis, on_reply, NULL, "PING", NULL);
+    ok(reach(&seen.downs, 1), "a stopped server counts as lost: %s", seen.reason);
+    is_int(seen.nulls, 1, "its command got NULL");
+    kill(server.pid, SIGCONT);
+    ok(reach(&seen.ups, 2), "up when it goes on");
+}
+
+static void on_stall(void *ctx)
+{
+    unsigned *stalls = ctx;
+    ++*stalls;
+}
+
+static void test_stall(void)
+{
+    unsigned stalls = 0;
+    close_redis();
+    open_redis(server.url, 60000);
+    redis_on_stall(redis, on_stall, &stalls);
+    reach(&seen.ups, 1);
+    redis_callv(redis, on_reply, NULL, "GET", "n", NULL);
+    ok(reach(&seen.replies, 1) && stalls == 0 && !redis_is_stalled(redis), "a prompt answer is no stall");
+    kill(server.pid, SIGSTOP);
+    uint64_t began = uv_now(&loop.uv);
+    redis_probe(redis);
+    redis_probe(redis);
+    is_int((int64_t)redis_in_flight(redis), 1, "a probe is sent when nothing else is under way");
+    ok(reach(&stalls, 1) && uv_now(&loop.uv) - began >= 150, "silence is told");
+    ok(redis_is_stalled(redis) && redis_is_up(redis), "the connection stays up, stalled");
+    redis_callv(redis, on_reply, NULL, "GET", "n", NULL);
+    kill(server.pid, SIGCONT);
+    ok(reach(&seen.replies, 2), "late answers come");
+    ok(!redis_is_stalled(redis) && stalls == 1 && seen.nulls == 0, "and end the stall, told once");
+}
+
+static void test_refused(void)
+{
+    close_redis();
+    open_redis("redis://127.0.0.1:1", 400);
+    ok(reach(&seen.downs, 2), "a refused TCP connection is told and tried again: %s", seen.reason);
+    close_redis();
+    open_redis("redis://localhost:1", 400);
+    ok(reach(&seen.downs, 2), "a host name is looked up: %s", seen.reason);
+    close_redis();
+    open_redis("redis://no-such-host.invalid", 400);
+    ok(reach(&seen.downs, 1), "a name that does not exist: %s", seen.reason);
+    close_redis();
+    open_redis("redis://localhost:1", 400);
+    for (int i = 0; i < 2; i++)
+        uv_run(&loop.uv, UV_RUN_NOWAIT);
+    close_redis();
+    open_redis("unix:/nonexistent/socket", 400);
+    ok(reach(&seen.downs, 2), "a missing socket too: %s", seen.reason);
+    close_redis();
+    char text[160];
+    snprintf(text, sizeof text, "%s?db=99", server.url);
+    open_redis(text, 400);
+    ok(reach(&seen.downs, 1), "a database out of range: %s", seen.reason);
+}
+
+static void test_subscriptions(void)
+{
+    struct redis *other;
+    close_redis();
+    open_redis(server.url, 1000);
+    reach(&seen.ups, 1);
+    other = redis;
+    open_redis(server.url, 0);
+    reach(&seen.ups, 1);
+    redis_subscribe(redis, on_message, NULL, SPAN("a"));
+    ok(reach(&seen.subscribed, 1), "the subscription is confirmed");
+    redis_callv(other, NULL, NULL, "PUBLISH", "a", "1", NULL);
+    ok(reach(&seen.messages, 1), "a message comes");
+    redis_unsubscribe(redis, SPAN("a"));
+    redis_subscribe(redis, on_message, NULL, SPAN("a"));
+    redis_unsubscribe(redis, SPAN("a"));
+    redis_unsubscribe(redis, SPAN("a"));
+    redis_subscribe(redis, on_message, NULL, SPAN("a"));
+    ok(reach(&seen.subscribed, 3), "leaving and coming again in one turn");
+    redis_callv(other, NULL, NULL, "PUBLISH", "a", "2", NULL);
+    ok(reach(&seen.messages, 2), "messages still come");
+    redis_unsubscribe(redis, SPAN("a"));
+    redis_subscribe(redis, on_message, NULL, SPAN("b"));
+    ok(reach(&seen.subscribed, 4), "another channel");
+    redis_callv(other, NULL, NULL, "PUBLISH", "a", "3", NULL);
+    redis_callv(other, NULL, NULL, "PUBLISH", "b", "3", NULL);
+    ok(reach(&seen.messages, 3), "its message comes");
+    is_int(seen.messages, 3, "and none of the left one");
+    unsigned nulls = seen.nulls;
+    redis_server_kill(&server);
+    ok(reach(&seen.nulls, nulls + 1), "a loss is told to the subscription");
+    redis_server_start(&server);
+    unsigned ups = seen.ups;
+    reach(&seen.ups, ups + 1);
+    for (unsigned i = 0; i < 100 && (!redis_is_up(redis) || !redis_is_up(other)); i++)
+        reach(&seen.ups, seen.ups + 1);
+    redis_subscribe(redis, on_message, NULL, SPAN("b"));
+    ok(reach(&seen.subscribed, 5), "subscribed again after the restart");
+    redis_callv(other, NULL, NULL, "PUBLISH", "b", "4", NULL);
+    ok(reach(&seen.messages, 4), "messages come again");
+    redis_free(&other);
+}
+
+/* A subscriber that hears nothing asks for signs of life, and misses them. */
+static void test_silent_subscriber(void)
+{
+    close_redis();
+    open_redis(server.url, 400);
+    reach(&seen.ups, 1);
+    redis_subscribe(redis, on_message, NULL, SPAN("a"));
+    reach(&seen.subscribed, 1);
+    unsigned ticks = 0;
+    uv_timer_t timer;
+    uv_timer_init(&loop.uv, &timer);
+    timer.data = &ticks;
+    uv_timer_start(&timer, on_count, 100, 100);
+    ok(reach(&ticks, 15) && seen.downs == 0, "signs of life keep a quiet subscription");
+    uv_close((uv_handle_t *)&timer, NULL);
+    kill(server.pid, SIGSTOP);
+    ok(reach(&seen.downs, 1), "without them it is dropped: %s", seen.reason);
+    is_int(seen.nulls, 1, "which is told to the subscription");
+    kill(server.pid, SIGCONT);
+    ok(reach(&seen.ups, 2), "up when it goes on");
+    redis_subscribe(redis, on_message, NULL, SPAN("a"));
+    ok(reach(&seen.subscribed, 2), "and subscribed again");
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    test_good_urls();
+    test_bad_urls();
+    if (!redis_server_new(&server))
+        skip_all("no redis-server");
+    if (loop_init(&loop) != 0)
+        abort();
+    test_commands();
+    test_large();
+    test_kill();
+    test_silence();
+    test_stall();
+    test_refused();
+    test_subscriptions();
+    test_silent_subscriber();
+    close_redis();
+    loop_deinit(&loop);
+    uv_run(&loop.uv, UV_RUN_DEFAULT);
+    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    redis_server_free(&server);
+    return done_testing();
+}

@@ -1,0 +1,37 @@
+/* What INFO says, and which servers are refused for it. */
+#include "hub/redis/redis_facts.h"
+#include "tests/lib/tap.h"
+
+static void refuses(const char *info, bool allow, const char *want)
+{
+    struct redis_facts facts;
+    redis_facts_read(span_of(info), &facts);
+    const char *reason = redis_facts_refuse(&facts, allow);
+    ok(want ? reason && strstr(reason, want) : reason == NULL, "%.40s: %s", info, reason ? reason : "fits");
+}
+
+static void test_facts(void)
+{
+    static const char good[] =
+        "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory_policy:noeviction\r\n"
+        "loading:0\r\naof_enabled:1\r\n";
+    struct redis_facts facts;
+    redis_facts_read(span_of(good), &facts);
+    is_text(facts.version, "7.0.15", "version");
+    is_int(facts.major, 7, "major version");
+    ok(facts.aof && !facts.loading, "flags");
+    refuses(good, false, NULL);
+    refuses("redis_version:6.2.1\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n", true, "7.0");
+    refuses("redis_version:8.0.0\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:1\r\n", false,
+            "maxmemory-policy");
+    refuses("redis_version:8.0.0\r\nmaxmemory_policy:noeviction\r\naof_enabled:0\r\n", false, "appendonly");
+    refuses("redis_version:8.0.0\nmaxmemory_policy:allkeys-lru\naof_enabled:0", true, NULL);
+    refuses("", false, "7.0");
+    refuses("redis_version", false, "7.0");
+}
+
+int main(void)
+{
+    test_facts();
+    return done_testing();
+}

@@ -1,0 +1,370 @@
+/* tasks/queue*.c against a real redis-server: what is staged together, answers, figures, audio. The
+ * transitions themselves are tested in tests/scenarios/test_queue_*.py. */
+#include "tests/lib/queue_side.h"
+
+static void test_cycle(void)
+{
+    char id[ID_SIZE];
+    id_new(id);
+    unsigned bells = told.bells;
+    submit(id, owner);
+    is_text(told.submitted.id, id, "under its id");
+    is_text(told.submitted.status, "pending", "pending");
+    is_int(told.submitted.seq, 1, "its accepted event is the first");
+    ok(reach(&told.bells, bells + 1), "the bell rings at the worker");
+    queue_lease(worker.queue, "default", 4, (struct queue_demand){0}, on_leased, NULL);
+    finish(1);
+    is_int(told.leased_count, 1, "leased");
+    is_text(told.leased.id, id, "the task");
+    is_text(told.leased.owner, owner, "its owner");
+    is_text(told.leased.args, "{\"steps\":3}", "its arguments");
+    is_int(told.leased.attempt, 1, "first attempt");
+    queue_started(worker.queue, id, 1, on_done, NULL);
+    struct queue_update update = {.kind = QUEUE_PROGRESS,
+                                  .id = id,
+                                  .attempt = 1,
+                                  .percent = 40,
+                                  .stage = "work\"ing",
+                                  .message = SPAN("say \"hi\"\n\xff"),
+                                  .meta = SPAN("{\"a\":\n1}"),
+                                  .task = "noop_heavy",
+                                  .reported = &told.reported};
+    queue_update(worker.queue, &update, on_done, NULL);
+    struct queue_update line = {.kind = QUEUE_LOG, .id = id, .attempt = 1, .message = SPAN("a line")};
+    queue_update(worker.queue, &line, NULL, NULL);
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1, .result = SPAN("{\"n\":\n3}")};
+    queue_end(worker.queue, &end, on_done, NULL);
+    finish(3);
+    is_int(told.code, QUEUE_OK, "ended");
+    ok(reach(&told.count, 4), "the hub hears it");
+    is_text(codes(), "hShPhLhC", "in order: started, progress, log, completed");
+    is_int(told.events[0].seq, 2, "started carries seq");
+    is_int(told.events[1].rev, 2, "progress carries rev");
+    ok(strstr(told.events[1].body,
+              "\"stage\":\"work_ing\",\"progress\":40,\"message\":\"say \\\"hi\\\"\\n\xef\xbf\xbd\","
+              "\"meta\":{\"a\": 1}"),
+       "texts are clean: %s", told.events[1].body);
+    ok(strstr(told.events[3].body, "\"result\":{\"n\": 3}"), "with the result: %s", told.events[3].body);
+    queue_end(worker.queue, &end, on_done, NULL);
+    finish(1);
+    is_int(told.code, QUEUE_LOST, "a second end is refused");
+    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    is_text(told.answer.status, "completed", "get: completed");
+    is_int(told.answer.seq, 4, "its last event");
+    ok(json_check(span_of(told.json), JSON_LIMITS, &(const char *){NULL}) == KIND_OBJECT, "get: JSON");
+    ok(json_string_is(json_get(span_of(told.json), "user_id"), owner), "with its owner");
+    forget_events();
+}
+
+static void test_key(void)
+{
+    char id[ID_SIZE], again[ID_SIZE];
+    struct queue_submit call = submission(id, owner);
+    id_new(id);
+    id_new(again);
+    call.idempotency_key = SPAN("a key of 4 words ");
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    call.id = again;
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    finish(2);
+    is_int(told.submitted.code, QUEUE_DUPLICATE, "the same key");
+    is_text(told.submitted.id, id, "is the same task");
+    call.idempotency_key = SPAN("a key of 4 words");
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    finish(1);
+    is_int(told.submitted.code, QUEUE_OK, "another key, another task");
+    queue_cancel(hub.queue, &caller, id, on_answer, NULL);
+    queue_cancel(hub.queue, &caller, again, on_answer, NULL);
+    finish(2);
+    forget_events();
+}
+
+/* The body a live event had is what C builds of the same parts. */
+static void test_same_body(void)
+{
+    struct buf text = BUF_INIT;
+    char id[ID_SIZE];
+    id_new(id);
+    submit(id, owner);
+    queue_lease(worker.queue, "default", 4, (struct queue_demand){0}, on_leased, NULL);
+    finish(1);
+    queue_started(worker.queue, id, 1, NULL, NULL);
+    struct queue_end end = {.kind = QUEUE_FAILED,
+                            .id = id,
+                            .attempt = 1,
+                            .error_code = SPAN("bad_thing"),
+                            .error = SPAN("It \"broke\" / \x01\x7f \xc3\xa4")};
+    queue_end(worker.queue, &end, on_done, NULL);
+    finish(1);
+    reach(&told.count, 1);
+    is_text(codes(), "hX", "a start and an end of one turn are one event");
+    struct span at = json_get(span_of(told.events[0].body), "at");
+    char at_text[32] = "";
+    ok(json_string_copy(at, at_text, sizeof at_text), "it has a time");
+    struct event_body body = {.task_id = id,
+                              .task = "noop_heavy",
+                              .user_id = owner,
+                              .type = "failed",
+                              .status = "failed",
+                              .stage = "failed",
+                              .attempt = 1,
+                              .error_code = end.error_code,
+                              .error = end.error,
+                              .at_ms = clock_parse(at_text, strlen(at_text))};
+    event_body_write(&text, &body);
+    buf_append_char(&text, '\0');
+    is_text(told.events[0].body, text.data, "Lua and C build the same text");
+    buf_free(&text);
+    forget_events();
+    char again[ID_SIZE];
+    id_new(again);
+    queue_retry(hub.queue, &caller, id, again, NULL, on_answer, NULL);
+    finish(1);
+    is_int(told.answer.code, QUEUE_OK, "retried");
+    ok(strstr(told.json, "\"type\":\"accepted\""), "with the body of its accepted event");
+    queue_cancel(hub.queue, &caller, again, on_answer, NULL);
+    finish(1);
+    is_text(told.answer.status, "cancelled", "a waiting task is cancelled at once");
+    is_text(codes(), "hK", "the hub that caused it is told by the reply");
+    forget_events();
+}
+
+static void test_fused(void)
+{
+    char id[ID_SIZE];
+    id_new(id);
+    struct queue_fused task = {.id = id,
+                               .owner = owner,
+                               .task = "noop",
+                               .created_ms = (uint64_t)clock_wall_ms(),
+                               .started_ms = (uint64_t)clock_wall_ms(),
+                               .result = SPAN("{\"x\":1}")};
+    queue_fused(hub.queue, &task, on_fused, NULL);
+    char failed[ID_SIZE];
+    id_new(failed);
+    struct queue_fused bad = task;
+    bad.id = failed;
+    bad.failed = true;
+    bad.args = SPAN("{\"q\":2}");
+    bad.error_code = SPAN("oops");
+    bad.error = SPAN("no\nluck");
+    queue_fused(hub.queue, &bad, on_fused, NULL);
+    finish(2);
+    is_int(told.fused.code, QUEUE_OK, "two light tasks recorded in one call");
+    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    ok(strstr(told.json, "\"result\":{\"x\":1}"), "the result is kept");
+    queue_get(hub.queue, &caller, failed, on_answer, NULL);
+    finish(1);
+    ok(strstr(told.json, "\"error\":{\"code\":\"oops\",\"message\":\"no\\nluck\"}"), "the error too");
+    queue_get(hub.queue, &(struct queue_caller){.owner = "u2"}, id, on_answer, NULL);
+    finish(1);
+    is_int(told.answer.code, QUEUE_FORBIDDEN, "somebody else is refused");
+    queue_get(hub.queue, &(struct queue_caller){.owner = "u2", .any_read = true}, id, on_answer, NULL);
+    finish(1);
+    is_int(told.answer.code, QUEUE_OK, "a viewer is not");
+    is_int(told.count, 0, "the hub builds the events of its own submissions itself");
+    id_new(id);
+    queue_retry(hub.queue, &caller, failed, id, NULL, on_answer, NULL);
+    finish(1);
+    is_int(told.answer.code, QUEUE_OK, "a failed light task is retried");
+    queue_lease(hub.queue, "light", 1, (struct queue_demand){0}, on_leased, NULL);
+    finish(1);
+    is_text(told.leased.args, "{\"q\":2}", "with its arguments");
+    queue_release(hub.queue, told.leased.id, told.leased.attempt, on_done, NULL);
+    finish(1);
+    is_int(told.code, QUEUE_OK, "given back");
+    queue_cancel(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    forget_events();
+}
+
+static void test_cancel_running(void)
+{
+    char id[ID_SIZE];
+    id_new(id);
+    submit(id, owner);
+    queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
+    finish(1);
+    queue_started(worker.queue, id, 1, on_done, NULL);
+    finish(1);
+    queue_cancel(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    is_text(told.answer.status, "processing", "a running task is asked");
+    is_text(told.answer.stage, "cancelling", "to stop");
+    ok(reach(&told.cancels, 1), "its worker hears it");
+    queue_beat(worker.queue, &(struct queue_beat_item){id, 1}, 1, SPAN("{\"slots\":2}"), on_beat, NULL);
+    finish(1);
+    is_int(told.cancelled, 1, "a beat tells it again");
+    is_int(told.lost, 0, "the lease is kept");
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1};
+    queue_end(worker.queue, &end, on_done, NULL);
+    finish(1);
+    is_int(told.code, QUEUE_OK, "its completion");
+    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    is_text(told.answer.status, "cancelled", "makes it cancelled");
+    queue_beat(worker.queue, &(struct queue_beat_item){id, 1}, 1, SPAN_NONE, on_beat, NULL);
+    finish(1);
+    is_int(told.lost, 1, "then it is lost to the worker");
+    reach(&told.count, 3);
+    forget_events();
+}
+
+static void test_lists(void)
+{
+    static const char *const json_names[] = {"tasks", "totals"};
+    queue_list(hub.queue, &(struct queue_filter){.owner = owner, .since_ms = -1, .until_ms = -1, .limit = 2},
+               on_answer, NULL);
+    finish(1);
+    const char *reason = NULL;
+    ok(json_check(span_of(told.json), JSON_LIMITS, &reason) == KIND_OBJECT, "list: JSON");
+    for (size_t i = 0; i < NELEMS(json_names); i++)
+        ok(json_get(span_of(told.json), json_names[i]).p, "list: %s", json_names[i]);
+    ok(json_get(span_of(told.json), "next_cursor").p, "list: there is more");
+    void (*const calls[])(struct queue *, queue_answer_fn *, void *) = {queue_stats, queue_workers};
+    for (size_t i = 0; i < NELEMS(calls); i++) {
+        calls[i](hub.queue, on_answer, NULL);
+        finish(1);
+        ok(json_check(span_of(told.json), JSON_LIMITS, &reason) == KIND_OBJECT, "figures: %s", told.json);
+    }
+    queue_snapshot(hub.queue, owner, on_answer, NULL);
+    finish(1);
+    ok(json_check(span_of(told.json), JSON_LIMITS, &reason) == KIND_OBJECT, "snapshot: JSON");
+    char id[ID_SIZE];
+    id_new(id);
+    submit(id, owner);
+    queue_why(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    ok(strstr(told.json, "\"place\":\"ready\"") && strstr(told.json, "\"position\":0"), "why: %s", told.json);
+    queue_cancel(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    forget_events();
+}
+
+static void test_audio(void)
+{
+    char id[ID_SIZE];
+    id_new(id);
+    struct queue_submit call = submission(id, owner);
+    call.queue = "live";
+    call.stream = true;
+    queue_submit(hub.queue, &call, on_submitted, NULL);
+    queue_audio_append(hub.queue, owner, id, 0, SPAN("abcd"), on_audio, NULL);
+    queue_audio_append(hub.queue, owner, id, 2, SPAN("cdef"), on_audio, NULL);
+    finish(3);
+    is_int(told.audio.code, QUEUE_OK, "appended in the turn of the submit");
+    is_int(told.audio.received, 6, "what stood already is skipped");
+    queue_lease(worker.queue, "live", 1, (struct queue_demand){0}, on_leased, NULL);
+    finish(1);
+    queue_audio_append(hub.queue, owner, id, 6, SPAN("g"), on_audio, NULL);
+    queue_audio_end(hub.queue, owner, id, on_audio, NULL);
+    finish(2);
+    ok(told.audio.ended && told.audio.received == 7, "ended behind the last bytes");
+    ok(reach(&told.audios, 2), "the worker hears of both");
+    queue_audio_read(worker.queue, owner, id, 1, 4, on_bytes, NULL);
+    finish(1);
+    is_text(told.bytes, "bcde", "read from an offset");
+    queue_audio_append(hub.queue, owner, id, 7, SPAN("h"), on_audio, NULL);
+    finish(1);
+    is_int(told.audio.code, QUEUE_STATE, "nothing goes behind the end");
+    queue_audio_take(hub.queue, "u2", id, on_audio, NULL);
+    finish(1);
+    is_int(told.audio.code, QUEUE_FORBIDDEN, "another owner is refused");
+    queue_audio_fail(hub.queue, owner, id, "flow", "Too many bytes", on_done, NULL);
+    finish(1);
+    is_int(told.code, QUEUE_OK, "failed from outside");
+    queue_audio_take(hub.queue, owner, id, on_audio, NULL);
+    finish(1);
+    is_int(told.audio.code, QUEUE_STATE, "then it is over");
+    forget_events();
+}
+
+static void test_many(void)
+{
+    for (int i = 0; i < 1000; i++) {
+        char id[ID_SIZE];
+        id_new(id);
+        struct queue_fused task = {.id = id, .owner = "u5", .task = "noop", .created_ms = 1, .started_ms = 1};
+        queue_fused(hub.queue, &task, on_fused, NULL);
+    }
+    finish(1000);
+    is_int(told.fused.seq, 1000, "a thousand of one turn, in several calls, in order");
+}
+
+#define LIGHT 300 /* more than one batch */
+
+static unsigned well;
+
+static void on_well(void *ctx, enum queue_code code)
+{
+    (void)ctx;
+    well += code == QUEUE_OK;
+    told.done++;
+}
+
+/* Starts and ends of a turn find each other, whatever batch they stand in. */
+static void test_starts_and_ends(void)
+{
+    static char ids[LIGHT][ID_SIZE];
+    struct queue_submit call = submission(ids[0], owner);
+    call.queue = "light";
+    call.light = call.lease = true;
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < LIGHT; i++) {
+            id_new(ids[i]);
+            call.id = ids[i];
+            queue_submit(hub.queue, &call, on_submitted, NULL);
+        }
+        finish(LIGHT);
+        struct queue_update line = {.kind = QUEUE_LOG, .id = ids[0], .attempt = 1, .message = SPAN("a line")};
+        well = 0;
+        for (unsigned i = 0; i < LIGHT; i++)
+            queue_started(hub.queue, ids[i], 1, on_well, NULL);
+        for (unsigned i = 0; round == 1 && i < LIGHT; i++) {
+            line.id = ids[i < 256 ? LIGHT - 1 : LIGHT - 2]; /* the former's stand in a full batch only */
+            queue_update(hub.queue, &line, on_well, NULL);
+        }
+        for (unsigned i = 0; i < LIGHT; i++) {
+            struct queue_end end = {.kind = QUEUE_COMPLETED, .id = ids[i], .attempt = 1};
+            queue_end(hub.queue, &end, on_well, NULL);
+        }
+        finish((2 + round) * LIGHT);
+        is_int(well, (2 + round) * LIGHT, "every write was taken, round %u", round);
+    }
+    forget_events();
+}
+
+static void test_audit(void)
+{
+    audit_run(hub.queue, on_report, NULL);
+    finish(1);
+    ok(told.clean, "the auditor finds nothing: %s", told.json);
+    ok(json_check(span_of(told.json), JSON_LIMITS, &(const char *){NULL}) == KIND_OBJECT,
+       "its report is JSON");
+    redis_callv(hub.commands, NULL, NULL, "HSET", "th:{0}:g", "act", "7", NULL);
+    audit_run(hub.queue, on_report, NULL);
+    finish(1);
+    ok(!told.clean && strstr(told.json, "counts 7 active tasks"), "a wrong counter is found: %s", told.json);
+    redis_callv(hub.commands, NULL, NULL, "HSET", "th:{0}:g", "act", "0", NULL);
+}
+
+int main(void)
+{
+    if (!sides_open())
+        skip_all("no redis-server");
+    attach_first();
+    test_cycle();
+    test_key();
+    test_same_body();
+    test_fused();
+    test_cancel_running();
+    test_lists();
+    test_audio();
+    test_many();
+    test_starts_and_ends();
+    test_audit();
+    sides_close();
+    return done_testing();
+}
