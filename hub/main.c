@@ -260,7 +260,7 @@ static bool build(struct hub *hub, const char *redis_address)
     build_queue(hub, &url);
     redis_url_free(&url);
     hub->app.conns = server_conns(hub->server);
-    hub->app.owners = owners_new(&hub->loop, hub->app.conns, queue_feed_source(hub->app.feed));
+    hub->app.owners = owners_new(&hub->loop, queue_feed_source(hub->app.feed));
     const struct manager_config manager = {.options = &hub->options,
                                            .queue = hub->app.queue,
                                            .loop = &hub->loop,

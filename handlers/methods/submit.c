@@ -133,7 +133,8 @@ void submit_accepted(struct request *request, const struct task_reply *reply, st
     struct event *accepted = NULL;
     if (reply->refusal == TASK_ACCEPTED && reply->ended == NULL) {
         after.told_seq = reply->seq;
-        if (owners_listening(request_app(request)->owners, reply->owner, request_reader(request)))
+        if (owners_listening(request_app(request)->owners, reply->owner,
+                             conn_member(request_reader(request))))
             after.event = accepted = accepted_event(reply);
     }
     request_reply_then(request, result, &after);

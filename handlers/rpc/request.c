@@ -97,7 +97,7 @@ const struct handler *request_handler(const struct request *request)
 /* Delivers what follows an answer that was just written to `conn` (NULL: to nobody). */
 static void deliver_after(struct app *app, const struct request_after *after, struct conn *conn)
 {
-    struct conn *told = after->told_seq ? conn : NULL;
+    const struct member *told = after->told_seq ? conn_member(conn) : NULL;
     if (after->event)
         owners_event(app->owners, after->owner, after->event, told);
     else if (after->told_seq)

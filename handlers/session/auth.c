@@ -109,7 +109,7 @@ static void welcome(struct request *request, enum owners_joined result, const st
     domain_session(app->queue, who->user_id, session->id, who->expires_at);
     request_reply(request, buf_span(&text));
     buf_free(&text);
-    owners_start(app->owners, conn, seq);
+    owners_start(conn_member(conn), seq);
     entered(session);
 }
 
@@ -132,7 +132,7 @@ static void on_stalled(struct request *request)
         return;
     struct session *session = session_of(conn);
     bool joining = session->join != NULL;
-    owners_leave(session->app->owners, conn); /* owners_join() will not answer any more, a snapshot will */
+    owners_leave(conn_member(conn)); /* owners_join() will not answer any more, a snapshot will */
     free(session->join);
     session->join = NULL;
     session->joining = false;
@@ -228,7 +228,8 @@ static void join(struct request *request, struct session *session, const struct 
     redis_probe(redis); /* what comes first is a subscription, on the other connection */
     session->join = xmalloc(sizeof *session->join);
     *session->join = (struct join){request, resume->seq};
-    owners_join(app->owners, session->conn, *resume, on_joined, session);
+    owners_join(app->owners, conn_who(session->conn)->user_id, conn_member(session->conn), *resume, on_joined,
+                session);
 }
 
 void auth_join_implied(struct session *session)

@@ -30,7 +30,7 @@ static void on_binary(struct conn *conn, struct span message)
 static void on_close(struct conn *conn)
 {
     struct session *session = session_of(conn);
-    owners_leave(session->app->owners, conn);
+    owners_leave(conn_member(conn));
     audio_leave(session);
     admin_unwatch(session);
     auth_leave(session);

@@ -24,14 +24,9 @@ void *conn_user(const struct conn *conn)
     return conn->layer;
 }
 
-void conn_set_member(struct conn *conn, void *member)
+struct member *conn_member(const struct conn *conn)
 {
-    conn->member = member;
-}
-
-void *conn_member(const struct conn *conn)
-{
-    return conn->member;
+    return conn ? conn->member : NULL;
 }
 
 const char *conn_address(const struct conn *conn)
@@ -42,11 +37,6 @@ const char *conn_address(const struct conn *conn)
 uint64_t conn_given_seq(const struct conn *conn)
 {
     return conn->outbox.begun ? conn->outbox.given : 0;
-}
-
-bool conn_slow(const struct conn *conn)
-{
-    return outbox_waiting(&conn->outbox) > (size_t)conn->conns->options->outbox_bytes / 4;
 }
 
 bool conn_rate_ok(const struct conn *conn)
@@ -113,10 +103,30 @@ void conn_send_event(struct conn *conn, struct event *event)
         close_slow(conn);
 }
 
-void conn_told_seq(struct conn *conn, uint64_t seq)
+/* ---- as a member of its owner's log ---------------------------------------------------------------- */
+static void send_event(void *to, struct event *event)
 {
+    conn_send_event(to, event);
+}
+
+static void told(void *to, uint64_t seq)
+{
+    struct conn *conn = to;
     outbox_told(&conn->outbox, seq);
 }
+
+static bool slow(const void *to)
+{
+    const struct conn *conn = to;
+    return outbox_waiting(&conn->outbox) > budget_of(conn) / 4;
+}
+
+static void lost(void *to, const char *reason)
+{
+    conn_close(to, 1012, reason);
+}
+
+const struct member_ops conn_member_ops = {send_event, told, slow, lost};
 
 void conn_close(struct conn *conn, unsigned code, const char *reason)
 {

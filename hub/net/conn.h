@@ -5,9 +5,10 @@
 
 #include "hub/auth/auth.h"
 #include "hub/base/list.h"
-#include "hub/owners/event.h"
 
 struct conn;
+struct event;
+struct member;
 struct conns; /* the table of all connections */
 
 struct conn_handle { /* survives the connection: conn_find() gives NULL then */
@@ -37,25 +38,20 @@ void conn_refresh_who(struct conn *conn, struct principal *who);
 /* Room for one pointer of the layer above (its per-connection state). */
 void conn_set_user(struct conn *conn, void *user);
 void *conn_user(const struct conn *conn);
-/* The same for owners.c. */
-void conn_set_member(struct conn *conn, void *member);
-void *conn_member(const struct conn *conn);
+/* Its place among those that hear an owner's events (hub/owners/owners.h), for conn == NULL and before
+ * authentication NULL. It leaves when the connection closes. */
+struct member *conn_member(const struct conn *conn);
 
 /* Appends one text frame. Counted in the outbox; replies are must-deliver: exceeding the budget
  * closes with 4101. */
 void conn_send(struct conn *conn, struct span text);
-/* Appends an event's frame or, while a partial write is pending, keeps the event in the backlog where
- * the rules of its class apply. `from` handling is internal. */
-void conn_send_event(struct conn *conn, struct event *event);
-/* Says that the logged event `seq` was told by other means (a reply): the next event's `from` counts it
- * as given. The first call states where this connection begins. */
-void conn_told_seq(struct conn *conn, uint64_t seq);
 /* Up to which seq everything was given to this connection (0 before owners_start()). */
 uint64_t conn_given_seq(const struct conn *conn);
+/* Appends an event's frame or, while a partial write is pending, keeps the event in the backlog where
+ * the rules of its class apply. The log of an owner comes this way. */
+void conn_send_event(struct conn *conn, struct event *event);
 /* A text frame that may be dropped (and is counted) while the connection is slow: admin.event. */
 void conn_send_droppable(struct conn *conn, struct span text);
-/* Whether much waits for this connection already: whoever feeds it from a log should pause. */
-bool conn_slow(const struct conn *conn);
 /* Whether the message being handled is within limits.messages_per_s and its burst. A connection far
  * beyond them is closed with 4429 without the layer above. */
 bool conn_rate_ok(const struct conn *conn);

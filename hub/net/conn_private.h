@@ -7,6 +7,7 @@
 #include "hub/config/options.h"
 #include "hub/net/conn.h"
 #include "hub/net/outbox.h"
+#include "hub/owners/owners.h"
 
 struct lws;
 struct peer;
@@ -48,7 +49,8 @@ struct conn {
     uint64_t message_due, auth_due, expiring_due, expiry_due, close_due; /* mono ms, 0 = none */
     struct conn_user *user;                                              /* NULL before authentication */
     struct principal who;
-    void *layer, *member;
+    struct member *member; /* NULL before authentication */
+    void *layer;
 };
 
 struct conns {
@@ -68,6 +70,9 @@ struct conns {
     struct buf spares[CONN_SPARES];
     size_t spare_count;
 };
+
+/* conn.c: how the log of an owner reaches a connection. */
+extern const struct member_ops conn_member_ops;
 
 /* conns.c: the table, buffers, deadlines. */
 struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app);

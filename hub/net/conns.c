@@ -120,6 +120,7 @@ void conn_free(struct conn *conn)
     conns->count--;
     metric_set(METRIC_CONNECTIONS, conns->count);
     leave_user(conn);
+    member_free(&conn->member);
     principal_clear(&conn->who);
     outbox_free(&conn->outbox);
     conns_give_buf(conns, &conn->in);
@@ -200,6 +201,8 @@ bool conn_set_who(struct conn *conn, struct principal *who)
         peer_authenticated(conn->peer);
     leave_user(conn);
     conn->user = user;
+    if (conn->member == NULL)
+        conn->member = member_new(&conn_member_ops, conn);
     conn->auth_due = 0;
     conn_refresh_who(conn, who);
     return true;

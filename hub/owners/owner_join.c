@@ -1,16 +1,15 @@
-/* Connections joining their owner's events: where the log stands, resume, and catching up from a
- * connection's own cursor until it is level with its owner's; see owners.h. Loop thread only. */
+/* Members joining an owner's events: where the log stands, resume, and catching up from a member's own
+ * cursor until it is level with its owner's; see owners.h. Loop thread only. */
 #include "hub/owners/owners_private.h"
 
 #include "hub/base/metrics.h"
 
 #include <stdio.h>
 
-/* A replay read of one member. The member is found again by its connection's handle. */
+/* A replay read of one member. */
 struct member_read {
     struct owner *owner;
-    struct conn_handle conn;
-    uint64_t serial; /* of member->reading */
+    struct member *member; /* NULL: it has left */
 };
 
 struct attach_call {
@@ -65,17 +64,38 @@ static void end_catching(struct member *member)
     owner->recent_count = owner->recent_next = 0;
 }
 
-void member_drop(struct member *member)
+struct member *member_new(const struct member_ops *ops, void *to)
 {
+    struct member *member = xcalloc(1, sizeof *member);
+    list_init(&member->node);
+    member->ops = ops;
+    member->to = to;
+    return member;
+}
+
+void member_free(struct member **member)
+{
+    owners_leave(*member);
+    free(*member);
+    *member = NULL;
+}
+
+void owners_leave(struct member *member)
+{
+    if (member == NULL || member->state == MEMBER_OUT)
+        return;
     struct owner *owner = member->owner;
     if (member->state == MEMBER_CATCHING)
         end_catching(member);
     free_page(member);
     if (member->state >= MEMBER_CATCHING)
         owner->started--;
-    conn_set_member(member->conn, NULL);
+    if (member->reading)
+        member->reading->member = NULL;
+    member->reading = NULL;
+    member->state = MEMBER_OUT;
+    member->owner = NULL;
     list_remove(&member->node);
-    free(member);
     if (owner->started == 0 && owner->attached)
         owner_jump(owner);
     if (list_empty(&owner->members))
@@ -93,7 +113,7 @@ void member_answer(struct member *member, enum owners_joined result)
     memcpy(at.epoch, owner->epoch, sizeof at.epoch);
     member->state = MEMBER_JOINED;
     if (result == OWNERS_UNAVAILABLE)
-        member_drop(member);
+        owners_leave(member);
     else if (result == OWNERS_GAP)
         free_page(member);
     if (result == OWNERS_OK || result == OWNERS_GAP)
@@ -133,7 +153,7 @@ static void page_arrived(struct member *member, const struct owner_replay *repla
         if (joining)
             member_answer(member, OWNERS_GAP);
         else
-            conn_close(member->conn, 1012, "events lost");
+            member->ops->lost(member->to, "events lost");
         member->wait_ticks = OWNER_RETRY_TICKS;
         return;
     }
@@ -155,14 +175,12 @@ static void on_page(void *ctx, const struct owner_replay *replay)
 {
     struct member_read *read = ctx;
     struct owner *owner = read->owner;
-    struct conn *conn = conn_find(owner->owners->conns, read->conn);
-    struct member *member = conn ? conn_member(conn) : NULL;
-    uint64_t serial = read->serial;
+    struct member *member = read->member;
     free(read);
     owner->calls--;
     owner->owners->reads--;
-    if (member && member->reading == serial) {
-        member->reading = 0;
+    if (member) {
+        member->reading = NULL;
         page_arrived(member, replay);
     }
 }
@@ -176,8 +194,8 @@ static void read_page(struct member *member, uint64_t after)
     if (owners->reads >= OWNER_READS_MAX)
         return;
     struct member_read *read = xmalloc(sizeof *read);
-    member->reading = ++owners->serial;
-    *read = (struct member_read){owner, conn_handle(member->conn), member->reading};
+    *read = (struct member_read){owner, member};
+    member->reading = read;
     owners->reads++;
     owner->calls++;
     owners->source.replay(owners->source.ctx, owner->id, after, OWNER_PAGE, on_page, read);
@@ -232,7 +250,7 @@ static void on_position(void *ctx, const struct owner_position *position)
     if (position->ok) {
         bool lost = owner->attached && (strcmp(position->epoch, owner->epoch) != 0 || position->head < floor);
         if (lost) {
-            owner_reset(owner, 1012, "data set replaced");
+            owner_reset(owner, "data set replaced");
             owner->known = owner->delivered = position->head;
         }
         snprintf(owner->epoch, sizeof owner->epoch, "%s", position->epoch);
@@ -259,23 +277,24 @@ void owner_attach(struct owner *owner)
     source->attach(source->ctx, owner->id, on_position, call);
 }
 
-void owners_join(struct owners *owners, struct conn *conn, struct owners_resume resume, owners_join_fn *fn,
-                 void *ctx)
+void owners_join(struct owners *owners, const char *id, struct member *member, struct owners_resume resume,
+                 owners_join_fn *fn, void *ctx)
 {
-    owners_leave(owners, conn);
-    const char *id = conn_who(conn)->user_id;
+    owners_leave(member);
     struct owner *owner = owner_find(owners, id);
     if (owner == NULL)
         owner = owner_new(owners, id);
-    struct member *member = xcalloc(1, sizeof *member);
+    if (member->serial == 0)
+        member->serial = ++owners->serial;
     member->owner = owner;
-    member->conn = conn;
     member->state = MEMBER_JOINING;
+    member->fresh = false;
+    member->wait_ticks = 0;
+    member->cursor = 0;
     member->resume = resume;
     member->resume.epoch[sizeof resume.epoch - 1] = '\0';
     member->fn = fn;
     member->ctx = ctx;
-    conn_set_member(conn, member);
     list_append(&owner->members, &member->node);
     owner_wake(owner);
     if (!owner->attached)
@@ -299,9 +318,9 @@ static void give_replayed(struct member *member, struct event *event)
     if (event->seq > member->owner->known)
         member->owner->known = event->seq;
     if (was_told(member, event->seq))
-        conn_told_seq(member->conn, event->seq);
+        member->ops->told(member->to, event->seq);
     else
-        conn_send_event(member->conn, event);
+        member->ops->event(member->to, event);
     member->cursor = event->seq;
 }
 
@@ -341,7 +360,7 @@ void member_chase(struct member *member)
             read_page(member, member->cursor);
             return;
         }
-        bool wait = conn_slow(member->conn) || owner_held(owner->owners, event->task_id);
+        bool wait = member->ops->slow(member->to) || owner_held(owner->owners, event->task_id);
         if (!wait) {
             give_replayed(member, event);
             if (member->page_at < member->page_count)
@@ -353,23 +372,13 @@ void member_chase(struct member *member)
     }
 }
 
-void owners_start(struct owners *owners, struct conn *conn, uint64_t seq)
+void owners_start(struct member *member, uint64_t seq)
 {
-    (void)owners;
-    struct member *member = conn_member(conn);
     if (member == NULL || member->state != MEMBER_JOINED)
         return;
     member->cursor = seq;
-    conn_told_seq(conn, seq);
+    member->ops->told(member->to, seq);
     member->owner->started++;
     member_catch_up(member);
     member_chase(member);
-}
-
-void owners_leave(struct owners *owners, struct conn *conn)
-{
-    (void)owners;
-    struct member *member = conn_member(conn);
-    if (member)
-        member_drop(member);
 }

@@ -60,18 +60,17 @@ static bool full(const struct pending *pending, const struct event *event)
 }
 
 /* The same seq came twice: keeps what either knows. */
-static void merge(struct pending *pending, struct pending_item *item, struct event *event,
-                  struct conn_handle told)
+static void merge(struct pending *pending, struct pending_item *item, struct event *event, uint64_t told)
 {
     if (item->event == NULL && event) {
         item->event = event_ref(event);
         pending->bytes += event->size;
     }
-    if (told.generation)
+    if (told)
         item->told = told;
 }
 
-void pending_put(struct pending *pending, uint64_t seq, struct event *event, struct conn_handle told)
+void pending_put(struct pending *pending, uint64_t seq, struct event *event, uint64_t told)
 {
     struct list *at = pending->items.prev;
     while (at != &pending->items && item_of(at)->after > seq)

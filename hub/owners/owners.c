@@ -65,16 +65,16 @@ void owner_note(struct owner *owner, const struct event *event)
 }
 
 /* One logged event to one member; `event` is NULL if it was told and not built. */
-static void give(struct member *member, uint64_t seq, struct event *event, const struct conn *told)
+static void give(struct member *member, uint64_t seq, struct event *event, uint64_t told)
 {
-    if (member->state == MEMBER_CATCHING && member->conn == told)
+    if (member->state == MEMBER_CATCHING && member->serial == told)
         member_note_told(member, seq);
     if (member->state != MEMBER_LIVE || seq <= member->cursor)
         return;
-    if (member->conn == told) {
-        conn_told_seq(member->conn, seq);
+    if (member->serial == told) {
+        member->ops->told(member->to, seq);
     } else if (event) {
-        conn_send_event(member->conn, event);
+        member->ops->event(member->to, event);
     } else {
         member_catch_up(member);
         return;
@@ -83,7 +83,7 @@ static void give(struct member *member, uint64_t seq, struct event *event, const
 }
 
 /* The event with seq delivered + 1 goes out. */
-static void deliver(struct owner *owner, uint64_t seq, struct event *event, const struct conn *told)
+static void deliver(struct owner *owner, uint64_t seq, struct event *event, uint64_t told)
 {
     owner->delivered = seq;
     if (event) {
@@ -100,7 +100,7 @@ static void deliver_latest(struct owner *owner, struct event *event)
         return;
     list_for_each (node, &owner->members)
         if (member_at(node)->state == MEMBER_LIVE)
-            conn_send_event(member_at(node)->conn, event);
+            member_at(node)->ops->event(member_at(node)->to, event);
 }
 
 /* Delivers what waits, as far as it is in order and not held. */
@@ -117,7 +117,7 @@ static void pump(struct owner *owner)
         } else if (item->seq > owner->delivered) {
             if (item->seq != owner->delivered + 1 || held)
                 break;
-            deliver(owner, item->seq, item->event, conn_find(owners->conns, item->told));
+            deliver(owner, item->seq, item->event, item->told);
         }
         pending_drop(&owner->pending, item);
     }
@@ -146,7 +146,7 @@ static void doubt(struct owner *owner)
 }
 
 /* A logged event, or its bare seq, in any order. */
-static void take(struct owner *owner, uint64_t seq, struct event *event, struct conn *told)
+static void take(struct owner *owner, uint64_t seq, struct event *event, uint64_t told)
 {
     if (seq > owner->known)
         owner->known = seq;
@@ -166,35 +166,40 @@ static void take(struct owner *owner, uint64_t seq, struct event *event, struct 
         owner_check_gap(owner);
         return;
     }
-    pending_put(&owner->pending, seq, event, told ? conn_handle(told) : (struct conn_handle){0, 0});
+    pending_put(&owner->pending, seq, event, told);
     pump(owner);
 }
 
-void owners_event(struct owners *owners, const char *id, struct event *event, struct conn *except)
+static uint64_t serial_of(const struct member *member)
+{
+    return member ? member->serial : 0;
+}
+
+void owners_event(struct owners *owners, const char *id, struct event *event, const struct member *except)
 {
     struct owner *owner = owner_find(owners, id);
     if (owner == NULL)
         return;
     if (event->seq)
-        take(owner, event->seq, event, except);
+        take(owner, event->seq, event, serial_of(except));
     else
         take_latest(owner, event);
 }
 
-void owners_told(struct owners *owners, const char *id, uint64_t seq, struct conn *told)
+void owners_told(struct owners *owners, const char *id, uint64_t seq, const struct member *told)
 {
     struct owner *owner = owner_find(owners, id);
     if (owner)
-        take(owner, seq, NULL, told);
+        take(owner, seq, NULL, serial_of(told));
 }
 
-bool owners_listening(struct owners *owners, const char *id, const struct conn *except)
+bool owners_listening(struct owners *owners, const char *id, const struct member *except)
 {
     struct owner *owner = owner_find(owners, id);
     if (owner == NULL)
         return false;
     list_for_each (node, &owner->members)
-        if (started(member_at(node)) && member_at(node)->conn != except)
+        if (started(member_at(node)) && member_at(node) != except)
             return true;
     return false;
 }
@@ -254,11 +259,11 @@ void owner_jump(struct owner *owner)
     owner->gap_ticks = 0;
 }
 
-void owner_reset(struct owner *owner, unsigned code, const char *reason)
+void owner_reset(struct owner *owner, const char *reason)
 {
     list_for_each (node, &owner->members)
         if (member_at(node)->state != MEMBER_JOINING) /* one that joined will start where it was told */
-            conn_close(member_at(node)->conn, code, reason);
+            member_at(node)->ops->lost(member_at(node)->to, reason);
     pending_clear(&owner->pending);
 }
 
@@ -274,9 +279,9 @@ static void on_heal(void *ctx, const struct owner_replay *replay)
     metric_add(METRIC_REPLAYED, replay->count);
     uint64_t before = owner->delivered;
     for (size_t i = 0; i < replay->count && !replay->gap; i++)
-        take(owner, replay->events[i]->seq, replay->events[i], NULL);
+        take(owner, replay->events[i]->seq, replay->events[i], 0);
     if (owner->gap_ticks && (replay->gap || (replay->count == 0 && owner->delivered == before))) {
-        owner_reset(owner, 1012, "events lost");
+        owner_reset(owner, "events lost");
         owner_jump(owner);
     }
     if (owner->gap_ticks)
@@ -393,11 +398,10 @@ static void on_slow(uv_timer_t *timer)
     owners_tick_second(timer->data);
 }
 
-struct owners *owners_new(struct loop *loop, struct conns *conns, struct owner_source source)
+struct owners *owners_new(struct loop *loop, struct owner_source source)
 {
     struct owners *owners = xcalloc(1, sizeof *owners);
     owners->loop = loop;
-    owners->conns = conns;
     owners->source = source;
     list_init(&owners->all);
     list_init(&owners->timed);
@@ -427,7 +431,7 @@ void owners_free(struct owners **owners)
     while (!list_empty(&dying->all)) {
         struct owner *owner = container_of(dying->all.next, struct owner, all);
         while (!list_empty(&owner->members))
-            member_drop(member_at(owner->members.next));
+            owners_leave(member_at(owner->members.next));
         owner_free(owner);
     }
     table_free(&dying->by_id);

@@ -1,10 +1,10 @@
-/* Who listens: owner id -> its connections on this hub, and the cursor of what was delivered to them.
- * Makes events of one owner come in order, exactly once per socket, whoever caused them; heals gaps
- * from the owner's log; serves resume. Loop thread only. Reads the log through an interface, so it
- * knows neither Redis keys nor tasks. */
+/* Who listens: owner id -> its members on this hub, and the cursor of what was delivered to them.
+ * Makes events of one owner come in order, exactly once per member, whoever caused them; heals gaps
+ * from the owner's log; serves resume. Loop thread only. Reads the log and reaches the members through
+ * interfaces, so it knows neither Redis keys nor tasks nor connections. */
 #pragma once
 
-#include "hub/net/conn.h"
+#include "hub/owners/event.h"
 
 struct owners;
 struct loop;
@@ -38,7 +38,23 @@ struct owner_source {
     void *ctx;
 };
 
-struct owners *owners_new(struct loop *loop, struct conns *conns, struct owner_source source);
+/* Whoever listens: a connection, a stream. Nothing here may free the member. */
+struct member;
+struct member_ops {
+    void (*event)(void *to, struct event *event);
+    /* The logged event `seq` counts as given: a reply told it. The first call says where the member begins.
+     */
+    void (*told)(void *to, uint64_t seq);
+    bool (*slow)(const void *to); /* much waits for it already: a replay pauses */
+    /* What it misses cannot be had any more: it must end, and come again for a snapshot. */
+    void (*lost)(void *to, const char *reason);
+};
+/* A member of nobody yet; `to` is what the functions get. */
+struct member *member_new(const struct member_ops *ops, void *to);
+/* Leaves and frees it. */
+void member_free(struct member **member);
+
+struct owners *owners_new(struct loop *loop, struct owner_source source);
 /* Call it when the source answers no more: no callback may come afterwards. */
 void owners_free(struct owners **owners);
 
@@ -49,25 +65,25 @@ struct owners_resume { /* what the client asks for; epoch "" = nothing to resume
 enum owners_joined { OWNERS_OK, OWNERS_NONE, OWNERS_GAP, OWNERS_UNAVAILABLE };
 /* The answer to owners_join(); nothing was delivered yet. */
 typedef void owners_join_fn(void *ctx, enum owners_joined result, const struct owner_position *at);
-/* Connects an authenticated connection to its owner's events. fn is called once, perhaps before the
- * function returns; not at all if the connection closes first. After writing its reply the caller
- * calls owners_start(). */
-void owners_join(struct owners *owners, struct conn *conn, struct owners_resume resume, owners_join_fn *fn,
-                 void *ctx);
+/* Connects a member to an owner's events; it leaves the one it was with. fn is called once, perhaps before
+ * the function returns; not at all if the member leaves first. After OWNERS_UNAVAILABLE it may join again;
+ * else the caller writes its reply and calls owners_start(). */
+void owners_join(struct owners *owners, const char *owner, struct member *member, struct owners_resume resume,
+                 owners_join_fn *fn, void *ctx);
 /* Delivers everything behind `seq`, then live events. `seq` is the client's own for OWNERS_OK, the
  * position's head for OWNERS_NONE and OWNERS_GAP. */
-void owners_start(struct owners *owners, struct conn *conn, uint64_t seq);
-/* Forgets a closing connection. */
-void owners_leave(struct owners *owners, struct conn *conn);
+void owners_start(struct member *member, uint64_t seq);
+/* It gets nothing more. Fine for NULL and for one that has not joined. */
+void owners_leave(struct member *member);
 
 /* One event of the owner, from a function's reply or from the feed; in any order. `except` (may be
  * NULL) has been told by a reply: for it the event counts as given. The caller keeps its reference. */
-void owners_event(struct owners *owners, const char *owner, struct event *event, struct conn *except);
+void owners_event(struct owners *owners, const char *owner, struct event *event, const struct member *except);
 /* Tells that seq exists but carries nothing for anybody here (its event was told by a reply and no
- * other socket wants it): advances the cursor without building an event. */
-void owners_told(struct owners *owners, const char *owner, uint64_t seq, struct conn *told);
+ * other member wants it): advances the cursor without building an event. */
+void owners_told(struct owners *owners, const char *owner, uint64_t seq, const struct member *told);
 /* Whether anybody but `except` listens here: if not, building an event is wasted. */
-bool owners_listening(struct owners *owners, const char *owner, const struct conn *except);
+bool owners_listening(struct owners *owners, const char *owner, const struct member *except);
 /* Between these, events of this task are held back (its submit reply is not written yet). */
 void owners_hold(struct owners *owners, const char *owner, const char *task_id);
 void owners_release(struct owners *owners, const char *owner, const char *task_id);

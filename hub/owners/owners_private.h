@@ -1,7 +1,8 @@
-/* What the files of owners share: an owner, its members (connections), the reorder buffer and the
+/* What the files of owners share: an owner, its members, the reorder buffer and the
  * short memory of tasks. Nobody else includes it, except their unit test. Loop thread only. */
 #pragma once
 
+#include "hub/base/list.h"
 #include "hub/base/loop.h"
 #include "hub/base/table.h"
 #include "hub/owners/owners.h"
@@ -20,10 +21,10 @@
 /* ---- owner_pending.c: events that wait, ascending by seq --------------------------------------- */
 struct pending_item {
     struct list node;
-    uint64_t seq;            /* 0 for a latest-wins event … */
-    uint64_t after;          /* … which then follows this one; else seq */
-    struct event *event;     /* NULL: told by a reply, never built here */
-    struct conn_handle told; /* who was told by a reply; generation 0 = nobody */
+    uint64_t seq;        /* 0 for a latest-wins event … */
+    uint64_t after;      /* … which then follows this one; else seq */
+    struct event *event; /* NULL: told by a reply, never built here */
+    uint64_t told;       /* serial of the member that a reply told, 0 = nobody */
 };
 struct pending {
     struct list items;
@@ -32,7 +33,7 @@ struct pending {
 void pending_init(struct pending *pending);
 void pending_clear(struct pending *pending);
 /* Keeps a logged event (or the bare seq) in its place; beyond the bounds the latest ones are forgotten. */
-void pending_put(struct pending *pending, uint64_t seq, struct event *event, struct conn_handle told);
+void pending_put(struct pending *pending, uint64_t seq, struct event *event, uint64_t told);
 /* What waits last of the event's task, NULL if nothing does. */
 struct pending_item *pending_last_of(struct pending *pending, const struct event *event);
 /* Keeps a latest-wins event behind what waits of its task, which is the only order it has; beyond the bounds
@@ -52,18 +53,22 @@ void seen_note(struct seen *seen, const struct event *event);
 
 /* ---- owners -------------------------------------------------------------------------------------- */
 enum member_state {
+    MEMBER_OUT,      /* with no owner */
     MEMBER_JOINING,  /* waits for a position or a first page */
     MEMBER_JOINED,   /* answered; the reply is being written */
     MEMBER_CATCHING, /* reads the log from its own cursor */
     MEMBER_LIVE,     /* gets every event as it is delivered */
 };
+struct member_read;
 struct member {
     struct list node;
     struct owner *owner;
-    struct conn *conn;
+    const struct member_ops *ops;
+    void *to;
+    uint64_t serial; /* of this member among all, 0 = has never joined */
     enum member_state state;
-    uint64_t reading; /* serial of the read in flight, 0 = none */
-    bool fresh;       /* the position was asked for this join */
+    struct member_read *reading; /* the read in flight, NULL = none */
+    bool fresh;                  /* the position was asked for this join */
     unsigned wait_ticks;
     uint64_t cursor; /* everything up to here was given */
     struct owners_resume resume;
@@ -109,12 +114,11 @@ struct hold {
 
 struct owners {
     struct loop *loop;
-    struct conns *conns;
     struct owner_source source;
     struct table by_id, holds;
     struct list all, timed;
     unsigned reads;  /* of members, in flight */
-    uint64_t serial; /* of the last one */
+    uint64_t serial; /* of the newest member */
     uv_timer_t fast, slow;
     unsigned open_timers;
 };
@@ -131,14 +135,13 @@ void owner_check_gap(struct owner *owner);
 void owner_attach(struct owner *owner);
 /* Nobody needs the events now: the cursor jumps to the newest. */
 void owner_jump(struct owner *owner);
-/* Closes every started member: what they miss cannot be had; a new connection gets a snapshot. */
-void owner_reset(struct owner *owner, unsigned code, const char *reason);
+/* Ends every started member: what they miss cannot be had. */
+void owner_reset(struct owner *owner, const char *reason);
 /* Frees an owner nobody needs. */
 void owner_free(struct owner *owner);
 
 /* owner_join.c */
 void member_decide(struct member *member);
-void member_drop(struct member *member);
 void member_answer(struct member *member, enum owners_joined result);
 /* Goes on catching up as far as it can. */
 void member_chase(struct member *member);

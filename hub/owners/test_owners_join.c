@@ -6,7 +6,7 @@ static void test_join(void)
 {
     begin(41);
     source.at_once = false;
-    struct conn *a = join("u1", "", 0);
+    struct recorder *a = join("u1", "", 0);
     is_int(joined, -1, "a join waits for the log's position");
     arrives("u1", 42, NULL);
     settle();
@@ -14,17 +14,17 @@ static void test_join(void)
     is_int((int)joined_at.head, 42, "an event that arrived meanwhile counts");
     arrives("u1", 43, NULL);
     is_log(a, "auth ", "no event before the auth reply");
-    owners_start(owners, a, joined_at.head);
+    owners_start(a->member, joined_at.head);
     settle();
     is_log(a, "T42 43 ", "what came while the reply was written follows it");
 
     source.at_once = true;
     logs(44, 'A', 'b');
     logs(45, 'C', 'b');
-    struct conn *b = join("u1", "k3v9", 40);
+    struct recorder *b = join("u1", "k3v9", 40);
     is_int(joined, OWNERS_OK, "resume");
     is_log(b, "auth ", "first the reply");
-    owners_start(owners, b, 40);
+    owners_start(b->member, 40);
     is_log(b, "T40 41 42 43 44 45 ", "then exactly what was missed");
     ticks(OWNER_GAP_TICKS + 1);
     is_log(a, "44 45 ", "and what the feed still owes comes to the others");
@@ -32,28 +32,28 @@ static void test_join(void)
     arrives("u1", 46, NULL);
     is_log(b, "46 ", "live");
 
-    struct conn *c = join("u1", "k3v9", 46);
+    struct recorder *c = join("u1", "k3v9", 46);
     is_int(joined, OWNERS_OK, "resume without anything missed");
-    owners_start(owners, c, 46);
+    owners_start(c->member, 46);
     is_log(c, "auth T46 ", "nothing follows");
 
     unsigned attaches = source.attaches;
     source.head = 48;
-    struct conn *d = join("u1", "k3v9", 48);
+    struct recorder *d = join("u1", "k3v9", 48);
     is_int(joined, OWNERS_OK, "a resume ahead of this hub");
     is_int(source.attaches, attaches + 1, "asks for the position afresh");
-    owners_start(owners, d, 48);
+    owners_start(d->member, 48);
     ticks(OWNER_GAP_TICKS + 1);
     is_log(c, "47 48 ", "the others get there");
     is_log(d, "auth T48 ", "it is not given them again");
-    struct conn *e = join("u1", "k3v9", 99);
+    struct recorder *e = join("u1", "k3v9", 99);
     is_int(joined, OWNERS_GAP, "a future seq is a gap");
-    struct conn *f = join("u1", "zzzz", 48);
+    struct recorder *f = join("u1", "zzzz", 48);
     is_int(joined, OWNERS_GAP, "another epoch is a gap");
     source.trimmed = 20;
-    struct conn *g = join("u1", "k3v9", 10);
+    struct recorder *g = join("u1", "k3v9", 10);
     is_int(joined, OWNERS_GAP, "a trimmed log is a gap");
-    owners_start(owners, g, joined_at.head);
+    owners_start(g->member, joined_at.head);
     arrives("u1", 49, NULL);
     is_log(g, "auth T48 49 ", "behind a gap live events follow");
     leave(e), leave(f);
@@ -64,14 +64,14 @@ static void test_join_down(void)
 {
     begin(5);
     source.up = false;
-    struct conn *a = join("u1", "", 0);
+    struct recorder *a = join("u1", "", 0);
     is_int(joined, OWNERS_UNAVAILABLE, "without Redis a join is refused");
-    ok(conn_member(a) == NULL, "and forgotten");
+    is_int(a->member->state, MEMBER_OUT, "and forgotten");
     source.up = true;
-    owners_join(owners, a, (struct owners_resume){.seq = 0}, on_joined, a);
+    owners_join(owners, "u1", a->member, (struct owners_resume){.seq = 0}, on_joined, a);
     is_int(joined, OWNERS_NONE, "a second try works");
     source.at_once = false;
-    struct conn *b = join("u2", "", 0);
+    struct recorder *b = join("u2", "", 0);
     leave(b);
     settle();
     is_int(joined, -1, "a connection that closed gets no answer");
@@ -82,14 +82,14 @@ static void test_catching_up(void)
 {
     begin(1000);
     source.at_once = false;
-    struct conn *a = join("u1", "", 0);
+    struct recorder *a = join("u1", "", 0);
     settle();
-    owners_start(owners, a, 1000);
+    owners_start(a->member, 1000);
     a->log[0] = '\0';
-    struct conn *b = join("u1", "k3v9", 750);
+    struct recorder *b = join("u1", "k3v9", 750);
     settle();
     is_int(joined, OWNERS_OK, "resume of more than a page");
-    owners_start(owners, b, 750);
+    owners_start(b->member, 750);
     char expected[256] = " 998 999 1000 1001 1002 1003 1004 ";
     for (uint64_t seq = 1001; seq <= 1014; seq++) {
         arrives("u1", seq, seq >= 1005 ? b : NULL);
@@ -107,10 +107,10 @@ static void test_catching_up(void)
     is_log(a, "1001 1002 1003 1004 1005 1006 1007 1008 1009 1010 1011 1012 1013 1014 1015 ",
            "the other was never disturbed");
 
-    struct conn *c = join("u1", "k3v9", 1000);
+    struct recorder *c = join("u1", "k3v9", 1000);
     settle();
     c->slow = true;
-    owners_start(owners, c, 1000);
+    owners_start(c->member, 1000);
     ticks(5);
     is_log(c, "auth T1000 ", "a slow connection is not flooded");
     c->slow = false;
@@ -121,16 +121,16 @@ static void test_catching_up(void)
 }
 
 /* Whether the connection was given every seq behind `from`, once and in order. */
-static bool got_all(struct conn *conn, uint64_t from, uint64_t head)
+static bool got_all(struct recorder *recorder, uint64_t from, uint64_t head)
 {
     struct buf want = BUF_INIT;
     buf_printf(&want, "auth T%d ", (int)from);
     for (uint64_t seq = from + 1; seq <= head; seq++)
         buf_printf(&want, "%d ", (int)seq);
     buf_append_char(&want, '\0');
-    bool sound = strcmp(conn->log, want.data) == 0;
+    bool sound = strcmp(recorder->log, want.data) == 0;
     if (!sound)
-        diag("got %.400s, want %.400s", conn->log, want.data);
+        diag("got %.400s, want %.400s", recorder->log, want.data);
     buf_free(&want);
     return sound;
 }
@@ -142,7 +142,7 @@ static void test_random(void)
     for (int round = 0; round < 200 && sound; round++) {
         begin(0);
         source.at_once = round % 2;
-        struct conn *conns_[8] = {NULL};
+        struct recorder *recorders_[8] = {NULL};
         uint64_t from[8] = {0}, next[12];
         uint64_t head = 0;
         for (size_t i = 0; i < NELEMS(next); i++)
@@ -150,12 +150,12 @@ static void test_random(void)
         for (int step = 0; step < 150; step++) {
             seed = seed * 1103515245u + 12345u;
             unsigned pick = (seed >> 16) % 100;
-            size_t i = (seed >> 24) % NELEMS(conns_);
-            if (pick < 10 && conns_[i] == NULL) {
+            size_t i = (seed >> 24) % NELEMS(recorders_);
+            if (pick < 10 && recorders_[i] == NULL) {
                 from[i] = head ? head - pick % (head > 9 ? 9 : (unsigned)head) : 0;
-                conns_[i] = join("u1", "k3v9", from[i]);
+                recorders_[i] = join("u1", "k3v9", from[i]);
                 settle();
-                owners_start(owners, conns_[i], from[i]);
+                owners_start(recorders_[i]->member, from[i]);
             } else if (pick < 70) {
                 source.head = ++head;
                 if (pick % 10 == 0)
@@ -177,8 +177,8 @@ static void test_random(void)
             ticks(1);
             settle();
         }
-        for (size_t i = 0; i < NELEMS(conns_); i++)
-            sound &= conns_[i] == NULL || got_all(conns_[i], from[i], head);
+        for (size_t i = 0; i < NELEMS(recorders_); i++)
+            sound &= recorders_[i] == NULL || got_all(recorders_[i], from[i], head);
         end();
     }
     ok(sound, "200 random histories: every seq once, in order, on every connection");

@@ -7,6 +7,7 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/net/server.h"
+#include "hub/owners/event.h"
 
 #include <signal.h>
 #include <sodium.h>

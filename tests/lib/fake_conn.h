@@ -3,13 +3,15 @@
 #pragma once
 
 #include "hub/net/conn.h"
+#include "hub/owners/owners.h"
 
 #include <stdio.h>
 
 #define FAKE_CONNS 8
 
 struct conn {
-    void *app, *user, *member;
+    void *app, *user;
+    struct member *member;
     struct principal who;
     bool open, has_who, slow_rate;
     uint32_t generation;
@@ -34,6 +36,7 @@ static inline struct conn *fake_conn_open(void *app)
 static inline void fake_conn_gone(struct conn *conn)
 {
     principal_clear(&conn->who);
+    member_free(&conn->member);
     conn->open = false;
 }
 
@@ -45,6 +48,31 @@ PRINTF_LIKE(2, 3) static inline void fake_line(struct conn *conn, const char *fm
     vsnprintf(conn->log + n, sizeof conn->log - n, fmt, list);
     va_end(list);
 }
+
+void conn_close(struct conn *conn, unsigned code, const char *reason)
+{
+    (void)reason;
+    fake_line(conn, "close %u\n", code);
+}
+static void fake_event(void *to, struct event *event)
+{
+    fake_line(to, "event %c %llu %.*s\n", event->type->code, (unsigned long long)event->seq, (int)event->size,
+              event->body);
+}
+static void fake_told(void *to, uint64_t seq)
+{
+    ((struct conn *)to)->told = seq;
+}
+static bool fake_slow(const void *to)
+{
+    (void)to;
+    return false;
+}
+static void fake_lost(void *to, const char *reason)
+{
+    conn_close(to, 1012, reason);
+}
+static const struct member_ops fake_member_ops = {fake_event, fake_told, fake_slow, fake_lost};
 
 void *conn_app(const struct conn *conn)
 {
@@ -70,6 +98,8 @@ bool conn_set_who(struct conn *conn, struct principal *who)
         return false;
     conn->who = *who;
     conn->has_who = true;
+    if (conn->member == NULL)
+        conn->member = member_new(&fake_member_ops, conn);
     return true;
 }
 void conn_refresh_who(struct conn *conn, struct principal *who)
@@ -85,27 +115,14 @@ void *conn_user(const struct conn *conn)
 {
     return conn->user;
 }
-void conn_set_member(struct conn *conn, void *member)
+struct member *conn_member(const struct conn *conn)
 {
-    conn->member = member;
-}
-void *conn_member(const struct conn *conn)
-{
-    return conn->member;
+    return conn ? conn->member : NULL;
 }
 void conn_send(struct conn *conn, struct span text)
 {
     conn->last_size = text.n;
     fake_line(conn, "%.*s\n", SPAN_ARG(text));
-}
-void conn_send_event(struct conn *conn, struct event *event)
-{
-    fake_line(conn, "event %c %llu %.*s\n", event->type->code, (unsigned long long)event->seq,
-              (int)event->size, event->body);
-}
-void conn_told_seq(struct conn *conn, uint64_t seq)
-{
-    conn->told = seq;
 }
 uint64_t conn_given_seq(const struct conn *conn)
 {
@@ -115,11 +132,6 @@ void conn_send_droppable(struct conn *conn, struct span text)
 {
     conn_send(conn, text);
 }
-bool conn_slow(const struct conn *conn)
-{
-    (void)conn;
-    return false;
-}
 bool conn_rate_ok(const struct conn *conn)
 {
     return !conn->slow_rate;
@@ -128,9 +140,4 @@ const char *conn_address(const struct conn *conn)
 {
     (void)conn;
     return "192.0.2.7";
-}
-void conn_close(struct conn *conn, unsigned code, const char *reason)
-{
-    (void)reason;
-    fake_line(conn, "close %u\n", code);
 }

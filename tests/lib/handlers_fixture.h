@@ -192,8 +192,7 @@ static void start_parts(void)
     app = (struct app){.options = &options, .keyring = ring, .loop = &loop};
     struct manager_config config = {.options = &options, .loop = &loop, .hold = app_hold, .hold_ctx = &app};
     app.manager = manager_new(&config);
-    app.owners =
-        owners_new(&loop, NULL, (struct owner_source){source_attach, source_detach, source_replay, NULL});
+    app.owners = owners_new(&loop, (struct owner_source){source_attach, source_detach, source_replay, NULL});
     app_start(&app);
     app_redis(&app, true);
     ops = app_conn_ops();

@@ -1,4 +1,4 @@
-/* What the tests of owners stand on: connections that record what they were given, and a log that answers
+/* What the tests of owners stand on: members that record what they were given, and a log that answers
  * when the test says so. Time passes by calling the ticks. Included by one program each. */
 #pragma once
 
@@ -7,86 +7,57 @@
 
 #include <sodium.h>
 
-/* ---- connections that record ----------------------------------------------------------------- */
-struct conn {
-    struct conn_handle handle;
-    struct principal who;
-    void *member;
-    char log[4096]; /* "41 T42 43 P7 close:1012 " */
-    bool slow, gone;
+/* ---- members that record --------------------------------------------------------------------- */
+struct recorder {
+    struct member *member;
+    char log[4096]; /* "41 T42 43 P7 lost " */
+    bool slow;
 };
 
-static struct conn *all_conns[64];
+static struct recorder *recorders[64];
+static size_t recorder_count;
 
-static struct conn *new_conn(const char *user)
-{
-    static uint32_t slots;
-    struct conn *conn = xcalloc(1, sizeof *conn);
-    conn->handle = (struct conn_handle){slots, 1};
-    snprintf(conn->who.user_id, sizeof conn->who.user_id, "%s", user);
-    all_conns[slots++ % NELEMS(all_conns)] = conn;
-    return conn;
-}
-
-static inline void record(struct conn *conn, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static inline void record(struct conn *conn, const char *fmt, ...)
+static inline void record(struct recorder *recorder, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static inline void record(struct recorder *recorder, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    size_t n = strlen(conn->log);
-    vsnprintf(conn->log + n, sizeof conn->log - n, fmt, args);
+    size_t n = strlen(recorder->log);
+    vsnprintf(recorder->log + n, sizeof recorder->log - n, fmt, args);
     va_end(args);
 }
 
-const struct principal *conn_who(const struct conn *conn)
-{
-    return &conn->who;
-}
-
-struct conn_handle conn_handle(const struct conn *conn)
-{
-    return conn->handle;
-}
-
-struct conn *conn_find(struct conns *conns, struct conn_handle handle)
-{
-    (void)conns;
-    struct conn *conn = handle.generation ? all_conns[handle.slot % NELEMS(all_conns)] : NULL;
-    return conn && conn->handle.slot == handle.slot && !conn->gone ? conn : NULL;
-}
-
-void conn_set_member(struct conn *conn, void *member)
-{
-    conn->member = member;
-}
-
-void *conn_member(const struct conn *conn)
-{
-    return conn->member;
-}
-
-void conn_send_event(struct conn *conn, struct event *event)
+static void on_event(void *to, struct event *event)
 {
     if (event->seq)
-        record(conn, "%d ", (int)event->seq);
+        record(to, "%d ", (int)event->seq);
     else
-        record(conn, "%c%d ", event->type->code, (int)event->rev);
+        record(to, "%c%d ", event->type->code, (int)event->rev);
 }
 
-void conn_told_seq(struct conn *conn, uint64_t seq)
+static void on_told(void *to, uint64_t seq)
 {
-    record(conn, "T%d ", (int)seq);
+    record(to, "T%d ", (int)seq);
 }
 
-bool conn_slow(const struct conn *conn)
+static bool is_slow(const void *to)
 {
-    return conn->slow;
+    return ((const struct recorder *)to)->slow;
 }
 
-void conn_close(struct conn *conn, unsigned code, const char *reason)
+static void on_lost(void *to, const char *reason)
 {
     (void)reason;
-    record(conn, "close:%u ", code);
+    record(to, "lost ");
+}
+
+static struct recorder *new_recorder(void)
+{
+    static const struct member_ops ops = {on_event, on_told, is_slow, on_lost};
+    struct recorder *recorder = xcalloc(1, sizeof *recorder);
+    recorder->member = member_new(&ops, recorder);
+    recorders[recorder_count++] = recorder;
+    return recorder;
 }
 
 /* ---- a log that answers when the test says so ------------------------------------------------- */
@@ -195,7 +166,7 @@ static inline void begin(uint64_t head)
     source.up = source.at_once = true;
     source.epoch = "k3v9";
     source.head = head;
-    owners = owners_new(&loop, NULL, (struct owner_source){fake_attach, fake_detach, fake_replay, NULL});
+    owners = owners_new(&loop, (struct owner_source){fake_attach, fake_detach, fake_replay, NULL});
 }
 
 static inline void end(void)
@@ -204,9 +175,9 @@ static inline void end(void)
     settle();
     owners_free(&owners);
     uv_run(&loop.uv, UV_RUN_NOWAIT);
-    for (size_t i = 0; i < NELEMS(all_conns); i++) {
-        free(all_conns[i]);
-        all_conns[i] = NULL;
+    while (recorder_count) {
+        member_free(&recorders[--recorder_count]->member);
+        free(recorders[recorder_count]);
     }
 }
 
@@ -215,35 +186,33 @@ static struct owner_position joined_at;
 
 static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)
 {
-    struct conn *conn = ctx;
     joined = (int)result;
     joined_at = *at;
-    record(conn, "auth ");
+    record(ctx, "auth ");
 }
 
-static inline struct conn *join(const char *user, const char *epoch, uint64_t seq)
+static inline struct recorder *join(const char *user, const char *epoch, uint64_t seq)
 {
-    struct conn *conn = new_conn(user);
+    struct recorder *recorder = new_recorder();
     struct owners_resume resume = {.seq = seq};
     snprintf(resume.epoch, sizeof resume.epoch, "%s", epoch);
     joined = -1;
-    owners_join(owners, conn, resume, on_joined, conn);
-    return conn;
+    owners_join(owners, user, recorder->member, resume, on_joined, recorder);
+    return recorder;
 }
 
 /* A connection that joined and gets everything from now on. */
-static inline struct conn *live(const char *user)
+static inline struct recorder *live(const char *user)
 {
-    struct conn *conn = join(user, "", 0);
-    owners_start(owners, conn, joined_at.head);
-    conn->log[0] = '\0';
-    return conn;
+    struct recorder *recorder = join(user, "", 0);
+    owners_start(recorder->member, joined_at.head);
+    recorder->log[0] = '\0';
+    return recorder;
 }
 
-static inline void leave(struct conn *conn)
+static inline void leave(struct recorder *recorder)
 {
-    owners_leave(owners, conn);
-    conn->gone = true;
+    owners_leave(recorder->member);
 }
 
 static inline void logs(uint64_t seq, char code, char task)
@@ -254,12 +223,12 @@ static inline void logs(uint64_t seq, char code, char task)
 }
 
 /* An event that the log has arrives (feed or own reply). */
-static inline void arrives(const char *user, uint64_t seq, struct conn *except)
+static inline void arrives(const char *user, uint64_t seq, const struct recorder *except)
 {
     if (seq > source.head)
         source.head = seq;
     struct event *event = logged(seq);
-    owners_event(owners, user, event, except);
+    owners_event(owners, user, event, except ? except->member : NULL);
     event_unref(&event);
 }
 
@@ -276,10 +245,10 @@ static inline void ticks(unsigned n)
         owners_tick(owners);
 }
 
-static inline void is_log(struct conn *conn, const char *want, const char *name)
+static inline void is_log(struct recorder *recorder, const char *want, const char *name)
 {
-    is_text(conn->log, want, "%s", name);
-    conn->log[0] = '\0';
+    is_text(recorder->log, want, "%s", name);
+    recorder->log[0] = '\0';
 }
 
 static inline void end_loop(void)
