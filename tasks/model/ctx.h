@@ -63,8 +63,7 @@ json_t *task_call(struct task_ctx *ctx, const char *service, json_t *args);
 void task_finish(struct task_ctx *ctx, json_t *result);
 void task_fail(struct task_ctx *ctx, struct task_error error, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* ---- for the runners (tasks/runner/threads/pool.c, tasks/runner/slots/slot.c)
- * --------------------------------------------------- */
+/* ---- for the runners: tasks/runner/threads/pool.c, tasks/runner/slots/child.c ---- */
 struct task_ctx_ops {
     void (*progress)(struct task_ctx *ctx); /* percent, stage, message changed */
     void (*meta)(struct task_ctx *ctx, struct span json);

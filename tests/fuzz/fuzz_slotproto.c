@@ -1,5 +1,5 @@
 /* Frames from a slot process whose memory a task may have overwritten. */
-#include "tasks/runner/slots/slotproto.h"
+#include "tasks/runner/slots/proto.h"
 #include "tests/fuzz/fuzz.h"
 
 static bool inside(struct span part, struct span whole)

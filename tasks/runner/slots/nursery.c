@@ -3,8 +3,8 @@
 
 #include "hub/base/log.h"
 #include "tasks/runner/slots/backoff.h"
+#include "tasks/runner/slots/proto.h"
 #include "tasks/runner/slots/slot_options.h"
-#include "tasks/runner/slots/slotproto.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +45,7 @@ static void free_handle(uv_handle_t *handle)
     free(handle);
 }
 
-/* ---- the environment of a zygote ------------------------------------------------------------------- */
+/* ---- the environment of a zygote ---- */
 
 /* Only what programs need to find their files and to be debugged: nothing that could hold a secret of ours.
  */
@@ -70,7 +70,7 @@ static void make_environment(char *env[static NELEMS(kept_names) + 1])
     env[count] = NULL;
 }
 
-/* ---- starting --------------------------------------------------------------------------------------- */
+/* ---- starting ---- */
 
 /* Starts this program again as a zygote with `socket` as its descriptor 3. 0 or an errno. */
 static int spawn_zygote(int socket, pid_t *ret)
@@ -149,7 +149,7 @@ static void on_restart(uv_timer_t *timer)
     start(timer->data);
 }
 
-/* ---- requests ---------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 static void answer_all(struct nursery *nursery)
 {
@@ -285,7 +285,7 @@ void nursery_reap(struct nursery *nursery)
     start_later(nursery);
 }
 
-/* ---- life --------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 struct nursery *nursery_new(const struct nursery_config *config)
 {

@@ -1,7 +1,7 @@
 /* The configuration as slots see it; see worker_options.h. Any thread. */
 #include "tasks/runner/slots/slot_options.h"
 
-#include "tasks/runner/slots/slotproto.h"
+#include "tasks/runner/slots/proto.h"
 
 /* What stays with the parent. */
 static bool is_private(const char *key)

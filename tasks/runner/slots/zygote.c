@@ -3,8 +3,8 @@
 #include "tasks/runner/slots/zygote.h"
 
 #include "hub/base/log.h"
+#include "tasks/runner/slots/proto.h"
 #include "tasks/runner/slots/slot_options.h"
-#include "tasks/runner/slots/slotproto.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -9,7 +9,7 @@
  * dies. The slot's parent-death signal then means the worker. Single-threaded. */
 #pragma once
 
-#include "tasks/runner/slots/slot.h"
+#include "tasks/runner/slots/child.h"
 
 #include <sys/types.h>
 

@@ -1,6 +1,6 @@
 /* The frames between a worker's parent and its slots, and the page they share. */
+#include "tasks/runner/slots/proto.h"
 #include "tasks/runner/slots/slot_page.h"
-#include "tasks/runner/slots/slotproto.h"
 #include "tests/lib/tap.h"
 
 #include <unistd.h>

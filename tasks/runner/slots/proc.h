@@ -3,7 +3,7 @@
  * named lane_*. */
 #pragma once
 
-#include "tasks/runner/slots/slotproto.h"
+#include "tasks/runner/slots/proto.h"
 #include "tasks/runner/slots/slots.h"
 
 struct lane;
@@ -59,7 +59,10 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms);
 /* Looks whether it has ended; then reads what it left behind and ends its jobs. */
 void slot_proc_reap(struct slot_proc *proc);
 
-/* ---- in slots.c ---------------------------------------------------------------------------------- */
+/* Marks the job as started and tells the holder, once. */
+void slot_report_started(struct slot_job *job);
+
+/* ---- in slots.c ---- */
 const struct slots_config *slots_config(const struct slots *slots);
 /* Bytes are staged for the process: flush at the end of the turn. */
 void slots_want_flush(struct slots *slots, struct slot_proc *proc);
@@ -69,15 +72,3 @@ void lane_proc_ready(struct slot_proc *proc);
 void lane_job_took(struct slot_proc *proc, struct slot_job *job, uint64_t took_us);
 /* The process has ended and its jobs are gone from it; `returned` did not begin. Frees the process. */
 void lane_proc_dead(struct slot_proc *proc, struct list *returned);
-
-/* ---- in slot_reports.c ----------------------------------------------------------------------------- */
-/* Handles one frame of the process; false if it must not say that now. */
-bool slot_report(struct slot_proc *proc, const struct slot_frame *frame);
-/* Marks the job as started and tells the holder, once. */
-void slot_report_started(struct slot_job *job);
-/* Reports progress that waits in the page, if it is due. */
-void slot_report_shown(struct slot_proc *proc, struct slot_job *job, uint64_t now_ms, bool due);
-/* Ends the first job of the process and tells the holder. */
-void slot_report_end(struct slot_proc *proc, struct slot_job *job, const struct queue_end *end);
-/* The milliseconds that should pass between two progress reports of the type. */
-uint64_t slot_coalesce_ms(const struct slot_proc *proc, const struct task_type *type);

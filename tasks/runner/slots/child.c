@@ -1,4 +1,5 @@
-/* A slot process: its socket and the order of its tasks; see slot.h. Single-threaded, forked by a zygote.
+/* A slot process: its socket, the order of its tasks, what a running task may do
+ * (task_ctx_ops over the socketpair); see child.h. Single-threaded, forked by a zygote.
  * Never touches Redis; ends with the worker (parent-death signal, end of the socket).
  *
  * Reports of a quick task are held back until it ends, so that a burst of short tasks costs one write and
@@ -6,15 +7,21 @@
  * its start is held back too: the parent then knows from the shared page which task was the last to begin,
  * and that the ones before it left no trace. When that takes longer than expected the parent sends
  * SLOT_SPEAK_SIGNAL, and its handler writes what is held back while the task goes on. */
-#include "tasks/runner/slots/slot_child.h"
+#include "tasks/runner/slots/child.h"
 
 #include "hub/base/clock.h"
+#include "hub/base/list.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
+#include "tasks/model/ctx.h"
+#include "tasks/runner/slots/proto.h"
+#include "tasks/runner/slots/slot_page.h"
+#include "tasks/store/schema.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -25,19 +32,59 @@
 #define HOLD_US 1000
 #define NOFILE 256
 #define EXIT_PROTOCOL 3
+#define AUDIO_TELL 32768 /* the parent learns in steps of so many bytes what was read */
+#define CALL_TIMEOUT_MS 10000
 
-static _Noreturn void leave(int code)
+struct slot_work { /* one task that came through the socket */
+    struct list node;
+    uint32_t seq;
+    bool quick;
+    const struct task_type *type; /* NULL: unknown in this build */
+    char *frame;                  /* the payload that the spans and texts below point into */
+    char *id, *owner;
+    struct span args;
+    uint32_t attempt;
+};
+
+struct slot_child {
+    int socket;
+    struct slot_page *page;
+    const struct options *options;
+    const struct task_type *only;
+    struct buf in, out;
+    volatile sig_atomic_t silent; /* a task runs and `out` is left alone: the signal handler may write it */
+    struct list works;            /* of struct slot_work, waiting */
+    uint64_t flushed_us;
+
+    /* the running task */
+    struct slot_work *work;
+    struct task_ctx ctx;
+    struct slot_shown shown;
+    uint64_t coalesce_ms, progress_ms; /* shortest distance; time of the newest one sent */
+    uint32_t shown_version, sent_version, sent_meta;
+    struct buf audio; /* bytes the parent pushed */
+    size_t audio_at;  /* of them, read by the task */
+    uint64_t audio_read, audio_told;
+    bool audio_ended;
+    uint32_t call; /* number of the newest question */
+    bool answered;
+    json_t *answer;
+
+    struct db *db; /* opened on first use, kept */
+};
+
+static _Noreturn void end_process(int code)
 {
     _exit(code); /* what the zygote registered for its own exit is not ours to run */
 }
 
-void slot_flush(struct slot_child *slot)
+static void slot_flush(struct slot_child *slot)
 {
     size_t at = 0;
     while (at < slot->out.len) {
         ssize_t n = send(slot->socket, slot->out.data + at, slot->out.len - at, MSG_NOSIGNAL);
         if (n < 0 && errno != EINTR)
-            leave(0);
+            end_process(0);
         at += n > 0 ? (size_t)n : 0;
     }
     buf_clear(&slot->out);
@@ -72,13 +119,13 @@ static void hear_parent(struct slot_child *slot)
     sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-void slot_reported(struct slot_child *slot)
+static void slot_reported(struct slot_child *slot)
 {
     if (!slot->work->quick || slot->out.len >= HOLD_BYTES || clock_mono_us() - slot->flushed_us >= HOLD_US)
         slot_flush(slot);
 }
 
-/* ---- what comes in -------------------------------------------------------------------------------- */
+/* ---- what comes in ---- */
 
 static void free_work(struct slot_work *work)
 {
@@ -157,14 +204,14 @@ static void take_frames(struct slot_child *slot)
             break;
         if (rc < 0 || !take_frame(slot, &frame)) {
             log_error("a slot was sent something it does not understand");
-            leave(EXIT_PROTOCOL);
+            end_process(EXIT_PROTOCOL);
         }
         at += used;
     }
     buf_consume(&slot->in, at);
 }
 
-void slot_pump(struct slot_child *slot, int timeout_ms)
+static void slot_pump(struct slot_child *slot, int timeout_ms)
 {
     struct pollfd pfd = {slot->socket, POLLIN, 0};
     if (timeout_ms > 0 && poll(&pfd, 1, timeout_ms) == 0)
@@ -172,13 +219,223 @@ void slot_pump(struct slot_child *slot, int timeout_ms)
     int flags = timeout_ms < 0 ? 0 : MSG_DONTWAIT;
     ssize_t n = recv(slot->socket, buf_reserve(&slot->in, READ_SIZE), READ_SIZE, flags);
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-        leave(0);
+        end_process(0);
     if (n > 0)
         slot->in.len += (size_t)n;
     take_frames(slot);
 }
 
-/* ---- tasks ---------------------------------------------------------------------------------------- */
+static struct slot_child *slot_of(struct task_ctx *ctx)
+{
+    return container_of(ctx, struct slot_child, ctx);
+}
+
+/* Around everything that touches `out` while a task runs: its signal handler keeps away meanwhile. */
+static struct slot_child *enter(struct task_ctx *ctx)
+{
+    struct slot_child *slot = slot_of(ctx);
+    slot->silent = 0;
+    return slot;
+}
+
+static void leave(struct slot_child *slot)
+{
+    slot->silent = 1;
+}
+
+/* ---- progress ---- */
+
+static void slot_send_progress(struct slot_child *slot)
+{
+    const struct slot_shown *shown = &slot->shown;
+    if (slot->sent_version == slot->shown_version)
+        return;
+    struct slot_progress progress = {
+        .version = slot->coalesce_ms ? slot->shown_version : 0,
+        .percent = shown->percent,
+        .stage = span_of(shown->stage),
+        .message = span_of(shown->message),
+    };
+    if (slot->sent_meta != shown->meta_version)
+        progress.meta = (struct span){shown->meta, shown->meta_size};
+    slot_put_progress(&slot->out, slot->work->seq, &progress);
+    slot->sent_version = slot->shown_version;
+    slot->sent_meta = shown->meta_version;
+}
+
+/* Something of `shown` changed: it is sent if the newest report is old enough; otherwise it stands in the
+ * page, where the parent finds it when the time has come. */
+static void show(struct slot_child *slot)
+{
+    if (slot->coalesce_ms == 0) {
+        slot->shown_version++;
+    } else {
+        slot->shown_version = slot_page_show(slot->page, &slot->shown);
+        uint64_t now = clock_mono_ms();
+        uint64_t last = atomic_load_explicit(&slot->page->reported_ms, memory_order_relaxed);
+        last = last > slot->progress_ms ? last : slot->progress_ms;
+        if (slot->progress_ms && now < last + slot->coalesce_ms)
+            return;
+        slot->progress_ms = now;
+    }
+    slot_send_progress(slot);
+    slot_reported(slot);
+}
+
+static void op_progress(struct task_ctx *ctx)
+{
+    struct slot_child *slot = enter(ctx);
+    slot->shown.percent = (uint32_t)ctx->percent;
+    memcpy(slot->shown.stage, ctx->stage, sizeof slot->shown.stage);
+    memcpy(slot->shown.message, ctx->message, sizeof slot->shown.message);
+    show(slot);
+    leave(slot);
+}
+
+static void op_meta(struct task_ctx *ctx, struct span json)
+{
+    struct slot_child *slot = slot_of(ctx);
+    if (json.n > SLOT_META_MAX)
+        return; /* the context refuses it before */
+    enter(ctx);
+    memcpy(slot->shown.meta, json.p, json.n);
+    slot->shown.meta_size = (uint32_t)json.n;
+    slot->shown.meta_version++;
+    show(slot);
+    leave(slot);
+}
+
+static void op_partial(struct task_ctx *ctx, struct span json, bool final)
+{
+    struct slot_child *slot = enter(ctx);
+    slot_send_progress(slot); /* in the order of the calls */
+    slot_frame_span(&slot->out, final ? SLOT_FINAL : SLOT_PARTIAL, slot->work->seq, json);
+    slot_reported(slot);
+    leave(slot);
+}
+
+static void op_log(struct task_ctx *ctx, struct span text)
+{
+    struct slot_child *slot = enter(ctx);
+    slot_frame_span(&slot->out, SLOT_LOG, slot->work->seq, text);
+    slot_reported(slot);
+    leave(slot);
+}
+
+/* ---- waiting ---- */
+
+static bool op_cancelled(struct task_ctx *ctx)
+{
+    struct slot_child *slot = slot_of(ctx);
+    return slot_page_stopped(slot->page, slot->work->seq) != STOP_NONE;
+}
+
+/* Milliseconds left until `end`, at most INT_MAX, 0 when it has passed. */
+static int left_ms(uint64_t end)
+{
+    uint64_t now = clock_mono_ms();
+    return now >= end ? 0 : end - now > INT32_MAX ? INT32_MAX : (int)(end - now);
+}
+
+static bool op_sleep(struct task_ctx *ctx, unsigned ms)
+{
+    struct slot_child *slot = enter(ctx);
+    uint64_t end = clock_mono_ms() + ms;
+    if (ms)
+        slot_flush(slot);
+    for (int left; !op_cancelled(ctx) && (left = left_ms(end)) > 0;)
+        slot_pump(slot, left);
+    leave(slot);
+    return !op_cancelled(ctx);
+}
+
+static ssize_t read_audio(struct slot_child *slot, void *to, size_t size, int timeout_ms)
+{
+    struct task_ctx *ctx = &slot->ctx;
+    uint64_t end = clock_mono_ms() + (uint64_t)(timeout_ms > 0 ? timeout_ms : 0);
+    slot_flush(slot);
+    slot_pump(slot, 0);
+    for (int left; slot->audio.len == slot->audio_at && !slot->audio_ended && !op_cancelled(ctx);) {
+        left = timeout_ms < 0 ? INT32_MAX : left_ms(end);
+        if (left == 0)
+            break;
+        slot_pump(slot, left);
+    }
+    size_t there = slot->audio.len - slot->audio_at;
+    if (op_cancelled(ctx) || (there == 0 && !slot->audio_ended)) {
+        errno = op_cancelled(ctx) ? ECANCELED : EAGAIN;
+        return -1;
+    }
+    size_t n = there < size ? there : size;
+    if (n)
+        memcpy(to, slot->audio.data + slot->audio_at, n);
+    slot->audio_at += n;
+    slot->audio_read += n;
+    if (slot->audio_at == slot->audio.len) {
+        buf_clear(&slot->audio);
+        slot->audio_at = 0;
+    }
+    if (slot->audio_read - slot->audio_told >= AUDIO_TELL) {
+        slot_frame_u64(&slot->out, SLOT_TAKEN, slot->work->seq, slot->audio_read);
+        slot->audio_told = slot->audio_read;
+        slot_flush(slot);
+    }
+    return (ssize_t)n;
+}
+
+static ssize_t op_audio_read(struct task_ctx *ctx, void *to, size_t size, int timeout_ms)
+{
+    struct slot_child *slot = enter(ctx);
+    ssize_t n = read_audio(slot, to, size, timeout_ms);
+    leave(slot);
+    return n;
+}
+
+/* ---- asking the parent ---- */
+
+static json_t *op_call(struct task_ctx *ctx, const char *service, json_t *args)
+{
+    struct slot_child *slot = enter(ctx);
+    char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
+    json_decref(args);
+    struct slot_call call = {++slot->call, span_of(service), text ? span_of(text) : SPAN("{}")};
+    slot_put_call(&slot->out, slot->work->seq, &call);
+    free(text);
+    slot->answered = false;
+    json_decref(slot->answer);
+    slot->answer = NULL;
+    slot_flush(slot);
+    uint64_t end = clock_mono_ms() + CALL_TIMEOUT_MS;
+    for (int left; !slot->answered && !op_cancelled(ctx) && (left = left_ms(end)) > 0;)
+        slot_pump(slot, left);
+    json_t *answer = slot->answer;
+    slot->answer = NULL;
+    leave(slot);
+    slot->call++; /* an answer that comes later belongs to nobody */
+    return answer;
+}
+
+static struct db *op_db(struct task_ctx *ctx)
+{
+    struct slot_child *slot = slot_of(ctx);
+    if (slot->db == NULL)
+        slot->db = store_open(slot->options);
+    return slot->db;
+}
+
+static const struct task_ctx_ops slot_ops = {
+    .progress = op_progress,
+    .meta = op_meta,
+    .partial = op_partial,
+    .log = op_log,
+    .cancelled = op_cancelled,
+    .sleep = op_sleep,
+    .audio_read = op_audio_read,
+    .call = op_call,
+    .db = op_db,
+};
+
+/* ---- tasks ---- */
 
 static void begin_ctx(struct slot_child *slot)
 {
@@ -248,7 +505,7 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
         slot_flush(slot);
 }
 
-/* ---- the process ---------------------------------------------------------------------------------- */
+/* ---- the process ---- */
 
 /* Waits for the word of the worker, which it gives when it knows our pid and we are its child. */
 static void await_hello(struct slot_child *slot)
@@ -259,16 +516,16 @@ static void await_hello(struct slot_child *slot)
     while ((rc = slot_frame_next(buf_span(&slot->in), READ_SIZE, &frame, &used)) == 0) {
         ssize_t n = recv(slot->socket, buf_reserve(&slot->in, READ_SIZE), READ_SIZE, 0);
         if (n == 0 || (n < 0 && errno != EINTR))
-            leave(0);
+            end_process(0);
         slot->in.len += n > 0 ? (size_t)n : 0;
     }
     struct slot_fields fields = {frame.payload, false};
     if (rc < 0 || frame.type != SLOT_HELLO)
-        leave(EXIT_PROTOCOL);
+        end_process(EXIT_PROTOCOL);
     pid_t worker = (pid_t)slot_get_u32(&fields);
     buf_consume(&slot->in, used);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != worker)
-        leave(0); /* the worker ended in between */
+        end_process(0); /* the worker ended in between */
 }
 
 static void set_limits(const struct task_type *only)
@@ -299,7 +556,7 @@ _Noreturn void slot_main(int socket, int page_fd, const struct task_type *only, 
     slot.page = slot_page_map(page_fd);
     close(page_fd);
     if (slot.page == NULL)
-        leave(1);
+        end_process(1);
     hear_parent(&slot);
     await_hello(&slot);
     set_limits(only);
@@ -321,7 +578,7 @@ _Noreturn void slot_main(int socket, int page_fd, const struct task_type *only, 
         run_work(&slot, work);
         if (only) {
             slot_flush(&slot);
-            leave(0);
+            end_process(0);
         }
     }
 }

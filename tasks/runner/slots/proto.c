@@ -1,5 +1,5 @@
-/* Frames between a worker's parent and its slots; see slotproto.h. Any thread; no state. */
-#include "tasks/runner/slots/slotproto.h"
+/* Frames between a worker's parent and its slots; see proto.h. Any thread; no state. */
+#include "tasks/runner/slots/proto.h"
 
 #define ABSENT UINT32_MAX /* length of SPAN_NONE */
 
