@@ -1,7 +1,7 @@
 /* taskhub-worker: the command line. Decides whether this process is the worker's parent or, started by one, a
- * zygote (tasks/runner/slots/zygote.h). Main thread. */
+ * zygote (tasks/runner/slots/prefork.h). Main thread. */
 #include "hub/base/log.h"
-#include "tasks/runner/slots/zygote.h"
+#include "tasks/runner/slots/prefork.h"
 #include "tasks/store/schema.h"
 #include "tasks/types.h"
 #include "tasks/worker/worker.h"

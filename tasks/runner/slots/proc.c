@@ -1,5 +1,5 @@
 /* One slot process seen from the worker's parent; see proc.h. Loop thread. The process is this process' own
- * child (tasks/runner/slots/zygote.h), so its number stays its own until it is reaped here.
+ * child (tasks/runner/slots/prefork.h), so its number stays its own until it is reaped here.
  *
  * What it says about its tasks is not trusted: a task's code may have overwritten its memory, so a frame for
  * another task than the one that runs, text that is no UTF-8 and JSON that is none stop here. */
@@ -11,7 +11,7 @@
 #include "hub/config/options.h"
 #include "hub/json/json.h"
 #include "tasks/runner/slots/child.h"
-#include "tasks/runner/slots/nursery.h"
+#include "tasks/runner/slots/prefork.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -8,7 +8,7 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/runner/slots/backoff.h"
-#include "tasks/runner/slots/nursery.h"
+#include "tasks/runner/slots/prefork.h"
 #include "tasks/runner/slots/proc.h"
 
 #include <signal.h>

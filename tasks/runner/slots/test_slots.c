@@ -2,8 +2,8 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
+#include "tasks/runner/slots/prefork.h"
 #include "tasks/runner/slots/slots.h"
-#include "tasks/runner/slots/zygote.h"
 #include "tasks/types.h"
 #include "tests/lib/tap.h"
 

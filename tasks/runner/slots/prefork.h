@@ -1,12 +1,28 @@
-/* The worker's side of one zygote: starts it, asks it for slot processes, starts it again when it dies
- * (at once, after five deaths in a row before it was ready with a back-off). Loop thread. Knows no Redis
- * and no queue. */
+/* A zygote: a process that stands ready to become slot processes. It is started from the worker's own
+ * program with a bare environment and gets the configuration without the address of Redis, so neither it
+ * nor any process that comes from it has ever held a credential. There is one for ordinary slots and one
+ * for each FRESH type, which ran the type's preload() once.
+ *
+ * A slot is forked twice: the process in between ends at once, so that the slot becomes the worker's own
+ * child (the worker is the subreaper). Therefore the worker itself sees it end, may signal its process
+ * group without fear that the number belongs to somebody else by now, and the slots outlive a zygote that
+ * dies. The slot's parent-death signal then means the worker. Single-threaded. */
 #pragma once
 
-#include "hub/base/list.h"
 #include "hub/base/loop.h"
-#include "tasks/runner/slots/zygote.h"
+#include "hub/config/options.h"
+#include "tasks/model/task_type.h"
 
+#include <sys/types.h>
+
+#define ZYGOTE_WORD "zygote" /* the program's only argument when it shall be one */
+
+/* main() of a zygote; gives the exit code: 0 when the worker is gone. */
+int zygote_main(void);
+
+/* ---- the worker's side, loop thread ---- */
+/* Starts it, asks it for slot processes, starts it again when it dies: at once, after five deaths in a row
+ * before it was ready with a back-off. */
 struct nursery;
 
 /* The answer to a request for a slot: its pid, 0 when there will be none. */

@@ -1,20 +1,242 @@
-/* The worker's side of one zygote; see nursery.h. Loop thread. */
-#include "tasks/runner/slots/nursery.h"
+/* The zygote process and the worker's side of it; see prefork.h. The zygote is single-threaded and sleeps in
+ * recvmsg(2) unless it forks; it never runs a task itself, never touches Redis. The worker's side: loop
+ * thread. */
+#include "tasks/runner/slots/prefork.h"
 
+#include "hub/base/list.h"
 #include "hub/base/log.h"
 #include "tasks/runner/slots/backoff.h"
+#include "tasks/runner/slots/child.h"
 #include "tasks/runner/slots/proto.h"
-#include "tasks/runner/slots/slot_options.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sodium.h>
 #include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define ZYGOTE_SOCKET 3 /* its end of a SOCK_SEQPACKET pair */
+
+/* Messages to a zygote: the first is ZYGOTE_BEGIN, then one ZYGOTE_FORK per slot, with two descriptors:
+ * the slot's end of its socketpair and its shared page. */
+enum zygote_message {
+    ZYGOTE_BEGIN = 1, /* pid of the worker (u32), name of the FRESH type (span, or none), options (span) */
+    ZYGOTE_FORK,      /* number of the request (u32) */
+    /* back to the worker */
+    ZYGOTE_READY,  /* preload() is done */
+    ZYGOTE_FORKED, /* number of the request, pid (u32 each); pid 0 = it could not */
+};
+#define ZYGOTE_MESSAGE_MAX 65536
 #define RESTART_PAUSE_MS 50 /* also after the first deaths: a crash at start must not burn a core */
+
+/* ---- the options on their way ---- */
+
+/* What stays with the parent. */
+static bool is_private(const char *key)
+{
+    static const char *const keys[] = {"redis.url", "celery.broker_url", "celery.result_backend",
+                                       "jwt.key_file"};
+    for (size_t i = 0; i < NELEMS(keys); i++)
+        if (strcmp(keys[i], key) == 0)
+            return true;
+    return false;
+}
+
+static void pack_text(struct buf *to, const char *key, const char *text)
+{
+    slot_put_span(to, is_private(key) ? SPAN("") : span_of(text));
+}
+
+static char *unpack_text(struct slot_fields *from)
+{
+    struct span text = slot_get_span(from);
+    return text.p ? xstrndup(text.p, text.n) : NULL;
+}
+
+static void options_pack(const struct options *options, struct buf *to)
+{
+#define OPTION_STRING(key, member, default_, flags, alias, help) pack_text(to, key, options->member);
+#define OPTION_INT(key, member, default_, min, max, flags, alias, help)                                      \
+    slot_put_u64(to, (uint64_t)options->member);
+#define OPTION_BOOL(key, member, default_, flags, alias, help) slot_put_u32(to, options->member);
+#include "hub/config/options.def"
+#undef OPTION_STRING
+#undef OPTION_INT
+#undef OPTION_BOOL
+}
+
+static bool options_unpack(struct span packed, struct options *ret)
+{
+    struct slot_fields from = {packed, false};
+    struct options options;
+    memset(&options, 0, sizeof options);
+#define OPTION_STRING(key, member, default_, flags, alias, help) options.member = unpack_text(&from);
+#define OPTION_INT(key, member, default_, min, max, flags, alias, help)                                      \
+    options.member = (int64_t)slot_get_u64(&from);
+#define OPTION_BOOL(key, member, default_, flags, alias, help) options.member = slot_get_u32(&from) != 0;
+#include "hub/config/options.def"
+#undef OPTION_STRING
+#undef OPTION_INT
+#undef OPTION_BOOL
+    if (!slot_fields_end(&from)) {
+        options_free(&options);
+        return false;
+    }
+    *ret = options;
+    return true;
+}
+
+/* ---- the zygote ---- */
+
+struct zygote {
+    pid_t worker;
+    const struct task_type *type; /* NULL: of ordinary slots */
+    struct options options;
+};
+
+/* Receives one message and up to two descriptors (-1 where there is none). Its size, 0 when the worker is
+ * gone. */
+static size_t receive(char *data, int fds[2])
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control;
+    struct iovec iov = {data, ZYGOTE_MESSAGE_MAX};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    ssize_t n;
+    do
+        n = recvmsg(ZYGOTE_SOCKET, &msg, MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    fds[0] = fds[1] = -1;
+    struct cmsghdr *found = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+    if (found && found->cmsg_type == SCM_RIGHTS)
+        memcpy(fds, CMSG_DATA(found), found->cmsg_len - CMSG_LEN(0));
+    return n > 0 ? (size_t)n : 0;
+}
+
+static void answer(enum zygote_message message, uint32_t number, pid_t pid)
+{
+    struct buf to = BUF_INIT;
+    slot_put_u32(&to, message);
+    slot_put_u32(&to, number);
+    slot_put_u32(&to, (uint32_t)pid);
+    ssize_t n = send(ZYGOTE_SOCKET, to.data, to.len, MSG_NOSIGNAL);
+    (void)n; /* the worker is gone: the next receive tells */
+    buf_free(&to);
+}
+
+static _Noreturn void become_slot(const struct zygote *zygote, const int fds[2])
+{
+    /* The slot's socket takes the place of ours. */
+    if (dup2(fds[0], ZYGOTE_SOCKET) < 0)
+        _exit(1);
+    close(fds[0]);
+    fcntl(ZYGOTE_SOCKET, F_SETFD, FD_CLOEXEC);
+    slot_main(ZYGOTE_SOCKET, fds[1], zygote->type, &zygote->options);
+}
+
+/* Forks a slot by way of a process in between; 0 if that fails. The slot is the worker's child when this
+ * returns, and waits for the worker's word. */
+static pid_t fork_slot(const struct zygote *zygote, const int fds[2])
+{
+    int report[2];
+    pid_t slot = 0;
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return 0;
+    pid_t between = fork();
+    if (between == 0) {
+        slot = fork();
+        if (slot == 0) {
+            close(report[0]);
+            close(report[1]);
+            become_slot(zygote, fds);
+        }
+        slot = slot < 0 ? 0 : slot;
+        ssize_t written = write(report[1], &slot, sizeof slot);
+        _exit(written == (ssize_t)sizeof slot ? 0 : 1);
+    }
+    close(report[1]);
+    if (between > 0) {
+        if (read(report[0], &slot, sizeof slot) != (ssize_t)sizeof slot)
+            slot = 0;
+        while (waitpid(between, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
+    close(report[0]);
+    return slot;
+}
+
+/* Takes the first message; false if it is not what it must be. */
+static bool begin(struct zygote *zygote, struct span message)
+{
+    struct slot_fields from = {message, false};
+    bool first = slot_get_u32(&from) == ZYGOTE_BEGIN;
+    zygote->worker = (pid_t)slot_get_u32(&from);
+    struct span name = slot_get_span(&from), packed = slot_get_span(&from);
+    if (!first || !slot_fields_end(&from) || !options_unpack(packed, &zygote->options))
+        return false;
+    if (name.p == NULL)
+        return true;
+    char *text = xstrndup(name.p, name.n);
+    zygote->type = task_type_find(text);
+    free(text);
+    return zygote->type != NULL;
+}
+
+static int set_up(struct zygote *zygote, char *data)
+{
+    int fds[2];
+    size_t n = receive(data, fds);
+    if (n == 0 || !begin(zygote, (struct span){data, n}))
+        return 1;
+    log_setup_words("taskhub-slot", zygote->options.log_level, zygote->options.log_format);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != zygote->worker)
+        return 0; /* the worker ended in between */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
+        log_warn("a zygote could not give up privileges");
+    if (zygote->type && zygote->type->preload && zygote->type->preload(&zygote->options) != 0) {
+        log_error("preloading a task type failed", "task", zygote->type->name);
+        return 1;
+    }
+    answer(ZYGOTE_READY, 0, 0);
+    return -1;
+}
+
+int zygote_main(void)
+{
+    static struct zygote zygote;
+    static char data[ZYGOTE_MESSAGE_MAX];
+    prctl(PR_SET_NAME, "taskhub-zygote");
+    close_range(ZYGOTE_SOCKET + 1, ~0U, 0);
+    signal(SIGPIPE, SIG_IGN);
+    if (fcntl(ZYGOTE_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0)
+        return 1;
+    int rc = set_up(&zygote, data);
+    if (rc >= 0)
+        return rc;
+    for (int fds[2];;) {
+        size_t n = receive(data, fds);
+        if (n == 0)
+            _exit(0); /* the worker is gone; nothing here is worth tidying up */
+        struct slot_fields from = {{data, n}, false};
+        uint32_t message = slot_get_u32(&from), number = slot_get_u32(&from);
+        if (message != ZYGOTE_FORK || !slot_fields_end(&from) || fds[0] < 0 || fds[1] < 0)
+            return 1;
+        pid_t slot = fork_slot(&zygote, fds);
+        close(fds[0]);
+        close(fds[1]);
+        answer(ZYGOTE_FORKED, number, slot);
+    }
+}
+
+/* ---- the worker's side ---- */
 
 struct request {
     struct list node;
