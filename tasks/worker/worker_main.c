@@ -1,5 +1,5 @@
 /* taskhub-worker: the command line. Decides whether this process is the worker's parent or, started by one, a
- * zygote (tasks/runner/slots/prefork.h). Main thread. */
+ * prefork parent (tasks/runner/slots/prefork.h). Main thread. */
 #include "hub/base/log.h"
 #include "tasks/runner/slots/prefork.h"
 #include "tasks/store/schema.h"
@@ -57,8 +57,8 @@ int main(int argc, char **argv)
     char *reason = NULL;
     int rest;
     task_types_use(builtin_task_types);
-    if (argc == 2 && strcmp(argv[1], ZYGOTE_WORD) == 0)
-        return zygote_main();
+    if (argc == 2 && strcmp(argv[1], PREFORK_WORD) == 0)
+        return prefork_main();
     if (has_word(argc, argv, "--help", "-h"))
         return print_help();
     if (has_word(argc, argv, "--version", "-V")) {

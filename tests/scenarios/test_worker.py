@@ -1,5 +1,5 @@
-"""Heavy tasks in a worker's processes: what happens when a slot, a fresh child, a zygote, the worker or Redis
-dies, hangs or is stopped; cancel, limits, drain, stale leases, streams. A hub, a separate worker, a Redis."""
+"""Heavy tasks in a worker's processes: what happens when a slot, a fresh child, a prefork parent, the worker or
+Redis dies, hangs or is stopped; cancel, limits, drain, stale leases, streams. A hub, a separate worker, a Redis."""
 import asyncio
 import contextlib
 import hashlib
@@ -20,7 +20,7 @@ ONE = {"slots.default": 1, "slots.live": 1}
 
 def named(worker, name):
     """Pids of the worker's children with this process name: taskhub-slot (ordinary), taskhub-fresh (one task
-    each, one of them waiting), taskhub-zygote."""
+    each, one of them waiting), taskhub-prefork."""
     found = []
     for pid in children(worker.pid):
         try:
@@ -104,8 +104,8 @@ def test_slots_hold_nothing(stack, hub):
     worker = stack.worker(ONE)
     worker.wait_log("worker ready")
     slot = eventually(lambda: named(worker, "taskhub-slot"), 5, "a slot")[0]
-    eventually(lambda: named(worker, "taskhub-zygote"), 5, "a zygote")
-    for pid in [slot, *named(worker, "taskhub-zygote")]:
+    eventually(lambda: named(worker, "taskhub-prefork"), 5, "a prefork parent")
+    for pid in [slot, *named(worker, "taskhub-prefork")]:
         environ = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
         assert b"REDIS" not in environ and b"TASKHUB" not in environ and stack.redis.url.encode() not in environ
         eventually(lambda: descriptors(pid) == {"0", "1", "2", "3"}, 10, "no descriptors but the socket")
@@ -187,18 +187,18 @@ async def test_worker_killed(stack, hub):
     stack.audit()
 
 
-async def test_zygotes_killed(stack, hub):
+async def test_preforks_killed(stack, hub):
     worker = stack.worker(ONE)
     async with connect(hub) as c:
         task = await run_one(c, "noop_heavy", {"steps": 10, "sleep_ms": 100})
-        old = named(worker, "taskhub-zygote")
+        old = named(worker, "taskhub-prefork")
         for pid in old:
             os.kill(pid, signal.SIGKILL)
         end = await c.wait_end(task)
-        assert end["status"] == "completed" and end["attempt"] == 1, "slots outlive their zygote"
+        assert end["status"] == "completed" and end["attempt"] == 1, "slots outlive their prefork parent"
         os.kill(named(worker, "taskhub-slot")[0], signal.SIGKILL)
         assert (await c.wait_end(await c.submit("noop_heavy", {"steps": 1})))["status"] == "completed"
-        eventually(lambda: len(named(worker, "taskhub-zygote")) == len(old), 5, "new zygotes")
+        eventually(lambda: len(named(worker, "taskhub-prefork")) == len(old), 5, "new prefork parents")
 
 
 @pytest.mark.main

@@ -1,5 +1,5 @@
 /* A slot process: its socket, the order of its tasks, what a running task may do
- * (task_ctx_ops over the socketpair); see child.h. Single-threaded, forked by a zygote.
+ * (task_ctx_ops over the socketpair); see child.h. Single-threaded, forked by a prefork parent.
  * Never touches Redis; ends with the worker (parent-death signal, end of the socket).
  *
  * Reports of a quick task are held back until it ends, so that a burst of short tasks costs one write and
@@ -75,7 +75,7 @@ struct slot_child {
 
 static _Noreturn void end_process(int code)
 {
-    _exit(code); /* what the zygote registered for its own exit is not ours to run */
+    _exit(code); /* what the prefork parent registered for its own exit is not ours to run */
 }
 
 static void slot_flush(struct slot_child *slot)

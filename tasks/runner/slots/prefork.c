@@ -1,6 +1,6 @@
-/* The zygote process and the worker's side of it; see prefork.h. The zygote is single-threaded and sleeps in
- * recvmsg(2) unless it forks; it never runs a task itself, never touches Redis. The worker's side: loop
- * thread. */
+/* The prefork parent process and the worker's side of it; see prefork.h. The prefork parent is
+ * single-threaded and sleeps in recvmsg(2) unless it forks; it never runs a task itself, never touches Redis.
+ * The worker's side: loop thread. */
 #include "tasks/runner/slots/prefork.h"
 
 #include "hub/base/list.h"
@@ -20,18 +20,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ZYGOTE_SOCKET 3 /* its end of a SOCK_SEQPACKET pair */
+#define PREFORK_SOCKET 3 /* its end of a SOCK_SEQPACKET pair */
 
-/* Messages to a zygote: the first is ZYGOTE_BEGIN, then one ZYGOTE_FORK per slot, with two descriptors:
- * the slot's end of its socketpair and its shared page. */
-enum zygote_message {
-    ZYGOTE_BEGIN = 1, /* pid of the worker (u32), name of the FRESH type (span, or none), options (span) */
-    ZYGOTE_FORK,      /* number of the request (u32) */
+/* Messages to a prefork parent: the first is PREFORK_BEGIN, then one PREFORK_FORK per slot, with two
+ * descriptors: the slot's end of its socketpair and its shared page. */
+enum prefork_message {
+    PREFORK_BEGIN = 1, /* pid of the worker (u32), name of the FRESH type (span, or none), options (span) */
+    PREFORK_FORK,      /* number of the request (u32) */
     /* back to the worker */
-    ZYGOTE_READY,  /* preload() is done */
-    ZYGOTE_FORKED, /* number of the request, pid (u32 each); pid 0 = it could not */
+    PREFORK_READY,  /* preload() is done */
+    PREFORK_FORKED, /* number of the request, pid (u32 each); pid 0 = it could not */
 };
-#define ZYGOTE_MESSAGE_MAX 65536
+#define PREFORK_MESSAGE_MAX 65536
 #define RESTART_PAUSE_MS 50 /* also after the first deaths: a crash at start must not burn a core */
 
 /* ---- the options on their way ---- */
@@ -91,9 +91,9 @@ static bool options_unpack(struct span packed, struct options *ret)
     return true;
 }
 
-/* ---- the zygote ---- */
+/* ---- the prefork parent ---- */
 
-struct zygote {
+struct prefork_parent {
     pid_t worker;
     const struct task_type *type; /* NULL: of ordinary slots */
     struct options options;
@@ -107,12 +107,12 @@ static size_t receive(char *data, int fds[2])
         struct cmsghdr align;
         char bytes[CMSG_SPACE(2 * sizeof(int))];
     } control;
-    struct iovec iov = {data, ZYGOTE_MESSAGE_MAX};
+    struct iovec iov = {data, PREFORK_MESSAGE_MAX};
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     ssize_t n;
     do
-        n = recvmsg(ZYGOTE_SOCKET, &msg, MSG_CMSG_CLOEXEC);
+        n = recvmsg(PREFORK_SOCKET, &msg, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
     fds[0] = fds[1] = -1;
     struct cmsghdr *found = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
@@ -121,30 +121,30 @@ static size_t receive(char *data, int fds[2])
     return n > 0 ? (size_t)n : 0;
 }
 
-static void answer(enum zygote_message message, uint32_t number, pid_t pid)
+static void answer(enum prefork_message message, uint32_t number, pid_t pid)
 {
     struct buf to = BUF_INIT;
     slot_put_u32(&to, message);
     slot_put_u32(&to, number);
     slot_put_u32(&to, (uint32_t)pid);
-    ssize_t n = send(ZYGOTE_SOCKET, to.data, to.len, MSG_NOSIGNAL);
+    ssize_t n = send(PREFORK_SOCKET, to.data, to.len, MSG_NOSIGNAL);
     (void)n; /* the worker is gone: the next receive tells */
     buf_free(&to);
 }
 
-static _Noreturn void become_slot(const struct zygote *zygote, const int fds[2])
+static _Noreturn void become_slot(const struct prefork_parent *parent, const int fds[2])
 {
     /* The slot's socket takes the place of ours. */
-    if (dup2(fds[0], ZYGOTE_SOCKET) < 0)
+    if (dup2(fds[0], PREFORK_SOCKET) < 0)
         _exit(1);
     close(fds[0]);
-    fcntl(ZYGOTE_SOCKET, F_SETFD, FD_CLOEXEC);
-    slot_main(ZYGOTE_SOCKET, fds[1], zygote->type, &zygote->options);
+    fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC);
+    slot_main(PREFORK_SOCKET, fds[1], parent->type, &parent->options);
 }
 
 /* Forks a slot by way of a process in between; 0 if that fails. The slot is the worker's child when this
  * returns, and waits for the worker's word. */
-static pid_t fork_slot(const struct zygote *zygote, const int fds[2])
+static pid_t fork_slot(const struct prefork_parent *parent, const int fds[2])
 {
     int report[2];
     pid_t slot = 0;
@@ -156,7 +156,7 @@ static pid_t fork_slot(const struct zygote *zygote, const int fds[2])
         if (slot == 0) {
             close(report[0]);
             close(report[1]);
-            become_slot(zygote, fds);
+            become_slot(parent, fds);
         }
         slot = slot < 0 ? 0 : slot;
         ssize_t written = write(report[1], &slot, sizeof slot);
@@ -174,51 +174,51 @@ static pid_t fork_slot(const struct zygote *zygote, const int fds[2])
 }
 
 /* Takes the first message; false if it is not what it must be. */
-static bool begin(struct zygote *zygote, struct span message)
+static bool begin(struct prefork_parent *parent, struct span message)
 {
     struct slot_fields from = {message, false};
-    bool first = slot_get_u32(&from) == ZYGOTE_BEGIN;
-    zygote->worker = (pid_t)slot_get_u32(&from);
+    bool first = slot_get_u32(&from) == PREFORK_BEGIN;
+    parent->worker = (pid_t)slot_get_u32(&from);
     struct span name = slot_get_span(&from), packed = slot_get_span(&from);
-    if (!first || !slot_fields_end(&from) || !options_unpack(packed, &zygote->options))
+    if (!first || !slot_fields_end(&from) || !options_unpack(packed, &parent->options))
         return false;
     if (name.p == NULL)
         return true;
     char *text = xstrndup(name.p, name.n);
-    zygote->type = task_type_find(text);
+    parent->type = task_type_find(text);
     free(text);
-    return zygote->type != NULL;
+    return parent->type != NULL;
 }
 
-static int set_up(struct zygote *zygote, char *data)
+static int set_up(struct prefork_parent *parent, char *data)
 {
     int fds[2];
     size_t n = receive(data, fds);
-    if (n == 0 || !begin(zygote, (struct span){data, n}))
+    if (n == 0 || !begin(parent, (struct span){data, n}))
         return 1;
-    log_setup_words("taskhub-slot", zygote->options.log_level, zygote->options.log_format);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != zygote->worker)
+    log_setup_words("taskhub-slot", parent->options.log_level, parent->options.log_format);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent->worker)
         return 0; /* the worker ended in between */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
-        log_warn("a zygote could not give up privileges");
-    if (zygote->type && zygote->type->preload && zygote->type->preload(&zygote->options) != 0) {
-        log_error("preloading a task type failed", "task", zygote->type->name);
+        log_warn("a prefork parent could not give up privileges");
+    if (parent->type && parent->type->preload && parent->type->preload(&parent->options) != 0) {
+        log_error("preloading a task type failed", "task", parent->type->name);
         return 1;
     }
-    answer(ZYGOTE_READY, 0, 0);
+    answer(PREFORK_READY, 0, 0);
     return -1;
 }
 
-int zygote_main(void)
+int prefork_main(void)
 {
-    static struct zygote zygote;
-    static char data[ZYGOTE_MESSAGE_MAX];
-    prctl(PR_SET_NAME, "taskhub-zygote");
-    close_range(ZYGOTE_SOCKET + 1, ~0U, 0);
+    static struct prefork_parent parent;
+    static char data[PREFORK_MESSAGE_MAX];
+    prctl(PR_SET_NAME, "taskhub-prefork");
+    close_range(PREFORK_SOCKET + 1, ~0U, 0);
     signal(SIGPIPE, SIG_IGN);
-    if (fcntl(ZYGOTE_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0)
+    if (fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0)
         return 1;
-    int rc = set_up(&zygote, data);
+    int rc = set_up(&parent, data);
     if (rc >= 0)
         return rc;
     for (int fds[2];;) {
@@ -227,12 +227,12 @@ int zygote_main(void)
             _exit(0); /* the worker is gone; nothing here is worth tidying up */
         struct slot_fields from = {{data, n}, false};
         uint32_t message = slot_get_u32(&from), number = slot_get_u32(&from);
-        if (message != ZYGOTE_FORK || !slot_fields_end(&from) || fds[0] < 0 || fds[1] < 0)
+        if (message != PREFORK_FORK || !slot_fields_end(&from) || fds[0] < 0 || fds[1] < 0)
             return 1;
-        pid_t slot = fork_slot(&zygote, fds);
+        pid_t slot = fork_slot(&parent, fds);
         close(fds[0]);
         close(fds[1]);
-        answer(ZYGOTE_FORKED, number, slot);
+        answer(PREFORK_FORKED, number, slot);
     }
 }
 
@@ -241,12 +241,12 @@ int zygote_main(void)
 struct request {
     struct list node;
     uint32_t number;
-    nursery_fork_fn *fn;
+    prefork_fork_fn *fn;
     void *ctx;
 };
 
-struct nursery {
-    struct nursery_config config;
+struct prefork {
+    struct prefork_config config;
     pid_t pid; /* 0 = none */
     int socket;
     bool ready;
@@ -257,9 +257,9 @@ struct nursery {
     uint32_t numbers;
 };
 
-static const char *type_name(const struct nursery *nursery)
+static const char *type_name(const struct prefork *prefork)
 {
-    return nursery->config.type ? nursery->config.type->name : "";
+    return prefork->config.type ? prefork->config.type->name : "";
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -267,7 +267,7 @@ static void free_handle(uv_handle_t *handle)
     free(handle);
 }
 
-/* ---- the environment of a zygote ---- */
+/* ---- the environment of a prefork parent ---- */
 
 /* Only what programs need to find their files and to be debugged: nothing that could hold a secret of ours.
  */
@@ -294,10 +294,10 @@ static void make_environment(char *env[static NELEMS(kept_names) + 1])
 
 /* ---- starting ---- */
 
-/* Starts this program again as a zygote with `socket` as its descriptor 3. 0 or an errno. */
-static int spawn_zygote(int socket, pid_t *ret)
+/* Starts this program again as a prefork parent with `socket` as its descriptor 3. 0 or an errno. */
+static int spawn_prefork(int socket, pid_t *ret)
 {
-    char program[] = "taskhub-worker", word[] = ZYGOTE_WORD;
+    char program[] = "taskhub-worker", word[] = PREFORK_WORD;
     char *argv[] = {program, word, NULL}, *env[NELEMS(kept_names) + 1];
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
@@ -307,7 +307,7 @@ static int spawn_zygote(int socket, pid_t *ret)
     make_environment(env);
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, socket, ZYGOTE_SOCKET);
+    posix_spawn_file_actions_adddup2(&actions, socket, PREFORK_SOCKET);
     posix_spawnattr_init(&attr);
     posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     posix_spawnattr_setsigmask(&attr, &none);
@@ -322,48 +322,48 @@ static int spawn_zygote(int socket, pid_t *ret)
     return rc;
 }
 
-static void send_begin(struct nursery *nursery)
+static void send_begin(struct prefork *prefork)
 {
     struct buf message = BUF_INIT, packed = BUF_INIT;
-    options_pack(nursery->config.options, &packed);
-    slot_put_u32(&message, ZYGOTE_BEGIN);
+    options_pack(prefork->config.options, &packed);
+    slot_put_u32(&message, PREFORK_BEGIN);
     slot_put_u32(&message, (uint32_t)getpid());
-    slot_put_span(&message, nursery->config.type ? span_of(nursery->config.type->name) : SPAN_NONE);
+    slot_put_span(&message, prefork->config.type ? span_of(prefork->config.type->name) : SPAN_NONE);
     slot_put_span(&message, buf_span(&packed));
-    if (send(nursery->socket, message.data, message.len, MSG_NOSIGNAL) < 0)
-        log_error("a zygote takes no message", "reason", strerror(errno));
+    if (send(prefork->socket, message.data, message.len, MSG_NOSIGNAL) < 0)
+        log_error("a prefork parent takes no message", "reason", strerror(errno));
     buf_free(&packed);
     buf_free(&message);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
-static void start_later(struct nursery *nursery);
+static void start_later(struct prefork *prefork);
 
-static void start(struct nursery *nursery)
+static void start(struct prefork *prefork)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        log_error("no socket for a zygote", "reason", strerror(errno));
-        start_later(nursery);
+        log_error("no socket for a prefork parent", "reason", strerror(errno));
+        start_later(prefork);
         return;
     }
-    int rc = spawn_zygote(pair[1], &nursery->pid);
+    int rc = spawn_prefork(pair[1], &prefork->pid);
     close(pair[1]);
     if (rc != 0) {
-        log_error("a zygote cannot be started", "reason", strerror(rc));
-        nursery->pid = 0;
+        log_error("a prefork parent cannot be started", "reason", strerror(rc));
+        prefork->pid = 0;
         close(pair[0]);
-        start_later(nursery);
+        start_later(prefork);
         return;
     }
-    nursery->socket = pair[0];
+    prefork->socket = pair[0];
     fcntl(pair[0], F_SETFL, O_NONBLOCK);
-    nursery->poll = xcalloc(1, sizeof *nursery->poll);
-    uv_poll_init(&nursery->config.loop->uv, nursery->poll, pair[0]);
-    nursery->poll->data = nursery;
-    uv_poll_start(nursery->poll, UV_READABLE, on_readable);
-    send_begin(nursery);
+    prefork->poll = xcalloc(1, sizeof *prefork->poll);
+    uv_poll_init(&prefork->config.loop->uv, prefork->poll, pair[0]);
+    prefork->poll->data = prefork;
+    uv_poll_start(prefork->poll, UV_READABLE, on_readable);
+    send_begin(prefork);
 }
 
 static void on_restart(uv_timer_t *timer)
@@ -373,11 +373,11 @@ static void on_restart(uv_timer_t *timer)
 
 /* ---- requests ---- */
 
-static void answer_all(struct nursery *nursery)
+static void answer_all(struct prefork *prefork)
 {
     struct list failed;
     list_init(&failed);
-    list_splice(&failed, &nursery->requests);
+    list_splice(&failed, &prefork->requests);
     for (struct list *node; (node = list_pop(&failed)) != NULL;) {
         struct request *request = container_of(node, struct request, node);
         request->fn(request->ctx, 0);
@@ -385,33 +385,33 @@ static void answer_all(struct nursery *nursery)
     }
 }
 
-/* Gives the connection to the zygote up. */
-static void disconnect(struct nursery *nursery)
+/* Gives the connection to the prefork parent up. */
+static void disconnect(struct prefork *prefork)
 {
-    if (nursery->poll == NULL)
+    if (prefork->poll == NULL)
         return;
-    uv_poll_stop(nursery->poll);
-    uv_close((uv_handle_t *)nursery->poll, free_handle);
-    nursery->poll = NULL;
-    close(nursery->socket);
-    nursery->socket = -1;
-    nursery->ready = false;
-    answer_all(nursery);
+    uv_poll_stop(prefork->poll);
+    uv_close((uv_handle_t *)prefork->poll, free_handle);
+    prefork->poll = NULL;
+    close(prefork->socket);
+    prefork->socket = -1;
+    prefork->ready = false;
+    answer_all(prefork);
 }
 
-static bool take_answer(struct nursery *nursery, struct span message)
+static bool take_answer(struct prefork *prefork, struct span message)
 {
     struct slot_fields from = {message, false};
     uint32_t kind = slot_get_u32(&from), number = slot_get_u32(&from), pid = slot_get_u32(&from);
     if (!slot_fields_end(&from))
         return false;
-    if (kind == ZYGOTE_READY) {
-        nursery->ready = true;
-        backoff_succeeded(&nursery->backoff);
-        nursery->config.on_ready(nursery->config.ctx);
+    if (kind == PREFORK_READY) {
+        prefork->ready = true;
+        backoff_succeeded(&prefork->backoff);
+        prefork->config.on_ready(prefork->config.ctx);
         return true;
     }
-    list_for_each_safe (node, after, &nursery->requests) {
+    list_for_each_safe (node, after, &prefork->requests) {
         struct request *request = container_of(node, struct request, node);
         if (request->number != number)
             continue;
@@ -425,23 +425,23 @@ static bool take_answer(struct nursery *nursery, struct span message)
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
-    struct nursery *nursery = poll->data;
+    struct prefork *prefork = poll->data;
     (void)events;
-    for (char data[64]; status == 0 && nursery->poll == poll;) {
-        ssize_t n = recv(nursery->socket, data, sizeof data, MSG_DONTWAIT);
+    for (char data[64]; status == 0 && prefork->poll == poll;) {
+        ssize_t n = recv(prefork->socket, data, sizeof data, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        if (n <= 0 || !take_answer(nursery, (struct span){data, (size_t)n}))
+        if (n <= 0 || !take_answer(prefork, (struct span){data, (size_t)n}))
             break;
     }
-    if (nursery->poll != poll)
+    if (prefork->poll != poll)
         return;
-    disconnect(nursery);
-    if (nursery->pid > 0)
-        kill(nursery->pid, SIGKILL); /* not reaped yet, so the number is its own */
+    disconnect(prefork);
+    if (prefork->pid > 0)
+        kill(prefork->pid, SIGKILL); /* not reaped yet, so the number is its own */
 }
 
-static bool send_fork(struct nursery *nursery, uint32_t number, int socket, int page_fd)
+static bool send_fork(struct prefork *prefork, uint32_t number, int socket, int page_fd)
 {
     int fds[2] = {socket, page_fd};
     union {
@@ -449,7 +449,7 @@ static bool send_fork(struct nursery *nursery, uint32_t number, int socket, int 
         char bytes[CMSG_SPACE(sizeof fds)];
     } control = {0};
     struct buf message = BUF_INIT;
-    slot_put_u32(&message, ZYGOTE_FORK);
+    slot_put_u32(&message, PREFORK_FORK);
     slot_put_u32(&message, number);
     struct iovec iov = {message.data, message.len};
     struct msghdr msg = {
@@ -459,15 +459,15 @@ static bool send_fork(struct nursery *nursery, uint32_t number, int socket, int 
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof fds);
     memcpy(CMSG_DATA(rights), fds, sizeof fds);
-    ssize_t n = sendmsg(nursery->socket, &msg, MSG_NOSIGNAL);
+    ssize_t n = sendmsg(prefork->socket, &msg, MSG_NOSIGNAL);
     buf_free(&message);
     return n > 0;
 }
 
-bool nursery_fork(struct nursery *nursery, int socket, int page_fd, nursery_fork_fn *fn, void *ctx)
+bool prefork_fork(struct prefork *prefork, int socket, int page_fd, prefork_fork_fn *fn, void *ctx)
 {
-    uint32_t number = ++nursery->numbers;
-    bool sent = nursery->ready && send_fork(nursery, number, socket, page_fd);
+    uint32_t number = ++prefork->numbers;
+    bool sent = prefork->ready && send_fork(prefork, number, socket, page_fd);
     close(socket);
     close(page_fd);
     if (!sent)
@@ -476,78 +476,78 @@ bool nursery_fork(struct nursery *nursery, int socket, int page_fd, nursery_fork
     request->number = number;
     request->fn = fn;
     request->ctx = ctx;
-    list_append(&nursery->requests, &request->node);
+    list_append(&prefork->requests, &request->node);
     return true;
 }
 
-bool nursery_forking(const struct nursery *nursery)
+bool prefork_forking(const struct prefork *prefork)
 {
-    return !list_empty(&nursery->requests);
+    return !list_empty(&prefork->requests);
 }
 
-/* Starts the zygote again, after a pause if it keeps dying before it was ready. */
-static void start_later(struct nursery *nursery)
+/* Starts the prefork parent again, after a pause if it keeps dying before it was ready. */
+static void start_later(struct prefork *prefork)
 {
-    uint64_t wait = backoff_failed(&nursery->backoff);
-    uv_timer_start(nursery->timer, on_restart, wait > RESTART_PAUSE_MS ? wait : RESTART_PAUSE_MS, 0);
+    uint64_t wait = backoff_failed(&prefork->backoff);
+    uv_timer_start(prefork->timer, on_restart, wait > RESTART_PAUSE_MS ? wait : RESTART_PAUSE_MS, 0);
 }
 
-void nursery_reap(struct nursery *nursery)
+void prefork_reap(struct prefork *prefork)
 {
     int status = 0;
-    if (nursery->pid == 0 || waitpid(nursery->pid, &status, WNOHANG) != nursery->pid)
+    if (prefork->pid == 0 || waitpid(prefork->pid, &status, WNOHANG) != prefork->pid)
         return;
-    log_warn("a zygote ended and is started again", "task", type_name(nursery), "pid", LOG_NUM(nursery->pid),
-             "signal", LOG_NUM(WIFSIGNALED(status) ? WTERMSIG(status) : 0), "code",
+    log_warn("a prefork parent ended and is started again", "task", type_name(prefork), "pid",
+             LOG_NUM(prefork->pid), "signal", LOG_NUM(WIFSIGNALED(status) ? WTERMSIG(status) : 0), "code",
              LOG_NUM(WIFEXITED(status) ? WEXITSTATUS(status) : 0));
-    nursery->pid = 0;
-    if (nursery->ready)
-        backoff_succeeded(&nursery->backoff);
-    disconnect(nursery);
-    start_later(nursery);
+    prefork->pid = 0;
+    if (prefork->ready)
+        backoff_succeeded(&prefork->backoff);
+    disconnect(prefork);
+    start_later(prefork);
 }
 
 /* ---- life ---- */
 
-struct nursery *nursery_new(const struct nursery_config *config)
+struct prefork *prefork_new(const struct prefork_config *config)
 {
-    struct nursery *nursery = xcalloc(1, sizeof *nursery);
-    nursery->config = *config;
-    nursery->socket = -1;
-    list_init(&nursery->requests);
-    nursery->timer = xcalloc(1, sizeof *nursery->timer);
-    uv_timer_init(&config->loop->uv, nursery->timer);
-    nursery->timer->data = nursery;
-    start(nursery);
-    return nursery;
+    struct prefork *prefork = xcalloc(1, sizeof *prefork);
+    prefork->config = *config;
+    prefork->socket = -1;
+    list_init(&prefork->requests);
+    prefork->timer = xcalloc(1, sizeof *prefork->timer);
+    uv_timer_init(&config->loop->uv, prefork->timer);
+    prefork->timer->data = prefork;
+    start(prefork);
+    return prefork;
 }
 
-void nursery_stop(struct nursery *nursery)
+void prefork_stop(struct prefork *prefork)
 {
-    disconnect(nursery); /* the zygote ends when its socket does */
+    disconnect(prefork); /* the prefork parent ends when its socket does */
 }
 
-void nursery_free(struct nursery **nursery)
+void prefork_free(struct prefork **prefork)
 {
-    struct nursery *old = *nursery;
+    struct prefork *old = *prefork;
     if (old == NULL)
         return;
-    *nursery = NULL;
+    *prefork = NULL;
     uv_close((uv_handle_t *)old->timer, free_handle);
     free(old);
 }
 
-const struct task_type *nursery_type(const struct nursery *nursery)
+const struct task_type *prefork_type(const struct prefork *prefork)
 {
-    return nursery->config.type;
+    return prefork->config.type;
 }
 
-bool nursery_ready(const struct nursery *nursery)
+bool prefork_ready(const struct prefork *prefork)
 {
-    return nursery->ready;
+    return prefork->ready;
 }
 
-pid_t nursery_pid(const struct nursery *nursery)
+pid_t prefork_pid(const struct prefork *prefork)
 {
-    return nursery->pid;
+    return prefork->pid;
 }

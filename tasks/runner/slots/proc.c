@@ -628,7 +628,7 @@ static void on_forked(void *ctx, pid_t pid)
     slot_proc_reap(proc);
 }
 
-struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct nursery *nursery)
+struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct prefork *prefork)
 {
     int pair[2], page_fd = slot_page_create();
     if (page_fd < 0)
@@ -642,7 +642,7 @@ struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct n
     struct slot_proc *proc = xcalloc(1, sizeof *proc);
     proc->slots = slots;
     proc->lane = lane;
-    proc->only = nursery_type(nursery);
+    proc->only = prefork_type(prefork);
     proc->page = page;
     proc->socket = pair[0];
     proc->born_ms = clock_mono_ms();
@@ -653,7 +653,7 @@ struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct n
     uv_poll_init(&slots_config(slots)->loop->uv, proc->poll, pair[0]);
     proc->poll->data = proc;
     uv_poll_start(proc->poll, UV_READABLE, on_socket);
-    if (!nursery_fork(nursery, pair[1], page_fd, on_forked, proc))
+    if (!prefork_fork(prefork, pair[1], page_fd, on_forked, proc))
         slot_proc_free(&proc);
     return proc;
 }

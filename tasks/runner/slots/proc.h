@@ -7,7 +7,7 @@
 #include "tasks/runner/slots/slots.h"
 
 struct lane;
-struct nursery;
+struct prefork;
 
 struct slot_proc {
     struct list node;       /* of its lane */
@@ -15,7 +15,7 @@ struct slot_proc {
     struct slots *slots;
     struct lane *lane;
     const struct task_type *only; /* FRESH: runs one task of this type; NULL = any number */
-    pid_t pid;                    /* 0 until the zygote told it, and after it was reaped */
+    pid_t pid;                    /* 0 until the prefork parent told it, and after it was reaped */
     bool ready;                   /* it said so */
     bool ending;                  /* it is being killed, or its socket has ended: gets no more jobs */
     uint64_t born_ms;
@@ -31,8 +31,8 @@ struct slot_proc {
     uint64_t signalled;  /* signals of the kill ladder sent: bit per signal */
 };
 
-/* Asks the nursery for a process; NULL if there is not even a socket for it. It may be given jobs at once. */
-struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct nursery *nursery);
+/* Asks the prefork for a process; NULL if there is not even a socket for it. It may be given jobs at once. */
+struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct prefork *prefork);
 /* Frees it without telling anybody; kills it if it lives. */
 void slot_proc_free(struct slot_proc **proc);
 /* Sends the job. */

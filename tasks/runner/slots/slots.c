@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RETURN_MS 200      /* what has not begun by then is given back, for others */
-#define NO_ZYGOTE_MS 10000 /* a task waits so long for its zygote */
+#define RETURN_MS 200       /* what has not begun by then is given back, for others */
+#define NO_PREFORK_MS 10000 /* a task waits so long for its prefork parent */
 #define TICK_MS 20
 #define UNKNOWN_US 100000 /* estimate of a type that has not run yet: nothing is sent ahead */
 
@@ -36,14 +36,14 @@ struct lane {
 };
 
 struct fresh { /* one FRESH type */
-    struct nursery *nursery;
+    struct prefork *prefork;
     struct slot_proc *spare; /* forked ahead, so that a task need not wait for it */
 };
 
 struct slots {
     struct slots_config config;
     struct lane lanes[LANES];
-    struct nursery *ordinary;
+    struct prefork *ordinary;
     struct fresh *fresh;
     size_t fresh_count;
     uint64_t *took_us; /* per task type, in the order of task_type_all(); 0 = never ran */
@@ -67,7 +67,7 @@ static struct lane *lane_of(struct slots *slots, const struct task_type *type)
 static struct fresh *fresh_of(struct slots *slots, const struct task_type *type)
 {
     for (size_t i = 0; i < slots->fresh_count; i++)
-        if (nursery_type(slots->fresh[i].nursery) == type)
+        if (prefork_type(slots->fresh[i].prefork) == type)
             return &slots->fresh[i];
     return NULL;
 }
@@ -146,18 +146,18 @@ static struct places lane_places(const struct lane *lane)
 
 static bool lane_can_start(const struct slots *slots, const struct lane *lane)
 {
-    return nursery_ready(slots->ordinary) && clock_mono_ms() >= lane->not_before_ms;
+    return prefork_ready(slots->ordinary) && clock_mono_ms() >= lane->not_before_ms;
 }
 
 /* Whether any process can come into being for this lane. */
 static bool lane_alive(const struct slots *slots, const struct lane *lane)
 {
     if (lane == &slots->lanes[LANE_DEFAULT])
-        return nursery_ready(slots->ordinary) || !list_empty(&lane->procs);
+        return prefork_ready(slots->ordinary) || !list_empty(&lane->procs);
     for (size_t i = 0; i < slots->fresh_count; i++)
-        if (nursery_ready(slots->fresh[i].nursery))
+        if (prefork_ready(slots->fresh[i].prefork))
             return true;
-    return slots->fresh_count == 0 && nursery_ready(slots->ordinary);
+    return slots->fresh_count == 0 && prefork_ready(slots->ordinary);
 }
 
 unsigned slots_room(const struct slots *slots, enum slot_lane which)
@@ -181,9 +181,9 @@ unsigned slots_room(const struct slots *slots, enum slot_lane which)
 
 /* ---- giving out work ---- */
 
-static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, struct nursery *nursery)
+static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, struct prefork *prefork)
 {
-    struct slot_proc *proc = slot_proc_new(slots, lane, nursery);
+    struct slot_proc *proc = slot_proc_new(slots, lane, prefork);
     if (proc)
         list_append(&lane->procs, &proc->node);
     return proc;
@@ -191,10 +191,10 @@ static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, s
 
 static void make_spare(struct slots *slots, struct fresh *fresh)
 {
-    struct lane *lane = lane_of(slots, nursery_type(fresh->nursery));
-    if (fresh->spare == NULL && nursery_ready(fresh->nursery) && clock_mono_ms() >= lane->not_before_ms &&
+    struct lane *lane = lane_of(slots, prefork_type(fresh->prefork));
+    if (fresh->spare == NULL && prefork_ready(fresh->prefork) && clock_mono_ms() >= lane->not_before_ms &&
         !slots->closing)
-        fresh->spare = slot_proc_new(slots, lane, fresh->nursery);
+        fresh->spare = slot_proc_new(slots, lane, fresh->prefork);
 }
 
 static struct slot_proc *pick_fresh(struct slots *slots, struct lane *lane, const struct task_type *type)
@@ -211,8 +211,8 @@ static struct slot_proc *pick_fresh(struct slots *slots, struct lane *lane, cons
     fresh->spare = NULL;
     if (proc)
         list_append(&lane->procs, &proc->node);
-    else if (nursery_ready(fresh->nursery) && clock_mono_ms() >= lane->not_before_ms)
-        proc = lane_new_proc(slots, lane, fresh->nursery);
+    else if (prefork_ready(fresh->prefork) && clock_mono_ms() >= lane->not_before_ms)
+        proc = lane_new_proc(slots, lane, fresh->prefork);
     return proc;
 }
 
@@ -352,13 +352,13 @@ void lane_proc_dead(struct slot_proc *proc, struct list *returned)
     slots_start_tick(slots); /* a back-off may have to pass */
 }
 
-static void on_zygote_ready(void *ctx)
+static void on_prefork_ready(void *ctx)
 {
     struct slots *slots = ctx;
     for (size_t i = 0; i < LANES; i++)
         lane_keep(slots, &slots->lanes[i]);
     for (size_t i = 0; i < slots->fresh_count; i++)
-        if (slots->fresh[i].nursery)
+        if (slots->fresh[i].prefork)
             make_spare(slots, &slots->fresh[i]);
 }
 
@@ -370,25 +370,25 @@ static bool is_ours(const struct slots *slots, pid_t pid)
                 return true;
     for (size_t i = 0; i < slots->fresh_count; i++)
         if ((slots->fresh[i].spare && slots->fresh[i].spare->pid == pid) ||
-            nursery_pid(slots->fresh[i].nursery) == pid)
+            prefork_pid(slots->fresh[i].prefork) == pid)
             return true;
-    return nursery_pid(slots->ordinary) == pid;
+    return prefork_pid(slots->ordinary) == pid;
 }
 
 /* A child ended: ours, or one that a task left behind and the system gave to us. */
 static void reap_children(struct slots *slots)
 {
-    bool forking = nursery_forking(slots->ordinary);
+    bool forking = prefork_forking(slots->ordinary);
     for (size_t i = 0; i < LANES; i++) {
         list_for_each_safe (node, after, &slots->lanes[i].procs)
             slot_proc_reap(container_of(node, struct slot_proc, node));
     }
-    nursery_reap(slots->ordinary);
+    prefork_reap(slots->ordinary);
     for (size_t i = 0; i < slots->fresh_count; i++) {
         if (slots->fresh[i].spare)
             slot_proc_reap(slots->fresh[i].spare);
-        nursery_reap(slots->fresh[i].nursery);
-        forking |= nursery_forking(slots->fresh[i].nursery);
+        prefork_reap(slots->fresh[i].prefork);
+        forking |= prefork_forking(slots->fresh[i].prefork);
     }
     siginfo_t info = {0};
     while (!forking && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
@@ -433,8 +433,8 @@ static void expire(struct slots *slots, struct lane *lane, uint64_t now_ms)
     list_for_each_safe (node, after, &lane->waiting) {
         struct slot_job *job = container_of(node, struct slot_job, node);
         struct fresh *fresh = fresh_of(slots, job->type);
-        bool down = !nursery_ready(fresh ? fresh->nursery : slots->ordinary);
-        if (now_ms < job->since_ms + (down ? NO_ZYGOTE_MS : RETURN_MS))
+        bool down = !prefork_ready(fresh ? fresh->prefork : slots->ordinary);
+        if (now_ms < job->since_ms + (down ? NO_PREFORK_MS : RETURN_MS))
             continue;
         drop_waiting(lane, job);
         struct queue_end end = {.kind = QUEUE_FAILED,
@@ -602,16 +602,16 @@ static void init_lane(struct slots *slots, enum slot_lane which, int64_t configu
     list_init(&lane->waiting);
 }
 
-static struct nursery *start_zygote(struct slots *slots, const struct task_type *type)
+static struct prefork *start_prefork(struct slots *slots, const struct task_type *type)
 {
-    return nursery_new(&(struct nursery_config){.loop = slots->config.loop,
+    return prefork_new(&(struct prefork_config){.loop = slots->config.loop,
                                                 .options = slots->config.options,
                                                 .type = type,
-                                                .on_ready = on_zygote_ready,
+                                                .on_ready = on_prefork_ready,
                                                 .ctx = slots});
 }
 
-static void start_zygotes(struct slots *slots)
+static void start_preforks(struct slots *slots)
 {
     const struct task_type *const *all = task_type_all();
     size_t count = 0;
@@ -619,11 +619,11 @@ static void start_zygotes(struct slots *slots)
         count++;
     slots->took_us = xcalloc(count + 1, sizeof *slots->took_us);
     slots->fresh = xcalloc(count + 1, sizeof *slots->fresh);
-    slots->ordinary = start_zygote(slots, NULL);
+    slots->ordinary = start_prefork(slots, NULL);
     for (size_t i = 0; i < count; i++)
         if (all[i]->kind == TASK_HEAVY && all[i]->isolation == TASK_FRESH &&
             (!all[i]->diagnostics || slots->config.options->diagnostics))
-            slots->fresh[slots->fresh_count++].nursery = start_zygote(slots, all[i]);
+            slots->fresh[slots->fresh_count++].prefork = start_prefork(slots, all[i]);
 }
 
 struct slots *slots_new(const struct slots_config *config)
@@ -644,7 +644,7 @@ struct slots *slots_new(const struct slots_config *config)
     uv_timer_init(&config->loop->uv, slots->tick);
     slots->tick->data = slots;
     loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, slots);
-    start_zygotes(slots);
+    start_preforks(slots);
     return slots;
 }
 
@@ -656,12 +656,12 @@ void slots_free(struct slots **slots)
     *slots = NULL;
     old->closing = true;
     loop_unhook(old->config.loop, LOOP_STAGE_POOL, on_turn, old);
-    nursery_stop(old->ordinary);
+    prefork_stop(old->ordinary);
     for (size_t i = 0; i < old->fresh_count; i++)
-        nursery_stop(old->fresh[i].nursery); /* frees processes that are being forked */
-    nursery_free(&old->ordinary);
+        prefork_stop(old->fresh[i].prefork); /* frees processes that are being forked */
+    prefork_free(&old->ordinary);
     for (size_t i = 0; i < old->fresh_count; i++) {
-        nursery_free(&old->fresh[i].nursery);
+        prefork_free(&old->fresh[i].prefork);
         slot_proc_free(&old->fresh[i].spare);
     }
     for (size_t i = 0; i < LANES; i++)

@@ -55,7 +55,7 @@ struct slots_config {
     const struct options *options;
     struct slots_hooks hooks;
 };
-/* Starts the zygotes and one slot of the lane `default`. */
+/* Starts the prefork parents and one slot of the lane `default`. */
 struct slots *slots_new(const struct slots_config *config);
 /* Kills whatever is left; hooks are not called any more. */
 void slots_free(struct slots **slots);

@@ -1,4 +1,5 @@
-/* Slot processes without a queue: real zygotes and slots, fed by hand. The program is its own zygote. */
+/* Slot processes without a queue: real prefork parents and slots, fed by hand. The program is its own prefork
+ * parent. */
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
@@ -366,19 +367,19 @@ static unsigned kill_children(const char *name)
     return count;
 }
 
-static void test_zygotes_die(void)
+static void test_preforks_die(void)
 {
     struct task task, next;
     give(&task, "noop_heavy", "{\"steps\":5,\"sleep_ms\":50}");
     ok(run_until(0, &task), "a task runs");
-    ok(kill_children("taskhub-zygote") >= 2, "the zygotes are killed");
+    ok(kill_children("taskhub-prefork") >= 2, "the prefork parents are killed");
     ok(run_until(1, NULL), "it ends");
-    is_int(task.fate, COMPLETED, "completed: slots outlive their zygote");
+    is_int(task.fate, COMPLETED, "completed: slots outlive their prefork parent");
     ok(kill_children("taskhub-slot") >= 1, "the slots are killed");
     uint64_t begun = clock_mono_ms();
     give(&next, "noop_heavy", "{\"steps\":0}");
     ok(run_until(1, NULL), "a task behind them ends");
-    is_int(next.fate, COMPLETED, "in a slot of a new zygote");
+    is_int(next.fate, COMPLETED, "in a slot of a new prefork parent");
     ok(clock_mono_ms() - begun < 500, "within 500 ms");
 }
 
@@ -410,8 +411,8 @@ int main(int argc, char **argv)
     if (sodium_init() < 0)
         return 1;
     task_types_use(builtin_task_types);
-    if (argc == 2 && strcmp(argv[1], ZYGOTE_WORD) == 0)
-        return zygote_main();
+    if (argc == 2 && strcmp(argv[1], PREFORK_WORD) == 0)
+        return prefork_main();
     log_setup("test_slots", LOG_ERROR, LOG_LOGFMT);
     signal(SIGPIPE, SIG_IGN);
     options.slots_default = options.slots_live = 2;
@@ -442,7 +443,7 @@ int main(int argc, char **argv)
     test_bad_reports();
     test_stream();
     test_cancelled_before_it_began();
-    test_zygotes_die();
+    test_preforks_die();
     test_drain();
     test_limits();
     slots_free(&slots);
