@@ -2,9 +2,9 @@
 #include "hub/base/log.h"
 
 #include "hub/base/buf.h"
-#include "hub/json/json.h"
 #include "tests/lib/tap.h"
 
+#include <jansson.h>
 #include <unistd.h>
 
 static int saved_stderr = -1;
@@ -87,11 +87,10 @@ static void test_json_format(void)
     capture_begin();
     log_error("it \"broke\"", "why", "a\tb\xff");
     char *text = capture_end();
-    const char *reason = "";
-    struct span line = {text, strlen(text)};
-    is_int(json_check(line, JSON_LIMITS, &reason), KIND_OBJECT, "a line is a JSON object %s", reason);
-    ok(json_string_is(json_get(line, "msg"), "it \"broke\""), "the message");
-    ok(json_string_is(json_get(line, "why"), "a\tb\xef\xbf\xbd"), "a value with a bad byte");
+    json_t *line = json_loads(text, 0, NULL);
+    is_text(json_string_value(json_object_get(line, "msg")), "it \"broke\"", "the message");
+    is_text(json_string_value(json_object_get(line, "why")), "a\tb\xef\xbf\xbd", "a value with a bad byte");
+    json_decref(line);
     is_int(count_lines(text), 1, "one line");
 }
 
