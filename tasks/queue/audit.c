@@ -83,7 +83,7 @@ static struct op *audit_op(struct audit *audit, const char *function,
 
 static void next_slice(struct audit *audit, struct span cursor)
 {
-    struct op *op = audit_op(audit, "th1_audit", on_slice);
+    struct op *op = audit_op(audit, FUNCTION("audit"), on_slice);
     words_text(&op->words, audit->owners_now ? "o:" : "t:");
     words_add(&op->words, cursor);
 }
@@ -107,7 +107,7 @@ static void on_slice(struct op *op, const redisReply *answer)
         audit->owners_now = true;
         next_slice(audit, SPAN("0"));
     } else {
-        struct op *places = audit_op(audit, "th1_audit_places", on_places);
+        struct op *places = audit_op(audit, FUNCTION("audit_places"), on_places);
         words_text(&places->words, PLACES_AT_ONCE);
     }
 }

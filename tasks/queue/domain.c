@@ -14,7 +14,7 @@ static void on_impression(struct op *op, const redisReply *answer)
 void domain_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
                        void *ctx)
 {
-    struct op *op = op_new(queue, "th1_impression", on_impression);
+    struct op *op = op_new(queue, FUNCTION("impression"), on_impression);
     op->fn.done = fn;
     op->ctx = ctx;
     words_text(&op->words, resource_id);
@@ -29,7 +29,7 @@ static void on_session(struct op *op, const redisReply *answer)
 
 void domain_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
 {
-    struct op *op = op_new(queue, "th1_session", on_session);
+    struct op *op = op_new(queue, FUNCTION("session"), on_session);
     words_text(&op->words, owner);
     words_text(&op->words, session);
     words_signed(&op->words, expires_at_s);

@@ -9,7 +9,6 @@
 
 #define PREFIX "th:{0}:" /* one shard today; the owner will choose it */
 #define LIBRARY "taskhub_v1"
-#define FUNCTION "th1_"
 #define FIXED_WORDS 10 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
 
 /* ---- answers ------------------------------------------------------------------------------------ */
@@ -66,8 +65,8 @@ static void recover(struct queue *queue, const redisReply *reply)
 {
     const redisReply *missed = reply->element[1];
     log_error("a function of the queue failed", "error", reply_text(reply, 2));
-    for (size_t i = 0; i + 1 < reply_count(missed); i += 2)
-        queue_tell_logged(queue, reply_text(missed, i), (uint64_t)reply_number(missed, i + 1));
+    for (size_t i = 0; queue->tell_logged && i + 1 < reply_count(missed); i += 2)
+        queue->tell_logged(queue, reply_text(missed, i), (uint64_t)reply_number(missed, i + 1));
 }
 
 static void maybe_free(struct queue *queue);
@@ -148,60 +147,12 @@ static void argv_call(struct queue *queue, struct argv *argv, redis_reply_fn *fn
 
 /* ---- batches -------------------------------------------------------------------------------------- */
 
-struct numbers { /* what a call's function wants before its items */
-    char text[4][24];
-    int count;
-};
-
-static struct numbers numbers_none(const struct queue *queue)
+unsigned numbers_retention(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX])
 {
-    (void)queue;
-    return (struct numbers){0};
+    ret_numbers[0] = config->retention_heavy_ms;
+    ret_numbers[1] = config->retention_light_ms;
+    return 2;
 }
-
-static void number(struct numbers *numbers, uint64_t value)
-{
-    snprintf(numbers->text[numbers->count++], sizeof numbers->text[0], "%llu", (unsigned long long)value);
-}
-
-static struct numbers numbers_submit(const struct queue *queue)
-{
-    struct numbers numbers = {0};
-    number(&numbers, queue->config.user_tasks);
-    number(&numbers, queue->config.global_tasks);
-    number(&numbers, queue->config.lease_ms);
-    number(&numbers, queue->config.user_light);
-    return numbers;
-}
-
-static struct numbers numbers_fused(const struct queue *queue)
-{
-    struct numbers numbers = {0};
-    number(&numbers, queue->config.retention_light_ms);
-    return numbers;
-}
-
-static struct numbers numbers_retention(const struct queue *queue)
-{
-    struct numbers numbers = {0};
-    number(&numbers, queue->config.retention_heavy_ms);
-    number(&numbers, queue->config.retention_light_ms);
-    return numbers;
-}
-
-static const struct {
-    const char *function;
-    struct numbers (*numbers)(const struct queue *queue);
-    void (*done)(struct batch *batch, const redisReply *answer);
-} stages[STAGES] = {
-    [STAGE_SUBMIT] = {FUNCTION "submit", numbers_submit, batch_submitted},
-    [STAGE_FUSED] = {FUNCTION "fused", numbers_fused, batch_fused},
-    [STAGE_REPORT] = {FUNCTION "report", numbers_retention, batch_codes},
-    [STAGE_UPDATE] = {FUNCTION "update", numbers_none, batch_codes},
-    [STAGE_END] = {FUNCTION "report", numbers_retention, batch_codes},
-    [STAGE_RELEASE] = {FUNCTION "release", numbers_none, batch_codes},
-    [STAGE_AUDIO] = {FUNCTION "audio_append", numbers_none, batch_audio},
-};
 
 static void on_batch(void *ctx, const redisReply *reply)
 {
@@ -210,9 +161,25 @@ static void on_batch(void *ctx, const redisReply *reply)
     const redisReply *answer = take_answer(queue, reply);
     queue->batches--;
     if (!queue->closed)
-        stages[batch->stage].done(batch, answer);
+        batch->call->done(batch, answer);
     batch_done(batch);
     maybe_free(queue);
+}
+
+#define REPORT_WORDS 6
+/* The words of a report, valid until it changes. */
+static void report_words(struct report *report, struct span ret_words[static REPORT_WORDS])
+{
+    buf_clear(&report->numbers);
+    buf_append_u64(&report->numbers, (uint64_t)report->percent);
+    size_t first = report->numbers.len;
+    buf_append_u64(&report->numbers, report->rev);
+    ret_words[0] = (struct span){report->numbers.data, first};
+    ret_words[1] = span_of(report->stage);
+    ret_words[2] = buf_span(&report->message);
+    ret_words[3] = buf_span(&report->meta);
+    ret_words[4] = (struct span){report->numbers.data + first, report->numbers.len - first};
+    ret_words[5] = buf_span(&report->lines);
 }
 
 /* An item's words. Verbs and a report stand behind its id and attempt. */
@@ -233,15 +200,25 @@ static void push_item(struct argv *argv, const struct batch *batch, const struct
     push_words(argv, &batch->words, from, item->end_word);
 }
 
+/* What the function wants before the items; `text` holds it while the call is made. */
+static void push_numbers(struct argv *argv, const struct batch *batch, char text[static NUMBERS_MAX][24])
+{
+    uint64_t numbers[NUMBERS_MAX];
+    unsigned count = batch->call->numbers ? batch->call->numbers(&batch->queue->config, numbers) : 0;
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(text[i], sizeof text[i], "%llu", (unsigned long long)numbers[i]);
+        push_text(argv, text[i]);
+    }
+}
+
 static void batch_send(struct batch *batch)
 {
     struct queue *queue = batch->queue;
     size_t words = batch->words.count + batch->count * (1 + REPORT_WORDS);
-    struct argv argv = argv_new(queue, stages[batch->stage].function, words);
-    struct numbers numbers = stages[batch->stage].numbers(queue);
+    struct argv argv = argv_new(queue, batch->call->function, words);
+    char text[NUMBERS_MAX][24];
     size_t sent = 0;
-    for (int i = 0; i < numbers.count; i++)
-        push_text(&argv, numbers.text[i]);
+    push_numbers(&argv, batch, text);
     for (size_t i = 0; i < batch->count; i++) {
         if (batch->items[i].skipped)
             continue;
@@ -432,7 +409,6 @@ static void maybe_free(struct queue *queue)
     if (!queue->closed || queue->pending)
         return;
     buf_free(&queue->json);
-    reports_free(queue);
     free(queue->argv_words);
     free(queue->argv_lengths);
     free(queue->origin);

@@ -8,7 +8,7 @@ static struct queue_audio parse_stand(const redisReply *stand)
                                 reply_number(stand, 2) != 0};
 }
 
-void batch_audio(struct batch *batch, const redisReply *answer)
+static void on_appended(struct batch *batch, const redisReply *answer)
 {
     for (size_t i = 0; i < batch->count; i++) {
         struct queue_audio audio = parse_stand(reply_array(answer, i));
@@ -17,11 +17,13 @@ void batch_audio(struct batch *batch, const redisReply *answer)
     }
 }
 
+static const struct stage_call append_call = {STAGE_AUDIO, FUNCTION("audio_append"), NULL, on_appended};
+
 void queue_audio_append(struct queue *queue, const char *owner, const char *id, uint64_t offset,
                         struct span bytes, queue_audio_fn *fn, void *ctx)
 {
     struct batch *batch;
-    struct item *item = item_new(queue, STAGE_AUDIO, id, &batch);
+    struct item *item = item_new(queue, &append_call, id, &batch);
     item->fn.audio = fn;
     item->ctx = ctx;
     words_text(&batch->words, owner);
@@ -48,14 +50,14 @@ static struct op *stand_op(struct queue *queue, const char *function, const char
 
 void queue_audio_end(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
 {
-    struct op *op = stand_op(queue, "th1_audio_end", owner, id);
+    struct op *op = stand_op(queue, FUNCTION("audio_end"), owner, id);
     op->fn.audio = fn;
     op->ctx = ctx;
 }
 
 void queue_audio_take(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
 {
-    struct op *op = stand_op(queue, "th1_audio_take", owner, id);
+    struct op *op = stand_op(queue, FUNCTION("audio_take"), owner, id);
     op->fn.audio = fn;
     op->ctx = ctx;
 }
@@ -68,7 +70,7 @@ static void on_kept(struct op *op, const redisReply *answer)
 
 void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms)
 {
-    struct op *op = op_new(queue, "th1_audio_keep", on_kept);
+    struct op *op = op_new(queue, FUNCTION("audio_keep"), on_kept);
     words_number(&op->words, keep_ms);
     for (size_t i = 0; i < count; i++)
         words_text(&op->words, ids[i]);
@@ -86,7 +88,7 @@ static void on_failed(struct op *op, const redisReply *answer)
 void queue_audio_fail(struct queue *queue, const char *owner, const char *id, const char *code,
                       const char *error, queue_done_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, "th1_audio_fail", on_failed);
+    struct op *op = op_new(queue, FUNCTION("audio_fail"), on_failed);
     op->fn.done = fn;
     op->ctx = ctx;
     op_retention(op);
@@ -109,7 +111,7 @@ static void on_read(struct op *op, const redisReply *answer)
 void queue_audio_read(struct queue *queue, const char *owner, const char *id, uint64_t offset,
                       size_t max_bytes, queue_audio_data_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, "th1_audio_read", on_read);
+    struct op *op = op_new(queue, FUNCTION("audio_read"), on_read);
     op->fn.data = fn;
     op->ctx = ctx;
     words_text(&op->words, owner);

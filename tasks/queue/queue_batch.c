@@ -5,6 +5,8 @@
 #define BATCH_ITEMS 256
 #define BATCH_BYTES (1u << 20)
 #define SPARE_BYTES 65536 /* a batch that grew beyond is not worth keeping whole */
+#define SPARE_REPORTS 256 /* kept to be used again */
+#define REPORT_BYTES 4096 /* a buffer of a report that grew beyond is not kept */
 
 /* Stages that item_find() looks into. */
 static const bool indexed[STAGES] = {[STAGE_REPORT] = true, [STAGE_UPDATE] = true, [STAGE_END] = true};
@@ -34,18 +36,77 @@ struct item *item_find(struct queue *queue, enum stage stage, const char *id)
     return place && !batch->items[place - 1].skipped ? &batch->items[place - 1] : NULL;
 }
 
+/* ---- reports ---------------------------------------------------------------------------------------- */
+
+struct report *report_new(struct queue *queue)
+{
+    struct list *node = list_pop(&queue->reports);
+    if (node) {
+        queue->report_count--;
+        return container_of(node, struct report, node);
+    }
+    struct report *report = xcalloc(1, sizeof *report);
+    list_init(&report->node);
+    return report;
+}
+
+static void report_free(struct report *report)
+{
+    buf_free(&report->message);
+    buf_free(&report->meta);
+    buf_free(&report->lines);
+    buf_free(&report->numbers);
+    free(report);
+}
+
+static void report_done(struct queue *queue, struct report *report)
+{
+    struct buf *const bufs[] = {&report->message, &report->meta, &report->lines, &report->numbers};
+    if (queue->report_count == SPARE_REPORTS || queue->closed) {
+        report_free(report);
+        return;
+    }
+    for (size_t i = 0; i < NELEMS(bufs); i++) {
+        if (bufs[i]->cap > REPORT_BYTES)
+            buf_free(bufs[i]);
+        buf_clear(bufs[i]);
+    }
+    report->stage[0] = '\0';
+    list_append(&queue->reports, &report->node);
+    queue->report_count++;
+}
+
+static void reports_free(struct queue *queue)
+{
+    for (struct list *node; (node = list_pop(&queue->reports)) != NULL;)
+        report_free(container_of(node, struct report, node));
+    queue->report_count = 0;
+}
+
+static void item_clear(struct queue *queue, struct item *item)
+{
+    if (item->report)
+        report_done(queue, item->report);
+    for (struct listener *listener = item->listener.next, *after; listener; listener = after) {
+        after = listener->next;
+        free(listener);
+    }
+    item->report = NULL;
+    item->listener = (struct listener){0};
+}
+
 /* ---- life ------------------------------------------------------------------------------------------- */
 
-static struct batch *batch_new(struct queue *queue, enum stage stage)
+static struct batch *batch_new(struct queue *queue, const struct stage_call *call)
 {
-    struct batch *batch = queue->spare[stage];
-    queue->spare[stage] = NULL;
-    if (batch)
-        return batch;
-    batch = xcalloc(1, sizeof *batch);
-    list_init(&batch->node);
-    batch->queue = queue;
-    batch->stage = stage;
+    struct batch *batch = queue->spare[call->stage];
+    queue->spare[call->stage] = NULL;
+    if (batch == NULL) {
+        batch = xcalloc(1, sizeof *batch);
+        list_init(&batch->node);
+        batch->queue = queue;
+    }
+    batch->call = call;
     return batch;
 }
 
@@ -66,7 +127,7 @@ static void batch_free(struct batch *batch)
 
 void batch_done(struct batch *batch)
 {
-    struct batch **spare = &batch->queue->spare[batch->stage];
+    struct batch **spare = &batch->queue->spare[batch->call->stage];
     if (*spare || batch->queue->closed) {
         batch_free(batch);
         return;
@@ -76,7 +137,7 @@ void batch_done(struct batch *batch)
     buf_clear(&batch->words.bytes);
     batch->words.count = 0;
     clear_items(batch);
-    if (indexed[batch->stage])
+    if (indexed[batch->call->stage])
         memset(batch->places, 0, sizeof batch->places);
     *spare = batch;
 }
@@ -100,6 +161,7 @@ void batches_free(struct queue *queue)
             batch_free(queue->spare[stage]);
         queue->spare[stage] = NULL;
     }
+    reports_free(queue);
 }
 
 /* ---- items ------------------------------------------------------------------------------------------ */
@@ -109,13 +171,15 @@ bool batch_is_large(const struct batch *batch)
     return batch->words.bytes.len + batch->reported > BATCH_BYTES;
 }
 
-struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch)
+struct item *item_new(struct queue *queue, const struct stage_call *call, const char *id,
+                      struct batch **ret_batch)
 {
+    enum stage stage = call->stage;
     struct batch *batch = queue->open[stage];
     if (batch && (batch->count == BATCH_ITEMS || batch_is_large(batch)))
         batch_seal(queue, stage);
     if (queue->open[stage] == NULL)
-        queue->open[stage] = batch_new(queue, stage);
+        queue->open[stage] = batch_new(queue, call);
     batch = queue->open[stage];
     if (batch->count == batch->cap) {
         batch->cap = batch->cap ? batch->cap * 2 : 4;

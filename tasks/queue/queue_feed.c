@@ -121,7 +121,7 @@ static void on_attached(struct op *op, const redisReply *answer)
 static void call_attach(struct queue_feed *feed, struct feed_owner *owner)
 {
     struct attach_call *call = xmalloc(sizeof *call);
-    struct op *op = op_new(feed->queue, "th1_attach", on_attached);
+    struct op *op = op_new(feed->queue, FUNCTION("attach"), on_attached);
     char epoch[13];
     id_random(epoch, sizeof epoch);
     list_init(&call->node);
@@ -237,7 +237,7 @@ static void detach(void *ctx, const char *name)
     struct feed_owner *owner = find_owner(feed, name);
     if (owner == NULL)
         return;
-    struct op *op = op_new(feed->queue, "th1_detach", on_noted);
+    struct op *op = op_new(feed->queue, FUNCTION("detach"), on_noted);
     words_text(&op->words, name);
     remove_owner(feed, owner);
 }
@@ -334,7 +334,7 @@ void queue_feed_listen_control(struct queue_feed *feed)
 
 static void call_watch(struct queue_feed *feed)
 {
-    op_new(feed->queue, "th1_watch", on_noted);
+    op_new(feed->queue, FUNCTION("watch"), on_noted);
 }
 
 void queue_feed_watch(struct queue_feed *feed, bool on)
@@ -370,7 +370,7 @@ static void say_alive(struct queue_feed *feed)
     if (clock_mono_ms() - feed->alive_ms > SILENCE_MS && feed->subscribed)
         attach_all(feed);
     feed->alive_ms = clock_mono_ms();
-    op_retention(op_new(feed->queue, "th1_alive", on_noted));
+    op_retention(op_new(feed->queue, FUNCTION("alive"), on_noted));
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -391,6 +391,7 @@ struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
     feed->queue = queue;
     feed->subscriber = subscriber;
     feed->hooks = hooks;
+    queue->tell_logged = queue_tell_logged;
     feed->alive_ms = clock_mono_ms();
     list_init(&feed->calls);
     feed->timer = xmalloc(sizeof *feed->timer);

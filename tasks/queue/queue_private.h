@@ -39,6 +39,9 @@ size_t text_word(char to[static WORD_SIZE], const char *text, size_t size);
 
 /* ---- batches ------------------------------------------------------------------------------------- */
 
+struct batch;
+#define NUMBERS_MAX 4
+
 enum stage {
     STAGE_SUBMIT,
     STAGE_FUSED,
@@ -66,6 +69,18 @@ struct listener { /* somebody who is told an item's code, too */
     struct listener *next;
 };
 
+/* What the items of a stage become: one call of a function. Each stage is described by the file that fills
+ * it. */
+struct stage_call {
+    enum stage stage;
+    const char *function;
+    /* Numbers that the function wants before its items; NULL = none. Returns how many. */
+    unsigned (*numbers)(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX]);
+    /* Tells every item that was not skipped; `answer` NULL = unavailable. */
+    void (*done)(struct batch *batch, const redisReply *answer);
+};
+unsigned numbers_retention(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX]);
+
 struct item {
     union {
         queue_submitted_fn *submitted;
@@ -89,7 +104,7 @@ struct item {
 struct batch {
     struct list node;
     struct queue *queue;
-    enum stage stage;
+    const struct stage_call *call;
     struct words words;
     struct item *items;
     size_t count, cap;
@@ -98,7 +113,8 @@ struct batch {
 };
 
 /* The item that the following words_*() calls on batch->words belong to, until item_done(). */
-struct item *item_new(struct queue *queue, enum stage stage, const char *id, struct batch **ret_batch);
+struct item *item_new(struct queue *queue, const struct stage_call *call, const char *id,
+                      struct batch **ret_batch);
 void item_done(struct batch *batch);
 /* The newest item of this id in the open batch, NULL if there is none or it was skipped. Only STAGE_REPORT,
  * STAGE_UPDATE and STAGE_END can be searched. */
@@ -113,28 +129,17 @@ void batch_done(struct batch *batch);
 /* Frees what was not sent, and what was kept. */
 void batches_free(struct queue *queue);
 
-/* What a stage's answer means; `answer` NULL = unavailable. Calls back every item that was not skipped. */
-void batch_submitted(struct batch *batch, const redisReply *answer);
-void batch_fused(struct batch *batch, const redisReply *answer);
-void batch_codes(struct batch *batch, const redisReply *answer);
-void batch_audio(struct batch *batch, const redisReply *answer);
-
 /* ---- reports --------------------------------------------------------------------------------------- */
 
-#define REPORT_WORDS 6
-/* The words of a report, valid until it changes. */
-void report_words(struct report *report, struct span ret_words[static REPORT_WORDS]);
-/* Takes an item's report and listeners away. */
-void item_clear(struct queue *queue, struct item *item);
-/* Frees the reports that were kept. */
-void reports_free(struct queue *queue);
+/* An empty one; batch_done() takes it back from its item. */
+struct report *report_new(struct queue *queue);
 
 /* ---- ops ------------------------------------------------------------------------------------------ */
 
 struct op {
     struct list node;
     struct queue *queue;
-    const char *function;
+    const char *function; /* FUNCTION("name") */
     struct words words;
     /* `answer` NULL = unavailable. */
     void (*done)(struct op *op, const redisReply *answer);
@@ -154,6 +159,8 @@ struct op {
     /* Frees `more` when the op ends without `done`; NULL = nothing to free. */
     void (*drop)(struct op *op);
 };
+/* The name of a function of the library. */
+#define FUNCTION(name) "th1_" name
 /* An op without words; it leaves at the end of the turn. */
 struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *));
 void op_retention(struct op *op); /* the two words that lead some calls */
@@ -181,6 +188,9 @@ struct queue {
     unsigned batches; /* of these, batches */
     bool loading;     /* the library is being loaded again */
     bool closed;      /* freed by its owner, waits for `pending` */
+    /* Reads the owner's log behind `after` and tells its events by the hook on_event: a call that failed
+     * half-way logged them, and nobody here was told. Set by the feed. */
+    void (*tell_logged)(struct queue *queue, const char *owner, uint64_t after);
 };
 
 /* ---- replies ---------------------------------------------------------------------------------------- */
@@ -196,12 +206,6 @@ static inline size_t reply_count(const redisReply *array)
 {
     return array && array->type == REDIS_REPLY_ARRAY ? array->elements : 0;
 }
-
-/* ---- the log --------------------------------------------------------------------------------------------
- */
-
-/* Reads the owner's log behind `after` and tells its events by the hook on_event. */
-void queue_tell_logged(struct queue *queue, const char *owner, uint64_t after);
 
 /* ---- JSON of answers ---------------------------------------------------------------------------------- */
 

@@ -55,7 +55,7 @@ static void on_got(struct op *op, const redisReply *reply)
 void queue_get(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx)
 {
-    struct op *op = answer_op(queue, "th1_get", on_got, fn, ctx);
+    struct op *op = answer_op(queue, FUNCTION("get"), on_got, fn, ctx);
     copy_text(op->id, sizeof op->id, id);
     words_caller(&op->words, id, who->owner, who->any_read);
 }
@@ -76,7 +76,7 @@ static void on_why(struct op *op, const redisReply *reply)
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx)
 {
-    struct op *op = answer_op(queue, "th1_why", on_why, fn, ctx);
+    struct op *op = answer_op(queue, FUNCTION("why"), on_why, fn, ctx);
     copy_text(op->id, sizeof op->id, id);
     words_caller(&op->words, id, who->owner, who->any_read);
 }
@@ -95,7 +95,7 @@ static void on_cancelled(struct op *op, const redisReply *reply)
 void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                   void *ctx)
 {
-    struct op *op = answer_op(queue, "th1_cancel", on_cancelled, fn, ctx);
+    struct op *op = answer_op(queue, FUNCTION("cancel"), on_cancelled, fn, ctx);
     copy_text(op->id, sizeof op->id, id);
     op_retention(op);
     words_caller(&op->words, id, who->owner, who->any_write);
@@ -117,7 +117,7 @@ static void on_retried(struct op *op, const redisReply *reply)
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
                  const char *own_arg, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, "th1_retry", on_retried, fn, ctx);
+    struct op *op = answer_op(queue, FUNCTION("retry"), on_retried, fn, ctx);
     copy_text(op->id, sizeof op->id, new_id);
     words_number(&op->words, queue->config.user_tasks);
     words_number(&op->words, queue->config.global_tasks);
@@ -145,7 +145,7 @@ static json_writer *write_list = queue_json_list, *write_snapshot = queue_json_s
 
 void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, "th1_list", on_json, fn, ctx);
+    struct op *op = answer_op(queue, FUNCTION("list"), on_json, fn, ctx);
     op->more = &write_list;
     words_number(&op->words, queue->config.retention_light_ms);
     words_text(&op->words, filter->owner);
@@ -160,7 +160,7 @@ void queue_list(struct queue *queue, const struct queue_filter *filter, queue_an
 
 void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, "th1_snapshot", on_json, fn, ctx);
+    struct op *op = answer_op(queue, FUNCTION("snapshot"), on_json, fn, ctx);
     op->more = &write_snapshot;
     words_text(&op->words, owner);
     words_text(&op->words, SNAPSHOT_TASKS);
@@ -169,14 +169,14 @@ void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn,
 
 void queue_stats(struct queue *queue, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, "th1_stats", on_json, fn, ctx);
+    struct op *op = answer_op(queue, FUNCTION("stats"), on_json, fn, ctx);
     op->more = &write_stats;
     words_number(&op->words, queue->config.retention_light_ms);
 }
 
 void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, "th1_workers", on_json, fn, ctx);
+    struct op *op = answer_op(queue, FUNCTION("workers"), on_json, fn, ctx);
     op->more = &write_workers;
 }
 
@@ -192,7 +192,7 @@ static void on_notified(struct op *op, const redisReply *reply)
 void queue_notify(struct queue *queue, const char *owner, const char *id, struct span body, queue_done_fn *fn,
                   void *ctx)
 {
-    struct op *op = op_new(queue, "th1_notify", on_notified);
+    struct op *op = op_new(queue, FUNCTION("notify"), on_notified);
     op->fn.done = fn;
     op->ctx = ctx;
     words_text(&op->words, owner);

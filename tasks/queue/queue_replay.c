@@ -118,7 +118,7 @@ static void drop(struct op *op)
 static struct op *replay_new(struct queue *queue, const char *owner, uint64_t after, size_t max,
                              void (*done)(struct op *op, const redisReply *answer))
 {
-    struct op *op = op_new(queue, "th1_replay", done);
+    struct op *op = op_new(queue, FUNCTION("replay"), done);
     size_t size = strlen(owner) + 1;
     struct replay_call *call = xmalloc(sizeof *call + size);
     call->after = after;

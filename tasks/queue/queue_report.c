@@ -7,74 +7,13 @@
 
 #define MESSAGE_MAX 512
 #define ERROR_MAX 4096
-#define LINES_MAX 65536   /* of one task */
-#define SPARE_REPORTS 256 /* kept to be used again */
-#define SPARE_BYTES 4096  /* a buffer that grew beyond is not kept */
+#define LINES_MAX 65536 /* of one task */
 
 /* ---- reports ---------------------------------------------------------------------------------------- */
-
-static struct report *report_new(struct queue *queue)
-{
-    struct list *node = list_pop(&queue->reports);
-    if (node) {
-        queue->report_count--;
-        return container_of(node, struct report, node);
-    }
-    struct report *report = xcalloc(1, sizeof *report);
-    list_init(&report->node);
-    return report;
-}
-
-static void report_free(struct report *report)
-{
-    buf_free(&report->message);
-    buf_free(&report->meta);
-    buf_free(&report->lines);
-    buf_free(&report->numbers);
-    free(report);
-}
-
-static void report_done(struct queue *queue, struct report *report)
-{
-    struct buf *const bufs[] = {&report->message, &report->meta, &report->lines, &report->numbers};
-    if (queue->report_count == SPARE_REPORTS || queue->closed) {
-        report_free(report);
-        return;
-    }
-    for (size_t i = 0; i < NELEMS(bufs); i++) {
-        if (bufs[i]->cap > SPARE_BYTES)
-            buf_free(bufs[i]);
-        buf_clear(bufs[i]);
-    }
-    report->stage[0] = '\0';
-    list_append(&queue->reports, &report->node);
-    queue->report_count++;
-}
-
-void reports_free(struct queue *queue)
-{
-    for (struct list *node; (node = list_pop(&queue->reports)) != NULL;)
-        report_free(container_of(node, struct report, node));
-    queue->report_count = 0;
-}
 
 static size_t report_size(const struct report *report)
 {
     return report->message.len + report->meta.len + report->lines.len;
-}
-
-void report_words(struct report *report, struct span ret_words[static REPORT_WORDS])
-{
-    buf_clear(&report->numbers);
-    buf_append_u64(&report->numbers, (uint64_t)report->percent);
-    size_t first = report->numbers.len;
-    buf_append_u64(&report->numbers, report->rev);
-    ret_words[0] = (struct span){report->numbers.data, first};
-    ret_words[1] = span_of(report->stage);
-    ret_words[2] = buf_span(&report->message);
-    ret_words[3] = buf_span(&report->meta);
-    ret_words[4] = (struct span){report->numbers.data + first, report->numbers.len - first};
-    ret_words[5] = buf_span(&report->lines);
 }
 
 static void add_number(struct buf *to, uint64_t number, char end)
@@ -161,19 +100,7 @@ static void add_listener(struct listener *first, queue_done_fn *fn, void *ctx)
     **end = (struct listener){.fn = fn, .ctx = ctx};
 }
 
-void item_clear(struct queue *queue, struct item *item)
-{
-    if (item->report)
-        report_done(queue, item->report);
-    for (struct listener *listener = item->listener.next, *after; listener; listener = after) {
-        after = listener->next;
-        free(listener);
-    }
-    item->report = NULL;
-    item->listener = (struct listener){0};
-}
-
-void batch_codes(struct batch *batch, const redisReply *answer)
+static void on_codes(struct batch *batch, const redisReply *answer)
 {
     size_t at = 0;
     for (size_t i = 0; i < batch->count; i++) {
@@ -189,10 +116,15 @@ void batch_codes(struct batch *batch, const redisReply *answer)
     }
 }
 
-static struct item *attempt_item(struct queue *queue, enum stage stage, const char *id, unsigned attempt,
-                                 struct batch **ret_batch)
+static const struct stage_call report_call = {STAGE_REPORT, FUNCTION("report"), numbers_retention, on_codes};
+static const struct stage_call update_call = {STAGE_UPDATE, FUNCTION("update"), NULL, on_codes};
+static const struct stage_call end_call = {STAGE_END, FUNCTION("report"), numbers_retention, on_codes};
+static const struct stage_call release_call = {STAGE_RELEASE, FUNCTION("release"), NULL, on_codes};
+
+static struct item *attempt_item(struct queue *queue, const struct stage_call *call, const char *id,
+                                 unsigned attempt, struct batch **ret_batch)
 {
-    struct item *item = item_new(queue, stage, id, ret_batch);
+    struct item *item = item_new(queue, call, id, ret_batch);
     item->attempt = attempt;
     words_text(&(*ret_batch)->words, id);
     words_number(&(*ret_batch)->words, attempt);
@@ -210,7 +142,7 @@ static struct item *report_item(struct queue *queue, const char *id, unsigned at
     }
     if (item)
         batch_seal(queue, STAGE_REPORT); /* a task stands in a call once */
-    item = attempt_item(queue, STAGE_REPORT, id, attempt, ret_batch);
+    item = attempt_item(queue, &report_call, id, attempt, ret_batch);
     item_done(*ret_batch);
     return item;
 }
@@ -242,7 +174,7 @@ void queue_started(struct queue *queue, const char *id, unsigned attempt, queue_
 void queue_release(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx)
 {
     struct batch *batch;
-    struct item *item = attempt_item(queue, STAGE_RELEASE, id, attempt, &batch);
+    struct item *item = attempt_item(queue, &release_call, id, attempt, &batch);
     item->fn.done = fn;
     item->ctx = ctx;
     item_done(batch);
@@ -278,7 +210,7 @@ static void update_partial(struct queue *queue, const struct queue_update *updat
 {
     struct batch *batch;
     struct buf line CLEANUP(buf_free) = BUF_INIT;
-    struct item *item = attempt_item(queue, STAGE_UPDATE, update->id, update->attempt, &batch);
+    struct item *item = attempt_item(queue, &update_call, update->id, update->attempt, &batch);
     item->fn.done = fn;
     item->ctx = ctx;
     update->reported->rev += 2;
@@ -300,7 +232,7 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
         report(queue, update, fn, ctx);
         return;
     }
-    struct item *item = attempt_item(queue, STAGE_UPDATE, update->id, update->attempt, &batch);
+    struct item *item = attempt_item(queue, &update_call, update->id, update->attempt, &batch);
     item->fn.done = fn;
     item->ctx = ctx;
     if (update->kind == QUEUE_FINAL) {
@@ -341,7 +273,7 @@ void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *
     struct batch *batch;
     if (item_find(queue, STAGE_END, end->id))
         batch_seal(queue, STAGE_END); /* a task stands in a call once */
-    struct item *item = attempt_item(queue, STAGE_END, end->id, end->attempt, &batch);
+    struct item *item = attempt_item(queue, &end_call, end->id, end->attempt, &batch);
     item->fn.done = fn;
     item->ctx = ctx;
     take_report(queue, end, batch, item);

@@ -68,7 +68,7 @@ static void on_leased(struct op *op, const redisReply *answer)
 void queue_lease(struct queue *queue, const char *name, unsigned count, struct queue_demand demand,
                  queue_leased_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, "th1_lease", on_leased);
+    struct op *op = op_new(queue, FUNCTION("lease"), on_leased);
     op->fn.leased = fn;
     op->ctx = ctx;
     op_retention(op);
@@ -129,7 +129,7 @@ static void on_reclaimed(struct op *op, const redisReply *answer)
 /* One slice; the first `skip` leases are those of others. */
 static void reclaim_from(struct queue *queue, int64_t skip, queue_done_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, "th1_reclaim", on_reclaimed);
+    struct op *op = op_new(queue, FUNCTION("reclaim"), on_reclaimed);
     op->fn.done = fn;
     op->ctx = ctx;
     op_retention(op);
@@ -164,7 +164,7 @@ static void on_beat(struct op *op, const redisReply *answer)
 void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t count, struct span info,
                 queue_beat_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, "th1_beat", on_beat);
+    struct op *op = op_new(queue, FUNCTION("beat"), on_beat);
     op->fn.beat = fn;
     op->ctx = ctx;
     op_retention(op);

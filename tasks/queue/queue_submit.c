@@ -42,27 +42,6 @@ static void add_options(struct words *words, const struct queue_submit *submit)
     words_add(words, submit->idempotency_key); /* ends the word */
 }
 
-void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
-{
-    struct batch *batch;
-    struct item *item = item_new(queue, STAGE_SUBMIT, submit->id, &batch);
-    struct words *words = &batch->words;
-    char head[256];
-    item->fn.submitted = fn;
-    item->ctx = ctx;
-    item->lease = submit->lease;
-    snprintf(head, sizeof head, "%s %s %u %u %u %u -%s%s", submit->task, submit->queue,
-             submit->priority < 9 ? submit->priority : 9, submit->max_attempts ? submit->max_attempts : 1,
-             submit->backoff_base_ms, submit->backoff_cap_ms, submit->light ? "l" : "",
-             submit->stream ? "s" : "");
-    words_text(words, submit->id);
-    words_text(words, submit->owner);
-    words_text(words, head);
-    words_json(words, is_empty_object(submit->args) ? SPAN_NONE : submit->args);
-    add_options(words, submit);
-    item_done(batch);
-}
-
 /* One task's answer: its seq, or {code, id, status, number}. */
 static struct queue_submitted parse_submitted(const struct item *item, const redisReply *answer, size_t i)
 {
@@ -88,7 +67,7 @@ static struct queue_submitted parse_submitted(const struct item *item, const red
     return submitted;
 }
 
-void batch_submitted(struct batch *batch, const redisReply *answer)
+static void on_submitted(struct batch *batch, const redisReply *answer)
 {
     for (size_t i = 0; i < batch->count; i++) {
         const struct item *item = &batch->items[i];
@@ -97,10 +76,61 @@ void batch_submitted(struct batch *batch, const redisReply *answer)
     }
 }
 
+static unsigned submit_numbers(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX])
+{
+    ret_numbers[0] = config->user_tasks;
+    ret_numbers[1] = config->global_tasks;
+    ret_numbers[2] = config->lease_ms;
+    ret_numbers[3] = config->user_light;
+    return 4;
+}
+
+static const struct stage_call submit_call = {STAGE_SUBMIT, FUNCTION("submit"), submit_numbers, on_submitted};
+
+void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
+{
+    struct batch *batch;
+    struct item *item = item_new(queue, &submit_call, submit->id, &batch);
+    struct words *words = &batch->words;
+    char head[256];
+    item->fn.submitted = fn;
+    item->ctx = ctx;
+    item->lease = submit->lease;
+    snprintf(head, sizeof head, "%s %s %u %u %u %u -%s%s", submit->task, submit->queue,
+             submit->priority < 9 ? submit->priority : 9, submit->max_attempts ? submit->max_attempts : 1,
+             submit->backoff_base_ms, submit->backoff_cap_ms, submit->light ? "l" : "",
+             submit->stream ? "s" : "");
+    words_text(words, submit->id);
+    words_text(words, submit->owner);
+    words_text(words, head);
+    words_json(words, is_empty_object(submit->args) ? SPAN_NONE : submit->args);
+    add_options(words, submit);
+    item_done(batch);
+}
+
+static void on_fused(struct batch *batch, const redisReply *answer)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        struct queue_fused_done done = {.code = QUEUE_UNAVAILABLE};
+        if (i + 1 < reply_count(answer))
+            done = (struct queue_fused_done){QUEUE_OK, (uint64_t)reply_number(answer, i + 1),
+                                             reply_number(answer, 0)};
+        batch->items[i].fn.fused(batch->items[i].ctx, &done);
+    }
+}
+
+static unsigned fused_numbers(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX])
+{
+    ret_numbers[0] = config->retention_light_ms;
+    return 1;
+}
+
+static const struct stage_call fused_call = {STAGE_FUSED, FUNCTION("fused"), fused_numbers, on_fused};
+
 void queue_fused(struct queue *queue, const struct queue_fused *task, queue_fused_fn *fn, void *ctx)
 {
     struct batch *batch;
-    struct item *item = item_new(queue, STAGE_FUSED, task->id, &batch);
+    struct item *item = item_new(queue, &fused_call, task->id, &batch);
     struct words *words = &batch->words;
     char head[160];
     item->fn.fused = fn;
@@ -124,15 +154,4 @@ void queue_fused(struct queue *queue, const struct queue_fused *task, queue_fuse
         words_json(words, is_empty_object(task->result) ? SPAN_NONE : task->result);
     }
     item_done(batch);
-}
-
-void batch_fused(struct batch *batch, const redisReply *answer)
-{
-    for (size_t i = 0; i < batch->count; i++) {
-        struct queue_fused_done done = {.code = QUEUE_UNAVAILABLE};
-        if (i + 1 < reply_count(answer))
-            done = (struct queue_fused_done){QUEUE_OK, (uint64_t)reply_number(answer, i + 1),
-                                             reply_number(answer, 0)};
-        batch->items[i].fn.fused(batch->items[i].ctx, &done);
-    }
 }

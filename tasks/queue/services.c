@@ -89,7 +89,7 @@ static void impressions_take(struct queue *queue, const char *owner, const json_
                              void *ctx)
 {
     (void)owner;
-    struct op *op = call_new(queue, "th1_impressions_take", fn, ctx, on_taken);
+    struct op *op = call_new(queue, FUNCTION("impressions_take"), fn, ctx, on_taken);
     words_add(&op->words, text_of(args, "id"));
 }
 
@@ -102,7 +102,7 @@ static void impressions_drop(struct queue *queue, const char *owner, const json_
                              void *ctx)
 {
     (void)owner;
-    struct op *op = call_new(queue, "th1_impressions_drop", fn, ctx, on_dropped);
+    struct op *op = call_new(queue, FUNCTION("impressions_drop"), fn, ctx, on_dropped);
     words_add(&op->words, text_of(args, "id"));
 }
 
@@ -128,7 +128,7 @@ static void cleanup(struct queue *queue, const char *owner, const json_t *args, 
                     void *ctx)
 {
     (void)owner;
-    struct op *op = call_new(queue, "th1_cleanup", fn, ctx, on_cleaned);
+    struct op *op = call_new(queue, FUNCTION("cleanup"), fn, ctx, on_cleaned);
     words_add(&op->words, text_of(args, "cursor"));
     words_signed(&op->words, json_integer_value(json_object_get(args, "older_than_s")));
     words_signed(&op->words, json_integer_value(json_object_get(args, "retention_s")));
