@@ -1,5 +1,5 @@
 /* impression.record and rating.submit: small writes of domain data. Loop thread; SQL runs on the pool. */
-#include "tasks/queue/domain.h"
+#include "tasks/queue/usage.h"
 
 #include "handlers/methods/submit.h"
 #include "handlers/session/session.h"
@@ -25,7 +25,7 @@ void run_impression_record(struct request *request, const struct span *values)
         fail_param(request, "kind", "kind: must be printable ASCII without spaces");
         return;
     }
-    domain_impression(request_app(request)->queue, resource, values[1].p ? kind : NULL, reply_done, request);
+    usage_impression(request_app(request)->queue, resource, values[1].p ? kind : NULL, reply_done, request);
 }
 
 void run_rating_submit(struct request *request, const struct span *values)

@@ -4,7 +4,7 @@
 
 #include "handlers/rpc/app.h"
 #include "handlers/session/session.h"
-#include "tasks/queue/event_body.h"
+#include "tasks/queue/event_text.h"
 
 #include <stdio.h>
 

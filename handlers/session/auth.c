@@ -4,7 +4,7 @@
 #include "handlers/session/auth_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
-#include "tasks/queue/domain.h"
+#include "tasks/queue/usage.h"
 #include "tasks/store/requests.h"
 
 #define FAILURES_MAX 5    /* refused refreshes before the connection closes */
@@ -106,7 +106,7 @@ static void welcome(struct request *request, enum owners_joined result, const st
         buf_append_span(&text, buf_span(extra));
     write_limits(&text, app->options);
     buf_append_char(&text, '}');
-    domain_session(app->queue, who->user_id, session->id, who->expires_at);
+    usage_session(app->queue, who->user_id, session->id, who->expires_at);
     request_reply(request, buf_span(&text));
     buf_free(&text);
     owners_start(conn_member(conn), seq);
@@ -362,7 +362,7 @@ static void on_refresh_verified(struct verify *verify, struct session *session, 
     }
     int64_t expires_at = who->expires_at;
     conn_refresh_who(session->conn, who);
-    domain_session(session->app->queue, conn_who(session->conn)->user_id, session->id, expires_at);
+    usage_session(session->app->queue, conn_who(session->conn)->user_id, session->id, expires_at);
     buf_append_text(&text, "{\"expires_at\":");
     write_time(&text, expires_at);
     buf_append_char(&text, '}');

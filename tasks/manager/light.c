@@ -4,7 +4,7 @@
 #include "hub/base/metrics.h"
 #include "hub/config/options.h"
 #include "tasks/manager/submission.h"
-#include "tasks/queue/event_body.h"
+#include "tasks/queue/event_text.h"
 
 #define FUSE_WAITING 5 /* times light.fuse_us for a task that waits for a thread */
 

@@ -1,7 +1,7 @@
 /* The auditor; see audit.h. The rules stand in tasks/queue/lua/90_audit.lua. Loop thread only. */
 #include "tasks/queue/audit.h"
 
-#include "tasks/queue/queue_private.h"
+#include "tasks/queue/client_private.h"
 
 #define FINDINGS_MAX 1000
 #define PLACES_AT_ONCE "20000" /* the sets are compared in one call while they hold no more */

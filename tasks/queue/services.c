@@ -1,7 +1,7 @@
 /* The services for running tasks; see services.h. */
 #include "tasks/queue/services.h"
 
-#include "tasks/queue/queue_private.h"
+#include "tasks/queue/client_private.h"
 
 struct wait { /* a call on its way to Redis: who gets the answer */
     service_reply_fn *fn;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "handlers/rpc/app.h"
-#include "tasks/queue/domain.h"
+#include "tasks/queue/usage.h"
 #include "tasks/store/requests.h"
 #include "tests/fuzz/fake_hub.h"
 

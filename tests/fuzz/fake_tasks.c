@@ -112,7 +112,7 @@ bool later_any(void)
     return !list_empty(&answers);
 }
 
-/* ---- tasks/manager/manager.h, tasks/model/task_type.h, tasks/queue/domain.h
+/* ---- tasks/manager/manager.h, tasks/model/task_type.h, tasks/queue/usage.h
  * ---------------------------------------------------------------- */
 
 void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
@@ -156,14 +156,14 @@ void manager_redis_up(struct manager *manager)
 {
     (void)manager;
 }
-void domain_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
-                       void *ctx)
+void usage_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
+                      void *ctx)
 {
     (void)queue;
     HOLDS(resource_id && (kind == NULL || *kind));
     later_new(run_done, ctx)->done = fn;
 }
-void domain_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
+void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
 {
     (void)queue;
     HOLDS(owner && session && expires_at_s > 0);

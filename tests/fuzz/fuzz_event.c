@@ -1,5 +1,5 @@
 /* Lines of the event feed, as they come from Redis. */
-#include "tasks/queue/queue_line.h"
+#include "tasks/queue/event_text.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -3,10 +3,10 @@
 #pragma once
 
 #include "hub/redis/redis.h"
-#include "tasks/queue/domain.h"
-#include "tasks/queue/event_body.h"
+#include "tasks/queue/event_text.h"
 #include "tasks/queue/queue.h"
 #include "tasks/queue/services.h"
+#include "tasks/queue/usage.h"
 
 #include <stdio.h>
 
@@ -379,8 +379,8 @@ void queue_feed_watch(struct queue_feed *feed, bool on)
     (void)on;
 }
 
-void domain_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
-                       void *ctx)
+void usage_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
+                      void *ctx)
 {
     (void)queue;
     (void)resource_id;
@@ -388,7 +388,7 @@ void domain_impression(struct queue *queue, const char *resource_id, const char 
     fn(ctx, fake.outcome);
 }
 
-void domain_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
+void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
 {
     (void)queue;
     (void)owner;

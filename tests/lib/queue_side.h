@@ -5,7 +5,7 @@
 #include "hub/base/clock.h"
 #include "hub/json/json.h"
 #include "tasks/queue/audit.h"
-#include "tasks/queue/event_body.h"
+#include "tasks/queue/event_text.h"
 #include "tasks/queue/queue.h"
 
 #include "tests/lib/redis_server.h"

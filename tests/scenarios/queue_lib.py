@@ -84,7 +84,7 @@ def lines_of(text):
 
 
 def leased(id, record, args):
-    """What tasks/queue/queue_runner.c makes of a leased task's record."""
+    """What tasks/queue/attempt.c makes of a leased task's record."""
     fixed, short, state, *_ = record.split("\n")
     owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
     _, attempt, _, _, _, rev, *_ = state.split(" ")
@@ -93,7 +93,7 @@ def leased(id, record, args):
 
 
 def handed(message):
-    """A message about tasks that were handed over, as tasks/queue/queue_runner.c reads it: queue, holder, tasks."""
+    """A message about tasks that were handed over, as tasks/queue/attempt.c reads it: queue, holder, tasks."""
     head, *lines = message.split("\n")
     verb, queue, holder = head.split(" ")
     assert verb == "lease" and len(lines) % 6 == 0

@@ -125,7 +125,7 @@ local function new_lines()
 end
 
 -- A line is "=seq rev entry", then what the event carries besides, each behind a tab and a letter. The hub makes the
--- event's JSON of it (tasks/queue/queue_line.c); `e` may hold message, meta, result, error (JSON text), code.
+-- event's JSON of it (tasks/queue/event_text.h); `e` may hold message, meta, result, error (JSON text), code.
 local function add_event(lines, o, entry, seq, rev, e)
   local n = lines_for(lines, o)
   lines[n + 1] = '='

@@ -11,7 +11,7 @@
 -- E audio has ended · H hub that resumed it. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
 -- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a whole.
--- tasks/queue/queue_runner.c reads the text of a leased task.
+-- tasks/queue/attempt.c reads the text of a leased task.
 
 local STATUS_OF = { p = 'pending', s = 'processing', C = 'completed', X = 'failed', K = 'cancelled' }
 local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = 'X', cancelled = 'K' }

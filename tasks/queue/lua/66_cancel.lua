@@ -59,7 +59,7 @@ local function inherit_audio(old, new)
   call('PERSIST', P .. 'a:' .. new)
 end
 
--- The params object of the accepted event, as tasks/queue/event_body.c would write it.
+-- The params object of the accepted event, as tasks/queue/event_text.c would write it.
 local function accepted_body(id, r)
   return '{"task_id":"' .. id .. '","task":"' .. r.task .. '","user_id":"' .. r.o
     .. '","type":"accepted","status":"pending","stage":"queued","progress":0,"attempt":0,"at":"' .. now_text() .. '"}'

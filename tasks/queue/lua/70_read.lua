@@ -1,4 +1,4 @@
--- Reading one task: rows that C makes JSON of (tasks/queue/queue_json.c knows their order).
+-- Reading one task: rows that C makes JSON of (tasks/queue/read.c knows their order).
 
 local row_of, result_of, error_of, live_workers
 

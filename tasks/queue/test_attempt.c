@@ -1,4 +1,4 @@
-/* tasks/queue/queue_report.c against a real redis-server: what attempts report, gathered into few calls. */
+/* tasks/queue/attempt.c against a real redis-server: what attempts report, gathered into few calls. */
 #include "tests/lib/queue_side.h"
 
 #include "hub/base/metrics.h"

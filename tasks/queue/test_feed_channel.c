@@ -1,8 +1,8 @@
-/* The one channel of a hub (tasks/queue/queue_feed.c) against a real redis-server: what a message becomes,
+/* The one channel of a hub (tasks/queue/feed.c) against a real redis-server: what a message becomes,
  * who hears what, and what the loss of the connection leaves behind. */
 #include "tests/lib/queue_side.h"
 
-#include "tasks/queue/queue_private.h"
+#include "tasks/queue/client_private.h"
 
 #define ID "01a202a3-586f-71c8-8a1c-1011487995e6"
 #define LINE(seq, code) "=" seq " 0 " code " 1 " ID " 1795000000000 0 noop\n"

@@ -1,4 +1,4 @@
-/* tasks/queue/queue_feed.c and queue_replay.c against a real redis-server: who hears what, the log, a second
+/* tasks/queue/feed.c against a real redis-server: who hears what, the log, a second
  * hub, loss of the connection. */
 #include "tests/lib/queue_side.h"
 

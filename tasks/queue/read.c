@@ -1,7 +1,8 @@
-/* JSON of what the read functions answer: task objects, lists, figures (docs/protocol.md). The order of a
- * row's words is that of row_of() in tasks/queue/lua/70_read.lua. No state. */
+/* The owner's side of the queue: get, list, snapshot, cancel, retry, why, figures, notifications, and the
+ * JSON that they answer (docs/protocol.md); see queue.h. The order of a row's words is that of row_of() in
+ * tasks/queue/lua/70_read.lua. Loop thread only. */
 #include "hub/base/clock.h"
-#include "tasks/queue/queue_private.h"
+#include "tasks/queue/client_private.h"
 
 enum row { /* words of a task's row */
            ROW_ID,
@@ -125,7 +126,7 @@ static void write_pieces(struct buf *to, const redisReply *pieces)
     buf_append_char(to, ']');
 }
 
-void queue_json_task(struct buf *to, const redisReply *row)
+static void write_task(struct buf *to, const redisReply *row)
 {
     const char *status = reply_text(row, ROW_STATUS);
     bool active = strcmp(status, "pending") == 0 || strcmp(status, "processing") == 0;
@@ -168,7 +169,7 @@ static void write_tasks(struct buf *to, const redisReply *rows)
     for (size_t i = 0; i < reply_count(rows); i++) {
         if (i)
             buf_append_char(to, ',');
-        queue_json_task(to, reply_array(rows, i));
+        write_task(to, reply_array(rows, i));
     }
     buf_append_char(to, ']');
 }
@@ -184,7 +185,7 @@ static void write_totals(struct buf *to, const char *name, const redisReply *tot
 }
 
 /* {totals, next cursor, rows} */
-void queue_json_list(struct buf *to, const redisReply *answer)
+static void write_list(struct buf *to, const redisReply *answer)
 {
     buf_append_char(to, '{');
     write_tasks(to, reply_array(answer, 2));
@@ -195,7 +196,7 @@ void queue_json_list(struct buf *to, const redisReply *answer)
 }
 
 /* {head of the log, rows} */
-void queue_json_snapshot(struct buf *to, const redisReply *answer)
+static void write_snapshot(struct buf *to, const redisReply *answer)
 {
     buf_append_char(to, '{');
     write_tasks(to, reply_array(answer, 1));
@@ -249,7 +250,7 @@ static void write_queues(struct buf *to, const redisReply *queues)
 }
 
 /* {totals, heavy active, queues, delayed, leased, workers, hubs, failed in the last hour, days} */
-void queue_json_stats(struct buf *to, const redisReply *answer)
+static void write_stats(struct buf *to, const redisReply *answer)
 {
     const redisReply *days = reply_array(answer, 8);
     int64_t sum_ms = 0, count = 0;
@@ -275,7 +276,7 @@ void queue_json_stats(struct buf *to, const redisReply *answer)
 }
 
 /* Per process: name, time of its last beat, alive, its own words. */
-void queue_json_workers(struct buf *to, const redisReply *answer)
+static void write_workers(struct buf *to, const redisReply *answer)
 {
     buf_append_text(to, "{\"workers\":[");
     for (size_t i = 0; i < reply_count(answer); i++) {
@@ -351,7 +352,7 @@ static void explain(struct buf *to, const redisReply *answer)
         buf_printf(to, "It has ended: %s.", reply_text(answer, WHY_STATUS));
 }
 
-void queue_json_why(struct buf *to, const char *id, const redisReply *answer)
+static void write_why(struct buf *to, const char *id, const redisReply *answer)
 {
     struct buf line CLEANUP(buf_free) = BUF_INIT;
     struct span holder = holder_of(answer);
@@ -378,4 +379,197 @@ void queue_json_why(struct buf *to, const char *id, const redisReply *answer)
     member_number(to, "attempt", reply_number(answer, WHY_ATTEMPT));
     member_number(to, "max_attempts", reply_number(answer, WHY_MAX));
     buf_append_text(to, "}}");
+}
+
+#define SNAPSHOT_TASKS "200"
+#define OPTIONAL_BYTES "98304" /* results, metas, messages and pieces of one list, which is one frame */
+
+static void copy_text(char *to, size_t size, const char *text)
+{
+    snprintf(to, size, "%s", text);
+}
+
+static struct op *answer_op(struct queue *queue, const char *function,
+                            void (*done)(struct op *op, const redisReply *answer), queue_answer_fn *fn,
+                            void *ctx)
+{
+    struct op *op = op_new(queue, function, done);
+    op->fn.answer = fn;
+    op->ctx = ctx;
+    return op;
+}
+
+static void words_caller(struct words *words, const char *id, const char *owner, bool any)
+{
+    words_text(words, id);
+    words_text(words, owner);
+    words_text(words, any ? "1" : "0");
+}
+
+static void reply_with(struct op *op, struct queue_answer *answer)
+{
+    answer->json = buf_span(&op->queue->json);
+    op->fn.answer(op->ctx, answer);
+    if (op->queue->json.cap > (1u << 20))
+        buf_free(&op->queue->json);
+}
+
+/* ---- one task --------------------------------------------------------------------------------------- */
+
+static void on_got(struct op *op, const redisReply *reply)
+{
+    struct queue_answer answer = {.code = reply_code(reply, 0)};
+    const redisReply *row = reply_array(reply, 1);
+    buf_clear(&op->queue->json);
+    copy_text(answer.id, sizeof answer.id, op->id);
+    if (row) {
+        copy_text(answer.status, sizeof answer.status, reply_text(row, 3));
+        copy_text(answer.stage, sizeof answer.stage, reply_text(row, 4));
+        answer.seq = (uint64_t)reply_number(row, 11);
+        write_task(&op->queue->json, row);
+    }
+    reply_with(op, &answer);
+}
+
+void queue_get(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
+               void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("get"), on_got, fn, ctx);
+    copy_text(op->id, sizeof op->id, id);
+    words_caller(&op->words, id, who->owner, who->any_read);
+}
+
+static void on_why(struct op *op, const redisReply *reply)
+{
+    struct queue_answer answer = {.code = reply_code(reply, 0)};
+    buf_clear(&op->queue->json);
+    copy_text(answer.id, sizeof answer.id, op->id);
+    if (answer.code == QUEUE_OK) {
+        copy_text(answer.status, sizeof answer.status, reply_text(reply, 1));
+        copy_text(answer.stage, sizeof answer.stage, reply_text(reply, 2));
+        write_why(&op->queue->json, op->id, reply);
+    }
+    reply_with(op, &answer);
+}
+
+void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
+               void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("why"), on_why, fn, ctx);
+    copy_text(op->id, sizeof op->id, id);
+    words_caller(&op->words, id, who->owner, who->any_read);
+}
+
+static void on_cancelled(struct op *op, const redisReply *reply)
+{
+    struct queue_answer answer = {.code = reply_code(reply, 0)};
+    buf_clear(&op->queue->json);
+    copy_text(answer.id, sizeof answer.id, op->id);
+    copy_text(answer.status, sizeof answer.status, reply_text(reply, 1));
+    copy_text(answer.stage, sizeof answer.stage, reply_text(reply, 2));
+    answer.seq = (uint64_t)reply_number(reply, 3);
+    reply_with(op, &answer);
+}
+
+void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
+                  void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("cancel"), on_cancelled, fn, ctx);
+    copy_text(op->id, sizeof op->id, id);
+    op_retention(op);
+    words_caller(&op->words, id, who->owner, who->any_write);
+}
+
+/* {code, seq, status, retry ms, body of the accepted event} */
+static void on_retried(struct op *op, const redisReply *reply)
+{
+    struct queue_answer answer = {.code = reply_code(reply, 0)};
+    buf_clear(&op->queue->json);
+    copy_text(answer.id, sizeof answer.id, op->id);
+    copy_text(answer.status, sizeof answer.status, reply_text(reply, 2));
+    answer.seq = (uint64_t)reply_number(reply, 1);
+    answer.retry_ms = (uint64_t)reply_number(reply, 3);
+    buf_append_span(&op->queue->json, reply_span(reply, 4));
+    reply_with(op, &answer);
+}
+
+void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
+                 const char *own_arg, queue_answer_fn *fn, void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("retry"), on_retried, fn, ctx);
+    copy_text(op->id, sizeof op->id, new_id);
+    words_number(&op->words, queue->config.user_tasks);
+    words_number(&op->words, queue->config.global_tasks);
+    words_number(&op->words, queue->config.user_light);
+    words_caller(&op->words, id, who->owner, who->any_write);
+    words_text(&op->words, new_id);
+    words_text(&op->words, own_arg ? own_arg : "");
+}
+
+/* ---- many tasks --------------------------------------------------------------------------------------- */
+
+static void on_json(struct op *op, const redisReply *reply)
+{
+    struct queue_answer answer = {.code = reply ? QUEUE_OK : QUEUE_UNAVAILABLE};
+    buf_clear(&op->queue->json);
+    if (reply)
+        op->write(&op->queue->json, reply);
+    reply_with(op, &answer);
+}
+
+void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("list"), on_json, fn, ctx);
+    op->write = write_list;
+    words_number(&op->words, queue->config.retention_light_ms);
+    words_text(&op->words, filter->owner);
+    words_text(&op->words, filter->status);
+    words_text(&op->words, filter->task);
+    words_signed(&op->words, filter->since_ms);
+    words_signed(&op->words, filter->until_ms);
+    words_text(&op->words, filter->cursor);
+    words_number(&op->words, filter->limit ? filter->limit : 50);
+    words_text(&op->words, OPTIONAL_BYTES);
+}
+
+void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("snapshot"), on_json, fn, ctx);
+    op->write = write_snapshot;
+    words_text(&op->words, owner);
+    words_text(&op->words, SNAPSHOT_TASKS);
+    words_text(&op->words, OPTIONAL_BYTES);
+}
+
+void queue_stats(struct queue *queue, queue_answer_fn *fn, void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("stats"), on_json, fn, ctx);
+    op->write = write_stats;
+    words_number(&op->words, queue->config.retention_light_ms);
+}
+
+void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("workers"), on_json, fn, ctx);
+    op->write = write_workers;
+}
+
+/* ---- notifications --------------------------------------------------------------------------------------
+ */
+
+static void on_notified(struct op *op, const redisReply *reply)
+{
+    if (op->fn.done)
+        op->fn.done(op->ctx, reply ? QUEUE_OK : QUEUE_UNAVAILABLE);
+}
+
+void queue_notify(struct queue *queue, const char *owner, const char *id, struct span body, queue_done_fn *fn,
+                  void *ctx)
+{
+    struct op *op = op_new(queue, FUNCTION("notify"), on_notified);
+    op->fn.done = fn;
+    op->ctx = ctx;
+    words_text(&op->words, owner);
+    words_text(&op->words, id);
+    words_json(&op->words, body);
 }

@@ -1,5 +1,5 @@
 /* Audio streams as the queue keeps them; see queue.h. Loop thread only. */
-#include "tasks/queue/queue_private.h"
+#include "tasks/queue/client_private.h"
 
 /* {code, received, ended} */
 static struct queue_audio parse_stand(const redisReply *stand)

@@ -1,5 +1,5 @@
-/* tasks/queue/queue_line.c: what the lines of the feed become, and which are none. */
-#include "tasks/queue/queue_line.h"
+/* tasks/queue/event_text.h: what the lines of the feed become, and which are none. */
+#include "tasks/queue/event_text.h"
 #include "tests/lib/tap.h"
 
 #define ID "01a202a3-586f-71c8-8a1c-1011487995e6"

@@ -1,7 +1,7 @@
-/* Domain data in Redis; see domain.h. Each call is one function of tasks/queue/lua/85_domain.lua. */
-#include "tasks/queue/domain.h"
+/* What people do, noted in Redis; see usage.h. Each call is one function of tasks/queue/lua/85_domain.lua. */
+#include "tasks/queue/usage.h"
 
-#include "tasks/queue/queue_private.h"
+#include "tasks/queue/client_private.h"
 
 static void on_impression(struct op *op, const redisReply *answer)
 {
@@ -11,8 +11,8 @@ static void on_impression(struct op *op, const redisReply *answer)
     op->fn.done(op->ctx, code);
 }
 
-void domain_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
-                       void *ctx)
+void usage_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
+                      void *ctx)
 {
     struct op *op = op_new(queue, FUNCTION("impression"), on_impression);
     op->fn.done = fn;
@@ -27,7 +27,7 @@ static void on_session(struct op *op, const redisReply *answer)
     (void)answer; /* a session that is not registered is only not listed */
 }
 
-void domain_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
+void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
 {
     struct op *op = op_new(queue, FUNCTION("session"), on_session);
     words_text(&op->words, owner);

@@ -8,7 +8,6 @@
 
 #include "hub/base/list.h"
 #include "tasks/queue/queue.h"
-#include "tasks/queue/queue_line.h"
 
 #include <stdio.h>
 
@@ -124,14 +123,10 @@ bool batch_is_large(const struct batch *batch);
 
 /* The open batch, if there is one, gets no more items. */
 void batch_seal(struct queue *queue, enum stage stage);
-/* Its answer was dealt with: the batch is freed or kept for the next turn. */
-void batch_done(struct batch *batch);
-/* Frees what was not sent, and what was kept. */
-void batches_free(struct queue *queue);
 
 /* ---- reports --------------------------------------------------------------------------------------- */
 
-/* An empty one; batch_done() takes it back from its item. */
+/* An empty one; it goes back with its item. */
 struct report *report_new(struct queue *queue);
 
 /* ---- ops ------------------------------------------------------------------------------------------ */
@@ -155,7 +150,8 @@ struct op {
     } fn;
     void *ctx;
     char id[ID_SIZE];
-    void *more; /* what `done` wants besides */
+    void (*write)(struct buf *to, const redisReply *answer); /* the JSON of the answer */
+    void *more;                                              /* what `done` wants besides */
     /* Frees `more` when the op ends without `done`; NULL = nothing to free. */
     void (*drop)(struct op *op);
 };
@@ -207,12 +203,7 @@ static inline size_t reply_count(const redisReply *array)
     return array && array->type == REDIS_REPLY_ARRAY ? array->elements : 0;
 }
 
-/* ---- JSON of answers ---------------------------------------------------------------------------------- */
+/* ---- attempts ----------------------------------------------------------------------------------------- */
 
-/* Appends the task object of a row (tasks/queue/lua/70_read.lua: row_of). */
-void queue_json_task(struct buf *to, const redisReply *row);
-void queue_json_list(struct buf *to, const redisReply *answer);
-void queue_json_snapshot(struct buf *to, const redisReply *answer);
-void queue_json_why(struct buf *to, const char *id, const redisReply *answer);
-void queue_json_stats(struct buf *to, const redisReply *answer);
-void queue_json_workers(struct buf *to, const redisReply *answer);
+/* Reads a message about tasks that were handed over, which it changes, and tells the hook on_handed. */
+void queue_read_handed(struct queue *queue, char *message, const struct queue_feed_hooks *hooks);

@@ -1,5 +1,5 @@
 /* New tasks: submit and the fused light path; see queue.h. Loop thread only. */
-#include "tasks/queue/queue_private.h"
+#include "tasks/queue/client_private.h"
 
 #include <jansson.h>
 #include <sodium.h>

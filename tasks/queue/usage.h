@@ -1,0 +1,11 @@
+/* What people do, noted in Redis until a heavy task moves or clears it: impressions, and the register of
+ * sessions that cleanup_sessions works on. Loop thread of the process that holds the connection. */
+#pragma once
+
+#include "tasks/queue/queue.h"
+
+/* Counts one impression of a resource (kind NULL = "view"). */
+void usage_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
+                      void *ctx);
+/* Registers an authenticated connection's session until expires_at_s (wall seconds); `session` is any id. */
+void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s);
