@@ -1,9 +1,17 @@
 /* HTTP on the hub's port: the page, health, readiness, metrics; and the answers to requests that may not
  * upgrade. Loop thread only. A response is built whole and sent in one write; the library buffers what
- * the socket does not take at once. */
+ * the socket does not take at once. The page's files come from the program itself, or from the directory
+ * web_root while somebody works on them: reading that blocks. */
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/config/embed.h"
 #include "hub/net/server_private.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char security_headers[] =
     "Content-Security-Policy: default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
@@ -94,6 +102,125 @@ int http_send_error(struct lws *wsi, struct guard_verdict verdict)
     return http_send(wsi, &answer);
 }
 
+/* ---- the files of the page ------------------------------------------------------------------------- */
+#define FILE_BYTES_MAX 8388608
+
+static const struct {
+    const char *suffix, *type;
+} types[] = {
+    {".html", "text/html; charset=utf-8"},
+    {".js", "text/javascript; charset=utf-8"},
+    {".css", "text/css; charset=utf-8"},
+    {".svg", "image/svg+xml"},
+    {".png", "image/png"},
+    {".ico", "image/vnd.microsoft.icon"},
+    {".json", "application/json"},
+    {".wav", "audio/wav"},
+    {".ts", "text/plain; charset=utf-8"},
+    {".txt", "text/plain; charset=utf-8"},
+};
+
+static const char *type_of(const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < NELEMS(types); i++) {
+        size_t m = strlen(types[i].suffix);
+        if (n > m && strcmp(name + n - m, types[i].suffix) == 0)
+            return types[i].type;
+    }
+    return NULL;
+}
+
+/* Names of files that may be asked for: no hidden ones, no way up. */
+static bool name_valid(struct span name)
+{
+    if (name.n == 0 || name.n > 200)
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        bool start = i == 0 || name.p[i - 1] == '/';
+        if (!isalnum((unsigned char)c) && (start || strchr("._-/", c) == NULL))
+            return false;
+    }
+    return true;
+}
+
+static bool read_file(const char *path, struct buf *to)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return false;
+    struct stat st;
+    bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= FILE_BYTES_MAX;
+    while (ok) {
+        ssize_t n = read(fd, buf_reserve(to, 65536), 65536);
+        if (n <= 0) {
+            ok = n == 0;
+            break;
+        }
+        to->len += (size_t)n;
+        ok = to->len <= FILE_BYTES_MAX;
+    }
+    close(fd);
+    return ok;
+}
+
+/* Reads a file that lies, links resolved, below the directory. */
+static bool from_directory(const char *root, const char *name, struct buf *hold, struct http_answer *ret)
+{
+    char base[PATH_MAX], path[PATH_MAX], real[PATH_MAX];
+    const char *type = type_of(name);
+    if (type == NULL || realpath(root, base) == NULL)
+        return false;
+    size_t n = strlen(base);
+    if (snprintf(path, sizeof path, "%s/%s", base, name) >= (int)sizeof path || realpath(path, real) == NULL)
+        return false;
+    if (strncmp(real, base, n) != 0 || real[n] != '/' || !read_file(real, hold))
+        return false;
+    *ret = (struct http_answer){.status = 200, .type = type, .body = buf_span(hold)};
+    return true;
+}
+
+static bool find(const struct options *options, struct span name, struct buf *hold, struct http_answer *ret)
+{
+    char text[256];
+    if (!name_valid(name))
+        return false;
+    snprintf(text, sizeof text, "%.*s", SPAN_ARG(name));
+    if (options->web_root && options->web_root[0])
+        return from_directory(options->web_root, text, hold, ret);
+    const struct embed *file = embed_find(name);
+    if (file == NULL)
+        return false;
+    *ret = (struct http_answer){.status = 200, .type = file->type, .body = file->data, .etag = file->etag};
+    return true;
+}
+
+/* Pages of any origin may load the client library; the hub still decides by Origin who may connect. */
+#define OPEN_TO_PAGES                                                                                        \
+    "Access-Control-Allow-Origin: *\r\n"                                                                     \
+    "Cross-Origin-Resource-Policy: cross-origin\r\n"
+
+/* A file of the page. `hold` keeps a body that was read from web_root. */
+static bool find_asset(const struct options *options, struct span path, struct buf *hold,
+                       struct http_answer *ret_answer)
+{
+    static const struct span sdk = {"/sdk/", 5};
+    char name[256];
+    if (path.n == 0 || path.p[0] != '/' || path.n > sizeof name - 16)
+        return false;
+    bool library = path.n > sdk.n && memcmp(path.p, sdk.p, sdk.n) == 0;
+    if (library)
+        snprintf(name, sizeof name, "%.*s", (int)path.n - 1, path.p + 1);
+    else
+        snprintf(name, sizeof name, "app%.*s", SPAN_ARG(path.n == 1 ? SPAN("/index.html") : path));
+    if (!find(options, span_of(name), hold, ret_answer))
+        return false;
+    if (library)
+        ret_answer->header = OPEN_TO_PAGES;
+    return true;
+}
+
 /* ---- routes -------------------------------------------------------------------------------------- */
 struct route_request {
     struct server *server;
@@ -148,7 +275,7 @@ static bool find_answer(struct server *server, struct span path, struct buf *hol
         routes[i].run(&(struct route_request){server, hold}, answer);
         return true;
     }
-    return assets_find(server->config.options, path, hold, answer);
+    return find_asset(server->config.options, path, hold, answer);
 }
 
 /* ---- requests ------------------------------------------------------------------------------------- */

@@ -1,10 +1,59 @@
 /* The outbox of a connection; see outbox.h. Loop thread only. */
 #include "hub/net/outbox.h"
-
 #include "hub/base/metrics.h"
 
 #include <stdio.h>
 
+/* ---- frames as a server sends them (RFC 6455 §5.2): final, unmasked -------------------------------- */
+enum frame_opcode { FRAME_TEXT = 1, FRAME_CLOSE = 8, FRAME_PING = 9 };
+#define FRAME_HEADER_MAX 10
+
+/* Appends the header of a frame with `size` payload bytes, which the caller appends next. */
+static void frame_begin(struct buf *to, enum frame_opcode opcode, size_t size)
+{
+    unsigned char *head = (unsigned char *)buf_reserve(to, FRAME_HEADER_MAX + size);
+    head[0] = (unsigned char)(0x80 | opcode);
+    if (size < 126) {
+        head[1] = (unsigned char)size;
+        to->len += 2;
+    } else if (size < 65536) {
+        head[1] = 126;
+        head[2] = (unsigned char)(size >> 8);
+        head[3] = (unsigned char)size;
+        to->len += 4;
+    } else {
+        head[1] = 127;
+        for (unsigned i = 0; i < 8; i++)
+            head[2 + i] = (unsigned char)((uint64_t)size >> (56 - 8 * i));
+        to->len += 10;
+    }
+}
+
+/* Bytes of the whole frame that `data` begins with. */
+static size_t frame_size(struct span data)
+{
+    const unsigned char *head = (const unsigned char *)data.p;
+    if (head[1] < 126)
+        return 2u + head[1];
+    if (head[1] == 126)
+        return 4u + ((size_t)head[2] << 8) + head[3];
+    uint64_t size = 0;
+    for (unsigned i = 0; i < 8; i++)
+        size = size << 8 | head[2 + i];
+    return 10 + (size_t)size;
+}
+
+/* Appends a close frame; `reason` is cut at 123 bytes. */
+static void frame_close(struct buf *to, unsigned code, const char *reason)
+{
+    size_t n = strnlen(reason, 123);
+    const char both[2] = {(char)(code >> 8), (char)code};
+    frame_begin(to, FRAME_CLOSE, 2 + n);
+    buf_append(to, both, 2);
+    buf_append(to, reason, n);
+}
+
+/* ---- what waits ------------------------------------------------------------------------------------- */
 struct item {
     struct list node;
     struct event *event; /* else … */
@@ -35,7 +84,7 @@ size_t outbox_waiting(const struct outbox *outbox)
     return outbox->out.len - outbox->at + outbox->in_flight + outbox->item_bytes;
 }
 
-/* ---- framing ------------------------------------------------------------------------------------- */
+/* ---- payloads ------------------------------------------------------------------------------------ */
 static void count_out(size_t n)
 {
     metric_add(METRIC_FRAMES_OUT, 1);

@@ -4,8 +4,8 @@
  * socket drains. Knows `seq` and `from`. Loop thread only. Never writes to a socket. */
 #pragma once
 
+#include "hub/base/buf.h"
 #include "hub/base/list.h"
-#include "hub/net/frame.h"
 #include "hub/owners/event.h"
 
 struct outbox {

@@ -87,7 +87,3 @@ int http_request(struct server *server, struct lws *wsi);
 int http_upgrade(struct server *server, struct lws *wsi);
 /* The value of a header in `buf`, SPAN_NONE if there is none; too long a value comes out as "". */
 struct span http_header(struct lws *wsi, enum lws_token_indexes token, char *buf, size_t size);
-
-/* http_assets.c: a file of the page. `hold` keeps a body that was read from web_root. */
-bool assets_find(const struct options *options, struct span path, struct buf *hold,
-                 struct http_answer *ret_answer) MUSTCHECK;

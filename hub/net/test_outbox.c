@@ -1,5 +1,5 @@
-/* hub/net/outbox.c: framing with seq and from, whole frames per write, and what back-pressure does to the
- * three classes of events. */
+/* hub/net/outbox.c: frames, seq and from, whole frames per write, and what back-pressure does to the three
+ * classes of events. */
 #include "hub/base/metrics.h"
 #include "hub/net/outbox.h"
 #include "tests/lib/tap.h"
@@ -26,6 +26,19 @@ static enum outbox_put put(struct outbox *box, char code, uint64_t number, const
     return result;
 }
 
+/* Bytes of the frame that `data` begins with; *ret_head: those of its header. */
+static size_t frame_at(struct span data, size_t *ret_head)
+{
+    const unsigned char *head = (const unsigned char *)data.p;
+    static const unsigned extra[] = {[126] = 2, [127] = 8};
+    unsigned more = head[1] < 126 ? 0 : extra[head[1]];
+    uint64_t size = more ? 0 : head[1];
+    for (unsigned i = 0; i < more; i++)
+        size = size << 8 | head[2 + i];
+    *ret_head = 2 + more;
+    return *ret_head + size;
+}
+
 /* Takes everything out as the text of its frames, one line each; control frames as their opcode. */
 static const char *drain(struct outbox *box)
 {
@@ -35,8 +48,8 @@ static const char *drain(struct outbox *box)
     for (struct span next; (next = outbox_next(box, 1 << 20)).n;) {
         for (size_t at = 0; at < next.n;) {
             struct span rest = {next.p + at, next.n - at};
-            size_t size = frame_size(rest), head = (rest.p[1] & 127) < 126 ? 2 : 4;
-            if ((rest.p[0] & 15) == FRAME_TEXT)
+            size_t head, size = frame_at(rest, &head);
+            if ((rest.p[0] & 15) == 1)
                 n += (size_t)snprintf(text + n, sizeof text - n, "%.*s\n", (int)(size - head), rest.p + head);
             else
                 n += (size_t)snprintf(text + n, sizeof text - n, "op%d\n", rest.p[0] & 15);
@@ -48,6 +61,42 @@ static const char *drain(struct outbox *box)
 }
 
 #define EVENT(members) "{\"jsonrpc\":\"2.0\",\"method\":\"task.event\",\"params\":{" members ",\"a\":1}}\n"
+
+static void test_frame(size_t size, size_t want_head)
+{
+    struct outbox box = {.at = 0};
+    char *text = xcalloc(1, size + 1);
+    outbox_text(&box, (struct span){text, size}, false, BUDGET);
+    struct span frame = outbox_next(&box, 1 << 30);
+    size_t head = 0;
+    is_int(frame.n, want_head + size, "a text of %zu bytes is one frame", size);
+    is_int((unsigned char)frame.p[0], 0x81, "final, of text");
+    is_int(frame_at(frame, &head), frame.n, "which says its size, without a mask");
+    outbox_text(&box, SPAN("x"), false, 1 << 30);
+    is_int(outbox_next(&box, 1).n, frame.n, "and is found again in front of another");
+    free(text);
+    outbox_free(&box);
+}
+
+static void test_frames(void)
+{
+    static const size_t rows[][2] = {{0, 2},     {1, 2},      {125, 2},     {126, 4},
+                                     {65535, 4}, {65536, 10}, {1 << 20, 10}};
+    for (size_t i = 0; i < NELEMS(rows); i++)
+        test_frame(rows[i][0], rows[i][1]);
+
+    struct outbox box = {.at = 0};
+    char reason[200];
+    outbox_close(&box, 4408, "late", false);
+    struct span frame = outbox_next(&box, 1000);
+    ok(frame.n == 8 && memcmp(frame.p, "\x88\x06\x11\x38late", 8) == 0, "a close frame has code and reason");
+    outbox_free(&box);
+    memset(reason, 'x', sizeof reason - 1);
+    reason[sizeof reason - 1] = '\0';
+    outbox_close(&box, 1000, reason, false);
+    is_int(outbox_next(&box, 1000).n, 2 + 125, "a long reason is cut to what a control frame may hold");
+    outbox_free(&box);
+}
 
 static void test_framing(void)
 {
@@ -187,6 +236,7 @@ static void test_full(void)
 
 int main(void)
 {
+    test_frames();
     test_framing();
     test_whole_frames();
     test_backlog_order();
