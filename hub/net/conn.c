@@ -1,8 +1,12 @@
-/* A connection's face to the layers above: sending, closing, small accessors; see conn.h. Loop thread
- * only. Frames leave at the end of the turn, by ws.c. */
-#include "hub/net/conn_private.h"
-
+/* Connections: their table and deadlines, what comes in and what goes out, and the callback of libwebsockets;
+ * see conn.h. Loop thread only. Frames are built by the outbox and leave at the end of the turn; every write
+ * holds whole frames, since the library may put a pong between two writes. Knows no meaning of a message. */
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/net/server_private.h"
+
+#include <stdio.h>
 
 void *conn_app(const struct conn *conn)
 {
@@ -136,4 +140,538 @@ void conn_close(struct conn *conn, unsigned code, const char *reason)
     conn->close_due = conns_now(conn->conns) + CONN_CLOSE_MS;
     outbox_close(&conn->outbox, code, reason, false);
     conn_schedule(conn);
+}
+
+/* ---- the table ----------------------------------------------------------------------------------- */
+static void flush_dirty(void *ctx)
+{
+    struct conns *conns = ctx;
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &conns->dirty);
+    for (struct list *node; (node = list_pop(&now));) {
+        struct conn *conn = container_of(node, struct conn, dirty);
+        if (conn->kill)
+            ws_drop(conn);
+        else
+            ws_flush(conn);
+    }
+}
+
+static void free_dead(void *ctx)
+{
+    struct conns *conns = ctx;
+    for (struct list *node; (node = list_pop(&conns->dead));)
+        free(container_of(node, struct conn, dirty));
+}
+
+struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app)
+{
+    struct conns *conns = xcalloc(1, sizeof *conns);
+    conns->loop = loop;
+    conns->options = options;
+    conns->ops = ops;
+    conns->app = app;
+    list_init(&conns->dirty);
+    list_init(&conns->dead);
+    loop_hook(loop, LOOP_STAGE_CONN, flush_dirty, conns);
+    loop_hook(loop, LOOP_STAGE_FREE, free_dead, conns);
+    return conns;
+}
+
+void conns_free(struct conns **conns)
+{
+    struct conns *dying = *conns;
+    if (dying == NULL)
+        return;
+    *conns = NULL;
+    loop_unhook(dying->loop, LOOP_STAGE_CONN, flush_dirty, dying);
+    loop_unhook(dying->loop, LOOP_STAGE_FREE, free_dead, dying);
+    free_dead(dying);
+    for (size_t i = 0; i < dying->spare_count; i++)
+        buf_free(&dying->spares[i]);
+    table_free(&dying->users);
+    free(dying->slots);
+    free(dying);
+}
+
+uint64_t conns_now(const struct conns *conns)
+{
+    return uv_now(&conns->loop->uv);
+}
+
+/* ---- slots ----------------------------------------------------------------------------------------- */
+static uint32_t take_slot(struct conns *conns)
+{
+    if (conns->free_slot == conns->slot_count) {
+        uint32_t more = conns->slot_count ? conns->slot_count * 2 : 64;
+        conns->slots = xrealloc(conns->slots, more * sizeof conns->slots[0]);
+        for (uint32_t i = conns->slot_count; i < more; i++)
+            conns->slots[i] = (struct conn_slot){.next_free = i + 1};
+        conns->slot_count = more;
+    }
+    uint32_t slot = conns->free_slot;
+    conns->free_slot = conns->slots[slot].next_free;
+    conns->slots[slot].generation++;
+    return slot;
+}
+
+struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *peer)
+{
+    struct conn *conn = xcalloc(1, sizeof *conn);
+    conn->conns = conns;
+    conn->wsi = wsi;
+    conn->peer = peer;
+    conn->slot = take_slot(conns);
+    conns->slots[conn->slot].conn = conn;
+    list_init(&conn->dirty);
+    uint64_t now = conns_now(conns);
+    conn->heard_at = conn->rate_at = now;
+    conn->rate_ok = true;
+    conn->rate_tokens = conns->options->messages_burst * 1000;
+    conn->auth_due = now + (uint64_t)conns->options->auth_deadline_ms;
+    conns->count++;
+    metric_set(METRIC_CONNECTIONS, conns->count);
+    conn_schedule(conn);
+    return conn;
+}
+
+static void leave_user(struct conn *conn)
+{
+    struct conn_user *user = conn->user;
+    conn->user = NULL;
+    if (user && --user->count == 0) {
+        table_remove(&conn->conns->users, &user->node);
+        free(user);
+    }
+}
+
+void conn_free(struct conn *conn)
+{
+    struct conns *conns = conn->conns;
+    struct conn_slot *slot = &conns->slots[conn->slot];
+    slot->conn = NULL;
+    slot->due = 0;
+    slot->next_free = conns->free_slot;
+    conns->free_slot = conn->slot;
+    conns->count--;
+    metric_set(METRIC_CONNECTIONS, conns->count);
+    leave_user(conn);
+    member_free(&conn->member);
+    principal_clear(&conn->who);
+    outbox_free(&conn->outbox);
+    conns_give_buf(conns, &conn->in);
+    conn->wsi = NULL;
+    list_remove(&conn->dirty);
+    list_append(&conns->dead, &conn->dirty);
+}
+
+struct conn_handle conn_handle(const struct conn *conn)
+{
+    return (struct conn_handle){conn->slot, conn->conns->slots[conn->slot].generation};
+}
+
+struct conn *conn_find(struct conns *conns, struct conn_handle handle)
+{
+    if (handle.slot >= conns->slot_count || handle.generation == 0)
+        return NULL;
+    struct conn_slot *slot = &conns->slots[handle.slot];
+    return slot->generation == handle.generation ? slot->conn : NULL;
+}
+
+void conn_mark_dirty(struct conn *conn)
+{
+    if (list_empty(&conn->dirty) && conn->wsi)
+        list_append(&conn->conns->dirty, &conn->dirty);
+}
+
+/* ---- buffers --------------------------------------------------------------------------------------- */
+struct buf conns_take_buf(struct conns *conns)
+{
+    return conns->spare_count ? conns->spares[--conns->spare_count] : BUF_INIT;
+}
+
+void conns_give_buf(struct conns *conns, struct buf *buf)
+{
+    if (buf->data && conns->spare_count < CONN_SPARES && buf->cap <= CONN_SPARE_BYTES) {
+        buf_clear(buf);
+        conns->spares[conns->spare_count++] = *buf;
+        *buf = BUF_INIT;
+    } else {
+        buf_free(buf);
+    }
+}
+
+/* ---- users ----------------------------------------------------------------------------------------- */
+static void set_deadlines(struct conn *conn)
+{
+    int64_t now_s = clock_wall_ms() / 1000;
+    const struct principal *who = &conn->who;
+    int64_t from = who->issued_at && who->issued_at < now_s ? who->issued_at : now_s;
+    int64_t life = who->expires_at > from ? who->expires_at - from : 0;
+    int64_t expiring_in = from + life - life / 5 - now_s;
+    int64_t expiry_in = who->expires_at + AUTH_SKEW_S - now_s;
+    uint64_t now = conns_now(conn->conns);
+    conn->told_expiring = false;
+    conn->expiring_due = now + (expiring_in > 0 ? (uint64_t)expiring_in * 1000 : 0);
+    conn->expiry_due = now + (expiry_in > 0 ? (uint64_t)expiry_in * 1000 : 0);
+    conn_schedule(conn);
+}
+
+bool conn_set_who(struct conn *conn, struct principal *who)
+{
+    struct conns *conns = conn->conns;
+    struct table_node *node = table_find(&conns->users, span_of(who->user_id));
+    struct conn_user *user = node ? container_of(node, struct conn_user, node) : NULL;
+    if (user && user != conn->user && user->count >= conns->options->user_connections) {
+        metric_add(METRIC_REFUSED_USER, 1);
+        return false;
+    }
+    if (user == NULL) {
+        user = xcalloc(1, sizeof *user);
+        memcpy(user->id, who->user_id, sizeof user->id);
+        user->node.key = span_of(user->id);
+        table_insert(&conns->users, &user->node);
+    }
+    user->count++;
+    if (conn->user == NULL)
+        peer_authenticated(conn->peer);
+    leave_user(conn);
+    conn->user = user;
+    if (conn->member == NULL)
+        conn->member = member_new(&conn_member_ops, conn);
+    conn->auth_due = 0;
+    conn_refresh_who(conn, who);
+    return true;
+}
+
+void conn_refresh_who(struct conn *conn, struct principal *who)
+{
+    principal_clear(&conn->who);
+    conn->who = *who;
+    memset(who, 0, sizeof *who);
+    set_deadlines(conn);
+}
+
+/* ---- time ------------------------------------------------------------------------------------------- */
+static void earlier(uint64_t *due, uint64_t other)
+{
+    if (other && other < *due)
+        *due = other;
+}
+
+void conn_schedule(struct conn *conn)
+{
+    uint64_t due = conn->heard_at + (conn->pinged ? CONN_HANGUP_MS : CONN_PING_MS);
+    earlier(&due, conn->message_due);
+    earlier(&due, conn->auth_due);
+    earlier(&due, conn->told_expiring ? 0 : conn->expiring_due);
+    earlier(&due, conn->expiry_due);
+    if (conn->closing)
+        due = conn->close_due;
+    conn->conns->slots[conn->slot].due = due;
+}
+
+static void tell_expiring(struct conn *conn)
+{
+    char at[CLOCK_TEXT_SIZE], text[160];
+    clock_format(conn->who.expires_at * 1000, at);
+    int n =
+        snprintf(text, sizeof text,
+                 "{\"jsonrpc\":\"2.0\",\"method\":\"auth.expiring\",\"params\":{\"expires_at\":\"%s\"}}", at);
+    conn->told_expiring = true;
+    conn_send(conn, (struct span){text, (size_t)n});
+}
+
+/* A deadline of the connection has come. */
+static void on_due(struct conn *conn, uint64_t now)
+{
+    if (conn->closing || now >= conn->heard_at + CONN_HANGUP_MS) {
+        conn->kill = true;
+        conn_mark_dirty(conn);
+        conn->close_due = now + CONN_CLOSE_MS;
+    } else if (conn->auth_due && now >= conn->auth_due) {
+        conn_close(conn, 4408, "no auth in time");
+    } else if (conn->expiry_due && now >= conn->expiry_due) {
+        conn_close(conn, 4401, "token expired");
+    } else if (conn->message_due && now >= conn->message_due) {
+        conn_close(conn, 1008, "message unfinished");
+    } else if (conn->expiring_due && now >= conn->expiring_due && !conn->told_expiring) {
+        tell_expiring(conn);
+    } else if (!conn->pinged && now >= conn->heard_at + CONN_PING_MS) {
+        conn->pinged = true;
+        outbox_ping(&conn->outbox);
+        conn_mark_dirty(conn);
+    }
+    conn_schedule(conn);
+}
+
+void conns_tick(struct conns *conns)
+{
+    uint64_t now = conns_now(conns);
+    for (uint32_t i = 0; i < conns->slot_count; i++)
+        if (conns->slots[i].conn && conns->slots[i].due <= now)
+            on_due(conns->slots[i].conn, now);
+}
+
+/* ---- messages ------------------------------------------------------------------------------------ */
+void conn_heard(struct conn *conn)
+{
+    conn->heard_at = conns_now(conn->conns);
+    if (conn->pinged) {
+        conn->pinged = false;
+        conn_schedule(conn);
+    }
+}
+
+/* Bytes a message may have. */
+static size_t limit_of(const struct conn *conn, bool binary)
+{
+    size_t limit = (size_t)conn->conns->options->message_bytes;
+    if (conn->user == NULL)
+        return limit < CONN_UNAUTHENTICATED_BYTES ? limit : CONN_UNAUTHENTICATED_BYTES;
+    return binary ? limit + 4 : limit; /* an audio frame has its stream's number in front */
+}
+
+/* Takes one message off the bucket; false if the connection is far beyond its rate. */
+static bool take_rate(struct conn *conn)
+{
+    const struct options *options = conn->conns->options;
+    int64_t burst = options->messages_burst * 1000;
+    uint64_t now = conns_now(conn->conns);
+    int64_t elapsed = (int64_t)(now - conn->rate_at);
+    conn->rate_at = now;
+    if (elapsed > 0) {
+        int64_t missing = burst - conn->rate_tokens;
+        if (elapsed > missing / options->messages_per_s)
+            conn->rate_tokens = burst;
+        else
+            conn->rate_tokens += elapsed * options->messages_per_s;
+    }
+    conn->rate_tokens -= 1000;
+    conn->rate_ok = conn->rate_tokens >= 0;
+    return conn->rate_tokens > -burst;
+}
+
+static void deliver(struct conn *conn, struct span message, bool binary)
+{
+    const struct conn_ops *ops = &conn->conns->ops;
+    metric_add(binary ? METRIC_MESSAGES_IN_BINARY : METRIC_MESSAGES_IN, 1);
+    metric_add(METRIC_BYTES_IN, message.n);
+    if (!take_rate(conn))
+        conn_close(conn, 4429, "too many messages");
+    else if (binary)
+        ops->on_binary(conn, message);
+    else
+        ops->on_text(conn, message);
+}
+
+static void deliver_assembled(struct conn *conn)
+{
+    struct buf whole = conn->in;
+    conn->in = BUF_INIT;
+    conn->pieces = 0;
+    conn->message_due = 0;
+    conn_schedule(conn);
+    deliver(conn, buf_span(&whole), conn->in_binary);
+    conns_give_buf(conn->conns, &whole);
+}
+
+void conn_receive(struct conn *conn, struct conn_piece piece)
+{
+    conn_heard(conn);
+    if (conn->closing)
+        return;
+    if (piece.first)
+        conn->in_binary = piece.binary;
+    if (conn->in.len + piece.data.n + piece.left > limit_of(conn, conn->in_binary)) {
+        conns_give_buf(conn->conns, &conn->in);
+        conn_close(conn, 1009, "message too large");
+        return;
+    }
+    if (piece.final && conn->pieces == 0) {
+        deliver(conn, piece.data, conn->in_binary);
+        return;
+    }
+    if (conn->pieces == 0) {
+        conn->in = conns_take_buf(conn->conns);
+        conn->message_due = conn->heard_at + CONN_MESSAGE_MS;
+        conn_schedule(conn);
+    }
+    buf_append_span(&conn->in, piece.data);
+    if (++conn->pieces > CONN_PIECES_MAX)
+        conn_close(conn, 1008, "too many fragments");
+    else if (piece.final)
+        deliver_assembled(conn);
+}
+
+/* ---- the callback -------------------------------------------------------------------------------- */
+static struct peer *peer_of(struct lws *wsi)
+{
+    return lws_get_opaque_user_data(wsi);
+}
+
+static struct conn *conn_of(struct lws *wsi)
+{
+    struct peer *peer = peer_of(wsi);
+    return peer ? peer->conn : NULL;
+}
+
+/* ---- out -------------------------------------------------------------------------------------------- */
+/* At the next end of a turn, when no callback of the library is on the stack. */
+static void drop_soon(struct conn *conn)
+{
+    conn->closing = true;
+    conn->kill = true;
+    conn_mark_dirty(conn);
+}
+
+void ws_drop(struct conn *conn)
+{
+    if (conn->wsi)
+        lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+}
+
+void ws_flush(struct conn *conn)
+{
+    struct lws *wsi = conn->wsi;
+    struct outbox *outbox = &conn->outbox;
+    size_t chunk = outbox_chunk((size_t)conn->conns->options->outbox_bytes);
+    while (wsi && !outbox->blocked && !conn->kill) {
+        struct span next = outbox_next(outbox, chunk);
+        if (next.n == 0)
+            break;
+        char *start = outbox->out.data + outbox->at;
+        if (lws_write(wsi, (unsigned char *)start, next.n, LWS_WRITE_RAW) < (int)next.n) {
+            drop_soon(conn);
+            return;
+        }
+        bool partial = lws_partial_buffered(wsi) != 0;
+        outbox_sent(outbox, next.n, partial);
+        if (partial)
+            lws_callback_on_writable(wsi);
+    }
+    if (outbox->out.len == 0)
+        conns_give_buf(conn->conns, &outbox->out);
+}
+
+static int on_writeable(struct lws *wsi)
+{
+    struct conn *conn = conn_of(wsi);
+    if (conn && conn->wsi && !lws_partial_buffered(wsi)) {
+        outbox_drained(&conn->outbox);
+        conn_mark_dirty(conn);
+    }
+    return 0;
+}
+
+/* ---- in --------------------------------------------------------------------------------------------- */
+/* The token of "Authorization: Bearer <token>", in `buf`. */
+static struct span bearer_token(struct lws *wsi, char *buf, size_t size)
+{
+    struct span value = http_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, buf, size);
+    if (value.n <= 7 || strncasecmp(value.p, "Bearer ", 7) != 0)
+        return SPAN_NONE;
+    return (struct span){value.p + 7, value.n - 7};
+}
+
+static int on_established(struct lws *wsi)
+{
+    struct server *server = lws_context_user(lws_get_context(wsi));
+    struct peer *peer = peer_of(wsi);
+    if (peer == NULL)
+        return -1;
+    char buf[SERVER_HEADER_BYTES];
+    struct span token = bearer_token(wsi, buf, sizeof buf);
+    peer->conn = conn_new(server->conns, wsi, peer);
+    server->conns->ops.on_open(peer->conn, token);
+    return 0;
+}
+
+static int on_receive(struct lws *wsi, void *in, size_t len)
+{
+    struct conn *conn = conn_of(wsi);
+    if (conn == NULL || conn->wsi == NULL)
+        return -1;
+    conn_receive(conn, (struct conn_piece){.data = {in, len},
+                                           .left = lws_remaining_packet_payload(wsi),
+                                           .first = lws_is_first_fragment(wsi) != 0,
+                                           .final = lws_is_final_fragment(wsi) != 0,
+                                           .binary = lws_frame_is_binary(wsi) != 0});
+    return 0;
+}
+
+static int on_pong(struct lws *wsi)
+{
+    struct conn *conn = conn_of(wsi);
+    if (conn)
+        conn_heard(conn);
+    return 0;
+}
+
+/* The peer closes: if it answers our close frame, that was all; else the library answers. */
+static int on_peer_close(struct lws *wsi)
+{
+    struct conn *conn = conn_of(wsi);
+    if (conn == NULL || conn->closing)
+        return -1;
+    ws_flush(conn);
+    conn->closing = true;
+    conn->wsi = NULL;
+    list_remove(&conn->dirty);
+    return 0;
+}
+
+static int on_closed(struct lws *wsi)
+{
+    struct peer *peer = peer_of(wsi);
+    struct conn *conn = peer ? peer->conn : NULL;
+    if (conn == NULL)
+        return 0;
+    conn->closing = true;
+    conn->wsi = NULL;
+    conn->conns->ops.on_close(conn);
+    peer->conn = NULL;
+    conn_free(conn);
+    return 0;
+}
+
+static int on_destroy(struct lws *wsi)
+{
+    struct peer *peer = peer_of(wsi);
+    on_closed(wsi);
+    lws_set_opaque_user_data(wsi, NULL);
+    if (peer)
+        peer_free(peer);
+    return 0;
+}
+
+int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+    (void)user;
+    switch ((int)reason) {
+    case LWS_CALLBACK_RECEIVE:
+        return on_receive(wsi, in, len);
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        return on_writeable(wsi);
+    case LWS_CALLBACK_RECEIVE_PONG:
+        return on_pong(wsi);
+    case LWS_CALLBACK_ESTABLISHED:
+        return on_established(wsi);
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        return on_peer_close(wsi);
+    case LWS_CALLBACK_CLOSED:
+        return on_closed(wsi);
+    case LWS_CALLBACK_WSI_DESTROY:
+        return on_destroy(wsi);
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+        return http_upgrade(lws_context_user(lws_get_context(wsi)), wsi);
+    case LWS_CALLBACK_HTTP:
+        return http_request(lws_context_user(lws_get_context(wsi)), wsi);
+    case LWS_CALLBACK_RAW_ADOPT:
+    case LWS_CALLBACK_RAW_RX:
+        return -1; /* CONNECT, or bytes that are no HTTP */
+    default:
+        return 0;
+    }
 }
