@@ -1,0 +1,71 @@
+/* Quotas and charges; see quota.h. A holder exists while it has something. One thread at a time. */
+#include "hub/base/quota.h"
+
+struct quota_holder {
+    struct table_node node;
+    struct quota *quota;
+    size_t used;
+    char who[];
+};
+
+static struct quota_holder *find(const struct quota *quota, struct span who)
+{
+    struct table_node *node = table_find(&quota->holders, who);
+    return node ? container_of(node, struct quota_holder, node) : NULL;
+}
+
+static struct quota_holder *holder_new(struct quota *quota, struct span who)
+{
+    struct quota_holder *holder = xcalloc(1, sizeof *holder + who.n + 1);
+    memcpy(holder->who, who.p, who.n);
+    holder->node.key = (struct span){holder->who, who.n};
+    holder->quota = quota;
+    table_insert(&quota->holders, &holder->node);
+    return holder;
+}
+
+bool charge_take(struct charge *charge, struct quota *quota, struct span who, size_t n, size_t limit)
+{
+    if (charge->holder || n == 0)
+        abort(); /* what it held would never be given back */
+    struct quota_holder *holder = find(quota, who);
+    size_t used = holder ? holder->used : 0;
+    if (used > limit || n > limit - used)
+        return false;
+    *charge = (struct charge){holder ? holder : holder_new(quota, who), n};
+    charge->holder->used += n;
+    quota->used += n;
+    return true;
+}
+
+void charge_give(struct charge *charge)
+{
+    struct quota_holder *holder = charge->holder;
+    if (holder == NULL)
+        return;
+    holder->quota->used -= charge->n;
+    holder->used -= charge->n;
+    if (holder->used == 0) {
+        table_remove(&holder->quota->holders, &holder->node);
+        free(holder);
+    }
+    *charge = (struct charge){NULL, 0};
+}
+
+const char *charge_who(const struct charge *charge)
+{
+    return charge->holder ? charge->holder->who : NULL;
+}
+
+size_t quota_used(const struct quota *quota, struct span who)
+{
+    const struct quota_holder *holder = find(quota, who);
+    return holder ? holder->used : 0;
+}
+
+void quota_free(struct quota *quota)
+{
+    if (quota->used)
+        abort(); /* a charge would point to nothing */
+    table_free(&quota->holders);
+}
