@@ -2,6 +2,7 @@
  * the child must ask for its death signal between the two. */
 #include "hub/base/child.h"
 
+#include "hub/base/backoff.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 
@@ -14,8 +15,6 @@
 #include <unistd.h>
 
 #define READY_AFTER_MS 2000
-#define QUICK_DEATHS 5 /* in a row, each answered at once; after them the back-off begins */
-#define QUICK_RESTART_MS 50
 
 extern char **environ;
 
@@ -32,7 +31,7 @@ struct child {
 
     pid_t pid; /* 0 = does not run */
     uint64_t started_ms;
-    unsigned deaths; /* before it was ready, in a row */
+    struct backoff deaths; /* before it was ready */
     bool stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
@@ -106,14 +105,9 @@ static void child_start(struct child *child)
 
 static void restart_later(struct child *child)
 {
-    static const unsigned backoff_ms[] = {1000, 2000, 5000};
-    unsigned delay = QUICK_RESTART_MS;
     if (clock_mono_ms() - child->started_ms >= READY_AFTER_MS)
-        child->deaths = 0;
-    if (++child->deaths > QUICK_DEATHS) {
-        unsigned step = child->deaths - QUICK_DEATHS - 1;
-        delay = backoff_ms[step < NELEMS(backoff_ms) ? step : NELEMS(backoff_ms) - 1];
-    }
+        child_ready(child);
+    unsigned delay = backoff_failed(&child->deaths, &backoff_process);
     log_warn("starting it again", "child", child->name, "delay_ms", LOG_NUM(delay));
     uv_timer_start(&child->timer, on_timer, delay, 0);
 }
@@ -231,7 +225,7 @@ struct child *child_new(struct loop *loop, const struct child_config *config)
 
 void child_ready(struct child *child)
 {
-    child->deaths = 0;
+    backoff_succeeded(&child->deaths);
 }
 
 pid_t child_pid(const struct child *child)

@@ -11,8 +11,6 @@
 #include <sodium.h>
 
 #define CONNECT_MS 5000
-#define BACKOFF_FIRST_MS 50
-#define BACKOFF_MAX_MS 2000
 #define REPLY_BYTES_MAX (256u << 20)
 #define REPLY_DEPTH_MAX 8
 #define WATCH_TICKS 4 /* per timeout */
@@ -35,16 +33,6 @@ static void on_backoff(uv_timer_t *timer)
     connect_now(timer->data);
 }
 
-static unsigned backoff_ms(unsigned failures)
-{
-    unsigned most = BACKOFF_FIRST_MS;
-    for (unsigned i = 1; i < failures && most < BACKOFF_MAX_MS; i++)
-        most *= 2;
-    if (most > BACKOFF_MAX_MS)
-        most = BACKOFF_MAX_MS;
-    return most / 2 + randombytes_uniform(most / 2 + 1);
-}
-
 /* The connection is gone (the context frees itself or was freed): waits for the next attempt. */
 static void wait_again(struct redis *redis, const char *reason)
 {
@@ -55,11 +43,10 @@ static void wait_again(struct redis *redis, const char *reason)
     redis->ac = NULL;
     redis->adapter = NULL;
     redis->state = WAITING;
-    redis->failures++;
     if (redis->was_up)
         metric_add(METRIC_REDIS_RECONNECTS, 1);
     redis->was_up = false;
-    uv_timer_start(&redis->timer, on_backoff, backoff_ms(redis->failures), 0);
+    uv_timer_start(&redis->timer, on_backoff, backoff_failed(&redis->backoff, &backoff_connection), 0);
     if (redis->hooks.on_down)
         redis->hooks.on_down(redis->hooks.ctx, text);
 }
@@ -225,7 +212,7 @@ static void on_pong(void *ctx, const redisReply *reply)
         return;
     redis->state = UP;
     redis->was_up = true;
-    redis->failures = 0;
+    backoff_succeeded(&redis->backoff);
     uv_timer_stop(&redis->timer);
     if (redis->timeout_ms) {
         unsigned period = redis->timeout_ms / WATCH_TICKS + 1;
@@ -340,7 +327,8 @@ static void connect_now(struct redis *redis)
     else if (is_numeric(redis->url.host))
         adopt(redis, redisAsyncConnect(redis->url.host, (int)redis->url.port));
     else
-        redis->resolve = redis_resolve(redis->loop, redis->url.host, redis->failures, on_resolved, redis);
+        redis->resolve =
+            redis_resolve(redis->loop, redis->url.host, redis->backoff.failures, on_resolved, redis);
 }
 
 /* ---- life ------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* Inside of a Redis connection: what its files share. Loop thread only. */
 #pragma once
 
+#include "hub/base/backoff.h"
 #include "hub/base/buf.h"
 #include "hub/redis/redis.h"
 #include "hub/redis/redis_adapter.h"
@@ -26,12 +27,12 @@ struct redis {
     struct redis_resolve *resolve;
     struct redis_adapter *adapter;
     uv_timer_t timer;
-    unsigned failures; /* attempts that failed in a row */
-    size_t in_flight;  /* commands without an answer */
-    unsigned quiet;    /* watchdog ticks without an answer or message while one is due */
-    bool was_up;       /* since the last loss */
-    uv_timer_t pulse;  /* runs while commands are under way, if on_stall is set */
-    unsigned silent;   /* its beats since the last answer */
+    struct backoff backoff;
+    size_t in_flight; /* commands without an answer */
+    unsigned quiet;   /* watchdog ticks without an answer or message while one is due */
+    bool was_up;      /* since the last loss */
+    uv_timer_t pulse; /* runs while commands are under way, if on_stall is set */
+    unsigned silent;  /* its beats since the last answer */
     void (*on_stall)(void *ctx);
     void *stall_ctx;
     unsigned timers;    /* not closed yet */

@@ -3,9 +3,9 @@
  * The worker's side: loop thread. */
 #include "tasks/runner/slots/prefork.h"
 
+#include "hub/base/backoff.h"
 #include "hub/base/list.h"
 #include "hub/base/log.h"
-#include "tasks/runner/slots/backoff.h"
 #include "tasks/runner/slots/child.h"
 #include "tasks/runner/slots/proto.h"
 
@@ -32,7 +32,6 @@ enum prefork_message {
     PREFORK_FORKED, /* number of the request, pid (u32 each); pid 0 = it could not */
 };
 #define PREFORK_MESSAGE_MAX 65536
-#define RESTART_PAUSE_MS 50 /* also after the first deaths: a crash at start must not burn a core */
 
 /* ---- the options on their way ---- */
 
@@ -488,8 +487,7 @@ bool prefork_forking(const struct prefork *prefork)
 /* Starts the prefork parent again, after a pause if it keeps dying before it was ready. */
 static void start_later(struct prefork *prefork)
 {
-    uint64_t wait = backoff_failed(&prefork->backoff);
-    uv_timer_start(prefork->timer, on_restart, wait > RESTART_PAUSE_MS ? wait : RESTART_PAUSE_MS, 0);
+    uv_timer_start(prefork->timer, on_restart, backoff_failed(&prefork->backoff, &backoff_process), 0);
 }
 
 void prefork_reap(struct prefork *prefork)

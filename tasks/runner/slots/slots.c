@@ -4,10 +4,10 @@
  * workers. */
 #include "tasks/runner/slots/slots.h"
 
+#include "hub/base/backoff.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
-#include "tasks/runner/slots/backoff.h"
 #include "tasks/runner/slots/prefork.h"
 #include "tasks/runner/slots/proc.h"
 
@@ -342,7 +342,7 @@ void lane_proc_dead(struct slot_proc *proc, struct list *returned)
     if (fresh && fresh->spare == proc)
         fresh->spare = NULL;
     if (!proc->ready && proc->signalled == 0)
-        lane->not_before_ms = clock_mono_ms() + backoff_failed(&lane->backoff);
+        lane->not_before_ms = clock_mono_ms() + backoff_failed(&lane->backoff, &backoff_process);
     slot_proc_free(&proc);
     if (slots->closing)
         return;
