@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,12 +21,13 @@ extern char **environ;
 
 struct child {
     struct loop *loop;
-    char *name, *directory;
+    char *name, *program, *directory;
     char **argv, **environment; /* environment: the whole of it */
     int inherit[CHILD_INHERIT_MAX];
     size_t inherit_count;
+    int socket; /* its number there, 0 = none */
     int death_signal;
-    void (*on_start)(void *ctx, pid_t pid);
+    void (*on_start)(void *ctx, pid_t pid, int socket);
     void (*on_exit)(void *ctx);
     void *ctx;
 
@@ -60,7 +62,7 @@ static void reset_signals(void)
 }
 
 /* Between fork and exec: async-signal-safe calls only. */
-__attribute__((noreturn)) static void child_exec(const struct child *child, pid_t hub)
+__attribute__((noreturn)) static void child_exec(const struct child *child, pid_t hub, int theirs)
 {
     if (prctl(PR_SET_PDEATHSIG, child->death_signal) != 0 || getppid() != hub)
         _exit(127); /* the hub died before the kernel knew whom to tell */
@@ -69,19 +71,24 @@ __attribute__((noreturn)) static void child_exec(const struct child *child, pid_
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         _exit(127);
     close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+    if (theirs == child->socket)
+        set_cloexec(theirs, false);
+    else if (theirs >= 0 && dup2(theirs, child->socket) < 0)
+        _exit(127);
     for (size_t i = 0; i < child->inherit_count; i++)
         set_cloexec(child->inherit[i], false);
     if (child->directory && chdir(child->directory) != 0)
         _exit(127);
     reset_signals();
-    execve(child->argv[0], child->argv, child->environment);
+    execve(child->program, child->argv, child->environment);
     _exit(127);
 }
 
 static void on_timer(uv_timer_t *timer);
 static void restart_later(struct child *child);
 
-static void child_start(struct child *child)
+/* The pid, or -1 and errno. */
+static pid_t fork_exec(const struct child *child, int theirs)
 {
     sigset_t all, before;
     pid_t hub = getpid();
@@ -89,18 +96,38 @@ static void child_start(struct child *child)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pid_t pid = fork();
     if (pid == 0)
-        child_exec(child, hub);
+        child_exec(child, hub, theirs);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return pid;
+}
+
+static void close_pair(const int pair[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (pair[i] >= 0)
+            close(pair[i]);
+}
+
+static void child_start(struct child *child)
+{
+    int pair[2] = {-1, -1}; /* ours, the child's */
+    pid_t pid = -1;
     child->started_ms = clock_mono_ms();
+    if (child->socket == 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
+        pid = fork_exec(child, pair[1]);
     if (pid < 0) {
         log_error("cannot start a process", "child", child->name, "reason", strerror(errno));
+        close_pair(pair);
         restart_later(child);
         return;
     }
     child->pid = pid;
     log_info("started", "child", child->name, "pid", LOG_NUM(pid));
+    if (pair[0] >= 0)
+        fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    close_pair((int[]){-1, pair[1]});
     if (child->on_start)
-        child->on_start(child->ctx, pid);
+        child->on_start(child->ctx, pid, pair[0]);
 }
 
 static void restart_later(struct child *child)
@@ -186,10 +213,10 @@ static bool is_replaced(const char *line, const char *const *own)
     return false;
 }
 
-static char **make_environment(const char *const *own)
+static char **make_environment(const char *const *own, bool bare)
 {
     size_t inherited = 0, n = 0;
-    while (environ[inherited])
+    while (!bare && environ[inherited])
         inherited++;
     char **lines = xcalloc(inherited + count_words(own) + 1, sizeof *lines);
     for (size_t i = 0; i < inherited; i++)
@@ -205,11 +232,13 @@ struct child *child_new(struct loop *loop, const struct child_config *config)
     struct child *child = xcalloc(1, sizeof *child);
     child->loop = loop;
     child->name = xstrdup(config->name);
+    child->program = xstrdup(config->program ? config->program : config->argv[0]);
     child->directory = config->directory ? xstrdup(config->directory) : NULL;
     child->argv = copy_words(config->argv);
-    child->environment = make_environment(config->environment);
+    child->environment = make_environment(config->environment, config->bare);
     memcpy(child->inherit, config->inherit, sizeof child->inherit);
     child->inherit_count = config->inherit_count;
+    child->socket = config->socket;
     child->death_signal = config->death_signal;
     child->on_start = config->on_start;
     child->on_exit = config->on_exit;
@@ -253,6 +282,7 @@ static void on_closed(uv_handle_t *handle)
     if (--child->open_handles)
         return;
     free(child->name);
+    free(child->program);
     free(child->directory);
     free_words(child->argv);
     free_words(child->environment);

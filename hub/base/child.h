@@ -1,11 +1,12 @@
 /* A child process that lives as long as the hub: started, started again when it dies, stopped in
  * order, killed by the kernel when the hub dies. Runs in a session of its own, so a terminal's Ctrl-C
  * reaches the hub alone; its output goes to the hub's stderr; no descriptor but the listed ones is
- * inherited. Loop thread only. */
+ * inherited. Between deaths it waits by backoff_process. Loop thread only. */
 #pragma once
 
 #include "hub/base/loop.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #define CHILD_INHERIT_MAX 2
@@ -13,14 +14,19 @@
 struct child;
 struct child_config { /* texts are copied */
     const char *name;
-    const char *const *argv;        /* argv[0] is the path of the program; NULL-ended */
+    const char *program;            /* its path; NULL = argv[0] */
+    const char *const *argv;        /* NULL-ended */
     const char *const *environment; /* "NAME=value" lines that are added or replaced; NULL-ended, or NULL */
+    bool bare;                      /* these lines are all it gets */
     const char *directory;          /* working directory, NULL = unchanged */
     int inherit[CHILD_INHERIT_MAX]; /* open descriptors that stay open, under their numbers */
     size_t inherit_count;
-    int death_signal; /* what the kernel sends when the hub dies */
-    /* May be NULL: it runs now / it died (it will be started again unless it is being stopped). */
-    void (*on_start)(void *ctx, pid_t pid);
+    int socket;       /* the number under which it finds its end of a new SOCK_SEQPACKET pair, 0 = none */
+    int death_signal; /* what the kernel sends when the hub dies, 0 = nothing */
+    /* May be NULL: it runs now / it died (it will be started again unless it is being stopped). `socket`: our
+     * end of the pair, non-blocking, which the callee closes; -1 without a pair (then there may be no
+     * on_start). */
+    void (*on_start)(void *ctx, pid_t pid, int socket);
     void (*on_exit)(void *ctx);
     void *ctx;
 };

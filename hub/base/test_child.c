@@ -3,6 +3,7 @@
 #include "hub/base/clock.h"
 #include "tests/lib/tap.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,9 +18,10 @@ struct watch {
     unsigned kills; /* how often to kill it */
 };
 
-static void on_start(void *ctx, pid_t pid)
+static void on_start(void *ctx, pid_t pid, int socket)
 {
     struct watch *watch = ctx;
+    (void)socket;
     watch->starts++;
     watch->before_ms = watch->back_ms;
     watch->back_ms = clock_mono_ms();
@@ -140,6 +142,45 @@ static void test_free(void)
     child_free(&none);
 }
 
+static void on_paired(void *ctx, pid_t pid, int socket)
+{
+    int *ours = ctx;
+    (void)pid;
+    *ours = socket;
+}
+
+/* It says what it finds by its end of the pair. */
+static void test_socket(void)
+{
+    static const char *const argv[] = {"somebody", "-c",
+                                       "echo $(env | grep -v -e PWD= -e SHLVL= -e _=) $0 >&7", NULL};
+    int ours = -1;
+    struct loop loop;
+    char text[200] = "";
+    const struct child_config config = {.name = "test",
+                                        .program = "/bin/sh",
+                                        .argv = argv,
+                                        .environment = (const char *const[]){"A=1", NULL},
+                                        .bare = true,
+                                        .socket = 7,
+                                        .on_start = on_paired,
+                                        .ctx = &ours};
+    if (loop_init(&loop) != 0)
+        abort();
+    struct child *child = child_new(&loop, &config);
+    struct pollfd readable = {ours, POLLIN, 0};
+    ok(poll(&readable, 1, 60000) == 1 && read(ours, text, sizeof text - 1) > 0,
+       "a child has its end of a pair");
+    is_text(text, "A=1 somebody\n", "a bare environment, and its own first word");
+    ok(poll(&readable, 1, 60000) == 1 && read(ours, text, sizeof text) == 0, "which ends with it");
+    close(ours);
+    child_free(&child);
+    loop_deinit(&loop);
+    while (uv_run(&loop.uv, UV_RUN_NOWAIT))
+        ;
+    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+}
+
 static void test_find(void)
 {
     char *found = child_find_program("sh");
@@ -154,6 +195,7 @@ int main(void)
     test_backoff();
     test_stubborn();
     test_free();
+    test_socket();
     test_find();
     return done_testing();
 }

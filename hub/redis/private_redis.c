@@ -72,9 +72,10 @@ static int open_lock(const char *data_dir, char **ret_reason)
 
 /* ---- the server ---------------------------------------------------------------------------------- */
 
-static void on_child_start(void *ctx, pid_t pid)
+static void on_child_start(void *ctx, pid_t pid, int socket)
 {
     struct private_redis *redis = ctx;
+    (void)socket;
     write_pids(redis->lock_fd, getpid(), pid);
     redis->state[0] = '\0';
 }
