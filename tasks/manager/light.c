@@ -82,7 +82,7 @@ static void on_recorded(void *ctx, const struct queue_submitted *submitted)
     bool leased = submitted->code == QUEUE_OK && submission->request.delay_ms == 0;
     submission_recorded(submission, submitted);
     if (leased) {
-        submission->job.ctx.attempt = submitted->attempt ? submitted->attempt : 1;
+        submission->fence = submitted->fence;
         light_leased(submission);
     } else if (submission->in_pool) {
         submission->lost = true;

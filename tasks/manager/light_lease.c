@@ -26,7 +26,7 @@ static void on_ended(void *ctx, enum queue_code code)
 static struct queue_end end_of(const struct task_submission *submission)
 {
     const struct task_ctx *ctx = &submission->job.ctx;
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = submission->id, .attempt = ctx->attempt};
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = submission->id, .fence = submission->fence};
     if (!ctx->failed) {
         end.result = span_of(ctx->result ? ctx->result : "{}");
         return end;
@@ -43,7 +43,7 @@ static void mark_started(struct task_submission *submission)
     if (submission->started)
         return;
     submission->started = true;
-    queue_started(submission->manager->config.queue, submission->id, submission->job.ctx.attempt, NULL, NULL);
+    queue_started(submission->manager->config.queue, submission->id, submission->fence, NULL, NULL);
 }
 
 void light_end(struct task_submission *submission)
@@ -63,7 +63,8 @@ static void arm_collect(struct manager *manager);
 /* No room on the pool: the task goes back, another hub or a later second takes it. */
 static void give_back(struct task_submission *submission)
 {
-    queue_release(submission->manager->config.queue, submission->id, submission->job.ctx.attempt, NULL, NULL);
+    struct queue_end end = {.kind = QUEUE_RETURNED, .id = submission->id, .fence = submission->fence};
+    queue_end(submission->manager->config.queue, &end, NULL, NULL);
     submission_free(submission);
 }
 
@@ -96,6 +97,7 @@ void light_report(void *ctx, const struct pool_report *report)
         return;
     struct queue_update update = {.kind = kinds[report->kind],
                                   .id = submission->id,
+                                  .fence = submission->fence,
                                   .attempt = submission->job.ctx.attempt,
                                   .percent = report->percent,
                                   .stage = report->stage[0] ? report->stage : NULL,
@@ -113,7 +115,7 @@ static void fail_at_once(struct manager *manager, const struct queue_leased *tas
 {
     struct queue_end end = {.kind = QUEUE_FAILED,
                             .id = task->id,
-                            .attempt = task->attempt,
+                            .fence = task->fence,
                             .error_code = span_of(code),
                             .error = span_of(text)};
     queue_end(manager->config.queue, &end, NULL, NULL);
@@ -132,6 +134,7 @@ static void take_one(struct manager *manager, const struct queue_leased *task)
     memcpy(submission->id, task->id, ID_SIZE);
     submission_copy_args(submission, task->args);
     submission->job.ctx.attempt = task->attempt;
+    submission->fence = task->fence;
     submission->reported.rev = task->rev;
     light_leased(submission);
 }
@@ -211,7 +214,7 @@ static size_t add_items(struct queue_beat_item *items, size_t count, const struc
 {
     list_for_each (node, from) {
         const struct task_submission *submission = container_of(node, struct task_submission, node);
-        items[count++] = (struct queue_beat_item){submission->id, submission->job.ctx.attempt};
+        items[count++] = (struct queue_beat_item){submission->id, submission->fence};
     }
     return count;
 }

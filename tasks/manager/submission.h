@@ -40,6 +40,7 @@ struct task_submission {
     bool lost;     /* no record, or a lease that is not ours any more: the outcome is dropped */
     bool held;     /* manager_config.hold was called */
     struct queue_reported reported;
+    unsigned fence; /* of the lease */
     uint64_t submitted_us;
     int64_t created_ms;
     char id[ID_SIZE];

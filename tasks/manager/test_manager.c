@@ -243,7 +243,7 @@ static void test_slow(void)
     is_text(fake.updates.at[0].task, "slow", "with its type");
     wait_for(&fake.ends.count, 1);
     is_int(fake.ends.at[0].kind, QUEUE_COMPLETED, "its end is recorded");
-    is_int(fake.ends.at[0].attempt, 1, "by attempt 1");
+    is_int(fake.ends.at[0].fence, 1, "under its first lease");
     fake_ended(0, QUEUE_OK);
     is_int(manager_load(manager), 0, "nothing is left");
 
@@ -370,8 +370,14 @@ static void test_leases(void)
 {
     const char *id = "01980000-0000-7000-8000-000000000001", *id2 = "01980000-0000-7000-8000-000000000002";
     struct queue_leased tasks[] = {
-        {.id = id, .owner = "u9", .task = "slow", .attempt = 2, .rev = 6, .args = SPAN("{\"n\":20000}")},
-        {.id = id2, .owner = "u9", .task = "gone", .attempt = 1, .args = SPAN("{}")},
+        {.id = id,
+         .owner = "u9",
+         .task = "slow",
+         .attempt = 1,
+         .fence = 2,
+         .rev = 6,
+         .args = SPAN("{\"n\":20000}")},
+        {.id = id2, .owner = "u9", .task = "gone", .attempt = 1, .fence = 1, .args = SPAN("{}")},
     };
     begin();
     is_int(fake.reclaims, 1, "leases of an earlier life go back first");
@@ -380,7 +386,7 @@ static void test_leases(void)
     is_int(fake.ends.count, 1, "a type this hub does not know fails");
     is_text(fake.ends.at[0].text, "unknown_task", "with that code");
     wait_for(&fake.starts.count, 1);
-    is_int(fake.starts.at[0].attempt, 2, "a leased task runs as its attempt");
+    is_int(fake.starts.at[0].fence, 2, "a leased task runs under its lease");
     wait_for(&fake.updates.count, 1);
     is_int(fake.updates.at[0].rev, 6, "its reports go on from those of earlier attempts");
     uint64_t until = clock_mono_ms() + 5000;

@@ -1,5 +1,5 @@
 /* What runners do with attempts: lease, beat, reclaim; and what they write about them, many per call: starts,
- * reports, ends, releases; see attempt.h. Of a task there is one item per call: what it reports gathers in
+ * reports, ends; see attempt.h. Of a task there is one item per call: what it reports gathers in
  * the item of its start, and goes with its end if that comes before the call is made. The lines of the feed
  * are made here. Loop thread only. Decides nothing: the function refuses what comes from an attempt that is
  * over. */
@@ -120,30 +120,28 @@ static void on_codes(struct batch *batch, const redisReply *answer)
 static const struct stage_call report_call = {STAGE_REPORT, FUNCTION("report"), numbers_retention, on_codes};
 static const struct stage_call update_call = {STAGE_UPDATE, FUNCTION("update"), NULL, on_codes};
 static const struct stage_call end_call = {STAGE_END, FUNCTION("report"), numbers_retention, on_codes};
-static const struct stage_call release_call = {STAGE_RELEASE, FUNCTION("release"), NULL, on_codes};
 
-static struct item *attempt_item(struct queue *queue, const struct stage_call *call, const char *id,
-                                 unsigned attempt, struct batch **ret_batch)
+static struct item *lease_item(struct queue *queue, const struct stage_call *call, const char *id,
+                               unsigned fence, struct batch **ret_batch)
 {
     struct item *item = item_new(queue, call, id, ret_batch);
-    item->attempt = attempt;
+    item->fence = fence;
     words_text(&(*ret_batch)->words, id);
-    words_number(&(*ret_batch)->words, attempt);
+    words_number(&(*ret_batch)->words, fence);
     return item;
 }
 
-/* The item where what this attempt reports gathers. */
-static struct item *report_item(struct queue *queue, const char *id, unsigned attempt,
-                                struct batch **ret_batch)
+/* The item where what is reported under this lease gathers. */
+static struct item *report_item(struct queue *queue, const char *id, unsigned fence, struct batch **ret_batch)
 {
     struct item *item = item_find(queue, STAGE_REPORT, id);
-    if (item && item->attempt == attempt) {
+    if (item && item->fence == fence) {
         *ret_batch = queue->open[STAGE_REPORT];
         return item;
     }
     if (item)
         batch_seal(queue, STAGE_REPORT); /* a task stands in a call once */
-    item = attempt_item(queue, &report_call, id, attempt, ret_batch);
+    item = lease_item(queue, &report_call, id, fence, ret_batch);
     item_done(*ret_batch);
     return item;
 }
@@ -163,22 +161,13 @@ static void set_verbs(struct item *item, const char *end)
 
 /* ---- calls ------------------------------------------------------------------------------------------ */
 
-void queue_started(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx)
+void queue_started(struct queue *queue, const char *id, unsigned fence, queue_done_fn *fn, void *ctx)
 {
     struct batch *batch;
-    struct item *item = report_item(queue, id, attempt, &batch);
+    struct item *item = report_item(queue, id, fence, &batch);
     add_listener(&item->listener, fn, ctx);
     item->start = true;
     set_verbs(item, "");
-}
-
-void queue_release(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx)
-{
-    struct batch *batch;
-    struct item *item = attempt_item(queue, &release_call, id, attempt, &batch);
-    item->fn.done = fn;
-    item->ctx = ctx;
-    item_done(batch);
 }
 
 /* Adds a line to what the attempt reported. Older lines give way when there are too many: newer ones say
@@ -186,7 +175,7 @@ void queue_release(struct queue *queue, const char *id, unsigned attempt, queue_
 static void report(struct queue *queue, const struct queue_update *update, queue_done_fn *fn, void *ctx)
 {
     struct batch *batch;
-    struct item *item = report_item(queue, update->id, update->attempt, &batch);
+    struct item *item = report_item(queue, update->id, update->fence, &batch);
     if (item->report == NULL)
         item->report = report_new(queue);
     struct report *report = item->report;
@@ -211,7 +200,7 @@ static void update_partial(struct queue *queue, const struct queue_update *updat
 {
     struct batch *batch;
     struct buf line CLEANUP(buf_free) = BUF_INIT;
-    struct item *item = attempt_item(queue, &update_call, update->id, update->attempt, &batch);
+    struct item *item = lease_item(queue, &update_call, update->id, update->fence, &batch);
     item->fn.done = fn;
     item->ctx = ctx;
     update->reported->rev += 2;
@@ -233,7 +222,7 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
         report(queue, update, fn, ctx);
         return;
     }
-    struct item *item = attempt_item(queue, &update_call, update->id, update->attempt, &batch);
+    struct item *item = lease_item(queue, &update_call, update->id, update->fence, &batch);
     item->fn.done = fn;
     item->ctx = ctx;
     if (update->kind == QUEUE_FINAL) {
@@ -252,7 +241,7 @@ static void take_report(struct queue *queue, const struct queue_end *end, struct
                         struct item *item)
 {
     struct item *from = item_find(queue, STAGE_REPORT, end->id);
-    if (from == NULL || from->attempt != end->attempt || !list_empty(&queue->sealed[STAGE_UPDATE]) ||
+    if (from == NULL || from->fence != end->fence || !list_empty(&queue->sealed[STAGE_UPDATE]) ||
         item_find(queue, STAGE_UPDATE, end->id))
         return;
     if (from->report) {
@@ -270,11 +259,13 @@ static void take_report(struct queue *queue, const struct queue_end *end, struct
 void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *fn, void *ctx)
 {
     static const char *const kinds[] = {
-        [QUEUE_COMPLETED] = "C", [QUEUE_FAILED] = "X", [QUEUE_CANCELLED] = "K", [QUEUE_DIED] = "D"};
+        [QUEUE_COMPLETED] = "C", [QUEUE_FAILED] = "X",   [QUEUE_CANCELLED] = "K",
+        [QUEUE_DIED] = "D",      [QUEUE_RETURNED] = "B",
+    };
     struct batch *batch;
     if (item_find(queue, STAGE_END, end->id))
         batch_seal(queue, STAGE_END); /* a task stands in a call once */
-    struct item *item = attempt_item(queue, &end_call, end->id, end->attempt, &batch);
+    struct item *item = lease_item(queue, &end_call, end->id, end->fence, &batch);
     item->fn.done = fn;
     item->ctx = ctx;
     take_report(queue, end, batch, item);
@@ -324,6 +315,7 @@ static struct queue_leased parse_leased(const char *id, char *record, struct spa
         task.args = *small ? span_of(small) : SPAN("{}");
     cut(&record, ' '); /* status */
     task.attempt = cut_number(&record);
+    task.fence = cut_number(&record);
     for (int skipped = 0; skipped < 3; skipped++) /* holder, progress, seq */
         cut(&record, ' ');
     task.rev = cut_number(&record);
@@ -460,6 +452,6 @@ void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t
     words_json(&op->words, info.n ? info : SPAN("{}"));
     for (size_t i = 0; i < count; i++) {
         words_text(&op->words, items[i].id);
-        words_number(&op->words, items[i].attempt);
+        words_number(&op->words, items[i].fence);
     }
 }

@@ -477,7 +477,7 @@ static void report_words(struct report *report, struct span ret_words[static REP
     ret_words[5] = buf_span(&report->lines);
 }
 
-/* An item's words. Verbs and a report stand behind its id and attempt. */
+/* An item's words. Verbs and a report stand behind its id and fence. */
 static void push_item(struct argv *argv, const struct batch *batch, const struct item *item)
 {
     struct span reported[REPORT_WORDS];

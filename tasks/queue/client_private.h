@@ -47,7 +47,6 @@ enum stage {
     STAGE_REPORT, /* starts, progress, partials: one item per task */
     STAGE_UPDATE, /* final pieces and log lines */
     STAGE_END,
-    STAGE_RELEASE,
     STAGE_AUDIO,
     STAGES,
 };
@@ -89,11 +88,11 @@ struct item {
     } fn;
     void *ctx;
     char id[ID_SIZE];
-    unsigned attempt;
+    unsigned fence;
     bool lease;               /* submit: leased at once */
     bool skipped;             /* report: goes with the task's end */
     bool start;               /* report, end: the attempt starts */
-    char verbs[5];            /* report, end: what the third word says, behind id and attempt */
+    char verbs[5];            /* report, end: what the third word says, behind id and fence */
     struct report *report;    /* report, end: NULL = none */
     struct listener listener; /* report, end: of starts and reports; none while its fn is NULL */
     size_t first_word, end_word;

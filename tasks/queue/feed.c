@@ -429,16 +429,16 @@ static void on_bell(void *ctx, const redisReply *reply)
         bell->feed->hooks.on_bell(bell->feed->hooks.ctx, bell->name);
 }
 
-/* "cancel ID ATTEMPT" or "audio ID" */
+/* "cancel ID FENCE" or "audio ID" */
 static void read_control(const struct queue_feed *feed, struct span text)
 {
     char verb[8], id[ID_SIZE], line[80];
-    unsigned attempt = 0;
+    unsigned fence = 0;
     snprintf(line, sizeof line, "%.*s", SPAN_ARG(text));
-    if (sscanf(line, "%7s %36s %u", verb, id, &attempt) < 2)
+    if (sscanf(line, "%7s %36s %u", verb, id, &fence) < 2)
         return;
     if (strcmp(verb, "cancel") == 0 && feed->hooks.on_cancel)
-        feed->hooks.on_cancel(feed->hooks.ctx, id, attempt);
+        feed->hooks.on_cancel(feed->hooks.ctx, id, fence);
     else if (strcmp(verb, "audio") == 0 && feed->hooks.on_audio)
         feed->hooks.on_audio(feed->hooks.ctx, id);
 }

@@ -18,7 +18,7 @@ enum queue_code { /* outcome of a call; the wire codes are made of it in handler
                   QUEUE_FORBIDDEN,   /* another owner's task */
                   QUEUE_STATE,       /* not possible in the task's state */
                   QUEUE_INPUT_GONE,  /* retry: audio or file is gone */
-                  QUEUE_LOST,        /* runner's write refused: (task, worker, attempt) is stale */
+                  QUEUE_LOST,        /* runner's write refused: (task, holder, fence) is stale */
                   QUEUE_UNAVAILABLE, /* no answer from Redis: outcome unknown, or Redis refuses writes */
 };
 
@@ -71,7 +71,7 @@ struct queue_submitted {
     char status[12];   /* "pending", or for QUEUE_DUPLICATE what it is now */
     uint64_t seq;      /* of its accepted event (QUEUE_OK) or the owner's head (QUEUE_DUPLICATE) */
     int64_t at_ms;     /* QUEUE_OK: Redis' time of the submission */
-    unsigned attempt;  /* with .lease: 1 */
+    unsigned fence;    /* with .lease: 1, as is the attempt */
     uint64_t retry_ms; /* limits: when to try again */
 };
 typedef void queue_submitted_fn(void *ctx, const struct queue_submitted *submitted);
@@ -98,7 +98,8 @@ void queue_fused(struct queue *queue, const struct queue_fused *task, queue_fuse
 /* ---- the runner's side --------------------------------------------------------------------------- */
 struct queue_leased {
     const char *id, *owner, *task;
-    unsigned attempt;
+    unsigned attempt; /* from 1; what people see */
+    unsigned fence;   /* names this lease: rises with each, and every write about the task says it */
     struct span args;
     unsigned rev; /* of the task's last report, 0 = none: where queue_reported begins */
 };
@@ -120,7 +121,7 @@ void queue_lease(struct queue *queue, const char *name, unsigned count, struct q
                  queue_leased_fn *fn, void *ctx);
 /* The task begins to run: state processing, event started. */
 typedef void queue_done_fn(void *ctx, enum queue_code code);
-void queue_started(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx);
+void queue_started(struct queue *queue, const char *id, unsigned fence, queue_done_fn *fn, void *ctx);
 
 struct queue_reported { /* what an attempt reported last; its runner keeps it from report to report */
     unsigned rev;       /* rises per task, over all attempts */
@@ -131,7 +132,7 @@ enum queue_update_kind { QUEUE_PROGRESS, QUEUE_PARTIAL, QUEUE_FINAL, QUEUE_LOG }
 struct queue_update { /* NULL/NONE members are unchanged */
     enum queue_update_kind kind;
     const char *id;
-    unsigned attempt;
+    unsigned fence, attempt;
     int percent;         /* QUEUE_PROGRESS */
     const char *stage;   /* QUEUE_PROGRESS */
     struct span message; /* QUEUE_PROGRESS, QUEUE_LOG: plain text */
@@ -146,25 +147,29 @@ struct queue_update { /* NULL/NONE members are unchanged */
  * Progress never falls within an attempt. fn may be NULL. */
 void queue_update(struct queue *queue, const struct queue_update *update, queue_done_fn *fn, void *ctx);
 
-enum queue_end_kind { QUEUE_COMPLETED, QUEUE_FAILED, QUEUE_CANCELLED, QUEUE_DIED };
+enum queue_end_kind { /* how a lease ends */
+                      QUEUE_COMPLETED,
+                      QUEUE_FAILED,
+                      QUEUE_CANCELLED,
+                      QUEUE_DIED,     /* the task's process ended without a word: the second death fails it */
+                      QUEUE_RETURNED, /* given back, the attempt goes on; one that had started is told why */
+};
 struct queue_end {
-    enum queue_end_kind kind; /* QUEUE_DIED: its process ended without a word (counts as a death) */
+    enum queue_end_kind kind;
     const char *id;
-    unsigned attempt;
+    unsigned fence;
     struct span result; /* JSON text */
     struct span error_code, error;
     bool retry; /* QUEUE_FAILED: another attempt if any is left */
 };
 /* QUEUE_OK also when a cancel had been acknowledged before: the task ends `cancelled` then. */
 void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *fn, void *ctx);
-/* Gives leased, not started tasks back: ready again, the attempt does not count. */
-void queue_release(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx);
 /* Gives back everything this origin holds (start of a new incarnation); a running task counts a death. */
 void queue_reclaim(struct queue *queue, queue_done_fn *fn, void *ctx);
 
 struct queue_beat_item {
     const char *id;
-    unsigned attempt;
+    unsigned fence;
 };
 typedef void queue_beat_fn(void *ctx, enum queue_code code, const char *const *lost, size_t lost_count,
                            const char *const *cancelled, size_t cancelled_count);
@@ -246,8 +251,8 @@ void queue_audio_read(struct queue *queue, const char *owner, const char *id, ui
 /* ---- feeds (a second connection: subscriptions) -------------------------------------------------- */
 struct queue_feed_hooks {
     void (*on_event)(void *ctx, const char *owner, struct event *event); /* not this origin's own */
-    void (*on_bell)(void *ctx, const char *queue);                  /* work may be waiting in this queue */
-    void (*on_cancel)(void *ctx, const char *id, unsigned attempt); /* for this worker */
+    void (*on_bell)(void *ctx, const char *queue);                /* work may be waiting in this queue */
+    void (*on_cancel)(void *ctx, const char *id, unsigned fence); /* for this worker */
     /* Tasks of this queue were leased to this worker. */
     void (*on_handed)(void *ctx, const char *queue, const struct queue_leased *tasks, size_t count);
     void (*on_audio)(void *ctx, const char *id); /* a stream has more bytes or ended */

@@ -1,7 +1,7 @@
 /* New tasks: submit and the fused light path; see queue.h. Loop thread only. */
-#include "hub/json/json_digest.h"
 #include "tasks/queue/client_private.h"
 
+#include <jansson.h>
 #include <sodium.h>
 
 static bool is_empty_object(struct span json)
@@ -9,19 +9,28 @@ static bool is_empty_object(struct span json)
     return json.n == 0 || span_is(json, "{}");
 }
 
-#define DIGEST_TEXT (2 * JSON_DIGEST_SIZE + 1)
+#define DIGEST_BYTES 16
 
-static void digest_args(char text[static DIGEST_TEXT], struct span args)
+/* Of the arguments, however they are written: order of members, white space, escapes. "-" if they are none.
+ */
+static void digest_args(char text[static 2 * DIGEST_BYTES + 1], struct span args)
 {
-    unsigned char digest[JSON_DIGEST_SIZE];
-    json_digest(args.n ? args : SPAN("{}"), digest);
-    sodium_bin2hex(text, DIGEST_TEXT, digest, sizeof digest);
+    unsigned char digest[DIGEST_BYTES];
+    json_t *tree = args.p ? json_loadb(args.p, args.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    char *plain = tree && json_object_size(tree) ? json_dumps(tree, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
+    snprintf(text, 2 * DIGEST_BYTES + 1, "-");
+    if (plain) {
+        crypto_generichash(digest, sizeof digest, (unsigned char *)plain, strlen(plain), NULL, 0);
+        sodium_bin2hex(text, 2 * DIGEST_BYTES + 1, digest, sizeof digest);
+    }
+    free(plain);
+    json_decref(tree);
 }
 
 /* "lease retry_of delay expires args key": the key may hold spaces. Nothing for a plain task. */
 static void add_options(struct words *words, const struct queue_submit *submit)
 {
-    char args[DIGEST_TEXT] = "-";
+    char args[2 * DIGEST_BYTES + 1] = "-";
     size_t key = submit->idempotency_key.n;
     if (key)
         digest_args(args, submit->args);
@@ -52,7 +61,7 @@ static struct queue_submitted parse_submitted(const struct item *item, const red
         submitted.code = QUEUE_OK;
         submitted.seq = (uint64_t)reply_number(answer, i);
         submitted.at_ms = reply_number(answer, reply_count(answer) - 1);
-        submitted.attempt = item->lease ? 1 : 0;
+        submitted.fence = item->lease ? 1 : 0;
         snprintf(submitted.status, sizeof submitted.status, "pending");
     }
     return submitted;

@@ -16,6 +16,7 @@ static void report(enum queue_update_kind kind, int percent, const char *stage, 
 {
     struct queue_update update = {.kind = kind,
                                   .id = told.leased.id,
+                                  .fence = told.leased.fence,
                                   .attempt = told.leased.attempt,
                                   .percent = percent,
                                   .stage = stage,
@@ -27,8 +28,7 @@ static void report(enum queue_update_kind kind, int percent, const char *stage, 
 
 static void end_as(enum queue_end_kind kind, bool retry)
 {
-    struct queue_end end = {
-        .kind = kind, .id = told.leased.id, .attempt = told.leased.attempt, .retry = retry};
+    struct queue_end end = {.kind = kind, .id = told.leased.id, .fence = told.leased.fence, .retry = retry};
     queue_end(worker.queue, &end, on_done, NULL);
 }
 
@@ -128,13 +128,13 @@ static void test_reports_once(void)
 {
     char id[ID_SIZE];
     submit_and_lease(id);
-    told.leased.attempt = 0; /* none of ours */
+    told.leased.fence = 0; /* none of ours */
     report(QUEUE_PROGRESS, 1, NULL, SPAN_NONE);
-    told.leased.attempt = 1;
+    told.leased.fence = 1;
     queue_started(worker.queue, id, 1, on_done, NULL);
     end_as(QUEUE_COMPLETED, false);
     finish(3);
-    is_int(told.code, QUEUE_OK, "an earlier attempt's report changes nothing");
+    is_int(told.code, QUEUE_OK, "an earlier lease's report changes nothing");
     end_as(QUEUE_COMPLETED, false);
     end_as(QUEUE_COMPLETED, false);
     finish(2);

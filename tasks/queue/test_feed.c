@@ -12,9 +12,9 @@ static void test_replay(void)
     queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
     finish(1);
     queue_started(worker.queue, id, 1, NULL, NULL);
-    struct queue_update line = {.kind = QUEUE_LOG, .id = id, .attempt = 1, .message = SPAN("a line")};
+    struct queue_update line = {.kind = QUEUE_LOG, .id = id, .fence = 1, .message = SPAN("a line")};
     queue_update(worker.queue, &line, NULL, NULL);
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1, .result = SPAN("{\"n\":\n\t3}")};
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .fence = 1, .result = SPAN("{\"n\":\n\t3}")};
     queue_end(worker.queue, &end, on_done, NULL);
     finish(1);
     reach(&told.count, 3);
@@ -48,7 +48,7 @@ static void lease_again(const char *id)
         finish(1);
     } while (told.leased_count == 0 && told.code == QUEUE_OK);
     is_text(told.leased.id, id, "leased as attempt %u", told.leased.attempt);
-    queue_started(worker.queue, id, told.leased.attempt, on_done, NULL);
+    queue_started(worker.queue, id, told.leased.fence, on_done, NULL);
     finish(1);
 }
 
@@ -56,6 +56,7 @@ static void say(const char *id, enum queue_update_kind kind, const char *stage, 
 {
     struct queue_update update = {.kind = kind,
                                   .id = id,
+                                  .fence = told.leased.fence,
                                   .attempt = told.leased.attempt,
                                   .stage = stage,
                                   .task = "noop_heavy",
@@ -72,7 +73,7 @@ static void end_as(const char *id, enum queue_end_kind kind, bool retry)
 {
     struct queue_end end = {.kind = kind,
                             .id = id,
-                            .attempt = told.leased.attempt,
+                            .fence = told.leased.fence,
                             .result = SPAN("{\"n\":[1,2]}"),
                             .error_code = SPAN("bad_thing"),
                             .error = SPAN("It \"broke\"\n\xc3\xa4"),
@@ -219,7 +220,7 @@ static void test_demand(void)
     is_text(told.leased.id, id, "the submitted one");
     is_text(told.leased.owner, owner, "its owner");
     is_int(told.leased.attempt, 1, "leased as the first attempt");
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1};
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .fence = 1};
     queue_end(worker.queue, &end, on_done, NULL);
     finish(1);
     is_int(told.code, QUEUE_OK, "and ended");
@@ -258,7 +259,7 @@ static void test_reclaim(void)
     finish(1);
     is_text(told.leased.id, id, "and gets the task again");
     is_int(told.leased.attempt, 2, "as the second attempt");
-    struct queue_end end = {.kind = QUEUE_DIED, .id = id, .attempt = 2};
+    struct queue_end end = {.kind = QUEUE_DIED, .id = id, .fence = 2};
     queue_started(worker.queue, id, 2, on_done, NULL);
     queue_end(worker.queue, &end, on_done, NULL);
     finish(2);

@@ -129,7 +129,7 @@ static void end_three(void)
 {
     for (unsigned i = 0; i < 3; i++) {
         struct queue_end end = {
-            .kind = QUEUE_COMPLETED, .id = ids[i], .attempt = 1, .result = SPAN("{\"n\":1}")};
+            .kind = QUEUE_COMPLETED, .id = ids[i], .fence = 1, .result = SPAN("{\"n\":1}")};
         queue_end(worker.queue, &end, on_done, NULL);
     }
     finish(3);

@@ -22,6 +22,7 @@ static void test_cycle(void)
     queue_started(worker.queue, id, 1, on_done, NULL);
     struct queue_update update = {.kind = QUEUE_PROGRESS,
                                   .id = id,
+                                  .fence = 1,
                                   .attempt = 1,
                                   .percent = 40,
                                   .stage = "work\"ing",
@@ -30,9 +31,9 @@ static void test_cycle(void)
                                   .task = "noop_heavy",
                                   .reported = &told.reported};
     queue_update(worker.queue, &update, on_done, NULL);
-    struct queue_update line = {.kind = QUEUE_LOG, .id = id, .attempt = 1, .message = SPAN("a line")};
+    struct queue_update line = {.kind = QUEUE_LOG, .id = id, .fence = 1, .message = SPAN("a line")};
     queue_update(worker.queue, &line, NULL, NULL);
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1, .result = SPAN("{\"n\":\n3}")};
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .fence = 1, .result = SPAN("{\"n\":\n3}")};
     queue_end(worker.queue, &end, on_done, NULL);
     finish(3);
     is_int(told.code, QUEUE_OK, "ended");
@@ -92,7 +93,7 @@ static void test_same_body(void)
     queue_started(worker.queue, id, 1, NULL, NULL);
     struct queue_end end = {.kind = QUEUE_FAILED,
                             .id = id,
-                            .attempt = 1,
+                            .fence = 1,
                             .error_code = SPAN("bad_thing"),
                             .error = SPAN("It \"broke\" / \x01\x7f \xc3\xa4")};
     queue_end(worker.queue, &end, on_done, NULL);
@@ -172,7 +173,8 @@ static void test_fused(void)
     queue_lease(hub.queue, "light", 1, (struct queue_demand){0}, on_leased, NULL);
     finish(1);
     is_text(told.leased.args, "{\"q\":2}", "with its arguments");
-    queue_release(hub.queue, told.leased.id, told.leased.attempt, on_done, NULL);
+    struct queue_end end = {.kind = QUEUE_RETURNED, .id = told.leased.id, .fence = told.leased.fence};
+    queue_end(hub.queue, &end, on_done, NULL);
     finish(1);
     is_int(told.code, QUEUE_OK, "given back");
     queue_cancel(hub.queue, &caller, id, on_answer, NULL);
@@ -198,7 +200,7 @@ static void test_cancel_running(void)
     finish(1);
     is_int(told.cancelled, 1, "a beat tells it again");
     is_int(told.lost, 0, "the lease is kept");
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .attempt = 1};
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .fence = 1};
     queue_end(worker.queue, &end, on_done, NULL);
     finish(1);
     is_int(told.code, QUEUE_OK, "its completion");
@@ -318,7 +320,7 @@ static void test_starts_and_ends(void)
             queue_submit(hub.queue, &call, on_submitted, NULL);
         }
         finish(LIGHT);
-        struct queue_update line = {.kind = QUEUE_LOG, .id = ids[0], .attempt = 1, .message = SPAN("a line")};
+        struct queue_update line = {.kind = QUEUE_LOG, .id = ids[0], .fence = 1, .message = SPAN("a line")};
         well = 0;
         for (unsigned i = 0; i < LIGHT; i++)
             queue_started(hub.queue, ids[i], 1, on_well, NULL);
@@ -327,7 +329,7 @@ static void test_starts_and_ends(void)
             queue_update(hub.queue, &line, on_well, NULL);
         }
         for (unsigned i = 0; i < LIGHT; i++) {
-            struct queue_end end = {.kind = QUEUE_COMPLETED, .id = ids[i], .attempt = 1};
+            struct queue_end end = {.kind = QUEUE_COMPLETED, .id = ids[i], .fence = 1};
             queue_end(hub.queue, &end, on_well, NULL);
         }
         finish((2 + round) * LIGHT);

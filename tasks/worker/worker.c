@@ -58,7 +58,7 @@ static void beat(struct worker *worker)
     list_for_each (node, &worker->tasks) {
         const struct worker_task *task = container_of(node, struct worker_task, node);
         if (!task->lost)
-            items[count++] = (struct queue_beat_item){task->id, task->job.attempt};
+            items[count++] = (struct queue_beat_item){task->id, task->job.fence};
     }
     write_info(worker, &info);
     queue_beat(worker->queue, items, count, buf_span(&info), on_beaten, worker);
@@ -173,13 +173,13 @@ static void on_handed(void *ctx, const char *queue, const struct queue_leased *t
             worker_handed(ctx, i, tasks, count);
 }
 
-static void on_cancel(void *ctx, const char *id, unsigned attempt)
+static void on_cancel(void *ctx, const char *id, unsigned fence)
 {
     struct worker *worker = ctx;
     struct worker_task *task = worker_task_find(worker, id);
     if (task == NULL)
         worker_remember_cancel(worker, id);
-    else if (attempt == 0 || attempt == task->job.attempt)
+    else if (fence == 0 || fence == task->job.fence)
         worker_task_cancel(task);
 }
 

@@ -11,10 +11,9 @@
 
 struct worker;
 
-enum held {               /* what is still to be done for a task this worker holds */
-            HELD_RUN,     /* it runs, or waits in a slot */
-            HELD_END,     /* its end is to be written */
-            HELD_RELEASE, /* it is to be given back */
+enum held {           /* what is still to be done for a task this worker holds */
+            HELD_RUN, /* it runs, or waits in a slot */
+            HELD_END, /* its end is to be written */
 };
 
 struct worker_task { /* one leased task, until Redis has its end */
@@ -26,7 +25,7 @@ struct worker_task { /* one leased task, until Redis has its end */
     enum held held;
     bool begun;      /* it started here */
     bool told_begun; /* and Redis knows, or is being told */
-    bool telling;    /* its end or release is on the way */
+    bool telling;    /* its end is on the way */
     bool lost;       /* the lease is somebody else's: nothing more is written */
     unsigned calls;  /* calls that will come back to this object */
     enum queue_end_kind end_kind;

@@ -1,5 +1,5 @@
 /* What becomes of a leased task: what its slot says is written to the queue, and kept until Redis has it.
- * Loop thread. Nothing here decides about the state of a task: every write carries id and attempt, and the
+ * Loop thread. Nothing here decides about the state of a task: every write carries id and fence, and the
  * queue refuses it when the lease went to somebody else. */
 #include "tasks/worker/worker_private.h"
 
@@ -48,6 +48,7 @@ struct worker_task *worker_task_new(struct worker *worker, const struct queue_le
     memcpy(task->text + owner_size, args.p, args.n);
     task->job = (struct slot_job){.id = task->id,
                                   .owner = task->text,
+                                  .fence = leased->fence,
                                   .attempt = leased->attempt,
                                   .args = {task->text + owner_size, args.n}};
     task->reported.rev = leased->rev;
@@ -94,7 +95,7 @@ void worker_task_lose(struct worker_task *task)
 {
     if (task->lost)
         return;
-    log_info("a lease was lost", "task_id", task->id, "attempt", LOG_NUM(task->job.attempt));
+    log_info("a lease was lost", "task_id", task->id, "fence", LOG_NUM(task->job.fence));
     if (task->held == HELD_RUN) {
         task->lost = true;
         slots_stop(task->worker->slots, &task->job, STOP_LOST);
@@ -132,7 +133,7 @@ static void tell_begun(struct worker_task *task)
 {
     task->told_begun = true;
     task->calls++;
-    queue_started(task->worker->queue, task->id, task->job.attempt, on_begun_told, task);
+    queue_started(task->worker->queue, task->id, task->job.fence, on_begun_told, task);
 }
 
 static void on_started(struct slot_job *job)
@@ -165,7 +166,7 @@ static void tell_final(struct final *final)
     struct worker_task *task = final->task;
     struct span text = {final->text, final->size};
     struct queue_update update = {
-        .kind = final->kind, .id = task->id, .attempt = task->job.attempt, .number = final->number};
+        .kind = final->kind, .id = task->id, .fence = task->job.fence, .number = final->number};
     if (final->kind == QUEUE_LOG)
         update.message = text;
     else
@@ -217,8 +218,8 @@ static void on_told(void *ctx, enum queue_code code)
     if (code == QUEUE_UNAVAILABLE && !task->lost)
         return; /* it is said again when Redis answers */
     if (refused(code))
-        log_info("a report came too late and changed nothing", "task_id", task->id, "attempt",
-                 LOG_NUM(task->job.attempt));
+        log_info("a report came too late and changed nothing", "task_id", task->id, "fence",
+                 LOG_NUM(task->job.fence));
     finish(task);
 }
 
@@ -234,7 +235,7 @@ static void tell_what_came_before(struct worker_task *task)
     }
 }
 
-/* Tells the end or the release, and before it what must stand before it. */
+/* Tells the end, and before it what must stand before it. */
 static void tell(struct worker_task *task)
 {
     struct queue *queue = task->worker->queue;
@@ -243,15 +244,11 @@ static void tell(struct worker_task *task)
     tell_what_came_before(task);
     task->telling = true;
     task->calls++;
-    if (task->held == HELD_RELEASE) {
-        queue_release(queue, task->id, task->job.attempt, on_told, task);
-        return;
-    }
     const char *text = task->end_text ? task->end_text : "{}";
     struct queue_end end = {
         .kind = task->end_kind,
         .id = task->id,
-        .attempt = task->job.attempt,
+        .fence = task->job.fence,
         .retry = task->end_retry,
         .result = task->end_kind == QUEUE_COMPLETED ? (struct span){text, task->result_size} : SPAN_NONE,
         .error_code = {text + task->result_size, task->code_size},
@@ -292,7 +289,7 @@ static void on_ended(struct slot_job *job, const struct queue_end *end)
 static void on_returned(struct slot_job *job)
 {
     struct worker_task *task = container_of(job, struct worker_task, job);
-    task->held = HELD_RELEASE;
+    keep_end(task, &(struct queue_end){.kind = QUEUE_RETURNED});
     if (task->lost)
         finish(task);
     else
@@ -326,7 +323,7 @@ struct question {
     struct list node;
     struct worker *worker;
     char id[ID_SIZE];
-    unsigned attempt;
+    unsigned fence;
     uint32_t call;
 };
 
@@ -336,7 +333,7 @@ static void on_answer(void *ctx, json_t *answer)
     struct worker_task *task = worker_task_find(question->worker, question->id);
     char *text = answer ? json_dumps(answer, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     json_decref(answer);
-    if (task && task->held == HELD_RUN && task->job.proc && task->job.attempt == question->attempt)
+    if (task && task->held == HELD_RUN && task->job.proc && task->job.fence == question->fence)
         slots_answer(&task->job, question->call, span_of(text));
     free(text);
     list_remove(&question->node);
@@ -362,7 +359,7 @@ static void on_call(struct slot_job *job, uint32_t call, const char *name, struc
     struct question *question = xcalloc(1, sizeof *question);
     question->worker = task->worker;
     memcpy(question->id, task->id, sizeof question->id);
-    question->attempt = job->attempt;
+    question->fence = job->fence;
     question->call = call;
     list_append(&task->worker->questions, &question->node);
     service->call(task->worker->queue, job->owner, tree, on_answer, question);

@@ -15,7 +15,7 @@
 struct fake_call { /* one call of a kind that is answered later */
     char id[ID_SIZE], owner[129], task[65], queue[16], args[256];
     bool lease, light, stream, failed, retry, key;
-    unsigned attempt, rev; /* rev: where its reports begin */
+    unsigned fence, rev; /* rev: where its reports begin */
     int kind;
     char text[256]; /* result, error code or message */
     void *fn, *ctx;
@@ -32,7 +32,7 @@ static struct {
     void *stall_ctx;
     enum queue_code outcome; /* of calls that are answered at once */
     uint64_t seq;
-    struct fake_calls submits, fuses, ends, starts, updates, releases;
+    struct fake_calls submits, fuses, ends, starts, updates;
     queue_leased_fn *lease;
     queue_beat_fn *beat;
     void *lease_ctx, *beat_ctx;
@@ -50,13 +50,13 @@ static struct {
     void *audio_ctx;
 } fake = {.up = true};
 
-static inline struct fake_call *fake_note(struct fake_calls *calls, const char *id, unsigned attempt,
-                                          void *fn, void *ctx)
+static inline struct fake_call *fake_note(struct fake_calls *calls, const char *id, unsigned fence, void *fn,
+                                          void *ctx)
 {
     if (calls->count == FAKE_CALLS)
         abort();
     struct fake_call *call = &calls->at[calls->count++];
-    *call = (struct fake_call){.attempt = attempt, .fn = fn, .ctx = ctx};
+    *call = (struct fake_call){.fence = fence, .fn = fn, .ctx = ctx};
     snprintf(call->id, sizeof call->id, "%s", id);
     return call;
 }
@@ -69,7 +69,7 @@ static inline void fake_text(char *to, size_t size, struct span text)
 static inline void fake_reset(void)
 {
     fake.submits.count = fake.fuses.count = fake.ends.count = fake.starts.count = 0;
-    fake.updates.count = fake.releases.count = 0;
+    fake.updates.count = 0;
     fake.leases = fake.beats = fake.reclaims = 0;
     fake.outcome = QUEUE_OK;
     fake.up = true;
@@ -79,7 +79,7 @@ static inline void fake_reset(void)
 static inline void fake_submitted(size_t n, enum queue_code code)
 {
     struct fake_call *call = &fake.submits.at[n];
-    struct queue_submitted submitted = {.code = code, .status = "pending", .attempt = call->lease};
+    struct queue_submitted submitted = {.code = code, .status = "pending", .fence = call->lease};
     memcpy(submitted.id, call->id, ID_SIZE);
     submitted.seq = code == QUEUE_OK ? ++fake.seq : fake.seq;
     queue_submitted_fn *fn = (queue_submitted_fn *)(uintptr_t)call->fn;
@@ -136,10 +136,10 @@ void queue_lease(struct queue *queue, const char *name, unsigned count, struct q
     fake.lease_ctx = ctx;
 }
 
-void queue_started(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx)
+void queue_started(struct queue *queue, const char *id, unsigned fence, queue_done_fn *fn, void *ctx)
 {
     (void)queue;
-    fake_note(&fake.starts, id, attempt, NULL, NULL);
+    fake_note(&fake.starts, id, fence, NULL, NULL);
     if (fn)
         fn(ctx, fake.outcome);
 }
@@ -147,7 +147,7 @@ void queue_started(struct queue *queue, const char *id, unsigned attempt, queue_
 void queue_update(struct queue *queue, const struct queue_update *update, queue_done_fn *fn, void *ctx)
 {
     (void)queue;
-    struct fake_call *call = fake_note(&fake.updates, update->id, update->attempt, NULL, NULL);
+    struct fake_call *call = fake_note(&fake.updates, update->id, update->fence, NULL, NULL);
     call->kind = (int)update->kind;
     fake_text(call->text, sizeof call->text, update->message);
     if (update->reported) {
@@ -161,18 +161,10 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
 void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *fn, void *ctx)
 {
     (void)queue;
-    struct fake_call *call = fake_note(&fake.ends, end->id, end->attempt, (void *)(uintptr_t)fn, ctx);
+    struct fake_call *call = fake_note(&fake.ends, end->id, end->fence, (void *)(uintptr_t)fn, ctx);
     call->kind = (int)end->kind;
     call->retry = end->retry;
     fake_text(call->text, sizeof call->text, end->kind == QUEUE_COMPLETED ? end->result : end->error_code);
-}
-
-void queue_release(struct queue *queue, const char *id, unsigned attempt, queue_done_fn *fn, void *ctx)
-{
-    (void)queue;
-    fake_note(&fake.releases, id, attempt, NULL, NULL);
-    if (fn)
-        fn(ctx, fake.outcome);
 }
 
 void queue_reclaim(struct queue *queue, queue_done_fn *fn, void *ctx)

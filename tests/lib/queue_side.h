@@ -41,7 +41,7 @@ static struct {
     struct queue_fused_done fused;
     struct {
         char id[ID_SIZE], owner[32], args[400];
-        unsigned attempt, rev;
+        unsigned attempt, fence, rev;
     } leased;
     struct queue_reported reported; /* of that attempt */
     size_t leased_count;
@@ -97,11 +97,11 @@ static inline void on_bell(void *ctx, const char *queue)
     told.bells++;
 }
 
-static inline void on_cancel(void *ctx, const char *id, unsigned attempt)
+static inline void on_cancel(void *ctx, const char *id, unsigned fence)
 {
     (void)ctx;
     (void)id;
-    (void)attempt;
+    (void)fence;
     told.cancels++;
 }
 
@@ -153,6 +153,7 @@ static inline void on_leased(void *ctx, enum queue_code code, const struct queue
         snprintf(told.leased.owner, sizeof told.leased.owner, "%s", tasks[0].owner);
         snprintf(told.leased.args, sizeof told.leased.args, "%.*s", SPAN_ARG(tasks[0].args));
         told.leased.attempt = tasks[0].attempt;
+        told.leased.fence = tasks[0].fence;
         told.leased.rev = tasks[0].rev;
         told.reported = (struct queue_reported){.rev = tasks[0].rev};
     }

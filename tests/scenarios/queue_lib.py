@@ -87,8 +87,8 @@ def leased(id, record, args):
     """What tasks/queue/attempt.c makes of a leased task's record."""
     fixed, short, state, *_ = record.split("\n")
     owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
-    _, attempt, _, _, _, rev, *_ = state.split(" ")
-    return {"id": id, "owner": owner, "task": task, "attempt": attempt, "max": most, "flags": flags[1:],
+    _, attempt, fence, _, _, _, rev, *_ = state.split(" ")
+    return {"id": id, "owner": owner, "task": task, "attempt": attempt, "fence": fence, "max": most, "flags": flags[1:],
             "args": args or short, "rev": rev}
 
 
@@ -201,32 +201,32 @@ class Queue:
                                                       connection, received)
         return [leased(*words[i:i + 3]) for i in range(0, len(words), 3)]
 
-    def report(self, id, attempt, verbs, *words):
-        return self.call("report", HEAVY_MS, LIGHT_MS, id, attempt, verbs, *words)[0]
+    def report(self, id, fence, verbs, *words):
+        return self.call("report", HEAVY_MS, LIGHT_MS, id, fence, verbs, *words)[0]
 
-    def started(self, id, attempt=1):
-        return self.report(id, attempt, "s")
+    def started(self, id, fence=1):
+        return self.report(id, fence, "s")
 
-    def update(self, id, attempt=1, kind="P", percent=0, stage="", message="", meta="", number=0):
+    def update(self, id, fence=1, kind="P", percent=0, stage="", message="", meta="", number=0):
         """P and p go with the line that a worker makes of them, F and L are made events by the function."""
         if kind in "FL":
-            return self.call("update", id, attempt, kind, meta if kind == "F" else message, number)[0]
+            return self.call("update", id, fence, kind, meta if kind == "F" else message, number)[0]
         rev = self.revs[id] = self.revs.get(id, 0) + 2
-        line = f"=0 {rev} {kind} {attempt} {id} {int(time.time() * 1000)} {percent} noop_heavy {stage}".rstrip()
+        line = f"=0 {rev} {kind} 1 {id} {int(time.time() * 1000)} {percent} noop_heavy {stage}".rstrip()
         line += (f"\tm{message}" if message else "") + (f"\tt{meta}" if meta else "")
         if kind == "p":
             stage = message = meta = ""
-        return self.report(id, attempt, "p", percent, stage, message, meta, rev, line)
+        return self.report(id, fence, "p", percent, stage, message, meta, rev, line)
 
-    def end(self, id, attempt=1, kind="C", flags="", text="", code=""):
+    def end(self, id, fence=1, kind="C", flags="", text="", code=""):
         verbs = flags.replace("r", "") + kind + ("r" if "r" in flags else "")
-        return self.report(id, attempt, verbs, text, code)
+        return self.report(id, fence, verbs, text, code)
 
-    def fail(self, id, attempt=1, retry=False, code="oops"):
-        return self.end(id, attempt, "X", "r" if retry else "", '"it broke"', code)
+    def fail(self, id, fence=1, retry=False, code="oops"):
+        return self.end(id, fence, "X", "r" if retry else "", '"it broke"', code)
 
-    def release(self, id, attempt=1):
-        return self.call("release", id, attempt)[0]
+    def give_back(self, id, fence=1):
+        return self.end(id, fence, "B", text='"The worker was stopped."', code="worker_stopped")
 
     def reclaim(self):
         skip = 0
@@ -317,7 +317,7 @@ class Queue:
         id = id or self.submit(**more)
         leased = self.lease(more.get("queue", "default"))
         assert leased and leased[0]["id"] == id, leased
-        assert self.started(id, leased[0]["attempt"]) == OK
+        assert self.started(id, leased[0]["fence"]) == OK
         return id
 
     def audit(self):

@@ -55,7 +55,7 @@ def test_nobody_hears_it(q):
     deaf = q.as_("w:deaf")
     deaf.lease(count=2, connection=1)
     first = q.submit()
-    assert q.get(first)["attempt"] == "0" and q.audit() == []
+    assert q.get(first)["attempt"] == "1" and q.audit() == []
     assert deaf.end(first, flags="s") == LOST
     assert q.redis("HLEN", PREFIX + "w") == q.redis("ZCARD", PREFIX + "wr:default") == 0
     assert [(task["id"], task["attempt"]) for task in q.as_("w:two").lease(count=2)] == [(first, "1")]
@@ -142,7 +142,7 @@ def test_a_lost_reply_is_made_up_for_by_a_new_connection(q, w):
     later = q.submit()
     assert w.lease(count=2, connection=1, received=0) == []
     assert [task["id"] for task in w.lease(count=2, connection=2)] == [later]
-    assert w.release(waiting[0]) == OK  # as its lease does when it runs out
+    assert w.give_back(waiting[0]) == OK  # as its lease does when it runs out
     assert [task["id"] for task in w.lease(count=2, connection=2, received=1)] == [waiting[0]]
 
 

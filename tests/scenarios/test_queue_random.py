@@ -23,12 +23,13 @@ class Run:
         self.q.limits = (12, 40)
         self.accepted = {}  # id -> owner
         self.cancelled = set()
+        self.leases = set()  # (id, fence)
         self.processes = [self.process(name) for name in ("h:one", "h:two", "w:one", "w:two", "w:three")]
 
     def process(self, name):
         p = self.q.as_(name, "%06x" % self.rng.getrandbits(24))
         p.lease_ms = self.rng.choice([1, 20, 15000])
-        p.held = {}  # id -> (attempt, started)
+        p.held = {}  # id -> (fence, started)
         p.ear = p.subscribe("ctl:" + name)
         p.received = dict.fromkeys(("default", "live", "light"), 0)
         return p
@@ -61,6 +62,7 @@ class Run:
             self.accepted[id] = owner
             if lease:
                 hub.held[id] = (1, False)
+                self.leases.add((id, 1))
 
     def fused(self):
         owner = self.rng.choice(OWNERS)
@@ -75,7 +77,10 @@ class Run:
     def take(self, p, queue, tasks):
         p.received[queue] += len(tasks)
         for task in tasks:
-            p.held[task["id"]] = (int(task["attempt"]), False)
+            fence = int(task["fence"])
+            assert (task["id"], fence) not in self.leases and int(task["attempt"]) <= int(task["max"])
+            p.held[task["id"]] = (fence, False)
+            self.leases.add((task["id"], fence))
 
     def hear(self):
         """A process reads what it was told; some of it is tasks."""
@@ -95,39 +100,33 @@ class Run:
         return p, id, *p.held[id]
 
     def started(self):
-        p, id, attempt, _ = self.held()
-        if id and p.started(id, attempt) == OK:
-            p.held[id] = (attempt, True)
+        p, id, fence, _ = self.held()
+        if id and p.started(id, fence) == OK:
+            p.held[id] = (fence, True)
         elif id:
             del p.held[id]
 
     def update(self):
-        p, id, attempt, started = self.held()
+        p, id, fence, started = self.held()
         if id:
-            code = p.update(id, attempt, self.rng.choice("PPpFL"), self.rng.randrange(101), "s", '"m"', '{"x":1}')
-            assert code == OK or not started or self.over(p, id, attempt)
+            code = p.update(id, fence, self.rng.choice("PPpFL"), self.rng.randrange(101), "s", '"m"', '{"x":1}')
+            assert code == OK or not started or self.over(p, id, fence)
 
-    def over(self, p, id, attempt):
+    def over(self, p, id, fence):
         """The process lost this task: by its lease, a cancel, an expiry, a failed stream."""
         task = p.get(id, any=1)
         p.held.pop(id, None)
-        return task["status"] != "processing" or p.beat((id, attempt))[0] == [id]
+        return task["status"] != "processing" or p.beat((id, fence))[0] == [id]
 
     def end(self):
-        p, id, attempt, started = self.held()
+        p, id, fence, started = self.held()
         if id:
-            kind = self.rng.choice("CCCXXKD")
+            kind = self.rng.choice("CCCXXKDB")
             before = p.status(id)
-            code = p.end(id, attempt, kind, self.rng.choice(["", "s", "r", "sr"]), '"e"' if kind == "X" else "",
+            code = p.end(id, fence, kind, self.rng.choice(["", "s", "r", "sr"]), '"e"' if kind == "X" else "",
                          "code" if kind == "X" else "")
             assert code in (OK, LOST)
             assert code == LOST or before in ("pending", "processing")
-            del p.held[id]
-
-    def release(self):
-        p, id, attempt, started = self.held()
-        if id and not started:
-            p.release(id, attempt)
             del p.held[id]
 
     def zombie(self):
@@ -160,7 +159,7 @@ class Run:
 
     def beat(self):
         p = self.worker()
-        lost, _ = p.beat(*[(id, attempt) for id, (attempt, _) in p.held.items()])
+        lost, _ = p.beat(*[(id, fence) for id, (fence, _) in p.held.items()])
         for id in lost:
             del p.held[id]
 
@@ -190,7 +189,7 @@ class Run:
 
     def go(self):
         steps = [self.submit] * 8 + [self.lease] * 6 + [self.hear] * 4 + [self.started] * 6 + [self.update] * 4 + [self.end] * 5 + [
-            self.fused] * 2 + [self.release, self.zombie, self.cancel, self.cancel, self.retry, self.retry, self.beat,
+            self.fused] * 2 + [self.zombie, self.cancel, self.cancel, self.retry, self.retry, self.beat,
                                self.audio, self.audio, self.die, self.listen, self.q.sweep]
         for i in range(STEPS):
             self.rng.choice(steps)()
@@ -205,7 +204,7 @@ class Run:
         def step():
             for queue in ("default", "live", "light"):
                 for task in w.lease(queue, 50):
-                    w.end(task["id"], task["attempt"], flags="s")
+                    w.end(task["id"], task["fence"], flags="s")
             return self.q.active() == 0
         for p in self.processes:
             self.q.as_(p.origin, "reborn").reclaim()

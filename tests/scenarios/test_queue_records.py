@@ -43,15 +43,6 @@ def test_one_item_or_several_leave_the_same(q, progress, result):
     assert q.end(at_once) == LOST and q.cancel(at_once)[0] == STATE
 
 
-def test_a_stop_of_the_worker_costs_no_attempt(q):
-    id = q.submit(max_attempts=2, args='{"n":1}')
-    for attempt in range(1, 5):
-        leased = eventually(q.lease)[0]
-        assert (leased["attempt"], leased["max"], leased["args"]) == (str(attempt), str(1 + attempt), '{"n":1}')
-        assert q.fail(id, attempt, retry=True, code="worker_stopped") == OK or q.started(id, attempt) == OK
-    assert (q.get(id)["status"], q.get(id)["max"]) == ("pending", "6")
-
-
 def test_a_refused_submission_leaves_no_trace(q):
     q.limits = (0, 0)
     assert q.submit(args="x" * 100, key="k", delay=5, expires=5) is None
@@ -189,6 +180,22 @@ def test_the_auditor_finds_a_wrong_expiry_of_records(q):
     q.redis("PERSIST", key)
     assert q.audit() == [f"expiry {place} its tasks have ended and it never expires"]
     q.redis("PEXPIRE", key, 100000)
+
+
+def test_the_auditor_finds_a_wrong_lease(q):
+    id = q.run()
+    place = f"th:{{0}}:t:{id[:10]}"
+    record = q.redis("HGET", place, id)
+    for spoilt, finding in (
+            (record.replace("\ns 1 1 ", "\ns 2 1 "), "fence {} was leased 1 times and is in attempt 2"),
+            (record.replace("h:one/aaaaaa", ""), "lease {} is leased to nobody")):
+        q.redis("HSET", place, id, spoilt)
+        assert q.audit() == [finding.format(id)]
+    q.redis("HSET", place, id, record)
+    q.redis("ZREM", PREFIX + "l", id)
+    assert f"lease {id} is held by h:one/aaaaaa without a lease" in q.audit()
+    q.redis("ZADD", PREFIX + "l", int(1000 * time.time()) + 60000, id)
+    assert q.audit() == []
 
 
 def test_indexes_are_trimmed_by_more_than_they_grow(q):

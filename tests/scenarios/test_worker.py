@@ -343,11 +343,11 @@ async def test_stale_worker_changes_nothing(stack):
         task = await run_one(c, "noop_heavy", {"steps": 30, "sleep_ms": 50})
         stale.signal(signal.SIGSTOP)  # its slot runs on and ends the task
         stack.worker({**ONE, "lease.ms": 1000})
-        await c.wait_event(task_id=task, type="started", attempt=2, seconds=10)
+        await c.wait_event(task_id=task, type="retrying", attempt=1, seconds=10)
         await asyncio.sleep(2.5)  # the first slot's end now waits in its socket
         stale.signal(signal.SIGCONT)
         end = await c.wait_end(task)
-        assert end["status"] == "completed" and end["attempt"] == 2
+        assert end["status"] == "completed" and end["attempt"] == 1, "nobody knows that it died"
         assert (await c.wait_end(await c.submit("noop_heavy", {"steps": 0})))["status"] == "completed"
         ends = [e for e in c.of(task) if e["type"] in TERMINAL]
         assert len(ends) == 1

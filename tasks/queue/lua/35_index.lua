@@ -19,8 +19,6 @@ local BAND_OF = { A = 0, C = BAND, X = 2 * BAND, K = 3 * BAND }
 local keep_heavy, keep_light
 
 TOUCH_MS = 600000 -- how often an owner's keys get their expiry renewed
-local INDEX_SLACK_MS = 86400000
-local INDEX_TRIMMED = 1000 -- at most so many per band and time
 
 -- When a task was made, by the first 48 bits of its id.
 local function born(id)
@@ -83,6 +81,11 @@ local function list_light(o, code, id)
   end
 end
 
+do
+
+local INDEX_SLACK_MS = 86400000
+local INDEX_TRIMMED = 1000 -- at most so many per band and time
+
 -- Drops what an index still names although it has expired; a slice of about `wanted`, another one each time.
 trim_index = function(key, wanted)
   local before = now - (keep_heavy or HEAVY_KEEP_MS) - INDEX_SLACK_MS
@@ -137,4 +140,6 @@ keep_owner = function(o)
     trim_light(o)
     trim_index(P .. 'i:' .. o.name, 64 + 2 * (o.seq - o.seq_was))
   end
+end
+
 end

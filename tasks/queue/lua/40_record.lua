@@ -3,22 +3,23 @@
 -- lines:
 --   owner task flags created queue priority max base cap
 --   arguments, while they are short; these two never change
---   status attempt holder progress seq rev began ended updated, then letter=value of what only some tasks have
+--   status attempt fence holder progress seq rev began ended updated, then letter=value of what only some tasks have
 --   result, while it is short
 -- created is the time in the id, when a hub took the task; seq is that of its last event, rev that of its last unlogged
--- one. Flags: l light, s stream. Letters: g stage · d deaths · l log lines of this attempt · c number of its last numbered report · y which other keys exist · t due ·
--- z cancel asked · x digest of its idempotency key · r retry of · X expires before its start · A bytes of audio ·
+-- one. Status q is pending, too: a lease of such a task goes on with its attempt, one of a task in p begins another.
+-- The fence rises with every lease. Flags: l light, s stream. Letters: g stage · d deaths · m lapses · l log lines of
+-- this attempt · c number of its last numbered report · y which other keys exist · t due · z cancel asked · x digest of its idempotency key · r retry of · X expires before its start · A bytes of audio ·
 -- E audio has ended · H hub that resumed it. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
 -- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a whole.
 -- tasks/queue/attempt.c reads the text of a leased task.
 
-local STATUS_OF = { p = 'pending', s = 'processing', C = 'completed', X = 'failed', K = 'cancelled' }
+local STATUS_OF = { p = 'pending', q = 'pending', s = 'processing', C = 'completed', X = 'failed', K = 'cancelled' }
 local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = 'X', cancelled = 'K' }
 local FIXED = '^(%S+) (%S+) (%S+) '
-local PLAIN = '^p (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
-local STATE = '^(%a) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
-local RARE = { 'g', 'd', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H' }
+local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
+local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
+local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H' }
 local IS_RARE = {}
 for i = 1, #RARE do
   IS_RARE[RARE[i]] = true
@@ -144,17 +145,18 @@ local function record_of(id)
   end
   local owner, task, flags = match(text, FIXED)
   local at = state_at(text)
-  local a, w, e = match(text, PLAIN, at)
+  local a, fence, w, e = match(text, PLAIN, at)
   local status, n, v, b, f, u, more, result = 'p', '0', '0', '', '', '', '', ''
   if not a then
     local rest
-    status, a, w, n, e, v, b, f, u, rest = match(text, STATE, at)
+    status, a, fence, w, n, e, v, b, f, u, rest = match(text, STATE, at)
     local line_end = find(text, '\n', rest, true)
     more, result = sub(text, rest, line_end - 1), sub(text, line_end + 1)
   end
   r = {
-    id = id, o = owner, task = task, flags = flags, s = STATUS_OF[status], counted = false, a = a, w = w, n = n, e = e,
-    v = v, b = b, f = f, u = u, more = more, R = result, fixed = sub(text, 1, at - 1),
+    id = id, o = owner, task = task, flags = flags, s = STATUS_OF[status], same = status == 'q', counted = false, a = a,
+    fence = fence, w = w, n = n, e = e, v = v, b = b, f = f, u = u, more = more, R = result,
+    fixed = sub(text, 1, at - 1),
   }
   if flags ~= '-' then
     r.light = find(flags, 'l', 1, true) ~= nil
@@ -210,8 +212,9 @@ local function more_of(r)
 end
 
 local function text_of_record(r)
-  return r.fixed .. LETTER_OF[r.s] .. ' ' .. r.a .. ' ' .. r.w .. ' ' .. r.n .. ' ' .. r.e .. ' ' .. r.v .. ' ' .. r.b
-    .. ' ' .. r.f .. ' ' .. r.u .. ' ' .. (r.more or more_of(r)) .. '\n' .. r.R
+  return r.fixed .. (r.same and r.s == 'pending' and 'q' or LETTER_OF[r.s]) .. ' ' .. r.a .. ' ' .. r.fence .. ' '
+    .. r.w .. ' ' .. r.n .. ' ' .. r.e .. ' ' .. r.v .. ' ' .. r.b .. ' ' .. r.f .. ' ' .. r.u .. ' '
+    .. (r.more or more_of(r)) .. '\n' .. r.R
 end
 
 -- Keeps the counts of running tasks.
@@ -241,15 +244,16 @@ end
 -- Leases a task that waits, without a look at what it is: its new text, nil if it does not wait any more.
 local function lease_text(id)
   local text = fetched[id]
-  local at, attempt, rest = nil, nil, nil
+  local at, status, attempt, fence, rest = nil, nil, nil, nil, nil
   if text then
     at = state_at(text)
-    attempt, rest = match(text, '^p (%d+) %S* (.*)$', at)
+    status, attempt, fence, rest = match(text, '^([pq]) (%d+) (%d+) %S* (.*)$', at)
   end
   if not attempt then
     return nil
   end
-  text = sub(text, 1, at - 1) .. 'p ' .. text_of(attempt + 1) .. ' ' .. holder .. ' ' .. rest
+  attempt = status == 'p' and text_of(attempt + 1) or attempt
+  text = sub(text, 1, at - 1) .. 'p ' .. attempt .. ' ' .. text_of(fence + 1) .. ' ' .. holder .. ' ' .. rest
   bucket_put(homes[id], id, text)
   return text, rest
 end
@@ -266,9 +270,9 @@ local function terminal(r)
   return r.s ~= 'pending' and r.s ~= 'processing'
 end
 
--- Whether the caller still holds this attempt: every write of a runner asks first.
-local function holds(r, attempt)
-  return r and r.w == holder and r.a == attempt and not terminal(r)
+-- Whether the caller still has this lease: every write of a runner asks first.
+local function holds(r, fence)
+  return r and r.w == holder and r.fence == fence and not terminal(r)
 end
 
 local function stage_of(r)

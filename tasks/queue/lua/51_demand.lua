@@ -9,7 +9,7 @@
 -- with room, in the order of their turns.
 
 local next_worker, hand_over, tell_workers, demand_of, leave_demand, drop_demands
-local unlease -- 60_sweep.lua
+local give_back -- 60_sweep.lua
 
 do
 
@@ -107,7 +107,7 @@ local function take_back(message)
   flush_records()
   for i = 2, #message, 3 do
     call('ZREM', P .. 'l', message[i])
-    unlease(record_of(message[i]))
+    give_back(record_of(message[i]))
   end
 end
 

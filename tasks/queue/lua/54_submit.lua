@@ -1,6 +1,7 @@
 -- New tasks. Order of checks: idempotency key, then limits; a refused task leaves no trace.
 
 local create, limit_of, set_limits, head_of
+local UNLEASED, LEASED = '0 0 ', '1 1 ' -- attempt and fence of a new task
 
 do
 
@@ -43,9 +44,9 @@ local function rare_text(t)
 end
 
 -- Writes a new task's record, its accepted event and where it is listed; putting it where it waits is the
--- caller's. `head` as of head_of(); `rare`: nil, or what rare_text() reads; `attempt`: "1 holder" of one that is leased
--- at once, else "0 ". Answer: seq, the record's text.
-create = function(o, id, head, args, rare, attempt)
+-- caller's. `head` as of head_of(); `rare`: nil, or what rare_text() reads; `lease`: LEASED and the holder
+-- of one that is leased at once, else UNLEASED. Answer: seq, the record's text.
+create = function(o, id, head, args, rare, lease)
   local entry = entry_of('A', '0', id, '0', head.task)
   local seq = log_append(o, entry)
   local seq_text = text_of(seq)
@@ -58,7 +59,7 @@ create = function(o, id, head, args, rare, attempt)
   end
   local bucket = bucket_of(id, head.light)
   local text = o.name .. ' ' .. head.task .. ' ' .. head.flags .. ' ' .. score_of(id, 'A') .. ' '
-    .. head.way .. '\n' .. args .. '\np ' .. attempt .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n'
+    .. head.way .. '\n' .. args .. '\np ' .. lease .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n'
   bucket_put(bucket, id, text)
   count_in(bucket, 1, 0)
   if rare and rare.expires then
@@ -77,9 +78,9 @@ local function enter(o, id, head, args, rare)
   local worker = not head.light and next_worker(head.queue, args)
   if not worker then
     put_ready(o, id, head)
-    return (create(o, id, head, args, rare, '0 '))
+    return (create(o, id, head, args, rare, UNLEASED))
   end
-  local seq, text = create(o, id, head, args, rare, '1 ' .. worker.holder)
+  local seq, text = create(o, id, head, args, rare, LEASED .. worker.holder)
   put(batch_all('l+', 'ZADD', 'l'), text_of(now + worker.lease), id)
   hand_over(worker, id, args, text)
   return seq
@@ -156,10 +157,10 @@ local function submit_rare(o, id, head, args, rare, deadline)
   if rare.lease then
     rare.due = nil
     put(batch_all('l+', 'ZADD', 'l'), deadline, id)
-    return (create(o, id, head, args, rare, '1 ' .. holder))
+    return (create(o, id, head, args, rare, LEASED .. holder))
   elseif rare.due then
     put(batch_all('d+', 'ZADD', 'd'), rare.due, id)
-    return (create(o, id, head, args, rare, '0 '))
+    return (create(o, id, head, args, rare, UNLEASED))
   end
   return enter(o, id, head, args, rare)
 end

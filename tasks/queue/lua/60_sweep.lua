@@ -1,7 +1,7 @@
 -- What time alone brings about: leases that ran out, delayed tasks that are due, tasks that expired before
 -- their start. Done in bounded slices inside ordinary calls, so no process has to do it.
 
-local lapse, retention, sweep, sweep_streams, fail_stream
+local wait_again, died, retention, sweep, sweep_streams, fail_stream
 
 do
 
@@ -11,40 +11,60 @@ local EXPIRED_SWEPT = 64
 local STREAMS_SWEPT = 16
 local DEATHS_MAX = 2
 local TRIM_EVERY = 4 -- calls, about
+local LAPSES_MAX = 10
 local DIED = { code = 'worker_lost', error = '"The worker died while it ran this task."' }
+local SILENT = { code = 'worker_lost', error = '"The worker that held this task fell silent."' }
 
--- Takes a leased task that had not started back; the attempt does not count.
-unlease = function(r)
-  set(r, 'a', format('%d', r.a - 1))
+-- A running task waits for its next lease, which goes on with this attempt (`same`) or begins another. Putting it
+-- where it waits is the caller's.
+wait_again = function(r, why, same)
+  set(r, 's', 'pending')
+  set(r, 'g', 'retrying')
   set(r, 'w', '')
+  r.same = same
+  emit(r, 'R', why, why.code .. '\n' .. why.error)
+end
+
+-- A leased task waits again, before all others of its priority; the attempt goes on. The caller has removed it
+-- from l, here and below. `why`: code and error, told to the owner of one that ran.
+give_back = function(r, why)
+  if r.s == 'processing' then
+    wait_again(r, why, true)
+  else
+    set(r, 'w', '')
+    r.same = true
+  end
   make_ready_first(r)
 end
 
--- The process that ran this attempt is gone.
-local function died(r)
-  local deaths = tonumber(r.d or 0) + 1
-  set(r, 'd', deaths)
+-- The holder's process is gone.
+died = function(r)
+  if r.s ~= 'processing' then
+    give_back(r)
+    return
+  end
+  local deaths = (r.d or 0) + 1
+  set(r, 'd', text_of(deaths))
   if r.z then
     finish(r, 'K', NOTHING)
-  elseif deaths >= DEATHS_MAX or tonumber(r.a) >= tonumber(whole(r).max) then
+  elseif deaths >= DEATHS_MAX or r.a + 0 >= whole(r).max + 0 then
     finish(r, 'X', DIED)
   else
-    set(r, 's', 'pending')
-    set(r, 'g', 'retrying')
-    set(r, 'w', '')
-    emit(r, 'R', DIED, DIED.code .. '\n' .. DIED.error)
+    wait_again(r, DIED, false)
     make_ready_first(r)
   end
 end
 
--- A lease is over without a word of its holder. The caller has removed it from l.
-lapse = function(r)
-  if terminal(r) then
-    return
-  elseif r.s == 'processing' then
-    died(r)
+-- The lease ran out, and nobody knows why.
+local function lapsed(r)
+  local lapses = (r.m or 0) + 1
+  set(r, 'm', text_of(lapses))
+  if r.z then
+    finish(r, 'K', NOTHING)
+  elseif lapses >= LAPSES_MAX then
+    finish(r, 'X', SILENT)
   else
-    unlease(r)
+    give_back(r, SILENT)
   end
 end
 
@@ -54,8 +74,8 @@ local function sweep_leases()
   for i = 1, #late do
     call('ZREM', P .. 'l', late[i])
     local r = record_of(late[i])
-    if r then
-      lapse(r)
+    if r and not terminal(r) then
+      lapsed(r)
     end
   end
 end
@@ -67,7 +87,7 @@ local function sweep_expired()
     local r = record_of(late[i])
     if r and not terminal(r) and r.s == 'pending' and r.b == '' then
       leave_place(r)
-      tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
+      tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
       finish(r, 'X', { code = 'expired', error = '"The task expired before it could start."' })
     end
   end
@@ -100,7 +120,7 @@ end
 -- Ends a stream's task from outside and frees its bytes.
 fail_stream = function(r, code, error)
   leave_place(r)
-  tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
+  tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
   r.audio_dropped = true
   finish(r, r.z and 'K' or 'X', r.z and NOTHING or { code = code, error = error })
 end

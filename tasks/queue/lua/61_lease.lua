@@ -1,4 +1,4 @@
--- The runner's side of leases: take, keep, give back.
+-- The runner's side of leases: take, keep, get back what died.
 
 local LOST
 
@@ -83,7 +83,7 @@ local function lease(args)
   return answer
 end
 
--- args: lease ms, info (JSON), retention…, then per task: id, attempt. Answer: {lost ids, cancelled ids}.
+-- args: lease ms, info (JSON), retention…, then per task: id, fence. Answer: {lost ids, cancelled ids}.
 local function beat(args)
   retention(args)
   local lease_ms, info = tonumber(args[5]), args[6]
@@ -118,22 +118,6 @@ local function beat(args)
   return { lost, cancelled }
 end
 
--- args: then per task: id, attempt.
-local function release(args)
-  local answer = {}
-  for i = 3, #args, 2 do
-    local r = record_of(args[i])
-    local code = LOST
-    if holds(r, args[i + 1]) and r.s == 'pending' then
-      code = 0
-      call('ZREM', P .. 'l', r.id)
-      unlease(r)
-    end
-    answer[#answer + 1] = code
-  end
-  return answer
-end
-
 local RECLAIM_SLICE = 500
 
 -- Gives back what earlier incarnations of the caller hold. args: retention, how many leases to skip.
@@ -149,7 +133,7 @@ local function reclaim(args)
     local r = record_of(ids[i])
     if r and not terminal(r) and r.w ~= holder and holder_name(r) == origin then
       call('ZREM', P .. 'l', ids[i])
-      lapse(r)
+      died(r)
     else
       kept = kept + 1
     end
@@ -159,7 +143,6 @@ end
 
 export('lease', { 'allow-oom' }, lease)
 export('beat', { 'allow-oom' }, beat)
-export('release', { 'allow-oom' }, release)
 export('reclaim', { 'allow-oom' }, reclaim)
 
 end

@@ -82,29 +82,18 @@ local function backoff(r)
   return floor(math.random() * bound)
 end
 
--- A worker that was told to stop: that is no fault of the task, so it gets the attempt back.
-local STOPPED = 'worker_stopped'
-
-local function one_more(r)
-  r.max = text_of(r.max + 1)
-  r.fixed = string.gsub(r.fixed, '^(%S+ %S+ %S+ %d+ %S+ %d) %d+', '%1 ' .. r.max, 1)
-end
-
 local function try_again(r, e)
-  set(r, 's', 'pending')
-  set(r, 'g', 'retrying')
-  set(r, 'w', '')
   call('SET', extra(r, 'e'), e.code .. '\n' .. e.error)
+  wait_again(r, e, false)
   local wait = backoff(r)
   if wait > 0 then
     make_delayed(r, now + wait)
   else
     make_ready(r)
   end
-  emit(r, 'R', e, e.code .. '\n' .. e.error)
 end
 
--- kind C X K or D (died); `again`: another attempt if any is left
+-- kind C X K, D (died) or B (given back); `again`: another attempt if any is left
 local function end_one(r, kind, again, text, code)
   push(batches['l-'] or batch_all('l-', 'ZREM', 'l'), r.id)
   if r.z then
@@ -112,10 +101,9 @@ local function end_one(r, kind, again, text, code)
   elseif kind == 'C' then
     finish(r, 'C', { result = text })
   elseif kind == 'D' then
-    lapse(r)
-  elseif kind == 'X' and again and code == STOPPED then
-    one_more(whole(r))
-    try_again(r, { code = code, error = text })
+    died(r)
+  elseif kind == 'B' then
+    give_back(r, { code = code, error = text })
   elseif kind == 'X' and again and tonumber(r.a) < tonumber(whole(r).max) then
     try_again(r, { code = code, error = text })
   elseif kind == 'X' then
@@ -125,8 +113,9 @@ local function end_one(r, kind, again, text, code)
   end
 end
 
--- What verbs say: s = it starts, p = progress follows (6 words), C X K D = it ends (2 words), r = may be tried again.
-local VERBS = '^(s?)(p?)([CXKD]?)(r?)$'
+-- What verbs say: s = it starts, p = progress follows (6 words), C X K D B = the lease ends (2 words), r = may be tried
+-- again.
+local VERBS = '^(s?)(p?)([CXKDB]?)(r?)$'
 local read_verbs = {} -- text -> what it says
 
 local function verbs_of(text)
@@ -159,9 +148,9 @@ local function end_whole(args, i, verbs)
     percent, rev, update, at = args[at], args[at + 4], now_digits, at + 6
   end
   local result, begin = args[at], state_at(text)
-  local attempt, who = match(text, PLAIN, begin)
+  local attempt, fence, who = match(text, PLAIN, begin)
   local owner, task, flags = match(text, FIXED)
-  if attempt ~= args[i + 1] or who ~= holder or flags ~= '-' or #result > SHORT then
+  if fence ~= args[i + 1] or who ~= holder or flags ~= '-' or #result > SHORT then
     return false
   end
   local o, outcome = owners[owner] or owner_of(owner), EMPTY
@@ -178,8 +167,8 @@ local function end_whole(args, i, verbs)
   local entry = entry_of('C', attempt, id, '100', task)
   local seq = text_of(log_append(o, entry))
   say(o, false, add_event, entry, seq, LOGGED, outcome)
-  text = sub(text, 1, begin - 1) .. 'C ' .. attempt .. ' ' .. who .. ' ' .. percent .. ' ' .. seq .. ' ' .. rev .. ' '
-    .. now_digits .. ' ' .. now_digits .. ' ' .. update .. ' \n' .. result
+  text = sub(text, 1, begin - 1) .. 'C ' .. attempt .. ' ' .. fence .. ' ' .. who .. ' ' .. percent .. ' ' .. seq
+    .. ' ' .. rev .. ' ' .. now_digits .. ' ' .. now_digits .. ' ' .. update .. ' \n' .. result
   fetched[id] = text
   bucket_put(homes[id], id, text)
   count_in(homes[id], -1, now + keep_heavy)
@@ -242,7 +231,7 @@ local function fetch_owners_of(ids)
   fetch_owners(names)
 end
 
--- args: retention, then per task: id, attempt, verbs; with p: percent, stage, message, meta ('' = unchanged; texts as
+-- args: retention, then per task: id, fence, verbs; with p: percent, stage, message, meta ('' = unchanged; texts as
 -- JSON), rev, lines; with an end: text (C: result, '' = {}; X: error as JSON), error code. Answer: one code per task.
 local function report(args)
   retention(args)

@@ -48,7 +48,7 @@ local function partial(r, lines, rev)
   end
 end
 
--- args: then per update: id, attempt, kind F, L or p, text (F: meta object, L: message as JSON, p: lines), number (p:
+-- args: then per update: id, fence, kind F, L or p, text (F: meta object, L: message as JSON, p: lines), number (p:
 -- rev). Answer: one code per update.
 local function update(args)
   local answer = {}

@@ -23,7 +23,7 @@ local function cancel_running(r)
     set(r, 'g', 'cancelling')
     set(r, 'u', now_digits)
     emit_latest(r, 'P', NOTHING)
-    tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
+    tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
   end
   return { 0, r.s, 'cancelling', r.e }
 end
@@ -38,7 +38,7 @@ local function cancel(args)
     return cancel_running(r)
   elseif r.s == 'pending' then
     leave_place(r)
-    tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.a)
+    tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
     finish(r, 'K', NOTHING)
   elseif r.s ~= 'cancelled' then
     return { STATE, r.s, stage_of(r), r.e }
@@ -99,7 +99,7 @@ local function retry(args)
   whole(r)
   local head = head_of(concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '))
   put_ready(o, id, head)
-  local seq = create(o, id, head, input, { retry_of = r.id, audio = r.stream and r.A or nil }, '0 ')
+  local seq = create(o, id, head, input, { retry_of = r.id, audio = r.stream and r.A or nil }, UNLEASED)
   return { 0, seq, 'pending', 0, accepted_body(id, r) }
 end
 

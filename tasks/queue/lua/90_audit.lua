@@ -41,11 +41,29 @@ local function audit_ended(r)
   end
 end
 
+-- A lease raises the fence and at most once the attempt; whoever holds a task has a lease of it.
+local function audit_lease(r)
+  local leased = call('ZSCORE', P .. 'l', r.id)
+  if r.a + 0 > r.fence + 0 then
+    found('fence', r.id, 'was leased ' .. r.fence .. ' times and is in attempt ' .. r.a)
+  end
+  if terminal(r) then
+    return
+  elseif leased and r.w == '' then
+    found('lease', r.id, 'is leased to nobody')
+  elseif not leased and r.w ~= '' then
+    found('lease', r.id, 'is held by ' .. r.w .. ' without a lease')
+  elseif not leased and r.s == 'processing' then
+    found('lease', r.id, 'runs without a lease')
+  end
+end
+
 local function audit_task(r)
   local places = places_of(r)
   local score = call('ZSCORE', P .. 'i', r.id)
   local active = score and score + 0 < BAND
   local ended = r.s == 'completed' or not active
+  audit_lease(r)
   if terminal(r) then
     if places ~= 0 then
       found('place', r.id, 'an ended task still stands in a queue')
@@ -61,9 +79,6 @@ local function audit_task(r)
   end
   if not active then
     found('index', r.id, 'an active task is not listed')
-  end
-  if r.s == 'processing' and not call('ZSCORE', P .. 'l', r.id) then
-    found('lease', r.id, 'runs without a lease')
   end
 end
 

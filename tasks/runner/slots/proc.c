@@ -107,6 +107,7 @@ static void report_progress(struct slot_job *job, const struct slot_progress *pr
     struct queue_update update = {
         .kind = QUEUE_PROGRESS,
         .id = job->id,
+        .fence = job->fence,
         .attempt = job->attempt,
         .percent = (int)job->percent,
         .stage = word(progress->stage, stage),
@@ -159,7 +160,8 @@ static bool on_started(struct slot_job *job, struct span payload)
 
 static bool partial(struct slot_job *job, struct span payload, enum queue_update_kind kind)
 {
-    struct queue_update update = {.kind = kind, .id = job->id, .attempt = job->attempt, .meta = payload};
+    struct queue_update update = {
+        .kind = kind, .id = job->id, .fence = job->fence, .attempt = job->attempt, .meta = payload};
     if (payload.n > PARTIAL_MAX)
         return false;
     if (is_object(payload, job, "partial"))
@@ -182,10 +184,8 @@ static bool on_log(struct slot_job *job, struct span payload)
     char scratch[TEXT_MAX + 1];
     if (job->log_lines++ >= LOG_LINES_MAX)
         return true;
-    struct queue_update update = {.kind = QUEUE_LOG,
-                                  .id = job->id,
-                                  .attempt = job->attempt,
-                                  .message = clean(payload, TEXT_MAX, scratch)};
+    struct queue_update update = {
+        .kind = QUEUE_LOG, .id = job->id, .fence = job->fence, .message = clean(payload, TEXT_MAX, scratch)};
     hooks_of(job)->update(job, &update);
     return true;
 }
@@ -240,7 +240,7 @@ static bool on_ended(struct slot_job *job, struct span payload)
     struct slot_ended ended;
     if (!slot_get_ended(payload, &ended))
         return false;
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = job->id, .attempt = job->attempt};
+    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = job->id, .fence = job->fence};
     end.result = ended.result.p ? ended.result : SPAN("{}");
     if (ended.failed && job->stop == STOP_CANCEL) {
         end.kind = QUEUE_CANCELLED;
@@ -532,7 +532,7 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
 
 static struct queue_end end_of_victim(const struct slot_job *job, int status, char text[static 64])
 {
-    struct queue_end end = {.kind = QUEUE_DIED, .id = job->id, .attempt = job->attempt};
+    struct queue_end end = {.kind = QUEUE_DIED, .id = job->id, .fence = job->fence};
     end.error_code = SPAN("worker_lost");
     if (WIFSIGNALED(status))
         snprintf(text, 64, "The task's process was ended by signal %d", WTERMSIG(status));
@@ -547,8 +547,7 @@ static struct queue_end end_of_victim(const struct slot_job *job, int status, ch
         end.error = SPAN("The task ran longer than it may");
     }
     if (job->stop == STOP_DRAIN) {
-        end.kind = QUEUE_FAILED;
-        end.retry = true;
+        end.kind = QUEUE_RETURNED;
         end.error_code = SPAN("worker_stopped");
         end.error = SPAN("The worker was stopped while the task ran");
     }

@@ -439,7 +439,7 @@ static void expire(struct slots *slots, struct lane *lane, uint64_t now_ms)
         drop_waiting(lane, job);
         struct queue_end end = {.kind = QUEUE_FAILED,
                                 .id = job->id,
-                                .attempt = job->attempt,
+                                .fence = job->fence,
                                 .error_code = SPAN("unavailable"),
                                 .error = SPAN("The worker cannot start a process for this task"),
                                 .retry = true};
@@ -491,7 +491,7 @@ static void slots_start_tick(struct slots *slots)
 
 static void stop_waiting(struct slots *slots, struct slot_job *job, enum slot_stop reason)
 {
-    struct queue_end end = {.kind = QUEUE_CANCELLED, .id = job->id, .attempt = job->attempt};
+    struct queue_end end = {.kind = QUEUE_CANCELLED, .id = job->id, .fence = job->fence};
     drop_waiting(lane_of(slots, job->type), job);
     job->stop = reason;
     if (reason == STOP_DRAIN)

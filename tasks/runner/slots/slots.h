@@ -19,7 +19,7 @@ struct slot_proc; /* one process */
 struct slot_job { /* one leased task; allocated by the holder, who fills in the first part */
     const struct task_type *type;
     const char *id, *owner;
-    unsigned attempt;
+    unsigned fence, attempt;
     struct span args;
 
     /* of the slots */

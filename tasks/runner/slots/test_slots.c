@@ -79,7 +79,8 @@ static void on_ended(struct slot_job *job, const struct queue_end *end)
     static const enum fate fates[] = {[QUEUE_COMPLETED] = COMPLETED,
                                       [QUEUE_FAILED] = FAILED,
                                       [QUEUE_CANCELLED] = CANCELLED,
-                                      [QUEUE_DIED] = DIED};
+                                      [QUEUE_DIED] = DIED,
+                                      [QUEUE_RETURNED] = RETURNED};
     struct task *task = task_of(job);
     ended_count++;
     task->ended_ms = clock_mono_ms();
@@ -398,7 +399,7 @@ static void test_drain(void)
     ok(run_until(0, &tasks[0]), "one hangs");
     slots_stop_all(slots, STOP_DRAIN);
     ok(run_until(1, NULL), "it is killed");
-    ok(tasks[0].fate == FAILED && strcmp(tasks[0].code, "worker_stopped") == 0, "and may run elsewhere");
+    ok(tasks[0].fate == RETURNED && strcmp(tasks[0].code, "worker_stopped") == 0, "and may run elsewhere");
     give(&tasks[0], "misbehave", "{\"mode\":\"hang\"}");
     ok(run_until(0, &tasks[0]), "another one hangs");
     slots_stop(slots, &tasks[0].job, STOP_LOST);
