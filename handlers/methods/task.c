@@ -2,6 +2,7 @@
 #include "handlers/methods/submit.h"
 #include "handlers/session/session.h"
 #include "hub/base/clock.h"
+#include "tasks/queue/shard.h"
 
 #define PRIORITY_DEFAULT 4
 #define LIST_DEFAULT 50
@@ -235,6 +236,7 @@ static void on_retry_seen(void *ctx, const struct queue_answer *answer)
         return;
     }
     struct queue_caller caller = caller_of(request);
+    shard_task_id(retry->new_id, span_of(retry->owner));
     if (strcmp(retry->owner, retry->caller) == 0) {
         caller.any_read = caller.any_write = false;
         owners_hold(app->owners, retry->caller, retry->new_id);
@@ -256,7 +258,6 @@ void run_task_retry(struct request *request, const struct span *values)
     struct queue_caller caller = caller_of(request);
     caller.any_read = caller.any_write; /* to see others' tasks is not enough */
     retry->request = request;
-    id_new(retry->new_id);
     memcpy(retry->caller, caller.owner, strlen(caller.owner) + 1);
     queue_get(request_app(request)->queue, &caller, retry->id, on_retry_seen, retry);
 }

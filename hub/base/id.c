@@ -4,6 +4,7 @@
 #include "hub/base/clock.h"
 
 #include <sodium.h>
+#include <stdlib.h>
 
 /* Random bytes are drawn 1 KiB at a time: one system call serves about a hundred ids. */
 static void random_bytes(unsigned char *to, size_t size)
@@ -19,11 +20,10 @@ static void random_bytes(unsigned char *to, size_t size)
     sodium_memzero(pool + left, size);
 }
 
-void id_new(char id[static ID_SIZE])
+static void new_raw(unsigned char raw[static 16])
 {
     static _Thread_local uint64_t last_ms;
     static _Thread_local unsigned counter;
-    unsigned char raw[16];
     uint64_t ms = (uint64_t)clock_wall_ms();
     random_bytes(raw + 6, 10);
     if (ms <= last_ms) {
@@ -42,7 +42,10 @@ void id_new(char id[static ID_SIZE])
     raw[6] = (unsigned char)(0x70 | counter >> 8);
     raw[7] = (unsigned char)counter;
     raw[8] = (unsigned char)((raw[8] & 0x3f) | 0x80);
+}
 
+static void write_raw(char *id, const unsigned char raw[static 16])
+{
     static const char hex[] = "0123456789abcdef";
     char *p = id;
     for (int i = 0; i < 16; i++) {
@@ -52,6 +55,27 @@ void id_new(char id[static ID_SIZE])
         *p++ = hex[raw[i] & 15];
     }
     *p = '\0';
+}
+
+void id_new(char id[static ID_SIZE])
+{
+    unsigned char raw[16];
+    new_raw(raw);
+    write_raw(id, raw);
+}
+
+void id_new_tail(char id[static ID_SIZE], unsigned tail)
+{
+    unsigned char raw[16];
+    new_raw(raw);
+    raw[14] = (unsigned char)((raw[14] & 0xfc) | (tail >> 8 & 3));
+    raw[15] = (unsigned char)tail;
+    write_raw(id, raw);
+}
+
+unsigned id_tail(const char id[static ID_SIZE])
+{
+    return (unsigned)strtoul(id + ID_SIZE - 4, NULL, 16) & ((1u << ID_TAIL_BITS) - 1);
 }
 
 bool id_valid(struct span text)

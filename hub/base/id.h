@@ -10,6 +10,11 @@
 /* Writes a new UUID version 7 (RFC 9562 §5.7: milliseconds, then a counter, then random bits), so
  * ids made by one process sort by time of creation. Lower case. */
 void id_new(char id[static ID_SIZE]);
+/* The same with `tail` as its ID_TAIL_BITS lowest bits. */
+#define ID_TAIL_BITS 10
+void id_new_tail(char id[static ID_SIZE], unsigned tail);
+/* These bits of a valid id. */
+unsigned id_tail(const char id[static ID_SIZE]);
 /* Whether `text` is a UUID in lower-case canonical form. */
 bool id_valid(struct span text);
 /* Writes `size - 1` random characters of [a-z0-9] and a NUL. */

@@ -8,6 +8,7 @@
 #include "hub/config/options.h"
 #include "tasks/manager/submission.h"
 #include "tasks/queue/services.h"
+#include "tasks/queue/shard.h"
 
 #include <unistd.h>
 
@@ -234,7 +235,7 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
     submission->reply = fn;
     submission->reply_ctx = ctx;
     submission->request = *request;
-    id_new(submission->id);
+    shard_task_id(submission->id, span_of(request->who->user_id));
     route(manager, type)->submit(manager, submission);
 }
 

@@ -7,8 +7,8 @@
 #include "hub/config/embed.h"
 #include "tasks/queue/client_private.h"
 #include "tasks/queue/event_text.h"
+#include "tasks/queue/shard.h"
 
-#define PREFIX "th:{0}:" /* one shard today; the owner will choose it */
 #define LIBRARY "taskhub_v1"
 #define FIXED_WORDS 10 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
 #define BATCH_ITEMS 256
@@ -427,7 +427,7 @@ static struct argv argv_new(struct queue *queue, const char *function, size_t wo
     push_text(&argv, "FCALL");
     push_text(&argv, function);
     push_text(&argv, "1");
-    push_text(&argv, PREFIX);
+    push_text(&argv, SHARD_PREFIX);
     push_text(&argv, queue->origin);
     push_text(&argv, queue->incarnation);
     return argv;
@@ -728,11 +728,4 @@ void queue_free(struct queue **queue_at)
 struct redis *queue_redis(struct queue *queue)
 {
     return queue->redis;
-}
-
-const char *queue_prefix(const struct queue *queue, const char *owner)
-{
-    (void)queue;
-    (void)owner;
-    return PREFIX;
 }

@@ -9,12 +9,12 @@
 #include "hub/json/json.h"
 #include "tasks/queue/client_private.h"
 #include "tasks/queue/event_text.h"
+#include "tasks/queue/shard.h"
 
 #define TICK_MS 5000      /* the wish to watch lasts 15 s */
 #define ALIVE_TICKS 4     /* a hub that was not heard of for 120 s counts as dead */
 #define SILENCE_MS 100000 /* after so long others may have forgotten this hub */
-#define CHANNEL_MAX 256
-#define TELL_PAGE 256 /* events at once of what a failed call left behind */
+#define TELL_PAGE 256     /* events at once of what a failed call left behind */
 
 enum logged { /* words of one event in the function's answer */
               LOGGED_SEQ,
@@ -219,15 +219,13 @@ static void subscribe(struct queue_feed *feed, redis_reply_fn *fn, void *ctx, co
                       const char *name)
 {
     char channel[CHANNEL_MAX];
-    int n = snprintf(channel, sizeof channel, "%s%s%s", queue_prefix(feed->queue, name), kind, name);
-    redis_subscribe(feed->subscriber, fn, ctx, (struct span){channel, (size_t)n});
+    redis_subscribe(feed->subscriber, fn, ctx, shard_channel(channel, kind, name));
 }
 
 static void unsubscribe(struct queue_feed *feed, const char *kind, const char *name)
 {
     char channel[CHANNEL_MAX];
-    int n = snprintf(channel, sizeof channel, "%s%s%s", queue_prefix(feed->queue, name), kind, name);
-    redis_unsubscribe(feed->subscriber, (struct span){channel, (size_t)n});
+    redis_unsubscribe(feed->subscriber, shard_channel(channel, kind, name));
 }
 
 /* The text of a message; absent for the confirmation of the subscription. */

@@ -47,8 +47,6 @@ void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx);
 /* Free the connection first: it answers what is under way. What is still pending is forgotten. */
 void queue_free(struct queue **queue);
 struct redis *queue_redis(struct queue *queue);
-/* "th:{<shard of the owner>}:" — the one place where keys begin. */
-const char *queue_prefix(const struct queue *queue, const char *owner);
 
 /* ---- submit ------------------------------------------------------------------------------------ */
 struct queue_submit { /* every pointer is borrowed during the call only */

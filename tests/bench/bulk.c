@@ -8,6 +8,7 @@
 #include "hub/config/options.h"
 #include "hub/redis/redis.h"
 #include "tasks/queue/queue.h"
+#include "tasks/queue/shard.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -40,7 +41,7 @@ static void submit_more(void)
 {
     while (run.submitted < run.count && run.submitted - run.answered < WINDOW) {
         char id[ID_SIZE];
-        id_new(id);
+        shard_task_id(id, span_of(run.user));
         const struct queue_submit submit = {
             .id = id,
             .owner = run.user,

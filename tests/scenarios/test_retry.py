@@ -1,4 +1,6 @@
 """task.retry is a submission: it asks for what a submission asks for."""
+import binascii
+
 import pytest
 
 from client import RpcError, connect
@@ -39,6 +41,15 @@ async def test_of_another_owner(hub):
         assert (await a.wait_end(again["task_id"]))["status"] == "completed"
         a.check()
         root.check()
+
+
+async def test_an_id_carries_its_owners_shard(hub):
+    shard = binascii.crc_hqx(b"alice", 0) % 1024
+    async with connect(hub, "alice") as a, connect(hub, "root", roles=["admin"]) as root:
+        light, heavy = await a.submit("noop"), await a.submit("noop_heavy", {"steps": 1}, delay_ms=60000)
+        await a.cancel(heavy)
+        again = await root.call("task.retry", {"task_id": heavy})
+        assert {int(id[-3:], 16) & 1023 for id in (light, heavy, again["task_id"])} == {shard}
 
 
 async def test_of_arguments_that_name_somebody_else(hub):

@@ -1,0 +1,20 @@
+/* Where a task's data stands in Redis. An owner belongs to one of SHARDS virtual shards, and so do his tasks,
+ * whose ids carry its number in their lowest bits. All virtual shards stand in one real one today. The one
+ * place of C where keys and channels begin; the Lua library takes its prefix from the calls. Any thread; no
+ * state. */
+#pragma once
+
+#include "hub/base/id.h"
+
+#define SHARDS 1024
+/* What every key and channel of the real shard begins with: its hash tag. */
+#define SHARD_PREFIX "th:{0}:"
+
+/* The owner's virtual shard: CRC16 (XMODEM, as Redis Cluster uses it) of the raw name modulo SHARDS. */
+unsigned shard_of(struct span owner);
+/* Writes a new id of a task of this owner. */
+void shard_task_id(char id[static ID_SIZE], struct span owner);
+
+#define CHANNEL_MAX 256
+/* Writes the channel of this kind ("hub:", "ctl:", "bell:", "adm") and name, cut to fit; returns it. */
+struct span shard_channel(char to[static CHANNEL_MAX], const char *kind, const char *name);
