@@ -1,6 +1,7 @@
 /* taskhub: the composition root. Builds the parts of a hub, connects them, and takes them apart at the
  * end; nothing else knows all of them. Everything here runs on the loop thread. */
-#include "handlers/rpc/app.h"
+#include "handlers/methods/methods.h"
+#include "handlers/session/session.h"
 #include "hub/auth/keyfile.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
@@ -239,7 +240,7 @@ static bool build(struct hub *hub, const char *redis_address)
     char *reason = NULL;
     const struct server_config server = {.loop = &hub->loop,
                                          .options = &hub->options,
-                                         .ops = app_conn_ops(),
+                                         .ops = session_conn_ops(),
                                          .app = &hub->app,
                                          .ready = is_ready};
     if (!redis_url_parse(redis_address, &url, &why)) {
@@ -259,7 +260,6 @@ static bool build(struct hub *hub, const char *redis_address)
     snprintf(hub->trouble, sizeof hub->trouble, "connecting");
     build_queue(hub, &url);
     redis_url_free(&url);
-    hub->app.conns = server_conns(hub->server);
     hub->app.owners = owners_new(&hub->loop, queue_feed_source(hub->app.feed));
     const struct manager_config manager = {.options = &hub->options,
                                            .queue = hub->app.queue,
@@ -381,7 +381,7 @@ static void free_hub(struct hub *hub)
     queue_feed_free(&hub->app.feed);
     queue_free(&hub->app.queue);
     manager_free(&hub->app.manager);
-    if (hub->app.conns)
+    if (hub->app.requests)
         app_stop(&hub->app);
     server_free(&hub->server);
     redis_free(&hub->subscriber);

@@ -1,16 +1,12 @@
 /* admin.*: figures, tasks of all owners, workers, and watching events of all owners. Every act but the end of
  * watching is logged. Loop thread. */
-#include "handlers/session/session.h"
-#include "hub/base/clock.h"
-
-#include <stdio.h>
+#include "handlers/methods/methods.h"
+#include "handlers/rpc/reply.h"
 
 struct watch {
     char owner[USER_ID_MAX + 1]; /* "" = every owner */
     char task[65];               /* "" = every type */
 };
-
-static struct list watchers = {&watchers, &watchers}; /* sessions with a watch */
 
 void run_admin_stats(struct request *request, const struct span *values)
 {
@@ -26,11 +22,12 @@ void run_admin_workers(struct request *request, const struct span *values)
     queue_workers(request_app(request)->queue, reply_answer, request);
 }
 
-/* ---- watching ------------------------------------------------------------------------------------ */
+/* ---- watching ---- */
 
 void run_admin_watch(struct request *request, const struct span *values)
 {
-    struct session *session = session_of(request_conn(request));
+    struct app *app = request_app(request);
+    struct client *client = request_client(request);
     struct watch watch = {"", ""};
     if ((values[0].p && !json_string_copy(values[0], watch.owner, sizeof watch.owner)) ||
         (values[1].p && !json_string_copy(values[1], watch.task, sizeof watch.task))) {
@@ -46,31 +43,32 @@ void run_admin_watch(struct request *request, const struct span *values)
         return;
     }
     log_admin_act(request, NULL);
-    if (session->watch == NULL) {
-        session->watch = xmalloc(sizeof watch);
-        list_append(&watchers, &session->watching);
-        if (session->app->watchers++ == 0)
-            queue_feed_watch(session->app->feed, true);
+    if (list_empty(&app->watchers))
+        queue_feed_watch(app->feed, true);
+    if (client->watch == NULL) {
+        client->watch = xmalloc(sizeof watch);
+        list_append(&app->watchers, &client->watching);
     }
-    *session->watch = watch;
+    *client->watch = watch;
     request_reply(request, SPAN("{\"watching\":true}"));
 }
 
-void admin_unwatch(struct session *session)
+void admin_unwatch(struct client *client)
 {
-    if (session->watch == NULL)
+    struct app *app = client->answerer->app;
+    if (client->watch == NULL)
         return;
-    free(session->watch);
-    session->watch = NULL;
-    list_remove(&session->watching);
-    if (--session->app->watchers == 0)
-        queue_feed_watch(session->app->feed, false);
+    free(client->watch);
+    client->watch = NULL;
+    list_remove(&client->watching);
+    if (list_empty(&app->watchers))
+        queue_feed_watch(app->feed, false);
 }
 
 void run_admin_unwatch(struct request *request, const struct span *values)
 {
     (void)values;
-    admin_unwatch(session_of(request_conn(request)));
+    admin_unwatch(request_client(request));
     request_reply(request, SPAN("{\"watching\":false}"));
 }
 
@@ -83,26 +81,25 @@ static bool wanted(const struct watch *watch, const char *owner, struct span bod
 
 void app_admin_event(struct app *app, const char *owner, struct event *event)
 {
-    (void)app;
     if (event->task_id[0] == '\0') /* a notification: a message to its owner */
         return;
     struct span body = {event->body, event->size};
     struct buf text = BUF_INIT;
-    list_for_each_safe (node, after, &watchers) {
-        struct session *session = container_of(node, struct session, watching);
-        const struct principal *who = conn_who(session->conn);
-        if (who == NULL || !(who->roles & (ROLE_ADMIN | ROLE_VIEWER))) {
-            admin_unwatch(session); /* a refreshed token took the role away */
+    list_for_each_safe (node, after, &app->watchers) {
+        struct client *client = container_of(node, struct client, watching);
+        struct answerer *to = client->answerer;
+        if (to->who == NULL || !(to->who->roles & (ROLE_ADMIN | ROLE_VIEWER))) {
+            admin_unwatch(client); /* a refreshed token took the role away */
             continue;
         }
-        if (!wanted(session->watch, owner, body))
+        if (!wanted(client->watch, owner, body))
             continue;
         if (text.len == 0) {
             buf_append_text(&text, "{\"jsonrpc\":\"2.0\",\"method\":\"admin.event\",\"params\":");
             buf_append_span(&text, body);
             buf_append_char(&text, '}');
         }
-        conn_send_droppable(session->conn, buf_span(&text));
+        to->ops->send(to, buf_span(&text), true);
     }
     buf_free(&text);
 }

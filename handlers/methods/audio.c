@@ -1,18 +1,19 @@
 /* audio.*: opening, ending, aborting and resuming streams, and the binary frames. Loop thread. */
 #include "handlers/methods/audio_stream.h"
+#include "handlers/methods/methods.h"
 #include "handlers/methods/submit.h"
-#include "handlers/rpc/rpc.h"
+#include "handlers/rpc/reply.h"
+#include "hub/config/options.h"
 
 #include <stdio.h>
 
 #define PRIORITY_DEFAULT 4
-#define CLOSE_AUTH 4401
 
 struct opening { /* audio.start or audio.resume under way */
     struct request *request;
     struct stream *stream;
-    struct task_reply reply;
-    char id[ID_SIZE];
+    bool resume;
+    struct task_reply reply; /* what its submission said; audio.resume: the id alone */
 };
 
 static void fail_stream_limit(struct request *request)
@@ -24,7 +25,23 @@ static void fail_stream_limit(struct request *request)
                               .code = RPC_USER_LIMIT, .word = "streams", .retry_ms = 1000, .message = text});
 }
 
-/* ---- start --------------------------------------------------------------------------------------- */
+/* With a stream that has no task yet; NULL and answered if the caller has too many. `resumed`: as for
+ * stream_new(). */
+static struct opening *opening_new(struct request *request, const char *resumed)
+{
+    struct stream *stream = stream_new(request_app(request)->audio, request_who(request)->user_id, resumed);
+    if (stream == NULL) {
+        fail_stream_limit(request);
+        return NULL;
+    }
+    struct opening *opening = xcalloc(1, sizeof *opening);
+    opening->request = request;
+    opening->stream = stream;
+    opening->resume = resumed != NULL;
+    return opening;
+}
+
+/* ---- start ---- */
 
 /* Whether the members are those of a format, of the right kinds; their values may be none we know. */
 static bool format_is_shaped(struct span format)
@@ -99,68 +116,50 @@ static void write_args(struct buf *to, const char *task, struct span args, struc
     buf_append_char(to, '}');
 }
 
-static void write_opened(struct buf *to, const struct stream *stream, bool with_received)
-{
-    buf_append_text(to, "\"stream\":");
-    buf_append_u64(to, stream->number);
-    if (with_received) {
-        buf_append_text(to, ",\"received\":");
-        buf_append_u64(to, stream->received);
-    }
-    buf_append_text(to, ",\"credit\":");
-    buf_append_u64(to, stream_window(stream));
-}
-
-static struct session *session_of_request(const struct request *request)
-{
-    struct conn *conn = request_conn(request);
-    return conn ? session_of(conn) : NULL;
-}
-
-static void write_task(struct buf *to, const struct task_reply *reply)
-{
-    buf_printf(to, "{\"task_id\":\"%s\",\"status\":\"%s\",\"seq\":%llu", reply->id, reply->status,
-               (unsigned long long)reply->seq);
-}
-
-static void reply_opened(struct opening *opening, const struct task_reply *reply, uint64_t received)
+static void reply_opened(struct opening *opening, uint64_t received)
 {
     struct request *request = opening->request;
-    struct buf result = BUF_INIT;
-    stream_open(opening->stream, reply->id, session_of_request(request), received);
-    write_task(&result, reply);
-    buf_append_char(&result, ',');
-    write_opened(&result, opening->stream, reply->refusal == TASK_DUPLICATE);
-    buf_append_text(&result, reply->refusal == TASK_DUPLICATE ? ",\"duplicate\":true}" : "}");
-    if (reply->refusal == TASK_DUPLICATE)
-        request_reply(request, buf_span(&result));
+    const struct task_reply *reply = &opening->reply;
+    const struct stream *stream = opening->stream;
+    bool fresh = !opening->resume && reply->refusal == TASK_ACCEPTED;
+    struct buf *result = request_result(request);
+    stream_open(opening->stream, reply->id, request_client(request), received);
+    if (!opening->resume)
+        submit_write(result, request, reply);
+    buf_append_text(result, opening->resume ? "{\"stream\":" : ",\"stream\":");
+    buf_append_u64(result, stream->number);
+    if (!fresh)
+        buf_printf(result, ",\"received\":%llu", (unsigned long long)stream->received);
+    buf_printf(result, ",\"credit\":%llu", (unsigned long long)stream_window(stream));
+    buf_append_text(result, fresh || opening->resume ? "}" : ",\"duplicate\":true}");
+    if (fresh)
+        submit_accepted(request, reply, buf_span(result));
     else
-        submit_accepted(request, reply, buf_span(&result));
-    buf_free(&result);
+        request_reply(request, buf_span(result));
 }
 
 /* The older task has all its bytes, or has ended: there is no stream to go on with. */
 static void reply_over(struct opening *opening)
 {
-    struct buf result = BUF_INIT;
-    write_task(&result, &opening->reply);
-    buf_append_text(&result, ",\"duplicate\":true}");
-    request_reply(opening->request, buf_span(&result));
-    buf_free(&result);
+    struct buf *result = request_result(opening->request);
+    submit_write(result, opening->request, &opening->reply);
+    buf_append_text(result, ",\"duplicate\":true}");
+    request_reply(opening->request, buf_span(result));
     stream_close(opening->stream);
 }
 
-/* Where the stream of an older task with the same idempotency key stands. */
-static void on_duplicate_state(void *ctx, const struct queue_audio *audio)
+/* Where the stream of an older task stands: to be resumed, or of the same idempotency key. */
+static void on_state(void *ctx, const struct queue_audio *audio)
 {
     struct opening *opening = ctx;
-    opening->stream->busy = false;
-    if (audio->code == QUEUE_OK && !audio->ended) {
-        reply_opened(opening, &opening->reply, audio->received);
-    } else if (audio->code == QUEUE_OK || audio->code == QUEUE_STATE) {
+    bool lives = audio->code == QUEUE_OK && !audio->ended;
+    bool over = audio->code == QUEUE_STATE || (audio->code == QUEUE_OK && audio->ended);
+    if (lives && (!opening->resume || request_client(opening->request))) {
+        reply_opened(opening, audio->received);
+    } else if (over && !opening->resume) {
         reply_over(opening);
     } else {
-        fail_queue(opening->request, audio->code);
+        fail_queue(opening->request, audio->code == QUEUE_OK ? QUEUE_STATE : audio->code);
         stream_close(opening->stream);
     }
     free(opening);
@@ -170,18 +169,16 @@ static void on_submitted(void *ctx, const struct task_reply *reply)
 {
     struct opening *opening = ctx;
     struct app *app = request_app(opening->request);
-    opening->stream->busy = false;
+    opening->reply = *reply;
     if (submit_refused(opening->request, reply)) {
         stream_close(opening->stream);
     } else if (reply->refusal == TASK_DUPLICATE) {
         if (reply->held)
             owners_release(app->owners, reply->owner, reply->made_id);
-        opening->reply = *reply;
-        opening->stream->busy = true;
-        queue_audio_take(app->queue, reply->owner, reply->id, on_duplicate_state, opening);
+        queue_audio_take(app->queue, reply->owner, reply->id, on_state, opening);
         return;
     } else {
-        reply_opened(opening, reply, 0);
+        reply_opened(opening, 0);
     }
     free(opening);
 }
@@ -198,15 +195,9 @@ void run_audio_start(struct request *request, const struct span *values)
         fail_param(request, "task", "task: too long");
         return;
     }
-    struct stream *stream = stream_new(app->audio, submit.who->user_id, NULL);
-    if (stream == NULL) {
-        fail_stream_limit(request);
+    struct opening *opening = opening_new(request, NULL);
+    if (opening == NULL)
         return;
-    }
-    struct opening *opening = xcalloc(1, sizeof *opening);
-    opening->request = request;
-    opening->stream = stream;
-    stream->busy = true;
     struct buf args = BUF_INIT;
     write_args(&args, name, values[1], values[2]);
     submit.task = span_of(name);
@@ -215,60 +206,29 @@ void run_audio_start(struct request *request, const struct span *values)
     buf_free(&args);
 }
 
-/* ---- resume -------------------------------------------------------------------------------------- */
-
-static void on_resume_state(void *ctx, const struct queue_audio *audio)
-{
-    struct opening *opening = ctx;
-    struct request *request = opening->request;
-    struct session *session = session_of_request(request);
-    opening->stream->busy = false;
-    if (audio->code == QUEUE_OK && !audio->ended && session) {
-        struct buf result = BUF_INIT;
-        stream_open(opening->stream, opening->id, session, audio->received);
-        buf_append_char(&result, '{');
-        write_opened(&result, opening->stream, true);
-        buf_append_char(&result, '}');
-        request_reply(request, buf_span(&result));
-        buf_free(&result);
-    } else {
-        fail_queue(request, audio->code == QUEUE_OK ? QUEUE_STATE : audio->code);
-        stream_close(opening->stream);
-    }
-    free(opening);
-}
+/* ---- resume ---- */
 
 void run_audio_resume(struct request *request, const struct span *values)
 {
-    struct app *app = request_app(request);
     char id[ID_SIZE];
     if (!take_task_id(request, values[0], id))
         return;
-    struct stream *stream = stream_new(app->audio, request_who(request)->user_id, id);
-    if (stream == NULL) {
-        fail_stream_limit(request);
+    struct opening *opening = opening_new(request, id);
+    if (opening == NULL)
         return;
-    }
-    struct opening *opening = xcalloc(1, sizeof *opening);
-    opening->request = request;
-    opening->stream = stream;
-    memcpy(opening->id, id, ID_SIZE);
-    stream->busy = true;
-    queue_audio_take(app->queue, stream->owner, id, on_resume_state, opening);
+    memcpy(opening->reply.id, id, ID_SIZE);
+    queue_audio_take(request_app(request)->queue, opening->stream->owner, id, on_state, opening);
 }
 
-/* ---- end and abort ------------------------------------------------------------------------------- */
+/* ---- end and abort ---- */
 
 static struct stream *take_stream(struct request *request, struct span value)
 {
     int64_t number = 0;
-    struct stream *stream =
-        json_int(value, &number) ? stream_find(session_of(request_conn(request)), number) : NULL;
-    if (stream == NULL || stream->end) {
+    struct stream *stream = json_int(value, &number) ? stream_find(request_client(request), number) : NULL;
+    if (stream == NULL)
         request_fail(request, &(struct request_error){
                                   .code = RPC_NOT_FOUND, .field = "stream", .message = "Stream not found"});
-        return NULL;
-    }
     return stream;
 }
 
@@ -290,61 +250,47 @@ void run_audio_abort(struct request *request, const struct span *values)
     request_reply(request, span_of(text));
 }
 
-/* ---- frames -------------------------------------------------------------------------------------- */
+/* ---- frames ---- */
 
-static void refuse_frame(struct session *session, enum rpc_code code, const char *word, const char *message)
+/* A frame has no id: the answer has none either. */
+static void refuse_frame(struct client *client, enum rpc_code code, const char *word, const char *message)
 {
-    rpc_refuse(session->conn, NULL, SPAN("null"),
-               &(struct request_error){.code = code,
-                                       .word = word,
-                                       .field = "stream",
-                                       .retry_ms = code == RPC_USER_LIMIT ? 1000 : 0,
-                                       .message = message});
+    const struct request_error error = {.code = code,
+                                        .word = word,
+                                        .field = "stream",
+                                        .retry_ms = code == RPC_USER_LIMIT ? 1000 : 0,
+                                        .message = message};
+    client->answerer->ops->answer(client->answerer, SPAN("null"), &error, SPAN_NONE);
 }
 
-/* Whether the stream may take these bytes; else its task has failed. */
-static bool admit(struct session *session, struct stream *stream, size_t size)
+/* The same, and its stream's task fails: a frame that is left out would be a hole in what is heard. */
+static void fail_frame(struct stream *stream, enum rpc_code code, const char *word, const char *message)
 {
-    uint64_t total = stream_total(stream) + size;
-    if (total > (uint64_t)session->app->options->audio_max_bytes) {
-        refuse_frame(session, RPC_TOO_LARGE, NULL, "The stream is too long");
-        stream_fail(stream, "too_large", "The stream is too long");
-        return false;
-    }
-    if (total > stream->received + stream_window(stream)) {
-        refuse_frame(session, RPC_PARAMS, "flow", "More bytes were sent than credit was given");
-        stream_fail(stream, "flow", "More bytes were sent than credit was given");
-        return false;
-    }
-    return true;
+    refuse_frame(stream->client, code, word, message);
+    stream_fail(stream, word, message);
 }
 
-void audio_frame(struct session *session, struct span frame)
+void audio_frame(struct client *client, struct span frame, bool too_fast)
 {
     const unsigned char *head = (const unsigned char *)frame.p;
-    if (conn_who(session->conn) == NULL && session->verifying) {
-        refuse_frame(session, RPC_NOT_FOUND, NULL, "Stream not found");
-        return;
-    }
-    if (conn_who(session->conn) == NULL) {
-        conn_close(session->conn, CLOSE_AUTH, "not authenticated");
-        return;
-    }
     if (frame.n < 4) {
-        refuse_frame(session, RPC_PARAMS, NULL, "A binary frame begins with the number of its stream");
+        refuse_frame(client, RPC_PARAMS, NULL, "A binary frame begins with the number of its stream");
         return;
     }
     int64_t number = (int64_t)head[0] << 24 | head[1] << 16 | head[2] << 8 | head[3];
-    struct stream *stream = stream_find(session, number);
-    if (stream == NULL || stream->end) {
-        refuse_frame(session, RPC_NOT_FOUND, NULL, "Stream not found");
+    struct stream *stream = stream_find(client, number);
+    if (stream == NULL) {
+        refuse_frame(client, RPC_NOT_FOUND, NULL, "Stream not found");
         return;
     }
     struct span bytes = {frame.p + 4, frame.n - 4};
-    if (!conn_rate_ok(session->conn)) { /* a frame that is left out would be a hole in what is heard */
-        refuse_frame(session, RPC_USER_LIMIT, "rate_limit", "Too many messages per second");
-        stream_fail(stream, "rate_limit", "Too many messages per second");
-    } else if (admit(session, stream, bytes.n)) {
+    uint64_t total = stream_total(stream) + bytes.n;
+    if (too_fast)
+        fail_frame(stream, RPC_USER_LIMIT, "rate_limit", "Too many messages per second");
+    else if (total > (uint64_t)client->answerer->app->options->audio_max_bytes)
+        fail_frame(stream, RPC_TOO_LARGE, "too_large", "The stream is too long");
+    else if (total > stream->received + stream_window(stream))
+        fail_frame(stream, RPC_PARAMS, "flow", "More bytes were sent than credit was given");
+    else
         stream_put(stream, bytes);
-    }
 }

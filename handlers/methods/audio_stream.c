@@ -2,12 +2,34 @@
  * in `pending`, which the credit window bounds. The client is told only of bytes that stand in Redis. */
 #include "handlers/methods/audio_stream.h"
 
+#include "handlers/methods/methods.h"
+#include "handlers/rpc/reply.h"
 #include "hub/base/clock.h"
 #include "hub/base/metrics.h"
+#include "hub/config/options.h"
 
 #define TICK_MAX_MS 1000
 #define KEEP_EVERY_MS 10000
 #define KEEP_SLACK_MS 60000 /* beyond the time to resume */
+
+static void stream_become(struct stream *stream, enum stream_state state)
+{
+    static const unsigned moves[] = {
+        [STREAM_OPENING] = 1 << STREAM_READY,
+        [STREAM_READY] = 1 << STREAM_APPENDING | 1 << STREAM_ENDING,
+        [STREAM_APPENDING] = 1 << STREAM_READY | 1 << STREAM_OVER,
+        [STREAM_ENDING] = 1 << STREAM_READY | 1 << STREAM_OVER,
+        [STREAM_OVER] = 0,
+    };
+    if (!(moves[stream->state] & 1u << state))
+        abort();
+    stream->state = state;
+}
+
+static bool is_open(const struct stream *stream)
+{
+    return stream->state != STREAM_OPENING && stream->state != STREAM_OVER;
+}
 
 static void mark(struct stream *stream)
 {
@@ -25,17 +47,17 @@ uint64_t stream_window(const struct stream *stream)
     return (uint64_t)stream->audio->app->options->audio_window_bytes;
 }
 
-struct stream *stream_find(const struct session *session, int64_t number)
+struct stream *stream_find(const struct client *client, int64_t number)
 {
-    list_for_each (node, &session->streams) {
+    list_for_each (node, &client->streams) {
         struct stream *stream = container_of(node, struct stream, of_client);
-        if (stream->number == number)
+        if (stream->number == number && stream->end == NULL)
             return stream;
     }
     return NULL;
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 static void on_tick(uv_timer_t *timer);
 
@@ -53,7 +75,7 @@ struct stream *stream_new(struct audio *audio, const char *owner, const char *re
     list_for_each (node, &audio->all) {
         const struct stream *other = container_of(node, struct stream, node);
         bool same_task = resumed && strcmp(other->id, resumed) == 0;
-        open += !other->over && !same_task && strcmp(other->owner, owner) == 0;
+        open += other->state != STREAM_OVER && !same_task && strcmp(other->owner, owner) == 0;
     }
     if (open >= audio->app->options->user_streams)
         return NULL;
@@ -72,17 +94,11 @@ struct stream *stream_new(struct audio *audio, const char *owner, const char *re
     return stream;
 }
 
-static void unlist(struct stream *stream)
-{
-    if (stream->listed)
-        table_remove(&stream->audio->by_task, &stream->by_task);
-    stream->listed = false;
-}
-
 static void destroy(struct stream *stream)
 {
     struct audio *audio = stream->audio;
     list_remove(&stream->node);
+    list_remove(&stream->dirty);
     buf_free(&stream->pending);
     free(stream);
     metric_set(METRIC_AUDIO_STREAMS, --audio->count);
@@ -92,35 +108,35 @@ static void destroy(struct stream *stream)
 
 void stream_close(struct stream *stream)
 {
-    unlist(stream);
+    if (is_open(stream))
+        table_remove(&stream->audio->by_task, &stream->by_task);
     list_remove(&stream->of_client);
-    list_remove(&stream->dirty);
-    stream->session = NULL;
-    stream->over = true;
-    if (stream->end) {
+    stream->client = NULL;
+    if (stream->end)
         fail_queue(stream->end, QUEUE_STATE);
-        stream->end = NULL;
-    }
-    if (!stream->busy)
+    stream->end = NULL;
+    if (stream->state == STREAM_APPENDING || stream->state == STREAM_ENDING)
+        stream_become(stream, STREAM_OVER);
+    else
         destroy(stream);
 }
 
-void stream_open(struct stream *stream, const char *id, struct session *session, uint64_t received)
+void stream_open(struct stream *stream, const char *id, struct client *client, uint64_t received)
 {
     struct table_node *older = table_find(&stream->audio->by_task, span_of(id));
     if (older)
         stream_close(container_of(older, struct stream, by_task));
+    stream_become(stream, STREAM_READY);
     memcpy(stream->id, id, ID_SIZE);
     stream->by_task.key = span_of(stream->id);
     table_insert(&stream->audio->by_task, &stream->by_task);
-    stream->listed = true;
-    stream->received = received;
+    stream->received = stream->told = received;
     stream->seen_ms = clock_mono_ms();
-    stream->session = session;
-    if (session == NULL)
+    stream->client = client;
+    if (client == NULL)
         return;
-    stream->number = ++session->last_stream;
-    list_append(&session->streams, &stream->of_client);
+    stream->number = ++client->last_stream;
+    list_append(&client->streams, &stream->of_client);
 }
 
 void stream_fail(struct stream *stream, const char *code, const char *text)
@@ -129,17 +145,16 @@ void stream_fail(struct stream *stream, const char *code, const char *text)
     stream_close(stream);
 }
 
-void audio_leave(struct session *session)
+void audio_leave(struct client *client)
 {
-    for (struct list *node; (node = list_pop(&session->streams)) != NULL;) {
+    for (struct list *node; (node = list_pop(&client->streams)) != NULL;) {
         struct stream *stream = container_of(node, struct stream, of_client);
-        stream->session = NULL;
-        stream->ack = false;
+        stream->client = NULL;
         stream->seen_ms = clock_mono_ms();
     }
 }
 
-/* ---- bytes --------------------------------------------------------------------------------------- */
+/* ---- bytes ---- */
 
 void stream_put(struct stream *stream, struct span bytes)
 {
@@ -152,19 +167,20 @@ static void on_end(void *ctx, const struct queue_audio *audio)
 {
     struct stream *stream = ctx;
     struct request *request = stream->end;
-    stream->busy = false;
+    if (stream->state == STREAM_OVER) {
+        destroy(stream);
+        return;
+    }
+    stream_become(stream, STREAM_READY);
     stream->end = NULL;
-    if (request && audio->code == QUEUE_OK) {
-        struct buf result = BUF_INIT;
-        buf_printf(&result, "{\"received\":%llu}", (unsigned long long)audio->received);
-        request_reply(request, buf_span(&result));
-        buf_free(&result);
-    } else if (request) {
+    if (audio->code == QUEUE_OK) {
+        struct buf *result = request_result(request);
+        buf_printf(result, "{\"received\":%llu}", (unsigned long long)audio->received);
+        request_reply(request, buf_span(result));
+    } else {
         fail_queue(request, audio->code);
     }
-    if (stream->over)
-        destroy(stream);
-    else if (audio->code != QUEUE_UNAVAILABLE) /* then the client may ask again */
+    if (audio->code != QUEUE_UNAVAILABLE) /* then the client may ask again */
         stream_close(stream);
 }
 
@@ -174,59 +190,63 @@ void stream_end(struct stream *stream, struct request *request)
     mark(stream);
 }
 
+/* So many bytes stand now. */
+static void advance(struct stream *stream, uint64_t received)
+{
+    uint64_t total = stream_total(stream);
+    size_t gone = (size_t)((received < total ? received : total) - stream->received);
+    buf_consume(&stream->pending, gone);
+    stream->received += gone;
+    stream->seen_ms = clock_mono_ms();
+    metric_add(METRIC_AUDIO_BYTES, gone);
+    mark(stream);
+}
+
 static void on_appended(void *ctx, const struct queue_audio *audio)
 {
     struct stream *stream = ctx;
-    stream->busy = false;
-    if (stream->over) {
+    if (stream->state == STREAM_OVER) {
         destroy(stream);
-    } else if (audio->code == QUEUE_OK && audio->received < stream->received) {
+        return;
+    }
+    stream_become(stream, STREAM_READY);
+    if (audio->code == QUEUE_OK && audio->received < stream->received)
         stream_fail(stream, "input_lost", "Bytes that stood already were lost");
-    } else if (audio->code == QUEUE_OK) {
-        uint64_t total = stream_total(stream);
-        uint64_t received = audio->received < total ? audio->received : total;
-        size_t gone = received > stream->received ? (size_t)(received - stream->received) : 0;
-        buf_consume(&stream->pending, gone);
-        stream->received += gone;
-        stream->seen_ms = clock_mono_ms();
-        stream->ack = true;
-        metric_add(METRIC_AUDIO_BYTES, gone);
-        mark(stream);
-    } else if (audio->code != QUEUE_UNAVAILABLE) {
+    else if (audio->code == QUEUE_OK)
+        advance(stream, audio->received);
+    else if (audio->code != QUEUE_UNAVAILABLE)
         stream_close(stream); /* the task has ended, or is not ours: its event says so */
-    }                         /* else: sent again when Redis answers, or with the next tick */
+    /* else: sent again when Redis answers, or with the next tick */
 }
 
 static void send_bytes(struct stream *stream)
 {
     struct app *app = stream->audio->app;
-    if (stream->busy || !app->redis_ready)
+    if (stream->state != STREAM_READY || !app->redis_ready)
         return;
     if (stream->pending.len) {
-        stream->busy = true;
+        stream_become(stream, STREAM_APPENDING);
         queue_audio_append(app->queue, stream->owner, stream->id, stream->received,
                            buf_span(&stream->pending), on_appended, stream);
     } else if (stream->end) {
-        stream->busy = true;
+        stream_become(stream, STREAM_ENDING);
         queue_audio_end(app->queue, stream->owner, stream->id, on_end, stream);
     }
 }
 
 static void send_ack(struct stream *stream)
 {
-    struct buf text = BUF_INIT;
-    stream->ack = false;
-    if (stream->session == NULL)
-        return;
-    buf_append_span(&text, SPAN("{\"jsonrpc\":\"2.0\",\"method\":\"audio.ack\",\"params\":{\"stream\":"));
-    buf_append_u64(&text, stream->number);
-    buf_append_span(&text, SPAN(",\"received\":"));
-    buf_append_u64(&text, stream->received);
-    buf_append_span(&text, SPAN(",\"credit\":"));
-    buf_append_u64(&text, stream_window(stream));
-    buf_append_span(&text, SPAN("}}"));
-    conn_send(stream->session->conn, buf_span(&text));
-    buf_free(&text);
+    struct answerer *to = stream->client->answerer;
+    struct buf *text = requests_text(to->app->requests);
+    stream->told = stream->received;
+    buf_append_span(text, SPAN("{\"jsonrpc\":\"2.0\",\"method\":\"audio.ack\",\"params\":{\"stream\":"));
+    buf_append_u64(text, stream->number);
+    buf_append_span(text, SPAN(",\"received\":"));
+    buf_append_u64(text, stream->received);
+    buf_append_span(text, SPAN(",\"credit\":"));
+    buf_append_u64(text, stream_window(stream));
+    buf_append_span(text, SPAN("}}"));
+    to->ops->send(to, buf_span(text), false);
 }
 
 /* Once per turn: what came goes to Redis in one append per stream, what stands is acknowledged. */
@@ -238,24 +258,25 @@ static void flush(void *ctx)
     list_splice(&dirty, &audio->dirty);
     for (struct list *node; (node = list_pop(&dirty)) != NULL;) {
         struct stream *stream = container_of(node, struct stream, dirty);
-        if (stream->ack)
+        if (stream->client && stream->told != stream->received)
             send_ack(stream);
         send_bytes(stream);
     }
 }
 
-/* ---- time ---------------------------------------------------------------------------------------- */
+/* ---- time ---- */
 
 static void check_time(struct stream *stream, uint64_t now)
 {
     const struct options *options = stream->audio->app->options;
     uint64_t quiet = now - stream->seen_ms;
-    bool waits = stream->pending.len || stream->end || stream->busy; /* for Redis, not for the client */
-    if (!stream->listed || waits) {
-        mark(stream);
-    } else if (stream->session && quiet > (uint64_t)options->audio_idle_ms) {
+    if (!is_open(stream))
+        return;
+    if (stream->state != STREAM_READY || stream->pending.len || stream->end) {
+        mark(stream); /* it waits for Redis, not for the client */
+    } else if (stream->client && quiet > (uint64_t)options->audio_idle_ms) {
         stream_fail(stream, "idle", "No audio came for too long");
-    } else if (stream->session == NULL && quiet > (uint64_t)options->audio_resume_ms) {
+    } else if (stream->client == NULL && quiet > (uint64_t)options->audio_resume_ms) {
         stream_fail(stream, "abandoned", "The stream was not resumed in time"); /* unless at another hub */
     }
 }
@@ -269,7 +290,7 @@ static void keep_streams(struct audio *audio, uint64_t now)
     audio->kept_ms = now;
     list_for_each (node, &audio->all) {
         const struct stream *stream = container_of(node, struct stream, node);
-        if (stream->listed)
+        if (is_open(stream))
             ids[count++] = stream->id;
         if (count == NELEMS(ids)) {
             queue_audio_keep(audio->app->queue, ids, count, keep_ms);

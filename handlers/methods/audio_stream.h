@@ -2,7 +2,8 @@
  * thread only; used by audio.c. */
 #pragma once
 
-#include "handlers/session/session.h"
+#include "handlers/rpc/app.h"
+#include "hub/base/buf.h"
 #include "hub/base/table.h"
 
 struct audio { /* all streams of this hub */
@@ -14,22 +15,28 @@ struct audio { /* all streams of this hub */
     uint64_t kept_ms; /* when Redis was told last which streams have a hub */
 };
 
+enum stream_state {
+    STREAM_OPENING,   /* its task is being submitted or looked for */
+    STREAM_READY,     /* it has its task; nothing is under way */
+    STREAM_APPENDING, /* bytes are on their way into Redis */
+    STREAM_ENDING,    /* and now its end */
+    STREAM_OVER,      /* closed while one of these was under way: freed when that is answered */
+};
+
 struct stream {
     struct list node;      /* in audio.all */
-    struct list of_client; /* in session.streams */
+    struct list of_client; /* in client.streams */
     struct list dirty;
-    struct table_node by_task; /* keyed by id; only while `listed` */
-    bool listed;
+    struct table_node by_task; /* keyed by id; from READY to ENDING */
+    enum stream_state state;
     struct audio *audio;
-    struct session *session; /* NULL while its connection is lost, or not answered yet */
-    uint32_t number;         /* on that connection; 0 = not given yet */
+    struct client *client; /* NULL while its connection is lost, or not answered yet */
+    uint32_t number;       /* on that connection; 0 = not given yet */
     char id[ID_SIZE];
     char owner[USER_ID_MAX + 1];
     uint64_t received;   /* bytes that stand in Redis */
+    uint64_t told;       /* of them the client knows */
     struct buf pending;  /* the bytes behind them */
-    bool busy;           /* a call to the queue is under way: the object must stay */
-    bool over;           /* to be freed when that call returns */
-    bool ack;            /* tell the client how much stands */
     struct request *end; /* audio.end: answered when everything stands */
     uint64_t seen_ms;    /* last sign of life of the client, or when its connection was lost */
 };
@@ -37,9 +44,9 @@ struct stream {
 /* A stream of this owner, not listed under a task yet; NULL if it has too many open, not counting one of the
  * task `resumed` (may be NULL), which it will replace. */
 struct stream *stream_new(struct audio *audio, const char *owner, const char *resumed);
-/* It belongs to this task, and to this connection, of which `received` bytes stand. An older stream of the
- * same task gives way. */
-void stream_open(struct stream *stream, const char *id, struct session *session, uint64_t received);
+/* It belongs to this task, of which `received` bytes stand, and to this client (NULL: it has left). An older
+ * stream of the same task gives way. */
+void stream_open(struct stream *stream, const char *id, struct client *client, uint64_t received);
 /* It is over here: nothing more is sent or told. Freed at once or with its last call. */
 void stream_close(struct stream *stream);
 /* Fails its task and closes it. */
@@ -51,4 +58,5 @@ void stream_end(struct stream *stream, struct request *request);
 /* Every byte that came, and how many may follow what stands. */
 uint64_t stream_total(const struct stream *stream);
 uint64_t stream_window(const struct stream *stream);
-struct stream *stream_find(const struct session *session, int64_t number);
+/* NULL: there is none of this number that takes bytes. */
+struct stream *stream_find(const struct client *client, int64_t number);

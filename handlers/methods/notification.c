@@ -1,7 +1,8 @@
 /* notification.list and notification.read: the caller's notifications, from the domain database on a pool
  * thread. Loop thread. */
+#include "handlers/methods/methods.h"
 #include "handlers/methods/submit.h"
-#include "handlers/session/session.h"
+#include "handlers/rpc/reply.h"
 #include "tasks/store/requests.h"
 
 void run_notification_list(struct request *request, const struct span *values)

@@ -1,5 +1,5 @@
 /* ping: the hub's time. */
-#include "handlers/session/session.h"
+#include "handlers/methods/methods.h"
 #include "hub/base/clock.h"
 
 #include <stdio.h>

@@ -2,8 +2,9 @@
  * events of an accepted task reach the sockets of its owner. Loop thread. */
 #include "handlers/methods/submit.h"
 
-#include "handlers/rpc/app.h"
-#include "handlers/session/session.h"
+#include "handlers/methods/methods.h"
+#include "handlers/rpc/reply.h"
+#include "hub/config/options.h"
 #include "tasks/queue/event_text.h"
 
 #include <stdio.h>
@@ -27,7 +28,7 @@ bool submit_take_key(struct request *request, struct span value, char text[stati
     return true;
 }
 
-/* ---- refusals ------------------------------------------------------------------------------------ */
+/* ---- refusals ---- */
 
 static const struct {
     enum task_refusal refusal;
@@ -107,7 +108,25 @@ void submit_internal(struct request *request, const struct task_type *type, stru
     submit_refused(request, &reply);
 }
 
-/* ---- accepted ------------------------------------------------------------------------------------ */
+/* ---- accepted ---- */
+
+/* What the client may resume from. A task that has ended already logged only its end: the seq before that is
+ * another task's event, which may still be on its way to this client. */
+static uint64_t seq_of(const struct request *request, const struct task_reply *reply)
+{
+    uint64_t given = reply->ended ? request_given(request) : UINT64_MAX;
+    return given < reply->seq ? given : reply->seq;
+}
+
+void submit_write(struct buf *to, const struct request *request, const struct task_reply *reply)
+{
+    buf_append_span(to, SPAN("{\"task_id\":\""));
+    buf_append(to, reply->id, ID_SIZE - 1);
+    buf_append_span(to, SPAN("\",\"status\":\""));
+    buf_append_text(to, reply->status);
+    buf_append_span(to, SPAN("\",\"seq\":"));
+    buf_append_u64(to, seq_of(request, reply));
+}
 
 /* The event for other sockets of the owner; the submitting one reads the reply. */
 static struct event *accepted_event(const struct task_reply *reply)
@@ -133,8 +152,7 @@ void submit_accepted(struct request *request, const struct task_reply *reply, st
     struct event *accepted = NULL;
     if (reply->refusal == TASK_ACCEPTED && reply->ended == NULL) {
         after.told_seq = reply->seq;
-        if (owners_listening(request_app(request)->owners, reply->owner,
-                             conn_member(request_reader(request))))
+        if (owners_listening(request_app(request)->owners, reply->owner, request_member(request)))
             after.event = accepted = accepted_event(reply);
     }
     request_reply_then(request, result, &after);

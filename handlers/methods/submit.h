@@ -6,6 +6,8 @@
 
 /* Answers a refused submission; false if it was accepted (or is a duplicate). */
 bool submit_refused(struct request *request, const struct task_reply *reply);
+/* Appends '{"task_id":…,"status":…,"seq":…' of one that was not refused. */
+void submit_write(struct buf *to, const struct request *request, const struct task_reply *reply);
 /* Answers an accepted one with `result`; its events follow. */
 void submit_accepted(struct request *request, const struct task_reply *reply, struct span result);
 /* Runs a request that needs SQL (tasks/store/requests.h), which is answered with its result or why not. */

@@ -1,40 +1,24 @@
 /* task.*: submitting, looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
+#include "handlers/methods/methods.h"
 #include "handlers/methods/submit.h"
-#include "handlers/session/session.h"
+#include "handlers/rpc/reply.h"
 #include "hub/base/clock.h"
 #include "tasks/queue/shard.h"
 
 #define PRIORITY_DEFAULT 4
 #define LIST_DEFAULT 50
 
-/* ---- submit -------------------------------------------------------------------------------------- */
-
-/* The reply's seq is what the client may resume from. A task that has ended already logged only its end:
- * the seq before that is another task's event, which may still be on its way to this connection. */
-static uint64_t seq_of(struct request *request, const struct task_reply *reply)
-{
-    const struct conn *conn = request_conn(request);
-    uint64_t given = conn ? conn_given_seq(conn) : reply->seq;
-    return reply->ended && given < reply->seq ? given : reply->seq;
-}
+/* ---- submit ---- */
 
 static void on_submitted(void *ctx, const struct task_reply *reply)
 {
     struct request *request = ctx;
-    static struct buf result; /* loop thread; its memory is used again */
     if (submit_refused(request, reply))
         return;
-    buf_clear(&result);
-    buf_append_span(&result, SPAN("{\"task_id\":\""));
-    buf_append(&result, reply->id, ID_SIZE - 1);
-    buf_append_span(&result, SPAN("\",\"status\":\""));
-    buf_append_text(&result, reply->status);
-    buf_append_span(&result, SPAN("\",\"seq\":"));
-    buf_append_u64(&result, seq_of(request, reply));
-    if (reply->refusal == TASK_DUPLICATE)
-        buf_append_span(&result, SPAN(",\"duplicate\":true"));
-    buf_append_char(&result, '}');
-    submit_accepted(request, reply, buf_span(&result));
+    struct buf *result = request_result(request);
+    submit_write(result, request, reply);
+    buf_append_span(result, reply->refusal == TASK_DUPLICATE ? SPAN(",\"duplicate\":true}") : SPAN("}"));
+    submit_accepted(request, reply, buf_span(result));
 }
 
 static uint64_t number_or(struct span value, uint64_t otherwise)
@@ -59,7 +43,7 @@ void run_task_submit(struct request *request, const struct span *values)
     task_manager_submit(request_app(request)->manager, &submit, on_submitted, request);
 }
 
-/* ---- one task ------------------------------------------------------------------------------------ */
+/* ---- one task ---- */
 
 static struct queue_caller caller_of(const struct request *request)
 {
@@ -127,24 +111,20 @@ void run_task_why(struct request *request, const struct span *values)
 static void on_cancelled(void *ctx, const struct queue_answer *answer)
 {
     struct request *request = ctx;
-    struct buf result = BUF_INIT;
     if (answer->code != QUEUE_OK) {
         fail_queue(request, answer->code);
         return;
     }
     manager_cancel_local(request_app(request)->manager, answer->id);
     audio_ended(request_app(request), answer->id);
-    buf_append_text(&result, "{\"task_id\":");
-    buf_append_json(&result, span_of(answer->id));
-    buf_append_text(&result, ",\"status\":");
-    buf_append_json(&result, span_of(answer->status));
+    struct buf *result = request_result(request);
+    buf_printf(result, "{\"task_id\":\"%s\",\"status\":\"%s\"", answer->id, answer->status);
     if (answer->stage[0]) {
-        buf_append_text(&result, ",\"stage\":");
-        buf_append_json(&result, span_of(answer->stage));
+        buf_append_text(result, ",\"stage\":");
+        buf_append_json(result, span_of(answer->stage));
     }
-    buf_append_char(&result, '}');
-    request_reply(request, buf_span(&result));
-    buf_free(&result);
+    buf_append_char(result, '}');
+    request_reply(request, buf_span(result));
 }
 
 void run_task_cancel(struct request *request, const struct span *values)
@@ -173,7 +153,6 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
 {
     struct retry *retry = ctx;
     struct request *request = retry->request;
-    struct buf result = BUF_INIT;
     bool own = strcmp(retry->owner, retry->caller) == 0;
     if (answer->code != QUEUE_OK) {
         if (own)
@@ -189,14 +168,14 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
                                   .event = event,
                                   .told_seq = own ? answer->seq : 0,
                                   .held = own};
-    buf_printf(&result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\"", retry->new_id,
+    struct buf *result = request_result(request);
+    buf_printf(result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\"", retry->new_id,
                retry->id);
     if (own) /* an admin's retry of another user's task stands in that user's log */
-        buf_printf(&result, ",\"seq\":%llu", (unsigned long long)answer->seq);
-    buf_append_char(&result, '}');
-    request_reply_then(request, buf_span(&result), &after);
+        buf_printf(result, ",\"seq\":%llu", (unsigned long long)answer->seq);
+    buf_append_char(result, '}');
+    request_reply_then(request, buf_span(result), &after);
     event_unref(&event);
-    buf_free(&result);
     free(retry);
 }
 
@@ -262,7 +241,7 @@ void run_task_retry(struct request *request, const struct span *values)
     queue_get(request_app(request)->queue, &caller, retry->id, on_retry_seen, retry);
 }
 
-/* ---- lists --------------------------------------------------------------------------------------- */
+/* ---- lists ---- */
 
 struct list_text { /* decoded parameters of a list; the filter points into it */
     char status[12], task[65], cursor[257], user_id[USER_ID_MAX + 1];

@@ -1,7 +1,7 @@
 /* audio.* from frames to Redis: acknowledgements, credit, bounds, resume, time limits. */
 #include "tests/lib/handlers_fixture.h"
 
-/* ---- audio ----------------------------------------------------------------------------------------- */
+/* ---- audio ---- */
 
 static void sends(struct conn *conn, unsigned char stream, const char *bytes, size_t n)
 {

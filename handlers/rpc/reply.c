@@ -1,6 +1,7 @@
 /* Answers and refusals that several families of handlers give. Loop thread; no state. */
+#include "handlers/rpc/reply.h"
+
 #include "handlers/rpc/rpc.h"
-#include "handlers/session/session.h"
 #include "hub/base/log.h"
 
 #include <stdio.h>

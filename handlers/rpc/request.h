@@ -1,13 +1,13 @@
-/* One request of a client, whatever brought it (WebSocket message, batch element): who
- * asks, what, and how to answer. Handlers know nothing else. A request lives until it was answered,
- * once; its connection may close before. Loop thread only. */
+/* One request of a client, whatever brought it: who asks, what, and how to answer. Handlers know nothing
+ * else. A request lives until it was answered, once; whoever reads the answer may leave before. Loop thread
+ * only. */
 #pragma once
 
+#include "handlers/rpc/answerer.h"
 #include "hub/json/json.h"
-#include "hub/net/conn.h"
 
-struct app; /* everything a handler reaches: handlers/rpc/app.h */
 struct request;
+struct requests; /* all requests of a hub */
 
 enum rpc_code {
     RPC_PARSE = -32700,
@@ -34,8 +34,9 @@ struct request_error {
 
 enum caller_role { ANYONE, AUTHENTICATED, VIEWER, ADMIN };
 enum handler_trait {
-    IN_BATCH = 1,   /* allowed inside a batch */
-    NEEDS_REDIS = 2 /* answered at once while Redis hangs */
+    IN_BATCH = 1,    /* allowed inside a batch */
+    NEEDS_REDIS = 2, /* answered at once while Redis hangs */
+    NEEDS_CLIENT = 4 /* only for who stays connected */
 };
 struct handler { /* one row of the dispatch table */
     const char *method;
@@ -47,13 +48,30 @@ struct handler { /* one row of the dispatch table */
 };
 #define HANDLER_PARAMS_MAX 8
 
+#define REQUEST_TAG_MAX 130 /* JSON-RPC: the raw bytes of an id, 128 and two quotes */
+
+struct requests *requests_new(void);
+/* Every request has been answered. */
+void requests_free(struct requests **requests);
+
+/* `tag` goes with the answer; SPAN_NONE: nobody waits for one. */
+struct request *request_new(struct answerer *to, const struct handler *handler, struct span tag);
 struct app *request_app(const struct request *request);
-const struct principal *request_who(const struct request *request); /* NULL: not authenticated, or gone */
-/* Its connection, NULL when that has closed. */
-struct conn *request_conn(const struct request *request);
-/* The connection that reads the answer, NULL when nobody does: it has closed, or there is no id. */
-struct conn *request_reader(const struct request *request);
+/* Who asks; NULL: not authenticated, or gone. */
+const struct principal *request_who(const struct request *request);
+/* Who gets the answer; NULL: it was given early (request_fail_early()). */
+struct answerer *request_answerer(const struct request *request);
+/* What lasts as long as the connection; NULL: there is none, or it has closed. */
+struct client *request_client(const struct request *request);
+/* Who hears of the owner's events and reads this answer; NULL: nobody does. */
+struct member *request_member(const struct request *request);
+/* Up to which logged event everything was given to who asks; UINT64_MAX: no events go there. */
+uint64_t request_given(const struct request *request);
 const struct handler *request_handler(const struct request *request);
+/* An empty buffer to write the result in; the next request's is the same one. */
+struct buf *request_result(const struct request *request);
+/* The same for a whole message. */
+struct buf *requests_text(struct requests *requests);
 /* Answer; the request is freed. `result` is JSON text. */
 void request_reply(struct request *request, struct span result);
 void request_fail(struct request *request, const struct request_error *error);
@@ -61,11 +79,11 @@ void request_fail(struct request *request, const struct request_error *error);
  * request_fail_early(); NULL = that is all there is to do. */
 void request_waits(struct request *request, void (*undo)(struct request *request));
 /* Answers a request for which a callback is still to come: until that answers it, too, which nobody hears, it
- * behaves as if its connection had closed. */
+ * behaves as if its reader had left. */
 void request_fail_early(struct request *request, const struct request_error *error);
 /* Redis hangs: whoever waits for it is answered, the outcome being unknown. */
-void requests_stalled(void);
-/* Its connection has closed and nobody will answer it: frees it. */
+void requests_stalled(struct requests *requests);
+/* Nobody will answer it: frees it. */
 void request_drop(struct request *request);
 
 /* What must come behind a request's answer, on every socket of the task's owner; for a batch element
@@ -73,8 +91,10 @@ void request_drop(struct request *request);
 struct request_after {
     const char *owner, *task_id;
     struct event *event; /* borrowed; NULL = none was built */
-    uint64_t told_seq;   /* the answer tells of this logged event: its connection does not get it again; 0 =
-                            the event goes to that connection too */
-    bool held;           /* app_hold() was called for the task: released here */
+    uint64_t told_seq;   /* the answer tells of this logged event: its reader does not get it again; 0 = the
+                            event   goes to that one, too */
+    bool held;           /* owners_hold() was called for the task: released here */
 };
 void request_reply_then(struct request *request, struct span result, const struct request_after *after);
+/* The same for an answer that was written elsewhere; `told`: whose it was, NULL = nobody read it. */
+void request_after(struct app *app, const struct request_after *after, struct member *told);

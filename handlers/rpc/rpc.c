@@ -2,7 +2,7 @@
  * slicer, then only walked. Loop thread. */
 #include "handlers/rpc/rpc.h"
 
-#include "handlers/session/session.h"
+#include "handlers/rpc/app.h"
 #include "hub/config/options.h"
 
 #include <stdio.h>
@@ -11,12 +11,34 @@ struct envelope {
     struct span version, id, method, params, unknown;
 };
 
-static void refuse(struct conn *conn, struct batch *batch, struct span id, enum rpc_code code,
-                   const char *message)
+/* ---- answers ---- */
+
+void rpc_write_answer(struct buf *to, struct span id, const struct request_error *error, struct span result)
 {
-    rpc_refuse(conn, batch, id.p ? id : SPAN("null"),
-               &(struct request_error){.code = code, .message = message});
+    buf_append_span(to, SPAN("{\"jsonrpc\":\"2.0\",\"id\":"));
+    buf_append_span(to, id);
+    buf_append_span(to, error ? SPAN(",\"error\":") : SPAN(",\"result\":"));
+    if (error)
+        error_write(to, error);
+    else
+        buf_append_span(to, result);
+    buf_append_char(to, '}');
 }
+
+void rpc_answer(struct answerer *to, struct span id, const struct request_error *error, struct span result)
+{
+    struct buf *text = requests_text(to->app->requests);
+    rpc_write_answer(text, id, error, result);
+    to->ops->send(to, buf_span(text), false);
+}
+
+static void refuse(struct answerer *to, struct span id, enum rpc_code code, const char *message)
+{
+    const struct request_error error = {.code = code, .message = message};
+    to->ops->answer(to, id.p ? id : SPAN("null"), &error, SPAN_NONE);
+}
+
+/* ---- one request ---- */
 
 static struct envelope open_envelope(struct span object)
 {
@@ -42,8 +64,8 @@ static struct envelope open_envelope(struct span object)
 static const char *envelope_fault(const struct envelope *envelope, struct span *ret_id)
 {
     enum json_kind id = json_kind_of(envelope->id);
-    bool id_fits = (id == KIND_STRING && envelope->id.n <= RPC_ID_MAX) ||
-                   (id == KIND_INTEGER && envelope->id.n <= RPC_ID_MAX - 2); /* it has no quotes */
+    bool id_fits = (id == KIND_STRING && envelope->id.n <= REQUEST_TAG_MAX) ||
+                   (id == KIND_INTEGER && envelope->id.n <= REQUEST_TAG_MAX - 2); /* it has no quotes */
     *ret_id = envelope->id.p && id_fits ? envelope->id : SPAN_NONE;
     if (envelope->id.p && !id_fits)
         return "id must be a string of at most 128 bytes or an integer";
@@ -58,59 +80,70 @@ static const char *envelope_fault(const struct envelope *envelope, struct span *
     return NULL;
 }
 
-static const struct handler *find_handler(struct span method)
+static const struct handler *find_handler(const struct app *app, struct span method)
 {
     char name[64];
     if (!json_string_copy(method, name, sizeof name))
         return NULL;
-    return dispatch_find(span_of(name));
+    for (size_t i = 0; i < app->method_count; i++)
+        if (strcmp(app->methods[i].method, name) == 0)
+            return &app->methods[i];
+    return NULL;
 }
 
-/* Whether the caller may use the method; else *ret_error. */
-static bool allowed(const struct conn *conn, const struct batch *batch, const struct handler *handler,
-                    struct request_error *ret_error)
+static bool may_call(unsigned roles, enum caller_role role)
 {
-    const struct principal *who = conn_who(conn);
-    unsigned roles = who ? who->roles : 0;
-    if (handler->role != ANYONE && who == NULL) {
-        *ret_error = (struct request_error){.code = RPC_UNAUTHENTICATED};
-        return false;
-    }
-    if ((handler->role == ADMIN && !(roles & ROLE_ADMIN)) ||
-        (handler->role == VIEWER && !(roles & (ROLE_ADMIN | ROLE_VIEWER)))) {
-        *ret_error = (struct request_error){.code = RPC_FORBIDDEN};
-        return false;
-    }
-    if (batch && !(handler->traits & IN_BATCH)) {
-        *ret_error = (struct request_error){.code = RPC_REQUEST, .message = "Not possible inside a batch"};
-        return false;
-    }
-    return true;
+    return role == ADMIN ? roles & ROLE_ADMIN : role != VIEWER || roles & (ROLE_ADMIN | ROLE_VIEWER);
 }
 
-static void run_request(struct conn *conn, struct batch *batch, const struct envelope *envelope)
+/* Whether the caller may use the method here; else *ret_error. */
+static bool allowed(struct answerer *to, const struct handler *handler, struct request_error *ret_error)
+{
+    const struct answerer *reader = answerer_reader(to);
+    if (handler->role != ANYONE && reader->who == NULL)
+        *ret_error = (struct request_error){.code = RPC_UNAUTHENTICATED};
+    else if (!may_call(reader->who ? reader->who->roles : 0, handler->role))
+        *ret_error = (struct request_error){.code = RPC_FORBIDDEN};
+    else if (to->collects_for && !(handler->traits & IN_BATCH))
+        *ret_error = (struct request_error){.code = RPC_REQUEST, .message = "Not possible inside a batch"};
+    else if (reader->client == NULL && handler->traits & NEEDS_CLIENT)
+        *ret_error = (struct request_error){.code = RPC_REQUEST,
+                                            .message = "Possible on a connection that stays only"};
+    else
+        return true;
+    return false;
+}
+
+/* Whether the parameters have the method's shape: *values then; else *ret_error, whose texts are in *fault.
+ */
+static bool take_params(struct span params, const struct handler *handler, struct span *values,
+                        struct json_field_error *fault, struct request_error *ret_error)
+{
+    *ret_error = (struct request_error){.code = RPC_PARAMS, .message = "params must be an object"};
+    if (json_kind_of(params) == KIND_ARRAY)
+        return false;
+    if (json_match(params, handler->params, handler->param_count, values, fault))
+        return true;
+    ret_error->field = fault->field;
+    ret_error->message = fault->message;
+    return false;
+}
+
+static void run_request(struct answerer *to, const struct envelope *envelope)
 {
     struct span values[HANDLER_PARAMS_MAX];
-    const struct handler *handler = find_handler(envelope->method);
-    struct request *request = request_new(conn, batch, handler, envelope->id);
-    struct request_error error = {.code = conn_who(conn) ? RPC_METHOD : RPC_UNAUTHENTICATED};
+    const struct app *app = to->app;
+    const struct handler *handler = find_handler(app, envelope->method);
+    struct request *request = request_new(to, handler, envelope->id);
+    struct request_error error = {.code = request_who(request) ? RPC_METHOD : RPC_UNAUTHENTICATED};
     struct json_field_error fault;
-    if (handler == NULL || !allowed(conn, batch, handler, &error)) {
-        request_fail(request, &error);
-        return;
-    }
-    if (json_kind_of(envelope->params) == KIND_ARRAY) {
-        error = (struct request_error){.code = RPC_PARAMS, .message = "params must be an object"};
-        request_fail(request, &error);
-        return;
-    }
-    if (!json_match(envelope->params, handler->params, handler->param_count, values, &fault)) {
-        error = (struct request_error){.code = RPC_PARAMS, .field = fault.field, .message = fault.message};
+    if (handler == NULL || !allowed(to, handler, &error) ||
+        !take_params(envelope->params, handler, values, &fault, &error)) {
         request_fail(request, &error);
         return;
     }
     if (handler->traits & NEEDS_REDIS) {
-        if (redis_is_stalled(queue_redis(request_app(request)->queue))) {
+        if (redis_is_stalled(queue_redis(app->queue))) {
             request_fail(request, &error_unavailable);
             return;
         }
@@ -119,80 +152,71 @@ static void run_request(struct conn *conn, struct batch *batch, const struct env
     handler->run(request, values);
 }
 
-static void handle_one(struct conn *conn, struct batch *batch, struct span text)
+static void handle_one(struct answerer *to, struct span text)
 {
     struct span id;
     if (json_kind_of(text) != KIND_OBJECT) {
-        refuse(conn, batch, SPAN_NONE, RPC_REQUEST, "A request is an object");
+        refuse(to, SPAN_NONE, RPC_REQUEST, "A request is an object");
         return;
     }
     struct envelope envelope = open_envelope(text);
     const char *fault = envelope_fault(&envelope, &id);
     if (fault)
-        refuse(conn, batch, id, RPC_REQUEST, fault);
+        refuse(to, id, RPC_REQUEST, fault);
     else
-        run_request(conn, batch, &envelope);
+        run_request(to, &envelope);
 }
 
-static void handle_batch(struct conn *conn, struct span text)
+static void handle_batch(struct answerer *to, struct span text)
 {
-    const struct app *app = conn_app(conn);
-    struct conn_handle handle = conn_handle(conn);
+    int64_t count = 0, limit = to->app->options->batch;
     struct json_iter iter = json_walk(text);
     struct span element;
-    int64_t count = 0;
     while (json_next_element(&iter, &element))
         count++;
-    if (count == 0 || count > app->options->batch) {
+    if (count == 0 || count > limit) {
         char message[64];
-        snprintf(message, sizeof message, "A batch holds 1 to %lld requests", (long long)app->options->batch);
-        refuse(conn, NULL, SPAN_NONE, RPC_REQUEST, message);
+        snprintf(message, sizeof message, "A batch holds 1 to %lld requests", (long long)limit);
+        refuse(to, SPAN_NONE, RPC_REQUEST, message);
         return;
     }
-    struct batch *batch = batch_begin(conn);
+    struct answerer *batch = batch_new(to);
     iter = json_walk(text);
-    while (json_next_element(&iter, &element) && conn_find(app->conns, handle))
-        handle_one(conn, batch, element);
-    batch_end(batch);
+    while (json_next_element(&iter, &element) && !to->gone)
+        handle_one(batch, element);
+    answerer_unref(batch);
 }
 
-/* Whether the message waits: the connection is not ready for it, and it is no auth. */
-static bool keeps(struct conn *conn, struct span message, enum json_kind kind)
+/* ---- messages ---- */
+
+enum json_kind rpc_check(struct answerer *to, struct span message)
 {
-    struct session *session = session_of(conn);
-    if (conn_who(conn) && session->joining && session->entering == NULL)
-        return false;
-    bool is_auth = kind == KIND_OBJECT && json_string_is(open_envelope(message).method, "auth");
-    return !is_auth && auth_keeps(session, message);
+    const char *reason = NULL;
+    enum json_kind kind = json_check(message, JSON_LIMITS, &reason);
+    if (kind == KIND_NONE)
+        refuse(to, SPAN_NONE, RPC_PARSE, reason);
+    return kind;
 }
 
-void rpc_refuse_message(struct conn *conn, struct span message, const struct request_error *error)
+bool rpc_calls(struct span message, const char *method)
+{
+    return json_kind_of(message) == KIND_OBJECT && json_string_is(open_envelope(message).method, method);
+}
+
+void rpc_handle(struct answerer *to, struct span message)
+{
+    if (json_kind_of(message) == KIND_ARRAY)
+        handle_batch(to, message);
+    else
+        handle_one(to, message);
+}
+
+void rpc_refuse(struct answerer *to, struct span message, const struct request_error *error)
 {
     struct span id = SPAN_NONE;
     if (json_kind_of(message) == KIND_OBJECT) {
         struct envelope envelope = open_envelope(message);
         envelope_fault(&envelope, &id);
     }
-    rpc_refuse(conn, NULL, id.p ? id : SPAN("null"), error);
-}
-
-void rpc_message(struct conn *conn, struct span message)
-{
-    const char *reason = NULL;
-    enum json_kind kind = json_check(message, JSON_LIMITS, &reason);
-    if (kind == KIND_NONE) {
-        refuse(conn, NULL, SPAN_NONE, RPC_PARSE, reason);
-    } else if (!conn_rate_ok(conn)) {
-        rpc_refuse_message(conn, message,
-                           &(struct request_error){.code = RPC_USER_LIMIT,
-                                                   .word = "rate_limit",
-                                                   .retry_ms = 1000,
-                                                   .message = "Too many messages per second"});
-    } else if (keeps(conn, message, kind)) {
-        return; /* it is handled when the connection is ready for it */
-    } else if (kind == KIND_ARRAY) {
-        handle_batch(conn, message);
-    } else {
-        handle_one(conn, NULL, message);
-    }
+    to->ops->answer(to, id.p ? id : SPAN("null"), error, SPAN_NONE);
 }

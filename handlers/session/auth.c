@@ -1,9 +1,10 @@
 /* auth and auth.refresh: joining the owner's events, resume, and the snapshot after a gap. Loop thread. */
+#include "handlers/rpc/reply.h"
 #include "handlers/rpc/rpc.h"
-#include "handlers/session/auth_join.h"
-#include "handlers/session/auth_turns.h"
+#include "handlers/session/token_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
+#include "hub/config/options.h"
 #include "tasks/queue/usage.h"
 #include "tasks/store/requests.h"
 
@@ -11,41 +12,100 @@
 #define CLOSE_AUTH 4401   /* token bad or expired */
 #define CLOSE_LIMITS 4429 /* too many connections of this user */
 
-/* ---- refusals ------------------------------------------------------------------------------------ */
+/* ---- refusals ---- */
 
-static void refuse_token(struct request *request, struct conn *conn, const char *reason)
+static void refuse_token(struct session *session, struct request *request, const char *reason)
 {
     if (request)
         request_fail(request, &(struct request_error){.code = RPC_UNAUTHENTICATED, .message = reason});
-    conn_close(conn, CLOSE_AUTH, "authentication failed");
+    conn_close(session->conn, CLOSE_AUTH, "authentication failed");
+    session_become(session, SESSION_CLOSING);
 }
 
 /* Gives the connection its principal (moved); false and answered if the user has too many connections. */
-static bool adopt(struct request *request, struct conn *conn, struct principal *who)
+static bool adopt(struct session *session, struct request *request, struct principal *who)
 {
-    if (conn_set_who(conn, who))
+    if (conn_set_who(session->conn, who)) {
+        session->answerer.who = conn_who(session->conn);
+        session->answerer.member = conn_member(session->conn);
         return true;
+    }
     principal_clear(who);
     if (request)
         request_fail(request, &(struct request_error){.code = RPC_USER_LIMIT,
                                                       .word = "connections",
                                                       .message = "Too many connections of this user"});
-    conn_close(conn, CLOSE_LIMITS, "too many connections");
+    conn_close(session->conn, CLOSE_LIMITS, "too many connections");
+    session_become(session, SESSION_CLOSING);
     return false;
 }
 
-/* ---- joining ------------------------------------------------------------------------------------- */
+/* ---- joining ---- */
 
-struct join { /* an auth request while owners_join() has not answered */
+struct entry { /* SESSION_JOINING: an auth from the question where the log stands to its answer */
+    struct session *session; /* NULL: it has closed, or was answered: what still comes counts no more */
     struct request *request;
     uint64_t wanted; /* seq to resume from */
+    bool implied;    /* nobody sent the request */
+    bool reading;    /* the snapshot is read: a callback will come */
+    struct owner_position at;
+    struct buf snapshot;
 };
 
-struct gap { /* an answer that waits for the snapshot */
-    struct request *request;
-    struct owner_position at;
-    struct buf tasks;
-};
+static void entry_end(struct entry *entry)
+{
+    if (entry->session)
+        entry->session->entry = NULL;
+    buf_free(&entry->snapshot);
+    free(entry);
+}
+
+/* Nobody waits for it any more. */
+static void entry_give_up(struct entry *entry)
+{
+    if (entry->reading) {
+        entry->session->entry = NULL;
+        entry->session = NULL;
+        return;
+    }
+    request_drop(entry->request);
+    entry_end(entry);
+}
+
+void auth_leave(struct session *session)
+{
+    if (session->entry)
+        entry_give_up(session->entry);
+}
+
+static void fall_back(struct session *session, bool implied)
+{
+    session_become(session, implied ? SESSION_KNOWN : SESSION_UNJOINED);
+}
+
+/* Redis did not answer: the connection may try again. */
+static void join_failed(struct entry *entry)
+{
+    struct session *session = entry->session;
+    bool implied = entry->implied;
+    fail_queue(entry->request, QUEUE_UNAVAILABLE);
+    entry_end(entry);
+    if (session)
+        fall_back(session, implied);
+}
+
+/* Redis hangs: nothing of the attempt remains, so that the connection may try again. */
+static void on_stalled(struct request *request)
+{
+    struct session *session = session_asking(request);
+    request_fail_early(request, &error_unavailable);
+    if (session == NULL)
+        return;
+    bool implied = session->entry->implied;
+    owners_leave(session->answerer.member); /* owners_join() will not answer any more, a snapshot will */
+    entry_give_up(session->entry);
+    fall_back(session, implied);
+}
 
 static void write_roles(struct buf *to, unsigned roles)
 {
@@ -72,173 +132,122 @@ static void write_limits(struct buf *to, const struct options *o)
         (long long)o->user_streams, (long long)o->audio_max_bytes, (long long)o->audio_window_bytes);
 }
 
-/* What came behind the auth request and waited for its answer is handled now. */
-static void entered(struct session *session)
-{
-    session->entering = NULL;
-    auth_replay(session, false);
-}
-
-/* Answers and lets the events flow behind `seq`. `extra`: members to add, or NULL. */
-static void welcome(struct request *request, enum owners_joined result, const struct owner_position *at,
-                    uint64_t seq, const struct buf *extra)
+/* What auth answers; the snapshot, if there is one, with it. */
+static void write_welcome(struct buf *to, const struct entry *entry, const struct principal *who,
+                          enum owners_joined result)
 {
     static const char *const words[] = {[OWNERS_OK] = "ok", [OWNERS_NONE] = "none", [OWNERS_GAP] = "gap"};
-    struct app *app = request_app(request);
-    struct conn *conn = request_conn(request);
-    if (conn == NULL) { /* closed, or told already that Redis hangs */
-        request_drop(request);
+    buf_append_text(to, "{\"user_id\":");
+    buf_append_json(to, span_of(who->user_id));
+    buf_append_text(to, ",\"roles\":");
+    write_roles(to, who->roles);
+    buf_append_text(to, ",\"expires_at\":");
+    write_time(to, who->expires_at);
+    buf_append_text(to, ",\"epoch\":");
+    buf_append_json(to, span_of(entry->at.epoch));
+    buf_printf(to, ",\"seq\":%llu,\"resumed\":\"%s\"", (unsigned long long)entry->at.head, words[result]);
+    buf_append_span(to, buf_span(&entry->snapshot));
+    write_limits(to, entry->session->answerer.app->options);
+    buf_append_char(to, '}');
+}
+
+/* Answers, and lets the events flow behind it. */
+static void welcome(struct entry *entry, enum owners_joined result)
+{
+    struct session *session = entry->session;
+    if (session == NULL) {
+        request_drop(entry->request);
+        entry_end(entry);
         return;
     }
-    const struct principal *who = conn_who(conn);
-    struct session *session = session_of(conn);
-    struct buf text = BUF_INIT;
-    buf_append_text(&text, "{\"user_id\":");
-    buf_append_json(&text, span_of(who->user_id));
-    buf_append_text(&text, ",\"roles\":");
-    write_roles(&text, who->roles);
-    buf_append_text(&text, ",\"expires_at\":");
-    write_time(&text, who->expires_at);
-    buf_append_text(&text, ",\"epoch\":");
-    buf_append_json(&text, span_of(at->epoch));
-    buf_printf(&text, ",\"seq\":%llu,\"resumed\":\"%s\"", (unsigned long long)at->head, words[result]);
-    if (extra)
-        buf_append_span(&text, buf_span(extra));
-    write_limits(&text, app->options);
-    buf_append_char(&text, '}');
-    usage_session(app->queue, who->user_id, session->id, who->expires_at);
-    request_reply(request, buf_span(&text));
-    buf_free(&text);
-    owners_start(conn_member(conn), seq);
-    entered(session);
-}
-
-/* Redis did not answer: the connection may try again. */
-static void join_failed(struct request *request)
-{
-    struct conn *conn = request_conn(request);
-    fail_queue(request, QUEUE_UNAVAILABLE);
-    if (conn) {
-        session_of(conn)->joining = false;
-        entered(session_of(conn));
-    }
-}
-
-/* Redis hangs: nothing of the attempt remains, so that the connection may try again. */
-static void on_stalled(struct request *request)
-{
-    struct conn *conn = request_conn(request);
-    if (conn == NULL)
-        return;
-    struct session *session = session_of(conn);
-    bool joining = session->join != NULL;
-    owners_leave(conn_member(conn)); /* owners_join() will not answer any more, a snapshot will */
-    free(session->join);
-    session->join = NULL;
-    session->joining = false;
-    request_fail_early(request, &error_unavailable);
-    if (joining)
-        request_drop(request);
-    entered(session);
-}
-
-static void gap_end(struct gap *gap)
-{
-    buf_free(&gap->tasks);
-    free(gap);
+    const struct principal *who = session->answerer.who;
+    uint64_t seq = result == OWNERS_OK ? entry->wanted : entry->at.head;
+    struct buf *text = request_result(entry->request);
+    write_welcome(text, entry, who, result);
+    usage_session(session->answerer.app->queue, who->user_id, session->id, who->expires_at);
+    request_reply(entry->request, buf_span(text));
+    entry_end(entry);
+    owners_start(session->answerer.member, seq);
+    session_become(session, SESSION_LIVE);
 }
 
 /* The last part of a snapshot: unread notifications. Without the database the answer has none. */
 static void on_unread(void *ctx, bool failed, const char *error_code, struct span result)
 {
-    struct gap *gap = ctx;
+    struct entry *entry = ctx;
     if (failed) {
         log_warn("a snapshot lacks the notifications", "code", error_code);
     } else {
         struct span list = json_get(result, "notifications"), unread = json_get(result, "unread");
         if (list.p && unread.p) {
-            buf_append_text(&gap->tasks, ",\"notifications\":");
-            buf_append_span(&gap->tasks, list);
-            buf_append_text(&gap->tasks, ",\"unread\":");
-            buf_append_span(&gap->tasks, unread);
+            buf_append_text(&entry->snapshot, ",\"notifications\":");
+            buf_append_span(&entry->snapshot, list);
+            buf_append_text(&entry->snapshot, ",\"unread\":");
+            buf_append_span(&entry->snapshot, unread);
         }
     }
-    welcome(gap->request, OWNERS_GAP, &gap->at, gap->at.head, &gap->tasks);
-    gap_end(gap);
+    welcome(entry, OWNERS_GAP);
 }
 
 static void on_snapshot(void *ctx, const struct queue_answer *answer)
 {
-    struct gap *gap = ctx;
-    struct app *app = request_app(gap->request);
-    const struct principal *who = request_who(gap->request);
-    if (answer->code != QUEUE_OK || who == NULL) {
-        join_failed(gap->request);
-        gap_end(gap);
+    struct entry *entry = ctx;
+    if (answer->code != QUEUE_OK || entry->session == NULL) {
+        join_failed(entry);
         return;
     }
     struct span tasks = json_get(answer->json, "tasks");
-    buf_append_text(&gap->tasks, ",\"snapshot\":");
-    buf_append_span(&gap->tasks, tasks.p ? tasks : SPAN("[]"));
-    if (manager_run_internal(app->manager, &store_notification_list, who->user_id, SPAN("{\"unread\":true}"),
-                             on_unread, gap) != TASK_ACCEPTED)
-        on_unread(gap, true, "busy", SPAN_NONE);
+    buf_append_text(&entry->snapshot, ",\"snapshot\":");
+    buf_append_span(&entry->snapshot, tasks.p ? tasks : SPAN("[]"));
+    if (manager_run_internal(request_app(entry->request)->manager, &store_notification_list,
+                             entry->session->answerer.who->user_id, SPAN("{\"unread\":true}"), on_unread,
+                             entry) != TASK_ACCEPTED)
+        on_unread(entry, true, "busy", SPAN_NONE);
 }
 
 static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)
 {
-    struct session *session = ctx;
-    struct join join = *session->join;
-    struct app *app = session->app;
-    free(session->join);
-    session->join = NULL;
+    struct entry *entry = ctx;
+    const struct answerer *answerer = &entry->session->answerer;
+    entry->at = *at;
     if (result == OWNERS_UNAVAILABLE) {
-        join_failed(join.request);
+        join_failed(entry);
     } else if (result == OWNERS_GAP) {
-        struct gap *gap = xcalloc(1, sizeof *gap);
-        gap->request = join.request;
-        gap->at = *at;
-        queue_snapshot(app->queue, conn_who(session->conn)->user_id, on_snapshot, gap);
+        entry->reading = true;
+        queue_snapshot(answerer->app->queue, answerer->who->user_id, on_snapshot, entry);
     } else {
-        welcome(join.request, result, at, result == OWNERS_OK ? join.wanted : at->head, NULL);
+        welcome(entry, result);
     }
 }
 
-void auth_leave(struct session *session)
+static void join(struct session *session, struct request *request, const struct owners_resume *resume)
 {
-    buf_free(&session->held);
-    if (session->join == NULL)
-        return;
-    request_drop(session->join->request);
-    free(session->join);
-    session->join = NULL;
-}
-
-static void join(struct request *request, struct session *session, const struct owners_resume *resume)
-{
-    struct app *app = session->app;
+    struct answerer *answerer = &session->answerer;
+    struct app *app = answerer->app;
     struct redis *redis = queue_redis(app->queue);
-    session->joining = true;
-    session->entering = request;
+    struct entry *entry = xcalloc(1, sizeof *entry);
+    entry->session = session;
+    entry->request = request;
+    entry->wanted = resume->seq;
+    entry->implied = request_handler(request) == NULL;
+    session->entry = entry;
+    session_become(session, SESSION_JOINING);
     if (!app->redis_ready || redis_is_stalled(redis)) {
-        join_failed(request);
+        join_failed(entry);
         return;
     }
     request_waits(request, on_stalled);
     redis_probe(redis); /* what comes first is a subscription, on the other connection */
-    session->join = xmalloc(sizeof *session->join);
-    *session->join = (struct join){request, resume->seq};
-    owners_join(app->owners, conn_who(session->conn)->user_id, conn_member(session->conn), *resume, on_joined,
-                session);
+    owners_join(app->owners, answerer->who->user_id, answerer->member, *resume, on_joined, entry);
 }
 
 void auth_join_implied(struct session *session)
 {
-    struct request *request = request_new(session->conn, NULL, NULL, SPAN_NONE);
-    join(request, session, &(struct owners_resume){"", 0});
+    struct request *request = request_new(&session->answerer, NULL, SPAN_NONE);
+    join(session, request, &(struct owners_resume){"", 0});
 }
 
-/* ---- auth ---------------------------------------------------------------------------------------- */
+/* ---- auth ---- */
 
 /* {"epoch","seq"}; false and answered if it is not that. */
 static bool take_resume(struct request *request, struct span value, struct owners_resume *ret)
@@ -262,116 +271,109 @@ static bool take_resume(struct request *request, struct span value, struct owner
     return true;
 }
 
-static void on_auth_verified(struct verify *verify, struct session *session, struct principal *who,
+static void on_auth_verified(struct session *session, struct request *request, struct principal *who,
                              const char *reason)
 {
-    const struct principal *before = conn_who(session->conn);
-    if (who == NULL) {
-        refuse_token(verify->request, session->conn, reason);
-        return;
-    }
-    if (before && strcmp(before->user_id, who->user_id) != 0) {
+    const struct principal *before = session->answerer.who;
+    if (who && before && strcmp(before->user_id, who->user_id) != 0) {
         principal_clear(who);
-        refuse_token(verify->request, session->conn, "The token is another user's");
+        who = NULL;
+        reason = "The token is another user's";
+    }
+    if (who == NULL) {
+        refuse_token(session, request, reason);
         return;
     }
     if (before)
         conn_refresh_who(session->conn, who);
-    else if (!adopt(verify->request, session->conn, who))
+    else if (!adopt(session, request, who))
         return;
-    join(verify->request, session, &verify->resume);
+    join(session, request, &session->resume);
+}
+
+/* The session hears its events already, or whoever asks is no session and said with the request who it is. */
+static void fail_authenticated(struct request *request)
+{
+    request_fail(request, &(struct request_error){.code = RPC_CONFLICT,
+                                                  .word = "authenticated",
+                                                  .message = "Already authenticated; use auth.refresh"});
 }
 
 void run_auth(struct request *request, const struct span *values)
 {
-    struct session *session = session_of(request_conn(request));
+    struct session *session = session_asking(request);
     struct owners_resume resume;
-    if (session->joining) {
-        request_fail(request, &(struct request_error){.code = RPC_CONFLICT,
-                                                      .word = "authenticated",
-                                                      .message = "Already authenticated; use auth.refresh"});
+    if (session == NULL || session->state == SESSION_LIVE) {
+        fail_authenticated(request);
         return;
     }
-    bool waits = session->upgrade != NULL; /* the token of the upgrade, for its turn */
-    if (values[0].p == NULL && conn_who(session->conn) == NULL && !waits) {
+    if (values[0].p == NULL && session->answerer.who == NULL) {
         fail_param(request, "token", "token: is required");
         return;
     }
     if (!take_resume(request, values[1], &resume))
         return;
-    session->joining = session->asked = true;
-    session->entering = request;
-    if (values[0].p == NULL && waits) {
-        session->upgrade->request = request;
-        session->upgrade->resume = resume;
-        return;
-    }
     if (values[0].p == NULL) {
-        join(request, session, &resume);
+        join(session, request, &resume);
         return;
     }
-    struct verify *verify = verify_new(session, request, values[0]);
-    verify->resume = resume;
-    verify_start(verify, on_auth_verified);
+    session->resume = resume;
+    session_become(session, SESSION_VERIFYING);
+    token_verify(session, request, values[0], on_auth_verified);
 }
 
-static void on_upgrade_verified(struct verify *verify, struct session *session, struct principal *who,
+static void on_upgrade_verified(struct session *session, struct request *request, struct principal *who,
                                 const char *reason)
 {
-    session->upgrade = NULL;
-    if (verify->request) /* auth without a token came meanwhile */
-        on_auth_verified(verify, session, who, reason);
-    else if (who == NULL)
-        refuse_token(NULL, session->conn, reason);
-    else if (conn_who(session->conn))
-        principal_clear(who); /* an auth request was quicker */
-    else
-        adopt(NULL, session->conn, who);
+    if (who == NULL)
+        refuse_token(session, request, reason);
+    else if (adopt(session, request, who))
+        session_become(session, SESSION_KNOWN);
 }
 
 void auth_open(struct session *session, struct span token)
 {
-    session->upgrade = verify_new(session, NULL, token);
-    verify_start(session->upgrade, on_upgrade_verified);
+    session_become(session, SESSION_VERIFYING);
+    token_verify(session, NULL, token, on_upgrade_verified);
 }
 
-/* ---- auth.refresh -------------------------------------------------------------------------------- */
+/* ---- auth.refresh ---- */
 
 /* The old token still counts; who keeps sending bad ones is closed. */
-static void refuse_refresh(struct request *request, struct session *session, const char *reason)
+static void refuse_refresh(struct session *session, struct request *request, const char *reason)
 {
-    bool close = ++session->failures >= FAILURES_MAX;
-    struct conn *conn = session->conn;
     request_fail(request, &(struct request_error){.code = RPC_UNAUTHENTICATED, .message = reason});
-    if (close)
-        conn_close(conn, CLOSE_AUTH, "too many bad tokens");
+    if (++session->failures >= FAILURES_MAX)
+        conn_close(session->conn, CLOSE_AUTH, "too many bad tokens");
 }
 
-static void on_refresh_verified(struct verify *verify, struct session *session, struct principal *who,
+static void on_refresh_verified(struct session *session, struct request *request, struct principal *who,
                                 const char *reason)
 {
-    struct buf text = BUF_INIT;
-    if (who == NULL) {
-        refuse_refresh(verify->request, session, reason);
-        return;
-    }
-    if (strcmp(conn_who(session->conn)->user_id, who->user_id) != 0) {
+    if (who && strcmp(session->answerer.who->user_id, who->user_id) != 0) {
         principal_clear(who);
-        refuse_refresh(verify->request, session, "The token is another user's");
+        who = NULL;
+        reason = "The token is another user's";
+    }
+    if (who == NULL) {
+        refuse_refresh(session, request, reason);
         return;
     }
     int64_t expires_at = who->expires_at;
     conn_refresh_who(session->conn, who);
-    usage_session(session->app->queue, conn_who(session->conn)->user_id, session->id, expires_at);
-    buf_append_text(&text, "{\"expires_at\":");
-    write_time(&text, expires_at);
-    buf_append_char(&text, '}');
-    request_reply(verify->request, buf_span(&text));
-    buf_free(&text);
+    usage_session(session->answerer.app->queue, session->answerer.who->user_id, session->id, expires_at);
+    struct buf *text = request_result(request);
+    buf_append_text(text, "{\"expires_at\":");
+    write_time(text, expires_at);
+    buf_append_char(text, '}');
+    request_reply(request, buf_span(text));
 }
 
 void run_auth_refresh(struct request *request, const struct span *values)
 {
-    struct session *session = session_of(request_conn(request));
-    verify_start(verify_new(session, request, values[0]), on_refresh_verified);
+    struct session *session = session_asking(request);
+    if (session)
+        token_verify(session, request, values[0], on_refresh_verified);
+    else
+        fail_authenticated(request);
 }

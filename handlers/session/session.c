@@ -1,16 +1,129 @@
-/* Connections as the handlers see them: what happens when one opens, speaks and closes. Loop thread. */
+/* Sessions: their state, what opens, speaks and closes, and the messages that come before their connection is
+ * ready for them: they are kept, in order, so that no answer overtakes that of auth. Loop thread. */
 #include "handlers/session/session.h"
 
 #include "handlers/rpc/rpc.h"
-#include "hub/base/log.h"
+
+#define HELD_MAX 64
+#define HELD_BYTES (256u << 10)
+#define CLOSE_AUTH 4401
+
+/* ---- what waits ---- */
+
+static bool waits(enum session_state state)
+{
+    return state == SESSION_VERIFYING || state == SESSION_JOINING;
+}
+
+static void keep(struct session *session, struct span message)
+{
+    if (session->held_count == HELD_MAX || session->held.len + message.n > HELD_BYTES) {
+        rpc_refuse(&session->answerer, message,
+                   &(struct request_error){.code = RPC_BUSY,
+                                           .retry_ms = 1000,
+                                           .message = "Too many messages before the answer to auth"});
+        return;
+    }
+    buf_append(&session->held, (const char *)&message.n, sizeof message.n);
+    buf_append_span(&session->held, message);
+    session->held_count++;
+}
+
+/* The first request joins a connection that is known by its upgrade. */
+static void join_first(struct session *session, struct span message)
+{
+    if (session->state == SESSION_KNOWN && !rpc_calls(message, "auth"))
+        auth_join_implied(session);
+}
+
+/* Handles what was kept, until something must wait again. `join`: where the first of it joins. */
+static void replay(struct session *session, bool join)
+{
+    struct buf held = session->held;
+    size_t at = 0, size;
+    session->held = BUF_INIT;
+    session->answerer.refs++;
+    while (at < held.len) {
+        memcpy(&size, held.data + at, sizeof size);
+        struct span message = {held.data + at + sizeof size, size};
+        if (join)
+            join_first(session, message);
+        if (waits(session->state) || session->state == SESSION_CLOSING)
+            break;
+        session->held_count--;
+        rpc_handle(&session->answerer, message);
+        at += sizeof size + size;
+    }
+    if (at < held.len)
+        buf_append(&session->held, held.data + at, held.len - at);
+    buf_free(&held);
+    answerer_unref(&session->answerer);
+}
+
+void session_become(struct session *session, enum session_state state)
+{
+    static const unsigned moves[] = {
+        [SESSION_NEW] = 1 << SESSION_VERIFYING | 1 << SESSION_CLOSING,
+        [SESSION_VERIFYING] = 1 << SESSION_KNOWN | 1 << SESSION_JOINING | 1 << SESSION_CLOSING,
+        [SESSION_KNOWN] = 1 << SESSION_VERIFYING | 1 << SESSION_JOINING | 1 << SESSION_CLOSING,
+        [SESSION_JOINING] =
+            1 << SESSION_LIVE | 1 << SESSION_KNOWN | 1 << SESSION_UNJOINED | 1 << SESSION_CLOSING,
+        [SESSION_LIVE] = 1 << SESSION_CLOSING,
+        [SESSION_UNJOINED] = 1 << SESSION_VERIFYING | 1 << SESSION_JOINING | 1 << SESSION_CLOSING,
+        [SESSION_CLOSING] = 1 << SESSION_CLOSING,
+    };
+    enum session_state before = session->state;
+    if (!(moves[before] & 1u << state))
+        abort();
+    session->state = state;
+    if (session->held.len && waits(before) && !waits(state))
+        replay(session, before == SESSION_VERIFYING);
+}
+
+/* ---- the connection ---- */
+
+static struct session *session_of(struct answerer *answerer)
+{
+    return container_of(answerer, struct session, answerer);
+}
+
+static void send_text(struct answerer *to, struct span text, bool droppable)
+{
+    struct conn *conn = session_of(to)->conn;
+    if (droppable)
+        conn_send_droppable(conn, text);
+    else
+        conn_send(conn, text);
+}
+
+static uint64_t given(struct answerer *to)
+{
+    return conn_given_seq(session_of(to)->conn);
+}
+
+static void free_session(struct answerer *answerer)
+{
+    struct session *session = session_of(answerer);
+    buf_free(&session->held);
+    free(session);
+}
+
+static const struct answerer_ops socket_ops = {
+    .answer = rpc_answer, .send = send_text, .given = given, .free = free_session};
+
+struct session *session_asking(const struct request *request)
+{
+    struct answerer *to = request_answerer(request);
+    return to && to->ops == &socket_ops && !to->gone ? session_of(to) : NULL;
+}
 
 static void on_open(struct conn *conn, struct span token)
 {
     struct session *session = xcalloc(1, sizeof *session);
-    session->app = conn_app(conn);
+    session->answerer =
+        (struct answerer){.ops = &socket_ops, .app = conn_app(conn), .client = &session->client, .refs = 1};
+    client_init(&session->client, &session->answerer);
     session->conn = conn;
-    list_init(&session->watching);
-    list_init(&session->streams);
     id_random(session->id, sizeof session->id);
     conn_set_user(conn, session);
     if (token.p)
@@ -19,69 +132,46 @@ static void on_open(struct conn *conn, struct span token)
 
 static void on_text(struct conn *conn, struct span message)
 {
-    rpc_message(conn, message);
+    static const struct request_error too_fast = {.code = RPC_USER_LIMIT,
+                                                  .word = "rate_limit",
+                                                  .retry_ms = 1000,
+                                                  .message = "Too many messages per second"};
+    struct session *session = conn_user(conn);
+    if (rpc_check(&session->answerer, message) == KIND_NONE)
+        return;
+    if (!conn_rate_ok(conn)) {
+        rpc_refuse(&session->answerer, message, &too_fast);
+        return;
+    }
+    join_first(session, message);
+    if (waits(session->state))
+        keep(session, message);
+    else
+        rpc_handle(&session->answerer, message);
 }
 
 static void on_binary(struct conn *conn, struct span message)
 {
-    audio_frame(session_of(conn), message);
+    struct session *session = conn_user(conn);
+    if (session->answerer.who || session->state == SESSION_VERIFYING)
+        session->answerer.app->client_hooks.binary(&session->client, message, !conn_rate_ok(conn));
+    else
+        conn_close(conn, CLOSE_AUTH, "not authenticated");
 }
 
 static void on_close(struct conn *conn)
 {
-    struct session *session = session_of(conn);
+    struct session *session = conn_user(conn);
     owners_leave(conn_member(conn));
-    audio_leave(session);
-    admin_unwatch(session);
+    session->answerer.app->client_hooks.leave(&session->client);
     auth_leave(session);
+    session_become(session, SESSION_CLOSING);
     conn_set_user(conn, NULL);
-    free(session);
+    session->conn = NULL;
+    answerer_gone(&session->answerer);
 }
 
-struct conn_ops app_conn_ops(void)
+struct conn_ops session_conn_ops(void)
 {
     return (struct conn_ops){on_open, on_text, on_binary, on_close};
-}
-
-static void on_stall(void *ctx)
-{
-    (void)ctx;
-    log_warn("Redis hangs; requests are refused until it answers");
-    requests_stalled();
-}
-
-void app_start(struct app *app)
-{
-    redis_on_stall(queue_redis(app->queue), on_stall, app);
-    auth_turns_start(app);
-    audio_start(app);
-}
-
-void app_stop(struct app *app)
-{
-    audio_stop(app);
-    auth_turns_stop(app);
-}
-
-void app_redis(struct app *app, bool ready)
-{
-    app->redis_ready = ready;
-    if (!ready)
-        return;
-    manager_redis_up(app->manager);
-    owners_reconnected(app->owners);
-    audio_redis_up(app);
-}
-
-void app_event(struct app *app, const char *owner, struct event *event)
-{
-    owners_event(app->owners, owner, event, NULL);
-    if (event->type->terminal)
-        audio_ended(app, event->task_id);
-}
-
-void app_hold(void *ctx, const char *owner, const char *id)
-{
-    struct app *app = ctx;
-    owners_hold(app->owners, owner, id);
 }

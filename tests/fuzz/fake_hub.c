@@ -229,7 +229,7 @@ static void start_once(void)
     app.loop = &loop;
     app.redis_ready = true;
     HOLDS(app.keyring);
-    ops = app_conn_ops();
+    ops = session_conn_ops();
 }
 
 void fake_open(bool authenticated, unsigned roles, uint32_t seed)
@@ -243,6 +243,12 @@ void fake_open(bool authenticated, unsigned roles, uint32_t seed)
     conn.who.expires_at = INT64_C(4000000000);
     memcpy(conn.who.user_id, "fuzz", sizeof "fuzz");
     ops.on_open(&conn, SPAN_NONE);
+    struct session *session = conn.user;
+    if (!authenticated)
+        return;
+    session->answerer.who = &conn.who;
+    session_become(session, SESSION_VERIFYING);
+    session_become(session, SESSION_KNOWN);
 }
 
 void fake_text(struct span message)

@@ -1,7 +1,8 @@
 /* What the two halves of the fuzzed hub share. */
 #pragma once
 
-#include "handlers/rpc/app.h"
+#include "handlers/methods/methods.h"
+#include "handlers/session/session.h"
 #include "tasks/queue/usage.h"
 #include "tasks/store/requests.h"
 #include "tests/fuzz/fake_hub.h"

@@ -2,7 +2,8 @@
  * types of the test's own. Include it once. */
 #pragma once
 
-#include "handlers/rpc/app.h"
+#include "handlers/methods/methods.h"
+#include "handlers/session/session.h"
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
 #include "tests/lib/fake_conn.h"
@@ -195,7 +196,7 @@ static void start_parts(void)
     app.owners = owners_new(&loop, (struct owner_source){source_attach, source_detach, source_replay, NULL});
     app_start(&app);
     app_redis(&app, true);
-    ops = app_conn_ops();
+    ops = session_conn_ops();
 }
 
 static inline void fixture_begin(void)

@@ -1,6 +1,10 @@
-/* The table of methods: who may call them, the shape of their parameters, what they run. Immutable. */
-#include "handlers/rpc/rpc.h"
+/* The dispatch table: who may call a method, the shape of its parameters, what it runs; and what the methods
+ * are told of together: Redis, events, clients that leave. Loop thread. */
+#include "handlers/methods/methods.h"
+
 #include "handlers/session/session.h"
+#include "handlers/session/token_turns.h"
+#include "hub/base/log.h"
 
 #define DAY_MS 86400000
 #define TASK_ID                                                                                              \
@@ -72,12 +76,12 @@ static const struct handler handlers[] = {
     {"task.cancel", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(one_task), run_task_cancel},
     {"task.retry", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(one_task), run_task_retry},
     {"task.why", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(one_task), run_task_why},
-    {"auth", ANYONE, 0, PARAMS(auth), run_auth},
-    {"auth.refresh", AUTHENTICATED, 0, PARAMS(auth_refresh), run_auth_refresh},
-    {"audio.start", AUTHENTICATED, NEEDS_REDIS, PARAMS(audio_begin), run_audio_start},
-    {"audio.end", AUTHENTICATED, 0, PARAMS(audio_stream), run_audio_end},
-    {"audio.abort", AUTHENTICATED, 0, PARAMS(audio_stream), run_audio_abort},
-    {"audio.resume", AUTHENTICATED, NEEDS_REDIS, PARAMS(one_task), run_audio_resume},
+    {"auth", ANYONE, NEEDS_CLIENT, PARAMS(auth), run_auth},
+    {"auth.refresh", AUTHENTICATED, NEEDS_CLIENT, PARAMS(auth_refresh), run_auth_refresh},
+    {"audio.start", AUTHENTICATED, NEEDS_REDIS | NEEDS_CLIENT, PARAMS(audio_begin), run_audio_start},
+    {"audio.end", AUTHENTICATED, NEEDS_CLIENT, PARAMS(audio_stream), run_audio_end},
+    {"audio.abort", AUTHENTICATED, NEEDS_CLIENT, PARAMS(audio_stream), run_audio_abort},
+    {"audio.resume", AUTHENTICATED, NEEDS_REDIS | NEEDS_CLIENT, PARAMS(one_task), run_audio_resume},
     {"notification.list", AUTHENTICATED, IN_BATCH, PARAMS(notification_list), run_notification_list},
     {"notification.read", AUTHENTICATED, IN_BATCH, PARAMS(notification_read), run_notification_read},
     {"impression.record", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(impression), run_impression_record},
@@ -86,15 +90,64 @@ static const struct handler handlers[] = {
     {"admin.stats", VIEWER, IN_BATCH | NEEDS_REDIS, NULL, 0, run_admin_stats},
     {"admin.tasks", VIEWER, IN_BATCH | NEEDS_REDIS, PARAMS(task_list), run_admin_tasks},
     {"admin.workers", VIEWER, IN_BATCH | NEEDS_REDIS, NULL, 0, run_admin_workers},
-    {"admin.watch", VIEWER, IN_BATCH, PARAMS(watch), run_admin_watch},
-    {"admin.unwatch", VIEWER, IN_BATCH, NULL, 0, run_admin_unwatch},
+    {"admin.watch", VIEWER, IN_BATCH | NEEDS_CLIENT, PARAMS(watch), run_admin_watch},
+    {"admin.unwatch", VIEWER, IN_BATCH | NEEDS_CLIENT, NULL, 0, run_admin_unwatch},
 };
 _Static_assert(NELEMS(task_list) <= HANDLER_PARAMS_MAX, "values of a request are kept in an array");
 
-const struct handler *dispatch_find(struct span name)
+/* ---- what they are told ---- */
+
+static void on_stall(void *ctx)
 {
-    for (size_t i = 0; i < NELEMS(handlers); i++)
-        if (span_is(name, handlers[i].method))
-            return &handlers[i];
-    return NULL;
+    struct app *app = ctx;
+    log_warn("Redis hangs; requests are refused until it answers");
+    requests_stalled(app->requests);
+}
+
+static void on_leave(struct client *client)
+{
+    audio_leave(client);
+    admin_unwatch(client);
+}
+
+void app_start(struct app *app)
+{
+    app->methods = handlers;
+    app->method_count = NELEMS(handlers);
+    app->client_hooks = (struct client_hooks){audio_frame, on_leave};
+    app->requests = requests_new();
+    list_init(&app->watchers);
+    redis_on_stall(queue_redis(app->queue), on_stall, app);
+    token_turns_start(app);
+    audio_start(app);
+}
+
+void app_stop(struct app *app)
+{
+    audio_stop(app);
+    token_turns_stop(app);
+    requests_free(&app->requests);
+}
+
+void app_redis(struct app *app, bool ready)
+{
+    app->redis_ready = ready;
+    if (!ready)
+        return;
+    manager_redis_up(app->manager);
+    owners_reconnected(app->owners);
+    audio_redis_up(app);
+}
+
+void app_event(struct app *app, const char *owner, struct event *event)
+{
+    owners_event(app->owners, owner, event, NULL);
+    if (event->type->terminal)
+        audio_ended(app, event->task_id);
+}
+
+void app_hold(void *ctx, const char *owner, const char *id)
+{
+    struct app *app = ctx;
+    owners_hold(app->owners, owner, id);
 }

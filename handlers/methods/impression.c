@@ -1,8 +1,8 @@
 /* impression.record and rating.submit: small writes of domain data. Loop thread; SQL runs on the pool. */
-#include "tasks/queue/usage.h"
-
+#include "handlers/methods/methods.h"
 #include "handlers/methods/submit.h"
-#include "handlers/session/session.h"
+#include "handlers/rpc/reply.h"
+#include "tasks/queue/usage.h"
 #include "tasks/store/requests.h"
 
 /* Whether a word fits into keys and records: printable ASCII. */
@@ -30,8 +30,8 @@ void run_impression_record(struct request *request, const struct span *values)
 
 void run_rating_submit(struct request *request, const struct span *values)
 {
-    struct buf args = BUF_INIT;
     char resource[129];
+    struct buf args = BUF_INIT;
     if (!json_string_copy(values[0], resource, sizeof resource) || !plain(resource)) {
         fail_param(request, "resource_id", "resource_id: must be printable ASCII without spaces");
         return;

@@ -1,0 +1,87 @@
+/* Who reads the answers of a request: a socket, a batch that collects them, an HTTP request, a test. A
+ * request knows nothing else of what brought it. Counted: it lives until the last request has let go of it.
+ * Loop thread only. */
+#pragma once
+
+#include "hub/auth/auth.h"
+#include "hub/base/list.h"
+#include "hub/owners/owners.h"
+
+struct answerer;
+struct app;
+struct request_after;
+struct request_error;
+struct watch; /* methods/admin.c: what a client with admin.watch wants to see */
+
+struct answerer_ops {
+    /* One answer: `error` or, where that is NULL, `result` (JSON text). `tag` is what the envelope gave the
+     * request. */
+    void (*answer)(struct answerer *to, struct span tag, const struct request_error *error,
+                   struct span result);
+    /* A whole message; `droppable`: it may be left out while the reader is slow. NULL: only answers are read.
+     */
+    void (*send)(struct answerer *to, struct span text, bool droppable);
+    /* Takes what must follow an answer that is not written yet; NULL: answers are written at once. `read`:
+     * the answer tells of it. */
+    void (*follow)(struct answerer *to, const struct request_after *after, bool read);
+    /* Up to which logged event everything was given to the reader; NULL: it is given none. */
+    uint64_t (*given)(struct answerer *to);
+    /* The last request has let go. */
+    void (*free)(struct answerer *to);
+};
+
+struct client { /* what methods keep for somebody who stays connected; see client_hooks */
+    struct answerer *answerer;
+    struct list streams;  /* open audio streams */
+    uint32_t last_stream; /* number given last */
+    struct watch *watch;
+    struct list watching; /* in app.watchers while there is a watch */
+};
+
+struct answerer {
+    const struct answerer_ops *ops;
+    struct app *app;
+    struct answerer *collects_for; /* of a batch: who reads it in the end, and says who asks; else NULL */
+    const struct principal *who;   /* NULL: not authenticated */
+    struct member *member;         /* gets the owner's events, and these answers; NULL: nobody does */
+    struct client *client;         /* NULL: it does not stay */
+    unsigned refs;
+    bool gone; /* nobody reads any more */
+};
+
+/* What the methods do when a client that stays speaks or leaves; set by the layer above (app.client_hooks).
+ */
+struct client_hooks {
+    /* A binary message of an authenticated client; `too_fast`: beyond its rate. */
+    void (*binary)(struct client *client, struct span frame, bool too_fast);
+    void (*leave)(struct client *client);
+};
+
+static inline void client_init(struct client *client, struct answerer *answerer)
+{
+    *client = (struct client){.answerer = answerer};
+    list_init(&client->streams);
+    list_init(&client->watching);
+}
+
+static inline void answerer_unref(struct answerer *answerer)
+{
+    if (--answerer->refs == 0)
+        answerer->ops->free(answerer);
+}
+
+/* Nobody reads any more. Gives back the reference of who made it. */
+static inline void answerer_gone(struct answerer *answerer)
+{
+    answerer->gone = true;
+    answerer->who = NULL;
+    answerer->member = NULL;
+    answerer->client = NULL;
+    answerer_unref(answerer);
+}
+
+/* Who reads in the end. */
+static inline struct answerer *answerer_reader(struct answerer *answerer)
+{
+    return answerer->collects_for ? answerer->collects_for : answerer;
+}

@@ -1,0 +1,90 @@
+/* A batch of JSON-RPC requests: an answerer that collects their answers into one array, and what must follow
+ * them. Loop thread. */
+#include "handlers/rpc/rpc.h"
+
+#include "handlers/rpc/app.h"
+
+#define BATCH_BYTES (1u << 20) /* answers of one batch; beyond, only small ones and the first */
+#define SMALL_BYTES 1024       /* what tells of a new task is never refused */
+
+struct follower { /* a request_after, kept until the batch is answered */
+    struct list node;
+    struct request_after after;
+    bool read; /* the batch's answer tells of it */
+    char owner[USER_ID_MAX + 1];
+    char task_id[ID_SIZE];
+};
+
+struct batch {
+    struct answerer answerer;
+    struct answerer *reader;
+    struct buf out;
+    struct list followers;
+};
+
+static struct batch *batch_of(struct answerer *answerer)
+{
+    return container_of(answerer, struct batch, answerer);
+}
+
+static void batch_answer(struct answerer *to, struct span id, const struct request_error *error,
+                         struct span result)
+{
+    static const struct request_error full = {.code = RPC_TOO_LARGE,
+                                              .message = "The answers of this batch are too large together"};
+    struct buf *out = &batch_of(to)->out;
+    bool fits = error || result.n <= SMALL_BYTES || out->len == 0 || out->len + result.n <= BATCH_BYTES;
+    buf_append_char(out, out->len ? ',' : '[');
+    rpc_write_answer(out, id, fits ? error : &full, result);
+}
+
+/* The answer is not written yet: events of the task wait, whoever brings them. */
+static void batch_follow(struct answerer *to, const struct request_after *after, bool read)
+{
+    struct follower *follower = xmalloc(sizeof *follower);
+    follower->after = *after;
+    follower->read = read;
+    memcpy(follower->owner, after->owner, strlen(after->owner) + 1);
+    memcpy(follower->task_id, after->task_id, strlen(after->task_id) + 1);
+    follower->after.owner = follower->owner;
+    follower->after.task_id = follower->task_id;
+    if (after->event)
+        event_ref(after->event);
+    if (!after->held) {
+        owners_hold(to->app->owners, follower->owner, follower->task_id);
+        follower->after.held = true;
+    }
+    list_append(&batch_of(to)->followers, &follower->node);
+}
+
+/* Every request in it was answered. */
+static void batch_free(struct answerer *answerer)
+{
+    struct batch *batch = batch_of(answerer);
+    struct answerer *reader = batch->reader;
+    if (!reader->gone && batch->out.len) {
+        buf_append_char(&batch->out, ']');
+        reader->ops->send(reader, buf_span(&batch->out), false);
+    }
+    for (struct list *node; (node = list_pop(&batch->followers)) != NULL;) {
+        struct follower *follower = container_of(node, struct follower, node);
+        request_after(answerer->app, &follower->after, follower->read ? reader->member : NULL);
+        event_unref(&follower->after.event);
+        free(follower);
+    }
+    buf_free(&batch->out);
+    free(batch);
+    answerer_unref(reader);
+}
+
+struct answerer *batch_new(struct answerer *reader)
+{
+    static const struct answerer_ops ops = {
+        .answer = batch_answer, .follow = batch_follow, .free = batch_free};
+    struct batch *batch = xcalloc(1, sizeof *batch);
+    batch->answerer = (struct answerer){.ops = &ops, .app = reader->app, .collects_for = reader, .refs = 1};
+    batch->reader = reader;
+    reader->refs++;
+    list_init(&batch->followers);
+    return &batch->answerer;
+}

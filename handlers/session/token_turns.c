@@ -1,0 +1,123 @@
+/* Verifying tokens, at most VERIFY_US of work per loop turn; the rest wait for the next turns, so that a
+ * crowd of Ed25519 tokens does not hold up everybody else. Loop thread. */
+#include "handlers/session/token_turns.h"
+
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
+#include "hub/config/options.h"
+
+#define VERIFY_US 5000 /* about 100 EdDSA or 1600 HS256 tokens */
+
+struct token_turns {
+    struct app *app;
+    uv_idle_t idle; /* runs while tokens wait */
+    struct list waiting;
+    uint64_t spent_us; /* in this turn */
+};
+
+struct turn { /* one token */
+    struct list node;
+    struct session *session;
+    struct request *request; /* NULL: the token came with the upgrade */
+    token_verified_fn *then;
+    struct buf token;
+};
+
+static void turn_free(struct turn *turn)
+{
+    buf_free(&turn->token);
+    answerer_unref(&turn->session->answerer);
+    free(turn);
+}
+
+static void verify_now(struct token_turns *turns, struct turn *turn)
+{
+    struct app *app = turns->app;
+    struct session *session = turn->session;
+    struct principal who;
+    const char *reason = NULL;
+    struct auth_rules rules = {app->options->auth_audience,
+                               app->options->auth_issuer[0] ? app->options->auth_issuer : NULL};
+    if (session->answerer.gone) {
+        if (turn->request)
+            request_drop(turn->request);
+        turn_free(turn);
+        return;
+    }
+    uint64_t from = clock_mono_us();
+    bool valid =
+        auth_verify(app->keyring, &rules, buf_span(&turn->token), clock_wall_ms() / 1000, &who, &reason);
+    turns->spent_us += clock_mono_us() - from;
+    metric_add(valid ? METRIC_AUTH_OK : METRIC_AUTH_FAILED, 1);
+    if (!valid)
+        log_info("a token was refused", "reason", reason, "address", conn_address(session->conn));
+    turn->then(session, turn->request, valid ? &who : NULL, reason);
+    turn_free(turn);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct token_turns *turns = idle->data;
+    while (turns->spent_us < VERIFY_US && !list_empty(&turns->waiting))
+        verify_now(turns, container_of(list_pop(&turns->waiting), struct turn, node));
+    if (list_empty(&turns->waiting))
+        uv_idle_stop(&turns->idle);
+}
+
+static void on_turn(void *ctx)
+{
+    struct token_turns *turns = ctx;
+    turns->spent_us = 0;
+}
+
+void token_verify(struct session *session, struct request *request, struct span token,
+                  token_verified_fn *then)
+{
+    struct token_turns *turns = session->answerer.app->token_turns;
+    struct turn *turn = xcalloc(1, sizeof *turn);
+    turn->session = session;
+    turn->request = request;
+    turn->then = then;
+    if (request)
+        json_string_append(&turn->token, token);
+    else
+        buf_append_span(&turn->token, token);
+    session->answerer.refs++;
+    if (turns->spent_us < VERIFY_US && list_empty(&turns->waiting)) {
+        verify_now(turns, turn);
+        return;
+    }
+    list_append(&turns->waiting, &turn->node);
+    uv_idle_start(&turns->idle, on_idle);
+}
+
+void token_turns_start(struct app *app)
+{
+    struct token_turns *turns = xcalloc(1, sizeof *turns);
+    turns->app = app;
+    list_init(&turns->waiting);
+    uv_idle_init(&app->loop->uv, &turns->idle);
+    turns->idle.data = turns;
+    loop_hook(app->loop, LOOP_STAGE_FREE, on_turn, turns);
+    app->token_turns = turns;
+}
+
+static void on_idle_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void token_turns_stop(struct app *app)
+{
+    struct token_turns *turns = app->token_turns;
+    for (struct list *node; (node = list_pop(&turns->waiting)) != NULL;) {
+        struct turn *turn = container_of(node, struct turn, node);
+        if (turn->request)
+            request_drop(turn->request);
+        turn_free(turn);
+    }
+    loop_unhook(app->loop, LOOP_STAGE_FREE, on_turn, turns);
+    uv_close((uv_handle_t *)&turns->idle, on_idle_closed);
+    app->token_turns = NULL;
+}
