@@ -1,6 +1,8 @@
 /* Load generator: closed loop, one thread, own WebSocket client. Checks every event it is given.
  *
- *   load   (default)   every user keeps --inflight submissions outstanding
+ *   load   (default)   every user keeps --inflight submissions outstanding, each with an idempotency key
+ *   drain  (--drain)   the same, but nothing runs yet: prints {"accepted":N} when all were accepted and
+ *                      {"first":1} at the first event; the rate is that from then on
  *   watch  (--watch N) one user waits for N ended tasks that somebody else submitted
  *   hold   (--hold S)  only opens and authenticates, then stays S seconds
  *   echo   (--echo)    the same closed loop against a server that sends every message back
@@ -24,7 +26,7 @@ static struct {
     char *host, *key_file, *task, *args, *user, *prefix;
     int64_t port, users, inflight, idle, expect, count, watch, parallel;
     double duration, timeout, hold, linger;
-    bool echo;
+    bool echo, no_keys, drain;
 } set = {
     .host = (char[]){"127.0.0.1"},
     .task = (char[]){"noop"},
@@ -65,6 +67,8 @@ static const struct setting {
     {"hold", "S: open, authenticate, print, stay so long", .seconds = &set.hold},
     {"parallel", "N: connections being opened at once (128)", .number = &set.parallel},
     {"echo", ": the server is an echo server", .flag = &set.echo},
+    {"no-keys", ": submissions carry no idempotency key", .flag = &set.no_keys},
+    {"drain", ": tell when all --count were accepted, and when the first ran", .flag = &set.drain},
 };
 
 struct slot { /* one outstanding submission */
@@ -88,8 +92,16 @@ static struct {
     unsigned conns, opened, opening, ready, dead;
     uint64_t submitted, accepts, completed, failed, errors, out_of_sequence, inflight;
     uint64_t began_us, first_us, last_us, stopped_us;
+    uint64_t key_word; /* what the keys of this run begin with */
     bool running, stopping;
 } run;
+
+/* A line for who started this program, before the report. */
+static void tell(const char *name, uint64_t value)
+{
+    printf("{\"%s\":%llu}\n", name, (unsigned long long)value);
+    fflush(stdout);
+}
 
 static double seconds_since(uint64_t us)
 {
@@ -145,6 +157,9 @@ static void submit(struct ws_conn *conn, unsigned at)
     buf_append_text(&text, set.task);
     buf_append_text(&text, "\",\"args\":");
     buf_append_text(&text, set.args);
+    if (!set.no_keys && !set.echo)
+        buf_printf(&text, ",\"idempotency_key\":\"%016llx-%u-%llu\"", (unsigned long long)run.key_word,
+                   conn->index, (unsigned long long)run.submitted);
     buf_append_text(&text, "}}");
     ws_send(conn, buf_span(&text));
 }
@@ -201,7 +216,8 @@ static void on_reply(struct ws_conn *conn, int64_t id, struct span result)
     int64_t seq;
     if (json_int(json_get(result, "seq"), &seq) && (uint64_t)seq > user->told_seq)
         user->told_seq = (uint64_t)seq;
-    run.accepts++;
+    if (++run.accepts == (uint64_t)set.count && set.drain)
+        tell("accepted", run.accepts);
     samples_add(&run.accepted, run.last_us - user->slots[at].since_us);
     struct ledger_entry *entry = ledger_entry(&run.ledger, task);
     entry->owner = (int)conn->index;
@@ -231,8 +247,11 @@ static void check_sequence(struct user *user, struct span params)
 static void on_event(struct ws_conn *conn, struct span params)
 {
     struct span task = text_of(params, "task_id"), status = text_of(params, "status");
-    if (run.first_us == 0)
+    if (run.first_us == 0) {
         run.first_us = clock_mono_us();
+        if (set.drain)
+            tell("first", 1);
+    }
     if (task.p == NULL || status.p == NULL) {
         run.errors++;
         return;
@@ -422,6 +441,8 @@ static bool all_phases(void)
         watch_phase();
     else
         load_phase();
+    if (set.drain && run.first_us)
+        run.began_us = run.first_us;
     uint64_t end = clock_mono_us();
     while (seconds_since(end) < set.linger)
         ws_poll(run.client, 20);
@@ -476,6 +497,7 @@ int main(int argc, char **argv)
     read_settings(argc, argv);
     if (sodium_init() < 0)
         die("libsodium does not start");
+    randombytes_buf(&run.key_word, sizeof run.key_word);
     if (!set.echo && (set.key_file == NULL || (run.keys = keyring_load(set.key_file, &reason)) == NULL))
         die("--key-file: %s", reason ? reason : "is required");
     run.conns = (unsigned)(set.users + set.idle);
