@@ -1,12 +1,10 @@
-/* A slot process: its socket, the order of its tasks, what a running task may do
- * (task_ctx_ops over the socketpair); see child.h. Single-threaded, forked by a prefork parent.
- * Never touches Redis; ends with the worker (parent-death signal, end of the socket).
+/* A slot process: its socket, the order of its tasks, what a running task may do (task_ctx_ops over the
+ * socketpair); see child.h. Single-threaded, forked by a prefork parent. Never touches Redis; ends with the
+ * worker (parent-death signal, end of the socket).
  *
- * Reports of a quick task are held back until it ends, so that a burst of short tasks costs one write and
- * one wake-up of the parent. The end of a task may be held back while the next one runs only as long as
- * its start is held back too: the parent then knows from the shared page which task was the last to begin,
- * and that the ones before it left no trace. When that takes longer than expected the parent sends
- * SLOT_SPEAK_SIGNAL, and its handler writes what is held back while the task goes on. */
+ * A task that usually ends within a millisecond or two costs one frame in and one write out: its reports are
+ * held back until it ends, 1 ms has passed or they are many. Its end is written before the next one begins,
+ * so what a slot that dies has not told concerns one task. */
 #include "tasks/runner/slots/child.h"
 
 #include "hub/base/clock.h"
@@ -14,8 +12,8 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/model/ctx.h"
+#include "tasks/runner/slots/gate.h"
 #include "tasks/runner/slots/proto.h"
-#include "tasks/runner/slots/slot_page.h"
 #include "tasks/store/schema.h"
 
 #include <errno.h>
@@ -48,22 +46,21 @@ struct slot_work { /* one task that came through the socket */
 
 struct slot_child {
     int socket;
-    struct slot_page *page;
+    struct slot_gate *gate;
     const struct options *options;
     const struct task_type *only;
     struct buf in, out;
-    volatile sig_atomic_t silent; /* a task runs and `out` is left alone: the signal handler may write it */
-    struct list works;            /* of struct slot_work, waiting */
+    struct list works; /* of struct slot_work, waiting */
     uint64_t flushed_us;
 
     /* the running task */
     struct slot_work *work;
     struct task_ctx ctx;
-    struct slot_shown shown;
-    uint64_t coalesce_ms, progress_ms; /* shortest distance; time of the newest one sent */
-    uint32_t shown_version, sent_version, sent_meta;
-    struct buf audio; /* bytes the parent pushed */
-    size_t audio_at;  /* of them, read by the task */
+    uint64_t coalesce_ms, progress_ms; /* shortest distance; time of the newest one sent, 0 = none */
+    bool progress_waits, meta_waits;   /* there is something newer than what was sent */
+    struct buf meta;                   /* the newest */
+    struct buf audio;                  /* bytes the parent pushed */
+    size_t audio_at;                   /* of them, read by the task */
     uint64_t audio_read, audio_told;
     bool audio_ended;
     uint32_t call; /* number of the newest question */
@@ -91,34 +88,7 @@ static void slot_flush(struct slot_child *slot)
     slot->flushed_us = clock_mono_us();
 }
 
-/* Of this process, for the signal handler. */
-static struct slot_child *this_slot;
-
-/* Calls only what a handler may call. What the socket does not take at once stays. */
-static void on_speak(int number)
-{
-    struct slot_child *slot = this_slot;
-    int error = errno;
-    (void)number;
-    if (slot->silent && slot->out.len) {
-        ssize_t n = send(slot->socket, slot->out.data, slot->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-        buf_consume(&slot->out, n > 0 ? (size_t)n : 0);
-        slot->flushed_us = clock_mono_us();
-    }
-    errno = error;
-}
-
-static void hear_parent(struct slot_child *slot)
-{
-    struct sigaction action = {.sa_handler = on_speak, .sa_flags = SA_RESTART};
-    sigset_t set;
-    this_slot = slot;
-    sigemptyset(&set);
-    sigaddset(&set, SLOT_SPEAK_SIGNAL);
-    sigaction(SLOT_SPEAK_SIGNAL, &action, NULL);
-    sigprocmask(SIG_UNBLOCK, &set, NULL);
-}
-
+/* Called behind each report of the running task: writes at once, unless the task is a quick one. */
 static void slot_reported(struct slot_child *slot)
 {
     if (!slot->work->quick || slot->out.len >= HOLD_BYTES || clock_mono_us() - slot->flushed_us >= HOLD_US)
@@ -177,7 +147,7 @@ static bool take_frame(struct slot_child *slot, const struct slot_frame *frame)
     switch (frame->type) {
     case SLOT_TASK:
         return take_task(slot, frame);
-    case SLOT_WAKE: /* the reason stands in the page; the bytes only ended a poll */
+    case SLOT_WAKE: /* the reason stands in the gate; the bytes only ended a poll */
         return true;
     case SLOT_AUDIO:
         if (slot->work && slot->work->seq == frame->seq)
@@ -230,96 +200,63 @@ static struct slot_child *slot_of(struct task_ctx *ctx)
     return container_of(ctx, struct slot_child, ctx);
 }
 
-/* Around everything that touches `out` while a task runs: its signal handler keeps away meanwhile. */
-static struct slot_child *enter(struct task_ctx *ctx)
-{
-    struct slot_child *slot = slot_of(ctx);
-    slot->silent = 0;
-    return slot;
-}
-
-static void leave(struct slot_child *slot)
-{
-    slot->silent = 1;
-}
-
 /* ---- progress ---- */
 
-static void slot_send_progress(struct slot_child *slot)
+/* Sends the newest progress if it has not been sent. */
+static void send_progress(struct slot_child *slot)
 {
-    const struct slot_shown *shown = &slot->shown;
-    if (slot->sent_version == slot->shown_version)
+    if (!slot->progress_waits)
         return;
     struct slot_progress progress = {
-        .version = slot->coalesce_ms ? slot->shown_version : 0,
-        .percent = shown->percent,
-        .stage = span_of(shown->stage),
-        .message = span_of(shown->message),
+        .percent = (uint32_t)slot->ctx.percent,
+        .stage = span_of(slot->ctx.stage),
+        .message = span_of(slot->ctx.message),
+        .meta = slot->meta_waits ? buf_span(&slot->meta) : SPAN_NONE,
     };
-    if (slot->sent_meta != shown->meta_version)
-        progress.meta = (struct span){shown->meta, shown->meta_size};
     slot_put_progress(&slot->out, slot->work->seq, &progress);
-    slot->sent_version = slot->shown_version;
-    slot->sent_meta = shown->meta_version;
+    slot->progress_waits = slot->meta_waits = false;
 }
 
-/* Something of `shown` changed: it is sent if the newest report is old enough; otherwise it stands in the
- * page, where the parent finds it when the time has come. */
-static void show(struct slot_child *slot)
+/* Sends progress that waits, if the newest report is old enough. */
+static void send_due_progress(struct slot_child *slot)
 {
-    if (slot->coalesce_ms == 0) {
-        slot->shown_version++;
-    } else {
-        slot->shown_version = slot_page_show(slot->page, &slot->shown);
-        uint64_t now = clock_mono_ms();
-        uint64_t last = atomic_load_explicit(&slot->page->reported_ms, memory_order_relaxed);
-        last = last > slot->progress_ms ? last : slot->progress_ms;
-        if (slot->progress_ms && now < last + slot->coalesce_ms)
-            return;
-        slot->progress_ms = now;
-    }
-    slot_send_progress(slot);
+    uint64_t now_ms = slot->coalesce_ms && slot->progress_waits ? clock_mono_ms() : 0;
+    if (!slot->progress_waits || (slot->progress_ms && now_ms < slot->progress_ms + slot->coalesce_ms))
+        return;
+    slot->progress_ms = now_ms;
+    send_progress(slot);
     slot_reported(slot);
 }
 
 static void op_progress(struct task_ctx *ctx)
 {
-    struct slot_child *slot = enter(ctx);
-    slot->shown.percent = (uint32_t)ctx->percent;
-    memcpy(slot->shown.stage, ctx->stage, sizeof slot->shown.stage);
-    memcpy(slot->shown.message, ctx->message, sizeof slot->shown.message);
-    show(slot);
-    leave(slot);
+    struct slot_child *slot = slot_of(ctx);
+    slot->progress_waits = true;
+    send_due_progress(slot);
 }
 
 static void op_meta(struct task_ctx *ctx, struct span json)
 {
     struct slot_child *slot = slot_of(ctx);
-    if (json.n > SLOT_META_MAX)
-        return; /* the context refuses it before */
-    enter(ctx);
-    memcpy(slot->shown.meta, json.p, json.n);
-    slot->shown.meta_size = (uint32_t)json.n;
-    slot->shown.meta_version++;
-    show(slot);
-    leave(slot);
+    buf_clear(&slot->meta);
+    buf_append_span(&slot->meta, json);
+    slot->progress_waits = slot->meta_waits = true;
+    send_due_progress(slot);
 }
 
 static void op_partial(struct task_ctx *ctx, struct span json, bool final)
 {
-    struct slot_child *slot = enter(ctx);
-    slot_send_progress(slot); /* in the order of the calls */
+    struct slot_child *slot = slot_of(ctx);
+    send_progress(slot); /* in the order of the calls */
     slot_frame_span(&slot->out, final ? SLOT_FINAL : SLOT_PARTIAL, slot->work->seq, json);
     slot_reported(slot);
-    leave(slot);
 }
 
 static void op_log(struct task_ctx *ctx, struct span text)
 {
-    struct slot_child *slot = enter(ctx);
+    struct slot_child *slot = slot_of(ctx);
     slot_frame_span(&slot->out, SLOT_LOG, slot->work->seq, text);
     slot_reported(slot);
-    leave(slot);
 }
 
 /* ---- waiting ---- */
@@ -327,7 +264,7 @@ static void op_log(struct task_ctx *ctx, struct span text)
 static bool op_cancelled(struct task_ctx *ctx)
 {
     struct slot_child *slot = slot_of(ctx);
-    return slot_page_stopped(slot->page, slot->work->seq) != STOP_NONE;
+    return slot_gate_stopped(slot->gate, slot->work->seq) != STOP_NONE;
 }
 
 /* Milliseconds left until `end`, at most INT_MAX, 0 when it has passed. */
@@ -337,15 +274,24 @@ static int left_ms(uint64_t end)
     return now >= end ? 0 : end - now > INT32_MAX ? INT32_MAX : (int)(end - now);
 }
 
+/* Reads what the parent sends within this time; sends progress meanwhile when it is due. */
+static void wait_for_parent(struct slot_child *slot, int timeout_ms)
+{
+    int due_ms = slot->progress_waits ? left_ms(slot->progress_ms + slot->coalesce_ms) : timeout_ms;
+    slot_pump(slot, due_ms < timeout_ms ? due_ms : timeout_ms);
+    send_due_progress(slot);
+    if (slot->out.len)
+        slot_flush(slot);
+}
+
 static bool op_sleep(struct task_ctx *ctx, unsigned ms)
 {
-    struct slot_child *slot = enter(ctx);
+    struct slot_child *slot = slot_of(ctx);
     uint64_t end = clock_mono_ms() + ms;
     if (ms)
         slot_flush(slot);
     for (int left; !op_cancelled(ctx) && (left = left_ms(end)) > 0;)
-        slot_pump(slot, left);
-    leave(slot);
+        wait_for_parent(slot, left);
     return !op_cancelled(ctx);
 }
 
@@ -359,7 +305,7 @@ static ssize_t read_audio(struct slot_child *slot, void *to, size_t size, int ti
         left = timeout_ms < 0 ? INT32_MAX : left_ms(end);
         if (left == 0)
             break;
-        slot_pump(slot, left);
+        wait_for_parent(slot, left);
     }
     size_t there = slot->audio.len - slot->audio_at;
     if (op_cancelled(ctx) || (there == 0 && !slot->audio_ended)) {
@@ -385,9 +331,8 @@ static ssize_t read_audio(struct slot_child *slot, void *to, size_t size, int ti
 
 static ssize_t op_audio_read(struct task_ctx *ctx, void *to, size_t size, int timeout_ms)
 {
-    struct slot_child *slot = enter(ctx);
+    struct slot_child *slot = slot_of(ctx);
     ssize_t n = read_audio(slot, to, size, timeout_ms);
-    leave(slot);
     return n;
 }
 
@@ -395,7 +340,7 @@ static ssize_t op_audio_read(struct task_ctx *ctx, void *to, size_t size, int ti
 
 static json_t *op_call(struct task_ctx *ctx, const char *service, json_t *args)
 {
-    struct slot_child *slot = enter(ctx);
+    struct slot_child *slot = slot_of(ctx);
     char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
     json_decref(args);
     struct slot_call call = {++slot->call, span_of(service), text ? span_of(text) : SPAN("{}")};
@@ -407,10 +352,9 @@ static json_t *op_call(struct task_ctx *ctx, const char *service, json_t *args)
     slot_flush(slot);
     uint64_t end = clock_mono_ms() + CALL_TIMEOUT_MS;
     for (int left; !slot->answered && !op_cancelled(ctx) && (left = left_ms(end)) > 0;)
-        slot_pump(slot, left);
+        wait_for_parent(slot, left);
     json_t *answer = slot->answer;
     slot->answer = NULL;
-    leave(slot);
     slot->call++; /* an answer that comes later belongs to nobody */
     return answer;
 }
@@ -449,15 +393,12 @@ static void begin_ctx(struct slot_child *slot)
         .attempt = work->attempt,
         .args_text = work->args,
     };
-    slot->shown.seq = work->seq;
-    slot->shown.percent = slot->shown.meta_version = slot->shown.meta_size = 0;
-    slot->shown.stage[0] = slot->shown.message[0] = '\0';
     int coalesce = work->type->coalesce_ms;
     slot->coalesce_ms = coalesce < 0    ? 0
                         : coalesce == 0 ? (uint64_t)slot->options->progress_coalesce_ms
                                         : (uint64_t)coalesce;
     slot->progress_ms = 0;
-    slot->shown_version = slot->sent_version = slot->sent_meta = 0;
+    slot->progress_waits = slot->meta_waits = false;
     slot->audio_at = 0;
     slot->audio_read = slot->audio_told = 0;
     slot->audio_ended = false;
@@ -467,7 +408,7 @@ static void begin_ctx(struct slot_child *slot)
 static void report_end(struct slot_child *slot, uint64_t took_us)
 {
     struct task_ctx *ctx = &slot->ctx;
-    slot_send_progress(slot);
+    send_progress(slot);
     struct slot_ended ended = {.took_us = took_us, .failed = ctx->failed, .retry = ctx->retry};
     if (ctx->failed) {
         ended.code = span_of(ctx->error_code);
@@ -478,7 +419,7 @@ static void report_end(struct slot_child *slot, uint64_t took_us)
     slot_put_ended(&slot->out, slot->work->seq, &ended);
 }
 
-/* Runs the task and reports; its reports may be held back, see the head of this file. */
+/* Runs the task and reports its end. */
 static void run_work(struct slot_child *slot, struct slot_work *work)
 {
     slot->work = work;
@@ -487,12 +428,9 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
     slot_frame_empty(&slot->out, SLOT_STARTED, work->seq);
     if (!work->quick)
         slot_flush(slot);
-    slot->silent = 1;
     task_ctx_run(&slot->ctx, work->type->run);
-    slot->silent = 0;
-    bool start_held = work->quick && slot->flushed_us < start_us;
-    uint64_t now_us = clock_mono_us();
-    report_end(slot, now_us - start_us);
+    report_end(slot, clock_mono_us() - start_us);
+    slot_flush(slot);
     task_ctx_clear(&slot->ctx);
     json_decref(slot->answer);
     slot->answer = NULL;
@@ -500,9 +438,6 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
     free_work(work);
     if (slot->audio.cap > READ_SIZE)
         buf_free(&slot->audio);
-    if (!start_held || list_empty(&slot->works) || slot->out.len >= HOLD_BYTES ||
-        now_us - slot->flushed_us >= HOLD_US)
-        slot_flush(slot);
 }
 
 /* ---- the process ---- */
@@ -544,7 +479,7 @@ static void set_limits(const struct task_type *only)
     setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds + 5});
 }
 
-_Noreturn void slot_main(int socket, int page_fd, const struct task_type *only, const struct options *options)
+_Noreturn void slot_main(int socket, int gate_fd, const struct task_type *only, const struct options *options)
 {
     static struct slot_child slot;
     prctl(PR_SET_NAME, only ? "taskhub-fresh" : "taskhub-slot");
@@ -553,11 +488,10 @@ _Noreturn void slot_main(int socket, int page_fd, const struct task_type *only, 
     slot.options = options;
     slot.only = only;
     list_init(&slot.works);
-    slot.page = slot_page_map(page_fd);
-    close(page_fd);
-    if (slot.page == NULL)
+    slot.gate = slot_gate_map(gate_fd);
+    close(gate_fd);
+    if (slot.gate == NULL)
         end_process(1);
-    hear_parent(&slot);
     await_hello(&slot);
     set_limits(only);
     slot_frame_empty(&slot.out, SLOT_READY, 0);
@@ -571,7 +505,7 @@ _Noreturn void slot_main(int socket, int page_fd, const struct task_type *only, 
             continue;
         }
         struct slot_work *work = container_of(node, struct slot_work, node);
-        if (!slot_page_begin(slot.page, work->seq)) {
+        if (!slot_gate_begin(slot.gate, work->seq)) {
             free_work(work); /* taken back in time */
             continue;
         }

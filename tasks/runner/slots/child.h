@@ -4,7 +4,6 @@
 
 #include "tasks/model/task_type.h"
 
-#include <signal.h>
 #include <stdint.h>
 
 /* The limits of a type with its defaults. */
@@ -17,10 +16,7 @@ static inline unsigned slot_hard_limit_s(const struct task_type *type)
     return type->hard_limit_s ? type->hard_limit_s : slot_soft_limit_s(type) + 30;
 }
 
-/* Asks a slot for the reports it holds back; sent by its parent. */
-#define SLOT_SPEAK_SIGNAL SIGUSR2
-
-/* The life of a slot, in a process just forked. `socket` and `page_fd` are its ends; `only` = the one
+/* The life of a slot, in a process just forked. `socket` and `gate_fd` are its ends; `only` = the one
  * FRESH type it runs a single task of, NULL = any number of ordinary tasks. */
-_Noreturn void slot_main(int socket, int page_fd, const struct task_type *only,
+_Noreturn void slot_main(int socket, int gate_fd, const struct task_type *only,
                          const struct options *options);

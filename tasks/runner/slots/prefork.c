@@ -23,7 +23,7 @@
 #define PREFORK_SOCKET 3 /* its end of a SOCK_SEQPACKET pair */
 
 /* Messages to a prefork parent: the first is PREFORK_BEGIN, then one PREFORK_FORK per slot, with two
- * descriptors: the slot's end of its socketpair and its shared page. */
+ * descriptors: the slot's end of its socketpair and its gate. */
 enum prefork_message {
     PREFORK_BEGIN = 1, /* pid of the worker (u32), name of the FRESH type (span, or none), options (span) */
     PREFORK_FORK,      /* number of the request (u32) */
@@ -440,9 +440,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         kill(prefork->pid, SIGKILL); /* not reaped yet, so the number is its own */
 }
 
-static bool send_fork(struct prefork *prefork, uint32_t number, int socket, int page_fd)
+static bool send_fork(struct prefork *prefork, uint32_t number, int socket, int gate_fd)
 {
-    int fds[2] = {socket, page_fd};
+    int fds[2] = {socket, gate_fd};
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof fds)];
@@ -463,12 +463,12 @@ static bool send_fork(struct prefork *prefork, uint32_t number, int socket, int 
     return n > 0;
 }
 
-bool prefork_fork(struct prefork *prefork, int socket, int page_fd, prefork_fork_fn *fn, void *ctx)
+bool prefork_fork(struct prefork *prefork, int socket, int gate_fd, prefork_fork_fn *fn, void *ctx)
 {
     uint32_t number = ++prefork->numbers;
-    bool sent = prefork->ready && send_fork(prefork, number, socket, page_fd);
+    bool sent = prefork->ready && send_fork(prefork, number, socket, gate_fd);
     close(socket);
-    close(page_fd);
+    close(gate_fd);
     if (!sent)
         return false;
     struct request *request = xcalloc(1, sizeof *request);

@@ -48,7 +48,7 @@ const struct task_type *prefork_type(const struct prefork *prefork);
 bool prefork_ready(const struct prefork *prefork);
 /* Asks for a slot with these descriptors, which the prefork closes. fn is called once, later; false (and
  * fn is not called) when the prefork parent is down. */
-bool prefork_fork(struct prefork *prefork, int socket, int page_fd, prefork_fork_fn *fn, void *ctx) MUSTCHECK;
+bool prefork_fork(struct prefork *prefork, int socket, int gate_fd, prefork_fork_fn *fn, void *ctx) MUSTCHECK;
 /* Whether answers are still to come: until then an unknown child may be a slot. */
 bool prefork_forking(const struct prefork *prefork);
 /* A child of this process ended: looks whether it was the prefork parent. */

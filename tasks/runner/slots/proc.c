@@ -27,17 +27,11 @@
 #define TERM_AFTER_MS 1000 /* the kill ladder of a cancel */
 #define KILL_AFTER_MS 1500
 #define PARTIAL_MAX 16384
+#define META_MAX 4096
 #define TEXT_MAX 512
 #define WORD_MAX 32
 #define SERVICE_MAX 64
 #define LOG_LINES_MAX 100
-
-static uint64_t slot_coalesce_ms(const struct slot_proc *proc, const struct task_type *type)
-{
-    if (type->coalesce_ms == 0)
-        return (uint64_t)slots_config(proc->slots)->options->progress_coalesce_ms;
-    return type->coalesce_ms < 0 ? 0 : (uint64_t)type->coalesce_ms;
-}
 
 /* The text if it is valid UTF-8 of at most `max` bytes, else what is left of it, in `scratch`. */
 static struct span clean(struct span text, size_t max, char scratch[static TEXT_MAX + 1])
@@ -114,28 +108,9 @@ static void report_progress(struct slot_job *job, const struct slot_progress *pr
     };
     if (progress->message.n)
         update.message = clean(progress->message, TEXT_MAX, message);
-    if (progress->meta.n && progress->meta.n <= SLOT_META_MAX && is_object(progress->meta, job, "meta"))
+    if (progress->meta.n && progress->meta.n <= META_MAX && is_object(progress->meta, job, "meta"))
         update.meta = progress->meta;
-    job->shown_ms = clock_mono_ms();
     hooks_of(job)->update(job, &update);
-}
-
-static void slot_report_shown(struct slot_proc *proc, struct slot_job *job, uint64_t now_ms, bool due)
-{
-    struct slot_shown shown;
-    if (!due && now_ms < job->shown_ms + slot_coalesce_ms(proc, job->type))
-        return;
-    uint32_t version = slot_page_look(proc->page, job->shown, &shown);
-    if (version == 0 || shown.seq != job->seq || slot_coalesce_ms(proc, job->type) == 0)
-        return;
-    struct slot_progress progress = {version, shown.percent, span_of(shown.stage), span_of(shown.message),
-                                     SPAN_NONE};
-    if (shown.meta_version != job->shown_meta)
-        progress.meta = (struct span){shown.meta, shown.meta_size};
-    job->shown = version;
-    job->shown_meta = shown.meta_version;
-    atomic_store(&proc->page->reported_ms, now_ms);
-    report_progress(job, &progress);
 }
 
 static bool on_progress(struct slot_job *job, struct span payload)
@@ -143,9 +118,6 @@ static bool on_progress(struct slot_job *job, struct span payload)
     struct slot_progress progress;
     if (!slot_get_progress(payload, &progress))
         return false;
-    if (progress.version && (int32_t)(progress.version - job->shown) <= 0)
-        return true; /* the page said it before */
-    job->shown = progress.version;
     report_progress(job, &progress);
     return true;
 }
@@ -301,19 +273,13 @@ struct slot_job *slot_proc_running(const struct slot_proc *proc)
 
 struct slot_job *slot_proc_begun(const struct slot_proc *proc)
 {
-    uint32_t begun = slot_page_begun(proc->page);
+    uint32_t begun = slot_gate_begun(proc->gate);
     list_for_each (node, &proc->jobs) {
         struct slot_job *job = container_of(node, struct slot_job, node);
         if (job->seq + 1 == begun)
             return job;
     }
     return NULL;
-}
-
-void slot_proc_hear(const struct slot_proc *proc)
-{
-    if (proc->pid && proc->ready)
-        kill(proc->pid, SLOT_SPEAK_SIGNAL);
 }
 
 /* ---- writing ---- */
@@ -373,7 +339,7 @@ void slot_proc_give(struct slot_proc *proc, struct slot_job *job)
 
 void slot_proc_take_back(struct slot_proc *proc, struct list *to)
 {
-    uint32_t first = slot_page_take_back(proc->page, proc->next_seq);
+    uint32_t first = slot_gate_take_back(proc->gate, proc->next_seq);
     while (!list_empty(&proc->jobs)) {
         struct slot_job *job = container_of(proc->jobs.prev, struct slot_job, node);
         if (job->seq < first || job->started)
@@ -487,7 +453,7 @@ void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum slot_stop
 {
     job->stop = reason;
     job->stop_ms = clock_mono_ms();
-    slot_page_stop(proc->page, job->seq, reason);
+    slot_gate_stop(proc->gate, job->seq, reason);
     if (reason == STOP_LOST || reason == STOP_DRAIN)
         slot_proc_signal(proc, SIGKILL);
     else
@@ -513,7 +479,7 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
     if (job == NULL)
         return;
     if (!job->started)
-        slot_proc_hear(proc); /* its own word is held back, and so may be the ends of others before it */
+        slot_report_started(job); /* a quick one keeps its own word to itself until it ends */
     uint64_t ran_ms = now_ms - job->since_ms;
     if (job->stop == STOP_CANCEL)
         climb(proc, job, now_ms);
@@ -524,8 +490,6 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
             job->stop = STOP_TIMEOUT;
         slot_proc_signal(proc, SIGKILL);
     }
-    if (job->started)
-        slot_report_shown(proc, job, now_ms, false);
 }
 
 /* ---- the end ---- */
@@ -561,7 +525,7 @@ static void end_jobs(struct slot_proc *proc, int status)
     char text[64];
     struct list returned;
     list_init(&returned);
-    uint32_t begun = slot_page_begun(proc->page);
+    uint32_t begun = slot_gate_begun(proc->gate);
     while (!list_empty(&proc->jobs)) {
         struct slot_job *job = container_of(proc->jobs.next, struct slot_job, node);
         if (job->started || job->seq + 1 == begun) {
@@ -629,20 +593,20 @@ static void on_forked(void *ctx, pid_t pid)
 
 struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct prefork *prefork)
 {
-    int pair[2], page_fd = slot_page_create();
-    if (page_fd < 0)
+    int pair[2], gate_fd = slot_gate_create();
+    if (gate_fd < 0)
         return NULL;
-    struct slot_page *page = slot_page_map(page_fd);
-    if (page == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-        slot_page_unmap(&page);
-        close(page_fd);
+    struct slot_gate *gate = slot_gate_map(gate_fd);
+    if (gate == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        slot_gate_unmap(&gate);
+        close(gate_fd);
         return NULL;
     }
     struct slot_proc *proc = xcalloc(1, sizeof *proc);
     proc->slots = slots;
     proc->lane = lane;
     proc->only = prefork_type(prefork);
-    proc->page = page;
+    proc->gate = gate;
     proc->socket = pair[0];
     proc->born_ms = clock_mono_ms();
     list_init(&proc->node);
@@ -652,7 +616,7 @@ struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct p
     uv_poll_init(&slots_config(slots)->loop->uv, proc->poll, pair[0]);
     proc->poll->data = proc;
     uv_poll_start(proc->poll, UV_READABLE, on_socket);
-    if (!prefork_fork(prefork, pair[1], page_fd, on_forked, proc))
+    if (!prefork_fork(prefork, pair[1], gate_fd, on_forked, proc))
         slot_proc_free(&proc);
     return proc;
 }
@@ -666,7 +630,7 @@ void slot_proc_free(struct slot_proc **proc)
     slot_proc_signal(old, SIGKILL);
     disconnect(old);
     close(old->socket);
-    slot_page_unmap(&old->page);
+    slot_gate_unmap(&old->gate);
     list_remove(&old->node);
     list_remove(&old->flush_node);
     buf_free(&old->in);

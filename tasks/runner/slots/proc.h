@@ -1,4 +1,4 @@
-/* One slot process seen from the worker's parent: its socket, its shared page, its signals and its end.
+/* One slot process seen from the worker's parent: its socket, its gate, its signals and its end.
  * Loop thread. Which process a job goes to is decided in slots.c, which is told through the functions
  * named lane_*. */
 #pragma once
@@ -21,7 +21,7 @@ struct slot_proc {
     uint64_t born_ms;
     int socket;
     uv_poll_t *poll;
-    struct slot_page *page;
+    struct slot_gate *gate;
     struct buf in, out;
     bool blocked;     /* the socket is full */
     struct list jobs; /* struct slot_job, in the order they were sent; the first may run */
@@ -41,11 +41,8 @@ void slot_proc_give(struct slot_proc *proc, struct slot_job *job);
 void slot_proc_take_back(struct slot_proc *proc, struct list *to);
 /* The job that runs, NULL if none does (as far as is known). */
 struct slot_job *slot_proc_running(const struct slot_proc *proc);
-/* The job that it began last, NULL if that has ended. What it says of it, and of those before it, may still
- * be held back. */
+/* The job that it began last, NULL if that has ended. */
 struct slot_job *slot_proc_begun(const struct slot_proc *proc);
-/* Asks for what is held back. */
-void slot_proc_hear(const struct slot_proc *proc);
 /* Asks the running job to stop. */
 void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum slot_stop reason);
 /* Signals the process and whatever it started. */
@@ -54,7 +51,7 @@ void slot_proc_signal(struct slot_proc *proc, int number);
 struct buf *slot_proc_out(struct slot_proc *proc);
 /* Writes what is staged. */
 void slot_proc_flush(struct slot_proc *proc);
-/* Looks after time: limits, the kill ladder, progress that waits in the page. */
+/* Looks after time: limits, the kill ladder. */
 void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms);
 /* Looks whether it has ended; then reads what it left behind and ends its jobs. */
 void slot_proc_reap(struct slot_proc *proc);

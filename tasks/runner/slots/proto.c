@@ -145,7 +145,6 @@ bool slot_get_task(struct span payload, struct slot_task *ret)
 void slot_put_progress(struct buf *to, uint32_t seq, const struct slot_progress *progress)
 {
     size_t begun = slot_frame_begin(to, SLOT_PROGRESS, seq);
-    slot_put_u32(to, progress->version);
     slot_put_u32(to, progress->percent);
     slot_put_span(to, progress->stage);
     slot_put_span(to, progress->message);
@@ -156,7 +155,6 @@ void slot_put_progress(struct buf *to, uint32_t seq, const struct slot_progress 
 bool slot_get_progress(struct span payload, struct slot_progress *ret)
 {
     struct slot_fields from = {payload, false};
-    ret->version = slot_get_u32(&from);
     ret->percent = slot_get_u32(&from);
     ret->stage = slot_get_span(&from);
     ret->message = slot_get_span(&from);

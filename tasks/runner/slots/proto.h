@@ -12,7 +12,7 @@ enum slot_frame_type {
     /* to the slot */
     SLOT_HELLO = 1, /* the slot may begin: pid of the worker (u32) */
     SLOT_TASK,      /* struct slot_task */
-    SLOT_WAKE,      /* look at the shared page: the task shall stop */
+    SLOT_WAKE,      /* look at the gate: the task shall stop */
     SLOT_AUDIO,     /* bytes of the task's stream */
     SLOT_AUDIO_END, /* the stream has ended */
     SLOT_ANSWER,    /* struct slot_answer */
@@ -70,7 +70,6 @@ void slot_put_task(struct buf *to, uint32_t seq, const struct slot_task *task);
 bool slot_get_task(struct span payload, struct slot_task *ret) MUSTCHECK;
 
 struct slot_progress {
-    uint32_t version; /* of the shared page, 0 when it is not kept there */
     uint32_t percent;
     struct span stage, message; /* plain text; empty = not set yet */
     struct span meta;           /* JSON object, SPAN_NONE = unchanged */

@@ -124,7 +124,7 @@ struct places {
 /* A fresh child whose task was taken back before it began: the next task of its type gets it. */
 static bool is_unused(const struct slot_proc *proc)
 {
-    return proc->only && proc->count == 0 && !proc->ending && slot_page_begun(proc->page) == 0;
+    return proc->only && proc->count == 0 && !proc->ending && slot_gate_begun(proc->gate) == 0;
 }
 
 static struct places lane_places(const struct lane *lane)
@@ -319,8 +319,7 @@ void slots_give(struct slots *slots, struct slot_job *job)
     job->started = false;
     job->stop = STOP_NONE;
     job->since_ms = clock_mono_ms();
-    job->shown = job->shown_meta = job->percent = job->log_lines = 0;
-    job->shown_ms = 0;
+    job->percent = job->log_lines = 0;
     list_append(&lane->waiting, &job->node);
     lane->waiting_count++;
     slots_start_tick(slots);
@@ -515,10 +514,8 @@ void slots_stop(struct slots *slots, struct slot_job *job, enum slot_stop reason
     }
     if (job->stop == STOP_LOST || job->stop == STOP_DRAIN || job->stop == reason)
         return;
-    if (job != slot_proc_begun(proc)) { /* it has ended, and its end is held back */
-        slot_proc_hear(proc);
-        return;
-    }
+    if (job != slot_proc_begun(proc))
+        return; /* it has ended, and its end is on its way */
     if (reason == STOP_CANCEL)
         slot_report_started(job); /* it had begun; its own word is still on its way */
     slot_proc_stop(proc, job, reason);

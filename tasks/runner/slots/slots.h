@@ -8,7 +8,7 @@
 #include "hub/base/loop.h"
 #include "tasks/model/task_type.h"
 #include "tasks/queue/queue.h"
-#include "tasks/runner/slots/slot_page.h"
+#include "tasks/runner/slots/gate.h"
 
 enum slot_lane { LANE_DEFAULT, LANE_LIVE, LANES };
 extern const char *const slot_lane_names[LANES]; /* the names of the queues */
@@ -28,12 +28,9 @@ struct slot_job { /* one leased task; allocated by the holder, who fills in the 
     uint32_t seq;           /* its number in the process */
     bool started;
     enum slot_stop stop;
-    uint64_t since_ms;   /* when it was given, then when it started */
-    uint64_t stop_ms;    /* when it was asked to stop */
-    uint64_t est_us;     /* how long its type usually takes */
-    uint32_t shown;      /* version of the newest progress that was reported */
-    uint32_t shown_meta; /* the same for its meta object */
-    uint64_t shown_ms;   /* and when */
+    uint64_t since_ms; /* when it was given, then when it started */
+    uint64_t stop_ms;  /* when it was asked to stop */
+    uint64_t est_us;   /* how long its type usually takes */
     unsigned percent;
     unsigned log_lines;
 };

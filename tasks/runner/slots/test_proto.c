@@ -1,6 +1,6 @@
-/* The frames between a worker's parent and its slots, and the page they share. */
+/* The frames between a worker's parent and its slots, and the gate they share. */
+#include "tasks/runner/slots/gate.h"
 #include "tasks/runner/slots/proto.h"
-#include "tasks/runner/slots/slot_page.h"
 #include "tests/lib/tap.h"
 
 #include <unistd.h>
@@ -65,7 +65,7 @@ static void test_messages(void)
     slot_put_task(&to, 1, &(struct slot_task){SPAN("i"), SPAN("o"), SPAN("t"), SPAN("{}"), 1, false});
     CHECK_CUTS(slot_task, slot_get_task, payload_of(&to));
     buf_clear(&to);
-    slot_put_progress(&to, 1, &(struct slot_progress){2, 50, SPAN("s"), SPAN("m"), SPAN_NONE});
+    slot_put_progress(&to, 1, &(struct slot_progress){50, SPAN("s"), SPAN("m"), SPAN_NONE});
     CHECK_CUTS(slot_progress, slot_get_progress, payload_of(&to));
     buf_clear(&to);
     slot_put_call(&to, 1, &(struct slot_call){9, SPAN("service"), SPAN("{}")});
@@ -98,45 +98,22 @@ static void test_lengths_that_lie(void)
 
 static void test_gate(void)
 {
-    int fd = slot_page_create();
-    struct slot_page *page = slot_page_map(fd);
+    int fd = slot_gate_create();
+    struct slot_gate *gate = slot_gate_map(fd);
     close(fd);
-    ok(slot_page_begin(page, 0), "the first task begins");
-    is_int(slot_page_begun(page), 1, "and is known to have begun");
-    ok(!slot_page_begin(page, 0), "no task begins twice");
-    is_int(slot_page_take_back(page, 3), 1, "1 and 2 are taken back");
-    ok(!slot_page_begin(page, 1) && !slot_page_begin(page, 2), "they do not begin");
-    ok(slot_page_begin(page, 3), "the next one does");
-    is_int(slot_page_take_back(page, 4), 4, "nothing is left to take back");
-    is_int(slot_page_stopped(page, 3), STOP_NONE, "nobody stops it");
-    slot_page_stop(page, 3, STOP_CANCEL);
-    is_int(slot_page_stopped(page, 3), STOP_CANCEL, "a task is stopped");
-    is_int(slot_page_stopped(page, 4), STOP_NONE, "the one behind it is not");
-    slot_page_unmap(&page);
-    ok(page == NULL, "unmapped");
-}
-
-static void test_shown(void)
-{
-    int fd = slot_page_create();
-    struct slot_page *page = slot_page_map(fd), *other = slot_page_map(fd);
-    struct slot_shown shown = {.seq = 5, .percent = 40, .meta_version = 1, .meta_size = 2, .stage = "s"}, got;
-    close(fd);
-    is_int(slot_page_look(other, 0, &got), 0, "nothing was shown yet");
-    memcpy(shown.meta, "{}", 2);
-    uint32_t version = slot_page_show(page, &shown);
-    ok(version != 0, "a version");
-    is_int(slot_page_look(other, 0, &got), version, "is seen on the other side");
-    ok(got.seq == 5 && got.percent == 40 && got.meta_size == 2 && strcmp(got.stage, "s") == 0, "as shown");
-    is_int(slot_page_look(other, version, &got), 0, "once");
-    memset(&page->shown, 0xff, sizeof page->shown);
-    atomic_store(&page->version, version + 2);
-    is_int(slot_page_look(other, version, &got), version + 2, "noise is read");
-    ok(got.meta_size == 0 && strlen(got.message) < sizeof got.message, "within bounds");
-    atomic_store(&page->version, version + 3);
-    is_int(slot_page_look(other, version, &got), 0, "what is being written is left alone");
-    slot_page_unmap(&page);
-    slot_page_unmap(&other);
+    ok(slot_gate_begin(gate, 0), "the first task begins");
+    is_int(slot_gate_begun(gate), 1, "and is known to have begun");
+    ok(!slot_gate_begin(gate, 0), "no task begins twice");
+    is_int(slot_gate_take_back(gate, 3), 1, "1 and 2 are taken back");
+    ok(!slot_gate_begin(gate, 1) && !slot_gate_begin(gate, 2), "they do not begin");
+    ok(slot_gate_begin(gate, 3), "the next one does");
+    is_int(slot_gate_take_back(gate, 4), 4, "nothing is left to take back");
+    is_int(slot_gate_stopped(gate, 3), STOP_NONE, "nobody stops it");
+    slot_gate_stop(gate, 3, STOP_CANCEL);
+    is_int(slot_gate_stopped(gate, 3), STOP_CANCEL, "a task is stopped");
+    is_int(slot_gate_stopped(gate, 4), STOP_NONE, "the one behind it is not");
+    slot_gate_unmap(&gate);
+    ok(gate == NULL, "unmapped");
 }
 
 int main(void)
@@ -145,6 +122,5 @@ int main(void)
     test_messages();
     test_lengths_that_lie();
     test_gate();
-    test_shown();
     return done_testing();
 }
