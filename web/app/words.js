@@ -8,6 +8,8 @@ const NAMES = /** @type {Record<string, string>} */ ({
   cleanup_sessions: 'Clean-up',
   calculate_all_ratings: 'All ratings',
   sync_impressions_from_redis: 'Impressions',
+  demo_steps: 'Demo',
+  demo_steps_heavy: 'Demo in a worker',
 });
 const STATES = /** @type {Record<string, string>} */ ({
   pending: 'Waiting',
