@@ -1,16 +1,22 @@
-/* One Redis connection; see redis.h. Loop thread only. Its states: waiting (for the next attempt),
- * connecting, greeting (AUTH, SELECT and a PING that proves the data set is loaded), up. One timer serves
- * as back-off, as deadline of an attempt and as watchdog, another notices a stall. Never blocks. */
-#include "hub/redis/redis_private.h"
+/* One Redis connection; see redis.h. Its states: waiting (for the next attempt), connecting, greeting (AUTH,
+ * SELECT and a PING that proves the data set is loaded), up. One timer serves as back-off, as deadline of an
+ * attempt and as watchdog, another notices a stall. hiredis parses what comes, nothing else of it is used.
+ * Loop thread only. Never blocks. */
+#include "hub/redis/redis.h"
 
+#include "hub/base/backoff.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/base/table.h"
+#include "hub/redis/redis_out.h"
+#include "hub/redis/redis_resolve.h"
+#include "hub/redis/redis_stream.h"
 
-#include <arpa/inet.h>
-
-#include <sodium.h>
+#include <errno.h>
 
 #define CONNECT_MS 5000
+#define READ_BYTES 16384 /* the parser moves what is left of them */
+#define READS_PER_TURN 16
 #define REPLY_BYTES_MAX (256u << 20)
 #define REPLY_DEPTH_MAX 8
 #define WATCH_TICKS 4 /* per timeout */
@@ -19,30 +25,116 @@
 #define STALL_PULSES 9 /* whoever waits shall know within 200 ms */
 
 struct call { /* a command on its way */
-    struct redis *redis;
     redis_reply_fn *fn;
     void *ctx;
+    uint64_t end; /* it is sent when so many bytes are */
+};
+
+struct sub { /* one channel; exists from the first SUBSCRIBE until Redis confirmed the last UNSUBSCRIBE */
+    struct table_node node;
+    redis_reply_fn *fn; /* NULL while nobody wants the channel any more */
+    void *ctx;
+    unsigned leaving; /* UNSUBSCRIBEs not confirmed yet */
+    char channel[];
+};
+
+struct redis {
+    struct loop *loop;
+    struct redis_url url;
+    unsigned timeout_ms;
+    struct redis_hooks hooks;
+    enum { WAITING, CONNECTING, GREETING, UP, CLOSED } state;
+    struct redis_resolve *resolve;
+    struct redis_stream stream;
+    uv_poll_t *poll; /* of the socket; NULL while there is none */
+    int armed;       /* what it watches */
+    redisReader *reader;
+    struct redis_out out;
+    struct call *calls; /* a ring: commands without an answer, in their order */
+    size_t first_call, in_flight, call_room;
+    struct table subs;
+    uv_timer_t timer;
+    struct backoff backoff;
+    unsigned quiet;   /* watchdog ticks without an answer or message while one is due */
+    bool was_up;      /* since the last loss */
+    uv_timer_t pulse; /* runs while commands are under way, if on_stall is set */
+    unsigned silent;  /* its beats since the last answer */
+    void (*on_stall)(void *ctx);
+    void *stall_ctx;
+    unsigned timers; /* not closed yet */
 };
 
 static void connect_now(struct redis *redis);
 
-/* ---- losing and waiting ----------------------------------------------------------------------- */
+/* ---- losing and waiting ---------------------------------------------------------------------------- */
 
 static void on_backoff(uv_timer_t *timer)
 {
     connect_now(timer->data);
 }
 
-/* The connection is gone (the context frees itself or was freed): waits for the next attempt. */
-static void wait_again(struct redis *redis, const char *reason)
+static void free_handle(uv_handle_t *handle)
 {
-    char text[160]; /* the reason may stand in the context that is about to go */
-    snprintf(text, sizeof text, "%s", reason && reason[0] ? reason : "connection lost");
-    if (redis->state == CLOSED)
+    free(handle);
+}
+
+static void close_socket(struct redis *redis)
+{
+    redis_resolve_cancel(&redis->resolve);
+    if (redis->poll)
+        uv_close((uv_handle_t *)redis->poll, free_handle);
+    redis->poll = NULL;
+    redis_stream_close(&redis->stream);
+    if (redis->reader)
+        redisReaderFree(redis->reader);
+    redis->reader = NULL;
+    redis_out_clear(&redis->out);
+}
+
+static struct call next_call(struct redis *redis)
+{
+    struct call call = redis->calls[redis->first_call];
+    redis->first_call = (redis->first_call + 1) & (redis->call_room - 1);
+    redis->in_flight--;
+    return call;
+}
+
+static void fail_calls(struct redis *redis)
+{
+    while (redis->in_flight) {
+        struct call call = next_call(redis);
+        if (call.fn)
+            call.fn(call.ctx, NULL);
+    }
+}
+
+static void fail_subs(struct redis *redis)
+{
+    struct table lost = redis->subs;
+    redis->subs = TABLE_INIT; /* callbacks find none, and add none while the connection is down */
+    for (size_t i = 0; i < lost.size; i++) {
+        for (struct table_node *node = lost.buckets[i], *next; node; node = next) {
+            struct sub *sub = container_of(node, struct sub, node);
+            next = node->next;
+            if (sub->fn)
+                sub->fn(sub->ctx, NULL);
+            free(sub);
+        }
+    }
+    table_free(&lost);
+}
+
+/* The connection is gone, or an attempt failed: everybody is told, then the next attempt is waited for. */
+static void lose(struct redis *redis, const char *reason)
+{
+    char text[160]; /* the reason may stand in what is about to go */
+    snprintf(text, sizeof text, "%s", reason[0] ? reason : "connection lost");
+    redis->state = WAITING; /* callbacks that get NULL now must not issue anything */
+    close_socket(redis);
+    fail_calls(redis);
+    fail_subs(redis);
+    if (redis->state == CLOSED) /* freed by one of them */
         return;
-    redis->ac = NULL;
-    redis->adapter = NULL;
-    redis->state = WAITING;
     if (redis->was_up)
         metric_add(METRIC_REDIS_RECONNECTS, 1);
     redis->was_up = false;
@@ -51,44 +143,7 @@ static void wait_again(struct redis *redis, const char *reason)
         redis->hooks.on_down(redis->hooks.ctx, text);
 }
 
-/* Gives the connection up from our side. */
-static void drop(struct redis *redis, const char *reason)
-{
-    redisAsyncContext *ac = redis->ac;
-    redis->state = WAITING; /* callbacks that get NULL now must not issue anything */
-    redis->ac = NULL;
-    redis_resolve_cancel(&redis->resolve);
-    if (ac) {
-        ac->data = NULL;
-        redisAsyncFree(ac);
-    }
-    wait_again(redis, reason);
-}
-
-static void on_disconnect(const redisAsyncContext *ac, int status)
-{
-    struct redis *redis = ac->data;
-    (void)status;
-    if (redis == NULL)
-        return;
-    wait_again(redis, ac->errstr);
-}
-
-/* ---- commands --------------------------------------------------------------------------------- */
-
-static void on_reply(redisAsyncContext *ac, void *reply, void *privdata)
-{
-    struct call *call = privdata;
-    struct redis *redis = call->redis;
-    (void)ac;
-    redis->in_flight--;
-    redis->quiet = redis->silent = 0;
-    if (reply == NULL && redis->state != CLOSED)
-        redis->state = WAITING; /* the context is being torn down */
-    if (call->fn)
-        call->fn(call->ctx, reply);
-    free(call);
-}
+/* ---- commands -------------------------------------------------------------------------------------- */
 
 /* Beats, like those of the watchdog, are counted and not measured: replies that wait to be read while this
  * process is busy are read between two beats. */
@@ -108,53 +163,37 @@ static void begin_waiting(struct redis *redis)
         uv_timer_start(&redis->pulse, on_pulse, PULSE_MS, PULSE_MS);
 }
 
-static void append_word(struct buf *to, const char *word, size_t size)
+static void grow_calls(struct redis *redis)
 {
-    buf_append_char(to, '$');
-    buf_append_u64(to, size);
-    buf_append(to, "\r\n", 2);
-    buf_append(to, word, size);
-    buf_append(to, "\r\n", 2);
+    size_t room = redis->call_room ? redis->call_room * 2 : 64;
+    struct call *calls = xcalloc(room, sizeof *calls);
+    for (size_t i = 0; i < redis->in_flight; i++)
+        calls[i] = redis->calls[(redis->first_call + i) & (redis->call_room - 1)];
+    free(redis->calls);
+    redis->calls = calls;
+    redis->call_room = room;
+    redis->first_call = 0;
 }
 
-void redis_encode(struct buf *to, int argc, const char *const *argv, const size_t *lengths)
+static void issue(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
+                  const size_t *lengths)
 {
-    buf_clear(to);
-    buf_append_char(to, '*');
-    buf_append_u64(to, (uint64_t)argc);
-    buf_append(to, "\r\n", 2);
-    for (int i = 0; i < argc; i++)
-        append_word(to, argv[i], lengths ? lengths[i] : strlen(argv[i]));
-    *buf_reserve(to, 1) = '\0'; /* hiredis looks for the words of SUBSCRIBE with string functions */
-}
-
-static void issue(struct redis *redis, redis_reply_fn *fn, void *ctx)
-{
-    struct call *call = xmalloc(sizeof *call);
-    *call = (struct call){redis, fn, ctx};
-    if (redis->in_flight++ == 0)
+    redis_out_command(&redis->out, argc, argv, lengths, fn != NULL);
+    if (redis->in_flight == 0)
         begin_waiting(redis);
-    if (redisAsyncFormattedCommand(redis->ac, on_reply, call, redis->command.data, redis->command.len) !=
-        REDIS_OK) {
-        redis->in_flight--;
-        free(call);
-        if (fn)
-            fn(ctx, NULL);
-    }
-    if (redis->command.cap > (1u << 20)) /* one large command must not hold its memory for ever */
-        buf_free(&redis->command);
+    if (redis->in_flight == redis->call_room)
+        grow_calls(redis);
+    redis->calls[(redis->first_call + redis->in_flight++) & (redis->call_room - 1)] =
+        (struct call){fn, ctx, redis->out.taken};
 }
 
 void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
                 const size_t *lengths)
 {
-    if (redis->state != UP) {
-        if (fn)
-            fn(ctx, NULL);
-        return;
-    }
-    redis_encode(&redis->command, argc, argv, lengths);
-    issue(redis, fn, ctx);
+    if (redis->state == UP)
+        issue(redis, fn, ctx, argc, argv, lengths);
+    else if (fn)
+        fn(ctx, NULL);
 }
 
 #define WORDS_MAX 32
@@ -174,83 +213,74 @@ void redis_callv(struct redis *redis, redis_reply_fn *fn, void *ctx, ...)
     redis_call(redis, fn, ctx, count, words, NULL);
 }
 
-/* ---- connecting --------------------------------------------------------------------------------- */
+/* ---- subscriptions --------------------------------------------------------------------------------- */
 
-static void on_deadline(uv_timer_t *timer)
+static struct sub *find_sub(const struct redis *redis, struct span channel)
 {
-    drop(timer->data, "no answer while connecting");
+    struct table_node *node = table_find(&redis->subs, channel);
+    return node ? container_of(node, struct sub, node) : NULL;
 }
 
-/* Counts turns of the timer and not time, so that a process that was stopped for a while does not take
- * its own sleep for a silent Redis. */
-static void on_watch(uv_timer_t *timer)
+/* Its confirmation comes like a message, not like an answer. */
+static void send_verb(struct redis *redis, const char *verb, struct span channel)
 {
-    struct redis *redis = timer->data;
-    bool due = redis->in_flight || redis->subs;
-    if (due && ++redis->quiet > WATCH_TICKS)
-        drop(redis, "no answer in time");
-    else if (due && redis->in_flight == 0 && redis->quiet == ASK_TICKS)
-        redis_subs_ask(redis);
-    else if (redis->ac->c.reader->len - redis->ac->c.reader->pos > REPLY_BYTES_MAX)
-        drop(redis, "answer too large");
+    redis_out_command(&redis->out, 2, (const char *[]){verb, channel.p}, (size_t[]){strlen(verb), channel.n},
+                      false);
 }
 
-static void on_greeted(void *ctx, const redisReply *reply)
+void redis_subscribe(struct redis *redis, redis_reply_fn *fn, void *ctx, struct span channel)
 {
-    struct redis *redis = ctx;
-    if (reply == NULL || redis->state != GREETING)
+    if (redis->state != UP) {
+        fn(ctx, NULL);
         return;
-    if (reply->type == REDIS_REPLY_ERROR)
-        drop(redis, reply->str);
-}
-
-static void on_pong(void *ctx, const redisReply *reply)
-{
-    struct redis *redis = ctx;
-    on_greeted(redis, reply);
-    if (reply == NULL || redis->state != GREETING)
-        return;
-    redis->state = UP;
-    redis->was_up = true;
-    backoff_succeeded(&redis->backoff);
-    uv_timer_stop(&redis->timer);
-    if (redis->timeout_ms) {
-        unsigned period = redis->timeout_ms / WATCH_TICKS + 1;
-        uv_timer_start(&redis->timer, on_watch, period, period);
     }
-    if (redis->hooks.on_up)
-        redis->hooks.on_up(redis->hooks.ctx);
+    struct sub *sub = find_sub(redis, channel);
+    if (sub == NULL) {
+        sub = xcalloc(1, sizeof *sub + channel.n);
+        memcpy(sub->channel, channel.p, channel.n);
+        sub->node.key = (struct span){sub->channel, channel.n};
+        table_insert(&redis->subs, &sub->node);
+    }
+    sub->fn = fn;
+    sub->ctx = ctx;
+    send_verb(redis, "SUBSCRIBE", channel);
 }
 
-static void greet_with(struct redis *redis, redis_reply_fn *fn, int argc, const char *const *argv)
+void redis_unsubscribe(struct redis *redis, struct span channel)
 {
-    redis_encode(&redis->command, argc, argv, NULL);
-    issue(redis, fn, redis);
-    sodium_memzero(redis->command.data, redis->command.len);
-}
-
-static void greet(struct redis *redis)
-{
-    redis->state = GREETING;
-    if (redis->url.password && redis->url.user)
-        greet_with(redis, on_greeted, 3, (const char *[]){"AUTH", redis->url.user, redis->url.password});
-    else if (redis->url.password)
-        greet_with(redis, on_greeted, 2, (const char *[]){"AUTH", redis->url.password});
-    if (redis->url.db)
-        greet_with(redis, on_greeted, 2, (const char *[]){"SELECT", LOG_NUM(redis->url.db)});
-    greet_with(redis, on_pong, 1, (const char *[]){"PING"});
-}
-
-static void on_connect(const redisAsyncContext *ac, int status)
-{
-    struct redis *redis = ac->data;
-    if (redis == NULL)
+    struct sub *sub = find_sub(redis, channel);
+    if (sub == NULL || sub->fn == NULL)
         return;
-    if (status == REDIS_OK)
-        greet(redis);
-    else
-        wait_again(redis, ac->errstr);
+    sub->fn = NULL;
+    sub->leaving++;
+    send_verb(redis, "UNSUBSCRIBE", channel);
 }
+
+/* With subscriptions Redis takes no command but PING, whose answer has two elements. */
+static bool is_message(const struct redis *redis, const redisReply *reply)
+{
+    return redis->subs.count && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
+           reply->element[0]->type == REDIS_REPLY_STRING && reply->element[1]->type == REDIS_REPLY_STRING;
+}
+
+static void take_message(struct redis *redis, const redisReply *reply)
+{
+    const redisReply *channel = reply->element[1];
+    struct sub *sub = find_sub(redis, (struct span){channel->str, (size_t)channel->len});
+    redis->quiet = 0;
+    if (sub == NULL)
+        return;
+    if (strcmp(reply->element[0]->str, "unsubscribe") == 0) {
+        if (--sub->leaving == 0 && sub->fn == NULL) {
+            table_remove(&redis->subs, &sub->node);
+            free(sub);
+        }
+    } else if (sub->fn) {
+        sub->fn(sub->ctx, reply);
+    }
+}
+
+/* ---- reading --------------------------------------------------------------------------------------- */
 
 #if HIREDIS_MAJOR >= 1
 /* hiredis 1.x frees nested arrays by recursion and puts no bound on their depth; 0.14 stops at 7. */
@@ -264,81 +294,245 @@ static void *create_array(const redisReadTask *task, size_t elements)
     return depth > REPLY_DEPTH_MAX ? NULL : create_any_array(task, elements);
 }
 
-static void guard_replies(redisReader *reader)
+static redisReader *new_reader(void)
 {
     static redisReplyObjectFunctions guarded;
+    redisReader *reader = redisReaderCreate();
+    if (reader == NULL)
+        abort();
     guarded = *reader->fn;
     create_any_array = guarded.createArray;
     guarded.createArray = create_array;
     reader->fn = &guarded;
+    return reader;
 }
 #else
-static void guard_replies(redisReader *reader)
+static redisReader *new_reader(void)
 {
-    (void)reader;
+    redisReader *reader = redisReaderCreate();
+    if (reader == NULL)
+        abort();
+    return reader;
 }
 #endif
 
-/* Takes over a context that hiredis has begun to connect. */
-static void adopt(struct redis *redis, redisAsyncContext *ac)
+/* Redis speaks unasked when it turns a connection away; and what it was lent must have gone before whoever
+ * lent it is told. */
+static void take_unasked(struct redis *redis, const redisReply *reply)
 {
-    if (ac && ac->err == 0)
-        redis->adapter = redis_adapter_attach(redis->loop, ac);
-    if (redis->adapter == NULL) {
-        char reason[160];
-        snprintf(reason, sizeof reason, "%s", ac && ac->err ? ac->errstr : "cannot watch the socket");
-        if (ac)
-            redisAsyncFree(ac);
-        wait_again(redis, reason);
-        return;
-    }
-    redis->ac = ac;
-    ac->data = redis;
-    guard_replies(ac->c.reader);
-    if (redis->url.unix_path == NULL)
-        redisEnableKeepAlive(&ac->c);
-    redisAsyncSetDisconnectCallback(ac, on_disconnect);
-    redisAsyncSetConnectCallback(ac, on_connect); /* begins to watch the socket */
+    lose(redis, reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer to nothing");
 }
 
-static void on_resolved(void *ctx, const char *address, const char *error)
+static void take_reply(struct redis *redis, const redisReply *reply)
+{
+    if (is_message(redis, reply)) {
+        take_message(redis, reply);
+    } else if (redis->in_flight == 0 || redis->calls[redis->first_call].end > redis->out.sent) {
+        take_unasked(redis, reply);
+    } else {
+        struct call call = next_call(redis);
+        redis->quiet = redis->silent = 0;
+        if (call.fn)
+            call.fn(call.ctx, reply);
+    }
+}
+
+/* A callback may drop or free the connection: then the socket is another one, or none. */
+static void parse(struct redis *redis, const char *bytes, size_t size)
+{
+    const uv_poll_t *poll = redis->poll;
+    void *reply = NULL;
+    redisReaderFeed(redis->reader, bytes, size);
+    while (redis->poll == poll) {
+        if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
+            lose(redis, redis->reader->errstr);
+        else if (reply == NULL)
+            break;
+        else
+            take_reply(redis, reply);
+        if (reply)
+            freeReplyObject(reply);
+    }
+    if (redis->poll == poll && redis->reader->len - redis->reader->pos > REPLY_BYTES_MAX)
+        lose(redis, "answer too large");
+}
+
+static void read_now(struct redis *redis)
+{
+    char bytes[READ_BYTES];
+    const uv_poll_t *poll = redis->poll;
+    ssize_t n = sizeof bytes;
+    for (int i = 0; i < READS_PER_TURN && redis->poll == poll && n == sizeof bytes; i++) {
+        n = redis->stream.read(&redis->stream, bytes, sizeof bytes);
+        if (n > 0)
+            parse(redis, bytes, (size_t)n);
+        else if (n == 0)
+            lose(redis, "Server closed the connection");
+        else if (errno != EAGAIN && errno != EINTR)
+            lose(redis, strerror(errno));
+    }
+}
+
+/* ---- watching and writing -------------------------------------------------------------------------- */
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+static void arm(struct redis *redis, int events)
+{
+    if (events != redis->armed)
+        uv_poll_start(redis->poll, events, on_poll);
+    redis->armed = events;
+}
+
+static void write_now(struct redis *redis)
+{
+    int error = redis_out_flush(&redis->out, &redis->stream);
+    if (error && error != EAGAIN)
+        lose(redis, strerror(error));
+    else
+        arm(redis, error ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+}
+
+static void greet(struct redis *redis);
+
+static void on_decided(struct redis *redis)
+{
+    int error = redis_stream_outcome(&redis->stream);
+    if (error) {
+        lose(redis, strerror(error));
+        return;
+    }
+    arm(redis, UV_READABLE);
+    greet(redis);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct redis *redis = poll->data;
+    if (status < 0) { /* libuv has stopped watching (refused, reset): trying tells why */
+        events = UV_READABLE | UV_WRITABLE;
+        redis->armed = 0;
+    }
+    if (redis->state == CONNECTING) {
+        on_decided(redis);
+        return;
+    }
+    if (events & UV_READABLE)
+        read_now(redis);
+    if (redis->poll == poll && events & UV_WRITABLE)
+        write_now(redis);
+}
+
+/* What was staged during the turn leaves in one write. */
+static void flush(void *ctx)
+{
+    struct redis *redis = ctx;
+    if (!redis_out_empty(&redis->out) && !(redis->armed & UV_WRITABLE))
+        write_now(redis);
+}
+
+/* ---- connecting ------------------------------------------------------------------------------------ */
+
+static void on_deadline(uv_timer_t *timer)
+{
+    lose(timer->data, "no answer while connecting");
+}
+
+/* Counts turns of the timer and not time, so that a process that was stopped for a while does not take
+ * its own sleep for a silent Redis. */
+static void on_watch(uv_timer_t *timer)
+{
+    struct redis *redis = timer->data;
+    bool due = redis->in_flight || redis->subs.count;
+    if (due && ++redis->quiet > WATCH_TICKS)
+        lose(redis, "no answer in time");
+    else if (due && redis->in_flight == 0 && redis->quiet == ASK_TICKS) {
+        redis_probe(redis);
+        redis->quiet = ASK_TICKS; /* which counted as silence, too */
+    }
+}
+
+static void on_greeted(void *ctx, const redisReply *reply)
+{
+    struct redis *redis = ctx;
+    if (reply && reply->type == REDIS_REPLY_ERROR)
+        lose(redis, reply->str);
+}
+
+static void on_pong(void *ctx, const redisReply *reply)
+{
+    struct redis *redis = ctx;
+    on_greeted(redis, reply);
+    if (reply == NULL || redis->state != GREETING)
+        return;
+    redis->state = UP;
+    redis->was_up = true;
+    backoff_succeeded(&redis->backoff);
+    redis_out_clear(&redis->out); /* the password stood there */
+    uv_timer_stop(&redis->timer);
+    if (redis->timeout_ms) {
+        unsigned period = redis->timeout_ms / WATCH_TICKS + 1;
+        uv_timer_start(&redis->timer, on_watch, period, period);
+    }
+    if (redis->hooks.on_up)
+        redis->hooks.on_up(redis->hooks.ctx);
+}
+
+static void greet(struct redis *redis)
+{
+    const struct redis_url *url = &redis->url;
+    redis->state = GREETING;
+    if (url->password && url->user)
+        issue(redis, on_greeted, redis, 3, (const char *[]){"AUTH", url->user, url->password}, NULL);
+    else if (url->password)
+        issue(redis, on_greeted, redis, 2, (const char *[]){"AUTH", url->password}, NULL);
+    if (url->db)
+        issue(redis, on_greeted, redis, 2, (const char *[]){"SELECT", LOG_NUM(url->db)}, NULL);
+    issue(redis, on_pong, redis, 1, (const char *[]){"PING"}, NULL);
+}
+
+/* Watches the socket that was opened, or failed to with this errno. */
+static void watch(struct redis *redis, int error)
+{
+    uv_poll_t *poll = error ? NULL : xcalloc(1, sizeof *poll);
+    if (poll && uv_poll_init(&redis->loop->uv, poll, redis->stream.fd) != 0) {
+        free(poll);
+        error = EMFILE;
+    }
+    if (error) {
+        lose(redis, strerror(error));
+        return;
+    }
+    poll->data = redis;
+    redis->poll = poll;
+    redis->armed = 0;
+    redis->reader = new_reader();
+    arm(redis, UV_WRITABLE);
+}
+
+static void on_resolved(void *ctx, const struct sockaddr *address, socklen_t size, const char *error)
 {
     struct redis *redis = ctx;
     redis->resolve = NULL;
     if (address)
-        adopt(redis, redisAsyncConnect(address, (int)redis->url.port));
+        watch(redis, redis_stream_connect(&redis->stream, address, size));
     else
-        wait_again(redis, error);
-}
-
-static bool is_numeric(const char *host)
-{
-    unsigned char address[sizeof(struct in6_addr)];
-    return inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+        lose(redis, error);
 }
 
 static void connect_now(struct redis *redis)
 {
+    const struct redis_url *url = &redis->url;
     redis->state = CONNECTING;
-    redis->adapter = NULL;
     uv_timer_start(&redis->timer, on_deadline, CONNECT_MS, 0);
-    if (redis->url.unix_path)
-        adopt(redis, redisAsyncConnectUnix(redis->url.unix_path));
-    else if (is_numeric(redis->url.host))
-        adopt(redis, redisAsyncConnect(redis->url.host, (int)redis->url.port));
+    if (url->unix_path)
+        watch(redis, redis_stream_connect_path(&redis->stream, url->unix_path));
     else
         redis->resolve =
-            redis_resolve(redis->loop, redis->url.host, redis->backoff.failures, on_resolved, redis);
+            redis_resolve(redis->loop, url->host, url->port, redis->backoff.failures, on_resolved, redis);
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
-
-static void flush(void *ctx)
-{
-    struct redis *redis = ctx;
-    if (redis->adapter)
-        redis_adapter_flush(redis->adapter);
-}
+/* ---- life ------------------------------------------------------------------------------------------ */
 
 struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned timeout_ms,
                         struct redis_hooks hooks)
@@ -348,6 +542,7 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
     redis->timeout_ms = timeout_ms;
     redis->hooks = hooks;
     redis->url = *url;
+    redis->stream = REDIS_STREAM_CLOSED;
     char **texts[] = {&redis->url.unix_path, &redis->url.host, &redis->url.user, &redis->url.password};
     for (size_t i = 0; i < NELEMS(texts); i++)
         *texts[i] = *texts[i] ? xstrdup(*texts[i]) : NULL;
@@ -366,8 +561,8 @@ static void on_timer_closed(uv_handle_t *handle)
     struct redis *redis = handle->data;
     if (--redis->timers)
         return;
-    redis_subs_free(redis);
-    buf_free(&redis->command);
+    redis_out_free(&redis->out);
+    free(redis->calls);
     redis_url_free(&redis->url);
     free(redis);
 }
@@ -380,14 +575,10 @@ void redis_free(struct redis **redis_at)
     *redis_at = NULL;
     loop_unhook(redis->loop, LOOP_STAGE_REDIS, flush, redis);
     redis->state = CLOSED;
-    redisAsyncContext *ac = redis->ac;
-    redis->ac = NULL;
-    redis->adapter = NULL;
-    redis_resolve_cancel(&redis->resolve);
-    if (ac) {
-        ac->data = NULL;
-        redisAsyncFree(ac);
-    }
+    close_socket(redis);
+    fail_calls(redis);
+    fail_subs(redis);
+    table_free(&redis->subs);
     uv_close((uv_handle_t *)&redis->timer, on_timer_closed);
     uv_close((uv_handle_t *)&redis->pulse, on_timer_closed);
 }

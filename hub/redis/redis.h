@@ -1,6 +1,6 @@
-/* One Redis connection on the loop: hiredis on libuv through an adapter of our own, reconnecting
- * with jittered back-off. Commands issued during a turn leave in one write at LOOP_STAGE_REDIS. A hub
- * has two (commands, subscriptions), a worker parent too. Loop thread only. Knows no task. */
+/* One Redis connection on the loop. It owns its socket: commands issued during a turn leave in one write at
+ * LOOP_STAGE_REDIS, hiredis parses what comes. It connects again by backoff_connection. A hub has two
+ * (commands, subscriptions), a worker parent too. Loop thread only. Knows no task. */
 #pragma once
 
 #include "hub/base/loop.h"
@@ -54,7 +54,8 @@ bool redis_is_stalled(const struct redis *redis);
 void redis_probe(struct redis *redis);
 
 /* Issues a command given as an argument vector; fn may be NULL. While the connection is down fn is
- * called with NULL before the function returns. */
+ * called with NULL before the function returns. Words of 1 KiB and more are not copied: they must stay as
+ * they are until fn is called (without fn all is copied). */
 void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
                 const size_t *lengths);
 /* The same with NUL-terminated words, the list ended by NULL. */

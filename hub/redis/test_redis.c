@@ -1,9 +1,14 @@
-/* hub/redis/redis.c against a real redis-server: addresses, commands in one write, loss, restart, silence,
- * subscriptions. */
+/* hub/redis/redis.c against a real redis-server: addresses, commands in one write, partial writes, loss,
+ * restart, silence, subscriptions; and against a peer that is no good server. */
 #include "hub/redis/redis.h"
 
 #include "tests/lib/redis_server.h"
 #include "tests/lib/tap.h"
+
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 static struct loop loop;
 static struct redis *redis;
@@ -187,9 +192,63 @@ static void test_large(void)
     redis_call(redis, on_reply, NULL, 3, (const char *[]){"SET", "large", text}, (size_t[]){3, 5, size});
     redis_callv(redis, on_reply, NULL, "GET", "large", NULL);
     redis_callv(redis, on_reply, NULL, "STRLEN", "large", NULL);
-    free(text);
     ok(reach(&seen.replies, before + 3), "5 MiB go out in several writes and come back");
+    free(text);
     is_int(seen.integer, (int64_t)size, "whole");
+}
+
+/* The largest of our sockets' buffers shrinks, so that writes are partial. */
+static void shrink_buffers(int size)
+{
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_un peer;
+        socklen_t n = sizeof peer;
+        if (getpeername(fd, (struct sockaddr *)&peer, &n) == 0 && peer.sun_family == AF_UNIX)
+            setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    }
+}
+
+static void free_text(void *ctx, const redisReply *reply)
+{
+    free(ctx);
+    on_reply(NULL, reply);
+}
+
+static char *large_text(size_t size)
+{
+    char *text = xmalloc(size + 1);
+    memset(text, 'y', size);
+    text[size] = '\0';
+    return text;
+}
+
+/* Long words between short ones, through a socket that takes little at once; each is freed when its answer is
+ * there. */
+static void test_partial(void)
+{
+    unsigned before = seen.replies;
+    shrink_buffers(4096);
+    for (int i = 0; i < 50; i++) {
+        char *text = large_text(20000 + (size_t)i);
+        redis_callv(redis, on_reply, NULL, "SET", "small", "v", NULL);
+        redis_callv(redis, free_text, text, "SET", "partial", text, NULL);
+    }
+    redis_callv(redis, on_reply, NULL, "STRLEN", "partial", NULL);
+    ok(reach(&seen.replies, before + 101), "a megabyte goes through a small buffer");
+    is_int(seen.integer, 20049, "in order and whole");
+}
+
+static void test_kill_within_reply(void)
+{
+    unsigned before = seen.replies, nulls = seen.nulls, downs = seen.downs, ups = seen.ups;
+    for (int i = 0; i < 20; i++)
+        redis_callv(redis, on_reply, NULL, "GET", "large", NULL);
+    ok(reach(&seen.replies, before + 1), "large answers begin to come");
+    redis_server_kill(&server);
+    ok(reach(&seen.downs, downs + 1), "the server is killed meanwhile");
+    is_int(seen.replies - before + seen.nulls - nulls, 20, "every command is answered once");
+    redis_server_start(&server);
+    ok(reach(&seen.ups, ups + 1), "up after the restart");
 }
 
 static void test_kill(void)
@@ -198,12 +257,13 @@ static void test_kill(void)
     redis_callv(redis, on_reply, NULL, "BLPOP", "nothing", "0", NULL);
     loop_flush(&loop);
     redis_server_kill(&server);
-    ok(reach(&seen.downs, 1), "kill -9 of the server: on_down (%s)", seen.reason);
+    unsigned downs = seen.downs, ups = seen.ups;
+    ok(reach(&seen.downs, downs + 1), "kill -9 of the server: on_down (%s)", seen.reason);
     is_int(seen.nulls, nulls + 1, "the pending command got NULL");
     is_int(redis_in_flight(redis), 0, "nothing is in flight");
-    ok(reach(&seen.downs, 3), "failed attempts are told (%s)", seen.reason);
+    ok(reach(&seen.downs, downs + 3), "failed attempts are told (%s)", seen.reason);
     redis_server_start(&server);
-    ok(reach(&seen.ups, 2), "after its restart: on_up");
+    ok(reach(&seen.ups, ups + 1), "after its restart: on_up");
     unsigned before = seen.replies;
     redis_callv(redis, on_reply, NULL, "GET", "n", NULL);
     ok(reach(&seen.replies, before + 1), "commands go again");
@@ -221,6 +281,18 @@ static void test_silence(void)
     is_int(seen.nulls, 1, "its command got NULL");
     kill(server.pid, SIGCONT);
     ok(reach(&seen.ups, 2), "up when it goes on");
+    kill(server.pid, SIGSTOP);
+    char *text = large_text(5u << 20);
+    redis_callv(redis, free_text, text, "SET", "stopped", text, NULL);
+    ok(reach(&seen.downs, 2), "so does one that stopped while it was written to: %s", seen.reason);
+    is_int(seen.nulls, 2, "its command got NULL");
+    kill(server.pid, SIGCONT);
+    ok(reach(&seen.ups, 3), "up when it goes on");
+    text = large_text(5u << 20);
+    redis_callv(redis, free_text, text, "SET", "stopped", text, NULL);
+    redis_callv(redis, on_reply, NULL, "STRLEN", "stopped", NULL);
+    ok(reach(&seen.replies, 2), "a short stop");
+    is_int(seen.integer, 5 << 20, "loses nothing");
 }
 
 static void on_stall(void *ctx)
@@ -319,6 +391,91 @@ static void test_subscriptions(void)
     redis_free(&other);
 }
 
+/* ---- a server that misbehaves ---- */
+
+static struct {
+    int listener;
+    const struct span *says; /* one after each time it heard something; then it closes */
+    size_t count;
+} peer;
+
+static void *peer_main(void *data)
+{
+    char heard[4096];
+    for (int fd; (fd = accept(peer.listener, NULL, NULL)) >= 0; close(fd))
+        for (size_t i = 0; i < peer.count && read(fd, heard, sizeof heard) > 0; i++)
+            if (send(fd, peer.says[i].p, peer.says[i].n, MSG_NOSIGNAL) < 0)
+                break;
+    return data;
+}
+
+/* What a command of `size` bytes comes to when the server says that. */
+static void with_peer(const struct span *says, size_t count, size_t size, unsigned downs)
+{
+    char path[] = "/tmp/test-redis-XXXXXX", url[80];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    pthread_t thread;
+    close(mkstemp(path));
+    unlink(path);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    snprintf(url, sizeof url, "unix:%s", path);
+    peer.says = says;
+    peer.count = count;
+    peer.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(peer.listener, (const struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(peer.listener, 8) != 0 || pthread_create(&thread, NULL, peer_main, NULL) != 0)
+        abort();
+    close_redis();
+    open_redis(url, 5000);
+    if (size && reach(&seen.ups, 1)) {
+        char *text = large_text(size);
+        redis_callv(redis, free_text, text, "SET", "k", text, NULL);
+    }
+    reach(&seen.downs, downs);
+    close_redis();
+    shutdown(peer.listener, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    close(peer.listener);
+    unlink(path);
+}
+
+static void test_peers(void)
+{
+    const struct {
+        const char *what, *reason;
+        struct span says[2];
+        size_t count, size;
+        unsigned replies, nulls;
+    } rows[] = {
+        {"closes within an answer", "closed", {SPAN("+PONG\r\n"), SPAN("$10\r\nabc")}, 2, 10, 0, 1},
+        {"speaks no RESP", "Protocol error", {SPAN("+PONG\r\n"), SPAN("HTTP/1.1 400\r\n")}, 2, 10, 0, 1},
+        {"answers twice", "nothing", {SPAN("+PONG\r\n"), SPAN("+OK\r\n+OK\r\n")}, 2, 10, 1, 0},
+        {"answers what it was not sent whole",
+         "too big",
+         {SPAN("+PONG\r\n"), SPAN("-ERR too big\r\n")},
+         2,
+         9u << 20,
+         0,
+         1},
+        {"turns us away", "number of clients", {SPAN("-ERR max number of clients reached\r\n")}, 1, 0, 0, 0},
+        {"wants a password", "NOAUTH", {SPAN("-NOAUTH Authentication required.\r\n")}, 1, 0, 0, 0},
+        {"nests deeply",
+         "",
+         {SPAN("+PONG\r\n"), SPAN("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n")},
+         2,
+         10,
+         0,
+         1},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        with_peer(rows[i].says, rows[i].count, rows[i].size, 1);
+        ok(seen.downs >= 1 && strstr(seen.reason, rows[i].reason), "one that %s is left: %s", rows[i].what,
+           seen.reason);
+        is_int(seen.replies, rows[i].replies, "%s: answers", rows[i].what);
+        is_int(seen.nulls, rows[i].nulls, "%s: commands without one", rows[i].what);
+    }
+}
+
 /* A subscriber that hears nothing asks for signs of life, and misses them. */
 static void test_silent_subscriber(void)
 {
@@ -354,12 +511,15 @@ int main(void)
         abort();
     test_commands();
     test_large();
+    test_partial();
+    test_kill_within_reply();
     test_kill();
     test_silence();
     test_stall();
     test_refused();
     test_subscriptions();
     test_silent_subscriber();
+    test_peers();
     close_redis();
     loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);

@@ -1,0 +1,180 @@
+/* Commands on their way out; see redis_out.h. */
+#include "hub/redis/redis_out.h"
+
+#include <errno.h>
+#include <sodium.h>
+
+#define LENT_MIN 1024           /* shorter words are copied: a piece of a writev costs more than that */
+#define KEPT_BYTES (256u << 10) /* one large turn must not hold its memory for ever */
+#define PIECES 128              /* of one writev */
+#define HEAD_MAX 24             /* "$", digits, CR LF, and room to spare */
+
+struct redis_out_word {
+    const char *data;
+    size_t size;
+    size_t place; /* so many of the gathered bytes go before it */
+};
+
+/* ---- gathering ------------------------------------------------------------------------------------ */
+
+/* Writes "*3\r\n" or "$5\r\n"; the place behind it. */
+static char *put_head(char *to, char kind, size_t number)
+{
+    char digits[20], *from = digits + sizeof digits;
+    do
+        *--from = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    size_t n = (size_t)(digits + sizeof digits - from);
+    *to++ = kind;
+    memcpy(to, from, n);
+    memcpy(to + n, "\r\n", 2);
+    return to + n + 2;
+}
+
+static void lend(struct redis_out *out, const char *word, size_t size)
+{
+    if (out->word_count == out->word_room) {
+        out->word_room = out->word_room ? out->word_room * 2 : 16;
+        out->words = xrealloc(out->words, out->word_room * sizeof *out->words);
+    }
+    out->words[out->word_count++] = (struct redis_out_word){word, size, out->bytes.len};
+}
+
+static void append_word(struct redis_out *out, const char *word, size_t size, bool lent)
+{
+    struct buf *bytes = &out->bytes;
+    bool copied = !lent || size < LENT_MIN;
+    char *start = buf_reserve(bytes, HEAD_MAX + (copied ? size : 0)), *to = put_head(start, '$', size);
+    if (copied) {
+        memcpy(to, word, size);
+        to += size;
+    } else {
+        bytes->len += (size_t)(to - start);
+        lend(out, word, size);
+        start = to;
+        out->taken += size;
+    }
+    memcpy(to, "\r\n", 2);
+    bytes->len += (size_t)(to + 2 - start);
+}
+
+void redis_out_command(struct redis_out *out, int argc, const char *const *argv, const size_t *lengths,
+                       bool lent)
+{
+    size_t before = out->bytes.len;
+    char *start = buf_reserve(&out->bytes, HEAD_MAX);
+    out->bytes.len += (size_t)(put_head(start, '*', (size_t)argc) - start);
+    for (int i = 0; i < argc; i++)
+        append_word(out, argv[i], lengths ? lengths[i] : strlen(argv[i]), lent);
+    out->taken += out->bytes.len - before;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------- */
+
+static void add_piece(struct iovec *pieces, int *count, const char *data, size_t size)
+{
+    if (size)
+        pieces[(*count)++] = (struct iovec){(void *)(uintptr_t)data, size};
+}
+
+/* The next pieces to write, in order. */
+static int gather(const struct redis_out *out, struct iovec *pieces)
+{
+    int count = 0;
+    size_t at = out->at, skip = out->word_sent;
+    for (size_t i = out->word_at; i < out->word_count && count + 2 < PIECES; i++) {
+        const struct redis_out_word *word = &out->words[i];
+        add_piece(pieces, &count, out->bytes.data + at, word->place - at);
+        add_piece(pieces, &count, word->data + skip, word->size - skip);
+        at = word->place;
+        skip = 0;
+    }
+    if (count + 2 < PIECES)
+        add_piece(pieces, &count, out->bytes.data + at, out->bytes.len - at);
+    return count;
+}
+
+static size_t total(const struct iovec *pieces, int count)
+{
+    size_t n = 0;
+    for (int i = 0; i < count; i++)
+        n += pieces[i].iov_len;
+    return n;
+}
+
+/* So many bytes of the current lap, bytes before a word and the word, are behind us. */
+static void advance(struct redis_out *out, size_t n)
+{
+    out->sent += n;
+    for (; out->word_at < out->word_count; out->word_at++, out->word_sent = 0) {
+        const struct redis_out_word *word = &out->words[out->word_at];
+        size_t before = word->place - out->at, rest = word->size - out->word_sent;
+        if (n < before)
+            break;
+        out->at = word->place;
+        n -= before;
+        if (n < rest) {
+            out->word_sent += n;
+            return;
+        }
+        n -= rest;
+    }
+    out->at += n;
+}
+
+static void forget_all(struct redis_out *out)
+{
+    out->at = out->word_at = out->word_sent = out->word_count = 0;
+    buf_clear(&out->bytes);
+    if (out->bytes.cap > KEPT_BYTES)
+        buf_free(&out->bytes);
+}
+
+/* Gives the room of what was written back while a rest waits. */
+static void compact(struct redis_out *out)
+{
+    if (out->at < KEPT_BYTES || out->at < out->bytes.len / 2)
+        return;
+    out->word_count -= out->word_at;
+    memmove(out->words, out->words + out->word_at, out->word_count * sizeof *out->words);
+    for (size_t i = 0; i < out->word_count; i++)
+        out->words[i].place -= out->at;
+    buf_consume(&out->bytes, out->at);
+    out->at = out->word_at = 0;
+}
+
+int redis_out_flush(struct redis_out *out, struct redis_stream *stream)
+{
+    struct iovec pieces[PIECES];
+    while (!redis_out_empty(out)) {
+        int count = gather(out, pieces);
+        ssize_t n = stream->writev(stream, pieces, count);
+        if (n < 0 && errno != EINTR)
+            return errno;
+        if (n < 0)
+            continue;
+        advance(out, (size_t)n);
+        if ((size_t)n < total(pieces, count)) {
+            compact(out);
+            return EAGAIN;
+        }
+    }
+    forget_all(out);
+    return 0;
+}
+
+void redis_out_clear(struct redis_out *out)
+{
+    if (out->bytes.cap)
+        sodium_memzero(out->bytes.data, out->bytes.cap);
+    forget_all(out);
+    out->taken = out->sent = 0;
+}
+
+void redis_out_free(struct redis_out *out)
+{
+    redis_out_clear(out);
+    buf_free(&out->bytes);
+    free(out->words);
+    *out = (struct redis_out){0};
+}
