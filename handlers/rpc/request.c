@@ -143,7 +143,7 @@ void request_after(struct app *app, const struct request_after *after, struct me
     if (after->event)
         owners_event(app->owners, after->owner, after->event, knows);
     else if (after->told_seq)
-        owners_told(app->owners, after->owner, after->told_seq, knows);
+        owners_replied(app->owners, after->owner, after->told_seq, knows);
     if (after->held)
         owners_release(app->owners, after->owner, after->task_id);
 }

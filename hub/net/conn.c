@@ -113,10 +113,10 @@ static void send_event(void *to, struct event *event)
     conn_send_event(to, event);
 }
 
-static void told(void *to, uint64_t seq)
+static void skip(void *to, uint64_t seq)
 {
     struct conn *conn = to;
-    outbox_told(&conn->outbox, seq);
+    outbox_skip(&conn->outbox, seq);
 }
 
 static bool slow(const void *to)
@@ -130,7 +130,7 @@ static void lost(void *to, const char *reason)
     conn_close(to, 1012, reason);
 }
 
-const struct member_ops conn_member_ops = {send_event, told, slow, lost};
+const struct member_ops conn_member_ops = {send_event, skip, slow, lost};
 
 void conn_close(struct conn *conn, unsigned code, const char *reason)
 {

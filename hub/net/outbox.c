@@ -57,7 +57,7 @@ static void frame_close(struct buf *to, unsigned code, const char *reason)
 struct item {
     struct list node;
     struct event *event; /* else … */
-    uint64_t told;       /* else … */
+    uint64_t skip;       /* else … */
     bool droppable;      /* … a text or close frame */
     enum frame_opcode opcode;
     size_t size;
@@ -143,7 +143,7 @@ static void frame_event(struct outbox *outbox, const struct event *event)
     count_out(size);
 }
 
-static void set_told(struct outbox *outbox, uint64_t seq)
+static void set_given(struct outbox *outbox, uint64_t seq)
 {
     if (!outbox->begun || seq > outbox->given)
         outbox->given = seq;
@@ -281,14 +281,14 @@ enum outbox_put outbox_event(struct outbox *outbox, struct event *event, size_t 
     return OUTBOX_TAKEN;
 }
 
-void outbox_told(struct outbox *outbox, uint64_t seq)
+void outbox_skip(struct outbox *outbox, uint64_t seq)
 {
     if (outbox->items == NULL) {
-        set_told(outbox, seq);
+        set_given(outbox, seq);
         return;
     }
     struct item *item = append(outbox, 0);
-    item->told = seq;
+    item->skip = seq;
     outbox->item_bytes += cost_of(item);
 }
 
@@ -326,8 +326,8 @@ static void frame_backlog(struct outbox *outbox, size_t chunk)
         struct item *item = item_of(outbox->items->next);
         if (item->event)
             frame_event(outbox, item->event);
-        else if (item->told)
-            set_told(outbox, item->told);
+        else if (item->skip)
+            set_given(outbox, item->skip);
         else
             frame_text(outbox, item->opcode, (struct span){item->data, item->size});
         drop(outbox, item);

@@ -36,8 +36,8 @@ size_t outbox_waiting(const struct outbox *outbox);
 /* Appends a frame. While blocked, droppable ones are dropped when there is no room. */
 enum outbox_put outbox_text(struct outbox *outbox, struct span text, bool droppable, size_t budget);
 enum outbox_put outbox_event(struct outbox *outbox, struct event *event, size_t budget);
-/* seq was told by other means; keeps its place among what waits. */
-void outbox_told(struct outbox *outbox, uint64_t seq);
+/* The event `seq` counts as given; keeps its place among what waits. */
+void outbox_skip(struct outbox *outbox, uint64_t seq);
 /* Appends a ping, unless something waits anyway. */
 void outbox_ping(struct outbox *outbox);
 /* Appends a close frame behind everything, or in place of what waits. */

@@ -101,12 +101,12 @@ static void test_frames(void)
 static void test_framing(void)
 {
     struct outbox box = {.at = 0};
-    outbox_told(&box, 40);
+    outbox_skip(&box, 40);
     put(&box, 'A', 41, TASK_A);
     put(&box, 'P', 7, TASK_A);
     put(&box, 'N', 42, "");
     outbox_text(&box, SPAN("reply"), false, BUDGET);
-    outbox_told(&box, 43);
+    outbox_skip(&box, 43);
     put(&box, 'C', 44, TASK_A);
     put(&box, 'C', 46, TASK_B);
     is_text(drain(&box),
@@ -146,7 +146,7 @@ static void test_whole_frames(void)
 static struct outbox blocked_box(void)
 {
     struct outbox box = {.at = 0};
-    outbox_told(&box, 0);
+    outbox_skip(&box, 0);
     outbox_text(&box, SPAN("first"), false, BUDGET);
     outbox_next(&box, 100);
     outbox_sent(&box, 7, true);
@@ -159,7 +159,7 @@ static void test_backlog_order(void)
     put(&box, 'A', 1, TASK_A);
     put(&box, 'P', 1, TASK_A);
     outbox_text(&box, SPAN("reply"), false, BUDGET);
-    outbox_told(&box, 2);
+    outbox_skip(&box, 2);
     put(&box, 'P', 1, TASK_B);
     put(&box, 'P', 2, TASK_A);
     put(&box, 'S', 3, TASK_A);

@@ -44,7 +44,7 @@ struct member_ops {
     void (*event)(void *to, struct event *event);
     /* The logged event `seq` counts as given: a reply told it. The first call says where the member begins.
      */
-    void (*told)(void *to, uint64_t seq);
+    void (*skip)(void *to, uint64_t seq);
     bool (*slow)(const void *to); /* much waits for it already: a replay pauses */
     /* What it misses cannot be had any more: it must end, and come again for a snapshot. */
     void (*lost)(void *to, const char *reason);
@@ -79,9 +79,9 @@ void owners_leave(struct member *member);
 /* One event of the owner, from a function's reply or from the feed; in any order. `except` (may be
  * NULL) has been told by a reply: for it the event counts as given. The caller keeps its reference. */
 void owners_event(struct owners *owners, const char *owner, struct event *event, const struct member *except);
-/* Tells that seq exists but carries nothing for anybody here (its event was told by a reply and no
- * other member wants it): advances the cursor without building an event. */
-void owners_told(struct owners *owners, const char *owner, uint64_t seq, const struct member *told);
+/* The same for an event that a reply told `member` and that nobody else here wants: moves the cursor without
+ * building the event. */
+void owners_replied(struct owners *owners, const char *owner, uint64_t seq, const struct member *member);
 /* Whether anybody but `except` listens here: if not, building an event is wasted. */
 bool owners_listening(struct owners *owners, const char *owner, const struct member *except);
 /* Between these, events of this task are held back (its submit reply is not written yet). */

@@ -1,6 +1,5 @@
-/* The reorder buffer of one owner: events that arrived before an earlier one, or that must wait for a
- * reply. Loop thread. Bounded: what is forgotten here stands in the log. */
-#include "hub/owners/owners_private.h"
+/* The reorder buffer of one owner; see pending.h. Loop thread. */
+#include "hub/owners/pending.h"
 
 void pending_init(struct pending *pending)
 {
@@ -55,29 +54,29 @@ static void insert_behind(struct pending *pending, struct list *before, struct p
 
 static bool full(const struct pending *pending, const struct event *event)
 {
-    return pending->count >= OWNER_PENDING_MAX ||
-           pending->bytes + (event ? event->size : 0) > OWNER_PENDING_BYTES;
+    return pending->count >= PENDING_MAX || pending->bytes + (event ? event->size : 0) > PENDING_BYTES;
 }
 
 /* The same seq came twice: keeps what either knows. */
-static void merge(struct pending *pending, struct pending_item *item, struct event *event, uint64_t told)
+static void merge(struct pending *pending, struct pending_item *item, struct event *event,
+                  uint64_t replied_to)
 {
     if (item->event == NULL && event) {
         item->event = event_ref(event);
         pending->bytes += event->size;
     }
-    if (told)
-        item->told = told;
+    if (replied_to)
+        item->replied_to = replied_to;
 }
 
-void pending_put(struct pending *pending, uint64_t seq, struct event *event, uint64_t told)
+void pending_put(struct pending *pending, uint64_t seq, struct event *event, uint64_t replied_to)
 {
     struct list *at = pending->items.prev;
     while (at != &pending->items && item_of(at)->after > seq)
         at = at->prev;
     for (struct list *same = at; same != &pending->items && item_of(same)->after == seq; same = same->prev)
         if (item_of(same)->seq == seq) {
-            merge(pending, item_of(same), event, told);
+            merge(pending, item_of(same), event, replied_to);
             return;
         }
     while (full(pending, event)) {
@@ -85,7 +84,8 @@ void pending_put(struct pending *pending, uint64_t seq, struct event *event, uin
             return;
         pending_drop(pending, item_of(pending->items.prev));
     }
-    insert_behind(pending, at, (struct pending_item){.seq = seq, .after = seq, .event = event, .told = told});
+    insert_behind(pending, at,
+                  (struct pending_item){.seq = seq, .after = seq, .event = event, .replied_to = replied_to});
 }
 
 static bool same_task(const struct event *a, const struct event *b)

@@ -158,7 +158,7 @@ void owners_event(struct owners *owners, const char *owner, struct event *event,
     (void)except;
     HOLDS(owner && event->refs);
 }
-void owners_told(struct owners *owners, const char *owner, uint64_t seq, const struct member *told)
+void owners_replied(struct owners *owners, const char *owner, uint64_t seq, const struct member *told)
 {
     (void)owners;
     (void)seq;

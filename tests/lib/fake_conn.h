@@ -59,7 +59,7 @@ static void fake_event(void *to, struct event *event)
     fake_line(to, "event %c %llu %.*s\n", event->type->code, (unsigned long long)event->seq, (int)event->size,
               event->body);
 }
-static void fake_told(void *to, uint64_t seq)
+static void fake_skip(void *to, uint64_t seq)
 {
     ((struct conn *)to)->told = seq;
 }
@@ -72,7 +72,7 @@ static void fake_lost(void *to, const char *reason)
 {
     conn_close(to, 1012, reason);
 }
-static const struct member_ops fake_member_ops = {fake_event, fake_told, fake_slow, fake_lost};
+static const struct member_ops fake_member_ops = {fake_event, fake_skip, fake_slow, fake_lost};
 
 void *conn_app(const struct conn *conn)
 {

@@ -2,6 +2,7 @@
  * when the test says so. Time passes by calling the ticks. Included by one program each. */
 #pragma once
 
+#include "hub/base/loop.h"
 #include "hub/owners/owners_private.h"
 #include "tests/lib/tap.h"
 
@@ -35,7 +36,7 @@ static void on_event(void *to, struct event *event)
         record(to, "%c%d ", event->type->code, (int)event->rev);
 }
 
-static void on_told(void *to, uint64_t seq)
+static void on_skip(void *to, uint64_t seq)
 {
     record(to, "T%d ", (int)seq);
 }
@@ -53,7 +54,7 @@ static void on_lost(void *to, const char *reason)
 
 static struct recorder *new_recorder(void)
 {
-    static const struct member_ops ops = {on_event, on_told, is_slow, on_lost};
+    static const struct member_ops ops = {on_event, on_skip, is_slow, on_lost};
     struct recorder *recorder = xcalloc(1, sizeof *recorder);
     recorder->member = member_new(&ops, recorder);
     recorders[recorder_count++] = recorder;
