@@ -140,7 +140,7 @@ static void take_one(struct manager *manager, const struct queue_leased *task)
 }
 
 static void on_taken(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
-                     struct queue_lease_rest rest)
+                     uint64_t next_due_ms)
 {
     struct manager *manager = ctx;
     manager->leasing = false;
@@ -148,8 +148,8 @@ static void on_taken(void *ctx, enum queue_code code, const struct queue_leased 
         return;
     for (size_t i = 0; i < count; i++)
         take_one(manager, &tasks[i]);
-    if (rest.next_due_ms && rest.next_due_ms < TICK_MS)
-        uv_timer_start(manager->tick, manager->tick->timer_cb, rest.next_due_ms, TICK_MS);
+    if (next_due_ms && next_due_ms < TICK_MS)
+        uv_timer_start(manager->tick, manager->tick->timer_cb, next_due_ms, TICK_MS);
     if (manager->lease_again || count == TAKE_MAX)
         light_take(manager);
 }
@@ -161,7 +161,7 @@ void light_take(struct manager *manager)
     if (manager->leasing || manager->draining || !manager->reclaimed || pool_load(manager->pool) > room)
         return;
     manager->leasing = true;
-    queue_lease(manager->config.queue, "light", TAKE_MAX, (struct queue_demand){0}, on_taken, manager);
+    queue_lease(manager->config.queue, "light", TAKE_MAX, on_taken, manager);
 }
 
 void manager_bell(struct manager *manager)

@@ -382,7 +382,7 @@ static void test_leases(void)
     begin();
     is_int(fake.reclaims, 1, "leases of an earlier life go back first");
     is_int(fake.leases, 1, "then waiting work is asked for");
-    fake.lease(fake.lease_ctx, QUEUE_OK, tasks, 2, (struct queue_lease_rest){0});
+    fake.lease(fake.lease_ctx, QUEUE_OK, tasks, 2, 0);
     is_int(fake.ends.count, 1, "a type this hub does not know fails");
     is_text(fake.ends.at[0].text, "unknown_task", "with that code");
     wait_for(&fake.starts.count, 1);
@@ -400,7 +400,7 @@ static void test_leases(void)
     fake_ended(1, QUEUE_OK);
 
     manager_bell(manager);
-    fake.lease(fake.lease_ctx, QUEUE_OK, tasks, 1, (struct queue_lease_rest){0});
+    fake.lease(fake.lease_ctx, QUEUE_OK, tasks, 1, 0);
     wait_for(&fake.starts.count, 2);
     fake.beat(fake.beat_ctx, QUEUE_OK, &id, 1, NULL, 0);
     until = clock_mono_ms() + 5000;

@@ -283,10 +283,8 @@ void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *
 
 /* ---- leases ------------------------------------------------------------------------------------------ */
 
-#define LEASED_HEAD 2  /* time of the next delayed task, limit of the demand */
+#define LEASED_HEAD 1  /* time of the next delayed task */
 #define LEASED_WORDS 3 /* per task, behind them: id, record, long arguments */
-#define RECORD_LINES 4
-#define HANDED_MAX 512 /* more than a call submits */
 
 /* Cuts off what stands before the next `end`, or all that is left; a NUL takes its place. */
 static char *cut(char **rest, char end)
@@ -335,18 +333,17 @@ static void on_leased(struct op *op, const redisReply *answer)
     size_t words = reply_count(answer);
     size_t count = words > LEASED_HEAD ? (words - LEASED_HEAD) / LEASED_WORDS : 0;
     struct queue_leased *tasks = xcalloc(count, sizeof *tasks);
-    struct queue_lease_rest rest = {(uint64_t)reply_number(answer, 0), (uint64_t)reply_number(answer, 1)};
     for (size_t i = 0; i < count; i++) {
         size_t at = LEASED_HEAD + i * LEASED_WORDS;
         tasks[i] =
             parse_leased(reply_text(answer, at), reply_record(answer, at + 1), reply_span(answer, at + 2));
     }
-    op->fn.leased(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, tasks, count, rest);
+    op->fn.leased(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, tasks, count,
+                  (uint64_t)reply_number(answer, 0));
     free(tasks);
 }
 
-void queue_lease(struct queue *queue, const char *name, unsigned count, struct queue_demand demand,
-                 queue_leased_fn *fn, void *ctx)
+void queue_lease(struct queue *queue, const char *name, unsigned count, queue_leased_fn *fn, void *ctx)
 {
     struct op *op = op_new(queue, FUNCTION("lease"), on_leased);
     op->fn.leased = fn;
@@ -355,41 +352,6 @@ void queue_lease(struct queue *queue, const char *name, unsigned count, struct q
     words_text(&op->words, name);
     words_number(&op->words, count);
     words_number(&op->words, queue->config.lease_ms);
-    if (demand.connection)
-        words_number(&op->words, demand.connection);
-    else
-        words_text(&op->words, "");
-    words_number(&op->words, demand.received);
-}
-
-/* The next lines as one word. */
-static char *cut_lines(char **rest, unsigned lines)
-{
-    char *word = *rest;
-    for (unsigned cuts = 0; cuts < lines; cuts++) {
-        char *line = cut(rest, '\n');
-        if (cuts + 1 < lines && *rest > line)
-            (*rest)[-1] = '\n';
-    }
-    return word;
-}
-
-/* "lease QUEUE HOLDER", then per task its id, its long arguments and its record. */
-void queue_read_handed(struct queue *queue, char *message, const struct queue_feed_hooks *hooks)
-{
-    struct queue_leased tasks[HANDED_MAX];
-    size_t count = 0;
-    char *head = cut(&message, '\n');
-    cut(&head, ' ');
-    const char *name = cut(&head, ' ');
-    if (strcmp(head, queue->holder) != 0) /* an earlier process of this name */
-        return;
-    while (*message && count < HANDED_MAX) {
-        const char *id = cut(&message, '\n');
-        struct span args = span_of(cut(&message, '\n'));
-        tasks[count++] = parse_leased(id, cut_lines(&message, RECORD_LINES), args);
-    }
-    hooks->on_handed(hooks->ctx, name, tasks, count);
 }
 
 static void reclaim_from(struct queue *queue, int64_t skip, queue_done_fn *fn, void *ctx);

@@ -201,8 +201,3 @@ static inline size_t reply_count(const redisReply *array)
 {
     return array && array->type == REDIS_REPLY_ARRAY ? array->elements : 0;
 }
-
-/* ---- attempts ----------------------------------------------------------------------------------------- */
-
-/* Reads a message about tasks that were handed over, which it changes, and tells the hook on_handed. */
-void queue_read_handed(struct queue *queue, char *message, const struct queue_feed_hooks *hooks);

@@ -56,8 +56,6 @@ struct queue_feed {
     struct list calls; /* attach_calls under way */
     struct bell *bells;
     bool control, watching;
-    unsigned connection;  /* the control channel's subscription, 0 = none … */
-    unsigned connections; /* … and how many there were */
     uv_timer_t *timer;
     unsigned ticks;
     uint64_t alive_ms; /* when this hub last said that it lives */
@@ -443,21 +441,9 @@ static void read_control(const struct queue_feed *feed, struct span text)
 
 static void on_control(void *ctx, const redisReply *reply)
 {
-    struct queue_feed *feed = ctx;
     struct span text = reply ? message_text(reply) : SPAN_NONE;
-    if (reply == NULL)
-        feed->connection = 0;
-    else if (text.p == NULL)
-        feed->connection = ++feed->connections;
-    else if (text.n > 6 && memcmp(text.p, "lease ", 6) == 0 && feed->hooks.on_handed)
-        queue_read_handed(feed->queue, reply->element[2]->str, &feed->hooks);
-    else
-        read_control(feed, text);
-}
-
-unsigned queue_feed_connection(const struct queue_feed *feed)
-{
-    return feed->connection;
+    if (text.p)
+        read_control(ctx, text);
 }
 
 static void on_admin(void *ctx, const redisReply *reply)

@@ -101,22 +101,13 @@ struct queue_leased {
     struct span args;
     unsigned rev; /* of the task's last report, 0 = none: where queue_reported begins */
 };
-struct queue_lease_rest {
-    uint64_t next_due_ms; /* until a delayed task is due, 0 = none */
-    uint64_t limit;       /* with a demand: how many tasks will have been received when it is met */
-};
+/* `next_due_ms`: until a delayed task is due, 0 = none. */
 typedef void queue_leased_fn(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
-                             struct queue_lease_rest rest);
-struct queue_demand {    /* of a queue: tasks that are submitted later are wanted, too */
-    unsigned connection; /* a new number whenever some that were given may be lost; 0 = no demand */
-    uint64_t received;   /* tasks of the queue that came since it began, as answers and by the feed */
-};
+                             uint64_t next_due_ms);
 /* Leases up to `count` tasks of `name`; sweeps expired leases and due delayed tasks on the way. A leased
- * task stays `pending`/`queued` until queue_started(). What is missing to `count` stays as a demand: the call
- * that submits a task leases it to one of the workers that want it, and it comes by the feed's on_handed. The
- * next call for this queue takes the place of this one; a demand lasts 6 s. */
-void queue_lease(struct queue *queue, const char *name, unsigned count, struct queue_demand demand,
-                 queue_leased_fn *fn, void *ctx);
+ * task stays `pending`/`queued` until queue_started(). The queue's bell rings when it gets its first task:
+ * who has no room then asks later, and who was given `count` asks again. */
+void queue_lease(struct queue *queue, const char *name, unsigned count, queue_leased_fn *fn, void *ctx);
 /* The task begins to run: state processing, event started. */
 typedef void queue_done_fn(void *ctx, enum queue_code code);
 void queue_started(struct queue *queue, const char *id, unsigned fence, queue_done_fn *fn, void *ctx);
@@ -249,11 +240,9 @@ void queue_audio_read(struct queue *queue, const char *owner, const char *id, ui
 /* ---- feeds (a second connection: subscriptions) -------------------------------------------------- */
 struct queue_feed_hooks {
     void (*on_event)(void *ctx, const char *owner, struct event *event); /* not this origin's own */
-    void (*on_bell)(void *ctx, const char *queue);                /* work may be waiting in this queue */
+    void (*on_bell)(void *ctx, const char *queue);                /* this queue has work, and had none */
     void (*on_cancel)(void *ctx, const char *id, unsigned fence); /* for this worker */
-    /* Tasks of this queue were leased to this worker. */
-    void (*on_handed)(void *ctx, const char *queue, const struct queue_leased *tasks, size_t count);
-    void (*on_audio)(void *ctx, const char *id); /* a stream has more bytes or ended */
+    void (*on_audio)(void *ctx, const char *id);                  /* a stream has more bytes or ended */
     void (*on_admin)(void *ctx, const char *owner, struct event *event); /* admin.watch: every owner */
     void *ctx;
 };
@@ -264,9 +253,7 @@ void queue_feed_free(struct queue_feed **feed);
 /* Call in every on_up of the subscriber: subscribes again to everything wanted; a hub, to its channel. */
 void queue_feed_up(struct queue_feed *feed);
 void queue_feed_listen_bell(struct queue_feed *feed, const char *queue); /* worker, hub ("light") */
-void queue_feed_listen_control(struct queue_feed *feed); /* worker: cancels, audio, tasks handed over */
-/* A number for the control channel's present subscription, 0 while there is none. */
-unsigned queue_feed_connection(const struct queue_feed *feed);
-void queue_feed_watch(struct queue_feed *feed, bool on); /* hub: admin feed */
+void queue_feed_listen_control(struct queue_feed *feed);                 /* worker: cancels, audio */
+void queue_feed_watch(struct queue_feed *feed, bool on);                 /* hub: admin feed */
 /* The three functions of struct owner_source (hub/owners/owners.h). */
 struct owner_source queue_feed_source(struct queue_feed *feed);

@@ -7,7 +7,7 @@ static void submit_and_lease(char id[static ID_SIZE])
 {
     id_new(id);
     submit(id, owner);
-    queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);
     is_text(told.leased.id, id, "leased");
 }
@@ -75,7 +75,7 @@ static void test_reports_of_attempts(void)
     end_as(QUEUE_FAILED, true);
     finish(3);
     do { /* the next attempt may be due in a millisecond */
-        queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
+        queue_lease(worker.queue, "default", 1, on_leased, NULL);
         finish(1);
     } while (told.leased_count == 0 && told.code == QUEUE_OK);
     is_int(told.leased.attempt, 2, "leased again");

@@ -9,7 +9,7 @@ static void test_replay(void)
     char id[ID_SIZE];
     id_new(id);
     submit(id, owner);
-    queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);
     queue_started(worker.queue, id, 1, NULL, NULL);
     struct queue_update line = {.kind = QUEUE_LOG, .id = id, .fence = 1, .message = SPAN("a line")};
@@ -44,7 +44,7 @@ static void test_replay(void)
 static void lease_again(const char *id)
 {
     do { /* the next attempt may be due in a millisecond */
-        queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
+        queue_lease(worker.queue, "default", 1, on_leased, NULL);
         finish(1);
     } while (told.leased_count == 0 && told.code == QUEUE_OK);
     is_text(told.leased.id, id, "leased as attempt %u", told.leased.attempt);
@@ -205,48 +205,12 @@ static void test_broken_call(void)
     forget_events();
 }
 
-static void test_demand(void)
-{
-    char id[ID_SIZE];
-    struct buf args = BUF_INIT;
-    struct queue_demand demand = {.connection = queue_feed_connection(worker.feed)};
-    ok(demand.connection != 0, "the control channel is heard");
-    queue_lease(worker.queue, "default", 2, demand, on_leased, NULL);
-    finish(1);
-    ok(told.leased_count == 0 && told.rest.limit == 2, "nothing waits; two tasks are wanted");
-    id_new(id);
-    submit(id, owner);
-    ok(reach(&told.handed, 1), "a task is handed over");
-    is_text(told.leased.id, id, "the submitted one");
-    is_text(told.leased.owner, owner, "its owner");
-    is_int(told.leased.attempt, 1, "leased as the first attempt");
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = id, .fence = 1};
-    queue_end(worker.queue, &end, on_done, NULL);
-    finish(1);
-    is_int(told.code, QUEUE_OK, "and ended");
-    id_new(id);
-    buf_printf(&args, "{\"text\":\"%0*d\"}", 300, 7);
-    struct queue_submit call = {
-        .id = id, .owner = owner, .task = "noop_heavy", .queue = "default", .args = buf_span(&args)};
-    queue_submit(hub.queue, &call, on_submitted, NULL);
-    finish(1);
-    ok(reach(&told.handed, 2), "one with long arguments, too");
-    is_text(told.leased.args, args.data, "with its arguments");
-    end.id = id;
-    queue_end(worker.queue, &end, on_done, NULL);
-    finish(1);
-    is_int(told.code, QUEUE_OK, "and ended");
-    buf_free(&args);
-    reach(&told.count, 4);
-    forget_events();
-}
-
 static void test_reclaim(void)
 {
     char id[ID_SIZE];
     id_new(id);
     submit(id, owner);
-    queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);
     queue_started(worker.queue, id, 1, on_done, NULL);
     finish(1);
@@ -255,7 +219,7 @@ static void test_reclaim(void)
     queue_reclaim(worker.queue, on_done, NULL);
     finish(1);
     is_int(told.code, QUEUE_OK, "the next incarnation gives the leases back");
-    queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);
     is_text(told.leased.id, id, "and gets the task again");
     is_int(told.leased.attempt, 2, "as the second attempt");
@@ -314,7 +278,6 @@ int main(void)
     test_replay_is_live();
     test_two_hubs();
     test_broken_call();
-    test_demand();
     test_reclaim();
     test_loss();
     sides_close();

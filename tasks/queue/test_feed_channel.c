@@ -113,7 +113,7 @@ static void submit_three(void)
         id_new(ids[i]);
         submit(ids[i], (const char *[]){"u1", "u2", "u3"}[i]);
     }
-    queue_lease(worker.queue, "default", 3, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "default", 3, on_leased, NULL);
     finish(1);
     is_int(told.leased_count, 3, "a task of each is leased");
 }

@@ -12,7 +12,7 @@ static void test_cycle(void)
     is_text(told.submitted.status, "pending", "pending");
     is_int(told.submitted.seq, 1, "its accepted event is the first");
     ok(reach(&told.bells, bells + 1), "the bell rings at the worker");
-    queue_lease(worker.queue, "default", 4, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "default", 4, on_leased, NULL);
     finish(1);
     is_int(told.leased_count, 1, "leased");
     is_text(told.leased.id, id, "the task");
@@ -88,7 +88,7 @@ static void test_same_body(void)
     char id[ID_SIZE];
     id_new(id);
     submit(id, owner);
-    queue_lease(worker.queue, "default", 4, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "default", 4, on_leased, NULL);
     finish(1);
     queue_started(worker.queue, id, 1, NULL, NULL);
     struct queue_end end = {.kind = QUEUE_FAILED,
@@ -170,7 +170,7 @@ static void test_fused(void)
     queue_retry(hub.queue, &caller, failed, id, NULL, on_answer, NULL);
     finish(1);
     is_int(told.answer.code, QUEUE_OK, "a failed light task is retried");
-    queue_lease(hub.queue, "light", 1, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(hub.queue, "light", 1, on_leased, NULL);
     finish(1);
     is_text(told.leased.args, "{\"q\":2}", "with its arguments");
     struct queue_end end = {.kind = QUEUE_RETURNED, .id = told.leased.id, .fence = told.leased.fence};
@@ -187,7 +187,7 @@ static void test_cancel_running(void)
     char id[ID_SIZE];
     id_new(id);
     submit(id, owner);
-    queue_lease(worker.queue, "default", 1, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);
     queue_started(worker.queue, id, 1, on_done, NULL);
     finish(1);
@@ -258,7 +258,7 @@ static void test_audio(void)
     finish(3);
     is_int(told.audio.code, QUEUE_OK, "appended in the turn of the submit");
     is_int(told.audio.received, 6, "what stood already is skipped");
-    queue_lease(worker.queue, "live", 1, (struct queue_demand){0}, on_leased, NULL);
+    queue_lease(worker.queue, "live", 1, on_leased, NULL);
     finish(1);
     queue_audio_append(hub.queue, owner, id, 6, SPAN("g"), on_audio, NULL);
     queue_audio_end(hub.queue, owner, id, on_audio, NULL);

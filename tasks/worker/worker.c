@@ -166,13 +166,6 @@ static void on_bell(void *ctx, const char *queue)
             worker_hungry(ctx, i);
 }
 
-static void on_handed(void *ctx, const char *queue, const struct queue_leased *tasks, size_t count)
-{
-    for (enum slot_lane i = 0; i < LANES; i++)
-        if (strcmp(queue, slot_lane_names[i]) == 0)
-            worker_handed(ctx, i, tasks, count);
-}
-
 static void on_cancel(void *ctx, const char *id, unsigned fence)
 {
     struct worker *worker = ctx;
@@ -292,12 +285,10 @@ static void start_redis(struct worker *worker, const struct redis_url *url)
     worker->commands = redis_new(&worker->loop, url, COMMAND_TIMEOUT_MS, commands);
     worker->subscriber = redis_new(&worker->loop, url, COMMAND_TIMEOUT_MS, subscriber);
     worker->queue = queue_new(&worker->loop, worker->commands, &config, (struct queue_hooks){0});
-    worker->feed = queue_feed_new(worker->queue, worker->subscriber,
-                                  (struct queue_feed_hooks){.on_bell = on_bell,
-                                                            .on_cancel = on_cancel,
-                                                            .on_handed = on_handed,
-                                                            .on_audio = on_audio,
-                                                            .ctx = worker});
+    worker->feed =
+        queue_feed_new(worker->queue, worker->subscriber,
+                       (struct queue_feed_hooks){
+                           .on_bell = on_bell, .on_cancel = on_cancel, .on_audio = on_audio, .ctx = worker});
     for (enum slot_lane i = 0; i < LANES; i++)
         queue_feed_listen_bell(worker->feed, slot_lane_names[i]);
     queue_feed_listen_control(worker->feed);

@@ -1,7 +1,6 @@
 /* What comes from the queue: leases, as many as the slots can use, one call per lane on its way at a time.
- * While work keeps coming, each answer shows how much room there is by then. When a call finds less than it
- * asked for, the rest is a demand: new tasks are handed over as they are submitted, and the lane asks again
- * when half of it has come, at the bell, at a due time or with the next poll. Loop thread. */
+ * While work keeps coming, each answer shows how much room there is by then. When a call found less than it
+ * asked for, the lane asks again at the bell, at a due time or with the next poll. Loop thread. */
 #include "tasks/worker/worker_private.h"
 
 #include "hub/base/clock.h"
@@ -73,90 +72,42 @@ static void on_due(uv_timer_t *timer)
     worker_hungry_all(timer->data);
 }
 
-static void take_all(struct worker_lane *lane, const struct queue_leased *tasks, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        take(lane->worker, &tasks[i]);
-    lane->received += count;
-    if (lane->worker->draining)
-        slots_return_all(lane->worker->slots);
-}
-
-void worker_handed(struct worker *worker, enum slot_lane lane, const struct queue_leased *tasks, size_t count)
-{
-    take_all(&worker->lanes[lane], tasks, count);
-}
-
-/* What was counted says nothing of what comes now: the connection is a new one, or an answer was lost. */
-static void begin_era(struct worker_lane *lane)
-{
-    lane->era++;
-    lane->received = lane->limit = 0;
-}
-
 static void on_leased(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
-                      struct queue_lease_rest rest)
+                      uint64_t next_due_ms)
 {
     struct worker_lane *lane = ctx;
     struct worker *worker = lane->worker;
     lane->leasing = false;
-    lane->failed = code != QUEUE_OK;
     lane->hungry = lane->rang || (code == QUEUE_OK && count >= lane->asked && count > 0);
     lane->rang = false;
-    if (lane->failed) {
-        begin_era(lane);
-        return;
-    }
-    take_all(lane, tasks, count);
-    if (lane->connection)
-        lane->limit = rest.limit;
-    uint64_t next_due_ms = rest.next_due_ms;
+    for (size_t i = 0; i < count; i++)
+        take(worker, &tasks[i]);
+    if (worker->draining)
+        slots_return_all(worker->slots);
     bool sooner =
         !uv_is_active((uv_handle_t *)&worker->due) || next_due_ms < uv_timer_get_due_in(&worker->due);
     if (next_due_ms && sooner)
         uv_timer_start(&worker->due, on_due, next_due_ms, 0);
 }
 
-static void follow_connection(struct worker_lane *lane)
-{
-    unsigned connection = queue_feed_connection(lane->worker->feed);
-    if (connection == lane->connection)
-        return;
-    lane->connection = connection;
-    begin_era(lane);
-    lane->hungry = true;
-}
-
-/* Tasks that may still come without being asked for. */
-static uint64_t demanded(const struct worker_lane *lane)
-{
-    return lane->limit > lane->received ? lane->limit - lane->received : 0;
-}
-
 static void lease(struct worker *worker, struct worker_lane *lane)
 {
     if (lane->leasing)
         return;
-    follow_connection(lane);
     unsigned room = worker->draining ? 0 : slots_room(worker->slots, lane->which);
-    uint64_t coming = demanded(lane);
-    room = room < LEASE_MAX ? room : LEASE_MAX;
-    bool may_ask = lane->connection && !lane->failed;
-    bool too_few = room && (lane->hungry || (may_ask && coming < room / 2));
-    bool too_many = may_ask && coming > room + room / 2;
-    if (!too_few && !too_many)
+    if (!lane->hungry || room == 0)
         return;
+    room = room < LEASE_MAX ? room : LEASE_MAX;
     lane->asked = room;
     lane->leasing = true;
     lane->hungry = false;
-    queue_lease(worker->queue, slot_lane_names[lane->which], room,
-                (struct queue_demand){lane->connection ? lane->era : 0, lane->received}, on_leased, lane);
+    queue_lease(worker->queue, slot_lane_names[lane->which], room, on_leased, lane);
 }
 
 bool worker_expects(const struct worker *worker)
 {
     for (enum slot_lane i = 0; i < LANES; i++)
-        if (worker->lanes[i].leasing || demanded(&worker->lanes[i]))
+        if (worker->lanes[i].leasing)
             return true;
     return false;
 }

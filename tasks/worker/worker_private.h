@@ -47,13 +47,8 @@ struct worker_lane {
     enum slot_lane which;
     unsigned asked; /* by the lease that is on the way */
     bool leasing;
-    bool hungry;         /* there may be something to lease */
-    bool rang;           /* and it was said while a lease was on the way */
-    bool failed;         /* the last call did: the next one waits for the bell or the poll */
-    unsigned connection; /* of the feed, when it was asked last */
-    unsigned era;        /* names what is counted from: a new one begins where an answer was lost, too */
-    uint64_t received;   /* tasks since it began */
-    uint64_t limit;      /* so many will come without being asked for */
+    bool hungry; /* there may be something to lease */
+    bool rang;   /* and it was said while a lease was on the way */
 };
 
 struct early { /* a cancel that came before its task */
@@ -93,14 +88,11 @@ struct worker {
 /* ---- worker_lease.c ---- */
 /* Leases for every lane that has room and may find something; once per turn. */
 void worker_lease(struct worker *worker);
-/* Whether tasks may still come: a lease is on its way, or a demand of ours stands. */
+/* Whether tasks may still come: a lease is on its way. */
 bool worker_expects(const struct worker *worker);
 /* Work may be waiting: in this lane, in all. */
 void worker_hungry(struct worker *worker, enum slot_lane lane);
 void worker_hungry_all(struct worker *worker);
-/* Tasks of this lane's queue were leased to this worker. */
-void worker_handed(struct worker *worker, enum slot_lane lane, const struct queue_leased *tasks,
-                   size_t count);
 /* A cancel came whose task is not here yet. */
 void worker_remember_cancel(struct worker *worker, const char *id);
 

@@ -124,10 +124,8 @@ void queue_fused(struct queue *queue, const struct queue_fused *task, queue_fuse
     fake_text(call->text, sizeof call->text, task->failed ? task->error_code : task->result);
 }
 
-void queue_lease(struct queue *queue, const char *name, unsigned count, struct queue_demand demand,
-                 queue_leased_fn *fn, void *ctx)
+void queue_lease(struct queue *queue, const char *name, unsigned count, queue_leased_fn *fn, void *ctx)
 {
-    (void)demand;
     (void)queue;
     (void)name;
     (void)count;

@@ -45,8 +45,6 @@ static struct {
     } leased;
     struct queue_reported reported; /* of that attempt */
     size_t leased_count;
-    struct queue_lease_rest rest;
-    unsigned handed;
     struct queue_answer answer;
     char json[8192];
     size_t lost, cancelled;
@@ -142,10 +140,10 @@ static inline void on_fused(void *ctx, const struct queue_fused_done *done)
 }
 
 static inline void on_leased(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
-                             struct queue_lease_rest rest)
+                             uint64_t next_due_ms)
 {
     (void)ctx;
-    told.rest = rest;
+    (void)next_due_ms;
     told.code = code;
     told.leased_count = count;
     if (count) {
@@ -158,13 +156,6 @@ static inline void on_leased(void *ctx, enum queue_code code, const struct queue
         told.reported = (struct queue_reported){.rev = tasks[0].rev};
     }
     told.done++;
-}
-
-static inline void on_handed(void *ctx, const char *queue, const struct queue_leased *tasks, size_t count)
-{
-    (void)queue;
-    told.handed += (unsigned)count;
-    on_leased(ctx, QUEUE_OK, tasks, count, told.rest);
 }
 
 static inline void on_answer(void *ctx, const struct queue_answer *answer)
@@ -306,7 +297,6 @@ static inline void open_side(struct side *side, const char *name, bool is_hub, c
                                 (struct queue_feed_hooks){.on_event = on_own,
                                                           .on_bell = on_bell,
                                                           .on_cancel = on_cancel,
-                                                          .on_handed = on_handed,
                                                           .on_audio = on_audio_bell,
                                                           .on_admin = on_admin,
                                                           .ctx = ctx});

@@ -92,15 +92,6 @@ def leased(id, record, args):
             "args": args or short, "rev": rev}
 
 
-def handed(message):
-    """A message about tasks that were handed over, as tasks/queue/attempt.c reads it: queue, holder, tasks."""
-    head, *lines = message.split("\n")
-    verb, queue, holder = head.split(" ")
-    assert verb == "lease" and len(lines) % 6 == 0
-    return queue, holder, [leased(lines[i], "\n".join(lines[i + 2:i + 6]), lines[i + 1])
-                           for i in range(0, len(lines), 6)]
-
-
 def library():
     return "".join(p.read_text() for p in sorted((TOP / "tasks" / "queue" / "lua").glob("*.lua")))
 
@@ -196,9 +187,8 @@ class Queue:
         self.answer = self.call("fused", LIGHT_MS, id, owner, "X" if failed else "C", f"{task} {made} {made}", payload)
         return id
 
-    def lease(self, queue="default", count=1, connection="", received=0):
-        self.next_due, self.limit, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms,
-                                                      connection, received)
+    def lease(self, queue="default", count=1):
+        self.next_due, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
         return [leased(*words[i:i + 3]) for i in range(0, len(words), 3)]
 
     def report(self, id, fence, verbs, *words):

@@ -2,11 +2,10 @@
 seeds are fixed; TASKHUB_RANDOM_SEED runs another one."""
 import os
 import random
-import select
 
 import pytest
 
-from queue_lib import FORBIDDEN, INPUT_GONE, LOST, OK, STATE, Queue, handed, new_id
+from queue_lib import FORBIDDEN, INPUT_GONE, LOST, OK, STATE, Queue, new_id
 from taskhub import eventually
 
 SEEDS = [int(os.environ["TASKHUB_RANDOM_SEED"])] if "TASKHUB_RANDOM_SEED" in os.environ else range(1, 7)
@@ -30,8 +29,6 @@ class Run:
         p = self.q.as_(name, "%06x" % self.rng.getrandbits(24))
         p.lease_ms = self.rng.choice([1, 20, 15000])
         p.held = {}  # id -> (fence, started)
-        p.ear = p.subscribe("ctl:" + name)
-        p.received = dict.fromkeys(("default", "live", "light"), 0)
         return p
 
     def worker(self):
@@ -70,27 +67,12 @@ class Run:
         self.accepted[id] = owner
 
     def lease(self):
-        p, queue = self.worker(), self.rng.choice(["default", "live", "light"])
-        waits = p.origin.startswith("w:") and self.rng.random() < .5
-        self.take(p, queue, p.lease(queue, self.rng.randrange(1, 6), 1 if waits else "", p.received[queue]))
-
-    def take(self, p, queue, tasks):
-        p.received[queue] += len(tasks)
-        for task in tasks:
+        p = self.worker()
+        for task in p.lease(self.rng.choice(["default", "live", "light"]), self.rng.randrange(1, 6)):
             fence = int(task["fence"])
             assert (task["id"], fence) not in self.leases and int(task["attempt"]) <= int(task["max"])
             p.held[task["id"]] = (fence, False)
             self.leases.add((task["id"], fence))
-
-    def hear(self):
-        """A process reads what it was told; some of it is tasks."""
-        p = self.worker()
-        while select.select([p.ear.socket], [], [], 0)[0]:
-            text = p.ear.read()[2]
-            if text.startswith("lease "):
-                queue, holder, tasks = handed(text)
-                if holder == f"{p.origin}/{p.incarnation}":
-                    self.take(p, queue, tasks)
 
     def held(self):
         p = self.worker()
@@ -175,7 +157,6 @@ class Run:
     def die(self):
         """A process is killed; its successor of the same name starts."""
         i = self.rng.randrange(len(self.processes))
-        self.processes[i].ear.close()
         self.processes[i] = self.process(self.processes[i].origin)
         if self.rng.random() < .7:
             self.processes[i].reclaim()
@@ -188,7 +169,7 @@ class Run:
             hub.call("detach", owner)
 
     def go(self):
-        steps = [self.submit] * 8 + [self.lease] * 6 + [self.hear] * 4 + [self.started] * 6 + [self.update] * 4 + [self.end] * 5 + [
+        steps = [self.submit] * 8 + [self.lease] * 6 + [self.started] * 6 + [self.update] * 4 + [self.end] * 5 + [
             self.fused] * 2 + [self.zombie, self.cancel, self.cancel, self.retry, self.retry, self.beat,
                                self.audio, self.audio, self.die, self.listen, self.q.sweep]
         for i in range(STEPS):

@@ -13,7 +13,6 @@ local holder -- origin and incarnation: what a lease is held by
 local from_hub -- a hub gets the events of its calls in the reply, a worker's are published
 local now -- milliseconds since 1970, by Redis' clock
 local now_digits -- the same as text: making text of numbers is slow
-local clock -- the same as Redis tells it: seconds and microseconds
 local at -- the same as RFC 3339 text, made on first use
 local owners -- name -> its row, in use during this call
 local rows -- name -> text of a row that was fetched and not used yet, false if there is none
@@ -27,7 +26,6 @@ local scores -- code -> time of a task -> its score in an index
 local changed -- the records to write back, in order of first change
 local buckets -- the hashes of records in use, also as heavy and light by their time; see 40_record.lua
 local batches -- sorted sets and lists to write at the end: "command key" -> words
-local demands -- queue -> the workers that wait for its tasks; see 51_demand.lua
 local after -- what flush() does besides: list of functions
 local global -- of the whole data set: act and run = active heavy and running tasks, watch = until when some hub wants
 -- every owner's events; moved = these changed; times = virtual time by class
@@ -59,7 +57,7 @@ local function begin(keys, args)
   origin = args[1]
   holder = origin .. '/' .. args[2]
   from_hub = byte(origin, 1) == 104
-  clock = call('TIME')
+  local clock = call('TIME')
   now = clock[1] * 1000 + floor(clock[2] / 1000)
   now_digits = format('%d', now)
   at = nil
@@ -75,7 +73,6 @@ local function begin(keys, args)
   changed = {}
   buckets = { heavy = {}, light = {} }
   batches = {}
-  demands = {}
   after = {}
   read_global()
 end

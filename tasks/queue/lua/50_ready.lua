@@ -7,7 +7,7 @@
 -- the task leased last. So an owner with a thousand tasks waits behind one that brings its first. Tags and
 -- virtual time are kept per queue and priority ("class"): in the owner's row, and as fields V:<class> of g.
 
-local SPAN_OF_PRIORITY, class_of, ring, put_ready, make_ready, make_ready_first, make_delayed
+local SPAN_OF_PRIORITY, put_ready, make_ready, make_ready_first, make_delayed
 local leave_place, holder_name, tell_holder
 
 do
@@ -26,7 +26,7 @@ local function score_text(priority, tag)
   return 9 - priority .. zeros[#text] .. text
 end
 
-class_of = function(r)
+local function class_of(r)
   whole(r)
   return r.queue .. r.priority
 end
@@ -59,8 +59,8 @@ local function next_tag(o, class)
   return o.tag
 end
 
--- Tells that a queue has work; once per call and queue.
-ring = function(queue)
+-- Tells that a queue has work, where it had none: else all who have room know it. Once per call and queue.
+local function ring(queue)
   local rung = after.rung
   if not rung then
     rung = {}
@@ -78,7 +78,9 @@ local function ready_set(queue)
   local words = batches[queue]
   if not words then
     words = batch_all(queue, 'ZADD', 'q:' .. queue)
-    ring(queue)
+    if not (after.rung and after.rung[queue]) and call('ZCARD', words[2]) == 0 then
+      ring(queue)
+    end
   end
   return words
 end

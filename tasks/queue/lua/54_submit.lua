@@ -45,7 +45,7 @@ end
 
 -- Writes a new task's record, its accepted event and where it is listed; putting it where it waits is the
 -- caller's. `head` as of head_of(); `rare`: nil, or what rare_text() reads; `lease`: LEASED and the holder
--- of one that is leased at once, else UNLEASED. Answer: seq, the record's text.
+-- of one that is leased at once, else UNLEASED. Answer: seq.
 create = function(o, id, head, args, rare, lease)
   local entry = entry_of('A', '0', id, '0', head.task)
   local seq = log_append(o, entry)
@@ -58,9 +58,8 @@ create = function(o, id, head, args, rare, lease)
     args = ''
   end
   local bucket = bucket_of(id, head.light)
-  local text = o.name .. ' ' .. head.task .. ' ' .. head.flags .. ' ' .. score_of(id, 'A') .. ' '
-    .. head.way .. '\n' .. args .. '\np ' .. lease .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n'
-  bucket_put(bucket, id, text)
+  bucket_put(bucket, id, o.name .. ' ' .. head.task .. ' ' .. head.flags .. ' ' .. score_of(id, 'A') .. ' '
+    .. head.way .. '\n' .. args .. '\np ' .. lease .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n')
   count_in(bucket, 1, 0)
   if rare and rare.expires then
     call('ZADD', P .. 'x', now + rare.expires, id)
@@ -70,19 +69,6 @@ create = function(o, id, head, args, rare, lease)
     count_active(o, 1)
   end
   say(o, from_hub, add_event, entry, seq_text, LOGGED, NOTHING)
-  return seq, text
-end
-
--- A new task goes to a worker that waits, else into the ready set. Answer: its seq.
-local function enter(o, id, head, args, rare)
-  local worker = not head.light and next_worker(head.queue, args)
-  if not worker then
-    put_ready(o, id, head)
-    return (create(o, id, head, args, rare, UNLEASED))
-  end
-  local seq, text = create(o, id, head, args, rare, LEASED .. worker.holder)
-  put(batch_all('l+', 'ZADD', 'l'), text_of(now + worker.lease), id)
-  hand_over(worker, id, args, text)
   return seq
 end
 
@@ -157,12 +143,13 @@ local function submit_rare(o, id, head, args, rare, deadline)
   if rare.lease then
     rare.due = nil
     put(batch_all('l+', 'ZADD', 'l'), deadline, id)
-    return (create(o, id, head, args, rare, LEASED .. holder))
+    return create(o, id, head, args, rare, LEASED .. holder)
   elseif rare.due then
     put(batch_all('d+', 'ZADD', 'd'), rare.due, id)
-    return (create(o, id, head, args, rare, UNLEASED))
+    return create(o, id, head, args, rare, UNLEASED)
   end
-  return enter(o, id, head, args, rare)
+  put_ready(o, id, head)
+  return create(o, id, head, args, rare, UNLEASED)
 end
 
 -- args: user limit, global limit, lease ms, light limit, then per task: id, owner, head, arguments, options ('' or
@@ -185,7 +172,8 @@ local function submit(args)
     else
       result = limit_of(o, head.light)
       if not result then
-        result = enter(o, id, head, args[i + 3], nil)
+        put_ready(o, id, head)
+        result = create(o, id, head, args[i + 3], nil, UNLEASED)
       end
     end
     if head.stream and type(result) == 'number' then
@@ -193,7 +181,6 @@ local function submit(args)
     end
     answer[#answer + 1] = result
   end
-  tell_workers()
   answer[#answer + 1] = now
   return answer
 end

@@ -1,7 +1,7 @@
 -- What time alone brings about: leases that ran out, delayed tasks that are due, tasks that expired before
 -- their start. Done in bounded slices inside ordinary calls, so no process has to do it.
 
-local wait_again, died, retention, sweep, sweep_streams, fail_stream
+local wait_again, give_back, died, retention, sweep, sweep_streams, fail_stream
 
 do
 

@@ -55,31 +55,21 @@ local function take_first(queue, count)
   return ids
 end
 
--- args: retention, queue, count, lease ms, connection, received: with a connection ("" = none) new tasks are handed
--- over until there are `count`; so many have been received over it. Answer: {ms until the next delayed task, how many
--- the caller will have received over this connection by then, three words per task…}.
+-- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, three words per task…}.
 local function lease(args)
   retention(args)
-  local queue, wanted, deadline = args[5], args[6] + 0, format('%d', now + args[7])
-  local line
+  local queue, deadline = args[5], format('%d', now + args[7])
   sweep()
   flush_batches()
   flush_records()
   records, fetched = {}, {} -- what the sweep read may have changed
-  if args[8] ~= '' then
-    line, wanted = demand_of(queue, args[8], args[9] + 0, wanted, args[7] + 0)
-  end
-  local answer = { 0, 0 }
-  local ids = take_first(queue, wanted)
+  local answer = { 0 }
+  local ids = take_first(queue, args[6] + 0)
   fetch_records(ids)
   for i = 1, #ids do
     lease_one(ids[i], deadline, answer)
   end
   answer[1] = next_due()
-  if line then
-    local given = (#answer - 2) / 3
-    answer[2] = leave_demand(line, given, wanted - given)
-  end
   return answer
 end
 
@@ -111,7 +101,6 @@ local function beat(args)
   for i = 1, #gone do
     call('ZREM', P .. 'ws', gone[i])
     call('HDEL', P .. 'wi', gone[i])
-    drop_demands(gone[i])
   end
   sweep()
   sweep_streams()
@@ -125,7 +114,6 @@ local RECLAIM_SLICE = 500
 local function reclaim(args)
   retention(args)
   local from = tonumber(args[5])
-  drop_demands(origin)
   local ids = call('ZRANGE', P .. 'l', from, from + RECLAIM_SLICE - 1)
   local kept = 0
   fetch_records(ids)
