@@ -52,13 +52,13 @@ uint32_t slot_gate_begun(const struct slot_gate *gate)
     return (uint32_t)(atomic_load(&gate->order) >> 32);
 }
 
-void slot_gate_stop(struct slot_gate *gate, uint32_t seq, enum slot_stop reason)
+void slot_gate_stop(struct slot_gate *gate, uint32_t seq, enum run_stop reason)
 {
     atomic_store(&gate->stop, (uint64_t)seq << 8 | reason);
 }
 
-enum slot_stop slot_gate_stopped(const struct slot_gate *gate, uint32_t seq)
+enum run_stop slot_gate_stopped(const struct slot_gate *gate, uint32_t seq)
 {
     uint64_t stop = atomic_load_explicit(&gate->stop, memory_order_relaxed);
-    return stop >> 8 == seq ? (enum slot_stop)(stop & 0xff) : STOP_NONE;
+    return stop >> 8 == seq ? (enum run_stop)(stop & 0xff) : STOP_NONE;
 }

@@ -5,19 +5,11 @@
  * one stops. One thread on each side. The parent trusts nothing it reads here: a slot may have gone wild. */
 #pragma once
 
-#include "hub/base/mem.h"
+#include "tasks/runner/engine.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-enum slot_stop { /* why a running task shall stop */
-                 STOP_NONE,
-                 STOP_CANCEL,  /* its owner cancelled it */
-                 STOP_TIMEOUT, /* over its soft limit */
-                 STOP_LOST,    /* its lease went to somebody else */
-                 STOP_DRAIN,   /* the worker ends */
-};
 
 struct slot_gate {
     /* Tasks of a slot are numbered from 0. High half: the number behind the newest task the slot began;
@@ -40,5 +32,5 @@ uint32_t slot_gate_take_back(struct slot_gate *gate, uint32_t end);
 /* The number behind the newest task that has begun. */
 uint32_t slot_gate_begun(const struct slot_gate *gate);
 
-void slot_gate_stop(struct slot_gate *gate, uint32_t seq, enum slot_stop reason);
-enum slot_stop slot_gate_stopped(const struct slot_gate *gate, uint32_t seq);
+void slot_gate_stop(struct slot_gate *gate, uint32_t seq, enum run_stop reason);
+enum run_stop slot_gate_stopped(const struct slot_gate *gate, uint32_t seq);

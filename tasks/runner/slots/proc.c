@@ -449,7 +449,7 @@ void slot_proc_signal(struct slot_proc *proc, int number)
     signal_group(proc, number);
 }
 
-void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum slot_stop reason)
+void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum run_stop reason)
 {
     job->stop = reason;
     job->stop_ms = clock_mono_ms();

@@ -44,7 +44,7 @@ struct slot_job *slot_proc_running(const struct slot_proc *proc);
 /* The job that it began last, NULL if that has ended. */
 struct slot_job *slot_proc_begun(const struct slot_proc *proc);
 /* Asks the running job to stop. */
-void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum slot_stop reason);
+void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum run_stop reason);
 /* Signals the process and whatever it started. */
 void slot_proc_signal(struct slot_proc *proc, int number);
 /* Stages bytes of a frame that is about to be written. */

@@ -36,7 +36,6 @@ struct lane {
 };
 
 struct fresh { /* one FRESH type */
-    const struct task_type *type;
     struct prefork *prefork;
     struct slot_proc *spare; /* forked ahead, so that a task need not wait for it */
 };
@@ -68,7 +67,7 @@ static struct lane *lane_of(struct slots *slots, const struct task_type *type)
 static struct fresh *fresh_of(struct slots *slots, const struct task_type *type)
 {
     for (size_t i = 0; i < slots->fresh_count; i++)
-        if (slots->fresh[i].type == type)
+        if (prefork_type(slots->fresh[i].prefork) == type)
             return &slots->fresh[i];
     return NULL;
 }
@@ -192,7 +191,7 @@ static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, s
 
 static void make_spare(struct slots *slots, struct fresh *fresh)
 {
-    struct lane *lane = lane_of(slots, fresh->type);
+    struct lane *lane = lane_of(slots, prefork_type(fresh->prefork));
     if (fresh->spare == NULL && prefork_ready(fresh->prefork) && clock_mono_ms() >= lane->not_before_ms &&
         !slots->closing)
         fresh->spare = slot_proc_new(slots, lane, fresh->prefork);
@@ -383,9 +382,11 @@ static void reap_children(struct slots *slots)
         list_for_each_safe (node, after, &slots->lanes[i].procs)
             slot_proc_reap(container_of(node, struct slot_proc, node));
     }
+    prefork_reap(slots->ordinary);
     for (size_t i = 0; i < slots->fresh_count; i++) {
         if (slots->fresh[i].spare)
             slot_proc_reap(slots->fresh[i].spare);
+        prefork_reap(slots->fresh[i].prefork);
         forking |= prefork_forking(slots->fresh[i].prefork);
     }
     siginfo_t info = {0};
@@ -487,18 +488,18 @@ static void slots_start_tick(struct slots *slots)
 
 /* ---- stopping ---- */
 
-static void stop_waiting(struct slots *slots, struct slot_job *job, enum slot_stop reason)
+static void stop_waiting(struct slots *slots, struct slot_job *job, enum run_stop reason)
 {
     struct queue_end end = {.kind = QUEUE_CANCELLED, .id = job->id, .fence = job->fence};
     drop_waiting(lane_of(slots, job->type), job);
     job->stop = reason;
-    if (reason == STOP_DRAIN)
+    if (reason == STOP_DRAIN || reason == STOP_RETURN)
         slots->config.hooks.returned(job);
     else
         slots->config.hooks.ended(job, reason == STOP_LOST ? NULL : &end);
 }
 
-void slots_stop(struct slots *slots, struct slot_job *job, enum slot_stop reason)
+void slots_stop(struct slots *slots, struct slot_job *job, enum run_stop reason)
 {
     struct slot_proc *proc = job->proc;
     if (proc && !job->started) {
@@ -511,7 +512,7 @@ void slots_stop(struct slots *slots, struct slot_job *job, enum slot_stop reason
         stop_waiting(slots, job, reason);
         return;
     }
-    if (job->stop == STOP_LOST || job->stop == STOP_DRAIN || job->stop == reason)
+    if (reason == STOP_RETURN || job->stop == STOP_LOST || job->stop == STOP_DRAIN || job->stop == reason)
         return;
     if (job != slot_proc_begun(proc))
         return; /* it has ended, and its end is on its way */
@@ -534,7 +535,7 @@ void slots_return_all(struct slots *slots)
     }
 }
 
-void slots_stop_all(struct slots *slots, enum slot_stop reason)
+void slots_stop_all(struct slots *slots, enum run_stop reason)
 {
     for (size_t i = 0; i < LANES; i++)
         list_for_each (node, &slots->lanes[i].procs) {
@@ -619,8 +620,7 @@ static void start_preforks(struct slots *slots)
     for (size_t i = 0; i < count; i++)
         if (all[i]->kind == TASK_HEAVY && all[i]->isolation == TASK_FRESH &&
             (!all[i]->diagnostics || slots->config.options->diagnostics))
-            slots->fresh[slots->fresh_count++] =
-                (struct fresh){.type = all[i], .prefork = start_prefork(slots, all[i])};
+            slots->fresh[slots->fresh_count++].prefork = start_prefork(slots, all[i]);
 }
 
 struct slots *slots_new(const struct slots_config *config)
@@ -653,7 +653,10 @@ void slots_free(struct slots **slots)
     *slots = NULL;
     old->closing = true;
     loop_unhook(old->config.loop, LOOP_STAGE_POOL, on_turn, old);
-    prefork_free(&old->ordinary); /* frees processes that are being forked, too */
+    prefork_stop(old->ordinary);
+    for (size_t i = 0; i < old->fresh_count; i++)
+        prefork_stop(old->fresh[i].prefork); /* frees processes that are being forked */
+    prefork_free(&old->ordinary);
     for (size_t i = 0; i < old->fresh_count; i++) {
         prefork_free(&old->fresh[i].prefork);
         slot_proc_free(&old->fresh[i].spare);

@@ -8,10 +8,13 @@
 #include "hub/base/loop.h"
 #include "tasks/model/task_type.h"
 #include "tasks/queue/queue.h"
+#include "tasks/runner/engine.h"
 #include "tasks/runner/slots/gate.h"
 
 enum slot_lane { LANE_DEFAULT, LANE_LIVE, LANES };
 extern const char *const slot_lane_names[LANES]; /* the names of the queues */
+
+extern const struct engine slots_engine;
 
 struct slots;
 struct slot_proc; /* one process */
@@ -27,7 +30,7 @@ struct slot_job { /* one leased task; allocated by the holder, who fills in the 
     struct slot_proc *proc; /* NULL while it waits */
     uint32_t seq;           /* its number in the process */
     bool started;
-    enum slot_stop stop;
+    enum run_stop stop;
     uint64_t since_ms; /* when it was given, then when it started */
     uint64_t stop_ms;  /* when it was asked to stop */
     uint64_t est_us;   /* how long its type usually takes */
@@ -64,11 +67,11 @@ unsigned slots_room(const struct slots *slots, enum slot_lane lane);
 void slots_give(struct slots *slots, struct slot_job *job);
 /* Stops a job. One that has not begun ends at once (before the function returns). A running one is asked,
  * for STOP_CANCEL by signals after 1 s and 1.5 s; for STOP_LOST and STOP_DRAIN it is killed now. */
-void slots_stop(struct slots *slots, struct slot_job *job, enum slot_stop reason);
+void slots_stop(struct slots *slots, struct slot_job *job, enum run_stop reason);
 /* Gives back (hook `returned`) everything that has not begun. */
 void slots_return_all(struct slots *slots);
 /* slots_stop() of everything that runs. */
-void slots_stop_all(struct slots *slots, enum slot_stop reason);
+void slots_stop_all(struct slots *slots, enum run_stop reason);
 /* Tasks that run or wait here. */
 unsigned slots_jobs(const struct slots *slots);
 

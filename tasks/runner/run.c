@@ -1,0 +1,547 @@
+/* What becomes of a run: its states, and what its engine says about it, which is written to the queue and
+ * kept until Redis has it. A run leaves `held` the moment nothing more may be written about it. Loop thread.
+ */
+#include "hub/base/log.h"
+#include "hub/config/options.h"
+#include "tasks/queue/services.h"
+#include "tasks/runner/runner_private.h"
+
+#define SPARE_MAX 1024 /* runs kept for reuse, per engine */
+#define WINDOW 262144  /* bytes of a stream in an engine that the task has not read */
+#define PIECE 65536    /* bytes of one read */
+
+struct final { /* a final piece or a log line: Redis must have it */
+    struct list node;
+    struct run *run;
+    enum queue_update_kind kind;
+    unsigned number; /* it may have been taken although no answer came */
+    bool telling;
+    size_t size;
+    char text[];
+};
+
+struct question { /* to a service; keeps the run */
+    struct list node;
+    struct run *run;
+    uint32_t call;
+};
+
+/* ---- runs ---------------------------------------------------------------------------------------- */
+
+static struct runner *runner_of(const struct run *run)
+{
+    return run->lane->runner;
+}
+
+static struct queue *queue_of(const struct run *run)
+{
+    return run->lane->runner->config.queue;
+}
+
+static bool is_held(enum run_state state)
+{
+    return state == RUN_LEASED || state == RUN_SAYING || state == RUN_UNSAID;
+}
+
+static void move_lists(struct runner *runner, struct run *run, bool hold)
+{
+    list_remove(&run->node);
+    list_append(hold ? &runner->held : &runner->loose, &run->node);
+    if (hold)
+        table_insert(&runner->by_id, &run->by_id);
+    else
+        table_remove(&runner->by_id, &run->by_id);
+    runner->held_count += hold ? 1u : -1u;
+}
+
+#define MAY(state) (1u << RUN_##state)
+void run_become(struct run *run, enum run_state to)
+{
+    static const unsigned moves[RUN_STATES] = {
+        [RUN_NEW] = MAY(FIRST) | MAY(LEASED) | MAY(OVER),
+        [RUN_FIRST] = MAY(NEW) | MAY(DONE) | MAY(LEASED) | MAY(LOST),
+        [RUN_DONE] = MAY(SAYING) | MAY(OVER),
+        [RUN_LEASED] = MAY(SAYING) | MAY(LOST) | MAY(OVER),
+        [RUN_LOST] = MAY(OVER),
+        [RUN_SAYING] = MAY(UNSAID) | MAY(OVER),
+        [RUN_UNSAID] = MAY(SAYING) | MAY(OVER),
+    };
+    struct runner *runner = runner_of(run);
+    enum run_state from = run->state;
+    if (!(moves[from] >> to & 1))
+        abort();
+    run->state = to;
+    if (is_held(from) != is_held(to))
+        move_lists(runner, run, is_held(to));
+    if (from < RUN_SAYING && to >= RUN_SAYING)
+        runner->active--;
+}
+
+struct run *run_new(struct run_lane *lane, const struct task_type *type, struct span owner)
+{
+    struct running_engine *engine = lane->engine;
+    struct runner *runner = lane->runner;
+    struct list *node = list_pop(&engine->spare);
+    struct run *run;
+    if (node) {
+        run = container_of(node, struct run, node);
+        engine->spare_count--;
+    } else {
+        run = xmalloc(engine->holder_at + runner->config.holder_size);
+    }
+    memset(run, 0, offsetof(struct run, id));
+    run->type = type;
+    run->lane = lane;
+    run->attempt = 1;
+    run->args = SPAN("{}");
+    run->by_id.key = (struct span){run->id, ID_SIZE - 1};
+    list_init(&run->finals);
+    list_init(&run->node);
+    list_append(&runner->loose, &run->node);
+    memcpy(run->owner, owner.p, owner.n);
+    run->owner[owner.n] = '\0';
+    runner->load++;
+    runner->active++;
+    return run;
+}
+
+void *run_holder(struct run *run)
+{
+    return (char *)run + run->lane->engine->holder_at;
+}
+
+struct run *run_of_holder(struct run_lane *lane, void *holder)
+{
+    return (struct run *)((char *)holder - lane->engine->holder_at);
+}
+
+void run_set_args(struct run *run, struct span args)
+{
+    if (args.n == 0)
+        return;
+    char *to = args.n > RUN_ARGS_INLINE ? run->args_text = xmalloc(args.n) : run->args_inline;
+    memcpy(to, args.p, args.n);
+    run->args = (struct span){to, args.n};
+}
+
+/* With nothing under way. */
+void run_free(struct run *run)
+{
+    struct runner *runner = runner_of(run);
+    struct running_engine *engine = run->lane->engine;
+    if (runner->config.hooks.gone)
+        runner->config.hooks.gone(run);
+    for (struct list *node; (node = list_pop(&run->finals)) != NULL;)
+        free(container_of(node, struct final, node));
+    list_remove(&run->node);
+    free(run->end_text);
+    free(run->args_text);
+    runner->load--;
+    if (engine->spare_count == SPARE_MAX) {
+        free(run);
+        return;
+    }
+    engine->spare_count++;
+    list_append(&engine->spare, &run->node);
+}
+
+/* Nothing more is to be said about it. */
+static void over(struct run *run)
+{
+    run_become(run, RUN_OVER);
+    if (run->calls == 0)
+        run_free(run);
+}
+
+/* A call came back. False when it was the last thing the run was kept for; it is freed then. */
+static bool returned(struct run *run)
+{
+    if (--run->calls || run->state != RUN_OVER)
+        return true;
+    run_free(run);
+    return false;
+}
+
+struct run *run_find(struct runner *runner, const char *id)
+{
+    char key[ID_SIZE] = "";
+    size_t n = strnlen(id, ID_SIZE);
+    if (n != ID_SIZE - 1)
+        return NULL;
+    memcpy(key, id, n);
+    struct table_node *node = table_find(&runner->by_id, (struct span){key, n});
+    return node ? container_of(node, struct run, by_id) : NULL;
+}
+
+void run_stop(struct run *run, enum run_stop why)
+{
+    run->lane->engine->table->cancel(run->lane->engine->self, run, why);
+}
+
+void run_lose(struct run *run)
+{
+    if (!is_held(run->state))
+        return;
+    log_info("a lease was lost", "task_id", run->id, "fence", LOG_NUM(run->fence));
+    if (run->state == RUN_LEASED) {
+        run_become(run, RUN_LOST);
+        run_stop(run, STOP_LOST);
+    } else {
+        over(run);
+    }
+}
+
+void run_cancel(struct run *run)
+{
+    if (run->state == RUN_LEASED)
+        run_stop(run, STOP_CANCEL);
+}
+
+/* Whether the answer means that the lease is somebody else's. */
+static bool refused(enum queue_code code)
+{
+    return code != QUEUE_OK && code != QUEUE_UNAVAILABLE;
+}
+
+/* ---- what runs say ------------------------------------------------------------------------------- */
+
+static void on_begun_told(void *ctx, enum queue_code code)
+{
+    struct run *run = ctx;
+    if (code == QUEUE_UNAVAILABLE)
+        run->begun = RUN_BEGUN;
+    if (returned(run) && refused(code))
+        run_lose(run);
+}
+
+static void tell_begun(struct run *run)
+{
+    run->begun = RUN_BEGUN_SAID;
+    run->calls++;
+    queue_started(queue_of(run), run->id, run->fence, on_begun_told, run);
+}
+
+static void read_stream(struct run *run);
+
+static void on_started(struct run *run)
+{
+    if (run->begun == RUN_WAITS)
+        run->begun = RUN_BEGUN;
+    if (run->state != RUN_LEASED || run->begun != RUN_BEGUN)
+        return;
+    tell_begun(run);
+    read_stream(run);
+}
+
+static void on_final_told(void *ctx, enum queue_code code)
+{
+    struct final *final = ctx;
+    struct run *run = final->run;
+    final->telling = false;
+    if (code != QUEUE_UNAVAILABLE) {
+        list_remove(&final->node);
+        free(final);
+    }
+    if (returned(run) && refused(code))
+        run_lose(run);
+}
+
+static void tell_final(struct final *final)
+{
+    struct run *run = final->run;
+    struct span text = {final->text, final->size};
+    struct queue_update update = {
+        .kind = final->kind, .id = run->id, .fence = run->fence, .number = final->number};
+    if (final->kind == QUEUE_LOG)
+        update.message = text;
+    else
+        update.meta = text;
+    final->telling = true;
+    run->calls++;
+    queue_update(queue_of(run), &update, on_final_told, final);
+}
+
+/* Whether the newest of what is kept can be told now: a number that overtakes an earlier one would make it
+ * count as told. */
+static bool in_turn(const struct run *run)
+{
+    struct list *last = run->finals.prev;
+    return runner_of(run)->state == RUNNER_UP &&
+           (last == &run->finals || container_of(last, const struct final, node)->telling);
+}
+
+static void on_update(struct run *run, const struct queue_update *update)
+{
+    if (run->state != RUN_LEASED)
+        return;
+    if (update->kind != QUEUE_FINAL && update->kind != QUEUE_LOG) {
+        struct queue_update told = *update;
+        told.id = run->id;
+        told.fence = run->fence;
+        told.attempt = run->attempt;
+        told.task = run->type->name;
+        told.reported = &run->reported;
+        queue_update(queue_of(run), &told, NULL, NULL);
+        return;
+    }
+    struct span text = update->kind == QUEUE_LOG ? update->message : update->meta;
+    struct final *final = xmalloc(sizeof *final + text.n);
+    *final = (struct final){.run = run, .kind = update->kind, .number = ++run->numbered, .size = text.n};
+    memcpy(final->text, text.p, text.n);
+    bool now = in_turn(run);
+    list_append(&run->finals, &final->node);
+    if (now)
+        tell_final(final);
+}
+
+/* What Redis did not take the first time. */
+static void tell_what_came_before(struct run *run)
+{
+    if (run->begun == RUN_BEGUN)
+        tell_begun(run);
+    list_for_each (node, &run->finals) {
+        struct final *final = container_of(node, struct final, node);
+        if (!final->telling)
+            tell_final(final);
+    }
+}
+
+/* ---- the end ------------------------------------------------------------------------------------- */
+
+static void on_said(void *ctx, enum queue_code code)
+{
+    struct run *run = ctx;
+    if (!returned(run) || run->state != RUN_SAYING)
+        return;
+    if (code == QUEUE_UNAVAILABLE) {
+        run_become(run, RUN_UNSAID);
+        return;
+    }
+    if (refused(code))
+        log_info("a report came too late and changed nothing", "task_id", run->id, "fence",
+                 LOG_NUM(run->fence));
+    over(run);
+}
+
+/* Tells the end, and before it what must stand before it. */
+static void say(struct run *run)
+{
+    run_become(run, RUN_SAYING);
+    tell_what_came_before(run);
+    run->calls++;
+    run->end.id = run->id;
+    run->end.fence = run->fence;
+    queue_end(queue_of(run), &run->end, on_said, run);
+}
+
+static void on_ended(struct run *run, const struct queue_end *end, char *text)
+{
+    runner_of(run)->done++;
+    run->end_text = text;
+    if (end == NULL || run->state == RUN_LOST) {
+        over(run);
+        return;
+    }
+    run->end = *end;
+    if (run->begun == RUN_WAITS && run->began_ms)
+        run->begun = RUN_BEGUN;
+    if (run->state == RUN_LEASED) {
+        say(run);
+        return;
+    }
+    run_become(run, RUN_DONE);
+    runner_of(run)->config.hooks.done(run);
+}
+
+static void on_returned(struct run *run)
+{
+    run->end = (struct queue_end){.kind = QUEUE_RETURNED};
+    if (run->state == RUN_LEASED)
+        say(run);
+    else
+        over(run);
+}
+
+/* It does not run here: ends with this outcome. */
+void run_refuse(struct run *run, enum queue_end_kind kind, const char *code, const char *error)
+{
+    run_become(run, RUN_LEASED);
+    run->end = (struct queue_end){.kind = kind, .error_code = span_of(code), .error = span_of(error)};
+    say(run);
+}
+
+void runs_say_again(struct runner *runner)
+{
+    list_for_each_safe (node, after, &runner->held) {
+        struct run *run = container_of(node, struct run, node);
+        if (run->state == RUN_LEASED)
+            tell_what_came_before(run);
+        else if (run->state == RUN_UNSAID)
+            say(run);
+    }
+}
+
+/* ---- streams: read on from the beginning at every attempt, no faster than the task reads ---------- */
+
+static void on_stream_data(void *ctx, enum queue_code code, struct span bytes, bool ended, uint64_t total)
+{
+    struct run *run = ctx;
+    const struct running_engine *engine = run->lane->engine;
+    run->reading = false;
+    if (!returned(run) || code != QUEUE_OK || run->state != RUN_LEASED)
+        return; /* the poll tries again; a task that is gone is told by the beat */
+    run->read += bytes.n;
+    run->read_all = ended && run->read >= total;
+    if (bytes.n || run->read_all)
+        engine->table->audio(engine->self, run, bytes, run->read_all);
+    if (bytes.n && !run->read_all)
+        read_stream(run);
+}
+
+static void read_stream(struct run *run)
+{
+    struct runner *runner = runner_of(run);
+    if (!run->type->stream || run->state != RUN_LEASED || run->begun == RUN_WAITS || run->read_all ||
+        run->reading || runner->state != RUNNER_UP || run->lane->engine->table->audio == NULL)
+        return;
+    uint64_t inside = run->read - run->taken;
+    if (inside >= WINDOW)
+        return;
+    size_t room = WINDOW - (size_t)inside;
+    run->reading = true;
+    run->calls++;
+    queue_audio_read(runner->config.queue, run->owner, run->id, run->read, room < PIECE ? room : PIECE,
+                     on_stream_data, run);
+}
+
+void runs_read_streams(struct runner *runner)
+{
+    list_for_each_safe (node, after, &runner->held) {
+        struct run *run = container_of(node, struct run, node);
+        if (run->state == RUN_LEASED)
+            read_stream(run);
+    }
+}
+
+static void on_audio_taken(struct run *run, uint64_t total)
+{
+    if (total <= run->taken || total > run->read)
+        return;
+    run->taken = total;
+    read_stream(run);
+}
+
+void runner_audio(struct runner *runner, const char *id)
+{
+    struct run *run = run_find(runner, id);
+    if (run && run->state == RUN_LEASED)
+        read_stream(run);
+}
+
+/* ---- services ------------------------------------------------------------------------------------ */
+
+static void answer(struct run *run, uint32_t call, struct span json)
+{
+    run->lane->engine->table->answer(run->lane->engine->self, run, call, json);
+}
+
+static void on_answer(void *ctx, json_t *tree)
+{
+    struct question *question = ctx;
+    struct run *run = question->run;
+    uint32_t call = question->call;
+    char *text = tree ? json_dumps(tree, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    json_decref(tree);
+    list_remove(&question->node);
+    free(question);
+    if (returned(run) && (run->state == RUN_FIRST || run->state == RUN_LEASED))
+        answer(run, call, text ? span_of(text) : SPAN_NONE);
+    free(text);
+}
+
+static void on_call(struct run *run, uint32_t call, const char *name, struct span args)
+{
+    struct runner *runner = runner_of(run);
+    const struct service *service = service_find(name, run->type->name);
+    json_t *tree = service && args.p ? json_loadb(args.p, args.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    if (tree == NULL || runner->state != RUNNER_UP) {
+        json_decref(tree);
+        answer(run, call, SPAN_NONE);
+        return;
+    }
+    struct question *question = xmalloc(sizeof *question);
+    *question = (struct question){.run = run, .call = call};
+    run->calls++;
+    list_append(&runner->questions, &question->node);
+    service->call(runner->config.queue, run->owner, tree, on_answer, question);
+    json_decref(tree);
+}
+
+void runs_forget_questions(struct runner *runner)
+{
+    for (struct list *node; (node = list_pop(&runner->questions)) != NULL;)
+        free(container_of(node, struct question, node));
+}
+
+const struct engine_hooks run_hooks = {
+    .started = on_started,
+    .update = on_update,
+    .call = on_call,
+    .audio_taken = on_audio_taken,
+    .ended = on_ended,
+    .returned = on_returned,
+};
+
+void run_give(struct run *run)
+{
+    const struct running_engine *engine = run->lane->engine;
+    run_become(run, RUN_LEASED);
+    if (!engine->table->give(engine->self, run->lane->number, run))
+        on_returned(run);
+}
+
+/* ---- tasks that are made here -------------------------------------------------------------------- */
+
+struct run_lane *runner_lane(struct runner *runner, const char *queue)
+{
+    for (size_t i = 0; i < runner->lane_count; i++)
+        if (strcmp(queue, runner->lanes[i].queue) == 0)
+            return &runner->lanes[i];
+    return NULL;
+}
+
+bool runner_run_first(struct run *run)
+{
+    const struct running_engine *engine = run->lane->engine;
+    run_become(run, RUN_FIRST);
+    if (engine->table->give(engine->self, run->lane->number, run))
+        return true;
+    run_become(run, RUN_NEW);
+    return false;
+}
+
+void runner_adopt(struct run *run, unsigned fence)
+{
+    const struct running_engine *engine = run->lane->engine;
+    run->fence = fence;
+    if (run->state == RUN_DONE) {
+        say(run);
+    } else if (run->state == RUN_FIRST) {
+        run_become(run, RUN_LEASED);
+        engine->table->listen(engine->self, run);
+    } else {
+        run_give(run);
+        if (run->state == RUN_LEASED && engine->table->listen)
+            engine->table->listen(engine->self, run);
+    }
+}
+
+void runner_drop(struct run *run)
+{
+    if (run->state != RUN_FIRST) {
+        over(run);
+        return;
+    }
+    run_become(run, RUN_LOST);
+    run_stop(run, STOP_LOST);
+}
