@@ -173,9 +173,8 @@ static void on_submitted(void *ctx, const struct task_reply *reply)
     if (submit_refused(opening->request, reply)) {
         stream_close(opening->stream);
     } else if (reply->refusal == TASK_DUPLICATE) {
-        if (reply->held)
-            owners_release(app->owners, reply->owner, reply->made_id);
-        queue_audio_take(app->queue, reply->owner, reply->id, on_state, opening);
+        submit_release(opening->request, reply);
+        queue_audio_take(app->queue, reply->news.owner, reply->id, on_state, opening);
         return;
     } else {
         reply_opened(opening, 0);

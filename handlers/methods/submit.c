@@ -77,14 +77,19 @@ static const char *refusal_text(const struct request *request, const struct task
     }
 }
 
+void submit_release(const struct request *request, const struct task_reply *reply)
+{
+    if (reply->news.held)
+        owners_release(request_app(request)->owners, reply->news.owner, reply->news.task_id);
+}
+
 bool submit_refused(struct request *request, const struct task_reply *reply)
 {
     char text[96];
     struct request_error error = {.code = RPC_INTERNAL};
     if (reply->refusal == TASK_ACCEPTED || reply->refusal == TASK_DUPLICATE)
         return false;
-    if (reply->held)
-        owners_release(request_app(request)->owners, reply->owner, reply->made_id);
+    submit_release(request, reply);
     if (reply->refusal == TASK_BAD_ARGS) {
         error = (struct request_error){
             .code = RPC_PARAMS, .field = reply->error.field, .message = reply->error.message};
@@ -110,12 +115,14 @@ void submit_internal(struct request *request, const struct task_type *type, stru
 
 /* ---- accepted ---- */
 
-/* What the client may resume from. A task that has ended already logged only its end: the seq before that is
- * another task's event, which may still be on its way to this client. */
+/* The one place that knows what `seq` the answer says: up to there the client has everything, and may resume
+ * from it. The end of a task that has ended comes behind the answer, as may events before it. */
 static uint64_t seq_of(const struct request *request, const struct task_reply *reply)
 {
-    uint64_t given = reply->ended ? request_given(request) : UINT64_MAX;
-    return given < reply->seq ? given : reply->seq;
+    if (reply->news.event == NULL)
+        return reply->seq;
+    uint64_t given = request_given(request);
+    return given < reply->seq ? given : reply->seq - 1;
 }
 
 void submit_write(struct buf *to, const struct request *request, const struct task_reply *reply)
@@ -133,7 +140,7 @@ static struct event *accepted_event(const struct task_reply *reply)
 {
     struct event_body body = {.task_id = reply->id,
                               .task = reply->type->name,
-                              .user_id = reply->owner,
+                              .user_id = reply->news.owner,
                               .type = "accepted",
                               .status = "pending",
                               .stage = "queued",
@@ -147,14 +154,10 @@ static struct event *accepted_event(const struct task_reply *reply)
 
 void submit_accepted(struct request *request, const struct task_reply *reply, struct span result)
 {
-    struct request_after after = {
-        .owner = reply->owner, .task_id = reply->made_id, .event = reply->ended, .held = reply->held};
+    struct owner_news news = reply->news;
     struct event *accepted = NULL;
-    if (reply->refusal == TASK_ACCEPTED && reply->ended == NULL) {
-        after.told_seq = reply->seq;
-        if (owners_listening(request_app(request)->owners, reply->owner, request_member(request)))
-            after.event = accepted = accepted_event(reply);
-    }
-    request_reply_then(request, result, &after);
+    if (news.seq && owners_listening(request_app(request)->owners, news.owner, request_member(request)))
+        news.event = accepted = accepted_event(reply);
+    request_reply_then(request, result, &news);
     event_unref(&accepted);
 }

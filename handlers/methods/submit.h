@@ -6,6 +6,8 @@
 
 /* Answers a refused submission; false if it was accepted (or is a duplicate). */
 bool submit_refused(struct request *request, const struct task_reply *reply);
+/* No answer will tell of it: events of the id that was made for it are held no more. */
+void submit_release(const struct request *request, const struct task_reply *reply);
 /* Appends '{"task_id":…,"status":…,"seq":…' of one that was not refused. */
 void submit_write(struct buf *to, const struct request *request, const struct task_reply *reply);
 /* Answers an accepted one with `result`; its events follow. */

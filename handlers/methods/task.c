@@ -163,18 +163,18 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
     }
     struct event *event =
         event_new('A', answer->seq, 0, 0, span_of(retry->new_id), answer->json); /* the body, from Redis */
-    struct request_after after = {.owner = retry->owner,
-                                  .task_id = retry->new_id,
-                                  .event = event,
-                                  .told_seq = own ? answer->seq : 0,
-                                  .held = own};
+    const struct owner_news news = {.owner = retry->owner,
+                                    .task_id = retry->new_id,
+                                    .event = event,
+                                    .seq = own ? answer->seq : 0,
+                                    .held = own};
     struct buf *result = request_result(request);
     buf_printf(result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\"", retry->new_id,
                retry->id);
     if (own) /* an admin's retry of another user's task stands in that user's log */
         buf_printf(result, ",\"seq\":%llu", (unsigned long long)answer->seq);
     buf_append_char(result, '}');
-    request_reply_then(request, buf_span(result), &after);
+    request_reply_then(request, buf_span(result), &news);
     event_unref(&event);
     free(retry);
 }

@@ -9,7 +9,6 @@
 
 struct answerer;
 struct app;
-struct request_after;
 struct request_error;
 struct watch; /* methods/admin.c: what a client with admin.watch wants to see */
 
@@ -23,7 +22,7 @@ struct answerer_ops {
     void (*send)(struct answerer *to, struct span text, bool droppable);
     /* Takes what must follow an answer that is not written yet; NULL: answers are written at once. `read`:
      * the answer tells of it. */
-    void (*follow)(struct answerer *to, const struct request_after *after, bool read);
+    void (*follow)(struct answerer *to, const struct owner_news *news, bool read);
     /* Up to which logged event everything was given to the reader; NULL: it is given none. */
     uint64_t (*given)(struct answerer *to);
     /* The last request has let go. */

@@ -7,9 +7,9 @@
 #define BATCH_BYTES (1u << 20) /* answers of one batch; beyond, only small ones and the first */
 #define SMALL_BYTES 1024       /* what tells of a new task is never refused */
 
-struct follower { /* a request_after, kept until the batch is answered */
+struct follower { /* news that are kept until the batch is answered */
     struct list node;
-    struct request_after after;
+    struct owner_news news;
     bool read; /* the batch's answer tells of it */
     char owner[USER_ID_MAX + 1];
     char task_id[ID_SIZE];
@@ -39,20 +39,20 @@ static void batch_answer(struct answerer *to, struct span id, const struct reque
 }
 
 /* The answer is not written yet: events of the task wait, whoever brings them. */
-static void batch_follow(struct answerer *to, const struct request_after *after, bool read)
+static void batch_follow(struct answerer *to, const struct owner_news *news, bool read)
 {
     struct follower *follower = xmalloc(sizeof *follower);
-    follower->after = *after;
+    follower->news = *news;
     follower->read = read;
-    memcpy(follower->owner, after->owner, strlen(after->owner) + 1);
-    memcpy(follower->task_id, after->task_id, strlen(after->task_id) + 1);
-    follower->after.owner = follower->owner;
-    follower->after.task_id = follower->task_id;
-    if (after->event)
-        event_ref(after->event);
-    if (!after->held) {
+    memcpy(follower->owner, news->owner, strlen(news->owner) + 1);
+    memcpy(follower->task_id, news->task_id, strlen(news->task_id) + 1);
+    follower->news.owner = follower->owner;
+    follower->news.task_id = follower->task_id;
+    if (news->event)
+        event_ref(news->event);
+    if (!news->held) {
         owners_hold(to->app->owners, follower->owner, follower->task_id);
-        follower->after.held = true;
+        follower->news.held = true;
     }
     list_append(&batch_of(to)->followers, &follower->node);
 }
@@ -68,8 +68,8 @@ static void batch_free(struct answerer *answerer)
     }
     for (struct list *node; (node = list_pop(&batch->followers)) != NULL;) {
         struct follower *follower = container_of(node, struct follower, node);
-        request_after(answerer->app, &follower->after, follower->read ? reader->member : NULL);
-        event_unref(&follower->after.event);
+        owners_news(answerer->app->owners, &follower->news, follower->read ? reader->member : NULL);
+        event_unref(&follower->news.event);
         free(follower);
     }
     buf_free(&batch->out);

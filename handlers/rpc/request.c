@@ -137,17 +137,6 @@ struct buf *requests_text(struct requests *requests)
 
 /* ---- answers ---- */
 
-void request_after(struct app *app, const struct request_after *after, struct member *told)
-{
-    struct member *knows = after->told_seq ? told : NULL;
-    if (after->event)
-        owners_event(app->owners, after->owner, after->event, knows);
-    else if (after->told_seq)
-        owners_replied(app->owners, after->owner, after->told_seq, knows);
-    if (after->held)
-        owners_release(app->owners, after->owner, after->task_id);
-}
-
 static void answer(struct request *request, const struct request_error *error, struct span result)
 {
     struct answerer *to = request->to;
@@ -161,14 +150,14 @@ void request_reply(struct request *request, struct span result)
     request_drop(request);
 }
 
-void request_reply_then(struct request *request, struct span result, const struct request_after *after)
+void request_reply_then(struct request *request, struct span result, const struct owner_news *news)
 {
     struct answerer *to = request->to;
     answer(request, NULL, result);
     if (to && to->ops->follow)
-        to->ops->follow(to, after, is_read(request));
+        to->ops->follow(to, news, is_read(request));
     else
-        request_after(request->app, after, request_member(request));
+        owners_news(request->app->owners, news, request_member(request));
     request_drop(request);
 }
 

@@ -86,15 +86,5 @@ void requests_stalled(struct requests *requests);
 /* Nobody will answer it: frees it. */
 void request_drop(struct request *request);
 
-/* What must come behind a request's answer, on every socket of the task's owner; for a batch element
- * behind the batch's answer. */
-struct request_after {
-    const char *owner, *task_id;
-    struct event *event; /* borrowed; NULL = none was built */
-    uint64_t told_seq;   /* the answer tells of this logged event: its reader does not get it again; 0 = the
-                            event   goes to that one, too */
-    bool held;           /* owners_hold() was called for the task: released here */
-};
-void request_reply_then(struct request *request, struct span result, const struct request_after *after);
-/* The same for an answer that was written elsewhere; `told`: whose it was, NULL = nobody read it. */
-void request_after(struct app *app, const struct request_after *after, struct member *told);
+/* The same, and `news` comes behind the answer; for a batch element behind the batch's answer. */
+void request_reply_then(struct request *request, struct span result, const struct owner_news *news);

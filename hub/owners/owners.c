@@ -392,6 +392,17 @@ void owners_replied(struct owners *owners, const char *id, uint64_t seq, const s
         take(owner, seq, NULL, serial_of(member));
 }
 
+void owners_news(struct owners *owners, const struct owner_news *news, const struct member *reader)
+{
+    const struct member *told = news->seq ? reader : NULL;
+    if (news->event)
+        owners_event(owners, news->owner, news->event, told);
+    else if (news->seq)
+        owners_replied(owners, news->owner, news->seq, told);
+    if (news->held)
+        owners_release(owners, news->owner, news->task_id);
+}
+
 bool owners_listening(struct owners *owners, const char *id, const struct member *except)
 {
     const struct owner *owner = find(owners, id);

@@ -82,6 +82,16 @@ void owners_event(struct owners *owners, const char *owner, struct event *event,
 /* The same for an event that a reply told `member` and that nobody else here wants: moves the cursor without
  * building the event. */
 void owners_replied(struct owners *owners, const char *owner, uint64_t seq, const struct member *member);
+/* What must come behind an answer that tells of a task, on every member of the task's owner. */
+struct owner_news {
+    const char *owner, *task_id;
+    struct event *event; /* borrowed; NULL = none was built */
+    uint64_t seq; /* the answer tells of this logged event: its reader does not get it again; 0 = the event
+                     goes to that one, too */
+    bool held;    /* owners_hold() was called for the task: released here */
+};
+/* The answer was written to `reader`; NULL = nobody reads it. */
+void owners_news(struct owners *owners, const struct owner_news *news, const struct member *reader);
 /* Whether anybody but `except` listens here: if not, building an event is wasted. */
 bool owners_listening(struct owners *owners, const char *owner, const struct member *except);
 /* Between these, events of this task are held back (its submit reply is not written yet). */

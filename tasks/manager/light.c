@@ -44,13 +44,13 @@ static void on_fused(void *ctx, const struct queue_fused_done *done)
         return;
     }
     struct task_reply reply;
-    reply = (struct task_reply){.refusal = TASK_ACCEPTED, .seq = done->seq - 1, .status = "pending"};
+    reply = (struct task_reply){.refusal = TASK_ACCEPTED, .seq = done->seq, .status = "pending"};
     memcpy(reply.id, submission->id, sizeof reply.id);
-    reply.ended = terminal_event(submission, done);
+    reply.news.event = terminal_event(submission, done);
     metric_add(METRIC_TASKS_LIGHT, 1);
     metric_add(METRIC_LIGHT_FUSED, 1);
     submission_reply(submission, &reply);
-    event_unref(&reply.ended);
+    event_unref(&reply.news.event);
     submission_free(submission);
 }
 

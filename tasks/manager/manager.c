@@ -119,10 +119,10 @@ void submission_reply(struct task_submission *submission, struct task_reply *rep
     if (fn == NULL)
         return;
     submission->reply = NULL;
-    reply->owner = submission->owner;
+    reply->news.owner = submission->owner;
     reply->type = submission->type;
-    reply->made_id = submission->id;
-    reply->held = submission->held;
+    reply->news.task_id = submission->id;
+    reply->news.held = submission->held;
     fn(submission->reply_ctx, reply);
 }
 
@@ -159,10 +159,12 @@ void submission_recorded(struct task_submission *submission, const struct queue_
                                .retry_ms = submitted->retry_ms ? submitted->retry_ms : RETRY_BUSY_MS};
     memcpy(reply.id, submitted->id, sizeof reply.id);
     memcpy(reply.status, submitted->status, sizeof reply.status);
-    if (reply.refusal == TASK_ACCEPTED)
+    if (reply.refusal == TASK_ACCEPTED) {
+        reply.news.seq = reply.seq;
         metric_add(submission->type->kind == TASK_LIGHT ? METRIC_TASKS_LIGHT : METRIC_TASKS_HEAVY, 1);
-    else if (reply.refusal != TASK_DUPLICATE)
+    } else if (reply.refusal != TASK_DUPLICATE) {
         metric_add(METRIC_TASKS_REFUSED, 1);
+    }
     submission_reply(submission, &reply);
 }
 
@@ -211,7 +213,7 @@ static const struct executor *route(const struct manager *manager, const struct 
 static void refuse(const struct task_request *request, struct task_reply *reply, task_reply_fn *fn, void *ctx)
 {
     metric_add(METRIC_TASKS_REFUSED, 1);
-    reply->owner = request->who->user_id;
+    reply->news.owner = request->who->user_id;
     fn(ctx, reply);
 }
 

@@ -16,7 +16,7 @@ struct manager_config {
     struct queue *queue;
     struct loop *loop;
     /* A task that others may run is about to be recorded: hold its events back until it was answered
-     * (task_reply.held says so). NULL = nobody to hold for. */
+     * (task_reply.news says so). NULL = nobody to hold for. */
     void (*hold)(void *ctx, const char *owner, const char *id);
     void *hold_ctx;
 };
@@ -52,19 +52,17 @@ enum task_refusal {
 };
 struct task_reply {
     enum task_refusal refusal;
-    const char *owner;            /* the principal of the request, borrowed */
     const struct task_type *type; /* NULL for TASK_UNKNOWN_TYPE */
-    bool held;                    /* manager_config.hold was called for (owner, made_id) */
-    const char *made_id;          /* the id this submission was given; differs from id for a duplicate */
-    char id[ID_SIZE];
+    char id[ID_SIZE];             /* of a duplicate the older task's */
     char status[12];
-    uint64_t seq;  /* what the reply's `seq` says */
+    uint64_t seq;  /* of the task's newest logged event; of a duplicate, where the owner's log stands */
     int64_t at_ms; /* TASK_ACCEPTED: time of the accepted event */
     uint64_t retry_ms;
     struct json_field_error error; /* TASK_BAD_ARGS */
-    /* A light task that has ended already: its terminal event (borrowed), to be delivered behind the
-     * reply; NULL otherwise. */
-    struct event *ended;
+    /* What must come behind the reply; owner and task_id (the id this submission was given) always stand,
+     * held says whether manager_config.hold was called, event is the end of a light task that has ended
+     * already. */
+    struct owner_news news;
 };
 typedef void task_reply_fn(void *ctx, const struct task_reply *reply);
 /* fn is called once; before the function returns for everything that needs no Redis. */

@@ -82,9 +82,10 @@ static void on_reply(void *ctx, const struct task_reply *reply)
     last = *reply;
     memcpy(last_id, reply->id, ID_SIZE);
     last_event[0] = '\0';
-    if (reply->ended)
-        snprintf(last_event, sizeof last_event, "%c %llu %.*s", reply->ended->type->code,
-                 (unsigned long long)reply->ended->seq, (int)reply->ended->size, reply->ended->body);
+    if (reply->news.event)
+        snprintf(last_event, sizeof last_event, "%c %llu %.*s", reply->news.event->type->code,
+                 (unsigned long long)reply->news.event->seq, (int)reply->news.event->size,
+                 reply->news.event->body);
 }
 
 static void submit_as(const struct principal *who, const char *task, const char *text)
@@ -207,9 +208,9 @@ static void test_fused(void)
     fake_fused(0, QUEUE_OK);
     is_int(replies, 1, "answered");
     is_int(last.refusal, TASK_ACCEPTED, "accepted");
-    is_int(last.seq, 10, "the reply stands before the event");
+    is_int(last.seq, 11, "the reply knows the end's place in the log");
     is_text(last.status, "pending", "status");
-    is_text(last.owner, "u1", "owner");
+    is_text(last.news.owner, "u1", "owner");
     char want[256];
     snprintf(want, sizeof want,
              "C 11 {\"task_id\":\"%s\",\"task\":\"quick\",\"user_id\":\"u1\",\"type\":\"completed\"}",
@@ -236,7 +237,7 @@ static void test_slow(void)
     is_text(fake.submits.at[0].args, "{\"n\":60}", "with its arguments");
     fake_submitted(0, QUEUE_OK);
     is_int(last.refusal, TASK_ACCEPTED, "accepted");
-    ok(last.ended == NULL, "and not ended");
+    ok(last.news.event == NULL, "and not ended");
     is_int(fake.starts.count, 1, "it runs already");
     is_int(fake.updates.count, 1, "what it said before is told now");
     is_text(fake.updates.at[0].text, "begun", "message");
@@ -356,7 +357,7 @@ static void test_heavy(void)
     is_int(holds, 1, "its events are held");
     fake_submitted(0, QUEUE_USER_LIMIT);
     is_int(last.refusal, TASK_USER_LIMIT, "limits are Redis'");
-    ok(last.held, "the answer says that events are held");
+    ok(last.news.held, "the answer says that events are held");
     static char routes[] = "\nquick=queue\n";
     options.routes = routes;
     submit("quick", "{}");

@@ -165,6 +165,12 @@ void owners_replied(struct owners *owners, const char *owner, uint64_t seq, cons
     (void)told;
     HOLDS(owner);
 }
+void owners_news(struct owners *owners, const struct owner_news *news, const struct member *reader)
+{
+    (void)owners;
+    (void)reader;
+    HOLDS(news->owner && (news->event == NULL || news->event->refs));
+}
 bool owners_listening(struct owners *owners, const char *owner, const struct member *except)
 {
     (void)owners;

@@ -62,15 +62,15 @@ static void run_submitted(struct later *later)
     static const struct task_type type = {.name = "fuzz", .kind = TASK_LIGHT};
     struct task_reply reply = {.refusal = fake_fate(3) ? TASK_ACCEPTED : fake_fate(TASK_NO_STREAM + 1)};
     struct event *event = NULL;
-    reply.owner = "fuzz";
+    reply.news.owner = "fuzz";
     reply.type = &type;
-    reply.made_id = later->id;
+    reply.news.task_id = later->id;
     memcpy(reply.id, later->id, ID_SIZE);
     memcpy(reply.status, "pending", sizeof "pending");
     memcpy(reply.error.field, "args", sizeof "args");
     reply.seq = fake_fate(1000);
     if (reply.refusal == TASK_ACCEPTED && !later->stream && fake_fate(2))
-        event = reply.ended = event_new('C', reply.seq + 1, 0, 1, span_of(later->id), SPAN("{}"));
+        event = reply.news.event = event_new('C', reply.seq + 1, 0, 1, span_of(later->id), SPAN("{}"));
     later->submitted(later->ctx, &reply);
     event_unref(&event);
 }
