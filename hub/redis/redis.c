@@ -43,7 +43,7 @@ struct redis {
     struct redis_url url;
     unsigned timeout_ms;
     struct redis_hooks hooks;
-    enum { WAITING, CONNECTING, GREETING, UP, CLOSED } state;
+    enum redis_state { REDIS_WAITING, REDIS_CONNECTING, REDIS_GREETING, REDIS_UP, REDIS_CLOSED } state;
     struct redis_resolve *resolve;
     struct redis_stream stream;
     uv_poll_t *poll; /* of the socket; NULL while there is none */
@@ -63,6 +63,20 @@ struct redis {
     void *stall_ctx;
     unsigned timers; /* not closed yet */
 };
+
+static void redis_become(struct redis *redis, enum redis_state next)
+{
+    static const unsigned from[] = {
+        [REDIS_WAITING] = 1u << REDIS_CONNECTING | 1u << REDIS_GREETING | 1u << REDIS_UP,
+        [REDIS_CONNECTING] = 1u << REDIS_WAITING,
+        [REDIS_GREETING] = 1u << REDIS_CONNECTING,
+        [REDIS_UP] = 1u << REDIS_GREETING,
+        [REDIS_CLOSED] = 1u << REDIS_WAITING | 1u << REDIS_CONNECTING | 1u << REDIS_GREETING | 1u << REDIS_UP,
+    };
+    if ((from[next] & 1u << redis->state) == 0)
+        abort();
+    redis->state = next;
+}
 
 static void connect_now(struct redis *redis);
 
@@ -129,11 +143,11 @@ static void lose(struct redis *redis, const char *reason)
 {
     char text[160]; /* the reason may stand in what is about to go */
     snprintf(text, sizeof text, "%s", reason[0] ? reason : "connection lost");
-    redis->state = WAITING; /* callbacks that get NULL now must not issue anything */
+    redis_become(redis, REDIS_WAITING); /* callbacks that get NULL now must not issue anything */
     close_socket(redis);
     fail_calls(redis);
     fail_subs(redis);
-    if (redis->state == CLOSED) /* freed by one of them */
+    if (redis->state == REDIS_CLOSED) /* freed by one of them */
         return;
     if (redis->was_up)
         metric_add(METRIC_REDIS_RECONNECTS, 1);
@@ -152,7 +166,7 @@ static void on_pulse(uv_timer_t *timer)
     struct redis *redis = timer->data;
     if (redis->in_flight == 0)
         uv_timer_stop(timer);
-    else if (++redis->silent == STALL_PULSES && redis->state == UP)
+    else if (++redis->silent == STALL_PULSES && redis->state == REDIS_UP)
         redis->on_stall(redis->stall_ctx);
 }
 
@@ -190,7 +204,7 @@ static void issue(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, 
 void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
                 const size_t *lengths)
 {
-    if (redis->state == UP)
+    if (redis->state == REDIS_UP)
         issue(redis, fn, ctx, argc, argv, lengths);
     else if (fn)
         fn(ctx, NULL);
@@ -230,7 +244,7 @@ static void send_verb(struct redis *redis, const char *verb, struct span channel
 
 void redis_subscribe(struct redis *redis, redis_reply_fn *fn, void *ctx, struct span channel)
 {
-    if (redis->state != UP) {
+    if (redis->state != REDIS_UP) {
         fn(ctx, NULL);
         return;
     }
@@ -413,7 +427,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         events = UV_READABLE | UV_WRITABLE;
         redis->armed = 0;
     }
-    if (redis->state == CONNECTING) {
+    if (redis->state == REDIS_CONNECTING) {
         on_decided(redis);
         return;
     }
@@ -463,9 +477,9 @@ static void on_pong(void *ctx, const redisReply *reply)
 {
     struct redis *redis = ctx;
     on_greeted(redis, reply);
-    if (reply == NULL || redis->state != GREETING)
+    if (reply == NULL || redis->state != REDIS_GREETING)
         return;
-    redis->state = UP;
+    redis_become(redis, REDIS_UP);
     redis->was_up = true;
     backoff_succeeded(&redis->backoff);
     redis_out_clear(&redis->out); /* the password stood there */
@@ -481,7 +495,7 @@ static void on_pong(void *ctx, const redisReply *reply)
 static void greet(struct redis *redis)
 {
     const struct redis_url *url = &redis->url;
-    redis->state = GREETING;
+    redis_become(redis, REDIS_GREETING);
     if (url->password && url->user)
         issue(redis, on_greeted, redis, 3, (const char *[]){"AUTH", url->user, url->password}, NULL);
     else if (url->password)
@@ -523,7 +537,7 @@ static void on_resolved(void *ctx, const struct sockaddr *address, socklen_t siz
 static void connect_now(struct redis *redis)
 {
     const struct redis_url *url = &redis->url;
-    redis->state = CONNECTING;
+    redis_become(redis, REDIS_CONNECTING);
     uv_timer_start(&redis->timer, on_deadline, CONNECT_MS, 0);
     if (url->unix_path)
         watch(redis, redis_stream_connect_path(&redis->stream, url->unix_path));
@@ -551,7 +565,6 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
     redis->timer.data = redis->pulse.data = redis;
     redis->timers = 2;
     loop_hook(loop, LOOP_STAGE_REDIS, flush, redis);
-    redis->state = WAITING;
     uv_timer_start(&redis->timer, on_backoff, 0, 0);
     return redis;
 }
@@ -574,7 +587,7 @@ void redis_free(struct redis **redis_at)
         return;
     *redis_at = NULL;
     loop_unhook(redis->loop, LOOP_STAGE_REDIS, flush, redis);
-    redis->state = CLOSED;
+    redis_become(redis, REDIS_CLOSED);
     close_socket(redis);
     fail_calls(redis);
     fail_subs(redis);
@@ -585,7 +598,7 @@ void redis_free(struct redis **redis_at)
 
 bool redis_is_up(const struct redis *redis)
 {
-    return redis->state == UP;
+    return redis->state == REDIS_UP;
 }
 
 size_t redis_in_flight(const struct redis *redis)
@@ -601,7 +614,7 @@ void redis_on_stall(struct redis *redis, void (*fn)(void *ctx), void *ctx)
 
 bool redis_is_stalled(const struct redis *redis)
 {
-    return redis->state == UP && redis->in_flight && redis->silent >= STALL_PULSES;
+    return redis->state == REDIS_UP && redis->in_flight && redis->silent >= STALL_PULSES;
 }
 
 void redis_probe(struct redis *redis)
