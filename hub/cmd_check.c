@@ -5,6 +5,7 @@
 #include "hub/auth/keyfile.h"
 #include "hub/base/child.h"
 #include "hub/config/cli.h"
+#include "hub/json/json.h"
 #include "hub/redis/private_redis.h"
 #include "hub/redis/redis.h"
 #include "hub/redis/redis_facts.h"
@@ -13,7 +14,6 @@
 #include "tasks/queue/queue.h"
 #include "tasks/store/schema.h"
 
-#include <jansson.h>
 #include <stdio.h>
 
 #define ANSWER_MS 5000
@@ -63,32 +63,43 @@ static void on_deadline(uv_timer_t *timer)
     finish(timer->data);
 }
 
-/* One line per finding: rule, id, what. */
-static void print_findings(const json_t *report)
+static void append_member(struct buf *to, struct span object, const char *name)
 {
-    size_t i;
-    json_t *finding;
-    json_array_foreach(json_object_get(report, "findings"), i, finding)
-    {
-        printf("%-14s       %s %s: %s\n", "", json_string_value(json_object_get(finding, "rule")),
-               json_string_value(json_object_get(finding, "id")),
-               json_string_value(json_object_get(finding, "what")));
-    }
+    struct span value = json_get(object, name);
+    if (value.p)
+        json_string_append(to, value);
 }
 
-static void on_audit(void *ctx, bool clean, struct span report_json)
+/* One line per finding: rule, id, what. How many there are. */
+static size_t append_findings(struct buf *to, struct span findings)
+{
+    struct json_iter iter = json_walk(findings);
+    struct span finding;
+    size_t count = 0;
+    for (; json_next_element(&iter, &finding); count++) {
+        buf_printf(to, "%-14s       ", "");
+        append_member(to, finding, "rule");
+        buf_append_char(to, ' ');
+        append_member(to, finding, "id");
+        buf_append_text(to, ": ");
+        append_member(to, finding, "what");
+        buf_append_char(to, '\n');
+    }
+    return count;
+}
+
+static void on_audit(void *ctx, bool clean, struct span report)
 {
     struct check *check = ctx;
-    char text[120];
-    json_t *report = json_loadb(report_json.p, report_json.n, 0, NULL);
-    const char *error = json_string_value(json_object_get(report, "error"));
-    snprintf(text, sizeof text, "%lld tasks, %lld owners, %zu findings",
-             (long long)json_integer_value(json_object_get(report, "tasks")),
-             (long long)json_integer_value(json_object_get(report, "owners")),
-             json_array_size(json_object_get(report, "findings")));
-    say(check, clean, "audit", error ? error : text);
-    print_findings(report);
-    json_decref(report);
+    struct buf text CLEANUP(buf_free) = BUF_INIT, lines CLEANUP(buf_free) = BUF_INIT;
+    size_t count = append_findings(&lines, json_get(report, "findings"));
+    append_member(&text, report, "error");
+    if (text.len == 0)
+        buf_printf(&text, "%.*s tasks, %.*s owners, %zu findings", SPAN_ARG(json_get(report, "tasks")),
+                   SPAN_ARG(json_get(report, "owners")), count);
+    buf_append_char(&text, '\0');
+    say(check, clean, "audit", text.data);
+    fwrite(lines.data, 1, lines.len, stdout);
     check->done = true;
     finish(check);
 }

@@ -1,6 +1,6 @@
 /* The strict slicer: checks a whole JSON text once (grammar of RFC 8259, UTF-8, duplicate keys,
  * depth, members) and then takes it apart into spans of raw bytes, without allocating. Payload bytes
- * stay as they came. Where a tree is wanted, use jansson. Any thread.
+ * stay as they came. Any thread.
  *
  * Every function but json_check() wants text that json_check() accepted. */
 #pragma once
