@@ -1,6 +1,7 @@
 /* Growable byte buffer; see buf.h. */
 #include "hub/base/buf.h"
 
+#include "hub/base/digits.h"
 #include "hub/base/utf8.h"
 
 #include <stdio.h>
@@ -76,9 +77,8 @@ void buf_printf(struct buf *buf, const char *fmt, ...)
 
 static void append_escaped(struct buf *buf, unsigned char c)
 {
-    static const char hex[] = "0123456789abcdef";
     static const char shorts[32] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
-    char out[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+    char out[6] = {'\\', 'u', '0', '0', HEX_DIGITS[c >> 4], HEX_DIGITS[c & 15]};
     if (c == '"' || c == '\\') {
         out[1] = (char)c;
         buf_append(buf, out, 2);

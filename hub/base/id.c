@@ -2,6 +2,7 @@
 #include "hub/base/id.h"
 
 #include "hub/base/clock.h"
+#include "hub/base/digits.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -46,13 +47,12 @@ static void new_raw(unsigned char raw[static 16])
 
 static void write_raw(char *id, const unsigned char raw[static 16])
 {
-    static const char hex[] = "0123456789abcdef";
     char *p = id;
     for (int i = 0; i < 16; i++) {
         if (i == 4 || i == 6 || i == 8 || i == 10)
             *p++ = '-';
-        *p++ = hex[raw[i] >> 4];
-        *p++ = hex[raw[i] & 15];
+        *p++ = HEX_DIGITS[raw[i] >> 4];
+        *p++ = HEX_DIGITS[raw[i] & 15];
     }
     *p = '\0';
 }

@@ -1,8 +1,9 @@
 /* The option table, names of options, and setting one value; see options_table.h. No I/O. */
 #include "hub/config/options_table.h"
 
+#include "hub/base/digits.h"
+
 #include <ctype.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -120,30 +121,10 @@ static char *assign_string(char **member, const struct option_row *row, struct s
     return NULL;
 }
 
-/* Decimal digits with an optional minus, nothing else. */
-static bool parse_int(struct span value, int64_t *ret)
-{
-    char text[24];
-    size_t digits = value.n && value.p[0] == '-' ? value.n - 1 : value.n;
-    if (digits == 0 || value.n >= sizeof text)
-        return false;
-    for (size_t i = value.n - digits; i < value.n; i++)
-        if (!isdigit((unsigned char)value.p[i]))
-            return false;
-    memcpy(text, value.p, value.n);
-    text[value.n] = '\0';
-    errno = 0;
-    long long number = strtoll(text, NULL, 10);
-    if (errno)
-        return false;
-    *ret = number;
-    return true;
-}
-
 static char *assign_int(int64_t *member, const struct option_row *row, struct span value)
 {
     int64_t number;
-    if (!parse_int(value, &number) || number < row->min || number > row->max)
+    if (!digits_int(value, &number) || number < row->min || number > row->max)
         return option_reason("must be a whole number between %lld and %lld", (long long)row->min,
                              (long long)row->max);
     *member = number;

@@ -2,9 +2,9 @@
  * state. */
 #include "hub/json/json.h"
 
+#include "hub/base/digits.h"
 #include "hub/json/json_escape.h"
 
-#include <errno.h>
 #include <math.h>
 
 static bool is_space(char c)
@@ -188,18 +188,8 @@ bool json_string_is(struct span value, const char *text)
 
 bool json_int(struct span value, int64_t *ret)
 {
-    char text[24];
     value = json_trim(value);
-    if (json_kind_of(value) != KIND_INTEGER || value.n >= sizeof text)
-        return false;
-    memcpy(text, value.p, value.n);
-    text[value.n] = '\0';
-    errno = 0;
-    long long number = strtoll(text, NULL, 10);
-    if (errno)
-        return false;
-    *ret = number;
-    return true;
+    return json_kind_of(value) == KIND_INTEGER && digits_int(value, ret);
 }
 
 bool json_double(struct span value, double *ret)

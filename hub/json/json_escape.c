@@ -1,20 +1,10 @@
 /* Escapes inside JSON strings; see json_escape.h. */
 #include "hub/json/json_escape.h"
 
+#include "hub/base/digits.h"
 #include "hub/base/utf8.h"
 
 #include <string.h>
-
-static int hex_digit(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 long json_hex4(const unsigned char *p, const unsigned char *end)
 {
@@ -22,7 +12,7 @@ long json_hex4(const unsigned char *p, const unsigned char *end)
     if (end - p < 4)
         return -1;
     for (int i = 0; i < 4; i++) {
-        int digit = hex_digit(p[i]);
+        int digit = hex_value((char)p[i]);
         if (digit < 0)
             return -1;
         value = value * 16 + digit;

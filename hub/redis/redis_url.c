@@ -2,17 +2,7 @@
 #include "hub/redis/redis.h"
 
 #include "hub/base/buf.h"
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "hub/base/digits.h"
 
 /* Decodes %XX; NULL if an escape is broken or spells NUL. */
 static char *percent_decode(struct span text)
@@ -23,7 +13,7 @@ static char *percent_decode(struct span text)
         if (c == '%') {
             if (text.n - i < 3)
                 return NULL;
-            int high = hex_digit(text.p[i + 1]), low = hex_digit(text.p[i + 2]);
+            int high = hex_value(text.p[i + 1]), low = hex_value(text.p[i + 2]);
             if (high < 0 || low < 0 || high + low == 0)
                 return NULL;
             c = (char)(high * 16 + low);

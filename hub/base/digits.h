@@ -1,0 +1,14 @@
+/* Reading digits. Pure functions; any thread. */
+#pragma once
+
+#include "hub/base/span.h"
+
+#include <stdint.h>
+
+#define HEX_DIGITS "0123456789abcdef"
+
+/* The value of a hex digit of either case, -1 if it is none. */
+int hex_value(char c);
+/* A whole number: decimal digits with an optional minus, nothing else. False if it is none or does not fit.
+ */
+bool digits_int(struct span text, int64_t *ret);
