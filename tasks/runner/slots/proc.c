@@ -234,6 +234,43 @@ static bool on_ended(struct slot_job *job, struct span payload)
     return true;
 }
 
+/* ---- the state ---- */
+
+static void slot_become(struct slot_proc *proc, enum slot_state state)
+{
+    static const unsigned moves[] = {
+        [SLOT_FORKING] = 1 << SLOT_STARTING | 1 << SLOT_UNWANTED | 1 << SLOT_FAILED,
+        [SLOT_STARTING] = 1 << SLOT_SERVING | 1 << SLOT_FAILED | 1 << SLOT_ENDING,
+        [SLOT_SERVING] = 1 << SLOT_ENDING,
+        [SLOT_UNWANTED] = 1 << SLOT_ENDING,
+        [SLOT_FAILED] = 0,
+        [SLOT_ENDING] = 0,
+    };
+    if (!(moves[proc->state] & 1u << state))
+        abort();
+    proc->state = state;
+}
+
+/* It gets no more jobs: it is killed (`ours`) or ended by itself. */
+static void retire(struct slot_proc *proc, bool ours)
+{
+    static const enum slot_state next[][2] = {
+        [SLOT_FORKING] = {SLOT_UNWANTED, SLOT_UNWANTED},
+        [SLOT_STARTING] = {SLOT_FAILED, SLOT_ENDING},
+        [SLOT_SERVING] = {SLOT_ENDING, SLOT_ENDING},
+    };
+    if (slot_proc_usable(proc))
+        slot_become(proc, next[proc->state][ours]);
+}
+
+static void slot_proc_ready(struct slot_proc *proc)
+{
+    if (proc->state != SLOT_STARTING)
+        return; /* killed meanwhile */
+    slot_become(proc, SLOT_SERVING);
+    lane_proc_ready(proc);
+}
+
 /* ---- frames ---- */
 
 static bool (*const reports[])(struct slot_job *job, struct span payload) = {
@@ -245,9 +282,7 @@ static bool (*const reports[])(struct slot_job *job, struct span payload) = {
 static bool slot_report(struct slot_proc *proc, const struct slot_frame *frame)
 {
     if (frame->type == SLOT_READY) {
-        if (!proc->ready)
-            lane_proc_ready(proc);
-        proc->ready = true;
+        slot_proc_ready(proc);
         return true;
     }
     if (frame->type >= NELEMS(reports) || reports[frame->type] == NULL || list_empty(&proc->jobs))
@@ -302,7 +337,7 @@ static void watch(struct slot_proc *proc, bool blocked)
 void slot_proc_flush(struct slot_proc *proc)
 {
     size_t at = 0;
-    if (proc->pid == 0 || proc->ending)
+    if (proc->pid == 0 || !slot_proc_usable(proc))
         return; /* not greeted yet: it leaves behind the greeting */
     while (at < proc->out.len) {
         ssize_t n = send(proc->socket, proc->out.data + at, proc->out.len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -432,7 +467,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
         return;
     drain(proc);
     disconnect(proc);
-    proc->ending = true;
+    retire(proc, false);
     if (proc->pid)
         signal_group(proc, SIGKILL); /* usually it has ended already */
     slot_proc_reap(proc);
@@ -442,7 +477,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
 
 void slot_proc_signal(struct slot_proc *proc, int number)
 {
-    proc->ending = true;
+    retire(proc, true);
     if (proc->pid == 0)
         return; /* it is signalled when its pid is known */
     proc->signalled |= 1ULL << number;
@@ -471,7 +506,7 @@ static void climb(struct slot_proc *proc, const struct slot_job *job, uint64_t n
 
 void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
 {
-    if (!proc->ready && !proc->ending && now_ms >= proc->born_ms + START_MS) {
+    if (proc->state < SLOT_SERVING && now_ms >= proc->born_ms + START_MS) {
         log_warn("a slot does not start and is killed", "pid", LOG_NUM(proc->pid));
         slot_proc_signal(proc, SIGKILL);
     }
@@ -560,6 +595,7 @@ void slot_proc_reap(struct slot_proc *proc)
         log_warn("a slot died", "pid", LOG_NUM(proc->pid), "signal",
                  LOG_NUM(WIFSIGNALED(status) ? WTERMSIG(status) : 0), "code",
                  LOG_NUM(WIFEXITED(status) ? WEXITSTATUS(status) : 0));
+    retire(proc, false);
     proc->pid = 0;
     disconnect(proc);
     end_jobs(proc, status);
@@ -572,6 +608,8 @@ static void on_forked(void *ctx, pid_t pid)
     struct slot_proc *proc = ctx;
     if (pid <= 0) {
         disconnect(proc);
+        if (proc->state == SLOT_FORKING)
+            slot_become(proc, SLOT_FAILED);
         end_jobs(proc, 0);
         return;
     }
@@ -583,7 +621,8 @@ static void on_forked(void *ctx, pid_t pid)
     buf_append_span(&hello, buf_span(&proc->out));
     buf_free(&proc->out);
     proc->out = hello;
-    if (proc->ending) {
+    slot_become(proc, proc->state == SLOT_UNWANTED ? SLOT_ENDING : SLOT_STARTING);
+    if (!slot_proc_usable(proc)) {
         slot_proc_signal(proc, SIGKILL);
         return;
     }

@@ -9,6 +9,15 @@
 struct lane;
 struct prefork;
 
+enum slot_state {                /* of a process; changed by slot_become() in proc.c alone */
+                  SLOT_FORKING,  /* asked for; its pid is not known. Jobs may be sent from here on */
+                  SLOT_STARTING, /* greeted */
+                  SLOT_SERVING,  /* it said that it is ready */
+                  SLOT_UNWANTED, /* to be killed when its pid is known. No jobs from here on */
+                  SLOT_FAILED,   /* ended by itself before it was ready */
+                  SLOT_ENDING,   /* killed, or its socket has ended */
+};
+
 struct slot_proc {
     struct list node;       /* of its lane */
     struct list flush_node; /* of slots.flush, while bytes are staged */
@@ -16,8 +25,7 @@ struct slot_proc {
     struct lane *lane;
     const struct task_type *only; /* FRESH: runs one task of this type; NULL = any number */
     pid_t pid;                    /* 0 until the prefork parent told it, and after it was reaped */
-    bool ready;                   /* it said so */
-    bool ending;                  /* it is being killed, or its socket has ended: gets no more jobs */
+    enum slot_state state;
     uint64_t born_ms;
     int socket;
     uv_poll_t *poll;
@@ -31,7 +39,13 @@ struct slot_proc {
     uint64_t signalled;  /* signals of the kill ladder sent: bit per signal */
 };
 
-/* Asks the prefork for a process; NULL if there is not even a socket for it. It may be given jobs at once. */
+/* Whether it may be given jobs. */
+static inline bool slot_proc_usable(const struct slot_proc *proc)
+{
+    return proc->state <= SLOT_SERVING;
+}
+/* Asks the prefork parent for a process; NULL if there is not even a socket for it. It may be given jobs at
+ * once. */
 struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct prefork *prefork);
 /* Frees it without telling anybody; kills it if it lives. */
 void slot_proc_free(struct slot_proc **proc);

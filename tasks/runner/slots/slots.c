@@ -26,7 +26,6 @@
 struct lane {
     unsigned capacity; /* tasks that may run at once */
     unsigned prefetch; /* tasks sent ahead per process, at most */
-    unsigned want;     /* reusable processes to keep */
     struct list procs; /* struct slot_proc */
     struct list waiting;
     unsigned waiting_count;
@@ -124,7 +123,7 @@ struct places {
 /* A fresh child whose task was taken back before it began: the next task of its type gets it. */
 static bool is_unused(const struct slot_proc *proc)
 {
-    return proc->only && proc->count == 0 && !proc->ending && slot_gate_begun(proc->gate) == 0;
+    return proc->only && proc->count == 0 && slot_proc_usable(proc) && slot_gate_begun(proc->gate) == 0;
 }
 
 static struct places lane_places(const struct lane *lane)
@@ -134,7 +133,7 @@ static struct places lane_places(const struct lane *lane)
         struct slot_proc *proc = container_of(node, struct slot_proc, node);
         if (is_unused(proc))
             continue;
-        if (proc->count || proc->only || proc->ending)
+        if (proc->count || proc->only || !slot_proc_usable(proc))
             places.taken++;
         else
             places.idle = proc;
@@ -170,7 +169,7 @@ unsigned slots_room(const struct slots *slots, enum slot_lane which)
     list_for_each (node, &lane->procs) {
         const struct slot_proc *proc = container_of(node, struct slot_proc, node);
         unsigned behind = proc->count ? proc->count - 1 : 0;
-        if (proc->count && !proc->only && !proc->ending && behind < ahead && soon_free(proc, now))
+        if (proc->count && !proc->only && slot_proc_usable(proc) && behind < ahead && soon_free(proc, now))
             room += ahead - behind;
     }
     struct places places = lane_places(lane);
@@ -223,7 +222,7 @@ static struct slot_proc *pick_ahead(const struct lane *lane, uint64_t est_us)
     uint64_t now = clock_mono_ms();
     list_for_each (node, &lane->procs) {
         struct slot_proc *proc = container_of(node, struct slot_proc, node);
-        bool fits = !proc->only && !proc->ending && proc->count <= lane->prefetch &&
+        bool fits = !proc->only && slot_proc_usable(proc) && proc->count <= lane->prefetch &&
                     proc->backlog_us + est_us <= SLOT_AHEAD_US && soon_free(proc, now);
         if (fits && (best == NULL || proc->backlog_us < best->backlog_us))
             best = proc;
@@ -237,12 +236,8 @@ static struct slot_proc *pick_slot(struct slots *slots, struct lane *lane, const
     if (places.taken < lane->capacity) {
         if (places.idle)
             return places.idle;
-        if (places.reusable < lane->capacity && lane_can_start(slots, lane)) {
-            struct slot_proc *proc = lane_new_proc(slots, lane, slots->ordinary);
-            if (lane->want < places.reusable + 1)
-                lane->want = places.reusable + 1;
-            return proc;
-        }
+        if (places.reusable < lane->capacity && lane_can_start(slots, lane))
+            return lane_new_proc(slots, lane, slots->ordinary);
     }
     return pick_ahead(lane, job->est_us);
 }
@@ -279,11 +274,12 @@ static void lane_take_back(struct lane *lane, struct list *back)
     list_splice(&lane->waiting, back);
 }
 
-static void lane_keep(struct slots *slots, struct lane *lane)
+/* One reusable process stands ready, so that the first task need not wait for it. */
+static void keep_one(struct slots *slots)
 {
-    while (!slots->closing && lane_places(lane).reusable < lane->want && lane_can_start(slots, lane))
-        if (lane_new_proc(slots, lane, slots->ordinary) == NULL)
-            return;
+    struct lane *lane = &slots->lanes[LANE_DEFAULT];
+    if (!slots->closing && lane_places(lane).reusable == 0 && lane_can_start(slots, lane))
+        lane_new_proc(slots, lane, slots->ordinary);
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -340,22 +336,21 @@ void lane_proc_dead(struct slot_proc *proc, struct list *returned)
     struct fresh *fresh = proc->only ? fresh_of(slots, proc->only) : NULL;
     if (fresh && fresh->spare == proc)
         fresh->spare = NULL;
-    if (!proc->ready && proc->signalled == 0)
+    if (proc->state == SLOT_FAILED)
         lane->not_before_ms = clock_mono_ms() + backoff_failed(&lane->backoff, &backoff_process);
     slot_proc_free(&proc);
     if (slots->closing)
         return;
     if (fresh)
         make_spare(slots, fresh);
-    lane_keep(slots, lane);
+    keep_one(slots);
     slots_start_tick(slots); /* a back-off may have to pass */
 }
 
 static void on_prefork_ready(void *ctx)
 {
     struct slots *slots = ctx;
-    for (size_t i = 0; i < LANES; i++)
-        lane_keep(slots, &slots->lanes[i]);
+    keep_one(slots);
     for (size_t i = 0; i < slots->fresh_count; i++)
         if (slots->fresh[i].prefork)
             make_spare(slots, &slots->fresh[i]);
@@ -455,11 +450,10 @@ static bool lane_tick(struct slots *slots, struct lane *lane, uint64_t now_ms)
     list_for_each_safe (node, after, &lane->procs) {
         struct slot_proc *proc = container_of(node, struct slot_proc, node);
         slot_proc_tick(proc, now_ms);
-        busy |= proc->count || proc->ending || !proc->ready;
+        busy |= proc->count || proc->state != SLOT_SERVING;
     }
     unblock(slots, lane, now_ms);
     expire(slots, lane, now_ms);
-    lane_keep(slots, lane);
     return busy || lane->waiting_count || now_ms < lane->not_before_ms;
 }
 
@@ -470,11 +464,12 @@ static void on_tick(uv_timer_t *timer)
     bool busy = false;
     for (size_t i = 0; i < LANES; i++)
         busy |= lane_tick(slots, &slots->lanes[i], now);
+    keep_one(slots);
     for (size_t i = 0; i < slots->fresh_count; i++) {
         make_spare(slots, &slots->fresh[i]);
         if (slots->fresh[i].spare)
             slot_proc_tick(slots->fresh[i].spare, now);
-        busy |= slots->fresh[i].spare && !slots->fresh[i].spare->ready;
+        busy |= slots->fresh[i].spare && slots->fresh[i].spare->state != SLOT_SERVING;
     }
     if (!busy)
         uv_timer_stop(timer);
@@ -630,7 +625,6 @@ struct slots *slots_new(const struct slots_config *config)
     list_init(&slots->flush);
     init_lane(slots, LANE_DEFAULT, config->options->slots_default, 2);
     init_lane(slots, LANE_LIVE, config->options->slots_live, 3);
-    slots->lanes[LANE_DEFAULT].want = 1;
     slots->lanes[LANE_DEFAULT].prefetch = (unsigned)config->options->worker_prefetch;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     slots->child = xcalloc(1, sizeof *slots->child);
