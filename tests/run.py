@@ -5,6 +5,7 @@
     lint       the source tree itself (tests/lint)
     scenarios  the real binaries against a real Redis (tests/scenarios, pytest)
     browser    the page in a real browser (tests/browser)
+    way        how many files a task goes through, and how often it is copied (tests/way)
     fuzz       every fuzz target with libFuzzer for a few seconds
     sanitize   unit tests and main scenarios under ASan + UBSan, and under TSan
 """
@@ -146,6 +147,14 @@ def part_browser():
     return tap_program("node", "tests/browser/run.mjs")
 
 
+def part_way():
+    """Programs whose functions tell that they are entered, in a build of their own."""
+    if not setup("build-way", "-Dc_args=-finstrument-functions",
+                 targets=("taskhub", "taskhub-worker", "tests/way/libway.so")):
+        return Counts(failed=1)
+    return tap_program(PYTHON, "-B", "tests/way/run.py")
+
+
 def part_fuzz():
     """A smoke run: new inputs go to a copy of the corpus, a finding is kept in build-fuzz/."""
     names = sorted(source.stem for source in (TOP / "tests/fuzz").glob("fuzz_*.c"))
@@ -189,7 +198,7 @@ def part_sanitize():
 
 
 PARTS = {"lint": part_lint, "unit": part_unit, "fuzz": part_fuzz, "scenarios": part_scenarios,
-         "browser": part_browser, "sanitize": part_sanitize}
+         "browser": part_browser, "way": part_way, "sanitize": part_sanitize}
 
 
 def main():
