@@ -138,18 +138,12 @@ void submit_write(struct buf *to, const struct request *request, const struct ta
 /* The event for other sockets of the owner; the submitting one reads the reply. */
 static struct event *accepted_event(const struct task_reply *reply)
 {
-    struct event_body body = {.task_id = reply->id,
-                              .task = reply->type->name,
-                              .user_id = reply->news.owner,
-                              .type = "accepted",
-                              .status = "pending",
-                              .stage = "queued",
-                              .at_ms = reply->at_ms};
-    struct buf text = BUF_INIT;
-    event_body_write(&text, &body);
-    struct event *event = event_new('A', reply->seq, 0, 0, span_of(reply->id), buf_span(&text));
-    buf_free(&text);
-    return event;
+    struct event_text text = {.code = 'A',
+                              .at_ms = reply->at_ms,
+                              .id = span_of(reply->id),
+                              .task = span_of(reply->type->name),
+                              .owner = span_of(reply->news.owner)};
+    return event_text_build(&text, reply->seq, 0);
 }
 
 void submit_accepted(struct request *request, const struct task_reply *reply, struct span result)

@@ -3,6 +3,7 @@
 #include "handlers/methods/submit.h"
 #include "handlers/rpc/reply.h"
 #include "hub/base/clock.h"
+#include "tasks/queue/event_text.h"
 #include "tasks/queue/shard.h"
 
 #define PRIORITY_DEFAULT 4
@@ -135,7 +136,7 @@ void run_task_cancel(struct request *request, const struct span *values)
 struct retry { /* task.retry under way */
     struct request *request;
     const struct task_type *type; /* NULL: this hub does not know it */
-    char id[ID_SIZE], new_id[ID_SIZE], caller[USER_ID_MAX + 1], owner[USER_ID_MAX + 1];
+    char id[ID_SIZE], new_id[ID_SIZE], task[65], caller[USER_ID_MAX + 1], owner[USER_ID_MAX + 1];
 };
 
 static void fail_retry(struct request *request, const struct retry *retry, const struct queue_answer *answer)
@@ -161,8 +162,12 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
         free(retry);
         return;
     }
-    struct event *event =
-        event_new('A', answer->seq, 0, 0, span_of(retry->new_id), answer->json); /* the body, from Redis */
+    struct event_text accepted = {.code = 'A',
+                                  .at_ms = answer->at_ms,
+                                  .id = span_of(retry->new_id),
+                                  .task = span_of(retry->task),
+                                  .owner = span_of(retry->owner)};
+    struct event *event = event_text_build(&accepted, answer->seq, 0);
     const struct owner_news news = {.owner = retry->owner,
                                     .task_id = retry->new_id,
                                     .event = event,
@@ -199,16 +204,15 @@ static void on_retry_seen(void *ctx, const struct queue_answer *answer)
     struct retry *retry = ctx;
     struct request *request = retry->request;
     struct app *app = request_app(request);
-    char task[65];
     if (answer->code != QUEUE_OK || request_who(request) == NULL) {
         fail_queue(request, answer->code == QUEUE_OK ? QUEUE_UNAVAILABLE : answer->code);
         free(retry);
         return;
     }
-    bool readable = json_string_copy(json_get(answer->json, "task"), task, sizeof task) &&
+    bool readable = json_string_copy(json_get(answer->json, "task"), retry->task, sizeof retry->task) &&
                     json_string_copy(json_get(answer->json, "user_id"), retry->owner, sizeof retry->owner);
-    retry->type = readable ? task_type_find(task) : NULL;
-    if (!readable || !may_retry(request, task, retry->type)) {
+    retry->type = readable ? task_type_find(retry->task) : NULL;
+    if (!readable || !may_retry(request, retry->task, retry->type)) {
         if (!readable)
             request_fail(request, &(struct request_error){.code = RPC_INTERNAL});
         free(retry);

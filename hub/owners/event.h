@@ -39,9 +39,10 @@ const struct event_type *event_type_by_code(char code);
 /* A new event with one reference; `body` is copied. */
 struct event *event_new(char code, uint64_t seq, uint64_t rev, uint64_t attempt, struct span task_id,
                         struct span body);
+/* The same without a copy of the body: what the buffer gets between the two calls. The buffer is empty
+ * before and after; `size` is what the body will need, as a rule. */
+void event_begin(struct buf *to, size_t size);
+struct event *event_end(struct buf *body, char code, uint64_t seq, uint64_t rev, uint64_t attempt,
+                        struct span task_id);
 struct event *event_ref(struct event *event);
 void event_unref(struct event **event);
-
-/* Parses an event that comes with its body: "<code> <seq> <rev> <attempt> <task_id or -> <body>", as
- * notifications do. NULL if it is not one. */
-struct event *event_parse(struct span line);

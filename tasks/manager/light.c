@@ -12,27 +12,24 @@ static void arm_fuse(struct manager *manager);
 
 /* ---- fused --------------------------------------------------------------------------------------- */
 
-static struct event *terminal_event(struct task_submission *submission, const struct queue_fused_done *done)
+static struct event *terminal_event(const struct task_submission *submission,
+                                    const struct queue_fused_done *done)
 {
     const struct task_ctx *ctx = &submission->job.ctx;
-    struct buf *text = &submission->manager->body;
-    struct event_body body = {
-        .task_id = submission->id,
-        .task = submission->type->name,
-        .user_id = submission->owner,
-        .type = ctx->failed ? "failed" : "completed",
-        .status = ctx->failed ? "failed" : "completed",
-        .stage = ctx->failed ? "failed" : "completed",
-        .progress = ctx->failed ? 0 : 100,
-        .attempt = 1,
-        .result = ctx->failed ? SPAN_NONE : span_of(ctx->result ? ctx->result : "{}"),
-        .error_code = ctx->failed ? span_of(ctx->error_code) : SPAN_NONE,
-        .error = ctx->failed ? span_of(ctx->error) : SPAN_NONE,
-        .at_ms = done->at_ms,
-    };
-    buf_clear(text);
-    event_body_write(text, &body);
-    return event_new(ctx->failed ? 'X' : 'C', done->seq, 0, 1, span_of(submission->id), buf_span(text));
+    struct event_text text = {.code = ctx->failed ? 'X' : 'C',
+                              .attempt = 1,
+                              .progress = ctx->failed ? 0 : 100,
+                              .at_ms = done->at_ms,
+                              .id = span_of(submission->id),
+                              .task = span_of(submission->type->name),
+                              .owner = span_of(submission->owner)};
+    if (ctx->failed) {
+        text.error_code = span_of(ctx->error_code);
+        text.error = span_of(ctx->error);
+    } else {
+        text.result = span_of(ctx->result ? ctx->result : "{}");
+    }
+    return event_text_build(&text, done->seq, 0);
 }
 
 static void on_fused(void *ctx, const struct queue_fused_done *done)

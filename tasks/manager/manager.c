@@ -357,6 +357,5 @@ void manager_free(struct manager **manager_ptr)
     for (struct list *node; (node = list_pop(&manager->free)) != NULL;)
         free(container_of(node, struct task_submission, node));
     table_free(&manager->users);
-    buf_free(&manager->body);
     free(manager);
 }

@@ -67,7 +67,6 @@ struct manager {
     bool leasing, lease_again, reclaimed, draining;
     void (*drained)(void *ctx);
     void *drained_ctx;
-    struct buf body; /* scratch for event bodies */
 };
 
 /* ---- manager.c ---- */

@@ -17,37 +17,19 @@ static size_t report_size(const struct report *report)
     return report->message.len + report->meta.len + report->lines.len;
 }
 
-static void add_number(struct buf *to, uint64_t number, char end)
-{
-    buf_append_u64(to, number);
-    buf_append_char(to, end);
-}
-
-/* The two forms of tasks/queue/event_text.h: the first line names the task, others continue it. Without
- * printf(), which a library that registers conversions of its own makes slow. */
-static void begin_line(struct buf *lines, const struct queue_update *update)
+/* What the update says of its task; message and meta are left to the caller. */
+static struct event_text text_of(const struct queue_update *update)
 {
     const struct queue_reported *now = update->reported;
-    bool first = lines->len == 0;
     bool staged = now->stage[0] && strcmp(now->stage, "started") != 0;
-    buf_append_text(lines, first ? "=0 " : "\n~");
-    add_number(lines, now->rev, ' ');
-    buf_append_text(lines, update->kind == QUEUE_PROGRESS ? "P " : "p ");
-    if (first) {
-        add_number(lines, update->attempt, ' ');
-        buf_append_text(lines, update->id);
-        buf_append_char(lines, ' ');
-    }
-    add_number(lines, (uint64_t)clock_wall_ms(), ' ');
-    buf_append_u64(lines, (uint64_t)now->percent);
-    if (first) {
-        buf_append_char(lines, ' ');
-        buf_append_text(lines, update->task);
-    }
-    if (staged) {
-        buf_append_char(lines, ' ');
-        buf_append_text(lines, now->stage);
-    }
+    return (struct event_text){.code = update->kind == QUEUE_PROGRESS ? 'P' : 'p',
+                               .attempt = update->attempt,
+                               .progress = now->percent,
+                               .at_ms = clock_wall_ms(),
+                               .id = span_of(update->id),
+                               .task = span_of(update->task),
+                               .stage = staged ? span_of(now->stage) : SPAN_NONE,
+                               .quoted = true};
 }
 
 static void add_progress(struct report *report, const struct queue_update *update)
@@ -60,28 +42,25 @@ static void add_progress(struct report *report, const struct queue_update *updat
         text_word(now->stage, update->stage, strlen(update->stage));
         memcpy(report->stage, now->stage, sizeof report->stage);
     }
-    begin_line(&report->lines, update);
+    struct event_text text = text_of(update);
     if (update->message.p) {
         buf_clear(&report->message);
         text_quoted(&report->message, update->message, MESSAGE_MAX);
-        buf_append_text(&report->lines, "\tm");
-        buf_append_span(&report->lines, buf_span(&report->message));
+        text.message = buf_span(&report->message);
     }
     if (update->meta.n) {
         buf_clear(&report->meta);
         text_json(&report->meta, update->meta);
-        buf_append_text(&report->lines, "\tt");
-        buf_append_span(&report->lines, buf_span(&report->meta));
+        text.meta = buf_span(&report->meta);
     }
+    event_text_line(&report->lines, &text, now->rev);
 }
 
 static void add_partial(struct buf *lines, const struct queue_update *update)
 {
-    begin_line(lines, update);
-    if (update->meta.n) {
-        buf_append_text(lines, "\tt");
-        text_json(lines, update->meta);
-    }
+    struct event_text text = text_of(update);
+    text.meta = update->meta;
+    event_text_line(lines, &text, update->reported->rev);
 }
 
 /* ---- items ------------------------------------------------------------------------------------------ */

@@ -6,7 +6,6 @@
 #include "hub/base/metrics.h"
 #include "hub/config/embed.h"
 #include "tasks/queue/client_private.h"
-#include "tasks/queue/event_text.h"
 #include "tasks/queue/shard.h"
 
 #define LIBRARY "taskhub_v1"
@@ -59,51 +58,16 @@ void words_signed(struct words *words, int64_t number)
     words_end(words);
 }
 
-void text_quoted(struct buf *to, struct span text, size_t max_bytes)
-{
-    if (text.n > max_bytes) {
-        text.n = max_bytes;
-        while (text.n > 0 && ((unsigned char)text.p[text.n] & 0xc0) == 0x80)
-            text.n--; /* not within a character */
-    }
-    if (text.p)
-        buf_append_json(to, text);
-}
-
 void words_quoted(struct words *words, struct span text, size_t max_bytes)
 {
     text_quoted(&words->bytes, text, max_bytes);
     words_end(words);
 }
 
-void text_json(struct buf *to, struct span json)
-{
-    size_t from = to->len;
-    if (json.n == 0)
-        return;
-    buf_append_span(to, json);
-    /* White space only: strings hold these escaped. Lines and tabs separate what the feed is made of. */
-    for (char *p = to->data + from, *end = to->data + to->len; p < end; p++)
-        if (*p == '\n' || *p == '\r' || *p == '\t')
-            *p = ' ';
-}
-
 void words_json(struct words *words, struct span json)
 {
     text_json(&words->bytes, json);
     words_end(words);
-}
-
-size_t text_word(char to[static WORD_SIZE], const char *text, size_t size)
-{
-    size_t n = size < WORD_SIZE - 1 ? size : WORD_SIZE - 1;
-    for (size_t i = 0; i < n; i++) {
-        char c = text[i];
-        bool plain = c > ' ' && c < 127 && c != '"' && c != '\\';
-        to[i] = plain ? c : '_';
-    }
-    to[n] = '\0';
-    return n;
 }
 
 void words_word(struct words *words, const char *text, size_t size)
@@ -345,9 +309,9 @@ enum queue_code reply_code(const redisReply *array, size_t i)
 /* The events that a call caused. */
 static void deliver(struct queue *queue, struct span caused)
 {
-    struct queue_lines lines = {.rest = caused};
-    for (struct span line; queue->hooks.on_event && (line = queue_lines_next(&lines)).p != NULL;) {
-        struct event *event = queue_line_event(&lines, line, &queue->json);
+    struct event_lines lines = {.rest = caused};
+    for (struct span line; queue->hooks.on_event && (line = event_lines_next(&lines)).p != NULL;) {
+        struct event *event = event_lines_read(&lines, line);
         if (event)
             queue->hooks.on_event(queue->hooks.ctx, lines.owner, event);
         event_unref(&event);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "hub/base/list.h"
+#include "tasks/queue/event_text.h"
 #include "tasks/queue/queue.h"
 
 #include <stdio.h>
@@ -30,11 +31,6 @@ void words_quoted(struct words *words, struct span text, size_t max_bytes);
 void words_json(struct words *words, struct span json);
 /* A stage or an error code: at most 32 printable characters without quotes; others become '_'. */
 void words_word(struct words *words, const char *text, size_t size);
-/* The same, not as words. */
-#define WORD_SIZE 33
-void text_quoted(struct buf *to, struct span text, size_t max_bytes);
-void text_json(struct buf *to, struct span json);
-size_t text_word(char to[static WORD_SIZE], const char *text, size_t size);
 
 /* ---- batches ------------------------------------------------------------------------------------- */
 

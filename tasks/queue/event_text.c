@@ -1,68 +1,12 @@
-/* Events as text; see event_text.h and add_event() in tasks/queue/lua/20_owner.lua. Any thread; no state. */
+/* Events as text; see event_text.h and add_event() in tasks/queue/lua/20_owner.lua. */
 #include "tasks/queue/event_text.h"
+
 #include "hub/base/clock.h"
 
 #include <stdio.h>
 
-static void member_text(struct buf *to, const char *name, struct span text)
-{
-    buf_append_text(to, name);
-    buf_append_json(to, text);
-}
-
-static void member_json(struct buf *to, const char *name, struct span json)
-{
-    buf_append_text(to, name);
-    buf_append_span(to, json);
-}
-
-static void member_number(struct buf *to, const char *name, int64_t number)
-{
-    buf_append_text(to, name);
-    buf_append_i64(to, number);
-}
-
-static void write_error(struct buf *to, const struct event_body *body)
-{
-    member_text(to, ",\"error\":{\"code\":", body->error_code);
-    if (body->error_json.n)
-        member_json(to, ",\"message\":", body->error_json);
-    else
-        member_text(to, ",\"message\":", body->error.p ? body->error : SPAN(""));
-    buf_append_char(to, '}');
-}
-
-void event_body_write(struct buf *to, const struct event_body *body)
-{
-    const struct {
-        const char *name, *text;
-    } words[] = {
-        {"{\"task_id\":", body->task_id}, {",\"task\":", body->task},     {",\"user_id\":", body->user_id},
-        {",\"type\":", body->type},       {",\"status\":", body->status}, {",\"stage\":", body->stage},
-    };
-    for (size_t i = 0; i < NELEMS(words); i++)
-        if (words[i].text)
-            member_text(to, words[i].name, span_of(words[i].text));
-    member_number(to, ",\"progress\":", body->progress);
-    if (body->message_json.n)
-        member_json(to, ",\"message\":", body->message_json);
-    else if (body->message.p)
-        member_text(to, ",\"message\":", body->message);
-    if (body->meta.p)
-        member_json(to, ",\"meta\":", body->meta);
-    member_number(to, ",\"attempt\":", (int64_t)body->attempt);
-    if (body->result_omitted || body->result.n > RESULT_INLINE_MAX)
-        buf_append_text(to, ",\"result_omitted\":true");
-    else if (body->result.p)
-        member_json(to, ",\"result\":", body->result);
-    if (body->error_code.p)
-        write_error(to, body);
-    char at[CLOCK_TEXT_SIZE];
-    clock_format(body->at_ms, at);
-    buf_append_text(to, ",\"at\":\"");
-    buf_append(to, at, CLOCK_TEXT_SIZE - 1);
-    buf_append_text(to, "\"}");
-}
+#define TASK_MAX 64
+#define HEAD_BYTES 512 /* what a params object holds besides its texts, as a rule */
 
 static const struct {
     char code;
@@ -76,7 +20,157 @@ static const struct {
     {'X', false, "failed", "failed"},     {'K', false, "cancelled", "cancelled"},
 };
 
-/* ---- words ------------------------------------------------------------------------------------------ */
+/* ---- texts of one line ---------------------------------------------------------------------------- */
+
+void text_quoted(struct buf *to, struct span text, size_t max_bytes)
+{
+    if (text.n > max_bytes) {
+        text.n = max_bytes;
+        while (text.n > 0 && ((unsigned char)text.p[text.n] & 0xc0) == 0x80)
+            text.n--; /* not within a character */
+    }
+    if (text.p)
+        buf_append_json(to, text);
+}
+
+void text_json(struct buf *to, struct span json)
+{
+    size_t from = to->len;
+    if (json.n == 0)
+        return;
+    buf_append_span(to, json);
+    /* White space only: strings hold these escaped. Lines and tabs separate what the feed is made of. */
+    for (char *p = to->data + from, *end = to->data + to->len; p < end; p++)
+        if (*p == '\n' || *p == '\r' || *p == '\t')
+            *p = ' ';
+}
+
+size_t text_word(char to[static WORD_SIZE], const char *text, size_t size)
+{
+    size_t n = size < WORD_SIZE - 1 ? size : WORD_SIZE - 1;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        bool plain = c > ' ' && c < 127 && c != '"' && c != '\\';
+        to[i] = plain ? c : '_';
+    }
+    to[n] = '\0';
+    return n;
+}
+
+/* ---- the params object ---------------------------------------------------------------------------- */
+
+static void member(struct buf *to, const char *name, struct span text, bool raw)
+{
+    buf_append_text(to, name);
+    if (raw)
+        buf_append_span(to, text);
+    else
+        buf_append_json(to, text);
+}
+
+static void member_number(struct buf *to, const char *name, int64_t number)
+{
+    buf_append_text(to, name);
+    buf_append_i64(to, number);
+}
+
+static void write_head(struct buf *to, const struct event_text *text)
+{
+    struct span status = SPAN(""), stage = text->stage;
+    for (size_t i = 0; i < NELEMS(states); i++) {
+        if (states[i].code == text->code) {
+            status = span_of(states[i].status);
+            if (!states[i].running || stage.n == 0)
+                stage = span_of(states[i].stage);
+        }
+    }
+    member(to, "{\"task_id\":", text->id, false);
+    member(to, ",\"task\":", text->task, false);
+    member(to, ",\"user_id\":", text->owner, false);
+    member(to, ",\"type\":", span_of(event_type_by_code(text->code)->name), false);
+    member(to, ",\"status\":", status, false);
+    member(to, ",\"stage\":", stage, false);
+    member_number(to, ",\"progress\":", text->progress);
+}
+
+static void write_outcome(struct buf *to, const struct event_text *text)
+{
+    if (text->omitted || text->result.n > RESULT_INLINE_MAX)
+        buf_append_text(to, ",\"result_omitted\":true");
+    else if (text->result.p)
+        member(to, ",\"result\":", text->result, true);
+    if (text->error_code.p == NULL)
+        return;
+    member(to, ",\"error\":{\"code\":", text->error_code, false);
+    member(to, ",\"message\":", text->error.p ? text->error : SPAN(""), text->quoted && text->error.n);
+    buf_append_char(to, '}');
+}
+
+static void write_params(struct buf *to, const struct event_text *text)
+{
+    char at[CLOCK_TEXT_SIZE];
+    write_head(to, text);
+    if (text->message.p)
+        member(to, ",\"message\":", text->message, text->quoted && text->message.n);
+    if (text->meta.p)
+        member(to, ",\"meta\":", text->meta, true);
+    member_number(to, ",\"attempt\":", text->attempt);
+    write_outcome(to, text);
+    clock_format(text->at_ms, at);
+    buf_append_text(to, ",\"at\":\"");
+    buf_append(to, at, CLOCK_TEXT_SIZE - 1);
+    buf_append_text(to, "\"}");
+}
+
+struct event *event_text_build(const struct event_text *text, uint64_t seq, uint64_t rev)
+{
+    struct buf body = BUF_INIT;
+    if (text->code == 'N')
+        return event_new('N', seq, 0, 0, SPAN(""), text->meta);
+    event_begin(&body, HEAD_BYTES + text->message.n + text->meta.n + text->result.n + text->error.n);
+    write_params(&body, text);
+    return event_end(&body, text->code, seq, rev, text->attempt, text->id);
+}
+
+/* ---- lines of this process ------------------------------------------------------------------------ */
+
+static void add_number(struct buf *to, uint64_t number, char end)
+{
+    buf_append_u64(to, number);
+    buf_append_char(to, end);
+}
+
+/* Without printf(), which a library that registers conversions of its own makes slow. */
+void event_text_line(struct buf *lines, const struct event_text *text, uint64_t rev)
+{
+    bool first = lines->len == 0;
+    buf_append_text(lines, first ? "=0 " : "\n~");
+    add_number(lines, rev, ' ');
+    buf_append_char(lines, text->code);
+    buf_append_char(lines, ' ');
+    if (first) {
+        add_number(lines, text->attempt, ' ');
+        buf_append_span(lines, text->id);
+        buf_append_char(lines, ' ');
+    }
+    add_number(lines, (uint64_t)text->at_ms, ' ');
+    buf_append_u64(lines, (uint64_t)text->progress);
+    if (first)
+        buf_append_char(lines, ' ');
+    if (first)
+        buf_append_span(lines, text->task);
+    if (text->stage.n)
+        buf_append_char(lines, ' ');
+    buf_append_span(lines, text->stage);
+    if (text->message.p)
+        buf_append_text(lines, "\tm");
+    buf_append_span(lines, text->message);
+    if (text->meta.n)
+        buf_append_text(lines, "\tt");
+    text_json(lines, text->meta);
+}
+
+/* ---- words ---------------------------------------------------------------------------------------- */
 
 /* Cuts off what stands before the next `end`, or all that is left. */
 static struct span cut(struct span *rest, char end)
@@ -103,71 +197,56 @@ static bool number(struct span *rest, uint64_t *ret)
     return true;
 }
 
-static bool text(struct span *rest, char *to, size_t size)
+static bool word(struct span *rest, size_t max_bytes, struct span *ret)
 {
-    struct span word = cut(rest, ' ');
-    if (word.n >= size)
+    *ret = cut(rest, ' ');
+    return ret->n <= max_bytes;
+}
+
+static bool time_and_progress(struct span *rest, struct event_text *ret)
+{
+    uint64_t at_ms, progress;
+    if (!number(rest, &at_ms) || !number(rest, &progress))
         return false;
-    memcpy(to, word.p, word.n);
-    to[word.n] = '\0';
+    ret->at_ms = (int64_t)at_ms;
+    ret->progress = progress > 100 ? 100 : (int)progress;
     return true;
 }
 
-/* ---- entries ---------------------------------------------------------------------------------------- */
-
-bool queue_entry_parse(struct span rest, struct queue_entry *ret)
+bool event_text_read(struct span entry, struct event_text *ret)
 {
-    uint64_t attempt, at_ms, progress;
-    struct span code = cut(&rest, ' ');
-    if (code.n != 1 || !number(&rest, &attempt) || !text(&rest, ret->id, sizeof ret->id) ||
-        !number(&rest, &at_ms) || !number(&rest, &progress) || !text(&rest, ret->task, sizeof ret->task) ||
-        !text(&rest, ret->stage, sizeof ret->stage))
+    uint64_t attempt;
+    struct span code = cut(&entry, ' ');
+    *ret = (struct event_text){.quoted = true};
+    if (code.n != 1 || !number(&entry, &attempt) || !word(&entry, ID_SIZE - 1, &ret->id) ||
+        !time_and_progress(&entry, ret) || !word(&entry, TASK_MAX, &ret->task) ||
+        !word(&entry, WORD_SIZE - 1, &ret->stage) || event_type_by_code(code.p[0]) == NULL)
         return false;
     ret->code = code.p[0];
     ret->attempt = (unsigned)attempt;
-    ret->at_ms = (int64_t)at_ms;
-    ret->progress = progress > 100 ? 100 : (int)progress;
-    return event_type_by_code(ret->code) != NULL;
+    return ret->code == 'N' || id_valid(ret->id);
 }
 
-struct event_body queue_entry_body(const struct queue_entry *entry, const char *owner)
-{
-    struct event_body body = {.task_id = entry->id,
-                              .task = entry->task,
-                              .user_id = owner,
-                              .type = event_type_by_code(entry->code)->name,
-                              .progress = entry->progress,
-                              .attempt = entry->attempt,
-                              .at_ms = entry->at_ms};
-    for (size_t i = 0; i < NELEMS(states); i++) {
-        if (states[i].code == entry->code) {
-            body.status = states[i].status;
-            body.stage = states[i].running && entry->stage[0] ? entry->stage : states[i].stage;
-        }
-    }
-    return body;
-}
-
-/* ---- lines ------------------------------------------------------------------------------------------ */
+/* ---- lines of the feed ---------------------------------------------------------------------------- */
 
 /* What stands behind a tab: a letter and its text. */
-static void set_part(struct event_body *body, struct span part)
+static void set_part(struct event_text *text, struct span part)
 {
     const struct {
         char letter;
         struct span *to;
     } parts[] = {
-        {'m', &body->message_json}, {'t', &body->meta},       {'r', &body->result},
-        {'c', &body->error_code},   {'e', &body->error_json},
+        {'m', &text->message}, {'t', &text->meta},  {'b', &text->meta},
+        {'r', &text->result},  {'e', &text->error}, {'c', &text->error_code},
     };
     for (size_t i = 0; part.n && i < NELEMS(parts); i++)
         if (parts[i].letter == part.p[0])
             *parts[i].to = (struct span){part.p + 1, part.n - 1};
     if (part.n && part.p[0] == 'o')
-        body->result_omitted = true;
+        text->omitted = true;
 }
 
-struct span queue_lines_next(struct queue_lines *lines)
+struct span event_lines_next(struct event_lines *lines)
 {
     lines->turned = false;
     while (lines->rest.n) {
@@ -182,46 +261,43 @@ struct span queue_lines_next(struct queue_lines *lines)
 }
 
 /* "seq rev entry" */
-static bool full_head(struct queue_lines *lines, struct span head, uint64_t *ret_seq, uint64_t *ret_rev)
+static bool full_head(struct event_text *last, struct span head, uint64_t *ret_seq, uint64_t *ret_rev)
 {
-    return number(&head, ret_seq) && number(&head, ret_rev) && queue_entry_parse(head, &lines->last) &&
-           id_valid(span_of(lines->last.id));
+    return number(&head, ret_seq) && number(&head, ret_rev) && event_text_read(head, last);
 }
 
 /* "rev code time progress[ stage]" */
-static bool short_head(struct queue_lines *lines, struct span head, uint64_t *ret_rev)
+static bool short_head(struct event_text *last, struct span head, uint64_t *ret_rev)
 {
-    struct queue_entry *entry = &lines->last;
-    uint64_t at_ms, progress;
-    if (entry->code == '\0' || !number(&head, ret_rev))
+    if (last->code == '\0' || !number(&head, ret_rev))
         return false;
     struct span code = cut(&head, ' ');
-    if (code.n != 1 || (code.p[0] != 'P' && code.p[0] != 'p') || !number(&head, &at_ms) ||
-        !number(&head, &progress) || !text(&head, entry->stage, sizeof entry->stage))
+    *last = (struct event_text){.quoted = true, .attempt = last->attempt, .id = last->id, .task = last->task};
+    if (code.n != 1 || (code.p[0] != 'P' && code.p[0] != 'p') || !time_and_progress(&head, last) ||
+        !word(&head, WORD_SIZE - 1, &last->stage))
         return false;
-    entry->code = code.p[0];
-    entry->at_ms = (int64_t)at_ms;
-    entry->progress = progress > 100 ? 100 : (int)progress;
+    last->code = code.p[0];
     return true;
 }
 
-struct event *queue_line_event(struct queue_lines *lines, struct span line, struct buf *scratch)
+struct event *event_lines_read(struct event_lines *lines, struct span line)
 {
     uint64_t seq = 0, rev = 0;
-    struct queue_entry *entry = &lines->last;
-    if (line.n == 0 || (line.p[0] != '=' && line.p[0] != '~'))
-        return event_parse(line);
-    struct span rest = {line.p + 1, line.n - 1};
+    struct event_text *last = &lines->last;
+    char kind = line.n ? line.p[0] : '\0';
+    struct span rest = kind ? (struct span){line.p + 1, line.n - 1} : SPAN("");
     struct span head = cut(&rest, '\t');
-    bool good = line.p[0] == '=' ? full_head(lines, head, &seq, &rev) : short_head(lines, head, &rev);
-    if (!good || (event_type_by_code(entry->code)->class != EVENT_LATEST) != (seq != 0)) {
-        entry->code = '\0';
+    bool good = kind == '='   ? full_head(last, head, &seq, &rev)
+                : kind == '~' ? short_head(last, head, &rev)
+                              : false;
+    if (!good || (event_type_by_code(last->code)->class != EVENT_LATEST) != (seq != 0)) {
+        last->code = '\0';
         return NULL;
     }
-    struct event_body body = queue_entry_body(entry, lines->owner);
+    last->owner = span_of(lines->owner);
     while (rest.n)
-        set_part(&body, cut(&rest, '\t'));
-    buf_clear(scratch);
-    event_body_write(scratch, &body);
-    return event_new(entry->code, seq, rev, entry->attempt, span_of(entry->id), buf_span(scratch));
+        set_part(last, cut(&rest, '\t'));
+    if (last->code == 'N' && (last->meta.n == 0 || last->meta.p[0] != '{'))
+        return NULL;
+    return event_text_build(last, seq, rev);
 }

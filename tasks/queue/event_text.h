@@ -1,58 +1,57 @@
-/* Events as text: the entry that stands in an owner's log, the line of the feed, which is the entry and what
- * it carries besides, and the params object of a task.event, built the same way wherever C builds one (the
- * Lua library builds the same text for events that begin there). Any thread; no state. */
+/* Events as text, written and read here alone (the Lua library writes the same lines): the entry of an
+ * owner's log, the line of the feed, which is the entry and what the event carries besides, and the JSON of a
+ * task.event. Any thread; no state. */
 #pragma once
 
 #include "hub/auth/auth.h"
-#include "hub/base/buf.h"
 #include "hub/owners/event.h"
 
-struct event_body { /* NULL and SPAN_NONE members are left out */
-    const char *task_id, *task, *user_id;
-    const char *type, *status, *stage;
-    int progress;
+/* What is said of a task: "code attempt id time progress task[ stage]" is its entry in the log. Texts are
+ * borrowed; the absent ones are left out. */
+struct event_text {
+    char code; /* of event_type_by_code(); tells the status too */
     unsigned attempt;
-    struct span message;           /* plain text */
-    struct span message_json;      /* or, instead: a JSON string */
-    struct span meta;              /* JSON object */
-    bool result_omitted;           /* a result exists, but it is not at hand */
-    struct span result;            /* JSON; above RESULT_INLINE_MAX it becomes "result_omitted":true */
-    struct span error_code, error; /* plain text */
-    struct span error_json;        /* instead of `error`: a JSON string */
-    int64_t at_ms;                 /* wall time */
+    int progress;  /* 0–100 */
+    int64_t at_ms; /* wall time */
+    struct span id, task, owner;
+    struct span stage; /* of a running task; SPAN_NONE = its code's own */
+    struct span message, error_code, error;
+    struct span meta, result; /* JSON; a result above RESULT_INLINE_MAX becomes "result_omitted":true */
+    bool omitted;             /* a result exists, but it is not at hand */
+    bool quoted;              /* message and error are JSON strings, else plain text */
 };
 #define RESULT_INLINE_MAX 16384
 
-/* Appends '{"task_id":…,"at":"…"}'. */
-void event_body_write(struct buf *to, const struct event_body *body);
+/* Reads an entry; its spans point into `entry`. False if it is none; that of a notification has the id "-".
+ */
+bool event_text_read(struct span entry, struct event_text *ret) MUSTCHECK;
 
-struct queue_entry { /* "code attempt id time progress task …"; of a running task, "stage" may follow */
-    char code;
-    unsigned attempt;
-    char id[ID_SIZE]; /* "-" of a notification */
-    int64_t at_ms;
-    int progress;
-    char task[65], stage[33];
-};
+/* The event with its params object '{"task_id":…,"at":"…"}'. */
+struct event *event_text_build(const struct event_text *text, uint64_t seq, uint64_t rev);
 
-/* False if the text is no entry. */
-bool queue_entry_parse(struct span text, struct queue_entry *ret) MUSTCHECK;
-/* The members that follow from the entry; they point into it. */
-struct event_body queue_entry_body(const struct queue_entry *entry, const char *owner);
+/* Appends a line of progress or a partial result: whole if `lines` is empty, else as one more of the task in
+ * the line before. Message and meta must be quoted and stand on one line. */
+void event_text_line(struct buf *lines, const struct event_text *text, uint64_t rev);
 
-struct queue_lines { /* the lines of a message or a reply: "@owner", the owner's lines, "@owner", … */
+/* Texts that stand in a line. A JSON string of plain text, cut after max_bytes; nothing for the absent one.
+ */
+void text_quoted(struct buf *to, struct span text, size_t max_bytes);
+/* JSON text on one line. */
+void text_json(struct buf *to, struct span json);
+/* A stage or an error code: at most 32 printable characters without quotes; others become '_'. */
+#define WORD_SIZE 33
+size_t text_word(char to[static WORD_SIZE], const char *text, size_t size);
+
+struct event_lines { /* the lines of a message or a reply: "@owner", the owner's lines, "@owner", … */
     struct span rest;
     char owner[USER_ID_MAX + 1]; /* whose line the last one was */
     bool turned;                 /* and whether that is another owner than before */
-    struct queue_entry last;     /* of the last event; .code 0 = there is none to continue */
+    struct event_text last;      /* of the last event; .code 0 = there is none to continue */
 };
 
 /* The next line of an event, absent at the end. */
-struct span queue_lines_next(struct queue_lines *lines);
-
-/* The event of the line queue_lines_next() gave, of lines->owner. NULL if it is none of these:
- *   "=seq rev entry[\t<letter><text>…]"
- *   "~rev code time progress[ stage][\t…]", one more progress of the task in the line before
- *   what event_parse() reads.
- * `scratch` is overwritten. */
-struct event *queue_line_event(struct queue_lines *lines, struct span line, struct buf *scratch);
+struct span event_lines_next(struct event_lines *lines);
+/* The event of the line event_lines_next() gave, of lines->owner. NULL if it is none of these:
+ *   "=seq rev entry[\t<letter><text>…]", of a notification with the letter b and its body
+ *   "~rev code time progress[ stage][\t…]", one more progress of the task in the line before. */
+struct event *event_lines_read(struct event_lines *lines, struct span line);

@@ -6,9 +6,7 @@
  * only. */
 #include "hub/base/clock.h"
 #include "hub/base/table.h"
-#include "hub/json/json.h"
 #include "tasks/queue/client_private.h"
-#include "tasks/queue/event_text.h"
 #include "tasks/queue/shard.h"
 
 #define TICK_MS 5000      /* the wish to watch lasts 15 s */
@@ -63,67 +61,49 @@ struct queue_feed {
 
 /* ---- the log ----------------------------------------------------------------------------------- */
 
-/* The decoded text of a JSON string. */
-static struct span plain(struct buf *to, struct span quoted)
-{
-    buf_clear(to);
-    if (json_kind_of(quoted) == KIND_STRING)
-        json_string_append(to, quoted);
-    return to->len ? buf_span(to) : SPAN("");
-}
-
 /* What only the log knows. */
-static void set_logged(struct event_body *parts, char code, struct span logged, struct buf *text)
+static void set_logged(struct event_text *text, struct span logged)
 {
     const char *end = logged.n ? memchr(logged.p, '\n', logged.n) : NULL;
-    if (code == 'F') {
-        parts->meta = logged;
-    } else if (code == 'L') {
-        parts->message = plain(text, logged);
-    } else if (code == 'R' && end) { /* "code\nerror" */
+    if (text->code == 'F' || text->code == 'N') {
+        text->meta = logged;
+    } else if (text->code == 'L') {
+        text->message = logged;
+    } else if (text->code == 'R' && end) { /* "code\nerror" */
         size_t n = (size_t)(end - logged.p);
-        parts->error_code = (struct span){logged.p, n};
-        parts->error = plain(text, (struct span){end + 1, logged.n - n - 1});
+        text->error_code = (struct span){logged.p, n};
+        text->error = (struct span){end + 1, logged.n - n - 1};
     }
 }
 
 /* What the record knows of a task that ended: {0} = gone or too large. */
-static void set_outcome(struct event_body *parts, char code, const redisReply *outcome, struct buf *text)
+static void set_outcome(struct event_text *text, const redisReply *outcome)
 {
     bool known = reply_number(outcome, 0) != 0;
-    if (code == 'C') {
-        parts->result = known ? reply_span(outcome, 1) : SPAN_NONE;
-        parts->result_omitted = !known;
+    if (text->code == 'C') {
+        text->result = known ? reply_span(outcome, 1) : SPAN_NONE;
+        text->omitted = !known;
     } else if (known) {
-        parts->error_code = reply_span(outcome, 1);
-        parts->error = plain(text, reply_span(outcome, 2));
+        text->error_code = reply_span(outcome, 1);
+        text->error = reply_span(outcome, 2);
     }
 }
 
-/* `text` is scratch for what has to be decoded. */
-static struct event *event_of(const char *owner, const redisReply *logged, struct buf *body, struct buf *text)
+static struct event *event_of(const char *owner, const redisReply *logged)
 {
-    struct span extra = reply_span(logged, LOGGED_TEXT);
-    uint64_t seq = (uint64_t)reply_number(logged, LOGGED_SEQ);
-    struct queue_entry entry;
-    if (!queue_entry_parse(reply_span(logged, LOGGED_ENTRY), &entry))
+    struct event_text text;
+    if (!event_text_read(reply_span(logged, LOGGED_ENTRY), &text))
         return NULL;
-    if (entry.code == 'N')
-        return event_new('N', seq, 0, 0, SPAN(""), extra);
-    struct event_body parts = queue_entry_body(&entry, owner);
-    set_logged(&parts, entry.code, extra, text);
-    set_outcome(&parts, entry.code, reply_array(logged, LOGGED_OUTCOME), text);
-    buf_clear(body);
-    event_body_write(body, &parts);
-    return event_new(entry.code, seq, 0, entry.attempt, span_of(entry.id), buf_span(body));
+    text.owner = span_of(owner);
+    set_logged(&text, reply_span(logged, LOGGED_TEXT));
+    set_outcome(&text, reply_array(logged, LOGGED_OUTCOME));
+    return event_text_build(&text, (uint64_t)reply_number(logged, LOGGED_SEQ), 0);
 }
 
 static void collect(const char *owner, const redisReply *events, struct owner_replay *replay)
 {
-    struct buf body CLEANUP(buf_free) = BUF_INIT;
-    struct buf text CLEANUP(buf_free) = BUF_INIT;
     for (size_t i = 0; i < reply_count(events); i++) {
-        struct event *event = event_of(owner, reply_array(events, i), &body, &text);
+        struct event *event = event_of(owner, reply_array(events, i));
         if (event)
             replay->events[replay->count++] = event;
     }
@@ -233,9 +213,9 @@ static struct span message_text(const redisReply *reply)
 }
 
 static void tell(const struct queue_feed *feed, void (*fn)(void *ctx, const char *owner, struct event *event),
-                 struct queue_lines *lines, struct span line)
+                 struct event_lines *lines, struct span line)
 {
-    struct event *event = fn ? queue_line_event(lines, line, &feed->queue->json) : NULL;
+    struct event *event = fn ? event_lines_read(lines, line) : NULL;
     if (event)
         fn(feed->hooks.ctx, lines->owner, event);
     event_unref(&event);
@@ -319,9 +299,9 @@ static void on_lost(struct queue_feed *feed)
 /* Only owners this feed knows: others were detached just now. */
 static void tell_owners(const struct queue_feed *feed, struct span text)
 {
-    struct queue_lines lines = {.rest = text};
+    struct event_lines lines = {.rest = text};
     bool known = false;
-    for (struct span line; (line = queue_lines_next(&lines)).p != NULL;) {
+    for (struct span line; (line = event_lines_next(&lines)).p != NULL;) {
         if (lines.turned)
             known = table_find(&feed->owners, span_of(lines.owner)) != NULL;
         if (known)
@@ -452,8 +432,8 @@ static void on_admin(void *ctx, const redisReply *reply)
     struct span text = reply ? message_text(reply) : SPAN_NONE;
     if (text.p == NULL || !feed->watching)
         return;
-    struct queue_lines lines = {.rest = text};
-    for (struct span line; (line = queue_lines_next(&lines)).p != NULL;)
+    struct event_lines lines = {.rest = text};
+    for (struct span line; (line = event_lines_next(&lines)).p != NULL;)
         tell(feed, feed->hooks.on_admin, &lines, line);
 }
 

@@ -178,6 +178,7 @@ struct queue_answer {
     char status[12], stage[33];
     struct span json; /* get: the task object; list: {"tasks":[…],…}; why, stats, …: as protocol.md */
     uint64_t seq;
+    int64_t at_ms;     /* retry: time of the accepted event */
     uint64_t retry_ms; /* limits: when to try again */
 };
 typedef void queue_answer_fn(void *ctx, const struct queue_answer *answer);
@@ -195,9 +196,8 @@ void queue_list(struct queue *queue, const struct queue_filter *filter, queue_an
 void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx);
 void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                   void *ctx);
-/* A new task with the arguments (and audio) of a failed or cancelled one; *.id is the new one, *.seq that of
- * its accepted event, *.json the body of that event: as for queue_submit(), the hub tells it to its sockets
- * itself. */
+/* A new task with the arguments (and audio) of a failed or cancelled one; *.id is the new one, *.seq and
+ * *.at_ms are its accepted event's: as for queue_submit(), the hub tells it to its sockets itself. */
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
                  const char *own_arg, queue_answer_fn *fn, void *ctx);
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
@@ -205,7 +205,7 @@ void queue_why(struct queue *queue, const struct queue_caller *who, const char *
 /* {"tasks":{by status},"queues":{…},"workers":N,…}, {"workers":[…]} */
 void queue_stats(struct queue *queue, queue_answer_fn *fn, void *ctx);
 void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx);
-/* Logs a notification to owner's log, once per id; `body` = JSON object {"id","title",…}. */
+/* Logs a notification to owner's log, once per id; `body` = its params, with user_id, id and at. */
 void queue_notify(struct queue *queue, const char *owner, const char *id, struct span body, queue_done_fn *fn,
                   void *ctx);
 

@@ -480,7 +480,7 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
     words_caller(&op->words, id, who->owner, who->any_write);
 }
 
-/* {code, seq, status, retry ms, body of the accepted event} */
+/* {code, seq, status, retry ms, time} */
 static void on_retried(struct op *op, const redisReply *reply)
 {
     struct queue_answer answer = {.code = reply_code(reply, 0)};
@@ -489,7 +489,7 @@ static void on_retried(struct op *op, const redisReply *reply)
     copy_text(answer.status, sizeof answer.status, reply_text(reply, 2));
     answer.seq = (uint64_t)reply_number(reply, 1);
     answer.retry_ms = (uint64_t)reply_number(reply, 3);
-    buf_append_span(&op->queue->json, reply_span(reply, 4));
+    answer.at_ms = reply_number(reply, 4);
     reply_with(op, &answer);
 }
 

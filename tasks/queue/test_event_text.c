@@ -4,12 +4,10 @@
 
 #define ID "01a202a3-586f-71c8-8a1c-1011487995e6"
 
-static struct buf scratch;
-
 static struct event *event_of(const char *line)
 {
-    struct queue_lines lines = {.owner = "u1"};
-    return queue_line_event(&lines, span_of(line), &scratch);
+    struct event_lines lines = {.owner = "u1"};
+    return event_lines_read(&lines, span_of(line));
 }
 
 static void test_lines(void)
@@ -34,12 +32,51 @@ static void test_lines(void)
     event_unref(&event);
 }
 
-static void check_next(struct queue_lines *lines, const char *owner, unsigned rev, int progress,
+static void test_notification(void)
+{
+    struct event *event = event_of("=7 0 N 0 - 1795000000000 0 -\tb{\"id\":\"n1\",\"title\":\"t\"}");
+    ok(event && event->type->code == 'N' && event->seq == 7, "a notification");
+    is_text(event->task_id, "", "is of no task");
+    ok(event->size == 23 && memcmp(event->body, "{\"id\":\"n1\",\"title\":\"t\"}", 23) == 0, "its body");
+    event_unref(&event);
+}
+
+/* What this process writes is what it reads. */
+static void test_written(void)
+{
+    static const struct event_text texts[] = {
+        {.code = 'P',
+         .attempt = 2,
+         .progress = 5,
+         .at_ms = 1795000000000,
+         .id = {ID, 36},
+         .task = {"noop", 4}},
+        {.code = 'P', .progress = 6, .at_ms = 1795000000001, .stage = {"last", 4}, .message = {"\"hi\"", 4}},
+        {.code = 'p', .progress = 6, .at_ms = 1795000000002, .meta = {"{\n\t\"a\":1}", 9}},
+    };
+    struct buf message CLEANUP(buf_free) = BUF_INIT;
+    struct event_lines lines = {.owner = "u1"};
+    for (size_t i = 0; i < NELEMS(texts); i++)
+        event_text_line(&message, &texts[i], 2 * i + 2);
+    lines.rest = buf_span(&message);
+    for (size_t i = 0; i < NELEMS(texts); i++) {
+        struct event *event = event_lines_read(&lines, event_lines_next(&lines));
+        ok(event && event->type->code == texts[i].code && event->rev == 2 * i + 2 && event->attempt == 2,
+           "line %zu", i);
+        event_unref(&event);
+        ok(lines.last.at_ms == texts[i].at_ms && lines.last.progress == texts[i].progress &&
+               span_is(lines.last.id, ID) && span_is(lines.last.task, "noop"),
+           "its figures");
+    }
+    is_span(lines.last.meta, "{  \"a\":1}", "JSON on one line");
+}
+
+static void check_next(struct event_lines *lines, const char *owner, unsigned rev, int progress,
                        const char *stage)
 {
     char part[64];
-    struct span line = queue_lines_next(lines);
-    struct event *event = line.p ? queue_line_event(lines, line, &scratch) : NULL;
+    struct span line = event_lines_next(lines);
+    struct event *event = line.p ? event_lines_read(lines, line) : NULL;
     ok(event != NULL, "an event");
     if (event == NULL)
         return;
@@ -53,7 +90,7 @@ static void check_next(struct queue_lines *lines, const char *owner, unsigned re
 
 static void test_messages(void)
 {
-    struct queue_lines lines = {.rest = SPAN("@u1\n=0 2 P 1 " ID " 1795000000000 10 noop_heavy step\n"
+    struct event_lines lines = {.rest = SPAN("@u1\n=0 2 P 1 " ID " 1795000000000 10 noop_heavy step\n"
                                              "~4 P 1795000000001 20\n~6 P 1795000000002 30 last\tm\"m\"\n"
                                              "@u2\n=0 8 P 1 " ID " 1795000000000 40 noop_heavy\n")};
     check_next(&lines, "u1", 2, 10, "step");
@@ -63,7 +100,7 @@ static void test_messages(void)
     check_next(&lines, "u1", 6, 30, "last");
     check_next(&lines, "u2", 8, 40, "started");
     ok(lines.turned, "the next owner");
-    ok(queue_lines_next(&lines).p == NULL, "the end");
+    ok(event_lines_next(&lines).p == NULL, "the end");
     static const char *const alone[] = {
         "~4 P 1795000000001 20",
         "=5 0 Q 1 " ID " 1 100 noop\n~4 P 1795000000001 20",
@@ -73,10 +110,10 @@ static void test_messages(void)
     };
     for (size_t i = 0; i < NELEMS(alone); i++) {
         struct event *event = NULL;
-        lines = (struct queue_lines){.rest = span_of(alone[i])};
-        for (struct span line; (line = queue_lines_next(&lines)).p != NULL;) {
+        lines = (struct event_lines){.rest = span_of(alone[i])};
+        for (struct span line; (line = event_lines_next(&lines)).p != NULL;) {
             event_unref(&event);
-            event = queue_line_event(&lines, line, &scratch);
+            event = event_lines_read(&lines, line);
         }
         ok(event == NULL, "continues nothing: %s", alone[i]);
         event_unref(&event);
@@ -97,6 +134,9 @@ static void test_no_lines(void)
         "=1 0 C x " ID " 1 100 noop",
         "=1 0 C 1 not-an-id 1 100 noop",
         "=1 0 C 1 " ID " 1 100 nooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooop",
+        "=7 0 N 0 - 1795000000000 0 -", /* a notification without a body */
+        "=7 0 N 0 - 1795000000000 0 -\tb[]",
+        "C 7 0 1 " ID " {}",
         "=9999999999999999999999 0 C 1 " ID " 1 100 noop",
     };
     for (size_t i = 0; i < NELEMS(lines); i++) {
@@ -109,8 +149,9 @@ static void test_no_lines(void)
 int main(void)
 {
     test_lines();
+    test_notification();
+    test_written();
     test_messages();
     test_no_lines();
-    buf_free(&scratch);
     return done_testing();
 }

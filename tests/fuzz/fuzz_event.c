@@ -4,12 +4,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct buf scratch CLEANUP(buf_free) = BUF_INIT;
-    struct queue_lines lines = {.rest = fuzz_span(data, size)};
+    struct event_lines lines = {.rest = fuzz_span(data, size)};
     struct event *event = NULL;
-    for (struct span line; (line = queue_lines_next(&lines)).p != NULL;) {
+    for (struct span line; (line = event_lines_next(&lines)).p != NULL;) {
         event_unref(&event);
-        event = queue_line_event(&lines, line, &scratch);
+        event = event_lines_read(&lines, line);
     }
     if (event) {
         HOLDS(event->type == event_type_by_code(event->type->code));

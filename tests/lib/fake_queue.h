@@ -393,8 +393,11 @@ const struct service *service_find(const char *name, const char *task)
     return NULL;
 }
 
-void event_body_write(struct buf *to, const struct event_body *body)
+struct event *event_text_build(const struct event_text *text, uint64_t seq, uint64_t rev)
 {
-    buf_printf(to, "{\"task_id\":\"%s\",\"task\":\"%s\",\"user_id\":\"%s\",\"type\":\"%s\"}", body->task_id,
-               body->task, body->user_id, body->type);
+    struct buf body CLEANUP(buf_free) = BUF_INIT;
+    buf_printf(&body, "{\"task_id\":\"%.*s\",\"task\":\"%.*s\",\"user_id\":\"%.*s\",\"type\":\"%s\"}",
+               SPAN_ARG(text->id), SPAN_ARG(text->task), SPAN_ARG(text->owner),
+               event_type_by_code(text->code)->name);
+    return event_new(text->code, seq, rev, text->attempt, text->id, buf_span(&body));
 }

@@ -164,17 +164,16 @@ def test_lines_carry_what_the_body_is_made_of(q):
 
 def test_notifications_once_per_id(q):
     q.attach()
-    assert q.call("notify", "u1", "n1", '{"id":"n1","title":"T"}') == 0
+    body = '{"user_id":"u1","id":"n1","title":"T","at":"x"}'
+    assert q.call("notify", "u1", "n1", body) == 0
     [[owner, line]] = q.caused
-    assert owner == "u1" and line.startswith("N 1 0 0 - ")
-    body = json.loads(line.split(" ", 5)[5])
-    assert body["user_id"] == "u1" and body["at"]
-    q.call("notify", "u1", "n1", '{"id":"n1","title":"T"}')
+    assert owner == "u1" and line.startswith("=1 0 N 0 - ")
+    assert event(line)["b"] == body
+    q.call("notify", "u1", "n1", body)
     assert q.caused == []
-    q.call("notify", "u1", "n2", '{"id":"n2","title":"T","user_id":"u1","at":"x"}')
-    assert json.loads(q.caused[0][1].split(" ", 5)[5])["at"] == "x"
+    q.call("notify", "u1", "n2", body)
     events = q.replay()[2]
-    assert [e["entry"][0] for e in events] == ["N", "N"] and json.loads(events[0]["text"])["id"] == "n1"
+    assert [e["entry"][0] for e in events] == ["N", "N"] and events[0]["text"] == body
 
 
 def mixed(q, n=60):

@@ -295,7 +295,7 @@ def test_retry_copies_arguments(q):
 def test_retry_of_a_light_task(q):
     id = q.fused(failed=True, args='{"a":1}')
     new = q.retry(id)
-    assert q.answer[2] == "pending" and '"type":"accepted"' in q.answer[4]
+    assert q.answer[2] == "pending" and int(q.answer[4]) > 0
     leased = q.lease("light")
     assert (leased[0]["id"], leased[0]["args"]) == (new, '{"a":1}')
 

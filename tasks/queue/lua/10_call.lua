@@ -13,7 +13,6 @@ local holder -- origin and incarnation: what a lease is held by
 local from_hub -- a hub gets the events of its calls in the reply, a worker's are published
 local now -- milliseconds since 1970, by Redis' clock
 local now_digits -- the same as text: making text of numbers is slow
-local at -- the same as RFC 3339 text, made on first use
 local owners -- name -> its row, in use during this call
 local rows -- name -> text of a row that was fetched and not used yet, false if there is none
 local heard_by -- hubs of a row -> who listens
@@ -60,7 +59,6 @@ local function begin(keys, args)
   local clock = call('TIME')
   now = clock[1] * 1000 + floor(clock[2] / 1000)
   now_digits = format('%d', now)
-  at = nil
   owners = {}
   rows = {}
   heard_by = {}
@@ -89,29 +87,4 @@ end
 -- A whole number as text.
 local function text_of(n)
   return digits[n] or format('%d', n)
-end
-
--- Time -------------------------------------------------------------------------------------------
-
--- RFC 3339 with milliseconds, of a time in ms (civil from days, Hinnant's algorithm).
-local function time_text(ms)
-  local s = floor(ms / 1000)
-  local days = floor(s / 86400)
-  local z = days + 719468
-  local era = floor(z / 146097)
-  local doe = z - era * 146097
-  local yoe = floor((doe - floor(doe / 1460) + floor(doe / 36524) - floor(doe / 146096)) / 365)
-  local doy = doe - (365 * yoe + floor(yoe / 4) - floor(yoe / 100))
-  local mp = floor((5 * doy + 2) / 153)
-  local day = doy - floor((153 * mp + 2) / 5) + 1
-  local month = mp < 10 and mp + 3 or mp - 9
-  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-  local left = s - days * 86400
-  return format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day, floor(left / 3600),
-    floor(left / 60) % 60, left % 60, ms % 1000)
-end
-
-local function now_text()
-  at = at or time_text(now)
-  return at
 end

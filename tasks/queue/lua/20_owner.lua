@@ -125,7 +125,8 @@ local function new_lines()
 end
 
 -- A line is "=seq rev entry", then what the event carries besides, each behind a tab and a letter. The hub makes the
--- event's JSON of it (tasks/queue/event_text.h); `e` may hold message, meta, result, error (JSON text), code.
+-- event's JSON of it (tasks/queue/event_text.h); `e` may hold message, meta, result, error (JSON text), code, or
+-- the body of a notification.
 local function add_event(lines, o, entry, seq, rev, e)
   local n = lines_for(lines, o)
   lines[n + 1] = '='
@@ -140,6 +141,10 @@ local function add_event(lines, o, entry, seq, rev, e)
   if e.meta then
     n = n + 1
     lines[n] = '\tt' .. e.meta
+  end
+  if e.body then
+    n = n + 1
+    lines[n] = '\tb' .. e.body
   end
   if e.result then
     n = n + 1

@@ -59,12 +59,6 @@ local function inherit_audio(old, new)
   call('PERSIST', P .. 'a:' .. new)
 end
 
--- The params object of the accepted event, as tasks/queue/event_text.c would write it.
-local function accepted_body(id, r)
-  return '{"task_id":"' .. id .. '","task":"' .. r.task .. '","user_id":"' .. r.o
-    .. '","type":"accepted","status":"pending","stage":"queued","progress":0,"attempt":0,"at":"' .. now_text() .. '"}'
-end
-
 -- Whether the argument `name` of a task is absent or `owner`.
 local function names_own(input, name, owner)
   local known, args = pcall(cjson.decode, input)
@@ -73,7 +67,7 @@ local function names_own(input, name, owner)
 end
 
 -- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or ''. Answer:
--- {code, seq, status, retry ms, body of the accepted event}.
+-- {code, seq, status, retry ms, time}.
 local function retry(args)
   local r, code = reach(args[6], args[7], args[8])
   if not r then
@@ -100,7 +94,7 @@ local function retry(args)
   local head = head_of(concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '))
   put_ready(o, id, head)
   local seq = create(o, id, head, input, { retry_of = r.id, audio = r.stream and r.A or nil }, UNLEASED)
-  return { 0, seq, 'pending', 0, accepted_body(id, r) }
+  return { 0, seq, 'pending', 0, now_digits }
 end
 
 export('cancel', { 'allow-oom' }, cancel)

@@ -111,15 +111,8 @@ local function notify(args)
     return 0
   end
   local o = owner_of(args[3])
-  local body = args[5]
-  if not find(body, '"user_id":', 1, true) then
-    body = '{"user_id":"' .. args[3] .. '",' .. sub(body, 2)
-  end
-  if not find(body, '"at":', 1, true) then
-    body = sub(body, 1, -2) .. ',"at":"' .. now_text() .. '"}'
-  end
-  local seq = log_append(o, entry_of('N', '0', '-', '0', '-'), body)
-  say(o, false, add_lines, 'N ' .. format('%d', seq) .. ' 0 0 - ' .. body)
+  local entry = entry_of('N', '0', '-', '0', '-')
+  say(o, false, add_event, entry, text_of(log_append(o, entry, args[5])), LOGGED, { body = args[5] })
   return 0
 end
 
