@@ -1,0 +1,58 @@
+/* The end of a hub, in order; see drain.h. */
+#include "hub/drain.h"
+
+#include "hub/base/log.h"
+#include "hub/private_worker.h"
+
+#include <unistd.h>
+
+#define DRAIN_MS 4000       /* for connections and light tasks */
+#define DRAIN_GUARD_MS 9000 /* then the rest is cut off */
+
+static void stop_loop(void *ctx)
+{
+    struct hub *hub = ctx;
+    uv_stop(&hub->loop.uv);
+}
+
+static void on_drained(void *ctx)
+{
+    struct hub *hub = ctx;
+    if (--hub->leaving)
+        return;
+    if (hub->private_redis)
+        private_redis_stop(hub->private_redis, stop_loop, hub);
+    else
+        stop_loop(hub);
+}
+
+/* What still holds on is cut off: the kernel takes the children down with this process. */
+static void on_guard(uv_timer_t *timer)
+{
+    struct hub *hub = timer->data;
+    log_warn("not everything ended in time");
+    _exit(hub->exit_code);
+}
+
+void drain_begin(struct hub *hub, int exit_code)
+{
+    if (hub->draining)
+        return;
+    hub->draining = true;
+    hub->exit_code = exit_code;
+    uint64_t guard = DRAIN_GUARD_MS;
+    if (hub->worker && private_worker_grace_ms(&hub->options) + 2000 > guard)
+        guard = private_worker_grace_ms(&hub->options) + 2000;
+    uv_timer_start(&hub->guard, on_guard, guard, 0);
+    hub->leaving = 1;
+    if (hub->worker) {
+        hub->leaving++;
+        child_stop(hub->worker, private_worker_grace_ms(&hub->options), on_drained, hub);
+    }
+    if (hub->app.manager) {
+        hub->leaving += 2;
+        server_drain(hub->server, DRAIN_MS, on_drained, hub);
+        manager_drain(hub->app.manager, on_drained, hub);
+    }
+    on_drained(hub);
+}

@@ -1,0 +1,41 @@
+/* A hub that serves, for the files of the composition root: serve.c builds it and takes it apart, readiness.c
+ * follows its Redis, drain.c brings it to its end. Loop thread only. */
+#pragma once
+
+#include "handlers/rpc/app.h"
+#include "hub/base/child.h"
+#include "hub/config/options.h"
+#include "hub/net/server.h"
+#include "hub/process.h"
+#include "hub/redis/private_redis.h"
+
+struct hub {
+    struct options options;
+    struct keyring *keyring;
+    struct app app;
+    int exit_code;
+
+    /* serve.c */
+    struct loop loop;
+    struct server *server;
+    struct private_redis *private_redis; /* NULL with redis.url */
+    char *worker_program;
+    char *redis_url; /* where the private Redis answers */
+    char name[PROCESS_NAME_SIZE];
+    uv_timer_t tick;
+    uint64_t tick_due_ms;
+    uv_signal_t signals[3];
+    bool on_terminal;
+
+    /* readiness.c */
+    struct redis *commands, *subscriber;
+    enum library { LIBRARY_UNKNOWN, LIBRARY_ASKED, LIBRARY_LOADED } library; /* of functions, in this Redis */
+    char trouble[200];                                                       /* why Redis cannot be used */
+    bool announced;
+    struct child *worker; /* of the private Redis, once that is there */
+
+    /* drain.c */
+    bool draining;
+    unsigned leaving; /* parts that are still being drained */
+    uv_timer_t guard;
+};

@@ -1,0 +1,287 @@
+/* `taskhub serve`: builds the parts of a hub, connects them, and takes them apart at the end; nothing else
+ * knows all of them. Main thread, which is the loop's. */
+#include "hub/serve.h"
+
+#include "handlers/methods/methods.h"
+#include "handlers/session/session.h"
+#include "hub/auth/keyfile.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
+#include "hub/config/cli.h"
+#include "hub/drain.h"
+#include "hub/private_worker.h"
+#include "hub/readiness.h"
+#include "tasks/model/routes.h"
+#include "tasks/store/schema.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define TICK_MS 1000
+
+/* ---- what the queue and its feed tell --------------------------------------------------------------- */
+
+static void on_event(void *ctx, const char *owner, struct event *event)
+{
+    struct hub *hub = ctx;
+    app_event(&hub->app, owner, event);
+}
+
+static void on_bell(void *ctx, const char *queue)
+{
+    struct hub *hub = ctx;
+    (void)queue; /* "light" is all a hub listens to */
+    manager_bell(hub->app.manager);
+}
+
+static void on_cancel(void *ctx, const char *id, unsigned attempt)
+{
+    struct hub *hub = ctx;
+    (void)attempt;
+    manager_cancel_local(hub->app.manager, id);
+}
+
+static void on_admin(void *ctx, const char *owner, struct event *event)
+{
+    struct hub *hub = ctx;
+    app_admin_event(&hub->app, owner, event);
+}
+
+/* ---- building --------------------------------------------------------------------------------------- */
+
+static void build_queue(struct hub *hub, const struct redis_url *url)
+{
+    const struct options *options = &hub->options;
+    const struct queue_config config = {
+        .origin = hub->name,
+        .hub = true,
+        .lease_ms = (unsigned)options->lease_ms,
+        .user_tasks = (unsigned)options->user_tasks,
+        .global_tasks = (unsigned)options->global_tasks,
+        .user_light = (unsigned)options->user_light,
+        .retention_heavy_ms = (uint64_t)options->retention_heavy_s * 1000,
+        .retention_light_ms = (uint64_t)options->retention_light_s * 1000,
+    };
+    const struct queue_feed_hooks feed = {
+        .on_event = on_event, .on_bell = on_bell, .on_cancel = on_cancel, .on_admin = on_admin, .ctx = hub};
+    readiness_connect(hub, url);
+    hub->app.queue = queue_new(&hub->loop, hub->commands, &config, (struct queue_hooks){on_event, hub});
+    hub->app.feed = queue_feed_new(hub->app.queue, hub->subscriber, feed);
+    queue_feed_listen_bell(hub->app.feed, "light");
+    queue_feed_listen_control(hub->app.feed);
+}
+
+static bool open_server(struct hub *hub)
+{
+    const struct server_config config = {.loop = &hub->loop,
+                                         .options = &hub->options,
+                                         .ops = session_conn_ops(),
+                                         .app = &hub->app,
+                                         .ready = readiness_ask};
+    char *reason = NULL;
+    hub->server = server_new(&config, &reason);
+    if (hub->server) {
+        process_name(&hub->options, server_address(hub->server), hub->name);
+        return true;
+    }
+    fprintf(stderr, "taskhub: %s\n", reason);
+    free(reason);
+    hub->exit_code = EXIT_TROUBLE;
+    return false;
+}
+
+static void build_app(struct hub *hub)
+{
+    const struct manager_config manager = {.options = &hub->options,
+                                           .queue = hub->app.queue,
+                                           .loop = &hub->loop,
+                                           .hold = app_hold,
+                                           .hold_ctx = &hub->app};
+    hub->app.owners = owners_new(&hub->loop, queue_feed_source(hub->app.feed));
+    hub->app.manager = manager_new(&manager);
+    app_start(&hub->app);
+}
+
+/* Everything that needs to know where Redis is. False after an error message. */
+static bool build(struct hub *hub, const char *redis_address)
+{
+    struct redis_url url;
+    const char *why;
+    if (!redis_url_parse(redis_address, &url, &why)) {
+        fprintf(stderr, "taskhub: redis.url: %s\n", why);
+        hub->exit_code = EXIT_USAGE;
+        return false;
+    }
+    bool open = open_server(hub);
+    if (open) {
+        build_queue(hub, &url);
+        build_app(hub);
+    }
+    redis_url_free(&url);
+    return open;
+}
+
+static bool on_private_locked(void *ctx, const char *url)
+{
+    struct hub *hub = ctx;
+    hub->redis_url = xstrdup(url);
+    if (build(hub, url))
+        return true;
+    drain_begin(hub, hub->exit_code);
+    return false;
+}
+
+static void on_private_failed(void *ctx, const char *reason)
+{
+    fprintf(stderr, "taskhub: %s\n", reason);
+    drain_begin(ctx, EXIT_TROUBLE);
+}
+
+/* Starts what the configuration asks for. False after an error message. */
+static bool begin(struct hub *hub)
+{
+    const struct private_redis_hooks hooks = {on_private_locked, on_private_failed, hub};
+    char *reason = NULL;
+    hub->exit_code = EXIT_TROUBLE;
+    if (*hub->options.redis_url)
+        return build(hub, hub->options.redis_url);
+    hub->worker_program = private_worker_program(&reason);
+    if (hub->worker_program)
+        hub->private_redis = private_redis_new(&hub->loop, &hub->options, hooks, &reason);
+    if (hub->private_redis)
+        return true;
+    fprintf(stderr, "taskhub: %s\n", reason);
+    free(reason);
+    return false;
+}
+
+/* ---- ending ----------------------------------------------------------------------------------------- */
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct hub *hub = handle->data;
+    if (number == SIGHUP && !hub->on_terminal) { /* there it says that the terminal was closed */
+        if (process_reload_keys(&hub->options, &hub->keyring))
+            hub->app.keyring = hub->keyring;
+        return;
+    }
+    if (hub->draining) {
+        log_warn("second signal: ending at once");
+        _exit(EXIT_TROUBLE); /* the kernel takes the children down */
+    }
+    log_info("draining", "signal", number == SIGINT ? "SIGINT" : number == SIGHUP ? "SIGHUP" : "SIGTERM");
+    drain_begin(hub, EXIT_FINE);
+}
+
+static void free_loop(struct hub *hub)
+{
+    for (size_t i = 0; i < NELEMS(hub->signals); i++)
+        uv_close((uv_handle_t *)&hub->signals[i], NULL);
+    uv_close((uv_handle_t *)&hub->tick, NULL);
+    uv_close((uv_handle_t *)&hub->guard, NULL);
+    loop_deinit(&hub->loop);
+    for (int turn = 0; turn < 16 && uv_run(&hub->loop.uv, UV_RUN_NOWAIT); turn++)
+        ;
+    uv_loop_close(&hub->loop.uv);
+}
+
+/* Who still waits for an answer is told while all the others are there; then whoever uses something goes
+ * before it, the loop at last. */
+static void free_hub(struct hub *hub)
+{
+    redis_free(&hub->commands);
+    owners_free(&hub->app.owners);
+    queue_feed_free(&hub->app.feed);
+    queue_free(&hub->app.queue);
+    manager_free(&hub->app.manager);
+    if (hub->app.requests)
+        app_stop(&hub->app);
+    server_free(&hub->server);
+    redis_free(&hub->subscriber);
+    child_free(&hub->worker);
+    private_redis_free(&hub->private_redis);
+    free_loop(hub);
+    keyring_free(&hub->keyring);
+    free(hub->worker_program);
+    free(hub->redis_url);
+    options_free(&hub->options);
+}
+
+/* ---- serve ------------------------------------------------------------------------------------------- */
+
+/* Once a second: how late the loop is, and another try where Redis answers but was not usable. */
+static void on_tick(uv_timer_t *timer)
+{
+    struct hub *hub = timer->data;
+    uint64_t now = clock_mono_ms();
+    metric_set(METRIC_LOG_LAG, now > hub->tick_due_ms ? now - hub->tick_due_ms : 0);
+    hub->tick_due_ms = now + TICK_MS;
+    readiness_retry(hub);
+}
+
+static void start_handles(struct hub *hub)
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < NELEMS(numbers); i++) {
+        uv_signal_init(&hub->loop.uv, &hub->signals[i]);
+        hub->signals[i].data = hub;
+        uv_signal_start(&hub->signals[i], on_signal, numbers[i]);
+    }
+    uv_timer_init(&hub->loop.uv, &hub->tick);
+    uv_timer_init(&hub->loop.uv, &hub->guard);
+    hub->tick.data = hub->guard.data = hub;
+    hub->tick_due_ms = clock_mono_ms() + TICK_MS;
+    uv_timer_start(&hub->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+static const struct cli_command serve_command = {
+    .name = "serve",
+    .summary = "Runs the hub. Without redis.url it starts a private Redis and a worker, too.",
+    .usage = "taskhub [serve] [option…]\n"
+             "       taskhub token --user ID …   prints a signed token\n"
+             "       taskhub check …             checks configuration and Redis\n"
+             "       taskhub config …            prints the effective configuration",
+    .options = true,
+};
+
+/* What must be right before anything is started. The exit code, after an error message; EXIT_FINE to go on.
+ */
+static int prepare(struct hub *hub)
+{
+    char *reason = NULL;
+    if (routes_check(&hub->options, &reason) &&
+        (hub->keyring = keyfile_load(&hub->options, &reason)) != NULL &&
+        store_prepare(&hub->options, &reason))
+        return EXIT_FINE;
+    fprintf(stderr, "taskhub: %s\n", reason);
+    free(reason);
+    return hub->keyring ? EXIT_TROUBLE : EXIT_USAGE;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    static struct hub hub;
+    int code;
+    if (!cli_begin(&serve_command, argc, argv, &hub.options, &code))
+        return code;
+    code = prepare(&hub);
+    if (code != EXIT_FINE) {
+        options_free(&hub.options);
+        return code;
+    }
+    hub.on_terminal = isatty(STDIN_FILENO) || isatty(STDERR_FILENO);
+    hub.app.options = &hub.options;
+    hub.app.keyring = hub.keyring;
+    hub.app.loop = &hub.loop;
+    process_raise_descriptors(&hub.options);
+    if (loop_init(&hub.loop) != 0)
+        return EXIT_TROUBLE;
+    start_handles(&hub);
+    if (begin(&hub))
+        uv_run(&hub.loop.uv, UV_RUN_DEFAULT);
+    code = hub.exit_code;
+    free_hub(&hub);
+    return code;
+}
