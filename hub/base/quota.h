@@ -30,5 +30,5 @@ void charge_give(struct charge *charge);
 const char *charge_who(const struct charge *charge);
 /* What `who` has. */
 size_t quota_used(const struct quota *quota, struct span who);
-/* Every charge must have been given back. */
+/* A charge that was not given back must not be touched any more. */
 void quota_free(struct quota *quota);

@@ -4,10 +4,79 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/net/outbox.h"
 #include "hub/net/server_private.h"
+#include "hub/owners/owners.h"
 
 #include <stdio.h>
 
+#define PING_MS 25000               /* nothing heard for so long: ping */
+#define HANGUP_MS 40000             /* … and hang up */
+#define MESSAGE_MS 30000            /* a message must be whole by then */
+#define PIECES_MAX 2048             /* of one message: a flood of tiny fragments ends here */
+#define UNAUTHENTICATED_BYTES 16384 /* of a message before authentication */
+#define CLOSE_MS 3000               /* for the peer to answer a close frame */
+#define SPARES 64                   /* buffers kept for the next connection that needs one … */
+#define SPARE_BYTES 32768           /* … if they are not larger */
+
+enum conn_state {
+    CONN_OPEN,
+    CONN_CLOSING,  /* a close frame is queued: nothing more goes out behind it or comes in */
+    CONN_DROPPING, /* the TCP connection is dropped at the end of the turn */
+    CONN_GONE,     /* the library has closed it, or is about to */
+};
+
+struct conn {
+    struct conns *conns;
+    struct lws *wsi; /* NULL once it is gone */
+    struct peer *peer;
+    struct list dirty; /* in conns->dirty while something must be written */
+    uint32_t slot;
+    enum conn_state state;
+    bool pinged;
+    bool in_binary; /* kind of the unfinished message */
+    struct outbox outbox;
+    struct buf in;       /* the unfinished message */
+    unsigned pieces;     /* of it */
+    int64_t rate_tokens; /* thousandths of a message */
+    uint64_t rate_at;
+    uint64_t heard_at;                                                   /* something came */
+    uint64_t message_due, auth_due, expiring_due, expiry_due, close_due; /* mono ms, 0 = none */
+    struct charge user;                                                  /* empty before authentication */
+    struct member *member;                                               /* NULL before authentication */
+    struct principal who;
+    void *layer;
+};
+
+struct conns {
+    struct loop *loop;
+    const struct options *options;
+    struct conn_ops ops;
+    void *app;
+    struct slot {
+        struct conn *conn; /* NULL = free */
+        uint64_t due;      /* mono ms of the next thing to look at */
+        uint32_t next_free;
+    } * slots;
+    uint32_t slot_count, free_slot; /* free_slot == slot_count: none */
+    size_t count;
+    struct list dirty, dead;
+    struct quota users; /* connections of each */
+    struct buf spares[SPARES];
+    size_t spare_count;
+};
+
+static uint64_t now_of(const struct conns *conns)
+{
+    return uv_now(&conns->loop->uv);
+}
+
+static size_t budget_of(const struct conn *conn)
+{
+    return (size_t)conn->conns->options->outbox_bytes;
+}
+
+/* ---- as the layer above sees it ---------------------------------------------------------------------- */
 void *conn_app(const struct conn *conn)
 {
     return conn->conns->app;
@@ -15,7 +84,7 @@ void *conn_app(const struct conn *conn)
 
 const struct principal *conn_who(const struct conn *conn)
 {
-    return conn->user ? &conn->who : NULL;
+    return conn->member ? &conn->who : NULL;
 }
 
 void conn_set_user(struct conn *conn, void *user)
@@ -45,34 +114,121 @@ uint64_t conn_given_seq(const struct conn *conn)
 
 bool conn_rate_ok(const struct conn *conn)
 {
-    return conn->rate_ok;
+    return conn->rate_tokens >= 0;
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------- */
+/* ---- deadlines and states ---------------------------------------------------------------------------- */
+static void earlier(uint64_t *due, uint64_t other)
+{
+    if (other && other < *due)
+        *due = other;
+}
+
+static uint64_t next_due(const struct conn *conn)
+{
+    if (conn->state == CONN_GONE)
+        return UINT64_MAX;
+    if (conn->state != CONN_OPEN)
+        return conn->close_due;
+    uint64_t due = conn->heard_at + (conn->pinged ? HANGUP_MS : PING_MS);
+    earlier(&due, conn->message_due);
+    earlier(&due, conn->auth_due);
+    earlier(&due, conn->expiring_due);
+    earlier(&due, conn->expiry_due);
+    return due;
+}
+
+/* Recomputes when conns_tick() must look at the connection. */
+static void schedule(struct conn *conn)
+{
+    conn->conns->slots[conn->slot].due = next_due(conn);
+}
+
+static void mark_dirty(struct conn *conn)
+{
+    if (list_empty(&conn->dirty) && conn->wsi)
+        list_append(&conn->conns->dirty, &conn->dirty);
+}
+
+static void conn_become(struct conn *conn, enum conn_state to)
+{
+    static const unsigned moves[] = {
+        [CONN_OPEN] = 1u << CONN_CLOSING | 1u << CONN_DROPPING | 1u << CONN_GONE,
+        [CONN_CLOSING] = 1u << CONN_DROPPING | 1u << CONN_GONE,
+        [CONN_DROPPING] = 1u << CONN_DROPPING | 1u << CONN_GONE,
+        [CONN_GONE] = 1u << CONN_GONE, /* the peer closed first, then the library */
+    };
+    if (!(moves[conn->state] & 1u << to))
+        abort();
+    conn->state = to;
+    if (to == CONN_GONE) {
+        conn->wsi = NULL;
+        list_remove(&conn->dirty);
+    } else {
+        conn->close_due = now_of(conn->conns) + CLOSE_MS;
+        mark_dirty(conn);
+    }
+    schedule(conn);
+}
+
+/* ---- buffers with memory to reuse -------------------------------------------------------------------- */
+static struct buf take_buf(struct conns *conns)
+{
+    return conns->spare_count ? conns->spares[--conns->spare_count] : BUF_INIT;
+}
+
+static void give_buf(struct conns *conns, struct buf *buf)
+{
+    if (buf->data && conns->spare_count < SPARES && buf->cap <= SPARE_BYTES) {
+        buf_clear(buf);
+        conns->spares[conns->spare_count++] = *buf;
+        *buf = BUF_INIT;
+    } else {
+        buf_free(buf);
+    }
+}
+
+/* ---- out --------------------------------------------------------------------------------------------- */
+/* Writes what is ready. */
+static void flush(struct conn *conn)
+{
+    struct lws *wsi = conn->wsi;
+    struct outbox *outbox = &conn->outbox;
+    size_t chunk = outbox_chunk(budget_of(conn));
+    while (wsi && !outbox->blocked && conn->state != CONN_DROPPING) {
+        struct span next = outbox_next(outbox, chunk);
+        if (next.n == 0)
+            break;
+        char *start = outbox->out.data + outbox->at;
+        if (lws_write(wsi, (unsigned char *)start, next.n, LWS_WRITE_RAW) < (int)next.n) {
+            conn_become(conn, CONN_DROPPING);
+            return;
+        }
+        bool partial = lws_partial_buffered(wsi) != 0;
+        outbox_sent(outbox, next.n, partial);
+        if (partial)
+            lws_callback_on_writable(wsi);
+    }
+    if (outbox->out.len == 0)
+        give_buf(conn->conns, &outbox->out);
+}
+
 /* Whether the connection takes anything more; then it has a buffer and will be flushed. */
 static bool ready(struct conn *conn)
 {
-    if (conn->closing || conn->wsi == NULL)
+    if (conn->state != CONN_OPEN)
         return false;
     if (conn->outbox.out.data == NULL)
-        conn->outbox.out = conns_take_buf(conn->conns);
-    conn_mark_dirty(conn);
+        conn->outbox.out = take_buf(conn->conns);
+    mark_dirty(conn);
     return true;
 }
 
 static void close_slow(struct conn *conn)
 {
     metric_add(METRIC_CLOSED_SLOW, 1);
-    conn->closing = true;
-    conn->close_due = conns_now(conn->conns) + CONN_CLOSE_MS;
     outbox_close(&conn->outbox, 4101, "too slow", true);
-    conn_mark_dirty(conn);
-    conn_schedule(conn);
-}
-
-static size_t budget_of(const struct conn *conn)
-{
-    return (size_t)conn->conns->options->outbox_bytes;
+    conn_become(conn, CONN_CLOSING);
 }
 
 static void send_text(struct conn *conn, struct span text, bool droppable)
@@ -81,7 +237,7 @@ static void send_text(struct conn *conn, struct span text, bool droppable)
         return;
     if (outbox_text(&conn->outbox, text, droppable, budget_of(conn)) != OUTBOX_FULL)
         return;
-    ws_flush(conn); /* a burst within one turn is no slowness: a chunk leaves early */
+    flush(conn); /* a burst within one turn is no slowness: a chunk leaves early */
     if (ready(conn) && outbox_text(&conn->outbox, text, droppable, budget_of(conn)) == OUTBOX_FULL)
         close_slow(conn);
 }
@@ -102,12 +258,20 @@ void conn_send_event(struct conn *conn, struct event *event)
         return;
     if (outbox_event(&conn->outbox, event, budget_of(conn)) != OUTBOX_FULL)
         return;
-    ws_flush(conn);
+    flush(conn);
     if (ready(conn) && outbox_event(&conn->outbox, event, budget_of(conn)) == OUTBOX_FULL)
         close_slow(conn);
 }
 
-/* ---- as a member of its owner's log ---------------------------------------------------------------- */
+void conn_close(struct conn *conn, unsigned code, const char *reason)
+{
+    if (!ready(conn))
+        return;
+    outbox_close(&conn->outbox, code, reason, false);
+    conn_become(conn, CONN_CLOSING);
+}
+
+/* ---- as a member of its owner's log ------------------------------------------------------------------ */
 static void send_event(void *to, struct event *event)
 {
     conn_send_event(to, event);
@@ -130,19 +294,151 @@ static void lost(void *to, const char *reason)
     conn_close(to, 1012, reason);
 }
 
-const struct member_ops conn_member_ops = {send_event, skip, slow, lost};
+static const struct member_ops member_ops = {send_event, skip, slow, lost};
 
-void conn_close(struct conn *conn, unsigned code, const char *reason)
+/* ---- who it is --------------------------------------------------------------------------------------- */
+static void set_deadlines(struct conn *conn)
 {
-    if (!ready(conn))
-        return;
-    conn->closing = true;
-    conn->close_due = conns_now(conn->conns) + CONN_CLOSE_MS;
-    outbox_close(&conn->outbox, code, reason, false);
-    conn_schedule(conn);
+    int64_t now_s = clock_wall_ms() / 1000;
+    const struct principal *who = &conn->who;
+    int64_t from = who->issued_at && who->issued_at < now_s ? who->issued_at : now_s;
+    int64_t life = who->expires_at > from ? who->expires_at - from : 0;
+    int64_t expiring_in = from + life - life / 5 - now_s;
+    int64_t expiry_in = who->expires_at + AUTH_SKEW_S - now_s;
+    uint64_t now = now_of(conn->conns);
+    conn->auth_due = 0;
+    conn->expiring_due = now + (expiring_in > 0 ? (uint64_t)expiring_in * 1000 : 0);
+    conn->expiry_due = now + (expiry_in > 0 ? (uint64_t)expiry_in * 1000 : 0);
+    schedule(conn);
 }
 
-/* ---- the table ----------------------------------------------------------------------------------- */
+bool conn_set_who(struct conn *conn, struct principal *who)
+{
+    struct conns *conns = conn->conns;
+    if (!charge_take(&conn->user, &conns->users, span_of(who->user_id), 1,
+                     (size_t)conns->options->user_connections)) {
+        metric_add(METRIC_REFUSED_USER, 1);
+        return false;
+    }
+    conn->member = member_new(&member_ops, conn);
+    peer_authenticated(conn->peer);
+    conn_refresh_who(conn, who);
+    return true;
+}
+
+void conn_refresh_who(struct conn *conn, struct principal *who)
+{
+    principal_clear(&conn->who);
+    conn->who = *who;
+    memset(who, 0, sizeof *who);
+    set_deadlines(conn);
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------- */
+/* Something came of the peer. */
+static void heard(struct conn *conn)
+{
+    conn->heard_at = now_of(conn->conns);
+    if (conn->pinged) {
+        conn->pinged = false;
+        schedule(conn);
+    }
+}
+
+/* Bytes a message may have. */
+static size_t limit_of(const struct conn *conn, bool binary)
+{
+    size_t limit = (size_t)conn->conns->options->message_bytes;
+    if (conn_who(conn) == NULL)
+        return limit < UNAUTHENTICATED_BYTES ? limit : UNAUTHENTICATED_BYTES;
+    return binary ? limit + 4 : limit; /* an audio frame has its stream's number in front */
+}
+
+/* Takes one message off the bucket; false if the connection is far beyond its rate. */
+static bool take_rate(struct conn *conn)
+{
+    const struct options *options = conn->conns->options;
+    int64_t burst = options->messages_burst * 1000;
+    uint64_t now = now_of(conn->conns);
+    int64_t elapsed = (int64_t)(now - conn->rate_at);
+    conn->rate_at = now;
+    if (elapsed > 0) {
+        int64_t missing = burst - conn->rate_tokens;
+        if (elapsed > missing / options->messages_per_s)
+            conn->rate_tokens = burst;
+        else
+            conn->rate_tokens += elapsed * options->messages_per_s;
+    }
+    conn->rate_tokens -= 1000;
+    return conn->rate_tokens > -burst;
+}
+
+static void deliver(struct conn *conn, struct span message, bool binary)
+{
+    const struct conn_ops *ops = &conn->conns->ops;
+    metric_add(binary ? METRIC_MESSAGES_IN_BINARY : METRIC_MESSAGES_IN, 1);
+    metric_add(METRIC_BYTES_IN, message.n);
+    if (!take_rate(conn))
+        conn_close(conn, 4429, "too many messages");
+    else if (binary)
+        ops->on_binary(conn, message);
+    else
+        ops->on_text(conn, message);
+}
+
+static void deliver_assembled(struct conn *conn)
+{
+    struct buf whole = conn->in;
+    conn->in = BUF_INIT;
+    conn->pieces = 0;
+    conn->message_due = 0;
+    schedule(conn);
+    deliver(conn, buf_span(&whole), conn->in_binary);
+    give_buf(conn->conns, &whole);
+}
+
+struct piece { /* of a message; `left` payload bytes of its frame are still to come */
+    struct span data;
+    size_t left;
+    bool first, final, binary;
+};
+
+static void receive(struct conn *conn, struct piece piece)
+{
+    heard(conn);
+    if (conn->state != CONN_OPEN)
+        return;
+    if (piece.first)
+        conn->in_binary = piece.binary;
+    if (conn->in.len + piece.data.n + piece.left > limit_of(conn, conn->in_binary)) {
+        give_buf(conn->conns, &conn->in);
+        conn_close(conn, 1009, "message too large");
+        return;
+    }
+    if (piece.final && conn->pieces == 0) {
+        deliver(conn, piece.data, conn->in_binary);
+        return;
+    }
+    if (conn->pieces == 0) {
+        conn->in = take_buf(conn->conns);
+        conn->message_due = conn->heard_at + MESSAGE_MS;
+        schedule(conn);
+    }
+    buf_append_span(&conn->in, piece.data);
+    if (++conn->pieces > PIECES_MAX)
+        conn_close(conn, 1008, "too many fragments");
+    else if (piece.final)
+        deliver_assembled(conn);
+}
+
+/* ---- the table --------------------------------------------------------------------------------------- */
+/* Never from a callback of the library: it arms no timer then, and the connection is in use. on_close runs
+ * within. */
+static void drop(struct conn *conn)
+{
+    lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+}
+
 static void flush_dirty(void *ctx)
 {
     struct conns *conns = ctx;
@@ -151,10 +447,10 @@ static void flush_dirty(void *ctx)
     list_splice(&now, &conns->dirty);
     for (struct list *node; (node = list_pop(&now));) {
         struct conn *conn = container_of(node, struct conn, dirty);
-        if (conn->kill)
-            ws_drop(conn);
+        if (conn->state == CONN_DROPPING)
+            drop(conn);
         else
-            ws_flush(conn);
+            flush(conn);
     }
 }
 
@@ -190,33 +486,37 @@ void conns_free(struct conns **conns)
     free_dead(dying);
     for (size_t i = 0; i < dying->spare_count; i++)
         buf_free(&dying->spares[i]);
-    table_free(&dying->users);
+    quota_free(&dying->users);
     free(dying->slots);
     free(dying);
 }
 
-uint64_t conns_now(const struct conns *conns)
+size_t conns_count(const struct conns *conns)
 {
-    return uv_now(&conns->loop->uv);
+    return conns->count;
 }
 
-/* ---- slots ----------------------------------------------------------------------------------------- */
 static uint32_t take_slot(struct conns *conns)
 {
     if (conns->free_slot == conns->slot_count) {
         uint32_t more = conns->slot_count ? conns->slot_count * 2 : 64;
         conns->slots = xrealloc(conns->slots, more * sizeof conns->slots[0]);
         for (uint32_t i = conns->slot_count; i < more; i++)
-            conns->slots[i] = (struct conn_slot){.next_free = i + 1};
+            conns->slots[i] = (struct slot){.next_free = i + 1};
         conns->slot_count = more;
     }
     uint32_t slot = conns->free_slot;
     conns->free_slot = conns->slots[slot].next_free;
-    conns->slots[slot].generation++;
     return slot;
 }
 
-struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *peer)
+static void give_slot(struct conns *conns, uint32_t slot)
+{
+    conns->slots[slot] = (struct slot){.next_free = conns->free_slot};
+    conns->free_slot = slot;
+}
+
+static struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *peer)
 {
     struct conn *conn = xcalloc(1, sizeof *conn);
     conn->conns = conns;
@@ -225,151 +525,27 @@ struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *peer)
     conn->slot = take_slot(conns);
     conns->slots[conn->slot].conn = conn;
     list_init(&conn->dirty);
-    uint64_t now = conns_now(conns);
+    uint64_t now = now_of(conns);
     conn->heard_at = conn->rate_at = now;
-    conn->rate_ok = true;
     conn->rate_tokens = conns->options->messages_burst * 1000;
     conn->auth_due = now + (uint64_t)conns->options->auth_deadline_ms;
-    conns->count++;
-    metric_set(METRIC_CONNECTIONS, conns->count);
-    conn_schedule(conn);
+    metric_set(METRIC_CONNECTIONS, ++conns->count);
+    schedule(conn);
     return conn;
 }
 
-static void leave_user(struct conn *conn)
-{
-    struct conn_user *user = conn->user;
-    conn->user = NULL;
-    if (user && --user->count == 0) {
-        table_remove(&conn->conns->users, &user->node);
-        free(user);
-    }
-}
-
-void conn_free(struct conn *conn)
+/* Its memory stays until the end of the turn. */
+static void conn_free(struct conn *conn)
 {
     struct conns *conns = conn->conns;
-    struct conn_slot *slot = &conns->slots[conn->slot];
-    slot->conn = NULL;
-    slot->due = 0;
-    slot->next_free = conns->free_slot;
-    conns->free_slot = conn->slot;
-    conns->count--;
-    metric_set(METRIC_CONNECTIONS, conns->count);
-    leave_user(conn);
+    give_slot(conns, conn->slot);
+    metric_set(METRIC_CONNECTIONS, --conns->count);
+    charge_give(&conn->user);
     member_free(&conn->member);
     principal_clear(&conn->who);
     outbox_free(&conn->outbox);
-    conns_give_buf(conns, &conn->in);
-    conn->wsi = NULL;
-    list_remove(&conn->dirty);
+    give_buf(conns, &conn->in);
     list_append(&conns->dead, &conn->dirty);
-}
-
-struct conn_handle conn_handle(const struct conn *conn)
-{
-    return (struct conn_handle){conn->slot, conn->conns->slots[conn->slot].generation};
-}
-
-struct conn *conn_find(struct conns *conns, struct conn_handle handle)
-{
-    if (handle.slot >= conns->slot_count || handle.generation == 0)
-        return NULL;
-    struct conn_slot *slot = &conns->slots[handle.slot];
-    return slot->generation == handle.generation ? slot->conn : NULL;
-}
-
-void conn_mark_dirty(struct conn *conn)
-{
-    if (list_empty(&conn->dirty) && conn->wsi)
-        list_append(&conn->conns->dirty, &conn->dirty);
-}
-
-/* ---- buffers --------------------------------------------------------------------------------------- */
-struct buf conns_take_buf(struct conns *conns)
-{
-    return conns->spare_count ? conns->spares[--conns->spare_count] : BUF_INIT;
-}
-
-void conns_give_buf(struct conns *conns, struct buf *buf)
-{
-    if (buf->data && conns->spare_count < CONN_SPARES && buf->cap <= CONN_SPARE_BYTES) {
-        buf_clear(buf);
-        conns->spares[conns->spare_count++] = *buf;
-        *buf = BUF_INIT;
-    } else {
-        buf_free(buf);
-    }
-}
-
-/* ---- users ----------------------------------------------------------------------------------------- */
-static void set_deadlines(struct conn *conn)
-{
-    int64_t now_s = clock_wall_ms() / 1000;
-    const struct principal *who = &conn->who;
-    int64_t from = who->issued_at && who->issued_at < now_s ? who->issued_at : now_s;
-    int64_t life = who->expires_at > from ? who->expires_at - from : 0;
-    int64_t expiring_in = from + life - life / 5 - now_s;
-    int64_t expiry_in = who->expires_at + AUTH_SKEW_S - now_s;
-    uint64_t now = conns_now(conn->conns);
-    conn->told_expiring = false;
-    conn->expiring_due = now + (expiring_in > 0 ? (uint64_t)expiring_in * 1000 : 0);
-    conn->expiry_due = now + (expiry_in > 0 ? (uint64_t)expiry_in * 1000 : 0);
-    conn_schedule(conn);
-}
-
-bool conn_set_who(struct conn *conn, struct principal *who)
-{
-    struct conns *conns = conn->conns;
-    struct table_node *node = table_find(&conns->users, span_of(who->user_id));
-    struct conn_user *user = node ? container_of(node, struct conn_user, node) : NULL;
-    if (user && user != conn->user && user->count >= conns->options->user_connections) {
-        metric_add(METRIC_REFUSED_USER, 1);
-        return false;
-    }
-    if (user == NULL) {
-        user = xcalloc(1, sizeof *user);
-        memcpy(user->id, who->user_id, sizeof user->id);
-        user->node.key = span_of(user->id);
-        table_insert(&conns->users, &user->node);
-    }
-    user->count++;
-    if (conn->user == NULL)
-        peer_authenticated(conn->peer);
-    leave_user(conn);
-    conn->user = user;
-    if (conn->member == NULL)
-        conn->member = member_new(&conn_member_ops, conn);
-    conn->auth_due = 0;
-    conn_refresh_who(conn, who);
-    return true;
-}
-
-void conn_refresh_who(struct conn *conn, struct principal *who)
-{
-    principal_clear(&conn->who);
-    conn->who = *who;
-    memset(who, 0, sizeof *who);
-    set_deadlines(conn);
-}
-
-/* ---- time ------------------------------------------------------------------------------------------- */
-static void earlier(uint64_t *due, uint64_t other)
-{
-    if (other && other < *due)
-        *due = other;
-}
-
-void conn_schedule(struct conn *conn)
-{
-    uint64_t due = conn->heard_at + (conn->pinged ? CONN_HANGUP_MS : CONN_PING_MS);
-    earlier(&due, conn->message_due);
-    earlier(&due, conn->auth_due);
-    earlier(&due, conn->told_expiring ? 0 : conn->expiring_due);
-    earlier(&due, conn->expiry_due);
-    if (conn->closing)
-        due = conn->close_due;
-    conn->conns->slots[conn->slot].due = due;
 }
 
 static void tell_expiring(struct conn *conn)
@@ -379,133 +555,58 @@ static void tell_expiring(struct conn *conn)
     int n =
         snprintf(text, sizeof text,
                  "{\"jsonrpc\":\"2.0\",\"method\":\"auth.expiring\",\"params\":{\"expires_at\":\"%s\"}}", at);
-    conn->told_expiring = true;
+    conn->expiring_due = 0;
     conn_send(conn, (struct span){text, (size_t)n});
 }
 
 /* A deadline of the connection has come. */
 static void on_due(struct conn *conn, uint64_t now)
 {
-    if (conn->closing || now >= conn->heard_at + CONN_HANGUP_MS) {
-        conn->kill = true;
-        conn_mark_dirty(conn);
-        conn->close_due = now + CONN_CLOSE_MS;
+    if (conn->state != CONN_OPEN || now >= conn->heard_at + HANGUP_MS) {
+        conn_become(conn, CONN_DROPPING);
     } else if (conn->auth_due && now >= conn->auth_due) {
         conn_close(conn, 4408, "no auth in time");
     } else if (conn->expiry_due && now >= conn->expiry_due) {
         conn_close(conn, 4401, "token expired");
     } else if (conn->message_due && now >= conn->message_due) {
         conn_close(conn, 1008, "message unfinished");
-    } else if (conn->expiring_due && now >= conn->expiring_due && !conn->told_expiring) {
+    } else if (conn->expiring_due && now >= conn->expiring_due) {
         tell_expiring(conn);
-    } else if (!conn->pinged && now >= conn->heard_at + CONN_PING_MS) {
+    } else if (!conn->pinged && now >= conn->heard_at + PING_MS) {
         conn->pinged = true;
         outbox_ping(&conn->outbox);
-        conn_mark_dirty(conn);
+        mark_dirty(conn);
     }
-    conn_schedule(conn);
+    schedule(conn);
 }
 
 void conns_tick(struct conns *conns)
 {
-    uint64_t now = conns_now(conns);
+    uint64_t now = now_of(conns);
     for (uint32_t i = 0; i < conns->slot_count; i++)
         if (conns->slots[i].conn && conns->slots[i].due <= now)
             on_due(conns->slots[i].conn, now);
 }
 
-/* ---- messages ------------------------------------------------------------------------------------ */
-void conn_heard(struct conn *conn)
+void conns_send(struct conns *conns, struct span text)
 {
-    conn->heard_at = conns_now(conn->conns);
-    if (conn->pinged) {
-        conn->pinged = false;
-        conn_schedule(conn);
+    for (uint32_t i = 0; i < conns->slot_count; i++)
+        if (conns->slots[i].conn)
+            conn_send(conns->slots[i].conn, text);
+}
+
+void conns_close(struct conns *conns, uint32_t *at, size_t count, unsigned code, const char *reason)
+{
+    for (; count && *at < conns->slot_count; ++*at) {
+        struct conn *conn = conns->slots[*at].conn;
+        if (conn == NULL)
+            continue;
+        conn_close(conn, code, reason);
+        count--;
     }
 }
 
-/* Bytes a message may have. */
-static size_t limit_of(const struct conn *conn, bool binary)
-{
-    size_t limit = (size_t)conn->conns->options->message_bytes;
-    if (conn->user == NULL)
-        return limit < CONN_UNAUTHENTICATED_BYTES ? limit : CONN_UNAUTHENTICATED_BYTES;
-    return binary ? limit + 4 : limit; /* an audio frame has its stream's number in front */
-}
-
-/* Takes one message off the bucket; false if the connection is far beyond its rate. */
-static bool take_rate(struct conn *conn)
-{
-    const struct options *options = conn->conns->options;
-    int64_t burst = options->messages_burst * 1000;
-    uint64_t now = conns_now(conn->conns);
-    int64_t elapsed = (int64_t)(now - conn->rate_at);
-    conn->rate_at = now;
-    if (elapsed > 0) {
-        int64_t missing = burst - conn->rate_tokens;
-        if (elapsed > missing / options->messages_per_s)
-            conn->rate_tokens = burst;
-        else
-            conn->rate_tokens += elapsed * options->messages_per_s;
-    }
-    conn->rate_tokens -= 1000;
-    conn->rate_ok = conn->rate_tokens >= 0;
-    return conn->rate_tokens > -burst;
-}
-
-static void deliver(struct conn *conn, struct span message, bool binary)
-{
-    const struct conn_ops *ops = &conn->conns->ops;
-    metric_add(binary ? METRIC_MESSAGES_IN_BINARY : METRIC_MESSAGES_IN, 1);
-    metric_add(METRIC_BYTES_IN, message.n);
-    if (!take_rate(conn))
-        conn_close(conn, 4429, "too many messages");
-    else if (binary)
-        ops->on_binary(conn, message);
-    else
-        ops->on_text(conn, message);
-}
-
-static void deliver_assembled(struct conn *conn)
-{
-    struct buf whole = conn->in;
-    conn->in = BUF_INIT;
-    conn->pieces = 0;
-    conn->message_due = 0;
-    conn_schedule(conn);
-    deliver(conn, buf_span(&whole), conn->in_binary);
-    conns_give_buf(conn->conns, &whole);
-}
-
-void conn_receive(struct conn *conn, struct conn_piece piece)
-{
-    conn_heard(conn);
-    if (conn->closing)
-        return;
-    if (piece.first)
-        conn->in_binary = piece.binary;
-    if (conn->in.len + piece.data.n + piece.left > limit_of(conn, conn->in_binary)) {
-        conns_give_buf(conn->conns, &conn->in);
-        conn_close(conn, 1009, "message too large");
-        return;
-    }
-    if (piece.final && conn->pieces == 0) {
-        deliver(conn, piece.data, conn->in_binary);
-        return;
-    }
-    if (conn->pieces == 0) {
-        conn->in = conns_take_buf(conn->conns);
-        conn->message_due = conn->heard_at + CONN_MESSAGE_MS;
-        conn_schedule(conn);
-    }
-    buf_append_span(&conn->in, piece.data);
-    if (++conn->pieces > CONN_PIECES_MAX)
-        conn_close(conn, 1008, "too many fragments");
-    else if (piece.final)
-        deliver_assembled(conn);
-}
-
-/* ---- the callback -------------------------------------------------------------------------------- */
+/* ---- the callback of libwebsockets ------------------------------------------------------------------- */
 static struct peer *peer_of(struct lws *wsi)
 {
     return lws_get_opaque_user_data(wsi);
@@ -517,55 +618,11 @@ static struct conn *conn_of(struct lws *wsi)
     return peer ? peer->conn : NULL;
 }
 
-/* ---- out -------------------------------------------------------------------------------------------- */
-/* At the next end of a turn, when no callback of the library is on the stack. */
-static void drop_soon(struct conn *conn)
+static struct server *server_of(struct lws *wsi)
 {
-    conn->closing = true;
-    conn->kill = true;
-    conn_mark_dirty(conn);
+    return lws_context_user(lws_get_context(wsi));
 }
 
-void ws_drop(struct conn *conn)
-{
-    if (conn->wsi)
-        lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
-}
-
-void ws_flush(struct conn *conn)
-{
-    struct lws *wsi = conn->wsi;
-    struct outbox *outbox = &conn->outbox;
-    size_t chunk = outbox_chunk((size_t)conn->conns->options->outbox_bytes);
-    while (wsi && !outbox->blocked && !conn->kill) {
-        struct span next = outbox_next(outbox, chunk);
-        if (next.n == 0)
-            break;
-        char *start = outbox->out.data + outbox->at;
-        if (lws_write(wsi, (unsigned char *)start, next.n, LWS_WRITE_RAW) < (int)next.n) {
-            drop_soon(conn);
-            return;
-        }
-        bool partial = lws_partial_buffered(wsi) != 0;
-        outbox_sent(outbox, next.n, partial);
-        if (partial)
-            lws_callback_on_writable(wsi);
-    }
-    if (outbox->out.len == 0)
-        conns_give_buf(conn->conns, &outbox->out);
-}
-
-static int on_writeable(struct lws *wsi)
-{
-    struct conn *conn = conn_of(wsi);
-    if (conn && conn->wsi && !lws_partial_buffered(wsi)) {
-        outbox_drained(&conn->outbox);
-        conn_mark_dirty(conn);
-    }
-    return 0;
-}
-
-/* ---- in --------------------------------------------------------------------------------------------- */
 /* The token of "Authorization: Bearer <token>", in `buf`. */
 static struct span bearer_token(struct lws *wsi, char *buf, size_t size)
 {
@@ -577,27 +634,37 @@ static struct span bearer_token(struct lws *wsi, char *buf, size_t size)
 
 static int on_established(struct lws *wsi)
 {
-    struct server *server = lws_context_user(lws_get_context(wsi));
+    struct conns *conns = server_of(wsi)->conns;
     struct peer *peer = peer_of(wsi);
     if (peer == NULL)
         return -1;
     char buf[SERVER_HEADER_BYTES];
     struct span token = bearer_token(wsi, buf, sizeof buf);
-    peer->conn = conn_new(server->conns, wsi, peer);
-    server->conns->ops.on_open(peer->conn, token);
+    peer->conn = conn_new(conns, wsi, peer);
+    conns->ops.on_open(peer->conn, token);
     return 0;
 }
 
 static int on_receive(struct lws *wsi, void *in, size_t len)
 {
     struct conn *conn = conn_of(wsi);
-    if (conn == NULL || conn->wsi == NULL)
+    if (conn == NULL || conn->state == CONN_GONE)
         return -1;
-    conn_receive(conn, (struct conn_piece){.data = {in, len},
-                                           .left = lws_remaining_packet_payload(wsi),
-                                           .first = lws_is_first_fragment(wsi) != 0,
-                                           .final = lws_is_final_fragment(wsi) != 0,
-                                           .binary = lws_frame_is_binary(wsi) != 0});
+    receive(conn, (struct piece){.data = {in, len},
+                                 .left = lws_remaining_packet_payload(wsi),
+                                 .first = lws_is_first_fragment(wsi) != 0,
+                                 .final = lws_is_final_fragment(wsi) != 0,
+                                 .binary = lws_frame_is_binary(wsi) != 0});
+    return 0;
+}
+
+static int on_writeable(struct lws *wsi)
+{
+    struct conn *conn = conn_of(wsi);
+    if (conn && conn->state != CONN_GONE && !lws_partial_buffered(wsi)) {
+        outbox_drained(&conn->outbox);
+        mark_dirty(conn);
+    }
     return 0;
 }
 
@@ -605,7 +672,7 @@ static int on_pong(struct lws *wsi)
 {
     struct conn *conn = conn_of(wsi);
     if (conn)
-        conn_heard(conn);
+        heard(conn);
     return 0;
 }
 
@@ -613,12 +680,10 @@ static int on_pong(struct lws *wsi)
 static int on_peer_close(struct lws *wsi)
 {
     struct conn *conn = conn_of(wsi);
-    if (conn == NULL || conn->closing)
+    if (conn == NULL || conn->state != CONN_OPEN)
         return -1;
-    ws_flush(conn);
-    conn->closing = true;
-    conn->wsi = NULL;
-    list_remove(&conn->dirty);
+    flush(conn);
+    conn_become(conn, CONN_GONE);
     return 0;
 }
 
@@ -628,8 +693,7 @@ static int on_closed(struct lws *wsi)
     struct conn *conn = peer ? peer->conn : NULL;
     if (conn == NULL)
         return 0;
-    conn->closing = true;
-    conn->wsi = NULL;
+    conn_become(conn, CONN_GONE);
     conn->conns->ops.on_close(conn);
     peer->conn = NULL;
     conn_free(conn);
@@ -646,7 +710,7 @@ static int on_destroy(struct lws *wsi)
     return 0;
 }
 
-int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
     (void)user;
     switch ((int)reason) {
@@ -665,9 +729,9 @@ int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, v
     case LWS_CALLBACK_WSI_DESTROY:
         return on_destroy(wsi);
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-        return http_upgrade(lws_context_user(lws_get_context(wsi)), wsi);
+        return http_upgrade(server_of(wsi), wsi);
     case LWS_CALLBACK_HTTP:
-        return http_request(lws_context_user(lws_get_context(wsi)), wsi);
+        return http_request(server_of(wsi), wsi);
     case LWS_CALLBACK_RAW_ADOPT:
     case LWS_CALLBACK_RAW_RX:
         return -1; /* CONNECT, or bytes that are no HTTP */

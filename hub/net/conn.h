@@ -1,19 +1,13 @@
-/* A WebSocket connection as the rest of the program sees it: who it is, a bounded outbox, a handle.
- * Frames are built at append time and leave in one write per turn. Loop thread only; other threads
- * and later callbacks hold a conn_handle, never a pointer. */
+/* A WebSocket connection as the rest of the program sees it: who it is and a bounded outbox. Frames are built
+ * at append time and leave in one write per turn. Loop thread only; nobody keeps a pointer beyond on_close.
+ */
 #pragma once
 
 #include "hub/auth/auth.h"
-#include "hub/base/list.h"
 
 struct conn;
 struct event;
 struct member;
-struct conns; /* the table of all connections */
-
-struct conn_handle { /* survives the connection: conn_find() gives NULL then */
-    uint32_t slot, generation;
-};
 
 /* What the layer above does with a connection. Every span is valid during the call only. */
 struct conn_ops {
@@ -25,13 +19,11 @@ struct conn_ops {
 
 /* server_config.app. */
 void *conn_app(const struct conn *conn);
-struct conn_handle conn_handle(const struct conn *conn);
-struct conn *conn_find(struct conns *conns, struct conn_handle handle);
 
 /* NULL before authentication. */
 const struct principal *conn_who(const struct conn *conn);
-/* Makes it this principal's connection (moves *who in). Checks connections per user: false (and
- * *who untouched) if that limit is reached. Starts the timers for auth.expiring and 4401. */
+/* Makes it this principal's connection (moves *who in), once. Checks connections per user: false (and *who
+ * untouched) if that limit is reached. Starts the timers for auth.expiring and 4401. */
 bool conn_set_who(struct conn *conn, struct principal *who) MUSTCHECK;
 /* A refreshed token of the same user. */
 void conn_refresh_who(struct conn *conn, struct principal *who);

@@ -17,6 +17,63 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define ACCEPT_BURST 128     /* connections taken in one turn */
+#define REFUSE_AFTER_MS 1000 /* a full house waits so long for room before it refuses */
+
+/* ---- states ------------------------------------------------------------------------------------------ */
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static uint64_t now_of(const struct listener *listener)
+{
+    return uv_now(&listener->server->config.loop->uv);
+}
+
+static void close_socket(struct listener *listener)
+{
+    uv_close((uv_handle_t *)&listener->poll, NULL);
+    close(listener->fd);
+    if (listener->unix_path)
+        unlink(listener->unix_path);
+    free(listener->unix_path);
+    listener->unix_path = NULL;
+}
+
+static void listener_become(struct listener *listener, enum listener_state to)
+{
+    static const unsigned moves[] = {
+        [LISTENER_CLOSED] = 1u << LISTENER_PAUSED,
+        [LISTENER_PAUSED] = 1u << LISTENER_ACCEPTING | 1u << LISTENER_REFUSING | 1u << LISTENER_CLOSED,
+        [LISTENER_ACCEPTING] = 1u << LISTENER_PAUSED | 1u << LISTENER_CLOSED,
+        [LISTENER_REFUSING] = 1u << LISTENER_PAUSED | 1u << LISTENER_ACCEPTING | 1u << LISTENER_CLOSED,
+    };
+    enum listener_state before = listener->state;
+    if (!(moves[before] & 1u << to))
+        abort();
+    listener->state = to;
+    if (to == LISTENER_CLOSED) {
+        close_socket(listener);
+    } else if (to == LISTENER_PAUSED) {
+        uv_poll_stop(&listener->poll);
+        listener->paused_at = now_of(listener);
+    } else if (before == LISTENER_PAUSED) {
+        uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+    }
+}
+
+/* Whether the next connection would be one too many that has not authenticated. Then the rest waits in
+ * the kernel's queue for a moment: after a restart everybody comes at once. */
+static bool full(const struct listener *listener)
+{
+    return listener->unauthenticated.used >= (size_t)listener->server->config.options->unauthenticated;
+}
+
+/* A peer has gone or authenticated: there is room, or a descriptor. */
+static void room(struct listener *listener)
+{
+    if (listener->state == LISTENER_PAUSED && !full(listener))
+        listener_become(listener, LISTENER_ACCEPTING);
+}
+
 /* ---- opening --------------------------------------------------------------------------------------- */
 #define LISTEN_FD_FIRST 3 /* systemd's */
 
@@ -173,75 +230,13 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
     }
     listener->fd = fd;
     name_socket(fd, listener->name, sizeof listener->name);
+    uv_poll_init(&server->config.loop->uv, &listener->poll, fd);
+    listener->poll.data = listener;
+    listener_become(listener, LISTENER_PAUSED);
     return true;
 }
 
-/* ---- pausing --------------------------------------------------------------------------------------- */
-#define ACCEPT_BURST 128     /* connections taken in one turn */
-#define REFUSE_AFTER_MS 1000 /* a full house waits so long for room before it refuses */
-
-static void on_readable(uv_poll_t *poll, int status, int events);
-
-static void pause_accepting(struct listener *listener)
-{
-    if (listener->paused_at == 0) {
-        uv_poll_stop(&listener->poll);
-        listener->paused_at = uv_now(&listener->server->config.loop->uv);
-    }
-}
-
-static void resume_accepting(struct listener *listener)
-{
-    if (listener->accepting && listener->paused_at) {
-        listener->paused_at = 0;
-        uv_poll_start(&listener->poll, UV_READABLE, on_readable);
-    }
-}
-
-/* Whether the next connection would be one too many that has not authenticated. Then the rest waits in
- * the kernel's queue for a moment: after a restart everybody comes at once. */
-static bool crowded(const struct listener *listener)
-{
-    size_t limit = (size_t)listener->server->config.options->unauthenticated;
-    return !listener->refusing && listener->unauthenticated >= limit;
-}
-
 /* ---- peers ------------------------------------------------------------------------------------------ */
-void peer_authenticated(struct peer *peer)
-{
-    if (!peer->unauthenticated)
-        return;
-    peer->unauthenticated = false;
-    peer->listener->unauthenticated--;
-    if (!crowded(peer->listener))
-        resume_accepting(peer->listener);
-}
-
-const char *peer_address(const struct peer *peer)
-{
-    return peer->address->text;
-}
-
-static void address_release(struct listener *listener, struct address *address)
-{
-    if (--address->count)
-        return;
-    table_remove(&listener->addresses, &address->node);
-    free(address);
-}
-
-void peer_free(struct peer *peer)
-{
-    struct listener *listener = peer->listener;
-    peer_authenticated(peer);
-    listener->count--;
-    list_remove(&peer->node);
-    address_release(listener, peer->address);
-    free(peer);
-    if (!crowded(listener))
-        resume_accepting(listener); /* a descriptor is free again */
-}
-
 /* Text of a peer's address without its port. */
 static void address_text(const struct sockaddr_storage *from, char *text, socklen_t size, bool *ret_exempt)
 {
@@ -263,22 +258,26 @@ static void address_text(const struct sockaddr_storage *from, char *text, sockle
     }
 }
 
-static struct address *address_take(struct listener *listener, const struct sockaddr_storage *from)
+void peer_authenticated(struct peer *peer)
 {
-    char text[64];
-    bool exempt;
-    address_text(from, text, sizeof text, &exempt);
-    struct table_node *node = table_find(&listener->addresses, span_of(text));
-    struct address *address = node ? container_of(node, struct address, node) : NULL;
-    if (address == NULL) {
-        address = xcalloc(1, sizeof *address);
-        memcpy(address->text, text, sizeof text);
-        address->exempt = exempt;
-        address->node.key = span_of(address->text);
-        table_insert(&listener->addresses, &address->node);
-    }
-    address->count++;
-    return address;
+    charge_give(&peer->unauthenticated);
+    room(peer->listener);
+}
+
+const char *peer_address(const struct peer *peer)
+{
+    return charge_who(&peer->address);
+}
+
+void peer_free(struct peer *peer)
+{
+    struct listener *listener = peer->listener;
+    charge_give(&peer->total);
+    charge_give(&peer->unauthenticated);
+    charge_give(&peer->address);
+    list_remove(&peer->node);
+    free(peer);
+    room(listener);
 }
 
 /* ---- accepting --------------------------------------------------------------------------------------- */
@@ -292,32 +291,40 @@ static void refuse(int fd, enum metric reason)
     close(fd);
 }
 
+/* Takes what a new peer costs; false and why not. */
+static bool admit(struct peer *peer, const struct sockaddr_storage *from, enum metric *ret_reason)
+{
+    struct listener *listener = peer->listener;
+    const struct options *options = listener->server->config.options;
+    char text[64];
+    bool exempt;
+    address_text(from, text, sizeof text, &exempt);
+    size_t of_address = exempt ? QUOTA_UNLIMITED : (size_t)options->address_connections;
+    if (!charge_take(&peer->total, &listener->all, QUOTA_ONE, 1, listener->max))
+        *ret_reason = METRIC_REFUSED_TOTAL;
+    else if (!charge_take(&peer->unauthenticated, &listener->unauthenticated, QUOTA_ONE, 1,
+                          (size_t)options->unauthenticated))
+        *ret_reason = METRIC_REFUSED_UNAUTHENTICATED;
+    else if (!charge_take(&peer->address, &listener->addresses, span_of(text), 1, of_address))
+        *ret_reason = METRIC_REFUSED_ADDRESS;
+    else
+        return true;
+    return false;
+}
+
 static void adopt(struct listener *listener, int fd, const struct sockaddr_storage *from)
 {
-    const struct options *options = listener->server->config.options;
-    if (listener->count >= listener->max) {
-        refuse(fd, METRIC_REFUSED_TOTAL);
-        return;
-    }
-    if (listener->unauthenticated >= (size_t)options->unauthenticated) {
-        refuse(fd, METRIC_REFUSED_UNAUTHENTICATED);
-        return;
-    }
-    struct address *address = address_take(listener, from);
-    if (!address->exempt && address->count > options->address_connections) {
-        address_release(listener, address);
-        refuse(fd, METRIC_REFUSED_ADDRESS);
-        return;
-    }
     int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on a unix socket: no matter */
+    enum metric reason;
     struct peer *peer = xcalloc(1, sizeof *peer);
     peer->listener = listener;
-    peer->address = address;
-    peer->unauthenticated = true;
-    listener->unauthenticated++;
-    listener->count++;
     list_append(&listener->peers, &peer->node);
+    if (!admit(peer, from, &reason)) {
+        peer_free(peer);
+        refuse(fd, reason);
+        return;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on a unix socket: no matter */
     metric_add(METRIC_CONNECTIONS_TOTAL, 1);
     peer->wsi = lws_adopt_socket_vhost(listener->server->vhost, fd);
     if (peer->wsi)
@@ -331,8 +338,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     struct listener *listener = poll->data;
     (void)status, (void)events;
     for (int i = 0; i < ACCEPT_BURST; i++) {
-        if (crowded(listener)) {
-            pause_accepting(listener);
+        if (listener->state == LISTENER_ACCEPTING && full(listener)) {
+            listener_become(listener, LISTENER_PAUSED);
             return;
         }
         struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
@@ -342,7 +349,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             adopt(listener, fd, &from);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn("connections wait: out of file descriptors or memory", "error", strerror(errno));
-            pause_accepting(listener);
+            listener_become(listener, LISTENER_PAUSED);
             return;
         } else if (errno != EINTR && errno != ECONNABORTED) {
             return;
@@ -354,8 +361,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
  * that never come would never time out. */
 static void let_library_look(struct listener *listener)
 {
-    uint64_t now = uv_now(&listener->server->config.loop->uv);
-    if (now < listener->looked_at + 1000 || listener->count == listener->server->conns->count)
+    uint64_t now = now_of(listener);
+    if (now < listener->looked_at + 1000 || listener->all.used == conns_count(listener->server->conns))
         return;
     listener->looked_at = now;
     lws_cancel_service(listener->server->context);
@@ -364,29 +371,23 @@ static void let_library_look(struct listener *listener)
 void listener_tick(struct listener *listener)
 {
     let_library_look(listener);
-    size_t limit = (size_t)listener->server->config.options->unauthenticated;
-    if (listener->unauthenticated < limit)
-        listener->refusing = false;
-    if (listener->paused_at == 0)
-        return;
-    uint64_t waited = uv_now(&listener->server->config.loop->uv) - listener->paused_at;
-    if (crowded(listener)) {
-        listener->refusing = waited >= REFUSE_AFTER_MS;
-        if (!listener->refusing)
-            return;
-    }
-    resume_accepting(listener);
+    if (listener->state == LISTENER_REFUSING && !full(listener))
+        listener_become(listener, LISTENER_ACCEPTING);
+    if (listener->state == LISTENER_PAUSED && !full(listener))
+        listener_become(listener, LISTENER_ACCEPTING);
+    else if (listener->state == LISTENER_PAUSED && now_of(listener) - listener->paused_at >= REFUSE_AFTER_MS)
+        listener_become(listener, LISTENER_REFUSING);
 }
 
 void listener_stop(struct listener *listener)
 {
-    if (!listener->accepting)
-        return;
-    listener->accepting = false;
-    uv_close((uv_handle_t *)&listener->poll, NULL);
-    close(listener->fd);
-    if (listener->unix_path)
-        unlink(listener->unix_path);
-    free(listener->unix_path);
-    listener->unix_path = NULL;
+    if (listener->state != LISTENER_CLOSED)
+        listener_become(listener, LISTENER_CLOSED);
+}
+
+void listener_free(struct listener *listener)
+{
+    quota_free(&listener->all);
+    quota_free(&listener->unauthenticated);
+    quota_free(&listener->addresses);
 }

@@ -3,6 +3,7 @@
 #include "hub/net/server.h"
 
 #include "hub/base/log.h"
+#include "hub/net/outbox.h"
 #include "hub/net/server_private.h"
 
 #include <stdio.h>
@@ -14,7 +15,7 @@
 
 /* ---- libwebsockets ---------------------------------------------------------------------------------- */
 static const struct lws_protocols protocols[] = {
-    {GUARD_PROTOCOL, ws_callback, 0, 4096, 0, NULL, OUTBOX_CHUNK_MAX},
+    {GUARD_PROTOCOL, conn_callback, 0, 4096, 0, NULL, OUTBOX_CHUNK_MAX},
     {NULL, NULL, 0, 0, 0, NULL, 0},
 };
 
@@ -111,14 +112,6 @@ static void start_timers(struct server *server)
     uv_timer_start(&server->tick, on_tick, CONN_TICK_MS, CONN_TICK_MS);
 }
 
-static void begin_accepting(struct listener *listener, uv_loop_t *uv)
-{
-    uv_poll_init(uv, &listener->poll, listener->fd);
-    listener->poll.data = listener;
-    listener->accepting = true;
-    listener->paused_at = 1; /* the first tick begins */
-}
-
 struct server *server_new(const struct server_config *config, char **ret_reason)
 {
     struct server *server = xcalloc(1, sizeof *server);
@@ -130,7 +123,6 @@ struct server *server_new(const struct server_config *config, char **ret_reason)
     server->listener.max = limit_descriptors((size_t)config->options->connections);
     server->conns = conns_new(config->loop, config->options, config->ops, config->app);
     start_timers(server);
-    begin_accepting(&server->listener, &config->loop->uv);
     if (!start_library(server, ret_reason)) {
         server_free(&server);
         return NULL;
@@ -138,11 +130,6 @@ struct server *server_new(const struct server_config *config, char **ret_reason)
     const char *origins = config->options->origins;
     server->origins = origins && origins[0] ? xstrdup(origins) : default_origins(server->listener.name);
     return server;
-}
-
-struct conns *server_conns(struct server *server)
-{
-    return server->conns;
 }
 
 const char *server_address(const struct server *server)
@@ -164,20 +151,11 @@ static void drop_peers(struct server *server, bool all)
 static void on_drain(uv_timer_t *timer)
 {
     struct server *server = timer->data;
-    struct conns *conns = server->conns;
-    uint64_t now = conns_now(conns);
-    size_t batch = server->drain_batch;
-    for (; batch && server->drain_slot < conns->slot_count; server->drain_slot++) {
-        struct conn *conn = conns->slots[server->drain_slot].conn;
-        if (conn == NULL)
-            continue;
-        conn_close(conn, CLOSE_DRAINING, "draining");
-        batch--;
-    }
-    bool late = now >= server->drain_until;
-    if (late || conns->count == 0)
+    conns_close(server->conns, &server->drain_at, server->drain_batch, CLOSE_DRAINING, "draining");
+    bool late = uv_now(timer->loop) >= server->drain_until;
+    if (late || conns_count(server->conns) == 0)
         drop_peers(server, late);
-    if (late || server->listener.count == 0) {
+    if (late || server->listener.all.used == 0) {
         uv_timer_stop(timer);
         server->drained(server->drained_ctx);
     }
@@ -185,22 +163,20 @@ static void on_drain(uv_timer_t *timer)
 
 void server_drain(struct server *server, unsigned timeout_ms, void (*fn)(void *ctx), void *ctx)
 {
-    struct conns *conns = server->conns;
+    size_t count = conns_count(server->conns);
     char text[128];
     server->draining = true;
     server->drained = fn;
     server->drained_ctx = ctx;
-    server->drain_until = conns_now(conns) + timeout_ms;
+    server->drain_until = uv_now(&server->config.loop->uv) + timeout_ms;
     /* Half of the time to close everybody; clients come back within a second per 1,000 of them. */
     unsigned ticks = timeout_ms / 2 / DRAIN_TICK_MS;
-    server->drain_batch = conns->count / (ticks ? ticks : 1) + 1;
+    server->drain_batch = count / (ticks ? ticks : 1) + 1;
     int n = snprintf(text, sizeof text,
                      "{\"jsonrpc\":\"2.0\",\"method\":\"hub.draining\",\"params\":{\"retry_ms\":[100,%zu]}}",
-                     500 + conns->count);
+                     500 + count);
     listener_stop(&server->listener);
-    for (uint32_t i = 0; i < conns->slot_count; i++)
-        if (conns->slots[i].conn)
-            conn_send(conns->slots[i].conn, (struct span){text, (size_t)n});
+    conns_send(server->conns, (struct span){text, (size_t)n});
     uv_timer_start(&server->drain, on_drain, DRAIN_TICK_MS, DRAIN_TICK_MS);
 }
 
@@ -226,12 +202,13 @@ void server_free(struct server **server)
         drop_peers(dying, true);
         lws_context_destroy(dying->context);
     }
-    for (int turns = 0; turns < 100 && (dying->open_timers || dying->listener.count || turns < 20); turns++)
+    for (int turns = 0; turns < 100 && (dying->open_timers || dying->listener.all.used || turns < 20);
+         turns++)
         uv_run(uv, UV_RUN_NOWAIT);
     if (dying->context)
         lws_context_destroy(dying->context);
     conns_free(&dying->conns);
-    table_free(&dying->listener.addresses);
+    listener_free(&dying->listener);
     free(dying->origins);
     free(dying);
 }

@@ -17,7 +17,6 @@ struct server_config {
 };
 /* Listens at options->listen. NULL and *ret_reason (free()), naming the option, on failure. */
 struct server *server_new(const struct server_config *config, char **ret_reason);
-struct conns *server_conns(struct server *server);
 /* "127.0.0.1:8080" as bound (port 0 resolved). */
 const char *server_address(const struct server *server);
 /* Stops accepting, tells every connection hub.draining, closes them with 4100 in batches; fn is called

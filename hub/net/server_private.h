@@ -2,7 +2,8 @@
  * only. */
 #pragma once
 
-#include "hub/net/conn_private.h"
+#include "hub/base/list.h"
+#include "hub/base/quota.h"
 #include "hub/net/guard.h"
 #include "hub/net/server.h"
 
@@ -10,42 +11,66 @@
 
 #define SERVER_HEADER_BYTES 8192 /* of a request's head */
 
-struct listener;
+/* ---- conn.c: connections and their table --------------------------------------------------------- */
+#define CONN_TICK_MS 100
 
-struct address { /* one address that has connections here */
-    struct table_node node;
-    unsigned count;
-    bool exempt; /* loopback and unix sockets have no limit per address */
-    char text[64];
-};
+struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app);
+void conns_free(struct conns **conns);
+size_t conns_count(const struct conns *conns);
+/* Every CONN_TICK_MS. */
+void conns_tick(struct conns *conns);
+/* Sends a text to all of them. */
+void conns_send(struct conns *conns, struct span text);
+/* Closes the next `count`; *at, 0 at first, says how far it is. */
+void conns_close(struct conns *conns, uint32_t *at, size_t count, unsigned code, const char *reason);
+/* The callback of the one protocol. */
+int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+
+/* ---- listener.c: the listening socket and TCP peers ---------------------------------------------- */
 struct peer { /* one TCP connection, WebSocket or HTTP */
     struct list node;
     struct listener *listener;
-    struct address *address;
     struct lws *wsi;
-    struct conn *conn;    /* NULL while it speaks HTTP */
-    bool unauthenticated; /* counted in listener->unauthenticated */
+    struct conn *conn; /* NULL while it speaks HTTP */
+    struct charge total, address;
+    struct charge unauthenticated; /* empty once it has authenticated */
+};
+
+enum listener_state {
+    LISTENER_CLOSED,    /* not open yet, or stopped */
+    LISTENER_PAUSED,    /* connections wait in the kernel's queue */
+    LISTENER_ACCEPTING, /* takes whatever comes */
+    LISTENER_REFUSING,  /* the same, but waiting did not help: what is one too many is refused */
 };
 
 struct listener {
     struct server *server;
+    enum listener_state state;
     int fd;
     char *unix_path; /* to remove at the end, or NULL */
     char name[160];  /* as bound */
     uv_poll_t poll;
-    bool accepting, refusing;
-    uint64_t paused_at; /* mono ms, 0 = not paused */
+    uint64_t paused_at; /* mono ms */
     uint64_t looked_at; /* mono ms: the library looked at its timers */
-    struct table addresses;
     struct list peers;
-    size_t count, unauthenticated, max;
+    struct quota all, unauthenticated, addresses; /* peers */
+    size_t max;                                   /* of all */
 };
-/* Opens the socket of options->listen, or takes the one that systemd handed over. */
+/* Opens the socket of options->listen, or takes the one that systemd handed over. Connections come from the
+ * next tick on. */
 bool listener_open(struct listener *listener, struct server *server, char **ret_reason) MUSTCHECK;
 void listener_stop(struct listener *listener);
+/* What is left of a stopped one when its peers are gone. */
+void listener_free(struct listener *listener);
 void listener_tick(struct listener *listener);
 /* The library has let go of the connection. */
 void peer_free(struct peer *peer);
+/* It counts as unauthenticated no longer. */
+void peer_authenticated(struct peer *peer);
+/* Its address as text, for log lines. */
+const char *peer_address(const struct peer *peer);
+
+/* ---- server.c ------------------------------------------------------------------------------------ */
 
 struct server {
     struct server_config config;
@@ -58,16 +83,13 @@ struct server {
     unsigned open_timers;
     bool draining;
     uint64_t drain_until;
-    uint32_t drain_slot; /* next to close */
+    uint32_t drain_at; /* for conns_close() */
     size_t drain_batch;
     void (*drained)(void *ctx);
     void *drained_ctx;
 };
 
-/* ws.c: the callback of the one protocol. */
-int ws_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
-
-/* http.c */
+/* ---- http.c -------------------------------------------------------------------------------------- */
 struct http_answer {
     unsigned status;
     const char *type;   /* media type */

@@ -35,17 +35,6 @@ void *conn_app(const struct conn *of)
     (void)of;
     return &app;
 }
-struct conn_handle conn_handle(const struct conn *of)
-{
-    (void)of;
-    return (struct conn_handle){1, 1};
-}
-struct conn *conn_find(struct conns *conns, struct conn_handle handle)
-{
-    (void)conns;
-    (void)handle;
-    return conn.open ? &conn : NULL;
-}
 const struct principal *conn_who(const struct conn *of)
 {
     return of->known ? &of->who : NULL;

@@ -14,7 +14,6 @@ struct conn {
     struct member *member;
     struct principal who;
     bool open, has_who, slow_rate;
-    uint32_t generation;
     uint64_t told;
     size_t last_size; /* of the text sent last */
     char log[16384];  /* one line per frame: the text, "event C 5 {body}", "close 4401" */
@@ -26,8 +25,7 @@ static inline struct conn *fake_conn_open(void *app)
     for (size_t i = 0; i < FAKE_CONNS; i++) {
         if (conns_[i].open)
             continue;
-        uint32_t generation = conns_[i].generation + 1;
-        conns_[i] = (struct conn){.app = app, .open = true, .generation = generation};
+        conns_[i] = (struct conn){.app = app, .open = true};
         return &conns_[i];
     }
     abort();
@@ -77,16 +75,6 @@ static const struct member_ops fake_member_ops = {fake_event, fake_skip, fake_sl
 void *conn_app(const struct conn *conn)
 {
     return conn->app;
-}
-struct conn_handle conn_handle(const struct conn *conn)
-{
-    return (struct conn_handle){(uint32_t)(conn - conns_), conn->generation};
-}
-struct conn *conn_find(struct conns *conns, struct conn_handle handle)
-{
-    (void)conns;
-    struct conn *conn = &conns_[handle.slot];
-    return conn->open && conn->generation == handle.generation ? conn : NULL;
 }
 const struct principal *conn_who(const struct conn *conn)
 {
