@@ -105,12 +105,7 @@ int db_begin(struct db *db)
     return db_exec(db, "BEGIN IMMEDIATE");
 }
 
-int db_commit(struct db *db)
-{
-    return db_exec(db, "COMMIT");
-}
-
-void db_rollback(struct db *db)
+static void roll_back(struct db *db)
 {
     if (sqlite3_errcode(db->handle) != SQLITE_OK)
         snprintf(db->undone, sizeof db->undone, "%s", sqlite3_errmsg(db->handle));
@@ -118,14 +113,20 @@ void db_rollback(struct db *db)
         log_error("database rollback failed", "reason", db_error(db));
 }
 
+int db_end(struct db *db, int rc)
+{
+    if (rc == 0 && db_exec(db, "COMMIT") == 0)
+        return 0;
+    roll_back(db);
+    return -1;
+}
+
 /* ---- migrations --------------------------------------------------------------------------------- */
 
 static int schema_version(struct db *db)
 {
-    struct db_query *query = db_query(db, "PRAGMA user_version");
-    int version = query && db_step(query) == 1 ? (int)db_int(query, 0) : -1;
-    db_done(query);
-    return version;
+    int64_t version;
+    return db_one(db, &version, "PRAGMA user_version", "") == 1 ? (int)version : -1;
 }
 
 /* Inside a transaction; the version is read again because another process may have been first. */
@@ -151,10 +152,9 @@ int db_migrate(struct db *db, const struct db_migration *steps, size_t count)
             continue;
         if (db_begin(db) != 0)
             return -1;
-        if (apply_step(db, &steps[i]) != 0 || db_commit(db) != 0) {
+        if (db_end(db, apply_step(db, &steps[i])) != 0) {
             log_error("database migration failed", "version", LOG_NUM(steps[i].version), "reason",
                       db_error(db));
-            db_rollback(db);
             return -1;
         }
     }
@@ -185,7 +185,7 @@ static struct db_query *cached(struct db *db, const char *sql)
     return NULL;
 }
 
-struct db_query *db_query(struct db *db, const char *sql)
+static struct db_query *prepare(struct db *db, const char *sql)
 {
     struct db_query *query = cached(db, sql);
     if (query == NULL) {
@@ -201,32 +201,73 @@ struct db_query *db_query(struct db *db, const char *sql)
     return query;
 }
 
-void db_bind_text(struct db_query *query, int index, struct span text)
+static void bind_text(sqlite3_stmt *statement, int mark, struct span text)
 {
     if (text.p == NULL)
-        sqlite3_bind_null(query->statement, index);
+        sqlite3_bind_null(statement, mark);
     else
-        sqlite3_bind_text64(query->statement, index, text.p, text.n, SQLITE_TRANSIENT, SQLITE_UTF8);
+        sqlite3_bind_text64(statement, mark, text.p, text.n, SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
-void db_bind_int(struct db_query *query, int index, int64_t value)
+static struct db_query *query_of(struct db *db, const char *sql, const char *types, va_list values)
 {
-    sqlite3_bind_int64(query->statement, index, value);
+    struct db_query *query = prepare(db, sql);
+    for (int mark = 1; query && types[mark - 1]; mark++) {
+        switch (types[mark - 1]) {
+        case 's':
+            bind_text(query->statement, mark, va_arg(values, struct span));
+            break;
+        case 'i':
+            sqlite3_bind_int64(query->statement, mark, va_arg(values, int));
+            break;
+        case 'l':
+            sqlite3_bind_int64(query->statement, mark, va_arg(values, int64_t));
+            break;
+        case 'd':
+            sqlite3_bind_double(query->statement, mark, va_arg(values, double));
+            break;
+        default:
+            abort(); /* the caller's mistake */
+        }
+    }
+    return query;
 }
 
-void db_bind_double(struct db_query *query, int index, double value)
+struct db_query *db_query(struct db *db, const char *sql, const char *types, ...)
 {
-    sqlite3_bind_double(query->statement, index, value);
+    va_list values;
+    va_start(values, types);
+    struct db_query *query = query_of(db, sql, types, values);
+    va_end(values);
+    return query;
 }
 
-void db_bind_null(struct db_query *query, int index)
+int db_run(struct db *db, const char *sql, const char *types, ...)
 {
-    sqlite3_bind_null(query->statement, index);
+    va_list values;
+    va_start(values, types);
+    struct db_query *query = query_of(db, sql, types, values);
+    va_end(values);
+    int row = db_step(query);
+    db_done(query);
+    return row == 0 ? 0 : -1;
+}
+
+int db_one(struct db *db, int64_t *ret, const char *sql, const char *types, ...)
+{
+    va_list values;
+    va_start(values, types);
+    struct db_query *query = query_of(db, sql, types, values);
+    va_end(values);
+    int row = db_step(query);
+    *ret = row == 1 ? db_int(query, 0) : 0;
+    db_done(query);
+    return row;
 }
 
 int db_step(struct db_query *query)
 {
-    int rc = sqlite3_step(query->statement);
+    int rc = query ? sqlite3_step(query->statement) : SQLITE_ERROR;
     return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : -1;
 }
 
@@ -260,21 +301,7 @@ void db_done(struct db_query *query)
     query->busy = false;
 }
 
-int db_run(struct db_query *query)
-{
-    if (query == NULL)
-        return -1;
-    int rc = db_step(query);
-    db_done(query);
-    return rc == 0 ? 0 : -1;
-}
-
 int64_t db_changes(struct db *db)
 {
     return sqlite3_changes(db->handle);
-}
-
-int64_t db_last_id(struct db *db)
-{
-    return sqlite3_last_insert_rowid(db->handle);
 }

@@ -24,16 +24,14 @@ int db_migrate(struct db *db, const struct db_migration *steps, size_t count) MU
 /* Runs statements without results. 0 or -1. */
 int db_exec(struct db *db, const char *sql) MUSTCHECK;
 int db_begin(struct db *db) MUSTCHECK; /* BEGIN IMMEDIATE */
-int db_commit(struct db *db) MUSTCHECK;
-void db_rollback(struct db *db);
+/* Ends the transaction: commits if rc is 0, else rolls back. 0 or -1. */
+int db_end(struct db *db, int rc) MUSTCHECK;
 
-/* Prepares (or takes from the connection's cache) a statement with `?` marks; NULL on error. */
-struct db_query *db_query(struct db *db, const char *sql);
-void db_bind_text(struct db_query *query, int index, struct span text); /* index from 1; copied */
-void db_bind_int(struct db_query *query, int index, int64_t value);
-void db_bind_double(struct db_query *query, int index, double value);
-void db_bind_null(struct db_query *query, int index);
-/* 1 = a row, 0 = done, -1 = error. */
+/* A statement with `?` marks, prepared or from the connection's cache, and their values. `types` has a letter
+ * for each: s = struct span (absent = NULL), i = int, l = int64_t, d = double. Texts are copied. NULL on
+ * error, which db_step() passes on. */
+struct db_query *db_query(struct db *db, const char *sql, const char *types, ...);
+/* 1 = a row, 0 = done, -1 = error (or a query that is NULL). */
 int db_step(struct db_query *query) MUSTCHECK;
 struct span db_text(struct db_query *query, int column); /* from 0; until the next step */
 int64_t db_int(struct db_query *query, int column);
@@ -41,8 +39,9 @@ double db_double(struct db_query *query, int column);
 bool db_is_null(struct db_query *query, int column);
 /* Ends the query, returns the statement to the cache; NULL is fine. */
 void db_done(struct db_query *query);
-/* Runs a prepared query that gives no rows and ends it. 0 or -1. */
-int db_run(struct db_query *query) MUSTCHECK;
+/* Runs a statement that gives no rows. 0 or -1. */
+int db_run(struct db *db, const char *sql, const char *types, ...) MUSTCHECK;
+/* The first column of the only row as an integer, 0 without a row. 1 = a row, 0 = none, -1 = error. */
+int db_one(struct db *db, int64_t *ret, const char *sql, const char *types, ...) MUSTCHECK;
 int64_t db_changes(struct db *db);
-int64_t db_last_id(struct db *db);
 const char *db_error(struct db *db); /* English text of the last error, until the next call */

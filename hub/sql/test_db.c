@@ -34,8 +34,8 @@ static void test_processes(void)
             struct db *db = open_db();
             bool fine = db_migrate(db, steps, NELEMS(steps)) == 0;
             for (int n = 0; fine && n < 20; n++)
-                fine = db_begin(db) == 0 && db_exec(db, "UPDATE t SET more = coalesce(more, 0) + 1") == 0 &&
-                       db_commit(db) == 0;
+                fine = db_begin(db) == 0 &&
+                       db_end(db, db_exec(db, "UPDATE t SET more = coalesce(more, 0) + 1")) == 0;
             db_close(&db);
             _exit(fine ? 0 : 1);
         }
@@ -47,7 +47,7 @@ static void test_processes(void)
     }
     is_int(failed, 0, "every process migrated and wrote");
     struct db *db = open_db();
-    struct db_query *query = db_query(db, "SELECT more, (SELECT count(*) FROM t) FROM t");
+    struct db_query *query = db_query(db, "SELECT more, (SELECT count(*) FROM t) FROM t", "");
     ok(query && db_step(query) == 1, "one row");
     is_int(db_int(query, 0), 160, "no write was lost");
     is_int(db_int(query, 1), 1, "the migration ran once");
@@ -57,36 +57,37 @@ static void test_processes(void)
 
 static void test_queries(struct db *db)
 {
-    struct db_query *query = db_query(db, "INSERT INTO t(name, value, more) VALUES (?, ?, ?)");
-    db_bind_text(query, 1, SPAN("a\0b"));
-    db_bind_double(query, 2, 1.5);
-    db_bind_null(query, 3);
-    is_int(db_run(query), 0, "insert");
+    static const char by_id[] = "SELECT name, value, more FROM t WHERE id = ?";
+    int64_t number;
+    is_int(
+        db_run(db, "INSERT INTO t(name, value, more) VALUES (?, ?, ?)", "sds", SPAN("a\0b"), 1.5, SPAN_NONE),
+        0, "insert");
     is_int(db_changes(db), 1, "one change");
-    is_int(db_last_id(db), 2, "its id");
-
-    query = db_query(db, "SELECT name, value, more FROM t WHERE id = ?");
-    db_bind_int(query, 1, 2);
+    struct db_query *query = db_query(db, by_id, "i", 2);
     is_int(db_step(query), 1, "a row");
     ok(span_equal(db_text(query, 0), SPAN("a\0b")), "text with NUL comes back whole");
     ok(db_double(query, 1) > 1.49 && db_double(query, 1) < 1.51, "double");
     ok(db_is_null(query, 2), "null");
-    struct db_query *nested = db_query(db, "SELECT name, value, more FROM t WHERE id = ?");
+    struct db_query *nested = db_query(db, by_id, "");
     ok(nested && nested != query, "the same text while the first is running");
     is_int(db_step(nested), 0, "an unbound mark is NULL and finds nothing");
     db_done(nested);
     is_int(db_step(query), 0, "no second row");
     db_done(query);
-    struct db_query *again = db_query(db, "SELECT name, value, more FROM t WHERE id = ?");
+    struct db_query *again = db_query(db, by_id, "");
     ok(again == query || again == nested, "taken from the cache");
     is_int(db_step(again), 0, "bindings are gone");
     db_done(again);
 
-    ok(db_query(db, "SELECT x FROM nowhere") == NULL, "bad SQL");
+    ok(db_query(db, "SELECT x FROM nowhere", "") == NULL, "bad SQL");
     ok(strstr(db_error(db), "nowhere") != NULL, "has a reason: %s", db_error(db));
-    is_int(db_run(NULL), -1, "running no query fails");
-    query = db_query(db, "INSERT INTO t(id) VALUES (1)");
-    is_int(db_run(query), -1, "a broken constraint fails");
+    is_int(db_step(NULL), -1, "running no query fails");
+    is_int(db_run(db, "INSERT INTO t(id) VALUES (?)", "l", (int64_t)1), -1, "a broken constraint fails");
+    is_int(db_one(db, &number, "SELECT max(id) FROM t", ""), 1, "one row");
+    is_int(number, 2, "its number");
+    is_int(db_one(db, &number, by_id, "l", INT64_MAX), 0, "no row");
+    is_int(number, 0, "no number");
+    is_int(db_one(db, &number, "SELECT x FROM nowhere", ""), -1, "no table");
     db_done(NULL);
 }
 
@@ -97,28 +98,27 @@ static void test_cache(struct db *db)
     size_t got = 0;
     for (size_t i = 0; i < NELEMS(held); i++) {
         snprintf(sql, sizeof sql, "SELECT %zu", i);
-        held[i] = db_query(db, sql);
+        held[i] = db_query(db, sql, "");
         got += held[i] != NULL;
     }
     is_int(got, 32, "as many statements at once as the cache has room for");
     for (size_t i = 0; i < got; i++)
         db_done(held[i]);
-    ok(db_query(db, "SELECT 99") != NULL, "then the oldest makes room");
+    ok(db_query(db, "SELECT 99", "") != NULL, "then the oldest makes room");
 }
 
 static void test_transactions(struct db *db)
 {
     ok(db_begin(db) == 0 && db_exec(db, "DELETE FROM t") == 0, "begin");
     ok(db_exec(db, "SELECT x FROM nowhere") != 0, "a statement fails");
-    db_rollback(db);
-    db_rollback(db);
+    is_int(db_end(db, -1), -1, "is rolled back");
+    is_int(db_end(db, -1), -1, "once is enough");
     ok(strstr(db_error(db), "nowhere") != NULL, "the reason outlives the rollback: %s", db_error(db));
-    struct db_query *query = db_query(db, "SELECT count(*) FROM t");
-    ok(db_step(query) == 1 && db_int(query, 0) == 2, "rolled back");
-    db_done(query);
+    int64_t rows;
+    ok(db_one(db, &rows, "SELECT count(*) FROM t", "") == 1 && rows == 2, "the rows are there");
     const struct db_migration broken[] = {{3, "CREATE TABLE u (x); INSERT INTO nowhere VALUES (1);"}};
     is_int(db_migrate(db, broken, 1), -1, "a broken migration fails");
-    ok(db_query(db, "SELECT * FROM u") == NULL, "and leaves nothing behind");
+    ok(db_query(db, "SELECT * FROM u", "") == NULL, "and leaves nothing behind");
     is_int(db_migrate(db, steps, NELEMS(steps)), 0, "the database still works");
 }
 

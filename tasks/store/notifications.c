@@ -6,72 +6,34 @@
 #include <errno.h>
 #include <stdio.h>
 
-static int insert(struct db *db, const struct notification *n)
+static int add(struct db *db, const struct notification *n, int64_t *ret_created_ms)
 {
-    struct db_query *query =
-        db_query(db, "INSERT INTO notifications (id, user_id, title, body, link, created_at) "
-                     "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING");
-    if (query == NULL)
+    if (db_run(db,
+               "INSERT INTO notifications (id, user_id, title, body, link, created_at) "
+               "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+               "sssssl", n->id, n->user, n->title, n->body, n->link, n->created_ms) != 0)
         return -1;
-    db_bind_text(query, 1, n->id);
-    db_bind_text(query, 2, n->user);
-    db_bind_text(query, 3, n->title);
-    db_bind_text(query, 4, n->body);
-    db_bind_text(query, 5, n->link);
-    db_bind_int(query, 6, n->created_ms);
-    return db_run(query);
-}
-
-static int created_at(struct db *db, struct span id, int64_t *ret)
-{
-    struct db_query *query = db_query(db, "SELECT created_at FROM notifications WHERE id = ?");
-    if (query == NULL)
+    if (db_one(db, ret_created_ms, "SELECT created_at FROM notifications WHERE id = ?", "s", n->id) != 1)
         return -1;
-    db_bind_text(query, 1, id);
-    int row = db_step(query);
-    if (row == 1)
-        *ret = db_int(query, 0);
-    db_done(query);
-    return row == 1 ? 0 : -1;
-}
-
-/* Forgets what is beyond NOTIFICATIONS_KEPT. */
-static int trim(struct db *db, struct span user)
-{
-    struct db_query *query =
-        db_query(db, "DELETE FROM notifications WHERE user_id = ? AND id IN (SELECT id FROM notifications "
-                     "WHERE user_id = ? ORDER BY created_at DESC, id DESC LIMIT 1000000 OFFSET ?)");
-    if (query == NULL)
-        return -1;
-    db_bind_text(query, 1, user);
-    db_bind_text(query, 2, user);
-    db_bind_int(query, 3, NOTIFICATIONS_KEPT);
-    return db_run(query);
+    return db_run(db, /* forgets what is beyond NOTIFICATIONS_KEPT */
+                  "DELETE FROM notifications WHERE user_id = ? AND id IN (SELECT id FROM notifications "
+                  "WHERE user_id = ? ORDER BY created_at DESC, id DESC LIMIT 1000000 OFFSET ?)",
+                  "ssi", n->user, n->user, NOTIFICATIONS_KEPT);
 }
 
 int notifications_add(struct db *db, const struct notification *notification, int64_t *ret_created_ms)
 {
     if (db_begin(db) != 0)
         return -1;
-    if (insert(db, notification) == 0 && created_at(db, notification->id, ret_created_ms) == 0 &&
-        trim(db, notification->user) == 0 && db_commit(db) == 0)
-        return 0;
-    db_rollback(db);
-    return -1;
+    return db_end(db, add(db, notification, ret_created_ms));
 }
 
 int notifications_unread(struct db *db, struct span user, int64_t *ret)
 {
-    struct db_query *query =
-        db_query(db, "SELECT count(*) FROM notifications WHERE user_id = ? AND read_at IS NULL");
-    if (query == NULL)
-        return -1;
-    db_bind_text(query, 1, user);
-    int row = db_step(query);
-    if (row == 1)
-        *ret = db_int(query, 0);
-    db_done(query);
-    return row == 1 ? 0 : -1;
+    return db_one(db, ret, "SELECT count(*) FROM notifications WHERE user_id = ? AND read_at IS NULL", "s",
+                  user) == 1
+               ? 0
+               : -1;
 }
 
 static json_t *json_text(struct span text)
@@ -124,18 +86,13 @@ int notifications_list(struct db *db, struct span user, const char *cursor, bool
     *ret_bad_cursor = !cursor_parse(cursor, &from);
     if (*ret_bad_cursor)
         return -1;
-    struct db_query *query = db_query(
-        db, "SELECT id, title, body, link, created_at, read_at FROM notifications WHERE user_id = ? AND "
-            "(created_at < ? OR (created_at = ? AND id < ?)) AND (? = 0 OR read_at IS NULL) "
-            "ORDER BY created_at DESC, id DESC LIMIT ?");
-    if (query == NULL)
-        return -1;
-    db_bind_text(query, 1, user);
-    db_bind_int(query, 2, from.created_ms);
-    db_bind_int(query, 3, from.created_ms);
-    db_bind_text(query, 4, span_of(from.id));
-    db_bind_int(query, 5, unread_only);
-    db_bind_int(query, 6, NOTIFICATIONS_PAGE + 1);
+    struct db_query *query =
+        db_query(db,
+                 "SELECT id, title, body, link, created_at, read_at FROM notifications WHERE user_id = ? AND "
+                 "(created_at < ? OR (created_at = ? AND id < ?)) AND (? = 0 OR read_at IS NULL) "
+                 "ORDER BY created_at DESC, id DESC LIMIT ?",
+                 "sllsii", user, from.created_ms, from.created_ms, span_of(from.id), unread_only,
+                 NOTIFICATIONS_PAGE + 1);
     json_t *rows = json_array();
     int row;
     while ((row = db_step(query)) == 1 && json_array_size(rows) < NOTIFICATIONS_PAGE) {
@@ -155,12 +112,6 @@ int notifications_list(struct db *db, struct span user, const char *cursor, bool
 
 int notifications_mark_read(struct db *db, struct span user, struct span id, int64_t now_ms)
 {
-    struct db_query *query =
-        db_query(db, "UPDATE notifications SET read_at = ? WHERE id = ? AND user_id = ? AND read_at IS NULL");
-    if (query == NULL)
-        return -1;
-    db_bind_int(query, 1, now_ms);
-    db_bind_text(query, 2, id);
-    db_bind_text(query, 3, user);
-    return db_run(query);
+    return db_run(db, "UPDATE notifications SET read_at = ? WHERE id = ? AND user_id = ? AND read_at IS NULL",
+                  "lss", now_ms, id, user);
 }

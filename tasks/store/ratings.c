@@ -27,59 +27,33 @@ struct rating rating_of(int64_t votes, int64_t stars, double prior_mean)
     return rating;
 }
 
-/* The stars a user gave before, 0 if none. */
-static int old_vote(struct db *db, struct span resource, struct span user, int *ret)
-{
-    struct db_query *query = db_query(db, "SELECT stars FROM votes WHERE resource_id = ? AND user_id = ?");
-    if (query == NULL)
-        return -1;
-    db_bind_text(query, 1, resource);
-    db_bind_text(query, 2, user);
-    int row = db_step(query);
-    *ret = row == 1 ? (int)db_int(query, 0) : 0;
-    db_done(query);
-    return row < 0 ? -1 : 0;
-}
-
 static int write_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
 {
-    int before;
-    if (old_vote(db, resource, user, &before) != 0)
+    int64_t before; /* 0: none */
+    if (db_one(db, &before, "SELECT stars FROM votes WHERE resource_id = ? AND user_id = ?", "ss", resource,
+               user) < 0)
         return -1;
-    struct db_query *query =
-        db_query(db, "INSERT INTO votes (resource_id, user_id, stars, voted_at) VALUES (?, ?, ?, ?) "
-                     "ON CONFLICT (resource_id, user_id) DO UPDATE SET stars = excluded.stars, "
-                     "voted_at = excluded.voted_at");
-    if (query == NULL)
+    if (db_run(db,
+               "INSERT INTO votes (resource_id, user_id, stars, voted_at) VALUES (?, ?, ?, ?) "
+               "ON CONFLICT (resource_id, user_id) DO UPDATE SET stars = excluded.stars, "
+               "voted_at = excluded.voted_at",
+               "ssil", resource, user, stars, now_ms) != 0)
         return -1;
-    db_bind_text(query, 1, resource);
-    db_bind_text(query, 2, user);
-    db_bind_int(query, 3, stars);
-    db_bind_int(query, 4, now_ms);
-    if (db_run(query) != 0)
-        return -1;
-    query = db_query(db, "UPDATE vote_totals SET votes = votes + ?, stars = stars + ?");
-    if (query == NULL)
-        return -1;
-    db_bind_int(query, 1, before == 0);
-    db_bind_int(query, 2, stars - before);
-    return db_run(query);
+    return db_run(db, "UPDATE vote_totals SET votes = votes + ?, stars = stars + ?", "il", before == 0,
+                  stars - before);
 }
 
 int ratings_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
 {
     if (db_begin(db) != 0)
         return -1;
-    if (write_vote(db, resource, user, stars, now_ms) == 0 && db_commit(db) == 0)
-        return 0;
-    db_rollback(db);
-    return -1;
+    return db_end(db, write_vote(db, resource, user, stars, now_ms));
 }
 
 int ratings_prior(struct db *db, double *ret)
 {
-    struct db_query *query = db_query(db, "SELECT votes, stars FROM vote_totals");
-    int row = query ? db_step(query) : -1;
+    struct db_query *query = db_query(db, "SELECT votes, stars FROM vote_totals", "");
+    int row = db_step(query);
     if (row == 1) {
         int64_t votes = db_int(query, 0);
         *ret = votes > 0 ? (double)db_int(query, 1) / (double)votes : PRIOR_MEAN;
@@ -90,11 +64,8 @@ int ratings_prior(struct db *db, double *ret)
 
 static int sum_votes(struct db *db, struct span resource, double prior_mean, struct rating *ret)
 {
-    struct db_query *query =
-        db_query(db, "SELECT count(*), coalesce(sum(stars), 0) FROM votes WHERE resource_id = ?");
-    if (query == NULL)
-        return -1;
-    db_bind_text(query, 1, resource);
+    struct db_query *query = db_query(
+        db, "SELECT count(*), coalesce(sum(stars), 0) FROM votes WHERE resource_id = ?", "s", resource);
     int row = db_step(query);
     if (row == 1)
         *ret = rating_of(db_int(query, 0), db_int(query, 1), prior_mean);
@@ -105,13 +76,11 @@ static int sum_votes(struct db *db, struct span resource, double prior_mean, str
 static int is_changed(struct db *db, struct span resource, const struct rating *rating, bool *ret)
 {
     struct db_query *query =
-        db_query(db, "SELECT rating, votes, lower_bound FROM ratings WHERE resource_id = ?");
-    if (query == NULL)
-        return -1;
-    db_bind_text(query, 1, resource);
+        db_query(db, "SELECT rating, votes, lower_bound FROM ratings WHERE resource_id = ?", "s", resource);
     int row = db_step(query);
-    *ret = row != 1 || fabs(db_double(query, 0) - rating->rating) > SAME ||
-           db_int(query, 1) != rating->votes || fabs(db_double(query, 2) - rating->lower_bound) > SAME;
+    *ret = row == 0 || (row == 1 && (fabs(db_double(query, 0) - rating->rating) > SAME ||
+                                     db_int(query, 1) != rating->votes ||
+                                     fabs(db_double(query, 2) - rating->lower_bound) > SAME));
     db_done(query);
     return row < 0 ? -1 : 0;
 }
@@ -128,47 +97,31 @@ int ratings_calculate(struct db *db, struct span resource, double prior_mean, in
         return -1;
     if (!*ret_changed)
         return 0;
-    struct db_query *query =
-        db_query(db, "INSERT INTO ratings (resource_id, rating, votes, lower_bound, calculated_at) "
-                     "VALUES (?, ?, ?, ?, ?) ON CONFLICT (resource_id) DO UPDATE SET "
-                     "rating = excluded.rating, votes = excluded.votes, lower_bound = excluded.lower_bound, "
-                     "calculated_at = excluded.calculated_at");
-    if (query == NULL)
-        return -1;
-    db_bind_text(query, 1, resource);
-    db_bind_double(query, 2, ret->rating);
-    db_bind_int(query, 3, ret->votes);
-    db_bind_double(query, 4, ret->lower_bound);
-    db_bind_int(query, 5, now_ms);
-    return db_run(query);
+    return db_run(db,
+                  "INSERT INTO ratings (resource_id, rating, votes, lower_bound, calculated_at) "
+                  "VALUES (?, ?, ?, ?, ?) ON CONFLICT (resource_id) DO UPDATE SET "
+                  "rating = excluded.rating, votes = excluded.votes, lower_bound = excluded.lower_bound, "
+                  "calculated_at = excluded.calculated_at",
+                  "sdldl", resource, ret->rating, ret->votes, ret->lower_bound, now_ms);
 }
 
 int ratings_count(struct db *db, int64_t since_ms, int64_t *ret)
 {
-    struct db_query *query =
-        db_query(db, "SELECT count(DISTINCT resource_id) FROM votes WHERE voted_at >= ?");
-    if (query == NULL)
-        return -1;
-    db_bind_int(query, 1, since_ms);
-    int row = db_step(query);
-    if (row == 1)
-        *ret = db_int(query, 0);
-    db_done(query);
-    return row == 1 ? 0 : -1;
+    return db_one(db, ret, "SELECT count(DISTINCT resource_id) FROM votes WHERE voted_at >= ?", "l",
+                  since_ms) == 1
+               ? 0
+               : -1;
 }
 
 /* The ids of the batch, each a string of its own. How many, or -1. */
 static int batch_ids(struct db *db, const struct ratings_batch *batch, char *ids[RATINGS_BATCH])
 {
-    struct db_query *query = db_query(db, "SELECT DISTINCT resource_id FROM votes WHERE resource_id > ? "
-                                          "AND voted_at >= ? ORDER BY resource_id LIMIT ?");
-    int count = 0, row = query ? 1 : -1;
-    if (query) {
-        db_bind_text(query, 1, span_of(batch->after));
-        db_bind_int(query, 2, batch->since_ms);
-        db_bind_int(query, 3, RATINGS_BATCH);
-    }
-    while (row == 1 && count < RATINGS_BATCH && (row = db_step(query)) == 1) {
+    struct db_query *query = db_query(db,
+                                      "SELECT DISTINCT resource_id FROM votes WHERE resource_id > ? "
+                                      "AND voted_at >= ? ORDER BY resource_id LIMIT ?",
+                                      "sli", span_of(batch->after), batch->since_ms, RATINGS_BATCH);
+    int count = 0, row = 1;
+    while (count < RATINGS_BATCH && (row = db_step(query)) == 1) {
         struct span id = db_text(query, 0);
         ids[count++] = xstrndup(id.p, id.n);
     }
@@ -180,20 +133,14 @@ static int calculate_ids(struct db *db, struct ratings_batch *batch, char *const
 {
     struct rating rating;
     bool changed;
+    int rc = 0;
     if (db_begin(db) != 0)
         return -1;
-    for (int i = 0; i < count; i++) {
-        if (ratings_calculate(db, span_of(ids[i]), batch->prior_mean, batch->now_ms, &rating, &changed) !=
-            0) {
-            db_rollback(db);
-            return -1;
-        }
+    for (int i = 0; i < count && rc == 0; i++) {
+        rc = ratings_calculate(db, span_of(ids[i]), batch->prior_mean, batch->now_ms, &rating, &changed);
         batch->changed += changed;
     }
-    if (db_commit(db) == 0)
-        return 0;
-    db_rollback(db);
-    return -1;
+    return db_end(db, rc);
 }
 
 int ratings_calculate_batch(struct db *db, struct ratings_batch *batch)

@@ -148,11 +148,10 @@ static void test_pages(void)
 
 static int64_t impressions_of(const char *resource)
 {
-    struct db_query *query =
-        db_query(db, "SELECT coalesce(sum(count), 0) FROM impressions WHERE resource_id = ?");
-    db_bind_text(query, 1, span_of(resource));
-    int64_t count = db_step(query) == 1 ? db_int(query, 0) : -1;
-    db_done(query);
+    int64_t count;
+    if (db_one(db, &count, "SELECT coalesce(sum(count), 0) FROM impressions WHERE resource_id = ?", "s",
+               span_of(resource)) != 1)
+        return -1;
     return count;
 }
 
@@ -172,9 +171,9 @@ static void test_impressions(void)
        "a batch that stands is known however old");
     ok(impressions_add(db, SPAN("b3"), counts, later, &added) == 0 && added == 9,
        "a newer one forgets the old");
-    struct db_query *query = db_query(db, "SELECT count(*) FROM impression_batches");
-    ok(db_step(query) == 1 && db_int(query, 0) == 1, "only the newest is remembered");
-    db_done(query);
+    int64_t batches;
+    ok(db_one(db, &batches, "SELECT count(*) FROM impression_batches", "") == 1 && batches == 1,
+       "only the newest is remembered");
     json_decref(counts);
 }
 
