@@ -3,7 +3,7 @@
 #include "handlers/methods/submit.h"
 #include "handlers/rpc/reply.h"
 #include "tasks/queue/usage.h"
-#include "tasks/store/requests.h"
+#include "tasks/store/unlisted.h"
 
 /* Whether a word fits into keys and records: printable ASCII. */
 static bool plain(const char *text)

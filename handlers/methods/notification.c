@@ -3,7 +3,7 @@
 #include "handlers/methods/methods.h"
 #include "handlers/methods/submit.h"
 #include "handlers/rpc/reply.h"
-#include "tasks/store/requests.h"
+#include "tasks/store/unlisted.h"
 
 void run_notification_list(struct request *request, const struct span *values)
 {

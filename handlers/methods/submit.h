@@ -12,7 +12,7 @@ void submit_release(const struct request *request, const struct task_reply *repl
 void submit_write(struct buf *to, const struct request *request, const struct task_reply *reply);
 /* Answers an accepted one with `result`; its events follow. */
 void submit_accepted(struct request *request, const struct task_reply *reply, struct span result);
-/* Runs a request that needs SQL (tasks/store/requests.h), which is answered with its result or why not. */
+/* Runs a request that needs SQL (tasks/store/unlisted.h), which is answered with its result or why not. */
 void submit_internal(struct request *request, const struct task_type *type, struct span args);
 /* Decodes an idempotency key (absent: SPAN_NONE); false and answered if it is not printable ASCII. */
 #define SUBMIT_KEY_SIZE 129

@@ -6,7 +6,7 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/queue/usage.h"
-#include "tasks/store/requests.h"
+#include "tasks/store/unlisted.h"
 
 #define FAILURES_MAX 5    /* refused refreshes before the connection closes */
 #define CLOSE_AUTH 4401   /* token bad or expired */

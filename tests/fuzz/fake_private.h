@@ -4,7 +4,7 @@
 #include "handlers/methods/methods.h"
 #include "handlers/session/session.h"
 #include "tasks/queue/usage.h"
-#include "tasks/store/requests.h"
+#include "tasks/store/unlisted.h"
 #include "tests/fuzz/fake_hub.h"
 
 /* An answer that comes one turn after the question. */

@@ -1,6 +1,6 @@
-/* Requests that need SQL; see requests.h. Arguments are checked here again only as far as their shape in
- * the dispatch table cannot say. Run on pool threads. */
-#include "tasks/store/requests.h"
+/* Light types that nobody may submit; see unlisted.h. Arguments are checked here again only as far as their
+ * shape in the dispatch table cannot say. Run on pool threads. */
+#include "tasks/store/unlisted.h"
 
 #include "hub/base/clock.h"
 #include "tasks/model/ctx.h"

@@ -1,5 +1,5 @@
-/* Requests that need SQL, as unlisted light types for manager_run_internal(): they run on a pool thread,
- * leave no record and no event. Their arguments and results are those of protocol.md. */
+/* Light types that nobody may submit: requests that need SQL, for manager_run_internal(). They run on a pool
+ * thread, leave no record and no event. Their arguments and results are those of protocol.md. */
 #pragma once
 
 #include "tasks/model/task_type.h"
