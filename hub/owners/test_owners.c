@@ -1,6 +1,257 @@
-/* Owner only, ordered, exactly once: the order of what owners.c delivers, gaps, holds, bounds, linger. */
+/* hub/owners: an owner's members get its events in order and once each; gaps, holds, bounds, linger, joining
+ * and catching up. The members record what they are given, the log answers when the test says so, and time
+ * passes by calling the ticks. */
+#include "hub/base/loop.h"
+#include "hub/owners/owners_private.h"
 #include "hub/owners/pending.h"
-#include "tests/lib/owners_fake.h"
+#include "hub/owners/progress.h"
+#include "tests/lib/tap.h"
+
+#include <sodium.h>
+
+/* ---- members that record --------------------------------------------------------------------- */
+struct recorder {
+    struct member *member;
+    char log[4096]; /* "41 T42 43 P7 lost " */
+    bool slow;
+};
+
+static struct recorder *recorders[64];
+static size_t recorder_count;
+
+static void record(struct recorder *recorder, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void record(struct recorder *recorder, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    size_t n = strlen(recorder->log);
+    vsnprintf(recorder->log + n, sizeof recorder->log - n, fmt, args);
+    va_end(args);
+}
+
+static void on_event(void *to, struct event *event)
+{
+    if (event->seq)
+        record(to, "%d ", (int)event->seq);
+    else
+        record(to, "%c%d ", event->type->code, (int)event->rev);
+}
+
+static void on_skip(void *to, uint64_t seq)
+{
+    record(to, "T%d ", (int)seq);
+}
+
+static bool is_slow(const void *to)
+{
+    return ((const struct recorder *)to)->slow;
+}
+
+static void on_lost(void *to, const char *reason)
+{
+    (void)reason;
+    record(to, "lost ");
+}
+
+static struct recorder *new_recorder(void)
+{
+    static const struct member_ops ops = {on_event, on_skip, is_slow, on_lost};
+    struct recorder *recorder = xcalloc(1, sizeof *recorder);
+    recorder->member = member_new(&ops, recorder);
+    recorders[recorder_count++] = recorder;
+    return recorder;
+}
+
+/* ---- a log that answers when the test says so ------------------------------------------------- */
+static struct {
+    bool up, at_once;
+    const char *epoch;
+    uint64_t head, trimmed; /* events 1 … trimmed are gone */
+    char codes[20000];      /* by seq; 0 = 'A' */
+    char tasks[20000];      /* by seq; task letter, 0 = 'a' */
+    unsigned attaches, detaches, replays, last_max;
+    uint64_t last_after;
+    struct call {
+        owner_position_fn *position;
+        owner_replay_fn *replay;
+        void *ctx;
+        uint64_t after;
+        size_t max;
+    } calls[64];
+    size_t count;
+} source;
+
+static const char *task_name(char letter)
+{
+    static char text[4][ID_SIZE];
+    static unsigned at;
+    char *to = text[at++ % 4];
+    snprintf(to, ID_SIZE, "01980000-0000-7000-8000-0000000000%c%c", letter, letter);
+    return to;
+}
+
+static struct event *make(char code, uint64_t seq, uint64_t rev, uint64_t attempt, char task)
+{
+    return event_new(code, seq, rev, attempt, span_of(task_name(task)), SPAN("{\"task_id\":\"x\"}"));
+}
+
+static struct event *logged(uint64_t seq)
+{
+    char code = source.codes[seq] ? source.codes[seq] : 'A';
+    return make(code, seq, 0, 1, source.tasks[seq] ? source.tasks[seq] : 'a');
+}
+
+static void answer(struct call call)
+{
+    if (call.position) {
+        struct owner_position at = {.ok = source.up, .head = source.head};
+        snprintf(at.epoch, sizeof at.epoch, "%s", source.epoch);
+        call.position(call.ctx, &at);
+        return;
+    }
+    struct event *events[OWNER_PAGE];
+    struct owner_replay replay = {.ok = source.up, .events = events};
+    replay.gap = call.after < source.trimmed;
+    for (uint64_t seq = call.after + 1; seq <= source.head && replay.count < call.max && !replay.gap; seq++)
+        events[replay.count++] = logged(seq);
+    replay.more = call.after + replay.count < source.head;
+    call.replay(call.ctx, &replay);
+    for (size_t i = 0; i < replay.count; i++)
+        event_unref(&events[i]);
+}
+
+static void queue_call(struct call call)
+{
+    if (source.at_once)
+        answer(call);
+    else
+        source.calls[source.count++] = call;
+}
+
+/* Answers everything asked so far and whatever follows from it. */
+static void settle(void)
+{
+    for (size_t i = 0; i < source.count; i++)
+        answer(source.calls[i]);
+    source.count = 0;
+}
+
+static void fake_attach(void *ctx, const char *owner, owner_position_fn *fn, void *fn_ctx)
+{
+    (void)ctx, (void)owner;
+    source.attaches++;
+    queue_call((struct call){.position = fn, .ctx = fn_ctx});
+}
+
+static void fake_detach(void *ctx, const char *owner)
+{
+    (void)ctx, (void)owner;
+    source.detaches++;
+}
+
+static void fake_replay(void *ctx, const char *owner, uint64_t after, size_t max, owner_replay_fn *fn,
+                        void *fn_ctx)
+{
+    (void)ctx, (void)owner;
+    source.replays++;
+    source.last_after = after;
+    queue_call((struct call){.replay = fn, .ctx = fn_ctx, .after = after, .max = max});
+}
+
+/* ---- helpers ------------------------------------------------------------------------------------- */
+static struct loop loop;
+static struct owners *owners;
+
+static void begin(uint64_t head)
+{
+    memset(&source, 0, sizeof source);
+    source.up = source.at_once = true;
+    source.epoch = "k3v9";
+    source.head = head;
+    owners = owners_new(&loop, (struct owner_source){fake_attach, fake_detach, fake_replay, NULL});
+}
+
+static void end(void)
+{
+    source.up = false;
+    settle();
+    owners_free(&owners);
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    while (recorder_count) {
+        member_free(&recorders[--recorder_count]->member);
+        free(recorders[recorder_count]);
+    }
+}
+
+static int joined; /* result of the last join, -1 = none yet */
+static struct owner_position joined_at;
+
+static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)
+{
+    joined = (int)result;
+    joined_at = *at;
+    record(ctx, "auth ");
+}
+
+static struct recorder *join(const char *user, const char *epoch, uint64_t seq)
+{
+    struct recorder *recorder = new_recorder();
+    struct owners_resume resume = {.seq = seq};
+    snprintf(resume.epoch, sizeof resume.epoch, "%s", epoch);
+    joined = -1;
+    owners_join(owners, user, recorder->member, resume, on_joined, recorder);
+    return recorder;
+}
+
+/* A connection that joined and gets everything from now on. */
+static struct recorder *live(const char *user)
+{
+    struct recorder *recorder = join(user, "", 0);
+    owners_start(recorder->member, joined_at.head);
+    recorder->log[0] = '\0';
+    return recorder;
+}
+
+static void leave(struct recorder *recorder)
+{
+    owners_leave(recorder->member);
+}
+
+static void logs(uint64_t seq, char code, char task)
+{
+    source.head = seq;
+    source.codes[seq] = code;
+    source.tasks[seq] = task;
+}
+
+/* An event that the log has arrives (feed or own reply). */
+static void arrives(const char *user, uint64_t seq, const struct recorder *except)
+{
+    if (seq > source.head)
+        source.head = seq;
+    struct event *event = logged(seq);
+    owners_event(owners, user, event, except ? except->member : NULL);
+    event_unref(&event);
+}
+
+static void progress(const char *user, char code, uint64_t rev, uint64_t attempt, char task)
+{
+    struct event *event = make(code, 0, rev, attempt, task);
+    owners_event(owners, user, event, NULL);
+    event_unref(&event);
+}
+
+static void ticks(unsigned n)
+{
+    while (n--)
+        owners_tick(owners);
+}
+
+static void is_log(struct recorder *recorder, const char *want, const char *name)
+{
+    is_text(recorder->log, want, "%s", name);
+    recorder->log[0] = '\0';
+}
 
 static void test_order(void)
 {
@@ -294,6 +545,228 @@ static void test_linger(void)
     end();
 }
 
+static void test_join(void)
+{
+    begin(41);
+    source.at_once = false;
+    struct recorder *a = join("u1", "", 0);
+    is_int(joined, -1, "a join waits for the log's position");
+    arrives("u1", 42, NULL);
+    settle();
+    is_int(joined, OWNERS_NONE, "nothing to resume");
+    is_int((int)joined_at.head, 42, "an event that arrived meanwhile counts");
+    arrives("u1", 43, NULL);
+    is_log(a, "auth ", "no event before the auth reply");
+    owners_start(a->member, joined_at.head);
+    settle();
+    is_log(a, "T42 43 ", "what came while the reply was written follows it");
+
+    source.at_once = true;
+    logs(44, 'A', 'b');
+    logs(45, 'C', 'b');
+    struct recorder *b = join("u1", "k3v9", 40);
+    is_int(joined, OWNERS_OK, "resume");
+    is_log(b, "auth ", "first the reply");
+    owners_start(b->member, 40);
+    is_log(b, "T40 41 42 43 44 45 ", "then exactly what was missed");
+    ticks(OWNER_GAP_TICKS + 1);
+    is_log(a, "44 45 ", "and what the feed still owes comes to the others");
+    is_log(b, "", "but not twice");
+    arrives("u1", 46, NULL);
+    is_log(b, "46 ", "live");
+
+    struct recorder *c = join("u1", "k3v9", 46);
+    is_int(joined, OWNERS_OK, "resume without anything missed");
+    owners_start(c->member, 46);
+    is_log(c, "auth T46 ", "nothing follows");
+
+    unsigned attaches = source.attaches;
+    source.head = 48;
+    struct recorder *d = join("u1", "k3v9", 48);
+    is_int(joined, OWNERS_OK, "a resume ahead of this hub");
+    is_int(source.attaches, attaches + 1, "asks for the position afresh");
+    owners_start(d->member, 48);
+    ticks(OWNER_GAP_TICKS + 1);
+    is_log(c, "47 48 ", "the others get there");
+    is_log(d, "auth T48 ", "it is not given them again");
+    struct recorder *e = join("u1", "k3v9", 99);
+    is_int(joined, OWNERS_GAP, "a future seq is a gap");
+    struct recorder *f = join("u1", "zzzz", 48);
+    is_int(joined, OWNERS_GAP, "another epoch is a gap");
+    source.trimmed = 20;
+    struct recorder *g = join("u1", "k3v9", 10);
+    is_int(joined, OWNERS_GAP, "a trimmed log is a gap");
+    owners_start(g->member, joined_at.head);
+    arrives("u1", 49, NULL);
+    is_log(g, "auth T48 49 ", "behind a gap live events follow");
+    leave(e), leave(f);
+    end();
+}
+
+static void test_join_down(void)
+{
+    begin(5);
+    source.up = false;
+    struct recorder *a = join("u1", "", 0);
+    is_int(joined, OWNERS_UNAVAILABLE, "without Redis a join is refused");
+    source.up = true;
+    owners_join(owners, "u1", a->member, (struct owners_resume){.seq = 0}, on_joined, a);
+    is_int(joined, OWNERS_NONE, "a second try works");
+    source.at_once = false;
+    struct recorder *b = join("u2", "", 0);
+    leave(b);
+    settle();
+    is_int(joined, -1, "a connection that closed gets no answer");
+    end();
+}
+
+static void test_catching_up(void)
+{
+    begin(1000);
+    source.at_once = false;
+    struct recorder *a = join("u1", "", 0);
+    settle();
+    owners_start(a->member, 1000);
+    a->log[0] = '\0';
+    struct recorder *b = join("u1", "k3v9", 750);
+    settle();
+    is_int(joined, OWNERS_OK, "resume of more than a page");
+    owners_start(b->member, 750);
+    char expected[256] = " 998 999 1000 1001 1002 1003 1004 ";
+    for (uint64_t seq = 1001; seq <= 1014; seq++) {
+        arrives("u1", seq, seq >= 1005 ? b : NULL);
+        settle();
+        if (seq >= 1005)
+            snprintf(expected + strlen(expected), 8, "T%u ", (unsigned)seq);
+    }
+    ok(strncmp(b->log, "auth T750 751 752 ", 18) == 0, "pages follow each other");
+    ok(strstr(b->log, expected) != NULL,
+       "up to live events, without a hole or a double, told seqs in their places");
+    unsigned replays = source.replays;
+    arrives("u1", 1015, NULL);
+    ok(strstr(b->log, " T1014 1015 ") != NULL, "level");
+    is_int(source.replays, replays, "no more reads");
+    is_log(a, "1001 1002 1003 1004 1005 1006 1007 1008 1009 1010 1011 1012 1013 1014 1015 ",
+           "the other was never disturbed");
+
+    struct recorder *c = join("u1", "k3v9", 1000);
+    settle();
+    c->slow = true;
+    owners_start(c->member, 1000);
+    ticks(5);
+    is_log(c, "auth T1000 ", "a slow connection is not flooded");
+    c->slow = false;
+    ticks(1);
+    is_log(c, "1001 1002 1003 1004 1005 1006 1007 1008 1009 1010 1011 1012 1013 1014 1015 ",
+           "it goes on when it has drained");
+    end();
+}
+
+/* Whether the connection was given every seq behind `from`, once and in order. */
+static bool got_all(struct recorder *recorder, uint64_t from, uint64_t head)
+{
+    struct buf want = BUF_INIT;
+    buf_printf(&want, "auth T%d ", (int)from);
+    for (uint64_t seq = from + 1; seq <= head; seq++)
+        buf_printf(&want, "%d ", (int)seq);
+    buf_append_char(&want, '\0');
+    bool sound = strcmp(recorder->log, want.data) == 0;
+    if (!sound)
+        diag("got %.400s, want %.400s", recorder->log, want.data);
+    buf_free(&want);
+    return sound;
+}
+
+static void test_random(void)
+{
+    unsigned seed = 12345;
+    bool sound = true;
+    for (int round = 0; round < 200 && sound; round++) {
+        begin(0);
+        source.at_once = round % 2;
+        struct recorder *recorders_[8] = {NULL};
+        uint64_t from[8] = {0}, next[12];
+        uint64_t head = 0;
+        for (size_t i = 0; i < NELEMS(next); i++)
+            next[i] = 0;
+        for (int step = 0; step < 150; step++) {
+            seed = seed * 1103515245u + 12345u;
+            unsigned pick = (seed >> 16) % 100;
+            size_t i = (seed >> 24) % NELEMS(recorders_);
+            if (pick < 10 && recorders_[i] == NULL) {
+                from[i] = head ? head - pick % (head > 9 ? 9 : (unsigned)head) : 0;
+                recorders_[i] = join("u1", "k3v9", from[i]);
+                settle();
+                owners_start(recorders_[i]->member, from[i]);
+            } else if (pick < 70) {
+                source.head = ++head;
+                if (pick % 10 == 0)
+                    continue; /* lost by the feed */
+                next[pick % NELEMS(next)] = head;
+            } else if (pick < 95) {
+                uint64_t *one = &next[pick % NELEMS(next)];
+                if (*one)
+                    arrives("u1", *one, NULL);
+                if (pick % 3)
+                    *one = 0; /* else it arrives again */
+            } else {
+                ticks(3);
+                settle();
+            }
+        }
+        owners_reconnected(owners);
+        for (int i = 0; i < 100; i++) {
+            ticks(1);
+            settle();
+        }
+        for (size_t i = 0; i < NELEMS(recorders_); i++)
+            sound &= recorders_[i] == NULL || got_all(recorders_[i], from[i], head);
+        end();
+    }
+    ok(sound, "200 random histories: every seq once, in order, on every connection");
+}
+
+/* The bounded memory of recent tasks against one that forgets nothing. */
+static void test_progress_memory(void)
+{
+    struct {
+        uint64_t rev, attempt;
+        bool ended;
+    } plain[2000];
+    struct progress *memory = progress_new();
+    unsigned seed = 99, wrong = 0;
+    memset(plain, 0, sizeof plain);
+    for (int step = 0; step < 200000; step++) {
+        seed = seed * 1103515245u + 12345u;
+        unsigned task = (seed >> 12) % NELEMS(plain), number = (seed >> 8) % 16;
+        bool logs_it = number == 0 && seed >> 28 == 0;
+        char id[ID_SIZE];
+        snprintf(id, sizeof id, "01980000-0000-7000-8%03x-%012x", task * 7 % 4096, task * 2654435761u);
+        struct event *event = event_new(logs_it ? seed % 2 ? 'R' : 'C' : 'P', logs_it, logs_it ? 0 : number,
+                                        1 + seed % 3, span_of(id), SPAN("{}"));
+        if (logs_it && event->attempt > plain[task].attempt) {
+            plain[task].attempt = event->attempt;
+            plain[task].rev = 0;
+        }
+        if (logs_it) {
+            progress_note(memory, event);
+            plain[task].ended |= event->type->terminal;
+        } else {
+            bool newer = event->attempt > plain[task].attempt ||
+                         (event->attempt == plain[task].attempt && event->rev > plain[task].rev);
+            bool admit = newer && !plain[task].ended;
+            wrong += progress_admit(memory, event) != admit;
+            if (admit) {
+                plain[task].attempt = event->attempt;
+                plain[task].rev = event->rev;
+            }
+        }
+        event_unref(&event);
+    }
+    is_int(wrong, 0, "as long as there is room for the tasks, nothing is forgotten");
+    free(memory);
+}
+
 int main(void)
 {
     if (sodium_init() < 0 || loop_init(&loop) < 0)
@@ -308,6 +781,13 @@ int main(void)
     test_progress_keeps_its_place();
     test_bounds();
     test_linger();
-    end_loop();
+    test_join();
+    test_join_down();
+    test_catching_up();
+    test_random();
+    test_progress_memory();
+    loop_deinit(&loop);
+    uv_run(&loop.uv, UV_RUN_DEFAULT);
+    uv_loop_close(&loop.uv);
     return done_testing();
 }
