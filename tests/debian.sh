@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks this tree on another Debian release: installs it into a folder (debootstrap), copies the tracked
-# files there, and runs ./run with these words inside.
+# Checks this tree on another Debian release: installs it into a folder (debootstrap), copies the tree's
+# own files there, and runs ./run with these words inside.
 #
 #     tests/debian.sh [SUITE [DIRECTORY [WORD…]]]     default: trixie, a new temporary folder, build
 #
@@ -19,7 +19,7 @@ fi
 [ -e "$root/etc/debian_version" ] || debootstrap --variant=minbase "$suite" "$root"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 mkdir -p "$root/src"
-(cd "$top" && git ls-files -z --cached --others --exclude-standard | tar --null -T - -cf -) |
+(cd "$top" && PYTHONPATH=tests/lint python3 -B -c 'import tree; print(*tree.files(), sep="\n")' | tar -T - -cf -) |
     tar -C "$root/src" -xf -
 
 # Mounts live in a namespace of their own and end with the command.

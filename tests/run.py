@@ -1,13 +1,24 @@
 #!/usr/bin/env python3
-"""Runs the test suites and sums them up: ./run test [PART…]. The last line is "N passed, N failed".
+"""Runs the test suites and sums them up: ./run test [quick|all|PART…]. The last line is "N passed, N failed".
 
-    unit       C unit tests and the replay of the fuzz corpora (meson)
+A part stands in one list. `quick` (up to 3 minutes on two quiet cores) is the first list, no word (20 minutes) the
+first two, `all` the three; parts run by their names, too.
+
+quick
     lint       the source tree itself (tests/lint)
-    scenarios  the real binaries against a real Redis (tests/scenarios, pytest)
+    unit       C unit tests and the replay of the fuzz corpora (meson)
+    telling    the scenarios that tell most: those marked `quick`
+test
+    fuzz       every fuzz target with libFuzzer for a few seconds
+    scenarios  the other scenarios: the real binaries against a real Redis (tests/scenarios, pytest). By name: all
     browser    the page in a real browser (tests/browser)
     way        how many files a task goes through, and how often it is copied (tests/way)
-    fuzz       every fuzz target with libFuzzer for a few seconds
     sanitize   unit tests and main scenarios under ASan + UBSan, and under TSan
+all
+    long-fuzz  every fuzz target for a minute
+    debian     builds on the next Debian (tests/debian.sh)
+
+A skip that tests/skips does not list is a failure.
 """
 import json
 import os
@@ -24,6 +35,8 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 PYTHON = "/usr/bin/python3"
 FUZZ_SECONDS = int(os.environ.get("TASKHUB_FUZZ_SECONDS", "5"))
 SUPPRESSIONS = TOP / "tests/sanitizers"
+SKIPS = [line.split("|")[0].strip() for line in (TOP / "tests/skips").read_text().splitlines()
+         if line.strip() and not line.startswith("#")]
 
 
 class Counts:
@@ -38,6 +51,14 @@ def say(text):
     print(text, flush=True)
 
 
+def unlisted(text):
+    """Whether a skip with this text is in no line of tests/skips; says so."""
+    if any(known in text for known in SKIPS):
+        return False
+    say(f"a skip that tests/skips does not list: {text}")
+    return True
+
+
 def run(*words, **kwargs):
     """Runs a program from the top of the tree, its output going through; gives the exit code."""
     return subprocess.run([str(word) for word in words], cwd=TOP, check=False, stdin=subprocess.DEVNULL,
@@ -46,15 +67,15 @@ def run(*words, **kwargs):
 
 def count_tap(text):
     """Checks in TAP output; a plan that does not fit counts as a failure."""
-    counts = Counts(skipped=len(re.findall(r"^ok .*# SKIP", text, flags=re.M)))
-    counts.failed = len(re.findall(r"^not ok ", text, flags=re.M))
-    counts.passed = len(re.findall(r"^ok ", text, flags=re.M)) - counts.skipped
-    plan = re.search(r"^1\.\.(\d+)", text, flags=re.M)
-    if not plan or int(plan.group(1)) != counts.passed + counts.failed + counts.skipped:
-        counts.failed += 1
+    skips = re.findall(r"^ok .*# SKIP.*", text, flags=re.M)
+    failed = len(re.findall(r"^not ok ", text, flags=re.M))
+    passed = len(re.findall(r"^ok ", text, flags=re.M)) - len(skips)
+    plan = re.search(r"^1\.\.(\d+)(.*)", text, flags=re.M)
+    if not plan or int(plan.group(1)) != passed + failed + len(skips):
+        failed += 1
     elif plan.group(1) == "0":
-        counts.skipped += 1
-    return counts
+        skips.append(plan.group(2))
+    return Counts(passed, failed + sum(map(unlisted, skips)), len(skips))
 
 
 def tap_program(*words):
@@ -88,6 +109,7 @@ def meson_tests(directory, env=None):
     log = TOP / directory / "meson-logs/testlog.json"
     log.unlink(missing_ok=True)
     code = run("meson", "test", "-C", directory, "--no-rebuild", "--print-errorlogs", "--num-processes", "2",
+               "--timeout-multiplier", "4",
                env=dict(os.environ, **(env or {})), stdout=subprocess.DEVNULL)
     counts = Counts()
     for line in log.read_text().splitlines() if log.exists() else []:
@@ -116,7 +138,8 @@ def pytest(*words, env=None):
             for suite in xml.etree.ElementTree.parse(report).getroot().iter("testsuite"):
                 failed = int(suite.get("failures")) + int(suite.get("errors"))
                 skipped = int(suite.get("skipped"))
-                counts += Counts(int(suite.get("tests")) - failed - skipped, failed, skipped)
+                failed += sum(unlisted(skip.get("message", "")) for skip in suite.iter("skipped"))
+                counts += Counts(max(0, int(suite.get("tests")) - failed - skipped), failed, skipped)
         if code not in (0, 5) and not counts.failed:
             counts.failed = 1
         return counts
@@ -130,18 +153,30 @@ def part_lint():
     return tap_program(PYTHON, "-B", "tests/lint/run.py")
 
 
+def part_telling():
+    return pytest("-m", "quick") if setup("build") else Counts(failed=1)
+
+
 def part_scenarios():
-    return pytest() if setup("build") else Counts(failed=1)
+    return pytest("-m", "not quick") if setup("build") else Counts(failed=1)
+
+
+def npm_ci(folder):
+    """Installs what the lockfile names; on failure says what npm said last."""
+    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--prefix", str(folder)], cwd=TOP, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        say("npm ci failed, the browser tests cannot run. Its last lines:")
+        say("\n".join(done.stdout.splitlines()[-20:]))
+    return done.returncode == 0
 
 
 def part_browser():
     """Playwright's own library, by lockfile; the browser is the distribution's."""
     folder = TOP / "tests/browser"
     stamp = folder / "node_modules/.package-lock.json"
-    lock = folder / "package-lock.json"
-    if not stamp.exists() or stamp.stat().st_mtime < lock.stat().st_mtime:
-        if run("npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder):
-            say("npm ci failed: the browser tests cannot run")
+    if not stamp.exists() or stamp.stat().st_mtime < (folder / "package-lock.json").stat().st_mtime:
+        if not npm_ci(folder):
             return Counts(failed=1)
         stamp.touch()
     return tap_program("node", "tests/browser/run.mjs")
@@ -155,7 +190,7 @@ def part_way():
     return tap_program(PYTHON, "-B", "tests/way/run.py")
 
 
-def part_fuzz():
+def part_fuzz(seconds=FUZZ_SECONDS):
     """A smoke run: new inputs go to a copy of the corpus, a finding is kept in build-fuzz/."""
     names = sorted(source.stem for source in (TOP / "tests/fuzz").glob("fuzz_*.c"))
     if not setup("build-fuzz", "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
@@ -166,7 +201,7 @@ def part_fuzz():
     for name in names:
         with tempfile.TemporaryDirectory() as scratch:
             shutil.copytree(TOP / "tests/fuzz/corpus" / name[5:], pathlib.Path(scratch, "corpus"))
-            done = subprocess.run([TOP / "build-fuzz/tests/fuzz" / name, f"-max_total_time={FUZZ_SECONDS}",
+            done = subprocess.run([TOP / "build-fuzz/tests/fuzz" / name, f"-max_total_time={seconds}",
                                    "-timeout=5", "-rss_limit_mb=1024", "-max_len=4096", "-print_final_stats=1",
                                    f"-artifact_prefix={TOP}/build-fuzz/{name}-", pathlib.Path(scratch, "corpus")],
                                   capture_output=True, text=True, check=False, cwd=scratch)
@@ -197,15 +232,45 @@ def part_sanitize():
     return sanitized("build-asan", "address,undefined", address) + sanitized("build-tsan", "thread", thread)
 
 
-PARTS = {"lint": part_lint, "unit": part_unit, "fuzz": part_fuzz, "scenarios": part_scenarios,
-         "browser": part_browser, "way": part_way, "sanitize": part_sanitize}
+def part_long_fuzz():
+    return part_fuzz(60)
+
+
+def part_debian():
+    """Needs root and debootstrap; the folder is kept, so that the next run is short."""
+    if os.geteuid() or not shutil.which("debootstrap"):
+        return Counts(failed=unlisted("debian needs root and debootstrap"), skipped=1)
+    failed = run("tests/debian.sh", "trixie", TOP / "build-trixie", "build") != 0
+    return Counts(not failed, failed)
+
+
+LISTS = {"quick": {"lint": part_lint, "unit": part_unit, "telling": part_telling},
+         "test": {"fuzz": part_fuzz, "scenarios": part_scenarios, "browser": part_browser, "way": part_way,
+                  "sanitize": part_sanitize},
+         "all": {"long-fuzz": part_long_fuzz, "debian": part_debian}}
+PARTS = {name: part for parts in LISTS.values() for name, part in parts.items()}
+
+
+def wanted_parts(words):
+    """The parts that the words of the command line name, in the order of the lists; None if one is unknown."""
+    names = set()
+    for word in words or ["test"]:
+        if word in LISTS:
+            for name, parts in LISTS.items():
+                names.update(parts)
+                if name == word:
+                    break
+        elif word in PARTS:
+            names.update(("telling", word) if word == "scenarios" else (word,))
+        else:
+            print(f"no such part: {word}; there are: quick all {' '.join(PARTS)}", file=sys.stderr)
+            return None
+    return [name for name in PARTS if name in names]
 
 
 def main():
-    wanted = sys.argv[1:] or list(PARTS)
-    unknown = [name for name in wanted if name not in PARTS]
-    if unknown:
-        print(f"no such part: {' '.join(unknown)}; there are: {' '.join(PARTS)}", file=sys.stderr)
+    wanted = wanted_parts(sys.argv[1:])
+    if wanted is None:
         return 2
     results = {}
     for name in wanted:
