@@ -18,6 +18,7 @@ from queue_lib import Queue
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): time limit of this test")
+    config.addinivalue_line("markers", "quick: one that tells most, in `./run test quick`")
     config.addinivalue_line("markers", "main: a main scenario, also run under the sanitizers")
 
 

@@ -3,22 +3,22 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 import taskhub
 from client import RpcError, connect
 
+sys.path.append(str(taskhub.TOP / "tests/lint"))
+from tree import files  # noqa: E402 (needs the path above)
+
 
 def tree_with_example(to):
-    """A copy of the tracked and new files with the page's file and line added."""
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=taskhub.TOP,
-                           capture_output=True, check=True).stdout.decode().split("\0")
-    for name in filter(None, names):
-        source = taskhub.TOP / name
-        if source.is_file():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, to / name)
+    """A copy of the tree's own files with the page's file and line added."""
+    for name in files():
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(taskhub.TOP / name, to / name)
     page = (taskhub.TOP / "docs" / "add-a-task.md").read_text()
     name = re.search(r"^`(tasks/heavy/\w+\.c)`", page, re.M).group(1)
     (to / name).write_text(re.search(r"```c\n(.*?)```", page, re.S).group(1))

@@ -1,13 +1,12 @@
 """JSON-RPC on the wire: what is answered to which message, batches, auth in all its ways, and what a client
 hears while Redis is down."""
-import asyncio
 import json
 import time
 
 import pytest
 
 from client import RpcError, connect
-from taskhub import SLOWDOWN, token
+from taskhub import SLOWDOWN, eventually, token
 
 LONG = "x" * 129
 
@@ -171,7 +170,7 @@ async def test_redis_down_is_said_at_once(stack):
         done = await c.submit("noop")
         await c.wait_end(done)
         stack.redis.kill()
-        await asyncio.sleep(0.1)
+        eventually(lambda: hub.get("/readyz").status == 503, 10, "the hub's knowledge of it")
         for method, params in (("task.submit", {"task": "noop"}), ("task.get", {"task_id": done}),
                                ("task.submit", {"task": "noop_heavy", "args": {"steps": 1}})):
             began = time.monotonic()

@@ -344,9 +344,8 @@ async def test_stale_worker_changes_nothing(stack):
         stale.signal(signal.SIGSTOP)  # its slot runs on and ends the task
         stack.worker({**ONE, "lease.ms": 1000})
         await c.wait_event(task_id=task, type="retrying", attempt=1, seconds=10)
-        await asyncio.sleep(2.5)  # the first slot's end now waits in its socket
+        end = await c.wait_end(task)  # the first slot's end waits in its socket
         stale.signal(signal.SIGCONT)
-        end = await c.wait_end(task)
         assert end["status"] == "completed" and end["attempt"] == 1, "nobody knows that it died"
         assert (await c.wait_end(await c.submit("noop_heavy", {"steps": 0})))["status"] == "completed"
         ends = [e for e in c.of(task) if e["type"] in TERMINAL]
