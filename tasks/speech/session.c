@@ -27,7 +27,7 @@
 struct session {
     struct task_ctx *ctx;
     const struct engine *engine;
-    void *state; /* the engine's */
+    void *recognizer; /* what the engine opened */
     struct engine_host host;
     struct input *input;
     struct endpoint *endpoint;
@@ -139,19 +139,19 @@ static void begin_utterance(void *arg, uint64_t start)
         it->speaking = true;
         task_progress(it->ctx, 0, "transcribing", NULL);
     }
-    it->engine->begin(it->state, it->utterance++, start);
+    it->engine->begin(it->recognizer, it->utterance++, start);
 }
 
 static void utterance_audio(void *arg, const int16_t *samples, size_t count)
 {
     struct session *it = arg;
-    it->engine->audio(it->state, samples, count);
+    it->engine->audio(it->recognizer, samples, count);
 }
 
 static void end_utterance(void *arg, uint64_t end)
 {
     struct session *it = arg;
-    it->engine->end(it->state, end);
+    it->engine->end(it->recognizer, end);
 }
 
 static const struct endpoint_sink utterances = {begin_utterance, utterance_audio, end_utterance};
@@ -177,7 +177,7 @@ static void take_samples(void *arg, const int16_t *samples, size_t count)
     if (it->keep)
         keep_samples(it, samples, count);
     if (it->engine->whole_stream)
-        it->engine->audio(it->state, samples, count);
+        it->engine->audio(it->recognizer, samples, count);
     else
         endpoint_feed(it->endpoint, samples, count);
     report_progress(it);
@@ -188,7 +188,7 @@ static void take_samples(void *arg, const int16_t *samples, size_t count)
 /* One turn of work on what is pending. An engine that is full gets nothing more from the input. */
 static unsigned work(struct session *it)
 {
-    unsigned load = it->engine->work(it->state);
+    unsigned load = it->engine->work(it->recognizer);
     if (!(load & ENGINE_FULL))
         load |= input_work(it->input);
     show_pending(it);
@@ -226,7 +226,7 @@ static bool drain(struct session *it)
 {
     input_finish(it->input);
     for (;;) {
-        unsigned load = it->engine->work(it->state) & (ENGINE_BUSY | ENGINE_FULL), more = ENGINE_IDLE;
+        unsigned load = it->engine->work(it->recognizer) & (ENGINE_BUSY | ENGINE_FULL), more = ENGINE_IDLE;
         if (!(load & ENGINE_FULL))
             more = input_work(it->input);
         show_pending(it);
@@ -245,7 +245,7 @@ static bool drain(struct session *it)
 static void finish(struct session *it)
 {
     char *reason = NULL;
-    if (!it->engine->finish(it->state, &reason)) {
+    if (!it->engine->finish(it->recognizer, &reason)) {
         if (!task_cancelled(it->ctx))
             task_fail(it->ctx, (struct task_error){"engine_failed", true}, "Speech engine: %s", reason);
         free(reason);
@@ -288,12 +288,12 @@ static bool open_engine(struct session *it)
     char *reason = NULL;
     it->engine = find_engine(name);
     it->host = (struct engine_host){task_options(it->ctx), it, take_piece, should_stop, warn};
-    it->state = it->engine ? it->engine->open(&it->host, &reason) : NULL;
-    if (it->state == NULL)
+    it->recognizer = it->engine ? it->engine->open(&it->host, &reason) : NULL;
+    if (it->recognizer == NULL)
         task_fail(it->ctx, (struct task_error){"engine_unavailable", false}, "Speech engine %s: %s", name,
                   reason ? reason : "unknown; use builtin, http or exec");
     free(reason);
-    return it->state != NULL;
+    return it->recognizer != NULL;
 }
 
 void speech_run(struct task_ctx *ctx)
@@ -314,7 +314,7 @@ void speech_run(struct task_ctx *ctx)
     else if (failure)
         task_fail(ctx, (struct task_error){failure->code, false}, "%s", failure->message);
 
-    it.engine->close(it.state);
+    it.engine->close(it.recognizer);
     input_close(&it.input);
     endpoint_free(&it.endpoint);
     transcript_free(&it.transcript);

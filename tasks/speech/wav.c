@@ -31,7 +31,7 @@ static unsigned u16(const uint8_t *p)
     return p[0] | (unsigned)p[1] << 8;
 }
 
-static void expect(struct wav *it, enum state state, size_t want)
+static void wav_become(struct wav *it, enum state state, size_t want)
 {
     it->state = state;
     it->have = 0;
@@ -42,7 +42,7 @@ struct wav *wav_new(const struct wav_sink *sink)
 {
     struct wav *it = xcalloc(1, sizeof(*it));
     it->sink = *sink;
-    expect(it, IN_RIFF, 12);
+    wav_become(it, IN_RIFF, 12);
     return it;
 }
 
@@ -59,7 +59,7 @@ const char *wav_reason(const struct wav *wav)
 
 static void fail(struct wav *it, const char *reason)
 {
-    it->state = BROKEN;
+    wav_become(it, BROKEN, 0);
     it->reason = reason;
 }
 
@@ -106,7 +106,7 @@ static void read_chunk_header(struct wav *it)
             return;
         }
         it->left = padded;
-        expect(it, IN_FORMAT, padded < HEADER_MAX ? (size_t)padded : HEADER_MAX);
+        wav_become(it, IN_FORMAT, padded < HEADER_MAX ? (size_t)padded : HEADER_MAX);
     } else if (memcmp(it->header, "data", 4) == 0) {
         if (!it->known) {
             fail(it, "the WAV file's data stands before its format");
@@ -114,10 +114,10 @@ static void read_chunk_header(struct wav *it)
         }
         it->endless = size == 0 || size >= SIZE_UNKNOWN;
         it->left = size;
-        expect(it, IN_DATA, 0);
+        wav_become(it, IN_DATA, 0);
     } else {
         it->left = padded;
-        expect(it, IN_SKIP, 0);
+        wav_become(it, IN_SKIP, 0);
     }
 }
 
@@ -127,7 +127,7 @@ static void read_riff(struct wav *it)
     if (!riff || memcmp(it->header + 8, "WAVE", 4) != 0)
         fail(it, "this is not a WAV file");
     else
-        expect(it, IN_CHUNK, 8);
+        wav_become(it, IN_CHUNK, 8);
 }
 
 /* The wanted bytes are there. */
@@ -142,7 +142,7 @@ static void take_header(struct wav *it)
         it->left -= have;
         read_format(it, have);
         if (it->state != BROKEN)
-            expect(it, IN_SKIP, 0);
+            wav_become(it, IN_SKIP, 0);
     }
 }
 
@@ -157,7 +157,7 @@ static size_t step(struct wav *it, const uint8_t *bytes, size_t size)
         n = it->left < size ? (size_t)it->left : size;
         it->left -= n;
         if (it->left == 0)
-            expect(it, IN_CHUNK, 8);
+            wav_become(it, IN_CHUNK, 8);
         return n;
     case IN_DATA:
         if (!it->endless && it->left < size)
@@ -165,7 +165,7 @@ static size_t step(struct wav *it, const uint8_t *bytes, size_t size)
         it->sink.data(it->sink.arg, bytes, n);
         it->left -= it->endless ? 0 : n;
         if (!it->endless && it->left == 0)
-            expect(it, AT_END, 0);
+            wav_become(it, AT_END, 0);
         return n;
     case AT_END:
         return size;
