@@ -101,8 +101,7 @@ void conn_close(struct conn *of, unsigned code, const char *reason)
     HOLDS(code >= 1000 && code < 5000 && reason);
 }
 
-/* ---- hub/owners/owners.h ----------------------------------------------------------------------------------
- */
+/* ---- hub/owners/owners.h ------------------------------------------------------------------------------- */
 
 static struct later *joining; /* NULL: nobody is, or owners_leave() cancelled it */
 
@@ -182,8 +181,7 @@ void owners_reconnected(struct owners *owners)
     (void)owners;
 }
 
-/* ---- hub/redis/redis.h: it hangs now and then -------------------------------------------------------------
- */
+/* ---- hub/redis/redis.h: it hangs now and then ---------------------------------------------------------- */
 
 static void (*on_stall)(void *ctx);
 

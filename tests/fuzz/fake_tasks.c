@@ -112,8 +112,7 @@ bool later_any(void)
     return !list_empty(&answers);
 }
 
-/* ---- tasks/manager/manager.h, tasks/model/task_type.h, tasks/queue/usage.h
- * ---------------------------------------------------------------- */
+/* ---- tasks/manager/manager.h, tasks/model/task_type.h, tasks/queue/usage.h ----------------------------- */
 
 void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
                          void *ctx)
@@ -169,8 +168,7 @@ void usage_session(struct queue *queue, const char *owner, const char *session, 
     HOLDS(owner && session && expires_at_s > 0);
 }
 
-/* ---- tasks/queue/queue.h ---------------------------------------------------------------------------------
- */
+/* ---- tasks/queue/queue.h ------------------------------------------------------------------------------- */
 
 #define ONE_TASK(name)                                                                                       \
     void name(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,      \

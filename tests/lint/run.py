@@ -11,7 +11,7 @@ import layers
 import source
 from tree import Skip
 
-LATER = {"rulers", "includes", "private_headers", "links", "knots", "state"}  # run by name until the tree passes them
+LATER = {"rulers", "private_headers", "knots", "state"}  # run by name until the tree passes them
 
 
 def main():
