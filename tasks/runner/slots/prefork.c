@@ -3,7 +3,7 @@
  * The worker's side: loop thread. */
 #include "tasks/runner/slots/prefork.h"
 
-#include "hub/base/backoff.h"
+#include "hub/base/child.h"
 #include "hub/base/list.h"
 #include "hub/base/log.h"
 #include "tasks/runner/slots/child.h"
@@ -13,7 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sodium.h>
-#include <spawn.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -25,7 +25,7 @@
 /* Messages to a prefork parent: the first is PREFORK_BEGIN, then one PREFORK_FORK per slot, with two
  * descriptors: the slot's end of its socketpair and its gate. */
 enum prefork_message {
-    PREFORK_BEGIN = 1, /* pid of the worker (u32), name of the FRESH type (span, or none), options (span) */
+    PREFORK_BEGIN = 1, /* name of the FRESH type (span, or none), options (span) */
     PREFORK_FORK,      /* number of the request (u32) */
     /* back to the worker */
     PREFORK_READY,  /* preload() is done */
@@ -93,7 +93,6 @@ static bool options_unpack(struct span packed, struct options *ret)
 /* ---- the prefork parent ---- */
 
 struct prefork_parent {
-    pid_t worker;
     const struct task_type *type; /* NULL: of ordinary slots */
     struct options options;
 };
@@ -177,7 +176,6 @@ static bool begin(struct prefork_parent *parent, struct span message)
 {
     struct slot_fields from = {message, false};
     bool first = slot_get_u32(&from) == PREFORK_BEGIN;
-    parent->worker = (pid_t)slot_get_u32(&from);
     struct span name = slot_get_span(&from), packed = slot_get_span(&from);
     if (!first || !slot_fields_end(&from) || !options_unpack(packed, &parent->options))
         return false;
@@ -196,8 +194,6 @@ static int set_up(struct prefork_parent *parent, char *data)
     if (n == 0 || !begin(parent, (struct span){data, n}))
         return 1;
     log_setup_words("taskhub-slot", parent->options.log_level, parent->options.log_format);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent->worker)
-        return 0; /* the worker ended in between */
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
         log_warn("a prefork parent could not give up privileges");
     if (parent->type && parent->type->preload && parent->type->preload(&parent->options) != 0) {
@@ -213,7 +209,6 @@ int prefork_main(void)
     static struct prefork_parent parent;
     static char data[PREFORK_MESSAGE_MAX];
     prctl(PR_SET_NAME, "taskhub-prefork");
-    close_range(PREFORK_SOCKET + 1, ~0U, 0);
     signal(SIGPIPE, SIG_IGN);
     if (fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0)
         return 1;
@@ -246,20 +241,13 @@ struct request {
 
 struct prefork {
     struct prefork_config config;
-    pid_t pid; /* 0 = none */
+    struct child *child;
     int socket;
     bool ready;
-    struct backoff backoff;
-    uv_poll_t *poll;   /* of the socket; closes with it */
-    uv_timer_t *timer; /* until the next start */
+    uv_poll_t *poll; /* of the socket; closes with it */
     struct list requests;
     uint32_t numbers;
 };
-
-static const char *type_name(const struct prefork *prefork)
-{
-    return prefork->config.type ? prefork->config.type->name : "";
-}
 
 static void free_handle(uv_handle_t *handle)
 {
@@ -293,40 +281,11 @@ static void make_environment(char *env[static NELEMS(kept_names) + 1])
 
 /* ---- starting ---- */
 
-/* Starts this program again as a prefork parent with `socket` as its descriptor 3. 0 or an errno. */
-static int spawn_prefork(int socket, pid_t *ret)
-{
-    char program[] = "taskhub-worker", word[] = PREFORK_WORD;
-    char *argv[] = {program, word, NULL}, *env[NELEMS(kept_names) + 1];
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    make_environment(env);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, socket, PREFORK_SOCKET);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setpgroup(&attr, 0);
-    /* Not by name: the file may have been replaced by a newer version meanwhile. */
-    int rc = posix_spawn(ret, "/proc/self/exe", &actions, &attr, argv, env);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
-    for (size_t i = 0; env[i]; i++)
-        free(env[i]);
-    return rc;
-}
-
 static void send_begin(struct prefork *prefork)
 {
     struct buf message = BUF_INIT, packed = BUF_INIT;
     options_pack(prefork->config.options, &packed);
     slot_put_u32(&message, PREFORK_BEGIN);
-    slot_put_u32(&message, (uint32_t)getpid());
     slot_put_span(&message, prefork->config.type ? span_of(prefork->config.type->name) : SPAN_NONE);
     slot_put_span(&message, buf_span(&packed));
     if (send(prefork->socket, message.data, message.len, MSG_NOSIGNAL) < 0)
@@ -337,37 +296,16 @@ static void send_begin(struct prefork *prefork)
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
-static void start_later(struct prefork *prefork);
-
-static void start(struct prefork *prefork)
+static void on_start(void *ctx, pid_t pid, int socket)
 {
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        log_error("no socket for a prefork parent", "reason", strerror(errno));
-        start_later(prefork);
-        return;
-    }
-    int rc = spawn_prefork(pair[1], &prefork->pid);
-    close(pair[1]);
-    if (rc != 0) {
-        log_error("a prefork parent cannot be started", "reason", strerror(rc));
-        prefork->pid = 0;
-        close(pair[0]);
-        start_later(prefork);
-        return;
-    }
-    prefork->socket = pair[0];
-    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    struct prefork *prefork = ctx;
+    (void)pid;
+    prefork->socket = socket;
     prefork->poll = xcalloc(1, sizeof *prefork->poll);
-    uv_poll_init(&prefork->config.loop->uv, prefork->poll, pair[0]);
+    uv_poll_init(&prefork->config.loop->uv, prefork->poll, socket);
     prefork->poll->data = prefork;
     uv_poll_start(prefork->poll, UV_READABLE, on_readable);
     send_begin(prefork);
-}
-
-static void on_restart(uv_timer_t *timer)
-{
-    start(timer->data);
 }
 
 /* ---- requests ---- */
@@ -406,7 +344,7 @@ static bool take_answer(struct prefork *prefork, struct span message)
         return false;
     if (kind == PREFORK_READY) {
         prefork->ready = true;
-        backoff_succeeded(&prefork->backoff);
+        child_ready(prefork->child);
         prefork->config.on_ready(prefork->config.ctx);
         return true;
     }
@@ -436,8 +374,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     if (prefork->poll != poll)
         return;
     disconnect(prefork);
-    if (prefork->pid > 0)
-        kill(prefork->pid, SIGKILL); /* not reaped yet, so the number is its own */
+    if (child_pid(prefork->child))
+        kill(child_pid(prefork->child), SIGKILL); /* not reaped yet, so the number is its own */
 }
 
 static bool send_fork(struct prefork *prefork, uint32_t number, int socket, int gate_fd)
@@ -484,45 +422,38 @@ bool prefork_forking(const struct prefork *prefork)
     return !list_empty(&prefork->requests);
 }
 
-/* Starts the prefork parent again, after a pause if it keeps dying before it was ready. */
-static void start_later(struct prefork *prefork)
-{
-    uv_timer_start(prefork->timer, on_restart, backoff_failed(&prefork->backoff, &backoff_process), 0);
-}
-
-void prefork_reap(struct prefork *prefork)
-{
-    int status = 0;
-    if (prefork->pid == 0 || waitpid(prefork->pid, &status, WNOHANG) != prefork->pid)
-        return;
-    log_warn("a prefork parent ended and is started again", "task", type_name(prefork), "pid",
-             LOG_NUM(prefork->pid), "signal", LOG_NUM(WIFSIGNALED(status) ? WTERMSIG(status) : 0), "code",
-             LOG_NUM(WIFEXITED(status) ? WEXITSTATUS(status) : 0));
-    prefork->pid = 0;
-    if (prefork->ready)
-        backoff_succeeded(&prefork->backoff);
-    disconnect(prefork);
-    start_later(prefork);
-}
-
 /* ---- life ---- */
+
+static void on_exit_of_parent(void *ctx)
+{
+    disconnect(ctx);
+}
 
 struct prefork *prefork_new(const struct prefork_config *config)
 {
     struct prefork *prefork = xcalloc(1, sizeof *prefork);
+    char *environment[NELEMS(kept_names) + 1], name[80];
     prefork->config = *config;
     prefork->socket = -1;
     list_init(&prefork->requests);
-    prefork->timer = xcalloc(1, sizeof *prefork->timer);
-    uv_timer_init(&config->loop->uv, prefork->timer);
-    prefork->timer->data = prefork;
-    start(prefork);
+    snprintf(name, sizeof name, "prefork %s", config->type ? config->type->name : "slots");
+    make_environment(environment);
+    prefork->child =
+        child_new(config->loop,
+                  &(struct child_config){.name = name,
+                                         /* Not by name: the file may have been replaced by a newer one. */
+                                         .program = "/proc/self/exe",
+                                         .argv = (const char *[]){"taskhub-worker", PREFORK_WORD, NULL},
+                                         .environment = (const char *const *)environment,
+                                         .bare = true,
+                                         .socket = PREFORK_SOCKET,
+                                         .death_signal = SIGKILL,
+                                         .on_start = on_start,
+                                         .on_exit = on_exit_of_parent,
+                                         .ctx = prefork});
+    for (size_t i = 0; environment[i]; i++)
+        free(environment[i]);
     return prefork;
-}
-
-void prefork_stop(struct prefork *prefork)
-{
-    disconnect(prefork); /* the prefork parent ends when its socket does */
 }
 
 void prefork_free(struct prefork **prefork)
@@ -531,7 +462,8 @@ void prefork_free(struct prefork **prefork)
     if (old == NULL)
         return;
     *prefork = NULL;
-    uv_close((uv_handle_t *)old->timer, free_handle);
+    disconnect(old);
+    child_free(&old->child);
     free(old);
 }
 
@@ -547,5 +479,5 @@ bool prefork_ready(const struct prefork *prefork)
 
 pid_t prefork_pid(const struct prefork *prefork)
 {
-    return prefork->pid;
+    return child_pid(prefork->child);
 }

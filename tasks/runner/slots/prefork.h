@@ -21,8 +21,7 @@
 int prefork_main(void);
 
 /* ---- the worker's side, loop thread ---- */
-/* Starts it, asks it for slot processes, starts it again when it dies: at once, after five deaths in a row
- * before it was ready with a back-off. */
+/* Keeps it running (hub/base/child.h) and asks it for slot processes. */
 struct prefork;
 
 /* The answer to a request for a slot: its pid, 0 when there will be none. */
@@ -37,9 +36,7 @@ struct prefork_config {
 };
 /* Starts the prefork parent. */
 struct prefork *prefork_new(const struct prefork_config *config);
-/* Ends the prefork parent for good; requests get 0 before the function returns. */
-void prefork_stop(struct prefork *prefork);
-/* After prefork_stop(). */
+/* Ends it for good; requests get 0 before the function returns. */
 void prefork_free(struct prefork **prefork);
 /* Of the prefork parent, 0 while there is none. */
 pid_t prefork_pid(const struct prefork *prefork);
@@ -51,5 +48,3 @@ bool prefork_ready(const struct prefork *prefork);
 bool prefork_fork(struct prefork *prefork, int socket, int gate_fd, prefork_fork_fn *fn, void *ctx) MUSTCHECK;
 /* Whether answers are still to come: until then an unknown child may be a slot. */
 bool prefork_forking(const struct prefork *prefork);
-/* A child of this process ended: looks whether it was the prefork parent. */
-void prefork_reap(struct prefork *prefork);

@@ -35,6 +35,7 @@ struct lane {
 };
 
 struct fresh { /* one FRESH type */
+    const struct task_type *type;
     struct prefork *prefork;
     struct slot_proc *spare; /* forked ahead, so that a task need not wait for it */
 };
@@ -66,7 +67,7 @@ static struct lane *lane_of(struct slots *slots, const struct task_type *type)
 static struct fresh *fresh_of(struct slots *slots, const struct task_type *type)
 {
     for (size_t i = 0; i < slots->fresh_count; i++)
-        if (prefork_type(slots->fresh[i].prefork) == type)
+        if (slots->fresh[i].type == type)
             return &slots->fresh[i];
     return NULL;
 }
@@ -111,8 +112,7 @@ static bool soon_free(const struct slot_proc *proc, uint64_t now_ms)
     return job == NULL || (now_ms < job->since_ms + SLOT_AHEAD_US / 1000 && job->stop == STOP_NONE);
 }
 
-/* ---- the places of a lane -------------------------------------------------------------------------------
- */
+/* ---- the places of a lane ---- */
 
 struct places {
     unsigned taken;    /* by tasks and by processes that are ending */
@@ -190,7 +190,7 @@ static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, s
 
 static void make_spare(struct slots *slots, struct fresh *fresh)
 {
-    struct lane *lane = lane_of(slots, prefork_type(fresh->prefork));
+    struct lane *lane = lane_of(slots, fresh->type);
     if (fresh->spare == NULL && prefork_ready(fresh->prefork) && clock_mono_ms() >= lane->not_before_ms &&
         !slots->closing)
         fresh->spare = slot_proc_new(slots, lane, fresh->prefork);
@@ -377,11 +377,9 @@ static void reap_children(struct slots *slots)
         list_for_each_safe (node, after, &slots->lanes[i].procs)
             slot_proc_reap(container_of(node, struct slot_proc, node));
     }
-    prefork_reap(slots->ordinary);
     for (size_t i = 0; i < slots->fresh_count; i++) {
         if (slots->fresh[i].spare)
             slot_proc_reap(slots->fresh[i].spare);
-        prefork_reap(slots->fresh[i].prefork);
         forking |= prefork_forking(slots->fresh[i].prefork);
     }
     siginfo_t info = {0};
@@ -396,8 +394,7 @@ static void on_child(uv_signal_t *handle, int number)
     reap_children(handle->data);
 }
 
-/* ---- time -------------------------------------------------------------------------------------------------
- */
+/* ---- time ---- */
 
 /* A long task runs before others in a process: they go where there is room, or back. */
 static void unblock(struct slots *slots, struct lane *lane, uint64_t now_ms)
@@ -615,7 +612,8 @@ static void start_preforks(struct slots *slots)
     for (size_t i = 0; i < count; i++)
         if (all[i]->kind == TASK_HEAVY && all[i]->isolation == TASK_FRESH &&
             (!all[i]->diagnostics || slots->config.options->diagnostics))
-            slots->fresh[slots->fresh_count++].prefork = start_prefork(slots, all[i]);
+            slots->fresh[slots->fresh_count++] =
+                (struct fresh){.type = all[i], .prefork = start_prefork(slots, all[i])};
 }
 
 struct slots *slots_new(const struct slots_config *config)
@@ -647,10 +645,7 @@ void slots_free(struct slots **slots)
     *slots = NULL;
     old->closing = true;
     loop_unhook(old->config.loop, LOOP_STAGE_POOL, on_turn, old);
-    prefork_stop(old->ordinary);
-    for (size_t i = 0; i < old->fresh_count; i++)
-        prefork_stop(old->fresh[i].prefork); /* frees processes that are being forked */
-    prefork_free(&old->ordinary);
+    prefork_free(&old->ordinary); /* frees processes that are being forked, too */
     for (size_t i = 0; i < old->fresh_count; i++) {
         prefork_free(&old->fresh[i].prefork);
         slot_proc_free(&old->fresh[i].spare);
