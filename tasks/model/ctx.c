@@ -39,7 +39,7 @@ struct db *task_db(struct task_ctx *ctx)
     return ctx->ops->db(ctx);
 }
 
-/* ---- arguments ----------------------------------------------------------------------------------- */
+/* ---- arguments ---- */
 
 static bool has_args(const struct task_ctx *ctx)
 {
@@ -66,7 +66,7 @@ int64_t task_arg_int(struct task_ctx *ctx, const char *name, int64_t otherwise)
     return json_is_integer(value) ? json_integer_value(value) : otherwise;
 }
 
-/* ---- reports ------------------------------------------------------------------------------------- */
+/* ---- reports ---- */
 
 /* Copies at most size - 1 bytes of `text`, never a part of a UTF-8 sequence. */
 static void copy_text(char *to, size_t size, const char *text)
@@ -135,7 +135,7 @@ void task_log(struct task_ctx *ctx, const char *fmt, ...)
     ctx->ops->log(ctx, span_of(line));
 }
 
-/* ---- waiting and asking -------------------------------------------------------------------------- */
+/* ---- waiting and asking ---- */
 
 bool task_cancelled(struct task_ctx *ctx)
 {
@@ -157,7 +157,7 @@ json_t *task_call(struct task_ctx *ctx, const char *service, json_t *args)
     return ctx->ops->call(ctx, service, args);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------- */
+/* ---- the end ---- */
 
 static void set_failure(struct task_ctx *ctx, struct task_error error, char *text)
 {

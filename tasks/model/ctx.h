@@ -20,7 +20,7 @@ struct task_error {   /* why a task failed */
     bool retry;       /* another attempt may succeed */
 };
 
-/* ---- for task authors ------------------------------------------------------------------------- */
+/* ---- for task authors ---- */
 const char *task_id(const struct task_ctx *ctx);
 const char *task_owner(const struct task_ctx *ctx);
 unsigned task_attempt(const struct task_ctx *ctx); /* from 1 */

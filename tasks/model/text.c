@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-/* ---- characters ---------------------------------------------------------------------------------- */
+/* ---- characters ---- */
 
 struct reader {
     const unsigned char *p, *end;
@@ -77,7 +77,7 @@ static uint32_t lower(uint32_t code)
     return code >= 0x400 && code <= 0x40f ? code + 80 : code;
 }
 
-/* ---- words --------------------------------------------------------------------------------------- */
+/* ---- words ---- */
 
 struct word {
     char text[TEXT_WORD_MAX + 1]; /* lower case, cut */
@@ -138,7 +138,7 @@ static bool is_abbreviation(const struct word *word)
     return false;
 }
 
-/* ---- counting words ------------------------------------------------------------------------------ */
+/* ---- counting words ---- */
 
 struct entry {
     char *word; /* NULL = free */
@@ -234,7 +234,7 @@ static void counter_finish(struct counter *counter, struct text_figures *ret)
     free(counter->entries);
 }
 
-/* ---- the pass ------------------------------------------------------------------------------------ */
+/* ---- the pass ---- */
 
 struct pass {
     struct text_figures *figures;

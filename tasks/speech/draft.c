@@ -25,7 +25,7 @@ struct draft {
     size_t samples;
 };
 
-/* ---- the child ----------------------------------------------------------------------------------- */
+/* ---- the child ---- */
 
 /* Reads one piece; false at the end of the input. */
 static bool read_piece(int16_t *samples)
@@ -89,7 +89,7 @@ static void __attribute__((noreturn)) run_child(int input, int output, pid_t par
     _exit(0);
 }
 
-/* ---- the parent ---------------------------------------------------------------------------------- */
+/* ---- the parent ---- */
 
 struct draft *draft_start(void)
 {

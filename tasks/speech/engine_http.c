@@ -45,7 +45,7 @@ struct http {
     struct buf answer;
 };
 
-/* ---- the built-in engine inside -------------------------------------------------------------------- */
+/* ---- the built-in engine inside ---- */
 
 static void take_draft(void *arg, const struct piece *piece)
 {
@@ -72,7 +72,7 @@ static void draft_warn(void *arg, const char *warning)
     it->host->warn(it->host->arg, warning);
 }
 
-/* ---- opening --------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* Reads the bearer token. False and *ret_reason if the file is named but cannot be read. */
 static bool read_token(struct http *it, const char *path, char **ret_reason)
@@ -115,7 +115,7 @@ static void *http_open(const struct engine_host *host, char **ret_reason)
     return it;
 }
 
-/* ---- utterances ------------------------------------------------------------------------------------ */
+/* ---- utterances ---- */
 
 static void put_u32(struct buf *to, uint32_t value)
 {
@@ -201,7 +201,7 @@ static void give(struct http *it, const char *text, const struct words *words, b
     free_job(job);
 }
 
-/* ---- the transfer ---------------------------------------------------------------------------------- */
+/* ---- the transfer ---- */
 
 static size_t take_answer(char *bytes, size_t one, size_t size, void *arg)
 {

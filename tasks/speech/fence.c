@@ -30,7 +30,7 @@ struct fence {
     char complaint[COMPLAINT_MAX + 1];
 };
 
-/* ---- the child ----------------------------------------------------------------------------------- */
+/* ---- the child ---- */
 
 static void limit(__rlimit_resource_t resource, rlim_t soft, rlim_t hard)
 {
@@ -90,7 +90,7 @@ run_child(const struct fence_spec *spec, const int ends[3], pid_t parent)
     _exit(127);
 }
 
-/* ---- starting -------------------------------------------------------------------------------------- */
+/* ---- starting ---- */
 
 static void close_if_open(int *fd)
 {
@@ -144,7 +144,7 @@ struct fence *fence_start(const struct fence_spec *spec, char **ret_reason)
     return fence;
 }
 
-/* ---- living with it -------------------------------------------------------------------------------- */
+/* ---- living with it ---- */
 
 ssize_t fence_write(struct fence *fence, const void *bytes, size_t size)
 {

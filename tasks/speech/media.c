@@ -80,7 +80,7 @@ static void fail(struct media *it, const char *code, const char *message)
     snprintf(it->failure.message, sizeof(it->failure.message), "%s", message);
 }
 
-/* ---- starting ffmpeg ------------------------------------------------------------------------------- */
+/* ---- starting ffmpeg ---- */
 
 static void start(struct media *it)
 {
@@ -113,7 +113,7 @@ static void start(struct media *it)
     free(reason);
 }
 
-/* ---- an MP4: where is its index? ------------------------------------------------------------------- */
+/* ---- an MP4: where is its index? ---- */
 
 static uint64_t big_endian(const char *p, size_t count)
 {
@@ -179,7 +179,7 @@ static void gather(struct media *it)
     }
 }
 
-/* ---- the stream ------------------------------------------------------------------------------------ */
+/* ---- the stream ---- */
 
 void media_feed(struct media *it, const uint8_t *bytes, size_t size)
 {

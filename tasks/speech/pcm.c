@@ -20,7 +20,7 @@ struct pcm {
     size_t rest_size;
 };
 
-/* ---- one sample ------------------------------------------------------------------------------------ */
+/* ---- one sample ---- */
 
 static uint32_t little_endian(const uint8_t *bytes, size_t count)
 {
@@ -83,7 +83,7 @@ unsigned pcm_sample_bytes(enum pcm_encoding encoding)
     return encodings[encoding].bytes;
 }
 
-/* ---- the stream ------------------------------------------------------------------------------------ */
+/* ---- the stream ---- */
 
 static void give_samples(void *arg, const float *samples, size_t count)
 {

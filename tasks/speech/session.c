@@ -48,7 +48,7 @@ struct session {
     size_t kept_count, kept_capacity;
 };
 
-/* ---- events ---------------------------------------------------------------------------------------- */
+/* ---- events ---- */
 
 static void show_pending(struct session *it)
 {
@@ -130,7 +130,7 @@ static void warn(void *arg, const char *warning)
     transcript_warn(&it->transcript, warning);
 }
 
-/* ---- samples and utterances ------------------------------------------------------------------------ */
+/* ---- samples and utterances ---- */
 
 static void begin_utterance(void *arg, uint64_t start)
 {
@@ -183,7 +183,7 @@ static void take_samples(void *arg, const int16_t *samples, size_t count)
     report_progress(it);
 }
 
-/* ---- the flow -------------------------------------------------------------------------------------- */
+/* ---- the flow ---- */
 
 /* One turn of work on what is pending. An engine that is full gets nothing more from the input. */
 static unsigned work(struct session *it)

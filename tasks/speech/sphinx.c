@@ -64,7 +64,7 @@ bool sphinx_load(char **ret_reason)
     return true;
 }
 
-/* ---- the mean ------------------------------------------------------------------------------------ */
+/* ---- the mean ---- */
 
 void sphinx_mean_add(struct sphinx_mean *mean, const int16_t *samples, size_t count)
 {
@@ -100,7 +100,7 @@ static void set_mean(ps_decoder_t *ps, const struct sphinx_mean *mean)
     cmn->nframe = 0;
 }
 
-/* ---- dictation ----------------------------------------------------------------------------------- */
+/* ---- dictation ---- */
 
 void sphinx_begin(const struct sphinx_mean *mean)
 {
@@ -147,7 +147,7 @@ void sphinx_end(double offset, struct words *ret_words)
     }
 }
 
-/* ---- alignment ----------------------------------------------------------------------------------- */
+/* ---- alignment ---- */
 
 struct sphinx_aligner {
     ps_decoder_t *ps;

@@ -11,7 +11,7 @@
  * *ret_reason (free()) if they are missing. */
 bool sphinx_load(char **ret_reason) MUSTCHECK;
 
-/* ---- dictation --------------------------------------------------------------------------------- */
+/* ---- dictation ---- */
 
 #define SPHINX_CEPSTRA 13
 /* The voice's spectral mean: recognition is as good as this is right (see engine_builtin.c). */
@@ -31,7 +31,7 @@ char *sphinx_partial(void);
 /* Ends the utterance and appends its words; times count from `offset` seconds. */
 void sphinx_end(double offset, struct words *ret_words);
 
-/* ---- alignment --------------------------------------------------------------------------------- */
+/* ---- alignment ---- */
 
 struct sphinx_aligner;
 

@@ -63,7 +63,7 @@ static void fail(struct wav *it, const char *reason)
     it->reason = reason;
 }
 
-/* ---- pieces of the header -------------------------------------------------------------------------- */
+/* ---- pieces of the header ---- */
 
 static const struct {
     unsigned tag, bits;
@@ -146,7 +146,7 @@ static void take_header(struct wav *it)
     }
 }
 
-/* ---- the stream ------------------------------------------------------------------------------------ */
+/* ---- the stream ---- */
 
 /* Takes from `bytes` what the state wants; how many bytes that were. */
 static size_t step(struct wav *it, const uint8_t *bytes, size_t size)

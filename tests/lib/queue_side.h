@@ -24,7 +24,7 @@ static struct loop loop;
 static struct redis_server server;
 static struct side hub, other, worker;
 
-/* ---- what was told ----------------------------------------------------------------------------------- */
+/* ---- what was told ---- */
 
 #define TOLD 64
 static struct {
@@ -218,7 +218,7 @@ static inline void on_report(void *ctx, bool clean, struct span json)
     told.done++;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------ */
+/* ---- running ---- */
 
 static inline void on_tick(uv_timer_t *timer)
 {
