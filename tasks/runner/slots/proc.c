@@ -71,14 +71,14 @@ static bool is_object(struct span json, const struct slot_job *job, const char *
     const char *reason = "not an object";
     if (json_check(json, JSON_LIMITS, &reason) == KIND_OBJECT)
         return true;
-    log_warn("a task's report was dropped", "what", what, "reason", reason, "task", job->type->name,
-             "task_id", job->id);
+    log_warn("a task's report was dropped", "what", what, "reason", reason, "task", job->run.type->name,
+             "task_id", job->run.id);
     return false;
 }
 
-static const struct slots_hooks *hooks_of(const struct slot_job *job)
+static const struct engine_hooks *hooks_of(const struct slot_job *job)
 {
-    return &slots_config(job->proc->slots)->hooks;
+    return slots_config(job->proc->slots)->hooks;
 }
 
 /* ---- progress ---- */
@@ -89,7 +89,8 @@ void slot_report_started(struct slot_job *job)
         return;
     job->started = true;
     job->since_ms = clock_mono_ms();
-    hooks_of(job)->started(job);
+    job->run.began_ms = (int64_t)clock_wall_ms();
+    hooks_of(job)->started(&job->run);
 }
 
 static void report_progress(struct slot_job *job, const struct slot_progress *progress)
@@ -100,9 +101,6 @@ static void report_progress(struct slot_job *job, const struct slot_progress *pr
         job->percent = percent;
     struct queue_update update = {
         .kind = QUEUE_PROGRESS,
-        .id = job->id,
-        .fence = job->fence,
-        .attempt = job->attempt,
         .percent = (int)job->percent,
         .stage = word(progress->stage, stage),
     };
@@ -110,7 +108,7 @@ static void report_progress(struct slot_job *job, const struct slot_progress *pr
         update.message = clean(progress->message, TEXT_MAX, message);
     if (progress->meta.n && progress->meta.n <= META_MAX && is_object(progress->meta, job, "meta"))
         update.meta = progress->meta;
-    hooks_of(job)->update(job, &update);
+    hooks_of(job)->update(&job->run, &update);
 }
 
 static bool on_progress(struct slot_job *job, struct span payload)
@@ -132,12 +130,11 @@ static bool on_started(struct slot_job *job, struct span payload)
 
 static bool partial(struct slot_job *job, struct span payload, enum queue_update_kind kind)
 {
-    struct queue_update update = {
-        .kind = kind, .id = job->id, .fence = job->fence, .attempt = job->attempt, .meta = payload};
+    struct queue_update update = {.kind = kind, .meta = payload};
     if (payload.n > PARTIAL_MAX)
         return false;
     if (is_object(payload, job, "partial"))
-        hooks_of(job)->update(job, &update);
+        hooks_of(job)->update(&job->run, &update);
     return true;
 }
 
@@ -156,9 +153,8 @@ static bool on_log(struct slot_job *job, struct span payload)
     char scratch[TEXT_MAX + 1];
     if (job->log_lines++ >= LOG_LINES_MAX)
         return true;
-    struct queue_update update = {
-        .kind = QUEUE_LOG, .id = job->id, .fence = job->fence, .message = clean(payload, TEXT_MAX, scratch)};
-    hooks_of(job)->update(job, &update);
+    struct queue_update update = {.kind = QUEUE_LOG, .message = clean(payload, TEXT_MAX, scratch)};
+    hooks_of(job)->update(&job->run, &update);
     return true;
 }
 
@@ -170,7 +166,7 @@ static bool on_call(struct slot_job *job, struct span payload)
         return false;
     memcpy(service, call.service.p, call.service.n);
     service[call.service.n] = '\0';
-    hooks_of(job)->call(job, call.call, service, call.args);
+    hooks_of(job)->call(&job->run, call.call, service, call.args);
     return true;
 }
 
@@ -180,20 +176,44 @@ static bool on_taken(struct slot_job *job, struct span payload)
     uint64_t total = slot_get_u64(&from);
     if (!slot_fields_end(&from))
         return false;
-    hooks_of(job)->audio_taken(job, total);
+    hooks_of(job)->audio_taken(&job->run, total);
     return true;
 }
 
 /* ---- the end ---- */
 
-static void slot_report_end(struct slot_proc *proc, struct slot_job *job, const struct queue_end *end)
+/* Copies the texts of an end into one that stays, where `end` points then. NULL if they need none. */
+static char *keep_texts(struct queue_end *end)
 {
-    const struct slots_hooks *hooks = hooks_of(job);
+    struct span *const spans[] = {&end->result, &end->error_code, &end->error};
+    if (end->error_code.n + end->error.n == 0 && span_is(end->result, "{}")) {
+        end->result = SPAN("{}");
+        return NULL;
+    }
+    size_t size = end->result.n + end->error_code.n + end->error.n;
+    char *text = size ? xmalloc(size) : NULL, *at = text;
+    for (size_t i = 0; i < NELEMS(spans); i++) {
+        if (spans[i]->n == 0)
+            continue;
+        memcpy(at, spans[i]->p, spans[i]->n);
+        spans[i]->p = at;
+        at += spans[i]->n;
+    }
+    return text;
+}
+
+/* Ends the first job of the process and tells the runner. */
+static void slot_report_end(struct slot_proc *proc, struct slot_job *job, struct queue_end *end)
+{
+    const struct engine_hooks *hooks = hooks_of(job);
     list_remove(&job->node);
     proc->count--;
     proc->backlog_us -= job->est_us;
     job->proc = NULL;
-    hooks->ended(job, job->stop == STOP_LOST ? NULL : end);
+    if (job->stop == STOP_LOST)
+        hooks->ended(&job->run, NULL, NULL);
+    else
+        hooks->ended(&job->run, end, keep_texts(end));
 }
 
 static void fail(struct queue_end *end, const char *code, const char *error)
@@ -212,7 +232,7 @@ static bool on_ended(struct slot_job *job, struct span payload)
     struct slot_ended ended;
     if (!slot_get_ended(payload, &ended))
         return false;
-    struct queue_end end = {.kind = QUEUE_COMPLETED, .id = job->id, .fence = job->fence};
+    struct queue_end end = {.kind = QUEUE_COMPLETED};
     end.result = ended.result.p ? ended.result : SPAN("{}");
     if (ended.failed && job->stop == STOP_CANCEL) {
         end.kind = QUEUE_CANCELLED;
@@ -357,12 +377,12 @@ void slot_proc_flush(struct slot_proc *proc)
 void slot_proc_give(struct slot_proc *proc, struct slot_job *job)
 {
     struct slot_task task = {
-        .id = span_of(job->id),
-        .owner = span_of(job->owner),
-        .type = span_of(job->type->name),
-        .args = job->args.p ? job->args : SPAN("{}"),
-        .attempt = job->attempt,
-        .quick = job->est_us < 2000 && !job->type->stream,
+        .id = span_of(job->run.id),
+        .owner = span_of(job->run.owner),
+        .type = span_of(job->run.type->name),
+        .args = job->run.args.p ? job->run.args : SPAN("{}"),
+        .attempt = job->run.attempt,
+        .quick = job->est_us < 2000 && !job->run.type->stream,
     };
     job->proc = proc;
     job->seq = proc->next_seq++;
@@ -518,9 +538,9 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
     uint64_t ran_ms = now_ms - job->since_ms;
     if (job->stop == STOP_CANCEL)
         climb(proc, job, now_ms);
-    else if (job->stop == STOP_NONE && ran_ms >= 1000ULL * slot_soft_limit_s(job->type))
+    else if (job->stop == STOP_NONE && ran_ms >= 1000ULL * slot_soft_limit_s(job->run.type))
         slot_proc_stop(proc, job, STOP_TIMEOUT);
-    if (ran_ms >= 1000ULL * slot_hard_limit_s(job->type) && !(proc->signalled & 1ULL << SIGKILL)) {
+    if (ran_ms >= 1000ULL * slot_hard_limit_s(job->run.type) && !(proc->signalled & 1ULL << SIGKILL)) {
         if (job->stop == STOP_NONE)
             job->stop = STOP_TIMEOUT;
         slot_proc_signal(proc, SIGKILL);
@@ -531,7 +551,7 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
 
 static struct queue_end end_of_victim(const struct slot_job *job, int status, char text[static 64])
 {
-    struct queue_end end = {.kind = QUEUE_DIED, .id = job->id, .fence = job->fence};
+    struct queue_end end = {.kind = QUEUE_DIED};
     end.error_code = SPAN("worker_lost");
     if (WIFSIGNALED(status))
         snprintf(text, 64, "The task's process was ended by signal %d", WTERMSIG(status));

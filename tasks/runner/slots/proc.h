@@ -3,11 +3,28 @@
  * named lane_*. */
 #pragma once
 
+#include "tasks/runner/engine.h"
+#include "tasks/runner/slots/gate.h"
 #include "tasks/runner/slots/proto.h"
-#include "tasks/runner/slots/slots.h"
 
 struct lane;
 struct prefork;
+struct slots;
+
+struct slot_job { /* a run here */
+    struct run run;
+    struct lane *lane;
+    struct list node;       /* in the lane's waiting list or the process' jobs */
+    struct slot_proc *proc; /* NULL while it waits */
+    uint32_t seq;           /* its number in the process */
+    bool started;
+    enum run_stop stop;
+    uint64_t since_ms; /* when it was given, then when it started */
+    uint64_t stop_ms;  /* when it was asked to stop */
+    uint64_t est_us;   /* how long its type usually takes */
+    unsigned percent;
+    unsigned log_lines;
+};
 
 enum slot_state {                /* of a process; changed by slot_become() in proc.c alone */
                   SLOT_FORKING,  /* asked for; its pid is not known. Jobs may be sent from here on */
@@ -74,7 +91,7 @@ void slot_proc_reap(struct slot_proc *proc);
 void slot_report_started(struct slot_job *job);
 
 /* ---- in slots.c ---- */
-const struct slots_config *slots_config(const struct slots *slots);
+const struct engine_config *slots_config(const struct slots *slots);
 /* Bytes are staged for the process: flush at the end of the turn. */
 void slots_want_flush(struct slots *slots, struct slot_proc *proc);
 /* The process is ready for the first time. */

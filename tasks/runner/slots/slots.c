@@ -23,7 +23,10 @@
 
 #define SLOT_AHEAD_US 50000 /* a slot's socket holds at most so much work */
 
-struct lane {
+enum { LANE_DEFAULT, LANE_LIVE, LANES };
+static const char *const queues[] = {[LANE_DEFAULT] = "default", [LANE_LIVE] = "live", NULL};
+
+struct lane {          /* of a queue */
     unsigned capacity; /* tasks that may run at once */
     unsigned prefetch; /* tasks sent ahead per process, at most */
     struct list procs; /* struct slot_proc */
@@ -36,12 +39,13 @@ struct lane {
 
 struct fresh { /* one FRESH type */
     const struct task_type *type;
+    struct lane *lane;
     struct prefork *prefork;
     struct slot_proc *spare; /* forked ahead, so that a task need not wait for it */
 };
 
 struct slots {
-    struct slots_config config;
+    struct engine_config config;
     struct lane lanes[LANES];
     struct prefork *ordinary;
     struct fresh *fresh;
@@ -53,16 +57,7 @@ struct slots {
     bool closing;
 };
 
-const char *const slot_lane_names[LANES] = {[LANE_DEFAULT] = "default", [LANE_LIVE] = "live"};
-
 static void slots_start_tick(struct slots *slots);
-
-static struct lane *lane_of(struct slots *slots, const struct task_type *type)
-{
-    bool live =
-        type->queue && strcmp(type->queue, slot_lane_names[LANE_LIVE]) == 0; /* light ones name none */
-    return &slots->lanes[live ? LANE_LIVE : LANE_DEFAULT];
-}
 
 static struct fresh *fresh_of(struct slots *slots, const struct task_type *type)
 {
@@ -94,7 +89,7 @@ static uint64_t *took_of(const struct slots *slots, const struct task_type *type
 
 void lane_job_took(struct slot_proc *proc, struct slot_job *job, uint64_t took_us)
 {
-    uint64_t *took = took_of(proc->slots, job->type);
+    uint64_t *took = took_of(proc->slots, job->run.type);
     *took = follow(*took, took_us);
     proc->lane->took_us = follow(proc->lane->took_us, took_us);
 }
@@ -159,23 +154,24 @@ static bool lane_alive(const struct slots *slots, const struct lane *lane)
     return slots->fresh_count == 0 && prefork_ready(slots->ordinary);
 }
 
-unsigned slots_room(const struct slots *slots, enum slot_lane which)
+static unsigned room(void *self, unsigned number)
 {
-    const struct lane *lane = &slots->lanes[which];
+    const struct slots *slots = self;
+    const struct lane *lane = &slots->lanes[number];
     if (!lane_alive(slots, lane))
         return 0;
-    unsigned ahead = lane_ahead(lane), room = 0;
+    unsigned ahead = lane_ahead(lane), tasks = 0;
     uint64_t now = clock_mono_ms();
     list_for_each (node, &lane->procs) {
         const struct slot_proc *proc = container_of(node, struct slot_proc, node);
         unsigned behind = proc->count ? proc->count - 1 : 0;
         if (proc->count && !proc->only && slot_proc_usable(proc) && behind < ahead && soon_free(proc, now))
-            room += ahead - behind;
+            tasks += ahead - behind;
     }
     struct places places = lane_places(lane);
     if (places.taken < lane->capacity)
-        room += (lane->capacity - places.taken) * (1 + ahead);
-    return room > lane->waiting_count ? room - lane->waiting_count : 0;
+        tasks += (lane->capacity - places.taken) * (1 + ahead);
+    return tasks > lane->waiting_count ? tasks - lane->waiting_count : 0;
 }
 
 /* ---- giving out work ---- */
@@ -190,7 +186,7 @@ static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, s
 
 static void make_spare(struct slots *slots, struct fresh *fresh)
 {
-    struct lane *lane = lane_of(slots, fresh->type);
+    struct lane *lane = fresh->lane;
     if (fresh->spare == NULL && prefork_ready(fresh->prefork) && clock_mono_ms() >= lane->not_before_ms &&
         !slots->closing)
         fresh->spare = slot_proc_new(slots, lane, fresh->prefork);
@@ -247,13 +243,13 @@ static void lane_assign(struct slots *slots, struct lane *lane)
     bool full[2] = {false, false};
     list_for_each_safe (node, after, &lane->waiting) {
         struct slot_job *job = container_of(node, struct slot_job, node);
-        enum task_isolation kind = job->type->isolation;
+        enum task_isolation kind = job->run.type->isolation;
         if (full[kind])
             continue;
-        uint64_t took = *took_of(slots, job->type);
+        uint64_t took = *took_of(slots, job->run.type);
         job->est_us = took ? took : UNKNOWN_US;
         struct slot_proc *proc =
-            kind == TASK_FRESH ? pick_fresh(slots, lane, job->type) : pick_slot(slots, lane, job);
+            kind == TASK_FRESH ? pick_fresh(slots, lane, job->run.type) : pick_slot(slots, lane, job);
         if (proc == NULL) {
             full[kind] = true;
             if (full[TASK_FRESH] && full[TASK_IN_SLOT])
@@ -287,7 +283,7 @@ static void free_handle(uv_handle_t *handle)
     free(handle);
 }
 
-const struct slots_config *slots_config(const struct slots *slots)
+const struct engine_config *slots_config(const struct slots *slots)
 {
     return &slots->config;
 }
@@ -308,17 +304,25 @@ static void on_turn(void *ctx)
         slot_proc_flush(container_of(node, struct slot_proc, flush_node));
 }
 
-void slots_give(struct slots *slots, struct slot_job *job)
+static struct slot_job *job_of(struct run *run)
 {
-    struct lane *lane = lane_of(slots, job->type);
+    return container_of(run, struct slot_job, run);
+}
+
+static bool give(void *self, unsigned number, struct run *run)
+{
+    struct slots *slots = self;
+    struct slot_job *job = job_of(run);
+    job->lane = &slots->lanes[number];
     job->proc = NULL;
     job->started = false;
     job->stop = STOP_NONE;
     job->since_ms = clock_mono_ms();
     job->percent = job->log_lines = 0;
-    list_append(&lane->waiting, &job->node);
-    lane->waiting_count++;
+    list_append(&job->lane->waiting, &job->node);
+    job->lane->waiting_count++;
     slots_start_tick(slots);
+    return true;
 }
 
 /* ---- processes come and go ---- */
@@ -412,10 +416,10 @@ static void unblock(struct slots *slots, struct lane *lane, uint64_t now_ms)
     lane_assign(slots, lane);
 }
 
-static void drop_waiting(struct lane *lane, struct slot_job *job)
+static void drop_waiting(struct slot_job *job)
 {
     list_remove(&job->node);
-    lane->waiting_count--;
+    job->lane->waiting_count--;
 }
 
 /* What could not begin in time goes back to the queue; what no process can be made for fails. */
@@ -423,21 +427,19 @@ static void expire(struct slots *slots, struct lane *lane, uint64_t now_ms)
 {
     list_for_each_safe (node, after, &lane->waiting) {
         struct slot_job *job = container_of(node, struct slot_job, node);
-        struct fresh *fresh = fresh_of(slots, job->type);
+        struct fresh *fresh = fresh_of(slots, job->run.type);
         bool down = !prefork_ready(fresh ? fresh->prefork : slots->ordinary);
         if (now_ms < job->since_ms + (down ? NO_PREFORK_MS : RETURN_MS))
             continue;
-        drop_waiting(lane, job);
+        drop_waiting(job);
         struct queue_end end = {.kind = QUEUE_FAILED,
-                                .id = job->id,
-                                .fence = job->fence,
                                 .error_code = SPAN("unavailable"),
                                 .error = SPAN("The worker cannot start a process for this task"),
                                 .retry = true};
         if (down)
-            slots->config.hooks.ended(job, &end);
+            slots->config.hooks->ended(&job->run, &end, NULL);
         else
-            slots->config.hooks.returned(job);
+            slots->config.hooks->returned(&job->run);
     }
 }
 
@@ -480,19 +482,20 @@ static void slots_start_tick(struct slots *slots)
 
 /* ---- stopping ---- */
 
-static void stop_waiting(struct slots *slots, struct slot_job *job, enum run_stop reason)
+static void stop_waiting(struct slots *slots, struct slot_job *job, enum run_stop why)
 {
-    struct queue_end end = {.kind = QUEUE_CANCELLED, .id = job->id, .fence = job->fence};
-    drop_waiting(lane_of(slots, job->type), job);
-    job->stop = reason;
-    if (reason == STOP_DRAIN || reason == STOP_RETURN)
-        slots->config.hooks.returned(job);
+    static const struct queue_end cancelled = {.kind = QUEUE_CANCELLED};
+    drop_waiting(job);
+    job->stop = why;
+    if (why == STOP_DRAIN || why == STOP_RETURN)
+        slots->config.hooks->returned(&job->run);
     else
-        slots->config.hooks.ended(job, reason == STOP_LOST ? NULL : &end);
+        slots->config.hooks->ended(&job->run, why == STOP_LOST ? NULL : &cancelled, NULL);
 }
 
-void slots_stop(struct slots *slots, struct slot_job *job, enum run_stop reason)
+static void cancel(void *self, struct run *run, enum run_stop why)
 {
+    struct slot_job *job = job_of(run);
     struct slot_proc *proc = job->proc;
     if (proc && !job->started) {
         struct list back;
@@ -501,90 +504,55 @@ void slots_stop(struct slots *slots, struct slot_job *job, enum run_stop reason)
         lane_take_back(proc->lane, &back);
     }
     if (job->proc == NULL) {
-        stop_waiting(slots, job, reason);
+        stop_waiting(self, job, why);
         return;
     }
-    if (reason == STOP_RETURN || job->stop == STOP_LOST || job->stop == STOP_DRAIN || job->stop == reason)
+    if (why == STOP_RETURN || job->stop == STOP_LOST || job->stop == STOP_DRAIN || job->stop == why)
         return;
     if (job != slot_proc_begun(proc))
         return; /* it has ended, and its end is on its way */
-    if (reason == STOP_CANCEL)
+    if (why == STOP_CANCEL)
         slot_report_started(job); /* it had begun; its own word is still on its way */
-    slot_proc_stop(proc, job, reason);
-}
-
-void slots_return_all(struct slots *slots)
-{
-    for (size_t i = 0; i < LANES; i++) {
-        struct lane *lane = &slots->lanes[i];
-        struct list back;
-        list_init(&back);
-        list_for_each (node, &lane->procs)
-            slot_proc_take_back(container_of(node, struct slot_proc, node), &back);
-        lane_take_back(lane, &back);
-        while (!list_empty(&lane->waiting))
-            stop_waiting(slots, container_of(lane->waiting.next, struct slot_job, node), STOP_DRAIN);
-    }
-}
-
-void slots_stop_all(struct slots *slots, enum run_stop reason)
-{
-    for (size_t i = 0; i < LANES; i++)
-        list_for_each (node, &slots->lanes[i].procs) {
-            struct slot_job *job = slot_proc_begun(container_of(node, struct slot_proc, node));
-            if (job)
-                slots_stop(slots, job, reason);
-        }
+    slot_proc_stop(proc, job, why);
 }
 
 /* ---- what goes to a running task ---- */
 
-void slots_audio(struct slot_job *job, struct span bytes)
+static void answer(void *self, struct run *run, uint32_t call, struct span json)
 {
-    slot_frame_span(slot_proc_out(job->proc), SLOT_AUDIO, job->seq, bytes);
+    struct slot_job *job = job_of(run);
+    (void)self;
+    if (job->proc)
+        slot_put_answer(slot_proc_out(job->proc), job->seq, &(struct slot_answer){call, json});
 }
 
-void slots_audio_end(struct slot_job *job)
+static void audio(void *self, struct run *run, struct span bytes, bool last)
 {
-    slot_frame_empty(slot_proc_out(job->proc), SLOT_AUDIO_END, job->seq);
+    struct slot_job *job = job_of(run);
+    (void)self;
+    if (job->proc == NULL)
+        return;
+    if (bytes.n)
+        slot_frame_span(slot_proc_out(job->proc), SLOT_AUDIO, job->seq, bytes);
+    if (last)
+        slot_frame_empty(slot_proc_out(job->proc), SLOT_AUDIO_END, job->seq);
 }
 
-void slots_answer(struct slot_job *job, uint32_t call, struct span json)
+static void health(const void *self, unsigned number, struct engine_health *ret)
 {
-    slot_put_answer(slot_proc_out(job->proc), job->seq, &(struct slot_answer){call, json});
-}
-
-/* ---- figures ---- */
-
-unsigned slots_busy(const struct slots *slots, enum slot_lane lane)
-{
-    unsigned busy = 0;
-    list_for_each (node, &slots->lanes[lane].procs)
-        busy += container_of(node, struct slot_proc, node)->count > 0;
-    return busy;
-}
-
-unsigned slots_total(const struct slots *slots, enum slot_lane lane)
-{
-    return slots->lanes[lane].capacity;
-}
-
-unsigned slots_jobs(const struct slots *slots)
-{
-    unsigned jobs = 0;
-    for (size_t i = 0; i < LANES; i++) {
-        jobs += slots->lanes[i].waiting_count;
-        list_for_each (node, &slots->lanes[i].procs)
-            jobs += container_of(node, struct slot_proc, node)->count;
+    const struct lane *lane = &((const struct slots *)self)->lanes[number];
+    *ret = (struct engine_health){.total = lane->capacity, .load = lane->waiting_count};
+    list_for_each (node, &lane->procs) {
+        unsigned count = container_of(node, struct slot_proc, node)->count;
+        ret->busy += count > 0;
+        ret->load += count;
     }
-    return jobs;
 }
 
 /* ---- life ---- */
 
-static void init_lane(struct slots *slots, enum slot_lane which, int64_t configured, unsigned per_core)
+static void init_lane(struct lane *lane, int64_t configured, unsigned per_core)
 {
-    struct lane *lane = &slots->lanes[which];
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     lane->capacity = configured ? (unsigned)configured : per_core * (unsigned)(cores > 0 ? cores : 1);
     list_init(&lane->procs);
@@ -600,6 +568,14 @@ static struct prefork *start_prefork(struct slots *slots, const struct task_type
                                                 .ctx = slots});
 }
 
+static struct lane *lane_of(struct slots *slots, const char *queue)
+{
+    size_t i = 0;
+    while (strcmp(queues[i], queue) != 0)
+        i++;
+    return &slots->lanes[i];
+}
+
 static void start_preforks(struct slots *slots)
 {
     const struct task_type *const *all = task_type_all();
@@ -613,16 +589,16 @@ static void start_preforks(struct slots *slots)
         if (all[i]->kind == TASK_HEAVY && all[i]->isolation == TASK_FRESH &&
             (!all[i]->diagnostics || slots->config.options->diagnostics))
             slots->fresh[slots->fresh_count++] =
-                (struct fresh){.type = all[i], .prefork = start_prefork(slots, all[i])};
+                (struct fresh){all[i], lane_of(slots, all[i]->queue), start_prefork(slots, all[i]), NULL};
 }
 
-struct slots *slots_new(const struct slots_config *config)
+static void *start(const struct engine_config *config)
 {
     struct slots *slots = xcalloc(1, sizeof *slots);
     slots->config = *config;
     list_init(&slots->flush);
-    init_lane(slots, LANE_DEFAULT, config->options->slots_default, 2);
-    init_lane(slots, LANE_LIVE, config->options->slots_live, 3);
+    init_lane(&slots->lanes[LANE_DEFAULT], config->options->slots_default, 2);
+    init_lane(&slots->lanes[LANE_LIVE], config->options->slots_live, 3);
     slots->lanes[LANE_DEFAULT].prefetch = (unsigned)config->options->worker_prefetch;
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     slots->child = xcalloc(1, sizeof *slots->child);
@@ -637,12 +613,9 @@ struct slots *slots_new(const struct slots_config *config)
     return slots;
 }
 
-void slots_free(struct slots **slots)
+static void stop(void *self)
 {
-    struct slots *old = *slots;
-    if (old == NULL)
-        return;
-    *slots = NULL;
+    struct slots *old = self;
     old->closing = true;
     loop_unhook(old->config.loop, LOOP_STAGE_POOL, on_turn, old);
     prefork_free(&old->ordinary); /* frees processes that are being forked, too */
@@ -661,3 +634,17 @@ void slots_free(struct slots **slots)
     free(old->took_us);
     free(old);
 }
+
+const struct engine slots_engine = {
+    .name = "slots",
+    .run_size = sizeof(struct slot_job),
+    .queues = queues,
+    .start = start,
+    .stop = stop,
+    .room = room,
+    .give = give,
+    .cancel = cancel,
+    .health = health,
+    .answer = answer,
+    .audio = audio,
+};

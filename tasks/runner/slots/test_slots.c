@@ -4,6 +4,7 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/runner/slots/prefork.h"
+#include "tasks/runner/slots/proc.h"
 #include "tasks/runner/slots/slots.h"
 #include "tasks/types.h"
 #include "tests/lib/tap.h"
@@ -25,12 +26,12 @@ struct task { /* one job and what became of it */
 
 static struct loop loop;
 static struct options options;
-static struct slots *slots;
+static void *slots;
 static unsigned ended_count;
 
-static struct task *task_of(struct slot_job *job)
+static struct task *task_of(struct run *run)
 {
-    return container_of(job, struct task, job);
+    return container_of(run, struct task, job.run);
 }
 
 static void copy(char *to, size_t size, struct span from)
@@ -41,15 +42,15 @@ static void copy(char *to, size_t size, struct span from)
     to[n] = '\0';
 }
 
-static void on_started(struct slot_job *job)
+static void on_started(struct run *run)
 {
-    task_of(job)->starts++;
-    task_of(job)->started_ms = clock_mono_ms();
+    task_of(run)->starts++;
+    task_of(run)->started_ms = clock_mono_ms();
 }
 
-static void on_update(struct slot_job *job, const struct queue_update *update)
+static void on_update(struct run *run, const struct queue_update *update)
 {
-    struct task *task = task_of(job);
+    struct task *task = task_of(run);
     task->updates++;
     if (update->kind == QUEUE_PROGRESS) {
         task->fell |= (unsigned)update->percent < task->percent;
@@ -62,26 +63,26 @@ static void on_update(struct slot_job *job, const struct queue_update *update)
         copy(task->meta, sizeof task->meta, update->meta);
 }
 
-static void on_call(struct slot_job *job, uint32_t call, const char *service, struct span args)
+static void on_call(struct run *run, uint32_t call, const char *service, struct span args)
 {
     (void)service;
     (void)args;
-    slots_answer(job, call, SPAN_NONE);
+    slots_engine.answer(slots, run, call, SPAN_NONE);
 }
 
-static void on_taken(struct slot_job *job, uint64_t total)
+static void on_taken(struct run *run, uint64_t total)
 {
-    task_of(job)->taken = total;
+    task_of(run)->taken = total;
 }
 
-static void on_ended(struct slot_job *job, const struct queue_end *end)
+static void on_ended(struct run *run, const struct queue_end *end, char *text)
 {
     static const enum fate fates[] = {[QUEUE_COMPLETED] = COMPLETED,
                                       [QUEUE_FAILED] = FAILED,
                                       [QUEUE_CANCELLED] = CANCELLED,
                                       [QUEUE_DIED] = DIED,
                                       [QUEUE_RETURNED] = RETURNED};
-    struct task *task = task_of(job);
+    struct task *task = task_of(run);
     ended_count++;
     task->ended_ms = clock_mono_ms();
     task->fate = end ? fates[end->kind] : DROPPED;
@@ -90,12 +91,13 @@ static void on_ended(struct slot_job *job, const struct queue_end *end)
         copy(task->error, sizeof task->error, end->error);
         copy(task->result, sizeof task->result, end->result);
     }
+    free(text);
 }
 
-static void on_returned(struct slot_job *job)
+static void on_returned(struct run *run)
 {
     ended_count++;
-    task_of(job)->fate = RETURNED;
+    task_of(run)->fate = RETURNED;
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -119,18 +121,27 @@ static bool run_until(unsigned want, const struct task *started)
     return !late;
 }
 
+static unsigned lane_of(const struct task_type *type)
+{
+    return type->queue && strcmp(type->queue, "live") == 0;
+}
+
 static void give(struct task *task, const char *type, const char *args)
 {
     static unsigned number;
-    static char ids[4096][16];
     memset(task, 0, sizeof *task);
-    snprintf(ids[number % 4096], 16, "task-%u", number);
-    task->job = (struct slot_job){.type = task_type_find(type),
-                                  .id = ids[number++ % 4096],
-                                  .owner = "alice",
-                                  .attempt = 1,
-                                  .args = span_of(args)};
-    slots_give(slots, &task->job);
+    struct run *run = &task->job.run;
+    snprintf(run->id, sizeof run->id, "task-%u", number++);
+    snprintf(run->owner, sizeof run->owner, "alice");
+    run->type = task_type_find(type);
+    run->attempt = 1;
+    run->args = args ? span_of(args) : SPAN("{}");
+    slots_engine.give(slots, lane_of(run->type), run);
+}
+
+static void stop(struct task *task, enum run_stop why)
+{
+    slots_engine.cancel(slots, &task->job.run, why);
 }
 
 static void test_runs(void)
@@ -166,7 +177,7 @@ static void test_many(void)
     uint64_t begun = clock_mono_us();
     size_t given = 0, completed = 0;
     while (completed < NELEMS(tasks)) {
-        unsigned room = slots_room(slots, LANE_DEFAULT);
+        unsigned room = slots_engine.room(slots, 0);
         for (; room && given < NELEMS(tasks); room--)
             give(&tasks[given++], "noop_heavy", "{\"steps\":0}");
         if (!run_until(1, NULL))
@@ -208,8 +219,8 @@ static void test_slow_one_among_quick_ones(void)
     }
     ok(good == 12 && returned == 2, "those before it completed, those behind it are given back");
     ok(run_until(0, &slow), "it says that it started");
-    slots_stop(slots, &slow.job, STOP_CANCEL);
-    slots_stop(slots, &busy.job, STOP_CANCEL);
+    stop(&slow, STOP_CANCEL);
+    stop(&busy, STOP_CANCEL);
     ok(run_until(2, NULL), "and ends");
     is_int(slow.fate, CANCELLED, "cancelled");
 }
@@ -241,7 +252,7 @@ static void test_cancel(const char *mode, unsigned at_least, unsigned at_most)
         give(&task, "misbehave", args);
     ok(run_until(0, &task), "a task runs (%s)", mode);
     uint64_t begun = clock_mono_ms();
-    slots_stop(slots, &task.job, STOP_CANCEL);
+    stop(&task, STOP_CANCEL);
     ok(run_until(1, NULL), "a cancelled task ends (%s)", mode);
     uint64_t took = clock_mono_ms() - begun;
     is_int(task.fate, CANCELLED, "cancelled (%s)", mode);
@@ -253,7 +264,7 @@ static void test_cancel_waiting(void)
     struct task tasks[6];
     for (size_t i = 0; i < NELEMS(tasks); i++)
         give(&tasks[i], "noop_heavy", "{\"steps\":1,\"sleep_ms\":100}");
-    slots_stop(slots, &tasks[5].job, STOP_CANCEL);
+    stop(&tasks[5], STOP_CANCEL);
     is_int(tasks[5].fate, CANCELLED, "a task that has not begun is cancelled at once");
     is_int(tasks[5].starts, 0, "and never starts");
     ok(run_until(6, NULL), "the others end");
@@ -271,7 +282,7 @@ static void test_hoards_nothing(void)
     for (size_t i = 0; i < NELEMS(tasks); i++)
         returned += tasks[i].fate == RETURNED && tasks[i].starts == 0;
     is_int(returned, 4, "all but the two that run");
-    ok(slots_room(slots, LANE_DEFAULT) == 0, "there is no room meanwhile");
+    ok(slots_engine.room(slots, 0) == 0, "there is no room meanwhile");
     ok(run_until(2, NULL), "those end");
 }
 
@@ -318,8 +329,8 @@ static void test_stream(void)
     uint64_t waited = task.started_ms - begun;
     ok(waited <= 50, "after %u ms", (unsigned)waited);
     for (size_t at = 0; at < data.len; at += 10000)
-        slots_audio(&task.job, (struct span){data.data + at, 10000});
-    slots_audio_end(&task.job);
+        slots_engine.audio(slots, &task.job.run, (struct span){data.data + at, 10000}, false);
+    slots_engine.audio(slots, &task.job.run, SPAN_NONE, true);
     ok(run_until(1, NULL), "it ends with its stream");
     is_int(task.fate, COMPLETED, "completed");
     ok(strstr(task.result, hex), "with every byte: %s", task.result);
@@ -338,17 +349,17 @@ static void test_cancelled_before_it_began(void)
     for (int i = 0; i < 10; i++) {
         give(&task, "noop_stream", NULL);
         uv_run(&loop.uv, UV_RUN_NOWAIT); /* it is sent */
-        slots_stop(slots, &task.job, STOP_CANCEL);
+        stop(&task, STOP_CANCEL);
         ok(run_until(1, NULL), "one ends");
         starts += task.starts;
     }
     diag("%u of 10 had begun", starts);
     give(&task, "noop_heavy", "{\"steps\":1,\"sleep_ms\":500}"); /* meanwhile children that began have gone */
     run_until(1, NULL);
-    is_int(slots_room(slots, LANE_LIVE), options.slots_live, "there is as much room as ever");
+    is_int(slots_engine.room(slots, 1), options.slots_live, "there is as much room as ever");
     give(&task, "noop_stream", NULL);
     ok(run_until(0, &task), "and another one starts");
-    slots_stop(slots, &task.job, STOP_CANCEL);
+    stop(&task, STOP_CANCEL);
     ok(run_until(1, NULL), "and ends");
 }
 
@@ -390,19 +401,20 @@ static void test_drain(void)
     for (size_t i = 0; i < NELEMS(tasks); i++)
         give(&tasks[i], "noop_heavy", "{\"steps\":3,\"sleep_ms\":100}");
     ok(run_until(0, &tasks[0]) && run_until(0, &tasks[1]), "two tasks run");
-    slots_return_all(slots);
+    for (size_t i = 0; i < NELEMS(tasks); i++)
+        stop(&tasks[i], STOP_RETURN);
     ok(tasks[2].fate == RETURNED && tasks[3].fate == RETURNED, "the others come back at once");
     ended_count = 0;
     ok(run_until(2, NULL), "the running ones end");
     ok(tasks[0].fate == COMPLETED && tasks[1].fate == COMPLETED, "completed");
     give(&tasks[0], "misbehave", "{\"mode\":\"hang\"}");
     ok(run_until(0, &tasks[0]), "one hangs");
-    slots_stop_all(slots, STOP_DRAIN);
+    stop(&tasks[0], STOP_DRAIN);
     ok(run_until(1, NULL), "it is killed");
     ok(tasks[0].fate == RETURNED && strcmp(tasks[0].code, "worker_stopped") == 0, "and may run elsewhere");
     give(&tasks[0], "misbehave", "{\"mode\":\"hang\"}");
     ok(run_until(0, &tasks[0]), "another one hangs");
-    slots_stop(slots, &tasks[0].job, STOP_LOST);
+    stop(&tasks[0], STOP_LOST);
     ok(run_until(1, NULL), "its lease is lost: it is killed");
     is_int(tasks[0].fate, DROPPED, "without a report");
 }
@@ -426,11 +438,9 @@ int main(int argc, char **argv)
     options.log_format = format;
     if (loop_init(&loop) < 0)
         return 1;
-    slots = slots_new(&(struct slots_config){
-        .loop = &loop,
-        .options = &options,
-        .hooks = {on_started, on_update, on_call, on_taken, on_ended, on_returned},
-    });
+    static const struct engine_hooks hooks = {on_started, on_update, on_call,
+                                              on_taken,   on_ended,  on_returned};
+    slots = slots_engine.start(&(struct engine_config){&loop, &options, &hooks});
     test_runs();
     test_coalesces();
     test_slow_one_among_quick_ones();
@@ -447,7 +457,7 @@ int main(int argc, char **argv)
     test_preforks_die();
     test_drain();
     test_limits();
-    slots_free(&slots);
+    slots_engine.stop(slots);
     loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
     ok(uv_loop_close(&loop.uv) == 0, "nothing is left in the loop");
