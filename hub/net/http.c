@@ -58,7 +58,18 @@ struct span http_header(struct lws *wsi, enum lws_token_indexes token, char *buf
 }
 
 /* ---- answers ------------------------------------------------------------------------------------- */
-int http_send(struct lws *wsi, const struct http_answer *answer)
+struct http_answer {
+    unsigned status;
+    const char *type;   /* media type */
+    struct span body;   /* borrowed until sent */
+    const char *etag;   /* quoted, or NULL */
+    const char *header; /* one more line with its end, or NULL */
+    bool close;         /* end the connection */
+    bool head;          /* leave the body out */
+};
+
+/* Sends it whole; gives what the callback of libwebsockets must return. */
+static int send_answer(struct lws *wsi, const struct http_answer *answer)
 {
     struct buf out = BUF_INIT;
     buf_printf(&out, "HTTP/1.1 %u %s\r\n", answer->status, status_text(answer->status));
@@ -88,7 +99,7 @@ int http_send(struct lws *wsi, const struct http_answer *answer)
     return lws_http_transaction_completed(wsi) ? -1 : 0;
 }
 
-int http_send_error(struct lws *wsi, struct guard_verdict verdict)
+static int send_error(struct lws *wsi, struct guard_verdict verdict)
 {
     char text[256];
     int n =
@@ -99,8 +110,14 @@ int http_send_error(struct lws *wsi, struct guard_verdict verdict)
         answer.header = "Sec-WebSocket-Version: 13\r\n";
     if (verdict.status == 405)
         answer.header = "Allow: GET, HEAD\r\n";
-    return http_send(wsi, &answer);
+    return send_answer(wsi, &answer);
 }
+
+struct route_request {
+    struct server *server;
+    struct span path;
+    struct buf *hold; /* for a body that is made here */
+};
 
 /* ---- the files of the page ------------------------------------------------------------------------- */
 #define FILE_BYTES_MAX 8388608
@@ -181,14 +198,15 @@ static bool from_directory(const char *root, const char *name, struct buf *hold,
     return true;
 }
 
-static bool find(const struct options *options, struct span name, struct buf *hold, struct http_answer *ret)
+static bool find(const struct route_request *request, struct span name, struct http_answer *ret)
 {
+    const char *root = request->server->config.options->web_root;
     char text[256];
     if (!name_valid(name))
         return false;
     snprintf(text, sizeof text, "%.*s", SPAN_ARG(name));
-    if (options->web_root && options->web_root[0])
-        return from_directory(options->web_root, text, hold, ret);
+    if (root && root[0])
+        return from_directory(root, text, request->hold, ret);
     const struct embed *file = embed_find(name);
     if (file == NULL)
         return false;
@@ -201,40 +219,33 @@ static bool find(const struct options *options, struct span name, struct buf *ho
     "Access-Control-Allow-Origin: *\r\n"                                                                     \
     "Cross-Origin-Resource-Policy: cross-origin\r\n"
 
-/* A file of the page. `hold` keeps a body that was read from web_root. */
-static bool find_asset(const struct options *options, struct span path, struct buf *hold,
-                       struct http_answer *ret_answer)
+static bool route_library(const struct route_request *request, struct http_answer *answer)
 {
-    static const struct span sdk = {"/sdk/", 5};
-    char name[256];
-    if (path.n == 0 || path.p[0] != '/' || path.n > sizeof name - 16)
+    struct span name = {request->path.p + 1, request->path.n - 1};
+    if (!find(request, name, answer))
         return false;
-    bool library = path.n > sdk.n && memcmp(path.p, sdk.p, sdk.n) == 0;
-    if (library)
-        snprintf(name, sizeof name, "%.*s", (int)path.n - 1, path.p + 1);
-    else
-        snprintf(name, sizeof name, "app%.*s", SPAN_ARG(path.n == 1 ? SPAN("/index.html") : path));
-    if (!find(options, span_of(name), hold, ret_answer))
-        return false;
-    if (library)
-        ret_answer->header = OPEN_TO_PAGES;
+    answer->header = OPEN_TO_PAGES;
     return true;
 }
 
-/* ---- routes -------------------------------------------------------------------------------------- */
-struct route_request {
-    struct server *server;
-    struct buf *hold; /* for a body that is made here */
-};
+static bool route_page(const struct route_request *request, struct http_answer *answer)
+{
+    char name[256];
+    struct span path = request->path.n == 1 ? SPAN("/index.html") : request->path;
+    int n = snprintf(name, sizeof name, "app%.*s", SPAN_ARG(path));
+    return n < (int)sizeof name && find(request, span_of(name), answer);
+}
 
-static void route_healthz(const struct route_request *request, struct http_answer *answer)
+/* ---- routes ------------------------------------------------------------------------------------------ */
+static bool route_healthz(const struct route_request *request, struct http_answer *answer)
 {
     (void)request;
     *answer =
         (struct http_answer){.status = 200, .type = "application/json", .body = SPAN("{\"ok\":true}\n")};
+    return true;
 }
 
-static void route_readyz(const struct route_request *request, struct http_answer *answer)
+static bool route_readyz(const struct route_request *request, struct http_answer *answer)
 {
     const struct server_config *config = &request->server->config;
     struct buf reasons = BUF_INIT;
@@ -249,33 +260,39 @@ static void route_readyz(const struct route_request *request, struct http_answer
     buf_free(&reasons);
     *answer = (struct http_answer){
         .status = ready ? 200 : 503, .type = "application/json", .body = buf_span(request->hold)};
+    return true;
 }
 
-static void route_metrics(const struct route_request *request, struct http_answer *answer)
+static bool route_metrics(const struct route_request *request, struct http_answer *answer)
 {
     metrics_write(request->hold);
     *answer = (struct http_answer){
         .status = 200, .type = "text/plain; version=0.0.4; charset=utf-8", .body = buf_span(request->hold)};
+    return true;
 }
 
+/* What the hub answers over HTTP: the first row that has an answer for the path. */
 static const struct route {
     const char *path;
-    void (*run)(const struct route_request *request, struct http_answer *answer);
+    bool below; /* and what begins with it */
+    bool (*run)(const struct route_request *request, struct http_answer *answer); /* false: not found */
 } routes[] = {
-    {"/healthz", route_healthz},
-    {"/readyz", route_readyz},
-    {"/metrics", route_metrics},
+    {"/healthz", false, route_healthz}, {"/readyz", false, route_readyz}, {"/metrics", false, route_metrics},
+    {"/sdk/", true, route_library},     {"/", true, route_page},
 };
 
-static bool find_answer(struct server *server, struct span path, struct buf *hold, struct http_answer *answer)
+static bool leads_to(struct span path, const struct route *route)
 {
-    for (size_t i = 0; i < NELEMS(routes); i++) {
-        if (!span_is(path, routes[i].path))
-            continue;
-        routes[i].run(&(struct route_request){server, hold}, answer);
-        return true;
-    }
-    return find_asset(server->config.options, path, hold, answer);
+    size_t n = strlen(route->path);
+    return (route->below ? path.n >= n : path.n == n) && memcmp(path.p, route->path, n) == 0;
+}
+
+static bool find_answer(const struct route_request *request, struct http_answer *answer)
+{
+    for (size_t i = 0; i < NELEMS(routes); i++)
+        if (leads_to(request->path, &routes[i]) && routes[i].run(request, answer))
+            return true;
+    return false;
 }
 
 /* ---- requests ------------------------------------------------------------------------------------- */
@@ -331,7 +348,7 @@ int http_upgrade(struct server *server, struct lws *wsi)
     } else {
         log_debug("upgrade refused", "code", verdict.code);
     }
-    http_send_error(wsi, verdict);
+    send_error(wsi, verdict);
     return 1;
 }
 
@@ -341,24 +358,24 @@ int http_request(struct server *server, struct lws *wsi)
     int method = read_request(wsi, &head);
     struct guard_verdict verdict = guard_body(&head.request);
     if (verdict.status)
-        return http_send_error(wsi, verdict);
+        return send_error(wsi, verdict);
     if (method < 0 || method == LWSHUMETH_CONNECT)
-        return http_send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
+        return send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
 
     struct buf hold = BUF_INIT;
     struct http_answer answer;
     int rc;
-    if (!find_answer(server, head.request.path, &hold, &answer)) {
-        rc = http_send_error(wsi, (struct guard_verdict){404, "not_found", "Not found"});
+    if (!find_answer(&(struct route_request){server, head.request.path, &hold}, &answer)) {
+        rc = send_error(wsi, (struct guard_verdict){404, "not_found", "Not found"});
     } else if (method != LWSHUMETH_GET && method != LWSHUMETH_HEAD) {
-        rc = http_send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
+        rc = send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
     } else {
         char known[80];
         struct span match = http_header(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, known, sizeof known);
         if (answer.etag && span_is(match, answer.etag))
             answer.status = 304;
         answer.head = method == LWSHUMETH_HEAD;
-        rc = http_send(wsi, &answer);
+        rc = send_answer(wsi, &answer);
     }
     buf_free(&hold);
     return rc;

@@ -90,19 +90,6 @@ struct server {
 };
 
 /* ---- http.c -------------------------------------------------------------------------------------- */
-struct http_answer {
-    unsigned status;
-    const char *type;   /* media type */
-    struct span body;   /* borrowed until sent */
-    const char *etag;   /* quoted, or NULL */
-    const char *header; /* one more line with its end, or NULL */
-    bool close;         /* end the connection */
-    bool head;          /* leave the body out */
-};
-/* Sends it whole; gives what the callback of libwebsockets must return. */
-int http_send(struct lws *wsi, const struct http_answer *answer);
-/* {"detail":…,"code":…} */
-int http_send_error(struct lws *wsi, struct guard_verdict verdict);
 /* Answers a request that is no upgrade. */
 int http_request(struct server *server, struct lws *wsi);
 /* Checks an upgrade: 0 = go on, else an answer was sent. */
