@@ -65,21 +65,6 @@ static void add_partial(struct buf *lines, const struct queue_update *update)
 
 /* ---- items ------------------------------------------------------------------------------------------ */
 
-static void add_listener(struct listener *first, queue_done_fn *fn, void *ctx)
-{
-    struct listener **end = &first->next;
-    if (fn == NULL)
-        return;
-    if (first->fn == NULL) {
-        *first = (struct listener){.fn = fn, .ctx = ctx};
-        return;
-    }
-    while (*end)
-        end = &(*end)->next;
-    *end = xmalloc(sizeof **end);
-    **end = (struct listener){.fn = fn, .ctx = ctx};
-}
-
 static void on_codes(struct batch *batch, const redisReply *answer)
 {
     size_t at = 0;
@@ -88,9 +73,8 @@ static void on_codes(struct batch *batch, const redisReply *answer)
         if (item->skipped)
             continue;
         enum queue_code code = reply_code(answer, at++);
-        for (const struct listener *listener = &item->listener; listener && listener->fn;
-             listener = listener->next)
-            listener->fn(listener->ctx, code);
+        if (item->started)
+            item->started(item->started_ctx, code);
         if (item->fn.done)
             item->fn.done(item->ctx, code);
     }
@@ -144,21 +128,21 @@ void queue_started(struct queue *queue, const char *id, unsigned fence, queue_do
 {
     struct batch *batch;
     struct item *item = report_item(queue, id, fence, &batch);
-    add_listener(&item->listener, fn, ctx);
+    item->started = fn;
+    item->started_ctx = ctx;
     item->start = true;
     set_verbs(item, "");
 }
 
 /* Adds a line to what the attempt reported. Older lines give way when there are too many: newer ones say
  * more. */
-static void report(struct queue *queue, const struct queue_update *update, queue_done_fn *fn, void *ctx)
+static void report(struct queue *queue, const struct queue_update *update)
 {
     struct batch *batch;
     struct item *item = report_item(queue, update->id, update->fence, &batch);
     if (item->report == NULL)
-        item->report = report_new(queue);
+        item->report = xcalloc(1, sizeof *item->report);
     struct report *report = item->report;
-    add_listener(&item->listener, fn, ctx);
     set_verbs(item, "");
     batch->reported -= report_size(report);
     if (report->lines.len > LINES_MAX || batch_is_large(batch))
@@ -174,14 +158,11 @@ static void report(struct queue *queue, const struct queue_update *update, queue
 }
 
 /* A partial result behind a final piece of the same turn stays behind it. */
-static void update_partial(struct queue *queue, const struct queue_update *update, queue_done_fn *fn,
-                           void *ctx)
+static void update_partial(struct queue *queue, const struct queue_update *update)
 {
     struct batch *batch;
     struct buf line CLEANUP(buf_free) = BUF_INIT;
-    struct item *item = lease_item(queue, &update_call, update->id, update->fence, &batch);
-    item->fn.done = fn;
-    item->ctx = ctx;
+    lease_item(queue, &update_call, update->id, update->fence, &batch);
     update->reported->rev += 2;
     add_partial(&line, update);
     words_text(&batch->words, "p");
@@ -194,11 +175,11 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
 {
     struct batch *batch;
     if (update->kind == QUEUE_PARTIAL && item_find(queue, STAGE_UPDATE, update->id)) {
-        update_partial(queue, update, fn, ctx);
+        update_partial(queue, update);
         return;
     }
     if (update->kind == QUEUE_PROGRESS || update->kind == QUEUE_PARTIAL) {
-        report(queue, update, fn, ctx);
+        report(queue, update);
         return;
     }
     struct item *item = lease_item(queue, &update_call, update->id, update->fence, &batch);
@@ -229,10 +210,10 @@ static void take_report(struct queue *queue, const struct queue_end *end, struct
     }
     item->start = from->start;
     item->report = from->report;
-    item->listener = from->listener;
+    item->started = from->started;
+    item->started_ctx = from->started_ctx;
     from->skipped = true;
     from->report = NULL;
-    from->listener = (struct listener){0};
 }
 
 void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *fn, void *ctx)

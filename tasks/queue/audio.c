@@ -62,15 +62,9 @@ void queue_audio_take(struct queue *queue, const char *owner, const char *id, qu
     op->ctx = ctx;
 }
 
-static void on_kept(struct op *op, const redisReply *answer)
-{
-    (void)op;
-    (void)answer; /* said again before the time is over */
-}
-
 void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms)
 {
-    struct op *op = op_new(queue, FUNCTION("audio_keep"), on_kept);
+    struct op *op = op_new(queue, FUNCTION("audio_keep"), NULL);
     words_number(&op->words, keep_ms);
     for (size_t i = 0; i < count; i++)
         words_text(&op->words, ids[i]);

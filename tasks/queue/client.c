@@ -13,8 +13,6 @@
 #define BATCH_ITEMS 256
 #define BATCH_BYTES (1u << 20)
 #define SPARE_BYTES 65536 /* a batch that grew beyond is not worth keeping whole */
-#define SPARE_REPORTS 256 /* kept to be used again */
-#define REPORT_BYTES 4096 /* a buffer of a report that grew beyond is not kept */
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
@@ -109,18 +107,6 @@ struct item *item_find(struct queue *queue, enum stage stage, const char *id)
 
 /* ---- reports ---------------------------------------------------------------------------------------- */
 
-struct report *report_new(struct queue *queue)
-{
-    struct list *node = list_pop(&queue->reports);
-    if (node) {
-        queue->report_count--;
-        return container_of(node, struct report, node);
-    }
-    struct report *report = xcalloc(1, sizeof *report);
-    list_init(&report->node);
-    return report;
-}
-
 static void report_free(struct report *report)
 {
     buf_free(&report->message);
@@ -128,42 +114,6 @@ static void report_free(struct report *report)
     buf_free(&report->lines);
     buf_free(&report->numbers);
     free(report);
-}
-
-static void report_done(struct queue *queue, struct report *report)
-{
-    struct buf *const bufs[] = {&report->message, &report->meta, &report->lines, &report->numbers};
-    if (queue->report_count == SPARE_REPORTS || queue->closed) {
-        report_free(report);
-        return;
-    }
-    for (size_t i = 0; i < NELEMS(bufs); i++) {
-        if (bufs[i]->cap > REPORT_BYTES)
-            buf_free(bufs[i]);
-        buf_clear(bufs[i]);
-    }
-    report->stage[0] = '\0';
-    list_append(&queue->reports, &report->node);
-    queue->report_count++;
-}
-
-static void reports_free(struct queue *queue)
-{
-    for (struct list *node; (node = list_pop(&queue->reports)) != NULL;)
-        report_free(container_of(node, struct report, node));
-    queue->report_count = 0;
-}
-
-static void item_clear(struct queue *queue, struct item *item)
-{
-    if (item->report)
-        report_done(queue, item->report);
-    for (struct listener *listener = item->listener.next, *after; listener; listener = after) {
-        after = listener->next;
-        free(listener);
-    }
-    item->report = NULL;
-    item->listener = (struct listener){0};
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */
@@ -184,7 +134,8 @@ static struct batch *batch_new(struct queue *queue, const struct stage_call *cal
 static void clear_items(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
-        item_clear(batch->queue, &batch->items[i]);
+        if (batch->items[i].report)
+            report_free(batch->items[i].report);
     batch->count = batch->reported = 0;
 }
 
@@ -232,7 +183,6 @@ static void batches_free(struct queue *queue)
             batch_free(queue->spare[stage]);
         queue->spare[stage] = NULL;
     }
-    reports_free(queue);
 }
 
 /* ---- items ------------------------------------------------------------------------------------------ */
@@ -525,7 +475,8 @@ static void on_op(void *ctx, const redisReply *reply)
     const redisReply *answer = take_answer(queue, reply);
     if (!queue->closed) {
         op->drop = NULL;
-        op->done(op, answer);
+        if (op->done)
+            op->done(op, answer);
     }
     op_free(op);
     maybe_free(queue);
@@ -658,7 +609,6 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct que
     for (size_t stage = 0; stage < STAGES; stage++)
         list_init(&queue->sealed[stage]);
     list_init(&queue->ops);
-    list_init(&queue->reports);
     loop_hook(loop, LOOP_STAGE_QUEUE, flush, queue);
     return queue;
 }

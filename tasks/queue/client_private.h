@@ -48,19 +48,12 @@ enum stage {
 };
 
 struct report { /* what an attempt reported since the last call: the newest of each, and a line for each */
-    struct list node; /* in queue.reports while it is not in use */
     int percent;
     unsigned rev;
     char stage[WORD_SIZE];    /* "" = unchanged */
     struct buf message, meta; /* JSON, empty = unchanged */
     struct buf lines;
     struct buf numbers; /* their texts while the call is made */
-};
-
-struct listener { /* somebody who is told an item's code, too */
-    queue_done_fn *fn;
-    void *ctx;
-    struct listener *next;
 };
 
 /* What the items of a stage become: one call of a function. Each stage is described by the file that fills
@@ -85,12 +78,13 @@ struct item {
     void *ctx;
     char id[ID_SIZE];
     unsigned fence;
-    bool lease;               /* submit: leased at once */
-    bool skipped;             /* report: goes with the task's end */
-    bool start;               /* report, end: the attempt starts */
-    char verbs[5];            /* report, end: what the third word says, behind id and fence */
-    struct report *report;    /* report, end: NULL = none */
-    struct listener listener; /* report, end: of starts and reports; none while its fn is NULL */
+    bool lease;             /* submit: leased at once */
+    bool skipped;           /* report: goes with the task's end */
+    bool start;             /* report, end: the attempt starts */
+    char verbs[5];          /* report, end: what the third word says, behind id and fence */
+    struct report *report;  /* report, end: NULL = none */
+    queue_done_fn *started; /* report, end: is told the code of the start, too … */
+    void *started_ctx;      /* … with this */
     size_t first_word, end_word;
 };
 
@@ -119,11 +113,6 @@ bool batch_is_large(const struct batch *batch);
 /* The open batch, if there is one, gets no more items. */
 void batch_seal(struct queue *queue, enum stage stage);
 
-/* ---- reports --------------------------------------------------------------------------------------- */
-
-/* An empty one; it goes back with its item. */
-struct report *report_new(struct queue *queue);
-
 /* ---- ops ------------------------------------------------------------------------------------------ */
 
 struct op {
@@ -131,7 +120,7 @@ struct op {
     struct queue *queue;
     const char *function; /* FUNCTION("name") */
     struct words words;
-    /* `answer` NULL = unavailable. */
+    /* `answer` NULL = unavailable. NULL = nobody wants to know. */
     void (*done)(struct op *op, const redisReply *answer);
     union {
         queue_answer_fn *answer;
@@ -172,8 +161,6 @@ struct queue {
     const char **argv_words;     /* of the call that is being made */
     size_t *argv_lengths, argv_room;
     struct list ops;
-    struct list reports; /* spent ones, to be used again */
-    unsigned report_count;
     struct buf json;  /* scratch of the callbacks that make JSON */
     unsigned pending; /* calls without an answer */
     unsigned batches; /* of these, batches */

@@ -365,19 +365,13 @@ static void remove_owner(struct queue_feed *feed, struct feed_owner *owner)
     free(owner);
 }
 
-static void on_noted(struct op *op, const redisReply *answer)
-{
-    (void)op;
-    (void)answer;
-}
-
 static void detach(void *ctx, const char *name)
 {
     struct queue_feed *feed = ctx;
     struct feed_owner *owner = find_owner(feed, name);
     if (owner == NULL)
         return;
-    struct op *op = op_new(feed->queue, FUNCTION("detach"), on_noted);
+    struct op *op = op_new(feed->queue, FUNCTION("detach"), NULL);
     words_text(&op->words, name);
     remove_owner(feed, owner);
 }
@@ -462,7 +456,7 @@ void queue_feed_listen_control(struct queue_feed *feed)
 
 static void call_watch(struct queue_feed *feed)
 {
-    op_new(feed->queue, FUNCTION("watch"), on_noted);
+    op_new(feed->queue, FUNCTION("watch"), NULL);
 }
 
 void queue_feed_watch(struct queue_feed *feed, bool on)
@@ -498,7 +492,7 @@ static void say_alive(struct queue_feed *feed)
     if (clock_mono_ms() - feed->alive_ms > SILENCE_MS && feed->subscribed)
         attach_all(feed);
     feed->alive_ms = clock_mono_ms();
-    op_retention(op_new(feed->queue, FUNCTION("alive"), on_noted));
+    op_retention(op_new(feed->queue, FUNCTION("alive"), NULL));
 }
 
 static void on_tick(uv_timer_t *timer)

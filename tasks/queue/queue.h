@@ -133,7 +133,8 @@ struct queue_update { /* NULL/NONE members are unchanged */
 /* What is said in one turn leaves in few calls: first starts, progress and partials, then final pieces and
  * log lines, then ends. The record takes the last progress of each task, every update becomes an event; but
  * of what a task says while Redis is slow, progress and partials beyond 64 KiB are dropped, the oldest first.
- * Progress never falls within an attempt. fn may be NULL. */
+ * Progress never falls within an attempt. fn may be
+ * NULL; nobody is told of progress and partials. */
 void queue_update(struct queue *queue, const struct queue_update *update, queue_done_fn *fn, void *ctx);
 
 enum queue_end_kind { /* how a lease ends */

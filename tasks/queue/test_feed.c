@@ -65,8 +65,10 @@ static void say(const char *id, enum queue_update_kind kind, const char *stage, 
         update.message = span_of(text);
     else if (kind == QUEUE_FINAL)
         update.meta = span_of(text);
-    queue_update(worker.queue, &update, on_done, NULL);
-    finish(1);
+    bool told_of = kind == QUEUE_FINAL || kind == QUEUE_LOG;
+    queue_update(worker.queue, &update, told_of ? on_done : NULL, NULL);
+    if (told_of)
+        finish(1);
 }
 
 static void end_as(const char *id, enum queue_end_kind kind, bool retry)

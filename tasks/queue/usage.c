@@ -21,15 +21,9 @@ void usage_impression(struct queue *queue, const char *resource_id, const char *
     words_text(&op->words, kind ? kind : "view");
 }
 
-static void on_session(struct op *op, const redisReply *answer)
-{
-    (void)op;
-    (void)answer; /* a session that is not registered is only not listed */
-}
-
 void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
 {
-    struct op *op = op_new(queue, FUNCTION("session"), on_session);
+    struct op *op = op_new(queue, FUNCTION("session"), NULL);
     words_text(&op->words, owner);
     words_text(&op->words, session);
     words_signed(&op->words, expires_at_s);
