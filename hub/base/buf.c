@@ -96,8 +96,9 @@ void buf_append_json(struct buf *buf, struct span text)
     size_t done = 0;
     buf_append_char(buf, '"');
     for (size_t i = 0; i < text.n;) {
-        size_t length = utf8_length(p + i, text.n - i);
-        if (length && p[i] >= 32 && p[i] != '"' && p[i] != '\\' && p[i] != 127) {
+        bool escaped = p[i] < 32 || p[i] == '"' || p[i] == '\\' || p[i] == 127;
+        size_t length = p[i] < 128 ? 1 : utf8_length(p + i, text.n - i);
+        if (length && !escaped) {
             i += length;
             continue;
         }

@@ -1,6 +1,7 @@
 /* The auditor; see audit.h. The rules stand in tasks/queue/lua/90_audit.lua. Loop thread only. */
 #include "tasks/queue/audit.h"
 
+#include "hub/json/json_write.h"
 #include "tasks/queue/client_private.h"
 
 #define FINDINGS_MAX 1000
@@ -19,12 +20,6 @@ struct audit {
 static void on_slice(struct op *op, const redisReply *answer);
 static void on_places(struct op *op, const redisReply *answer);
 
-static void finding_part(struct buf *to, const char *name, struct span text)
-{
-    buf_append_text(to, name);
-    buf_append_json(to, text);
-}
-
 /* "rule id what" */
 static void note(struct audit *audit, struct span finding)
 {
@@ -37,9 +32,10 @@ static void note(struct audit *audit, struct span finding)
     const char *second = memchr(id.p, ' ', id.n);
     struct span what = second ? (struct span){second + 1, (size_t)(end - second - 1)} : SPAN("");
     id.n = second ? (size_t)(second - id.p) : id.n;
-    finding_part(&audit->findings, audit->findings.len ? ",{\"rule\":" : "{\"rule\":", rule);
-    finding_part(&audit->findings, ",\"id\":", id);
-    finding_part(&audit->findings, ",\"what\":", what);
+    buf_append_text(&audit->findings, audit->findings.len ? ",{" : "{");
+    json_member_text(&audit->findings, "rule", rule);
+    json_member_text(&audit->findings, "id", id);
+    json_member_text(&audit->findings, "what", what);
     buf_append_char(&audit->findings, '}');
 }
 
@@ -58,7 +54,7 @@ static void report(struct audit *audit, const char *error)
     buf_append_span(&json, buf_span(&audit->findings));
     buf_append_char(&json, ']');
     if (error)
-        finding_part(&json, ",\"error\":", span_of(error));
+        json_member_text(&json, "error", span_of(error));
     buf_append_char(&json, '}');
     audit->fn(audit->ctx, clean, buf_span(&json));
     buf_free(&audit->findings);

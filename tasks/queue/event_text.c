@@ -1,7 +1,7 @@
 /* Events as text; see event_text.h and add_event() in tasks/queue/lua/20_owner.lua. */
 #include "tasks/queue/event_text.h"
 
-#include "hub/base/clock.h"
+#include "hub/json/json_write.h"
 
 #include <stdio.h>
 
@@ -59,19 +59,13 @@ size_t text_word(char to[static WORD_SIZE], const char *text, size_t size)
 
 /* ---- the params object ---------------------------------------------------------------------------- */
 
-static void member(struct buf *to, const char *name, struct span text, bool raw)
+/* A text that is a JSON string already, or plain. */
+static void member_quoted(struct buf *to, const char *name, struct span text, bool quoted)
 {
-    buf_append_text(to, name);
-    if (raw)
-        buf_append_span(to, text);
+    if (quoted)
+        json_member_raw(to, name, text, "\"\"");
     else
-        buf_append_json(to, text);
-}
-
-static void member_number(struct buf *to, const char *name, int64_t number)
-{
-    buf_append_text(to, name);
-    buf_append_i64(to, number);
+        json_member_text(to, name, text);
 }
 
 static void write_head(struct buf *to, const struct event_text *text)
@@ -84,42 +78,42 @@ static void write_head(struct buf *to, const struct event_text *text)
                 stage = span_of(states[i].stage);
         }
     }
-    member(to, "{\"task_id\":", text->id, false);
-    member(to, ",\"task\":", text->task, false);
-    member(to, ",\"user_id\":", text->owner, false);
-    member(to, ",\"type\":", span_of(event_type_by_code(text->code)->name), false);
-    member(to, ",\"status\":", status, false);
-    member(to, ",\"stage\":", stage, false);
-    member_number(to, ",\"progress\":", text->progress);
+    buf_append_char(to, '{');
+    json_member_text(to, "task_id", text->id);
+    json_member_text(to, "task", text->task);
+    json_member_text(to, "user_id", text->owner);
+    json_member_text(to, "type", span_of(event_type_by_code(text->code)->name));
+    json_member_text(to, "status", status);
+    json_member_text(to, "stage", stage);
+    json_member_int(to, "progress", text->progress);
 }
 
 static void write_outcome(struct buf *to, const struct event_text *text)
 {
     if (text->omitted || text->result.n > RESULT_INLINE_MAX)
-        buf_append_text(to, ",\"result_omitted\":true");
+        json_member_bool(to, "result_omitted", true);
     else if (text->result.p)
-        member(to, ",\"result\":", text->result, true);
+        json_member_raw(to, "result", text->result, "{}");
     if (text->error_code.p == NULL)
         return;
-    member(to, ",\"error\":{\"code\":", text->error_code, false);
-    member(to, ",\"message\":", text->error.p ? text->error : SPAN(""), text->quoted && text->error.n);
+    json_member(to, "error");
+    buf_append_char(to, '{');
+    json_member_text(to, "code", text->error_code);
+    member_quoted(to, "message", text->error, text->quoted);
     buf_append_char(to, '}');
 }
 
 static void write_params(struct buf *to, const struct event_text *text)
 {
-    char at[CLOCK_TEXT_SIZE];
     write_head(to, text);
     if (text->message.p)
-        member(to, ",\"message\":", text->message, text->quoted && text->message.n);
+        member_quoted(to, "message", text->message, text->quoted);
     if (text->meta.p)
-        member(to, ",\"meta\":", text->meta, true);
-    member_number(to, ",\"attempt\":", text->attempt);
+        json_member_raw(to, "meta", text->meta, "{}");
+    json_member_int(to, "attempt", text->attempt);
     write_outcome(to, text);
-    clock_format(text->at_ms, at);
-    buf_append_text(to, ",\"at\":\"");
-    buf_append(to, at, CLOCK_TEXT_SIZE - 1);
-    buf_append_text(to, "\"}");
+    json_member_time(to, "at", text->at_ms);
+    buf_append_char(to, '}');
 }
 
 struct event *event_text_build(const struct event_text *text, uint64_t seq, uint64_t rev)

@@ -2,6 +2,7 @@
  * JSON that they answer (docs/protocol.md); see queue.h. The order of a row's words is that of row_of() in
  * tasks/queue/lua/70_read.lua. Loop thread only. */
 #include "hub/base/clock.h"
+#include "hub/json/json_write.h"
 #include "tasks/queue/client_private.h"
 
 enum row { /* words of a task's row */
@@ -30,57 +31,9 @@ enum row { /* words of a task's row */
            ROW_PIECES_OMITTED,
 };
 
-static void member(struct buf *to, const char *name)
-{
-    buf_append_text(to, to->data[to->len - 1] == '{' ? "\"" : ",\"");
-    buf_append_text(to, name);
-    buf_append_text(to, "\":");
-}
-
-static void member_text(struct buf *to, const char *name, struct span text)
-{
-    member(to, name);
-    buf_append_json(to, text);
-}
-
-/* Raw JSON; `otherwise` when there is none. */
-static void member_raw(struct buf *to, const char *name, struct span json, const char *otherwise)
-{
-    member(to, name);
-    if (json.n)
-        buf_append_span(to, json);
-    else
-        buf_append_text(to, otherwise);
-}
-
-static void member_number(struct buf *to, const char *name, int64_t number)
-{
-    member(to, name);
-    buf_append_i64(to, number);
-}
-
-static void member_bool(struct buf *to, const char *name, bool value)
-{
-    member(to, name);
-    buf_append_text(to, value ? "true" : "false");
-}
-
-/* A time in ms as text; null for 0. */
-static void member_time(struct buf *to, const char *name, int64_t ms)
-{
-    char text[CLOCK_TEXT_SIZE];
-    member(to, name);
-    if (ms <= 0) {
-        buf_append_text(to, "null");
-        return;
-    }
-    clock_format(ms, text);
-    buf_printf(to, "\"%s\"", text);
-}
-
 static void member_seconds(struct buf *to, const char *name, int64_t ms)
 {
-    member(to, name);
+    json_member(to, name);
     if (ms < 0)
         buf_append_text(to, "null");
     else
@@ -100,25 +53,25 @@ static int64_t latest(const redisReply *row)
 static void write_outcome(struct buf *to, const redisReply *row, bool completed)
 {
     if (reply_span(row, ROW_ERROR_CODE).n) {
-        member(to, "error");
+        json_member(to, "error");
         buf_append_char(to, '{');
-        member_text(to, "code", reply_span(row, ROW_ERROR_CODE));
-        member_raw(to, "message", reply_span(row, ROW_ERROR), "\"\"");
+        json_member_text(to, "code", reply_span(row, ROW_ERROR_CODE));
+        json_member_raw(to, "message", reply_span(row, ROW_ERROR), "\"\"");
         buf_append_char(to, '}');
     } else {
-        member_raw(to, "error", SPAN_NONE, "null");
+        json_member_raw(to, "error", SPAN_NONE, "null");
     }
     if (reply_number(row, ROW_OMITTED))
-        member_bool(to, "result_omitted", true);
+        json_member_bool(to, "result_omitted", true);
     else
-        member_raw(to, "result", reply_span(row, ROW_RESULT), completed ? "{}" : "null");
+        json_member_raw(to, "result", reply_span(row, ROW_RESULT), completed ? "{}" : "null");
 }
 
 static void write_pieces(struct buf *to, const redisReply *pieces)
 {
     if (reply_count(pieces) == 0)
         return;
-    member(to, "pieces");
+    json_member(to, "pieces");
     for (size_t i = 0; i < reply_count(pieces); i++) {
         buf_append_char(to, i ? ',' : '[');
         buf_append_span(to, reply_span(pieces, i));
@@ -132,39 +85,39 @@ static void write_task(struct buf *to, const redisReply *row)
     bool active = strcmp(status, "pending") == 0 || strcmp(status, "processing") == 0;
     int64_t started = reply_number(row, ROW_STARTED), ended = reply_number(row, ROW_ENDED);
     buf_append_char(to, '{');
-    member_text(to, "task_id", reply_span(row, ROW_ID));
-    member_text(to, "task", reply_span(row, ROW_TASK));
-    member_text(to, "user_id", reply_span(row, ROW_OWNER));
-    member_text(to, "status", reply_span(row, ROW_STATUS));
-    member_text(to, "stage", reply_span(row, ROW_STAGE));
-    member_number(to, "progress", reply_number(row, ROW_PROGRESS));
-    member_raw(to, "message", reply_span(row, ROW_MESSAGE), "null");
-    member_raw(to, "meta", reply_span(row, ROW_META), "null");
-    member_number(to, "attempt", reply_number(row, ROW_ATTEMPT));
-    member_number(to, "max_attempts", reply_number(row, ROW_MAX_ATTEMPTS));
-    member_number(to, "priority", reply_number(row, ROW_PRIORITY));
-    member_number(to, "seq", reply_number(row, ROW_SEQ));
-    member_time(to, "created_at", reply_number(row, ROW_CREATED));
-    member_time(to, "updated_at", latest(row));
-    member_time(to, "started_at", started);
-    member_time(to, "completed_at", ended);
+    json_member_text(to, "task_id", reply_span(row, ROW_ID));
+    json_member_text(to, "task", reply_span(row, ROW_TASK));
+    json_member_text(to, "user_id", reply_span(row, ROW_OWNER));
+    json_member_text(to, "status", reply_span(row, ROW_STATUS));
+    json_member_text(to, "stage", reply_span(row, ROW_STAGE));
+    json_member_int(to, "progress", reply_number(row, ROW_PROGRESS));
+    json_member_raw(to, "message", reply_span(row, ROW_MESSAGE), "null");
+    json_member_raw(to, "meta", reply_span(row, ROW_META), "null");
+    json_member_int(to, "attempt", reply_number(row, ROW_ATTEMPT));
+    json_member_int(to, "max_attempts", reply_number(row, ROW_MAX_ATTEMPTS));
+    json_member_int(to, "priority", reply_number(row, ROW_PRIORITY));
+    json_member_int(to, "seq", reply_number(row, ROW_SEQ));
+    json_member_time(to, "created_at", reply_number(row, ROW_CREATED));
+    json_member_time(to, "updated_at", latest(row));
+    json_member_time(to, "started_at", started);
+    json_member_time(to, "completed_at", ended);
     member_seconds(to, "duration_s", started && ended ? (ended > started ? ended - started : 0) : -1);
-    member_bool(to, "is_active", active);
-    member_bool(to, "is_finished", !active);
+    json_member_bool(to, "is_active", active);
+    json_member_bool(to, "is_finished", !active);
     if (reply_span(row, ROW_RETRY_OF).n)
-        member_text(to, "retry_of", reply_span(row, ROW_RETRY_OF));
+        json_member_text(to, "retry_of", reply_span(row, ROW_RETRY_OF));
     else
-        member_raw(to, "retry_of", SPAN_NONE, "null");
+        json_member_raw(to, "retry_of", SPAN_NONE, "null");
     write_outcome(to, row, strcmp(status, "completed") == 0);
     write_pieces(to, reply_array(row, ROW_PIECES));
     if (reply_number(row, ROW_PIECES_OMITTED) > 0)
-        member_number(to, "pieces_omitted", reply_number(row, ROW_PIECES_OMITTED));
+        json_member_int(to, "pieces_omitted", reply_number(row, ROW_PIECES_OMITTED));
     buf_append_char(to, '}');
 }
 
 static void write_tasks(struct buf *to, const redisReply *rows)
 {
-    member(to, "tasks");
+    json_member(to, "tasks");
     buf_append_char(to, '[');
     for (size_t i = 0; i < reply_count(rows); i++) {
         if (i)
@@ -177,10 +130,10 @@ static void write_tasks(struct buf *to, const redisReply *rows)
 static void write_totals(struct buf *to, const char *name, const redisReply *totals)
 {
     static const char *const words[] = {"pending", "processing", "completed", "failed", "cancelled"};
-    member(to, name);
+    json_member(to, name);
     buf_append_char(to, '{');
     for (size_t i = 0; i < NELEMS(words); i++)
-        member_number(to, words[i], reply_number(totals, i));
+        json_member_int(to, words[i], reply_number(totals, i));
     buf_append_char(to, '}');
 }
 
@@ -190,7 +143,7 @@ static void write_list(struct buf *to, const redisReply *answer)
     buf_append_char(to, '{');
     write_tasks(to, reply_array(answer, 2));
     if (reply_span(answer, 1).n)
-        member_text(to, "next_cursor", reply_span(answer, 1));
+        json_member_text(to, "next_cursor", reply_span(answer, 1));
     write_totals(to, "totals", reply_array(answer, 0));
     buf_append_char(to, '}');
 }
@@ -230,10 +183,10 @@ static void write_day(struct buf *to, const redisReply *day, int64_t *sum_ms, in
     clock_format(reply_number(day, 0), date);
     int64_t ran = count_of(fields, "ran"), ms = count_of(fields, "run_ms");
     buf_append_char(to, '{');
-    member_text(to, "day", (struct span){date, 10});
-    member_number(to, "completed", count_of(fields, "done:completed"));
-    member_number(to, "failed", count_of(fields, "done:failed"));
-    member_number(to, "cancelled", count_of(fields, "done:cancelled"));
+    json_member_text(to, "day", (struct span){date, 10});
+    json_member_int(to, "completed", count_of(fields, "done:completed"));
+    json_member_int(to, "failed", count_of(fields, "done:failed"));
+    json_member_int(to, "cancelled", count_of(fields, "done:cancelled"));
     member_seconds(to, "mean_duration_s", mean_ms(ms, ran));
     buf_append_char(to, '}');
     *sum_ms += ms;
@@ -242,10 +195,10 @@ static void write_day(struct buf *to, const redisReply *day, int64_t *sum_ms, in
 
 static void write_queues(struct buf *to, const redisReply *queues)
 {
-    member(to, "queues");
+    json_member(to, "queues");
     buf_append_char(to, '{');
     for (size_t i = 0; i + 1 < reply_count(queues); i += 2)
-        member_number(to, reply_text(queues, i), reply_number(queues, i + 1));
+        json_member_int(to, reply_text(queues, i), reply_number(queues, i + 1));
     buf_append_char(to, '}');
 }
 
@@ -256,14 +209,14 @@ static void write_stats(struct buf *to, const redisReply *answer)
     int64_t sum_ms = 0, count = 0;
     buf_append_char(to, '{');
     write_totals(to, "tasks", reply_array(answer, 0));
-    member_number(to, "active", reply_number(answer, 1));
+    json_member_int(to, "active", reply_number(answer, 1));
     write_queues(to, reply_array(answer, 2));
-    member_number(to, "delayed", reply_number(answer, 3));
-    member_number(to, "leased", reply_number(answer, 4));
-    member_number(to, "workers", reply_number(answer, 5));
-    member_number(to, "hubs", reply_number(answer, 6));
-    member_number(to, "failed_last_hour", reply_number(answer, 7));
-    member(to, "days");
+    json_member_int(to, "delayed", reply_number(answer, 3));
+    json_member_int(to, "leased", reply_number(answer, 4));
+    json_member_int(to, "workers", reply_number(answer, 5));
+    json_member_int(to, "hubs", reply_number(answer, 6));
+    json_member_int(to, "failed_last_hour", reply_number(answer, 7));
+    json_member(to, "days");
     buf_append_char(to, '[');
     for (size_t i = 0; i < reply_count(days); i++) {
         if (i)
@@ -284,11 +237,11 @@ static void write_workers(struct buf *to, const redisReply *answer)
         struct span name = reply_span(row, 0);
         bool hub = name.n > 2 && name.p[0] == 'h';
         buf_append_text(to, i ? ",{" : "{");
-        member_text(to, "name", name.n > 2 ? (struct span){name.p + 2, name.n - 2} : name);
-        member_text(to, "kind", hub ? SPAN("hub") : SPAN("worker"));
-        member_bool(to, "alive", reply_number(row, 2) != 0);
-        member_time(to, "seen_at", reply_number(row, 1));
-        member_raw(to, "info", reply_span(row, 3), "{}");
+        json_member_text(to, "name", name.n > 2 ? (struct span){name.p + 2, name.n - 2} : name);
+        json_member_text(to, "kind", hub ? SPAN("hub") : SPAN("worker"));
+        json_member_bool(to, "alive", reply_number(row, 2) != 0);
+        json_member_time(to, "seen_at", reply_number(row, 1));
+        json_member_raw(to, "info", reply_span(row, 3), "{}");
         buf_append_char(to, '}');
     }
     buf_append_text(to, "]}");
@@ -358,26 +311,26 @@ static void write_why(struct buf *to, const char *id, const redisReply *answer)
     struct span holder = holder_of(answer);
     explain(&line, answer);
     buf_append_char(to, '{');
-    member_text(to, "task_id", span_of(id));
-    member_text(to, "status", reply_span(answer, WHY_STATUS));
-    member_text(to, "stage", reply_span(answer, WHY_STAGE));
-    member_text(to, "why", buf_span(&line));
-    member(to, "facts");
+    json_member_text(to, "task_id", span_of(id));
+    json_member_text(to, "status", reply_span(answer, WHY_STATUS));
+    json_member_text(to, "stage", reply_span(answer, WHY_STAGE));
+    json_member_text(to, "why", buf_span(&line));
+    json_member(to, "facts");
     buf_append_char(to, '{');
-    member_text(to, "place", reply_span(answer, WHY_PLACE));
-    member_text(to, "queue", reply_span(answer, WHY_QUEUE));
+    json_member_text(to, "place", reply_span(answer, WHY_PLACE));
+    json_member_text(to, "queue", reply_span(answer, WHY_QUEUE));
     if (reply_number(answer, WHY_POSITION) >= 0)
-        member_number(to, "position", reply_number(answer, WHY_POSITION));
-    member_number(to, "ready", reply_number(answer, WHY_READY));
+        json_member_int(to, "position", reply_number(answer, WHY_POSITION));
+    json_member_int(to, "ready", reply_number(answer, WHY_READY));
     if (strcmp(reply_text(answer, WHY_PLACE), "delayed") == 0)
-        member_time(to, "due_at", reply_number(answer, WHY_DUE));
-    member_number(to, "workers", reply_number(answer, WHY_WORKERS));
+        json_member_time(to, "due_at", reply_number(answer, WHY_DUE));
+    json_member_int(to, "workers", reply_number(answer, WHY_WORKERS));
     if (holder.n)
-        member_text(to, "worker", holder);
+        json_member_text(to, "worker", holder);
     if (reply_number(answer, WHY_DEADLINE))
-        member_time(to, "lease_until", reply_number(answer, WHY_DEADLINE));
-    member_number(to, "attempt", reply_number(answer, WHY_ATTEMPT));
-    member_number(to, "max_attempts", reply_number(answer, WHY_MAX));
+        json_member_time(to, "lease_until", reply_number(answer, WHY_DEADLINE));
+    json_member_int(to, "attempt", reply_number(answer, WHY_ATTEMPT));
+    json_member_int(to, "max_attempts", reply_number(answer, WHY_MAX));
     buf_append_text(to, "}}");
 }
 
