@@ -5,7 +5,9 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "hub/sql/db.h"
+#include "tasks/model/task_type.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -149,12 +151,21 @@ bool task_sleep_ms(struct task_ctx *ctx, unsigned ms)
 
 ssize_t task_audio_read(struct task_ctx *ctx, void *to, size_t size, int timeout_ms)
 {
-    return ctx->ops->audio_read(ctx, to, size, timeout_ms);
+    if (ctx->ops->audio_read)
+        return ctx->ops->audio_read(ctx, to, size, timeout_ms);
+    errno = ENOTSUP; /* tasks of this runner have no stream */
+    return -1;
 }
 
 json_t *task_call(struct task_ctx *ctx, const char *service, json_t *args)
 {
-    return ctx->ops->call(ctx, service, args);
+    char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
+    json_decref(args);
+    char *answer = ctx->ops->call(ctx, service, text ? span_of(text) : SPAN("{}"));
+    json_t *tree = answer ? json_loads(answer, JSON_DECODE_ANY, NULL) : NULL;
+    free(text);
+    free(answer);
+    return tree;
 }
 
 /* ---- the end ---- */
@@ -199,6 +210,23 @@ void task_fail(struct task_ctx *ctx, struct task_error error, const char *fmt, .
     va_end(list);
     copy_text(text, sizeof text, full);
     set_failure(ctx, error, xstrdup(text));
+}
+
+void task_ctx_init(struct task_ctx *ctx, const struct task_ctx_ops *ops, const struct options *options,
+                   const struct task_type *type)
+{
+    ctx->ops = ops;
+    ctx->options = options;
+    ctx->type = type->name;
+    ctx->id = ctx->owner = NULL;
+    ctx->attempt = 1;
+    ctx->args_text = SPAN("{}");
+    ctx->args = NULL;
+    ctx->percent = 0;
+    ctx->stage[0] = ctx->message[0] = ctx->error_code[0] = '\0';
+    ctx->log_lines = 0;
+    ctx->ended = ctx->failed = ctx->retry = false;
+    ctx->result = ctx->error = NULL;
 }
 
 void task_ctx_run(struct task_ctx *ctx, void (*run)(struct task_ctx *ctx))

@@ -14,6 +14,7 @@
 struct db;
 struct options;
 struct task_ctx;
+struct task_type;
 
 struct task_error {   /* why a task failed */
     const char *code; /* a stable word */
@@ -63,7 +64,7 @@ json_t *task_call(struct task_ctx *ctx, const char *service, json_t *args);
 void task_finish(struct task_ctx *ctx, json_t *result);
 void task_fail(struct task_ctx *ctx, struct task_error error, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* ---- for the runners: tasks/runner/threads/pool.c, tasks/runner/slots/child.c ---- */
+/* ---- for the runners: tasks/runner/threads/threads.c, tasks/runner/slots/child.c ---- */
 struct task_ctx_ops {
     void (*progress)(struct task_ctx *ctx); /* percent, stage, message changed */
     void (*meta)(struct task_ctx *ctx, struct span json);
@@ -71,8 +72,10 @@ struct task_ctx_ops {
     void (*log)(struct task_ctx *ctx, struct span text);
     bool (*cancelled)(struct task_ctx *ctx);
     bool (*sleep)(struct task_ctx *ctx, unsigned ms);
-    ssize_t (*audio_read)(struct task_ctx *ctx, void *to, size_t size, int timeout_ms);
-    json_t *(*call)(struct task_ctx *ctx, const char *service, json_t *args);
+    ssize_t (*audio_read)(struct task_ctx *ctx, void *to, size_t size,
+                          int timeout_ms); /* NULL = no streams */
+    /* The answer as text (free()), NULL = refused or late. */
+    char *(*call)(struct task_ctx *ctx, const char *service, struct span args);
     struct db *(*db)(struct task_ctx *ctx);
 };
 struct task_ctx {
@@ -92,6 +95,9 @@ struct task_ctx {
     char *result; /* JSON text (free()), NULL = {} */
     char *error;  /* English text (free()) */
 };
+/* Prepares a context; the runner sets id, owner, attempt and args_text, borrowed while it runs. */
+void task_ctx_init(struct task_ctx *ctx, const struct task_ctx_ops *ops, const struct options *options,
+                   const struct task_type *type);
 /* Runs a type's run(); one that returns without an end has failed: "cancelled" if it was told to stop,
  * else "internal". */
 void task_ctx_run(struct task_ctx *ctx, void (*run)(struct task_ctx *ctx));

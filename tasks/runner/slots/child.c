@@ -65,7 +65,7 @@ struct slot_child {
     bool audio_ended;
     uint32_t call; /* number of the newest question */
     bool answered;
-    json_t *answer;
+    char *answer;
 
     struct db *db; /* opened on first use, kept */
 };
@@ -137,8 +137,7 @@ static bool take_answer(struct slot_child *slot, const struct slot_frame *frame)
     if (slot->work == NULL || answer.call != slot->call || slot->answered)
         return true; /* nobody waits for it any more */
     slot->answered = true;
-    if (answer.json.p)
-        slot->answer = json_loadb(answer.json.p, answer.json.n, JSON_DECODE_ANY, NULL);
+    slot->answer = answer.json.p ? xstrndup(answer.json.p, answer.json.n) : NULL;
     return true;
 }
 
@@ -338,22 +337,17 @@ static ssize_t op_audio_read(struct task_ctx *ctx, void *to, size_t size, int ti
 
 /* ---- asking the parent ---- */
 
-static json_t *op_call(struct task_ctx *ctx, const char *service, json_t *args)
+static char *op_call(struct task_ctx *ctx, const char *service, struct span args)
 {
     struct slot_child *slot = slot_of(ctx);
-    char *text = args ? json_dumps(args, JSON_COMPACT) : NULL;
-    json_decref(args);
-    struct slot_call call = {++slot->call, span_of(service), text ? span_of(text) : SPAN("{}")};
+    struct slot_call call = {++slot->call, span_of(service), args};
     slot_put_call(&slot->out, slot->work->seq, &call);
-    free(text);
     slot->answered = false;
-    json_decref(slot->answer);
-    slot->answer = NULL;
     slot_flush(slot);
     uint64_t end = clock_mono_ms() + CALL_TIMEOUT_MS;
     for (int left; !slot->answered && !op_cancelled(ctx) && (left = left_ms(end)) > 0;)
         wait_for_parent(slot, left);
-    json_t *answer = slot->answer;
+    char *answer = slot->answer;
     slot->answer = NULL;
     slot->call++; /* an answer that comes later belongs to nobody */
     return answer;
@@ -384,15 +378,11 @@ static const struct task_ctx_ops slot_ops = {
 static void begin_ctx(struct slot_child *slot)
 {
     const struct slot_work *work = slot->work;
-    slot->ctx = (struct task_ctx){
-        .ops = &slot_ops,
-        .options = slot->options,
-        .id = work->id,
-        .owner = work->owner,
-        .type = work->type->name,
-        .attempt = work->attempt,
-        .args_text = work->args,
-    };
+    task_ctx_init(&slot->ctx, &slot_ops, slot->options, work->type);
+    slot->ctx.id = work->id;
+    slot->ctx.owner = work->owner;
+    slot->ctx.attempt = work->attempt;
+    slot->ctx.args_text = work->args;
     int coalesce = work->type->coalesce_ms;
     slot->coalesce_ms = coalesce < 0    ? 0
                         : coalesce == 0 ? (uint64_t)slot->options->progress_coalesce_ms
@@ -432,8 +422,6 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
     report_end(slot, clock_mono_us() - start_us);
     slot_flush(slot);
     task_ctx_clear(&slot->ctx);
-    json_decref(slot->answer);
-    slot->answer = NULL;
     slot->work = NULL;
     free_work(work);
     if (slot->audio.cap > READ_SIZE)
