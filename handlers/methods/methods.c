@@ -132,9 +132,9 @@ void app_stop(struct app *app)
 void app_redis(struct app *app, bool ready)
 {
     app->redis_ready = ready;
+    manager_redis(app->manager, ready);
     if (!ready)
         return;
-    manager_redis_up(app->manager);
     owners_reconnected(app->owners);
     audio_redis_up(app);
 }

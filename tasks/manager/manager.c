@@ -1,136 +1,159 @@
-/* The one door for submissions: checks, bounds, routing to an executor, and the answer; see manager.h. What
- * becomes of light tasks is in light.c and light_lease.c. Loop thread. */
+/* The one door for submissions: checks, routing, bounds and the answer; and what becomes of a light one until
+ * it is the runner's (recorded and leased) or recorded with its end. See manager.h. Loop thread. */
 #include "tasks/manager/manager.h"
 
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/base/quota.h"
 #include "hub/config/options.h"
-#include "tasks/manager/submission.h"
-#include "tasks/queue/services.h"
-#include "tasks/queue/shard.h"
+#include "tasks/queue/event_text.h"
+#include "tasks/runner/runner.h"
+#include "tasks/runner/threads/threads.h"
 
-#include <unistd.h>
+#include <stdio.h>
 
-#define FREE_MAX 1024 /* submissions kept for reuse */
+#define ARGS_MAX 32         /* declared arguments of one type */
+#define RETRY_BUSY_MS 1000  /* what a client is told to wait when something is full or down */
+#define UNDER_WAY_MAX 10000 /* heavy submissions that Redis has not answered yet */
+#define FUSE_WAITING 5      /* times light.fuse_us for a task that waits for a thread */
+#define POLL_MS 1000        /* how often expired leases are looked for */
 
-/* ---- the object ---------------------------------------------------------------------------------- */
+enum submission_state {
+    SUBMISSION_NONE, /* a run that came from the queue has no submission */
+    SUBMISSION_NEW,
+    SUBMISSION_INTERNAL,  /* of manager_run_internal(): never recorded */
+    SUBMISSION_FIRST,     /* it runs and is not recorded */
+    SUBMISSION_RECORDING, /* a call that records it is under way */
+    SUBMISSION_ANSWERED,
+};
 
-struct task_submission *submission_new(struct manager *manager, const struct task_type *type,
-                                       struct span owner)
+struct submission { /* the holder's part of a run */
+    enum submission_state state;
+    struct list node; /* of manager.running */
+    struct manager *manager;
+    struct run *run;
+    task_reply_fn *reply;
+    manager_internal_fn *internal;
+    void *ctx;                   /* of either */
+    struct charge charge;        /* light: of its owner's; heavy: of what is under way */
+    struct task_request request; /* its spans are borrowed during submit */
+    bool held;                   /* manager_config.hold was called */
+    uint64_t submitted_us;
+    int64_t created_ms;
+};
+
+struct manager {
+    struct manager_config config;
+    struct runner *runner;
+    struct run_lane *lane;  /* of light tasks */
+    struct quota light;     /* tasks in flight, per owner */
+    struct quota recording; /* heavy submissions under way */
+    struct list running;    /* SUBMISSION_FIRST, oldest first */
+    uv_timer_t *fuse_timer;
+    bool closing;
+};
+
+static struct submission *submission_of(struct run *run)
 {
-    struct list *node = list_pop(&manager->free);
-    struct task_submission *submission;
-    if (node) {
-        submission = container_of(node, struct task_submission, node);
-        manager->free_count--;
-    } else {
-        submission = xmalloc(sizeof *submission);
-        list_init(&submission->node);
+    return run_holder(run);
+}
+
+static void submission_become(struct submission *submission, enum submission_state to)
+{
+    static const enum submission_state from[][2] = {
+        [SUBMISSION_NEW] = {SUBMISSION_NONE, SUBMISSION_NONE},
+        [SUBMISSION_INTERNAL] = {SUBMISSION_NEW, SUBMISSION_NEW},
+        [SUBMISSION_FIRST] = {SUBMISSION_NEW, SUBMISSION_NEW},
+        [SUBMISSION_RECORDING] = {SUBMISSION_NEW, SUBMISSION_FIRST},
+        [SUBMISSION_ANSWERED] = {SUBMISSION_RECORDING, SUBMISSION_NEW},
+    };
+    if (submission->state != from[to][0] && submission->state != from[to][1])
+        abort();
+    if (submission->state == SUBMISSION_FIRST)
+        list_remove(&submission->node);
+    if (to == SUBMISSION_FIRST)
+        list_append(&submission->manager->running, &submission->node);
+    submission->state = to;
+}
+
+/* ---- checks: everything that needs no Redis, in the order of the answers --------------------------- */
+
+static const struct task_type *find_type(const struct manager *manager, struct span name)
+{
+    char text[65];
+    if (name.n == 0 || name.n >= sizeof text)
+        return NULL;
+    memcpy(text, name.p, name.n);
+    text[name.n] = '\0';
+    const struct task_type *type = task_type_find(text);
+    return type && type->diagnostics && !manager->config.options->diagnostics ? NULL : type;
+}
+
+static bool args_fit(const struct task_type *type, struct span args, struct json_field_error *error)
+{
+    struct span values[ARGS_MAX];
+    if (args.p && json_kind_of(args) != KIND_OBJECT) {
+        snprintf(error->field, sizeof error->field, "args");
+        snprintf(error->message, sizeof error->message, "args: must be an object");
+        return false;
     }
-    submission->manager = manager;
-    submission->type = type;
-    submission->reply = NULL;
-    submission->internal = NULL;
-    submission->user = NULL;
-    submission->state = LIGHT_RUNNING;
-    submission->in_pool = submission->finished = submission->started = false;
-    submission->cancel = submission->lost = submission->held = false;
-    submission->reported = (struct queue_reported){0};
-    submission->args = submission->inline_args;
-    submission->args_size = 0;
-    submission->id[0] = '\0';
-    memcpy(submission->owner, owner.p, owner.n);
-    submission->owner[owner.n] = '\0';
-    pool_job_init(manager->pool, &submission->job, type);
-    submission->job.ctx.id = submission->id;
-    submission->job.ctx.owner = submission->owner;
-    submission->job.ctx.attempt = 1;
-    return submission;
+    return json_match(args, type->args, type->arg_count, values, error) &&
+           (type->check == NULL || type->check(values, error));
 }
 
-void submission_copy_args(struct task_submission *submission, struct span args)
+/* Whether the arguments (which fit) name nobody but the caller, or the caller may. */
+static bool names_own(const struct task_type *type, const struct task_request *request)
 {
-    if (args.n > ARGS_INLINE)
-        submission->args = xmalloc(args.n);
-    if (args.n)
-        memcpy(submission->args, args.p, args.n);
-    submission->args_size = args.n;
-    submission->job.ctx.args_text = (struct span){args.n ? submission->args : "{}", args.n ? args.n : 2};
+    if (type->owner_arg == NULL || request->args.p == NULL || request->who->roles & ROLE_ADMIN)
+        return true;
+    struct span owner = json_get(request->args, type->owner_arg);
+    return owner.p == NULL || json_string_is(owner, request->who->user_id);
 }
 
-static struct light_user *user_of(struct manager *manager, const char *id)
+static enum task_refusal check_type(const struct manager *manager, const struct task_request *request,
+                                    const struct task_type *type, struct json_field_error *error)
 {
-    struct table_node *node = table_find(&manager->users, span_of(id));
-    if (node)
-        return container_of(node, struct light_user, node);
-    struct light_user *user = xmalloc(sizeof *user);
-    user->count = 0;
-    memcpy(user->id, id, strlen(id) + 1);
-    user->node.key = span_of(user->id);
-    table_insert(&manager->users, &user->node);
-    return user;
+    if (!principal_may_submit(request->who, type->name))
+        return TASK_TYPE_NOT_IN_TOKEN;
+    if (type->admin && !(request->who->roles & ROLE_ADMIN))
+        return TASK_ROLE;
+    if (type->stream != request->stream)
+        return type->stream ? TASK_NEEDS_STREAM : TASK_NO_STREAM;
+    if (request->args.n > (size_t)manager->config.options->args_bytes)
+        return TASK_ARGS_TOO_LARGE;
+    if (!args_fit(type, request->args, error))
+        return TASK_BAD_ARGS;
+    return names_own(type, request) ? TASK_ACCEPTED : TASK_ROLE;
 }
 
-bool submission_count(struct task_submission *submission)
+static const struct task_type *check(const struct manager *manager, const struct task_request *request,
+                                     struct task_reply *ret)
 {
-    struct manager *manager = submission->manager;
-    submission->user = user_of(manager, submission->owner);
-    return submission->user->count++ < (unsigned)manager->config.options->user_light;
+    const struct task_type *type = ret->type = find_type(manager, request->task);
+    ret->refusal = type ? check_type(manager, request, type, &ret->error) : TASK_UNKNOWN_TYPE;
+    return ret->refusal == TASK_ACCEPTED ? type : NULL;
 }
 
-static void uncount(struct task_submission *submission)
-{
-    struct light_user *user = submission->user;
-    if (user && --user->count == 0) {
-        table_remove(&submission->manager->users, &user->node);
-        free(user);
-    }
-    submission->user = NULL;
-}
+/* ---- answers --------------------------------------------------------------------------------------- */
 
-void submission_free(struct task_submission *submission)
+static void reply_to(struct submission *submission, struct task_reply *reply)
 {
-    struct manager *manager = submission->manager;
-    list_remove(&submission->node);
-    uncount(submission);
-    task_ctx_clear(&submission->job.ctx);
-    if (submission->args != submission->inline_args)
-        free(submission->args);
-    if (manager->free_count < FREE_MAX) {
-        manager->free_count++;
-        list_append(&manager->free, &submission->node);
-    } else {
-        free(submission);
-    }
-    manager->load--;
-    if (manager->load == 0 && manager->drained) {
-        void (*drained)(void *ctx) = manager->drained;
-        manager->drained = NULL;
-        drained(manager->drained_ctx);
-    }
-}
-
-/* ---- answers ------------------------------------------------------------------------------------- */
-
-void submission_reply(struct task_submission *submission, struct task_reply *reply)
-{
-    task_reply_fn *fn = submission->reply;
-    if (fn == NULL)
-        return;
-    submission->reply = NULL;
-    reply->news.owner = submission->owner;
-    reply->type = submission->type;
-    reply->news.task_id = submission->id;
+    reply->type = submission->run->type;
+    reply->news.owner = submission->run->owner;
+    reply->news.task_id = submission->run->id;
     reply->news.held = submission->held;
-    fn(submission->reply_ctx, reply);
+    submission_become(submission, SUBMISSION_ANSWERED);
+    submission->reply(submission->ctx, reply);
 }
 
-void submission_refuse(struct task_submission *submission, enum task_refusal refusal, uint64_t retry_ms)
+/* Refused before it ran or was recorded. */
+static void refuse(struct submission *submission, enum task_refusal refusal, uint64_t retry_ms)
 {
     struct task_reply reply = {.refusal = refusal, .retry_ms = retry_ms};
     metric_add(METRIC_TASKS_REFUSED, 1);
-    submission_reply(submission, &reply);
+    reply_to(submission, &reply);
+    runner_drop(submission->run);
 }
 
 static enum task_refusal refusal_of(enum queue_code code)
@@ -151,7 +174,8 @@ static enum task_refusal refusal_of(enum queue_code code)
     return TASK_UNAVAILABLE;
 }
 
-void submission_recorded(struct task_submission *submission, const struct queue_submitted *submitted)
+/* What a call that recorded the task says to its client. */
+static void reply_recorded(struct submission *submission, const struct queue_submitted *submitted)
 {
     struct task_reply reply = {.refusal = refusal_of(submitted->code),
                                .seq = submitted->seq,
@@ -161,29 +185,30 @@ void submission_recorded(struct task_submission *submission, const struct queue_
     memcpy(reply.status, submitted->status, sizeof reply.status);
     if (reply.refusal == TASK_ACCEPTED) {
         reply.news.seq = reply.seq;
-        metric_add(submission->type->kind == TASK_LIGHT ? METRIC_TASKS_LIGHT : METRIC_TASKS_HEAVY, 1);
+        metric_add(submission->run->type->kind == TASK_LIGHT ? METRIC_TASKS_LIGHT : METRIC_TASKS_HEAVY, 1);
     } else if (reply.refusal != TASK_DUPLICATE) {
         metric_add(METRIC_TASKS_REFUSED, 1);
     }
-    submission_reply(submission, &reply);
+    reply_to(submission, &reply);
 }
 
-unsigned max_attempts_of(const struct task_type *type)
+static unsigned max_attempts_of(const struct task_type *type)
 {
     return type->max_attempts ? type->max_attempts : 3;
 }
 
-struct queue_submit submission_record(const struct task_submission *submission, const char *queue)
+/* A call to record it. */
+static struct queue_submit record_of(const struct submission *submission, const char *queue)
 {
-    const struct task_type *type = submission->type;
+    const struct run *run = submission->run;
+    const struct task_type *type = run->type;
     const struct task_request *request = &submission->request;
     return (struct queue_submit){
-        .id = submission->id,
-        .owner = submission->owner,
+        .id = run->id,
+        .owner = run->owner,
         .task = type->name,
         .queue = queue,
-        .args =
-            submission->args_size ? (struct span){submission->args, submission->args_size} : request->args,
+        .args = request->args.p ? request->args : run->args,
         .idempotency_key = request->idempotency_key,
         .priority = request->priority,
         .delay_ms = request->delay_ms,
@@ -196,25 +221,265 @@ struct queue_submit submission_record(const struct task_submission *submission, 
     };
 }
 
-/* ---- submit -------------------------------------------------------------------------------------- */
+/* ---- route "queue": recorded in Redis for the workers ------------------------------------------------ */
 
-static const struct executor *route(const struct manager *manager, const struct task_type *type)
+static void on_queued(void *ctx, const struct queue_submitted *submitted)
 {
-    const struct options *options = manager->config.options;
+    struct submission *submission = ctx;
+    reply_recorded(submission, submitted);
+    runner_drop(submission->run);
+}
+
+static void submit_queue(struct submission *submission)
+{
+    struct manager *manager = submission->manager;
+    const struct run *run = submission->run;
+    if (!charge_take(&submission->charge, &manager->recording, QUOTA_ONE, 1, UNDER_WAY_MAX)) {
+        refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
+        return;
+    }
+    struct queue_submit call = record_of(submission, run->type->queue ? run->type->queue : "default");
+    submission_become(submission, SUBMISSION_RECORDING);
+    if (manager->config.hold) {
+        submission->held = true;
+        manager->config.hold(manager->config.hold_ctx, run->owner, run->id);
+    }
+    queue_submit(manager->config.queue, &call, on_queued, submission);
+}
+
+/* ---- route "threads": recorded first ------------------------------------------------------------------ */
+
+/* Its record stands, or does not: then what it does on a thread is told to nobody. */
+static void on_recorded(void *ctx, const struct queue_submitted *submitted)
+{
+    struct submission *submission = ctx;
+    struct run *run = submission->run;
+    bool leased = submitted->code == QUEUE_OK && submission->request.delay_ms == 0;
+    reply_recorded(submission, submitted);
+    if (leased)
+        runner_adopt(run, submitted->fence);
+    else
+        runner_drop(run);
+}
+
+/* Records it, leased to this hub unless it shall wait; one that has not run yet runs then. */
+static void record(struct submission *submission)
+{
+    struct queue_submit call = record_of(submission, "light");
+    call.lease = call.delay_ms == 0;
+    submission_become(submission, SUBMISSION_RECORDING);
+    queue_submit(submission->manager->config.queue, &call, on_recorded, submission);
+}
+
+/* ---- route "threads": run first, recorded with its end ------------------------------------------------ */
+
+static struct event *terminal_event(const struct submission *submission, const struct queue_fused_done *done)
+{
+    const struct run *run = submission->run;
+    bool failed = run->end.kind == QUEUE_FAILED;
+    const struct event_text text = {.code = failed ? 'X' : 'C',
+                                    .attempt = 1,
+                                    .progress = failed ? 0 : 100,
+                                    .at_ms = done->at_ms,
+                                    .id = span_of(run->id),
+                                    .task = span_of(run->type->name),
+                                    .owner = span_of(run->owner),
+                                    .error_code = run->end.error_code,
+                                    .error = run->end.error,
+                                    .result = run->end.result};
+    return event_text_build(&text, done->seq, 0);
+}
+
+static void on_recorded_once(void *ctx, const struct queue_fused_done *done)
+{
+    struct submission *submission = ctx;
+    if (done->code != QUEUE_OK) {
+        refuse(submission, TASK_UNAVAILABLE, RETRY_BUSY_MS);
+        return;
+    }
+    struct task_reply reply;
+    reply = (struct task_reply){.refusal = TASK_ACCEPTED, .seq = done->seq, .status = "pending"};
+    memcpy(reply.id, submission->run->id, sizeof reply.id);
+    reply.news.event = terminal_event(submission, done);
+    metric_add(METRIC_TASKS_LIGHT, 1);
+    metric_add(METRIC_LIGHT_FUSED, 1);
+    reply_to(submission, &reply);
+    event_unref(&reply.news.event);
+    runner_drop(submission->run);
+}
+
+static void record_once(struct submission *submission)
+{
+    const struct run *run = submission->run;
+    struct queue_fused call = {
+        .id = run->id,
+        .owner = run->owner,
+        .task = run->type->name,
+        .args = run->args,
+        .created_ms = (uint64_t)submission->created_ms,
+        .started_ms = (uint64_t)run->began_ms,
+        .failed = run->end.kind == QUEUE_FAILED,
+        .result = run->end.result,
+        .error_code = run->end.error_code,
+        .error = run->end.error,
+    };
+    submission_become(submission, SUBMISSION_RECORDING);
+    queue_fused(submission->manager->config.queue, &call, on_recorded_once, submission);
+}
+
+/* A first failure that may be tried again needs a record to wait in. */
+static bool wants_retry(const struct run *run)
+{
+    return run->end.kind == QUEUE_FAILED && run->end.retry && max_attempts_of(run->type) > 1;
+}
+
+static void end_internal(struct submission *submission)
+{
+    const struct queue_end *end = &submission->run->end;
+    bool failed = end->kind == QUEUE_FAILED;
+    char code[33] = "";
+    memcpy(code, end->error_code.p ? end->error_code.p : "", end->error_code.n);
+    submission->internal(submission->ctx, failed, failed ? code : NULL, failed ? end->error : end->result);
+    runner_drop(submission->run);
+}
+
+static void on_done(struct run *run)
+{
+    struct submission *submission = submission_of(run);
+    if (submission->state == SUBMISSION_INTERNAL)
+        end_internal(submission);
+    else if (submission->manager->closing)
+        runner_drop(run); /* its outcome goes nowhere */
+    else if (submission->state != SUBMISSION_FIRST)
+        return; /* it is being recorded: on_recorded() goes on */
+    else if (wants_retry(run))
+        record(submission);
+    else
+        record_once(submission);
+}
+
+/* Whether the oldest task has had its time. One that no thread has begun with (jobs begin in order, so the
+ * ones behind it wait, too) gets more of it: waiting is no sign that it is a long one. */
+static bool fuse_is_over(const struct manager *manager, struct submission *oldest, uint64_t now)
+{
+    uint64_t fuse_us = (uint64_t)manager->config.options->light_fuse_us, age_us = now - oldest->submitted_us;
+    if (age_us < fuse_us)
+        return false;
+    return age_us >= FUSE_WAITING * fuse_us || oldest->run->began_ms;
+}
+
+static void arm_fuse(struct manager *manager);
+
+static struct submission *oldest_of(const struct manager *manager)
+{
+    return container_of(manager->running.next, struct submission, node);
+}
+
+/* Every task that has been running for too long is recorded. */
+static void on_fuse_timer(uv_timer_t *timer)
+{
+    struct manager *manager = timer->data;
+    runner_poll(manager->runner); /* timers come first in a turn: what is done must not count as late */
+    uint64_t now = clock_mono_us();
+    while (!list_empty(&manager->running) && fuse_is_over(manager, oldest_of(manager), now))
+        record(oldest_of(manager));
+    if (!list_empty(&manager->running))
+        arm_fuse(manager);
+}
+
+static void arm_fuse(struct manager *manager)
+{
+    uint64_t due = oldest_of(manager)->submitted_us + (uint64_t)manager->config.options->light_fuse_us;
+    uint64_t now = clock_mono_us();
+    uv_timer_start(manager->fuse_timer, on_fuse_timer, due > now ? (due - now + 999) / 1000 : 1, 0);
+}
+
+static void run_first(struct submission *submission)
+{
+    struct manager *manager = submission->manager;
+    if (!runner_run_first(submission->run)) {
+        refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
+        return;
+    }
+    submission->request = (struct task_request){.priority = submission->request.priority};
+    submission->created_ms = clock_wall_ms();
+    submission->submitted_us = clock_mono_us();
+    bool first = list_empty(&manager->running);
+    submission_become(submission, SUBMISSION_FIRST);
+    if (first)
+        arm_fuse(manager);
+}
+
+/* What a client may want to find again, or to wait, must stand in Redis before it runs; a heavy type that
+ * was routed here is counted in the limits there. */
+static bool must_record_first(const struct submission *submission)
+{
+    const struct task_request *request = &submission->request;
+    return request->idempotency_key.p || request->delay_ms || request->expires_ms ||
+           submission->run->type->kind == TASK_HEAVY;
+}
+
+static bool charge_owner(struct submission *submission)
+{
+    struct manager *manager = submission->manager;
+    return charge_take(&submission->charge, &manager->light, span_of(submission->run->owner), 1,
+                       (size_t)manager->config.options->user_light);
+}
+
+static void submit_threads(struct submission *submission)
+{
+    if (!charge_owner(submission)) {
+        refuse(submission, TASK_USER_LIMIT, 100);
+        return;
+    }
+    run_set_args(submission->run, submission->request.args);
+    if (must_record_first(submission))
+        record(submission);
+    else
+        run_first(submission);
+}
+
+/* ---- the door ---------------------------------------------------------------------------------------- */
+
+static const struct route { /* by the names that `routes.<type>` may say */
+    const char *name;
+    void (*submit)(struct submission *submission);
+} routes[] = {{"threads", submit_threads}, {"queue", submit_queue}};
+
+static const struct route *route_find(const char *name)
+{
+    for (size_t i = 0; i < NELEMS(routes); i++)
+        if (strcmp(routes[i].name, name) == 0)
+            return &routes[i];
+    return NULL;
+}
+
+static const struct route *route_of(const struct options *options, const struct task_type *type)
+{
     char word[32];
     const char *name =
         options->routes && options->routes[0] ? options_route(options, type->name, word) : NULL;
-    const struct executor *executor = name ? executor_find(name) : NULL;
-    if (executor)
-        return executor;
-    return type->kind == TASK_LIGHT ? &executor_threads : &executor_queue;
+    const struct route *route = name ? route_find(name) : NULL;
+    return route ? route : &routes[type->kind == TASK_LIGHT ? 0 : 1];
 }
 
-static void refuse(const struct task_request *request, struct task_reply *reply, task_reply_fn *fn, void *ctx)
+static struct submission *submission_new(struct manager *manager, const struct task_type *type,
+                                         struct span owner, void *ctx)
 {
-    metric_add(METRIC_TASKS_REFUSED, 1);
-    reply->news.owner = request->who->user_id;
-    fn(ctx, reply);
+    struct run *run = run_new(manager->lane, type, owner);
+    struct submission *submission = submission_of(run);
+    submission->manager = manager;
+    submission->run = run;
+    submission->ctx = ctx;
+    list_init(&submission->node);
+    submission_become(submission, SUBMISSION_NEW);
+    return submission;
+}
+
+static bool is_open(const struct manager *manager)
+{
+    const struct redis *redis = queue_redis(manager->config.queue);
+    return !runner_draining(manager->runner) && redis_is_up(redis) && !redis_is_stalled(redis);
 }
 
 void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
@@ -222,99 +487,89 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
 {
     struct task_reply reply;
     reply = (struct task_reply){.retry_ms = 0};
-    const struct task_type *type = manager_check(manager, request, &reply);
-    const struct redis *redis = queue_redis(manager->config.queue);
-    if (type && (manager->draining || !redis_is_up(redis) || redis_is_stalled(redis))) {
+    const struct task_type *type = check(manager, request, &reply);
+    if (type && !is_open(manager)) {
         reply.refusal = TASK_UNAVAILABLE;
         reply.retry_ms = RETRY_BUSY_MS;
     }
     if (reply.refusal != TASK_ACCEPTED) {
-        refuse(request, &reply, fn, ctx);
+        metric_add(METRIC_TASKS_REFUSED, 1);
+        reply.news.owner = request->who->user_id;
+        fn(ctx, &reply);
         return;
     }
-    struct task_submission *submission = submission_new(manager, type, span_of(request->who->user_id));
-    manager->load++;
+    struct submission *submission = submission_new(manager, type, span_of(request->who->user_id), ctx);
     submission->reply = fn;
-    submission->reply_ctx = ctx;
     submission->request = *request;
-    shard_task_id(submission->id, span_of(request->who->user_id));
-    route(manager, type)->submit(manager, submission);
-}
-
-/* ---- requests that need a thread ------------------------------------------------------------------ */
-
-static void on_internal_done(struct pool_job *job)
-{
-    struct task_submission *submission = container_of(job, struct task_submission, job);
-    const struct task_ctx *ctx = &job->ctx;
-    const char *text = ctx->failed ? ctx->error : ctx->result ? ctx->result : "{}";
-    submission->internal(submission->reply_ctx, ctx->failed, ctx->failed ? ctx->error_code : NULL,
-                         span_of(text));
-    submission_free(submission);
+    id_new(submission->run->id);
+    route_of(manager->config.options, type)->submit(submission);
 }
 
 enum task_refusal manager_run_internal(struct manager *manager, const struct task_type *type,
                                        const char *owner, struct span args, manager_internal_fn *fn,
                                        void *ctx)
 {
-    struct task_submission *submission = submission_new(manager, type, span_of(owner));
-    manager->load++;
-    submission_copy_args(submission, args);
+    struct submission *submission = submission_new(manager, type, span_of(owner), ctx);
+    struct run *run = submission->run;
     submission->internal = fn;
-    submission->reply_ctx = ctx;
-    submission->job.done = on_internal_done;
-    bool counted = submission_count(submission);
-    if (counted && pool_submit(manager->pool, &submission->job))
+    submission_become(submission, SUBMISSION_INTERNAL);
+    run->id[0] = '\0';
+    run_set_args(run, args);
+    bool counted = charge_owner(submission);
+    if (counted && runner_run_first(run))
         return TASK_ACCEPTED;
-    submission_free(submission);
+    runner_drop(run);
     return counted ? TASK_BUSY : TASK_USER_LIMIT;
 }
 
-/* A running task asks a service (tasks/queue/services.h). */
-static void on_call(void *ctx, struct pool_job *job, const char *name, const json_t *args,
-                    void (*reply)(void *reply_ctx, json_t *answer), void *reply_ctx)
+/* ---- life -------------------------------------------------------------------------------------------- */
+
+void manager_cancel_local(struct manager *manager, const char *id)
 {
-    struct manager *manager = ctx;
-    const struct service *service = service_find(name, job->type->name);
-    if (service)
-        service->call(manager->config.queue, job->ctx.owner, args, reply, reply_ctx);
-    else
-        reply(reply_ctx, NULL);
+    runner_cancel(manager->runner, id, 0);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------- */
+void manager_redis(struct manager *manager, bool up)
+{
+    if (up)
+        runner_up(manager->runner);
+    else
+        runner_down(manager->runner);
+}
+
+void manager_bell(struct manager *manager)
+{
+    runner_bell(manager->runner, NULL);
+}
 
 unsigned manager_load(const struct manager *manager)
 {
-    return manager->load;
+    return runner_load(manager->runner);
 }
 
 void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx)
 {
-    manager->draining = true;
-    manager->drained = fn;
-    manager->drained_ctx = ctx;
-    if (manager->load == 0) {
-        manager->drained = NULL;
-        fn(ctx);
-    }
+    runner_drain(manager->runner, UINT64_MAX, fn, ctx);
 }
 
-static unsigned thread_count(const struct options *options)
+static void on_gone(struct run *run)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (options->light_threads > 0)
-        return (unsigned)options->light_threads;
-    return cores > 1 ? (unsigned)(cores > 65 ? 64 : cores - 1) : 1;
+    charge_give(&submission_of(run)->charge);
 }
 
-/* A route that names no executor of this build is said once, at start. */
+static void write_info(void *ctx, struct buf *to)
+{
+    const struct manager *manager = ctx;
+    buf_printf(to, "{\"kind\":\"hub\",\"queues\":[\"light\"],\"running\":%u}", runner_load(manager->runner));
+}
+
+/* A route that names nothing of this build is said once, at start. */
 static void check_routes(const struct options *options)
 {
     char word[32];
     for (const struct task_type *const *type = task_type_all(); *type; type++) {
         const char *name = options_route(options, (*type)->name, word);
-        if (name && executor_find(name) == NULL)
+        if (name && route_find(name) == NULL)
             log_error("the route names no executor of this build; the type's own is used", "task",
                       (*type)->name, "executor", name);
     }
@@ -322,25 +577,31 @@ static void check_routes(const struct options *options)
 
 struct manager *manager_new(const struct manager_config *config)
 {
+    static const struct engine *const engines[] = {&threads_engine, NULL};
     struct manager *manager = xcalloc(1, sizeof *manager);
-    const struct options *options = config->options;
     manager->config = *config;
     list_init(&manager->running);
-    list_init(&manager->leased);
-    list_init(&manager->unended);
-    list_init(&manager->free);
-    struct pool_config pool = {.threads = thread_count(options),
-                               .max_queued = (unsigned)options->light_queue,
-                               .coalesce_ms = (unsigned)options->progress_coalesce_ms,
-                               .options = options,
-                               .call = on_call,
-                               .report = light_report,
-                               .ctx = manager};
-    manager->pool = pool_new(config->loop, &pool);
-    light_init(manager);
-    light_lease_init(manager);
-    check_routes(options);
+    manager->fuse_timer = xmalloc(sizeof *manager->fuse_timer);
+    uv_timer_init(&config->loop->uv, manager->fuse_timer);
+    manager->fuse_timer->data = manager;
+    manager->runner = runner_new(&(struct runner_config){
+        .loop = config->loop,
+        .options = config->options,
+        .queue = config->queue,
+        .engines = engines,
+        .holder_size = sizeof(struct submission),
+        .poll_ms = POLL_MS,
+        .hooks = {.done = on_done, .gone = on_gone, .info = write_info},
+        .ctx = manager,
+    });
+    manager->lane = runner_lane(manager->runner, "light");
+    check_routes(config->options);
     return manager;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
 }
 
 void manager_free(struct manager **manager_ptr)
@@ -349,13 +610,10 @@ void manager_free(struct manager **manager_ptr)
     if (manager == NULL)
         return;
     *manager_ptr = NULL;
-    manager->draining = true;
-    manager->drained = NULL;
-    light_deinit(manager);
-    light_lease_deinit(manager);
-    pool_free(&manager->pool);
-    for (struct list *node; (node = list_pop(&manager->free)) != NULL;)
-        free(container_of(node, struct task_submission, node));
-    table_free(&manager->users);
+    manager->closing = true;
+    runner_free(&manager->runner);
+    uv_close((uv_handle_t *)manager->fuse_timer, free_handle);
+    quota_free(&manager->light);
+    quota_free(&manager->recording);
     free(manager);
 }

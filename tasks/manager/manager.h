@@ -1,13 +1,12 @@
-/* TaskManager: the one door for submissions. Looks up the type, checks role, arguments and limits, and
- * hands over to the executor that routing names. Owns the light tasks of this hub (fused or leased).
+/* TaskManager: the one door for submissions. Looks up the type, checks role, arguments and limits, and takes
+ * the route that configuration names: the threads of this hub (whose runner it owns) or the workers' queue.
  * Loop thread only. */
 #pragma once
 
 #include "hub/auth/auth.h"
 #include "hub/json/json.h"
-#include "tasks/manager/executor.h"
+#include "tasks/model/task_type.h"
 #include "tasks/queue/queue.h"
-#include "tasks/runner/threads/pool.h"
 
 struct manager;
 
@@ -79,13 +78,14 @@ enum task_refusal manager_run_internal(struct manager *manager, const struct tas
                                        void *ctx) MUSTCHECK;
 
 /* Stops a light task that stands in Redis and runs here, if there is one: the queue has acknowledged its
- * cancel. True if it was found (its end follows). */
-bool manager_cancel_local(struct manager *manager, const char *id);
-/* Redis answers (again) and has the library. The first time, leases of this hub's previous life go back. */
-void manager_redis_up(struct manager *manager);
+ * cancel, and its end follows. */
+void manager_cancel_local(struct manager *manager, const char *id);
+/* Redis answers (again) and has the library, or does not any more. The first time, leases of this hub's
+ * previous life go back. */
+void manager_redis(struct manager *manager, bool up);
 /* The feed rang for light work: lease some. */
 void manager_bell(struct manager *manager);
-/* Light tasks waiting or running. */
+/* Submissions without an answer, and light tasks that wait or run here. */
 unsigned manager_load(const struct manager *manager);
 /* No new tasks; fn is called when nothing runs any more. */
 void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx);

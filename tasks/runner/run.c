@@ -90,6 +90,7 @@ struct run *run_new(struct run_lane *lane, const struct task_type *type, struct 
         run = xmalloc(engine->holder_at + runner->config.holder_size);
     }
     memset(run, 0, offsetof(struct run, id));
+    memset((char *)run + engine->holder_at, 0, runner->config.holder_size);
     run->type = type;
     run->lane = lane;
     run->attempt = 1;
@@ -108,11 +109,6 @@ struct run *run_new(struct run_lane *lane, const struct task_type *type, struct 
 void *run_holder(struct run *run)
 {
     return (char *)run + run->lane->engine->holder_at;
-}
-
-struct run *run_of_holder(struct run_lane *lane, void *holder)
-{
-    return (struct run *)((char *)holder - lane->engine->holder_at);
 }
 
 void run_set_args(struct run *run, struct span args)
@@ -498,6 +494,8 @@ void run_give(struct run *run)
     run_become(run, RUN_LEASED);
     if (!engine->table->give(engine->self, run->lane->number, run))
         on_returned(run);
+    else if (engine->table->listen)
+        engine->table->listen(engine->self, run);
 }
 
 /* ---- tasks that are made here -------------------------------------------------------------------- */
@@ -531,8 +529,6 @@ void runner_adopt(struct run *run, unsigned fence)
         engine->table->listen(engine->self, run);
     } else {
         run_give(run);
-        if (run->state == RUN_LEASED && engine->table->listen)
-            engine->table->listen(engine->self, run);
     }
 }
 

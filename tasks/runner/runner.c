@@ -141,7 +141,7 @@ static void on_beaten(void *ctx, enum queue_code code, const char *const *lost, 
 
 void runner_beat(struct runner *runner)
 {
-    if (runner->state != RUNNER_UP)
+    if (runner->state != RUNNER_UP || (runner->held_count == 0 && !runner->config.beats_idle))
         return;
     struct queue_beat_item *items = xcalloc(runner->held_count + 1, sizeof *items);
     struct buf info CLEANUP(buf_free) = BUF_INIT;
@@ -295,6 +295,11 @@ static void on_turn(void *ctx)
 uint64_t runner_done(const struct runner *runner)
 {
     return runner->done;
+}
+
+bool runner_draining(const struct runner *runner)
+{
+    return runner->drain != DRAIN_NOT;
 }
 
 unsigned runner_load(const struct runner *runner)

@@ -27,6 +27,7 @@ struct runner_config {
     const struct engine *const *engines; /* NULL-ended */
     size_t holder_size;                  /* of run_holder() */
     unsigned poll_ms;                    /* heals lost bells */
+    bool beats_idle;                     /* beats without a run, too: listed as a worker */
     struct runner_hooks hooks;
     void *ctx; /* of hooks without a run */
 };
@@ -53,8 +54,7 @@ void runner_beat(struct runner *runner);
 struct run_lane *runner_lane(struct runner *runner, const char *queue);
 /* A run in RUN_NEW; `owner` (at most USER_ID_MAX bytes) is copied, id and args are the caller's to set. */
 struct run *run_new(struct run_lane *lane, const struct task_type *type, struct span owner);
-void *run_holder(struct run *run); /* holder_size bytes, not cleared */
-struct run *run_of_holder(struct run_lane *lane, void *holder);
+void *run_holder(struct run *run); /* holder_size bytes, zero at first */
 /* Copies the arguments; SPAN_NONE = {}. */
 void run_set_args(struct run *run, struct span args);
 /* Runs it unrecorded: RUN_FIRST, hooks.done follows. False if the engine has no room; it is in RUN_NEW then.
@@ -68,7 +68,8 @@ void runner_adopt(struct run *run, unsigned fence);
 void runner_drop(struct run *run);
 
 /* ---- figures, end -------------------------------------------------------------------------------- */
-uint64_t runner_done(const struct runner *runner);               /* runs that engines ended */
+uint64_t runner_done(const struct runner *runner); /* runs that engines ended */
+bool runner_draining(const struct runner *runner);
 unsigned runner_load(const struct runner *runner);               /* runs held */
 struct engine_health runner_health(const struct run_lane *lane); /* of a lane */
 void runner_poll(struct runner *runner);                         /* engine.poll of all */

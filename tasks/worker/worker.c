@@ -207,6 +207,7 @@ static void start_runner(struct worker *worker)
                                          .queue = worker->queue,
                                          .engines = engines,
                                          .poll_ms = POLL_MS,
+                                         .beats_idle = true,
                                          .hooks = {.ready = on_ready, .info = write_info},
                                          .ctx = worker};
     worker->runner = runner_new(&config);

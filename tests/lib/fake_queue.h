@@ -294,6 +294,18 @@ void queue_audio_append(struct queue *queue, const char *owner, const char *id, 
         fake_audio(fn, ctx);
 }
 
+void queue_audio_read(struct queue *queue, const char *owner, const char *id, uint64_t offset,
+                      size_t max_bytes, queue_audio_data_fn *fn, void *ctx)
+{
+    (void)queue;
+    (void)owner;
+    (void)id;
+    (void)offset;
+    (void)max_bytes;
+    (void)fn;
+    (void)ctx;
+}
+
 void queue_audio_end(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
 {
     (void)queue;

@@ -6,6 +6,7 @@
 #include "handlers/session/session.h"
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
+#include "tasks/model/ctx.h"
 #include "tests/lib/fake_conn.h"
 #include "tests/lib/fake_queue.h"
 #include "tests/lib/tap.h"

@@ -1,0 +1,374 @@
+/* The engine `threads`: hand-over, order of reports and ends, cancel, calls to services, closing. Written to
+ * be run under ThreadSanitizer too. */
+#include "tasks/runner/threads/threads.h"
+
+#include "hub/base/clock.h"
+#include "hub/config/options.h"
+#include "tasks/model/ctx.h"
+#include "tests/lib/tap.h"
+
+#include <sodium.h>
+
+static struct loop loop;
+static struct options options = {
+    .result_bytes = 1000, .data_dir = (char[]){"."}, .database_url = (char[]){""}};
+static void *pool;
+static unsigned ended, reports, starts;
+static struct queue_update last_report;
+static char last_stage[33], last_meta[64], last_message[64];
+static struct run *asking; /* it called "never" */
+static uint32_t asked;
+static uv_timer_t timer;
+
+struct item { /* how a run ended; behind the engine's object */
+    bool done;
+    enum queue_end_kind kind;
+    char code[33], result[64];
+};
+
+static struct item *item_of(struct run *run)
+{
+    return (struct item *)((char *)run + (threads_engine.run_size + 15) / 16 * 16);
+}
+
+/* ---- what the engine says ------------------------------------------------------------------------ */
+
+static void on_started(struct run *run)
+{
+    (void)run;
+    starts++;
+}
+
+static void on_update(struct run *run, const struct queue_update *update)
+{
+    (void)run;
+    reports++;
+    last_report = *update;
+    snprintf(last_stage, sizeof last_stage, "%s", update->stage ? update->stage : "");
+    snprintf(last_meta, sizeof last_meta, "%.*s", SPAN_ARG(update->meta));
+    snprintf(last_message, sizeof last_message, "%.*s", SPAN_ARG(update->message));
+}
+
+static void on_call(struct run *run, uint32_t call, const char *service, struct span args)
+{
+    char text[64];
+    int64_t n = 0;
+    if (strcmp(service, "never") == 0) {
+        asking = run;
+        asked = call;
+        return;
+    }
+    if (!json_int(json_get(args, "n"), &n))
+        n = 0;
+    snprintf(text, sizeof text, "{\"twice\":%lld}", (long long)(2 * n));
+    threads_engine.answer(pool, run, call, span_of(text));
+}
+
+static void on_ended(struct run *run, const struct queue_end *end, char *text)
+{
+    struct item *item = item_of(run);
+    item->done = true;
+    ended++;
+    if (end) {
+        item->kind = end->kind;
+        snprintf(item->code, sizeof item->code, "%.*s", SPAN_ARG(end->error_code));
+        snprintf(item->result, sizeof item->result, "%.*s", SPAN_ARG(end->result));
+    }
+    free(text);
+}
+
+static const struct engine_hooks hooks = {
+    .started = on_started, .update = on_update, .call = on_call, .ended = on_ended};
+
+static void start_pool(unsigned threads, unsigned max_queued, unsigned coalesce_ms)
+{
+    ended = reports = starts = 0;
+    options.light_threads = threads;
+    options.light_queue = max_queued;
+    options.progress_coalesce_ms = coalesce_ms;
+    pool = threads_engine.start(&(struct engine_config){&loop, &options, &hooks});
+}
+
+static struct run *new_run(const struct task_type *type, const char *args)
+{
+    struct run *run = xcalloc(1, (threads_engine.run_size + 15) / 16 * 16 + sizeof(struct item));
+    run->type = type;
+    run->attempt = 1;
+    run->args = span_of(args);
+    return run;
+}
+
+static struct run *put(const struct task_type *type, const char *args)
+{
+    struct run *run = new_run(type, args);
+    ok(threads_engine.give(pool, 0, run), "a run is taken");
+    return run;
+}
+
+static unsigned load(void)
+{
+    struct engine_health health;
+    threads_engine.health(pool, 0, &health);
+    return health.load;
+}
+
+static void run_until(unsigned want)
+{
+    uint64_t until = clock_mono_ms() + 20000;
+    while (ended < want && clock_mono_ms() < until)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+}
+
+static void on_tick(uv_timer_t *handle)
+{
+    (void)handle; /* only so that uv_run() returns now and then */
+}
+
+/* ---- task types of this test --------------------------------------------------------------------- */
+
+static void run_quick(struct task_ctx *ctx)
+{
+    task_finish(ctx, json_pack("{s:I}", "n", task_arg_int(ctx, "n", -1)));
+}
+static const struct task_type quick = {.name = "quick", .run = run_quick};
+
+static void run_sleeper(struct task_ctx *ctx)
+{
+    if (task_sleep_ms(ctx, 30000))
+        task_finish(ctx, NULL);
+}
+static const struct task_type sleeper = {.name = "sleeper", .run = run_sleeper};
+
+static void run_caller(struct task_ctx *ctx)
+{
+    json_t *answer = task_call(ctx, "double", json_pack("{s:i}", "n", 21));
+    if (answer)
+        task_finish(ctx, answer);
+    else
+        task_fail(ctx, (struct task_error){"unavailable", true}, "no answer");
+}
+static const struct task_type caller = {.name = "caller", .run = run_caller};
+
+static void run_stuck_caller(struct task_ctx *ctx)
+{
+    json_t *answer = task_call(ctx, "never", NULL);
+    json_decref(answer);
+    if (answer == NULL)
+        task_fail(ctx, (struct task_error){"unavailable", true}, "no answer");
+}
+static const struct task_type stuck_caller = {.name = "stuck_caller", .run = run_stuck_caller};
+
+static _Atomic int go;
+
+static void run_reporter(struct task_ctx *ctx)
+{
+    task_meta(ctx, json_pack("{s:i}", "a", 1));
+    task_progress(ctx, 30, "first", "one");
+    task_progress(ctx, 20, NULL, NULL);
+    while (atomic_load(&go) == 0)
+        task_sleep_ms(ctx, 1);
+    task_log(ctx, "line %d", 1);
+    task_partial(ctx, json_pack("{s:s}", "text", "hi"), true);
+    task_progress(ctx, 250, "last", "two");
+    task_finish(ctx, NULL);
+}
+static const struct task_type reporter = {.name = "reporter", .run = run_reporter};
+
+static void run_silent(struct task_ctx *ctx)
+{
+    (void)ctx;
+}
+static const struct task_type silent = {.name = "silent", .run = run_silent};
+
+static void run_large(struct task_ctx *ctx)
+{
+    char text[1200];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    task_finish(ctx, json_pack("{s:s}", "text", text));
+}
+static const struct task_type large = {.name = "large", .run = run_large};
+
+/* ---- tests --------------------------------------------------------------------------------------- */
+
+static void test_many(void)
+{
+    enum { COUNT = 2000 };
+    struct run **runs = xcalloc(COUNT, sizeof *runs);
+    start_pool(3, COUNT, 0);
+    unsigned taken = 0, right = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        runs[i] = new_run(&quick, "{\"n\":7}");
+        taken += threads_engine.give(pool, 0, runs[i]);
+        if (i % 100 == 99)
+            uv_run(&loop.uv, UV_RUN_NOWAIT);
+    }
+    run_until(COUNT);
+    for (unsigned i = 0; i < COUNT; i++) {
+        right += item_of(runs[i])->done && strcmp(item_of(runs[i])->result, "{\"n\":7}") == 0;
+        free(runs[i]);
+    }
+    is_int(taken, COUNT, "all runs are taken");
+    is_int(right, COUNT, "every one ran once, with its arguments and result");
+    is_int(load(), 0, "nothing is left");
+    threads_engine.stop(pool);
+    free(runs);
+}
+
+static void test_bound(void)
+{
+    struct run *runs[3], *beyond = new_run(&sleeper, "{}");
+    start_pool(1, 2, 0);
+    ok(threads_engine.room(pool, 0) > 0, "an empty pool has room");
+    for (int i = 0; i < 3; i++)
+        runs[i] = put(&sleeper, "{}");
+    ok(!threads_engine.give(pool, 0, beyond), "a run beyond the bound is refused");
+    is_int(threads_engine.room(pool, 0), 0, "and there is no room for leases");
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    uint64_t from = clock_mono_ms();
+    threads_engine.cancel(pool, runs[0], STOP_RETURN);
+    threads_engine.cancel(pool, runs[0], STOP_CANCEL);
+    run_until(1);
+    ok(item_of(runs[0])->done, "a cancelled run ends");
+    is_int(item_of(runs[0])->kind, QUEUE_CANCELLED, "as cancelled");
+    threads_engine.stop(pool);
+    ok(clock_mono_ms() - from < 5000, "sleeps end at once");
+    ok(item_of(runs[1])->done && item_of(runs[2])->done, "stopping ends all");
+    is_text(item_of(runs[2])->code, "interrupted", "one that never ran was interrupted");
+    for (int i = 0; i < 3; i++)
+        free(runs[i]);
+    free(beyond);
+}
+
+static void test_cancelled_before_it_ran(void)
+{
+    start_pool(1, 2, 0);
+    struct run *busy = put(&sleeper, "{}"), *waiting = put(&sleeper, "{}");
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    threads_engine.cancel(pool, waiting, STOP_CANCEL);
+    threads_engine.cancel(pool, busy, STOP_DRAIN);
+    run_until(2);
+    is_int(waiting->began_ms, 0, "a run that was cancelled while it waited never begins");
+    is_text(item_of(waiting)->code, "cancelled", "it ends as cancelled");
+    is_int(item_of(busy)->kind, QUEUE_RETURNED, "what a drain stops is given back");
+    free(busy);
+    free(waiting);
+    threads_engine.stop(pool);
+}
+
+static struct run *put_stuck(void)
+{
+    struct run *run = put(&stuck_caller, "{}");
+    while (asking == NULL)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    asking = NULL;
+    return run;
+}
+
+static void test_calls(void)
+{
+    start_pool(2, 10, 0);
+    struct run *run = put(&caller, "{}");
+    run_until(1);
+    is_text(item_of(run)->result, "{\"twice\":42}", "a service answers");
+    free(run);
+
+    run = put_stuck();
+    threads_engine.cancel(pool, run, STOP_CANCEL);
+    run_until(2);
+    is_text(item_of(run)->code, "unavailable", "cancelling ends the wait for an answer");
+    free(run);
+
+    run = put_stuck();
+    threads_engine.answer(pool, run, asked + 7, SPAN("{}"));
+    threads_engine.answer(pool, run, asked, SPAN_NONE);
+    run_until(3);
+    is_text(item_of(run)->code, "unavailable", "a refusal is an answer, that of another call is none");
+    free(run);
+
+    run = put_stuck();
+    threads_engine.stop(pool);
+    ok(item_of(run)->done, "stopping ends the wait for an answer");
+    free(run);
+}
+
+static void test_reports(void)
+{
+    start_pool(1, 10, 0);
+    atomic_store(&go, 0);
+    struct run *run = put(&reporter, "{}");
+    while (run->began_ms == 0)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    for (int i = 0; i < 20; i++)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    is_int(reports, 0, "nobody listens: nothing is delivered");
+    threads_engine.listen(pool, run);
+    is_int(starts, 1, "listening tells that it runs already");
+    is_int(reports, 1, "listening delivers the last progress");
+    is_int(last_report.percent, 30, "progress never falls");
+    is_text(last_stage, "first", "stage");
+    is_text(last_meta, "{\"a\":1}", "meta stays with the progress that replaced it");
+    is_text(last_message, "one", "message");
+    atomic_store(&go, 1);
+    run_until(1);
+    is_int(reports, 4, "log, final piece and progress came before the end");
+    is_int(last_report.percent, 100, "progress is at most 100");
+    free(run);
+    threads_engine.stop(pool);
+}
+
+static void test_coalescing(void)
+{
+    start_pool(1, 10, 20);
+    atomic_store(&go, 0);
+    struct run *run = put(&reporter, "{}");
+    threads_engine.listen(pool, run);
+    while (reports == 0)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    while (last_report.percent < 30)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    ok(reports <= 3, "progress that comes too soon is passed on when it is time");
+    unsigned before = reports;
+    atomic_store(&go, 1);
+    run_until(1);
+    ok(reports >= before + 2, "log and final piece are not coalesced");
+    free(run);
+    threads_engine.stop(pool);
+}
+
+static void test_ends(void)
+{
+    start_pool(1, 10, 0);
+    struct run *run = put(&silent, "{}");
+    run_until(1);
+    is_int(starts, 0, "nobody listened");
+    is_text(item_of(run)->code, "internal", "a task without an end has failed");
+    free(run);
+    run = put(&large, "{}");
+    threads_engine.listen(pool, run);
+    run_until(2);
+    is_text(item_of(run)->code, "result_too_large", "a result has a bound");
+    is_int(starts, 1, "a run that is listened to says that it begins");
+    free(run);
+    threads_engine.stop(pool);
+}
+
+int main(void)
+{
+    if (sodium_init() < 0 || loop_init(&loop) < 0)
+        return 1;
+    uv_timer_init(&loop.uv, &timer);
+    uv_timer_start(&timer, on_tick, 1, 5);
+    test_many();
+    test_bound();
+    test_cancelled_before_it_ran();
+    test_calls();
+    test_reports();
+    test_coalescing();
+    test_ends();
+    uv_close((uv_handle_t *)&timer, NULL);
+    loop_deinit(&loop);
+    uv_run(&loop.uv, UV_RUN_DEFAULT);
+    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    return done_testing();
+}

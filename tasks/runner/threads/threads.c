@@ -1,0 +1,668 @@
+/* The pool of threads: runs staged during a turn are handed over under one lock, ends and reports come back
+ * as lists per wake-up. What a job may do (task_ctx_ops) is here, too. run() of a job is on a pool thread,
+ * all else on the loop thread but where it says so. One lock round per job on the thread, one per turn on the
+ * loop. Never calls back while it holds the lock. */
+#include "tasks/runner/threads/threads.h"
+
+#include "hub/base/clock.h"
+#include "hub/base/metrics.h"
+#include "hub/config/options.h"
+#include "hub/sql/db.h"
+#include "tasks/model/ctx.h"
+#include "tasks/store/schema.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REPORTS_MAX 1024 /* on their way to the loop; beyond, progress is kept and the rest waits */
+#define ROOM 64          /* what is leased at once */
+#define CALL_TIMEOUT_MS 10000
+
+enum report_kind { REPORT_STARTED, REPORT_CALL, REPORT_PROGRESS, REPORT_PARTIAL, REPORT_FINAL, REPORT_LOG };
+struct report { /* what a running job says */
+    struct list node;
+    enum report_kind kind;
+    struct job *job;
+    unsigned number;           /* REPORT_PROGRESS: per cent; REPORT_CALL: which call */
+    char word[33];             /* REPORT_PROGRESS: the stage, "" = none; REPORT_CALL: the service */
+    struct span message, json; /* SPAN_NONE = unchanged; they point into `text` */
+    char text[];
+};
+
+struct job {
+    struct run run;
+    struct list node;
+    struct list listen_node; /* of pool.listening */
+    enum run_stop why;       /* loop thread */
+    _Atomic bool cancelled;
+    /* under the pool's lock: */
+    struct report *kept;  /* progress not delivered: nobody listens yet, or too soon */
+    uint64_t reported_ms; /* when the last progress was handed over */
+    bool listening, running;
+    uint32_t call; /* number of its newest call */
+    bool answered;
+    char *answer; /* of that call */
+
+    struct task_ctx ctx; /* not cleared with the rest */
+};
+
+struct pool {
+    struct loop *loop;
+    const struct options *options;
+    const struct engine_hooks *hooks;
+    unsigned coalesce_ms; /* shortest time between two progress reports of a job; 0 = all */
+    struct list staged;   /* loop thread: jobs of this turn */
+    size_t staged_count;
+    unsigned load;         /* loop thread: jobs that were given and have not ended */
+    struct list listening; /* loop thread: jobs whose reports are delivered */
+    uv_timer_t *collect;   /* passes on progress that came too soon after the last one */
+    uv_async_t *async;     /* wakes the loop */
+
+    pthread_mutex_t lock; /* protects everything below */
+    pthread_cond_t work;  /* a job waits, or the pool closes */
+    pthread_cond_t wake;  /* for jobs that wait: cancelled, answered, room for a report, closing */
+    struct list ready;    /* jobs for the threads */
+    size_t ready_count;
+    struct list done, reports; /* for the loop thread */
+    size_t report_count;
+    bool told; /* the loop thread knows that there is something for it */
+    unsigned idle;
+    _Atomic bool closing;
+
+    unsigned thread_count;
+    struct pool_thread {
+        struct pool *pool;
+        pthread_t id;
+        struct db *db; /* the thread's own, opened on first use */
+    } threads[];
+};
+
+static _Thread_local struct pool_thread *self; /* NULL outside of a pool thread */
+
+static struct job *job_of(struct task_ctx *ctx)
+{
+    return container_of(ctx, struct job, ctx);
+}
+
+/* With the lock held: notes that the loop thread has something to fetch; the result says whether it must be
+ * told, after unlocking. */
+static bool must_tell(struct pool *pool)
+{
+    bool must = !pool->told;
+    pool->told = true;
+    return must;
+}
+
+static void tell(struct pool *pool)
+{
+    uv_async_send(pool->async);
+}
+
+/* ---- reports, on the job's thread ---------------------------------------------------------------- */
+
+static char *put(char *at, struct span text, struct span *ret_copy)
+{
+    if (text.p == NULL)
+        return at;
+    memcpy(at, text.p, text.n);
+    *ret_copy = (struct span){at, text.n};
+    return at + text.n;
+}
+
+static struct report *new_report(struct job *job, enum report_kind kind, struct span message,
+                                 struct span json)
+{
+    struct report *report = xmalloc(sizeof *report + message.n + json.n);
+    list_init(&report->node);
+    report->kind = kind;
+    report->job = job;
+    report->number = (unsigned)job->ctx.percent;
+    memcpy(report->word, job->ctx.stage, sizeof report->word);
+    report->message = report->json = SPAN_NONE;
+    put(put(report->text, message, &report->message), json, &report->json);
+    return report;
+}
+
+/* With the lock held, which it gives back. */
+static void send_report(struct pool *pool, struct report *report)
+{
+    list_append(&pool->reports, &report->node);
+    pool->report_count++;
+    bool must = must_tell(pool);
+    pthread_mutex_unlock(&pool->lock);
+    if (must)
+        tell(pool);
+}
+
+/* The newest progress replaces one that is kept; a meta object not yet delivered stays with it. */
+static void report_progress(struct task_ctx *ctx, struct span meta)
+{
+    struct pool *pool = self->pool;
+    struct job *job = job_of(ctx);
+    struct span message = ctx->message[0] ? span_of(ctx->message) : SPAN_NONE;
+    uint64_t now = clock_mono_ms();
+
+    pthread_mutex_lock(&pool->lock);
+    struct report *old = job->kept;
+    job->kept = NULL;
+    if (meta.p == NULL && old)
+        meta = old->json;
+    struct report *report = new_report(job, REPORT_PROGRESS, message, meta);
+    free(old);
+    if (job->listening && now - job->reported_ms >= pool->coalesce_ms && pool->report_count < REPORTS_MAX) {
+        job->reported_ms = now;
+        send_report(pool, report);
+        return;
+    }
+    job->kept = report;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* A report that is not replaced by a later one; waits while too many are on their way. */
+static void report_each(struct task_ctx *ctx, enum report_kind kind, struct span message, struct span json)
+{
+    struct pool *pool = self->pool;
+    struct job *job = job_of(ctx);
+    pthread_mutex_lock(&pool->lock);
+    while (job->listening && pool->report_count >= REPORTS_MAX && !pool->closing)
+        pthread_cond_wait(&pool->wake, &pool->lock);
+    if (job->listening && !pool->closing)
+        send_report(pool, new_report(job, kind, message, json));
+    else
+        pthread_mutex_unlock(&pool->lock);
+}
+
+static void op_progress(struct task_ctx *ctx)
+{
+    report_progress(ctx, SPAN_NONE);
+}
+
+static void op_meta(struct task_ctx *ctx, struct span json)
+{
+    report_progress(ctx, json);
+}
+
+static void op_partial(struct task_ctx *ctx, struct span json, bool final)
+{
+    report_each(ctx, final ? REPORT_FINAL : REPORT_PARTIAL, SPAN_NONE, json);
+}
+
+static void op_log(struct task_ctx *ctx, struct span text)
+{
+    report_each(ctx, REPORT_LOG, text, SPAN_NONE);
+}
+
+/* ---- waiting, on the job's thread ---------------------------------------------------------------- */
+
+static bool op_cancelled(struct task_ctx *ctx)
+{
+    return atomic_load_explicit(&job_of(ctx)->cancelled, memory_order_relaxed) || self->pool->closing;
+}
+
+static struct timespec deadline_in(unsigned ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += ms / 1000;
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+/* With the lock held: until *flag, the job shall stop, or the time is over. */
+static void wait_for(struct pool *pool, struct task_ctx *ctx, const bool *flag, unsigned ms)
+{
+    struct timespec until = deadline_in(ms);
+    for (int rc = 0; !*flag && rc != ETIMEDOUT && !op_cancelled(ctx);)
+        rc = pthread_cond_timedwait(&pool->wake, &pool->lock, &until);
+}
+
+static bool op_sleep(struct task_ctx *ctx, unsigned ms)
+{
+    static const bool never = false;
+    pthread_mutex_lock(&self->pool->lock);
+    wait_for(self->pool, ctx, &never, ms);
+    pthread_mutex_unlock(&self->pool->lock);
+    return !op_cancelled(ctx);
+}
+
+static char *op_call(struct task_ctx *ctx, const char *service, struct span args)
+{
+    struct pool *pool = self->pool;
+    struct job *job = job_of(ctx);
+    struct report *report = new_report(job, REPORT_CALL, SPAN_NONE, args);
+    snprintf(report->word, sizeof report->word, "%s", service);
+    pthread_mutex_lock(&pool->lock);
+    report->number = ++job->call;
+    job->answered = false;
+    send_report(pool, report);
+    pthread_mutex_lock(&pool->lock);
+    wait_for(pool, ctx, &job->answered, CALL_TIMEOUT_MS);
+    char *answer = job->answer;
+    job->answer = NULL;
+    job->call++; /* an answer that comes later belongs to nobody */
+    pthread_mutex_unlock(&pool->lock);
+    return answer;
+}
+
+static struct db *op_db(struct task_ctx *ctx)
+{
+    if (self->db == NULL)
+        self->db = store_open(ctx->options);
+    return self->db;
+}
+
+static const struct task_ctx_ops ctx_ops = {
+    .progress = op_progress,
+    .meta = op_meta,
+    .partial = op_partial,
+    .log = op_log,
+    .cancelled = op_cancelled,
+    .sleep = op_sleep,
+    .call = op_call,
+    .db = op_db,
+};
+
+/* ---- threads ------------------------------------------------------------------------------------- */
+
+/* With the lock held: waits for a job; NULL when the pool closes. */
+static struct job *next_job(struct pool *pool)
+{
+    while (list_empty(&pool->ready) && !pool->closing) {
+        pool->idle++;
+        pthread_cond_wait(&pool->work, &pool->lock);
+        pool->idle--;
+    }
+    if (pool->closing)
+        return NULL;
+    pool->ready_count--;
+    if (pool->ready_count && pool->idle)
+        pthread_cond_signal(&pool->work);
+    return container_of(list_pop(&pool->ready), struct job, node);
+}
+
+/* One that was cancelled while it waited does nothing any more. */
+static void run_job(struct pool *pool, struct job *job)
+{
+    bool heard = job->listening;
+    job->running = !atomic_load_explicit(&job->cancelled, memory_order_relaxed);
+    if (!job->running) {
+        task_fail(&job->ctx, (struct task_error){"cancelled", false}, "Cancelled before it ran");
+        return;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (heard)
+        report_each(&job->ctx, REPORT_STARTED, SPAN_NONE, SPAN_NONE);
+    atomic_store_explicit(&job->run.began_ms, clock_wall_ms(), memory_order_relaxed);
+    task_ctx_run(&job->ctx, job->run.type->run);
+    pthread_mutex_lock(&pool->lock);
+}
+
+static void *thread_main(void *arg)
+{
+    self = arg;
+    struct pool *pool = self->pool;
+    pthread_mutex_lock(&pool->lock);
+    for (struct job *job; (job = next_job(pool)) != NULL;) {
+        run_job(pool, job);
+        list_append(&pool->done, &job->node);
+        if (must_tell(pool)) {
+            pthread_mutex_unlock(&pool->lock);
+            tell(pool);
+            pthread_mutex_lock(&pool->lock);
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    db_close(&self->db);
+    return NULL;
+}
+
+static void start_threads(struct pool *pool)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop thread's */
+    for (unsigned i = 0; i < pool->thread_count; i++) {
+        char name[16];
+        pool->threads[i].pool = pool;
+        if (pthread_create(&pool->threads[i].id, NULL, thread_main, &pool->threads[i]) != 0)
+            abort();
+        snprintf(name, sizeof name, "light-%u", i % 100u);
+        pthread_setname_np(pool->threads[i].id, name);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* ---- the loop's side ----------------------------------------------------------------------------- */
+
+static void hand_over(void *ctx)
+{
+    struct pool *pool = ctx;
+    if (pool->staged_count == 0)
+        return;
+    pthread_mutex_lock(&pool->lock);
+    list_splice(&pool->ready, &pool->staged);
+    pool->ready_count += pool->staged_count;
+    bool wake = pool->idle > 0;
+    pthread_mutex_unlock(&pool->lock);
+    pool->staged_count = 0;
+    if (wake)
+        pthread_cond_signal(&pool->work);
+}
+
+static void deliver_report(struct pool *pool, const struct report *report)
+{
+    static const enum queue_update_kind kinds[] = {[REPORT_PROGRESS] = QUEUE_PROGRESS,
+                                                   [REPORT_PARTIAL] = QUEUE_PARTIAL,
+                                                   [REPORT_FINAL] = QUEUE_FINAL,
+                                                   [REPORT_LOG] = QUEUE_LOG};
+    struct run *run = &report->job->run;
+    if (report->kind == REPORT_CALL) {
+        pool->hooks->call(run, report->number, report->word, report->json);
+        return;
+    }
+    if (report->kind == REPORT_STARTED) {
+        pool->hooks->started(run);
+        return;
+    }
+    struct queue_update update = {.kind = kinds[report->kind],
+                                  .percent = (int)report->number,
+                                  .stage = report->word[0] ? report->word : NULL,
+                                  .message = report->message,
+                                  .meta = report->json};
+    pool->hooks->update(run, &update);
+}
+
+static void deliver_reports(struct pool *pool, struct list *reports)
+{
+    for (struct list *node; (node = list_pop(reports)) != NULL;) {
+        struct report *report = container_of(node, struct report, node);
+        deliver_report(pool, report);
+        free(report);
+    }
+}
+
+/* The outcome's text leaves the context. */
+static void deliver_end(struct pool *pool, struct job *job)
+{
+    static const enum queue_end_kind kinds[] = {
+        [STOP_NONE] = QUEUE_FAILED, [STOP_CANCEL] = QUEUE_CANCELLED, [STOP_DRAIN] = QUEUE_RETURNED};
+    struct task_ctx *ctx = &job->ctx;
+    struct queue_end end = {.kind = ctx->failed ? kinds[job->why] : QUEUE_COMPLETED, .retry = ctx->retry};
+    char **text = ctx->failed ? &ctx->error : &ctx->result, *taken = *text;
+    *(ctx->failed ? &end.error : &end.result) = taken ? span_of(taken) : SPAN("{}");
+    if (ctx->failed)
+        end.error_code = span_of(ctx->error_code);
+    *text = NULL;
+    task_ctx_clear(ctx);
+    pool->hooks->ended(&job->run, &end, taken);
+}
+
+static void deliver_done(struct pool *pool, struct list *done)
+{
+    for (struct list *node; (node = list_pop(done)) != NULL;) {
+        struct job *job = container_of(node, struct job, node);
+        free(job->kept);
+        free(job->answer);
+        list_remove(&job->listen_node);
+        pool->load--;
+        if (job->why == STOP_LOST)
+            pool->hooks->ended(&job->run, NULL, NULL);
+        else
+            deliver_end(pool, job);
+    }
+}
+
+/* Takes everything the threads have for the loop and delivers it: reports before the ends they precede. */
+static void fetch(struct pool *pool)
+{
+    struct list done, reports;
+    list_init(&done);
+    list_init(&reports);
+    pthread_mutex_lock(&pool->lock);
+    list_splice(&done, &pool->done);
+    list_splice(&reports, &pool->reports);
+    bool was_full = pool->report_count >= REPORTS_MAX;
+    pool->report_count = 0;
+    pool->told = false;
+    pthread_mutex_unlock(&pool->lock);
+    if (was_full)
+        pthread_cond_broadcast(&pool->wake);
+    deliver_reports(pool, &reports);
+    deliver_done(pool, &done);
+    metric_set(METRIC_LIGHT_QUEUED, pool->load);
+}
+
+static void on_async(uv_async_t *async)
+{
+    fetch(async->data);
+}
+
+static void poll_now(void *engine)
+{
+    fetch(engine);
+}
+
+/* With the lock held: the report that was kept, which leaves the job. */
+static struct report *take_kept(struct job *job)
+{
+    struct report *kept = job->kept;
+    if (kept) {
+        job->kept = NULL;
+        job->reported_ms = clock_mono_ms();
+    }
+    return kept;
+}
+
+static void deliver_kept(struct pool *pool, struct report *kept)
+{
+    if (kept)
+        deliver_report(pool, kept);
+    free(kept);
+}
+
+static void on_collect(uv_timer_t *timer)
+{
+    struct pool *pool = timer->data;
+    if (list_empty(&pool->listening)) {
+        uv_timer_stop(timer);
+        return;
+    }
+    list_for_each (node, &pool->listening) {
+        struct job *job = container_of(node, struct job, listen_node);
+        pthread_mutex_lock(&pool->lock);
+        /* Reports of the job that are on their way are older than the one kept: they must go first. */
+        struct report *kept = list_empty(&pool->reports) ? take_kept(job) : NULL;
+        pthread_mutex_unlock(&pool->lock);
+        deliver_kept(pool, kept);
+    }
+}
+
+static void listen_to(void *engine, struct run *run)
+{
+    struct pool *pool = engine;
+    struct job *job = container_of(run, struct job, run);
+    uint64_t every = pool->coalesce_ms ? pool->coalesce_ms : 1000;
+    list_append(&pool->listening, &job->listen_node);
+    if (!uv_is_active((uv_handle_t *)pool->collect))
+        uv_timer_start(pool->collect, on_collect, every, every);
+    pthread_mutex_lock(&pool->lock);
+    job->listening = true;
+    bool running = job->running;
+    struct report *kept = take_kept(job);
+    pthread_mutex_unlock(&pool->lock);
+    if (running)
+        pool->hooks->started(run);
+    deliver_kept(pool, kept);
+}
+
+static unsigned room(void *engine, unsigned lane)
+{
+    const struct pool *pool = engine;
+    (void)lane;
+    return pool->load > (unsigned)pool->options->light_queue / 2 ? 0 : ROOM;
+}
+
+static bool give(void *engine, unsigned lane, struct run *run)
+{
+    struct pool *pool = engine;
+    struct job *job = container_of(run, struct job, run);
+    (void)lane;
+    if (pool->closing || pool->load >= (unsigned)pool->options->light_queue + pool->thread_count)
+        return false;
+    memset(&job->node, 0, offsetof(struct job, ctx) - offsetof(struct job, node));
+    list_init(&job->node);
+    list_init(&job->listen_node);
+    task_ctx_init(&job->ctx, &ctx_ops, pool->options, run->type);
+    job->ctx.id = run->id;
+    job->ctx.owner = run->owner;
+    job->ctx.attempt = run->attempt;
+    job->ctx.args_text = run->args;
+    pool->load++;
+    pool->staged_count++;
+    list_append(&pool->staged, &job->node);
+    return true;
+}
+
+/* One that no thread has begun with ends as cancelled instead of running. */
+static void cancel(void *engine, struct run *run, enum run_stop why)
+{
+    struct pool *pool = engine;
+    struct job *job = container_of(run, struct job, run);
+    if (why == STOP_RETURN) /* light tasks end soon */
+        return;
+    job->why = why;
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&job->cancelled, true);
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_broadcast(&pool->wake);
+}
+
+static void answer(void *engine, struct run *run, uint32_t call, struct span json)
+{
+    struct pool *pool = engine;
+    struct job *job = container_of(run, struct job, run);
+    pthread_mutex_lock(&pool->lock);
+    if (job->call == call && !job->answered) {
+        job->answered = true;
+        job->answer = json.p ? xstrndup(json.p, json.n) : NULL;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_broadcast(&pool->wake);
+}
+
+static void health(const void *engine, unsigned lane, struct engine_health *ret)
+{
+    const struct pool *pool = engine;
+    (void)lane;
+    *ret = (struct engine_health){.busy = pool->load < pool->thread_count ? pool->load : pool->thread_count,
+                                  .total = pool->thread_count,
+                                  .load = pool->load};
+}
+
+/* ---- life ---------------------------------------------------------------------------------------- */
+
+static unsigned thread_count(const struct options *options)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (options->light_threads > 0)
+        return (unsigned)options->light_threads;
+    return cores > 1 ? (unsigned)(cores > 65 ? 64 : cores - 1) : 1;
+}
+
+static void init_lock(struct pool *pool)
+{
+    pthread_condattr_t attr;
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_cond_init(&pool->work, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->wake, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+static void *start(const struct engine_config *config)
+{
+    unsigned threads = thread_count(config->options);
+    struct pool *pool = xcalloc(1, sizeof *pool + threads * sizeof pool->threads[0]);
+    struct list *const lists[] = {&pool->staged, &pool->listening, &pool->ready, &pool->done, &pool->reports};
+    for (size_t i = 0; i < NELEMS(lists); i++)
+        list_init(lists[i]);
+    pool->loop = config->loop;
+    pool->options = config->options;
+    pool->hooks = config->hooks;
+    pool->coalesce_ms = (unsigned)config->options->progress_coalesce_ms;
+    pool->thread_count = threads;
+    init_lock(pool);
+    json_object_seed(0); /* before threads race for it */
+    pool->async = xcalloc(1, sizeof *pool->async);
+    pool->collect = xcalloc(1, sizeof *pool->collect);
+    if (uv_async_init(&config->loop->uv, pool->async, on_async) < 0)
+        abort();
+    uv_timer_init(&config->loop->uv, pool->collect);
+    pool->async->data = pool->collect->data = pool;
+    loop_hook(config->loop, LOOP_STAGE_POOL, hand_over, pool);
+    start_threads(pool);
+    return pool;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Jobs that never ran end as interrupted. */
+static void interrupt(struct pool *pool, struct list *jobs)
+{
+    list_for_each (node, jobs) {
+        struct job *job = container_of(node, struct job, node);
+        task_fail(&job->ctx, (struct task_error){"interrupted", true}, "The hub stopped");
+    }
+    list_splice(&pool->done, jobs);
+}
+
+static void stop(void *engine)
+{
+    struct pool *pool = engine;
+    pthread_mutex_lock(&pool->lock);
+    pool->closing = true;
+    pthread_mutex_unlock(&pool->lock);
+    pthread_cond_broadcast(&pool->work);
+    pthread_cond_broadcast(&pool->wake);
+    for (unsigned i = 0; i < pool->thread_count; i++)
+        pthread_join(pool->threads[i].id, NULL);
+    list_splice(&pool->ready, &pool->staged);
+    interrupt(pool, &pool->ready);
+    fetch(pool);
+    loop_unhook(pool->loop, LOOP_STAGE_POOL, hand_over, pool);
+    uv_close((uv_handle_t *)pool->async, free_handle);
+    uv_close((uv_handle_t *)pool->collect, free_handle);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_cond_destroy(&pool->work);
+    pthread_cond_destroy(&pool->wake);
+    free(pool);
+}
+
+static const char *const queues[] = {"light", NULL};
+
+const struct engine threads_engine = {
+    .name = "threads",
+    .run_size = sizeof(struct job),
+    .queues = queues,
+    .start = start,
+    .stop = stop,
+    .room = room,
+    .give = give,
+    .cancel = cancel,
+    .health = health,
+    .answer = answer,
+    .listen = listen_to,
+    .poll = poll_now,
+};
