@@ -69,6 +69,8 @@ def objects():
     for command in json.loads(commands.read_text()):
         source = (BUILD / command["file"]).resolve()
         base = BUILD.resolve() if source.is_relative_to(BUILD.resolve()) else TOP
+        if not source.is_relative_to(base):
+            raise Skip("the build directory is that of another tree")
         name = str(source.relative_to(base))
         output = BUILD / command["output"]
         if folder(name) in LAYERS and not is_test(name) and "tests/" not in command["output"] and output.exists():

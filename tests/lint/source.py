@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import tempfile
 
+import spdx
 from tree import TOP, Skip, code_lines, files, functions, product, read, tool
 
 FUNCTION_MAX, FUNCTION_MEDIAN, FILE_MAX, C_FILE_MAX = 60, 11, 500, 900
@@ -87,7 +88,7 @@ def check_head_comment():
               (".py",): ('"""', "#!/usr/bin/env python3\n\"\"\""), (".build",): ("#", "project(")}
     for suffixes, marks in starts.items():
         for name in files(*suffixes):
-            text = read(name).lstrip()
+            text = spdx.without(read(name)).lstrip()
             if text and not text.startswith(marks):
                 yield f"{name}: no comment at the top that says what the file owns"
 
