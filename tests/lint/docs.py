@@ -3,7 +3,7 @@ import gzip
 import re
 import subprocess
 
-from tree import BUILD, TOP, Skip, files, read
+from tree import BUILD, LAYERS, TOP, Skip, files, read
 
 SDK_LIMITS = {("web/sdk/taskhub.js", "web/sdk/taskhub-task.js"): 6000,
               ("web/sdk/taskhub-audio.js", "web/sdk/taskhub-worklet.js"): 2500}
@@ -64,6 +64,13 @@ def check_docs_options():
         yield f"taskhub config --document ended with {done.returncode}: {done.stderr.strip()}"
     elif done.stdout not in page.read_text():
         yield "docs/configuration.md: its table is not the one that `taskhub config --document` prints"
+
+
+def check_docs_layers():
+    """docs/architecture.md lists the layers in their order."""
+    listed = re.findall(r"^\| `((?:hub|tasks|handlers)[\w/]*)` \|", read("docs/architecture.md"), flags=re.M)
+    if listed != LAYERS:
+        yield f"docs/architecture.md: its folders are not the layers of tests/lint/tree.py: {' '.join(listed)}"
 
 
 def check_docs_links():
