@@ -1,0 +1,263 @@
+/* A hub without sockets, on a redis-server of its own: the real methods, manager, queue and owners, under
+ * readers (tests/lib/reader.h). Include it once. */
+#pragma once
+
+#include "handlers/methods/methods.h"
+#include "hub/base/clock.h"
+#include "hub/config/options_table.h"
+#include "tasks/model/ctx.h"
+#include "tasks/store/schema.h"
+#include "tests/lib/reader.h"
+#include "tests/lib/redis_server.h"
+#include "tests/lib/tap.h"
+
+#include <sodium.h>
+
+static struct loop loop;
+static struct options options;
+static struct app app;
+static struct redis_server server;
+static struct redis *commands, *subscriber;
+static uv_timer_t beat;
+static unsigned loaded, joins;
+
+/* ---- task types ---- */
+
+static void run_quick(struct task_ctx *ctx)
+{
+    task_finish(ctx, NULL);
+}
+static const struct json_field speech_args[] = {
+    {.name = "resource_id", .kinds = KIND_STRING},
+    {.name = "format", .kinds = KIND_OBJECT},
+};
+static const struct task_type *const types[] = {
+    &(const struct task_type){.name = "quick", .run = run_quick},
+    &(const struct task_type){.name = "heavy", .kind = TASK_HEAVY, .queue = "default"},
+    &(const struct task_type){.name = "speech",
+                              .kind = TASK_HEAVY,
+                              .queue = "live",
+                              .stream = true,
+                              .args = speech_args,
+                              .arg_count = NELEMS(speech_args)},
+    NULL,
+};
+
+/* ---- waiting ---- */
+
+static void on_beat(uv_timer_t *timer)
+{
+    (void)timer;
+}
+
+/* Runs the loop until the condition holds, at most 10 s. */
+#define UNTIL(condition)                                                                                     \
+    do {                                                                                                     \
+        uint64_t until_ = clock_mono_ms() + 10000;                                                           \
+        while (!(condition) && clock_mono_ms() < until_)                                                     \
+            uv_run(&loop.uv, UV_RUN_ONCE);                                                                   \
+    } while (0)
+
+static inline bool log_has(struct reader *reader, const char *part)
+{
+    buf_append_char(&reader->log, '\0');
+    reader->log.len--;
+    return strstr(reader->log.data, part) != NULL;
+}
+
+/* Waits until the part was heard; forgets what was. */
+static inline void hears_part(struct reader *reader, const char *part, const char *name)
+{
+    UNTIL(log_has(reader, part));
+    const char *text = heard(reader);
+    if (!ok(strstr(text, part) != NULL, "%s", name))
+        diag("heard: %.400s", text);
+}
+
+/* ---- ids: a test calls those it hears #0, #1, … in the order in which they come ---- */
+
+static char ids[10][ID_SIZE];
+static unsigned id_count;
+
+static inline unsigned id_number(const char *id)
+{
+    unsigned i = 0;
+    while (i < id_count && strcmp(ids[i], id) != 0)
+        i++;
+    if (i == NELEMS(ids))
+        abort();
+    if (i == id_count)
+        snprintf(ids[id_count++], ID_SIZE, "%s", id);
+    return i;
+}
+
+/* What was heard, with every id as its number. */
+static inline const char *heard_ids(struct reader *reader)
+{
+    static char text[8192];
+    size_t n = 0;
+    for (const char *p = heard(reader); *p && n < sizeof text - 4; p++) {
+        char id[ID_SIZE];
+        snprintf(id, sizeof id, "%s", p);
+        if (strlen(id) == ID_SIZE - 1 && id_valid(span_of(id))) {
+            text[n++] = '#';
+            text[n++] = (char)('0' + id_number(id));
+            p += ID_SIZE - 2;
+        } else {
+            text[n++] = *p;
+        }
+    }
+    text[n] = '\0';
+    return text;
+}
+
+static inline unsigned lines(struct span text)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < text.n; i++)
+        count += text.p[i] == '\n';
+    return count;
+}
+
+/* Waits until so many lines were heard; they are these. */
+static inline void hears(struct reader *reader, const char *want, const char *name)
+{
+    unsigned count = lines(span_of(want));
+    UNTIL(lines(buf_span(&reader->log)) >= count);
+    is_text(heard_ids(reader), want, "%s", name);
+}
+
+static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)
+{
+    struct reader *reader = ctx;
+    if (result == OWNERS_NONE)
+        owners_start(reader->member, at->head);
+    joins++;
+}
+
+/* A user who hears what happens from now on. */
+static inline struct reader *user(const char *name, unsigned roles)
+{
+    struct reader *reader = reader_new(&app, name, roles);
+    unsigned before = joins;
+    owners_join(app.owners, name, reader->member, (struct owners_resume){"", 0}, on_joined, reader);
+    UNTIL(joins != before);
+    return reader;
+}
+
+PRINTF_LIKE(2, 3) static inline void saysf(struct reader *reader, const char *fmt, ...)
+{
+    char text[1024];
+    va_list list;
+    va_start(list, fmt);
+    vsnprintf(text, sizeof text, fmt, list);
+    va_end(list);
+    says(reader, text);
+}
+
+/* ---- life ---- */
+
+static void on_event(void *ctx, const char *owner, struct event *event)
+{
+    (void)ctx;
+    app_event(&app, owner, event);
+}
+
+static void on_admin(void *ctx, const char *owner, struct event *event)
+{
+    (void)ctx;
+    app_admin_event(&app, owner, event);
+}
+
+static void on_loaded(void *ctx, enum queue_code code, const char *reason)
+{
+    (void)ctx;
+    if (code != QUEUE_OK)
+        diag("not loaded: %s", reason);
+    loaded++;
+}
+
+static void on_commands_up(void *ctx)
+{
+    (void)ctx;
+    queue_load(app.queue, on_loaded, NULL);
+}
+
+static void on_subscriber_up(void *ctx)
+{
+    (void)ctx;
+    queue_feed_up(app.feed);
+    loaded++;
+}
+
+static inline void build_queue(void)
+{
+    struct redis_url url;
+    const char *reason;
+    const struct queue_config config = {.origin = "hub/1",
+                                        .hub = true,
+                                        .lease_ms = 15000,
+                                        .user_tasks = (unsigned)options.user_tasks,
+                                        .global_tasks = (unsigned)options.global_tasks,
+                                        .user_light = 64,
+                                        .retention_heavy_ms = 86400000,
+                                        .retention_light_ms = 3600000};
+    if (!redis_url_parse(server.url, &url, &reason))
+        abort();
+    commands = redis_new(&loop, &url, 20000, (struct redis_hooks){on_commands_up, NULL, NULL});
+    subscriber = redis_new(&loop, &url, 0, (struct redis_hooks){on_subscriber_up, NULL, NULL});
+    redis_url_free(&url);
+    app.queue = queue_new(&loop, commands, &config, (struct queue_hooks){on_event, NULL});
+    app.feed = queue_feed_new(app.queue, subscriber,
+                              (struct queue_feed_hooks){.on_event = on_event, .on_admin = on_admin});
+    queue_feed_listen_control(app.feed);
+}
+
+static inline void hub_begin(void)
+{
+    char *reason = NULL;
+    signal(SIGPIPE, SIG_IGN);
+    if (sodium_init() < 0 || !redis_server_new(&server))
+        skip_all("no redis-server");
+    option_fill_defaults(&options);
+    free(options.data_dir);
+    options.data_dir = xstrdup(server.dir);
+    options.user_tasks = 5;
+    options.global_tasks = 15;
+    options.args_bytes = 1000;
+    options.light_fuse_us = 10000000;
+    options.user_streams = 2;
+    options.audio_window_bytes = 64;
+    options.audio_max_bytes = 250;
+    if (loop_init(&loop) != 0 || !store_prepare(&options, &reason))
+        abort();
+    task_types_use(types);
+    uv_timer_init(&loop.uv, &beat);
+    uv_timer_start(&beat, on_beat, 1, 5);
+    app = (struct app){.options = &options, .loop = &loop};
+    build_queue();
+    app.owners = owners_new(&loop, queue_feed_source(app.feed));
+    app.manager = manager_new(&(struct manager_config){
+        .options = &options, .queue = app.queue, .loop = &loop, .hold = app_hold, .hold_ctx = &app});
+    app_start(&app);
+    UNTIL(loaded == 2);
+    app_redis(&app, true);
+}
+
+/* Takes it apart; nothing may be left. */
+static inline void hub_end(void)
+{
+    redis_free(&commands);
+    owners_free(&app.owners);
+    queue_feed_free(&app.feed);
+    queue_free(&app.queue);
+    manager_free(&app.manager);
+    app_stop(&app);
+    redis_free(&subscriber);
+    loop_deinit(&loop);
+    uv_close((uv_handle_t *)&beat, NULL);
+    uv_run(&loop.uv, UV_RUN_DEFAULT);
+    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    options_free(&options);
+    redis_server_free(&server);
+}
