@@ -41,17 +41,10 @@ static struct span cut(struct span *text, char c)
 
 static bool parse_number(struct span text, unsigned max, unsigned *ret)
 {
-    unsigned value = 0;
-    if (text.n == 0 || text.n > 5)
+    int64_t value;
+    if (text.n > 5 || !digits_int(text, &value) || text.p[0] == '-' || value > max)
         return false;
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] < '0' || text.p[i] > '9')
-            return false;
-        value = value * 10 + (unsigned)(text.p[i] - '0');
-    }
-    if (value > max)
-        return false;
-    *ret = value;
+    *ret = (unsigned)value;
     return true;
 }
 
