@@ -91,36 +91,23 @@ static void on_child_exit(void *ctx)
 
 /* The socket's name is relative: the server runs in its directory, where paths have no limit. Records expire
  * many at a time (lazyfree). */
+static const char *const settings[][2] = {{"--port", "0"},
+                                          {"--unixsocket", "redis.sock"},
+                                          {"--unixsocketperm", "700"},
+                                          {"--dir", "."},
+                                          {"--appendonly", "yes"},
+                                          {"--save", ""},
+                                          {"--maxmemory-policy", "noeviction"},
+                                          {"--daemonize", "no"},
+                                          {"--logfile", "redis.log"},
+                                          {"--loglevel", "warning"},
+                                          {"--set-proc-title", "no"},
+                                          {"--lazyfree-lazy-expire", "yes"}};
+
 static void start_server(struct private_redis *redis)
 {
-    const char *const argv[] = {redis->program,
-                                "--port",
-                                "0",
-                                "--unixsocket",
-                                "redis.sock",
-                                "--unixsocketperm",
-                                "700",
-                                "--dir",
-                                ".",
-                                "--appendonly",
-                                "yes",
-                                "--appendfsync",
-                                redis->fsync,
-                                "--save",
-                                "",
-                                "--maxmemory-policy",
-                                "noeviction",
-                                "--daemonize",
-                                "no",
-                                "--logfile",
-                                "redis.log",
-                                "--loglevel",
-                                "warning",
-                                "--set-proc-title",
-                                "no",
-                                "--lazyfree-lazy-expire",
-                                "yes",
-                                NULL};
+    const char *argv[2 * NELEMS(settings) + 4] = {redis->program, "--appendfsync", redis->fsync};
+    memcpy(argv + 3, settings, sizeof settings);
     const struct child_config config = {
         .name = "redis-server",
         .argv = argv,

@@ -9,10 +9,10 @@
 #include "hub/base/metrics.h"
 #include "hub/base/table.h"
 #include "hub/redis/redis_out.h"
-#include "hub/redis/redis_resolve.h"
 #include "hub/redis/redis_stream.h"
 
 #include <errno.h>
+#include <netdb.h>
 
 #define CONNECT_MS 5000
 #define READ_BYTES 16384 /* the parser moves what is left of them */
@@ -44,7 +44,7 @@ struct redis {
     unsigned timeout_ms;
     struct redis_hooks hooks;
     enum redis_state { REDIS_WAITING, REDIS_CONNECTING, REDIS_GREETING, REDIS_UP, REDIS_CLOSED } state;
-    struct redis_resolve *resolve;
+    uv_getaddrinfo_t *lookup; /* of the host; NULL while there is none */
     struct redis_stream stream;
     uv_poll_t *poll; /* of the socket; NULL while there is none */
     int armed;       /* what it watches */
@@ -94,7 +94,11 @@ static void free_handle(uv_handle_t *handle)
 
 static void close_socket(struct redis *redis)
 {
-    redis_resolve_cancel(&redis->resolve);
+    if (redis->lookup) {
+        redis->lookup->data = NULL; /* it comes to its end unheard */
+        uv_cancel((uv_req_t *)redis->lookup);
+        redis->lookup = NULL;
+    }
     if (redis->poll)
         uv_close((uv_handle_t *)redis->poll, free_handle);
     redis->poll = NULL;
@@ -524,26 +528,47 @@ static void watch(struct redis *redis, int error)
     arm(redis, UV_WRITABLE);
 }
 
-static void on_resolved(void *ctx, const struct sockaddr *address, socklen_t size, const char *error)
+/* Attempts go through all addresses of a name. */
+static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list)
 {
-    struct redis *redis = ctx;
-    redis->resolve = NULL;
-    if (address)
-        watch(redis, redis_stream_connect(&redis->stream, address, size));
-    else
-        lose(redis, error);
+    struct redis *redis = lookup->data;
+    const struct addrinfo *at = list;
+    if (redis) {
+        redis->lookup = NULL;
+        for (unsigned i = redis->backoff.failures; at && i; i--)
+            at = at->ai_next ? at->ai_next : list;
+        if (at)
+            watch(redis, redis_stream_connect(&redis->stream, at->ai_addr, at->ai_addrlen));
+        else
+            lose(redis, status < 0 ? uv_strerror(status) : "no address");
+    }
+    uv_freeaddrinfo(list);
+    free(lookup);
+}
+
+/* In libuv's threads, so that a slow name server does not stop the loop. */
+static void look_up(struct redis *redis)
+{
+    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    redis->lookup = xcalloc(1, sizeof *redis->lookup);
+    redis->lookup->data = redis;
+    int rc = uv_getaddrinfo(&redis->loop->uv, redis->lookup, on_found, redis->url.host,
+                            LOG_NUM(redis->url.port), &hints);
+    if (rc == 0)
+        return;
+    free(redis->lookup);
+    redis->lookup = NULL;
+    lose(redis, uv_strerror(rc));
 }
 
 static void connect_now(struct redis *redis)
 {
-    const struct redis_url *url = &redis->url;
     redis_become(redis, REDIS_CONNECTING);
     uv_timer_start(&redis->timer, on_deadline, CONNECT_MS, 0);
-    if (url->unix_path)
-        watch(redis, redis_stream_connect_path(&redis->stream, url->unix_path));
+    if (redis->url.unix_path)
+        watch(redis, redis_stream_connect_path(&redis->stream, redis->url.unix_path));
     else
-        redis->resolve =
-            redis_resolve(redis->loop, url->host, url->port, redis->backoff.failures, on_resolved, redis);
+        look_up(redis);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------ */

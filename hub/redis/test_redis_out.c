@@ -100,7 +100,7 @@ static void append_formatted(struct buf *want, const struct command *command)
 static bool same_as_formatted(size_t most, bool reluctant)
 {
     struct redis_out out = {0};
-    struct command commands[20] = {0};
+    struct command commands[40] = {0};
     struct buf want CLEANUP(buf_free) = BUF_INIT;
     buf_clear(&peer.got);
     peer.most = most;
@@ -126,15 +126,13 @@ static bool same_as_formatted(size_t most, bool reluctant)
 
 static void test_formatted(void)
 {
-    bool whole = true, partial = true, reluctant = true;
-    for (int i = 0; i < 60; i++) {
+    bool whole = true, partial = true;
+    for (int i = 0; i < 40; i++) {
         whole = whole && same_as_formatted(0, false);
-        partial = partial && same_as_formatted(1 + chance(20000), false);
-        reluctant = reluctant && same_as_formatted(1 + chance(60000), true);
+        partial = partial && same_as_formatted(1 + chance(60000), true);
     }
     ok(whole, "commands are written as hiredis would format them");
-    ok(partial, "also in parts");
-    ok(reluctant, "also by a stream that refuses now and then");
+    ok(partial, "also in parts, by a stream that refuses now and then");
 }
 
 /* Every byte of a long word comes from its own memory, in one write with all the rest. */
@@ -155,39 +153,23 @@ static void test_lent(void)
     is_int(peer.writes, 1, "in one write");
     is_int(peer.lent, 100000 + LENT_MIN, "long words from where they are, no others");
     ok(redis_out_empty(&out) && out.word_count == 0, "nothing waits");
-
-    for (int i = 0; i < 500; i++)
-        redis_out_command(&out, 1, words + 1, (size_t[]){2000}, true);
-    peer.writes = 0;
-    is_int(redis_out_flush(&out, &stream), 0, "500 long words go out");
-    ok(peer.writes > 1 && peer.writes < 20, "in some writes: %u", peer.writes);
     redis_out_free(&out);
     free(word);
 }
 
-static ssize_t refuse(struct redis_stream *of, const struct iovec *pieces, int count)
-{
-    (void)of, (void)pieces, (void)count;
-    errno = EPIPE;
-    return -1;
-}
-
-/* A slow stream does not make the buffer grow for ever, a broken one is told, a clear wipes. */
+/* A slow stream does not make the buffer grow for ever, and a clear wipes it. */
 static void test_rest(void)
 {
-    static const char secret[] = "secret";
     struct redis_out out = {0};
-    struct redis_stream broken = {.fd = -1, .writev = refuse};
     size_t most = 0;
     peer.most = 20000;
     for (int i = 0; i < 20000; i++) {
-        redis_out_command(&out, 1, (const char *[]){secret}, NULL, true);
+        redis_out_command(&out, 1, (const char *[]){"secret"}, NULL, true);
         if (out.taken - out.sent > 300000)
             redis_out_flush(&out, &stream);
         most = out.bytes.cap > most ? out.bytes.cap : most;
     }
     ok(most <= 2 << 20, "a rest that never ends holds %zu bytes", most);
-    is_int(redis_out_flush(&out, &broken), EPIPE, "what ends the stream is told");
     const char *memory = out.bytes.data;
     redis_out_clear(&out);
     ok(redis_out_empty(&out) && (out.bytes.data == NULL || memory[9] == '\0'), "cleared and wiped");
