@@ -141,7 +141,7 @@ void app_redis(struct app *app, bool ready)
 
 void app_event(struct app *app, const char *owner, struct event *event)
 {
-    owners_event(app->owners, owner, event, NULL);
+    owners_event(app->owners, owner, event);
     if (event->type->terminal)
         audio_ended(app, event->task_id);
 }

@@ -80,7 +80,7 @@ static const char *refusal_text(const struct request *request, const struct task
 void submit_release(const struct request *request, const struct task_reply *reply)
 {
     if (reply->news.held)
-        owners_release(request_app(request)->owners, reply->news.owner, reply->news.task_id);
+        owners_release(request_app(request)->owners, reply->news.task_id);
 }
 
 bool submit_refused(struct request *request, const struct task_reply *reply)

@@ -157,7 +157,7 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
     bool own = strcmp(retry->owner, retry->caller) == 0;
     if (answer->code != QUEUE_OK) {
         if (own)
-            owners_release(request_app(request)->owners, retry->caller, retry->new_id);
+            owners_release(request_app(request)->owners, retry->new_id);
         fail_retry(request, retry, answer);
         free(retry);
         return;

@@ -66,7 +66,7 @@ static void test_hold(void)
     app_event(&app, "w1", started);
     event_unref(&started);
     is_text(heard(c), "", "its event waits for the answer");
-    owners_release(app.owners, "w1", ids[0]);
+    owners_release(app.owners, ids[0]);
     is_text(heard_ids(c), "event S 2 #0\n", "then it comes");
     reader_gone(c);
 }

@@ -6,6 +6,7 @@
 #include "hub/base/loop.h"
 #include "hub/base/metrics.h"
 #include "hub/base/table.h"
+#include "hub/owners/catch_up.h"
 #include "hub/owners/owners_private.h"
 #include "hub/owners/pending.h"
 #include "hub/owners/progress.h"
@@ -37,10 +38,7 @@ struct member {
     struct owners_resume resume;
     owners_join_fn *fn;
     void *ctx;
-    struct event **page;
-    size_t page_at, page_count;
-    uint64_t *replied; /* ascending seqs that replies told it while it caught up, as many as were in flight */
-    size_t replied_at, replied_count, replied_room; /* before replied_at: given */
+    struct catch_up catch_up; /* before it is live */
 };
 
 struct member_read { /* a replay read of one member */
@@ -147,15 +145,6 @@ static void jump(struct owner *owner)
 }
 
 /* ---- members ---------------------------------------------------------------------------------------- */
-static void free_page(struct member *member)
-{
-    for (size_t i = member->page_at; i < member->page_count; i++)
-        event_unref(&member->page[i]);
-    free(member->page);
-    member->page = NULL;
-    member->page_at = member->page_count = 0;
-}
-
 static void free_recent(struct owner *owner)
 {
     for (size_t i = 0; i < owner->recent_count; i++)
@@ -167,10 +156,7 @@ static void free_recent(struct owner *owner)
 
 static void end_catching(struct member *member)
 {
-    free_page(member);
-    free(member->replied);
-    member->replied = NULL;
-    member->replied_at = member->replied_count = member->replied_room = 0;
+    catch_up_free(&member->catch_up);
     if (member->owner->in[MEMBER_CATCHING] == 1)
         free_recent(member->owner);
 }
@@ -217,7 +203,7 @@ void owners_leave(struct member *member)
         return;
     struct owner *owner = member->owner;
     member_become(member, MEMBER_OUT);
-    free_page(member);
+    catch_up_free(&member->catch_up);
     if (member->reading)
         member->reading->member = NULL;
     member->reading = NULL;
@@ -227,29 +213,6 @@ void owners_leave(struct member *member)
         jump(owner);
     if (list_empty(&owner->members))
         owner->linger_s = owner->attached ? OWNER_LINGER_S : 1;
-}
-
-static uint64_t serial_of(const struct member *member)
-{
-    return member ? member->serial : 0;
-}
-
-/* Remembers, while it catches up, a seq that a reply told it. */
-static void note_replied(struct member *member, uint64_t seq)
-{
-    if (member->replied_count == member->replied_room) {
-        member->replied_room = member->replied_room ? 2 * member->replied_room : 8;
-        member->replied = xrealloc(member->replied, member->replied_room * sizeof *member->replied);
-    }
-    member->replied[member->replied_count++] = seq;
-}
-
-/* Asked in ascending order, as events are given. */
-static bool was_replied(struct member *member, uint64_t seq)
-{
-    while (member->replied_at < member->replied_count && member->replied[member->replied_at] < seq)
-        member->replied_at++;
-    return member->replied_at < member->replied_count && member->replied[member->replied_at] == seq;
 }
 
 /* ---- delivery --------------------------------------------------------------------------------------- */
@@ -271,7 +234,7 @@ static void give(struct member *member, uint64_t seq, struct event *event, uint6
 {
     bool replied = member->serial == replied_to;
     if (member->state == MEMBER_CATCHING && replied)
-        note_replied(member, seq);
+        catch_up_note_replied(&member->catch_up, seq);
     if (member->state != MEMBER_LIVE || seq <= member->cursor)
         return;
     if (replied) {
@@ -374,33 +337,25 @@ static void take(struct owner *owner, uint64_t seq, struct event *event, uint64_
     pump(owner);
 }
 
-void owners_event(struct owners *owners, const char *id, struct event *event, const struct member *except)
+void owners_event(struct owners *owners, const char *id, struct event *event)
 {
     struct owner *owner = find(owners, id);
     if (owner == NULL)
         return;
     if (event->seq)
-        take(owner, event->seq, event, serial_of(except));
+        take(owner, event->seq, event, 0);
     else
         take_latest(owner, event);
 }
 
-void owners_replied(struct owners *owners, const char *id, uint64_t seq, const struct member *member)
-{
-    struct owner *owner = find(owners, id);
-    if (owner)
-        take(owner, seq, NULL, serial_of(member));
-}
-
 void owners_news(struct owners *owners, const struct owner_news *news, const struct member *reader)
 {
-    const struct member *told = news->seq ? reader : NULL;
-    if (news->event)
-        owners_event(owners, news->owner, news->event, told);
-    else if (news->seq)
-        owners_replied(owners, news->owner, news->seq, told);
+    struct owner *owner = find(owners, news->owner);
+    uint64_t replied_to = news->seq && reader ? reader->serial : 0;
+    if (owner && (news->event || news->seq))
+        take(owner, news->event ? news->event->seq : news->seq, news->event, replied_to);
     if (news->held)
-        owners_release(owners, news->owner, news->task_id);
+        owners_release(owners, news->task_id);
 }
 
 bool owners_listening(struct owners *owners, const char *id, const struct member *except)
@@ -433,9 +388,8 @@ static void hold_free(struct owners *owners, struct hold *hold)
     free(hold);
 }
 
-void owners_release(struct owners *owners, const char *id, const char *task_id)
+void owners_release(struct owners *owners, const char *task_id)
 {
-    (void)id; /* a task id names one owner */
     struct table_node *node = table_find(&owners->holds, span_of(task_id));
     if (node == NULL)
         return;
@@ -494,7 +448,7 @@ static void give_replayed(struct member *member, struct event *event)
         return;
     if (event->seq > member->owner->known)
         member->owner->known = event->seq;
-    if (was_replied(member, event->seq))
+    if (catch_up_was_replied(&member->catch_up, event->seq))
         member->ops->skip(member->to, event->seq);
     else
         member->ops->event(member->to, event);
@@ -514,8 +468,9 @@ static struct event *recent_next(const struct member *member)
 /* The next event to give, NULL if it must be read first. */
 static struct event *next_event(struct member *member)
 {
-    struct event *event =
-        member->page_at < member->page_count ? member->page[member->page_at] : recent_next(member);
+    struct event *event = catch_up_next(&member->catch_up);
+    if (event == NULL)
+        event = recent_next(member);
     return event ? event_ref(event) : NULL;
 }
 
@@ -524,22 +479,21 @@ static void chase(struct member *member)
 {
     struct owner *owner = member->owner;
     while (!member->reading) {
-        if (member->page_at == member->page_count && member->cursor >= owner->delivered) {
+        if (catch_up_next(&member->catch_up) == NULL && member->cursor >= owner->delivered) {
             member_become(member, MEMBER_LIVE);
             check_gap(owner);
             return;
         }
         struct event *event = next_event(member);
         if (event == NULL) {
-            free_page(member);
+            catch_up_free_page(&member->catch_up);
             read_page(member, member->cursor);
             return;
         }
         bool wait = member->ops->slow(member->to) || held(owner->owners, event->task_id);
         if (!wait) {
             give_replayed(member, event);
-            if (member->page_at < member->page_count)
-                event_unref(&member->page[member->page_at++]);
+            catch_up_advance(&member->catch_up);
         }
         event_unref(&event);
         if (wait)
@@ -577,13 +531,9 @@ static void answer(struct member *member, enum owners_joined result)
 static void keep_page(struct member *member, const struct owner_replay *replay)
 {
     metric_add(METRIC_REPLAYED, replay->count);
-    member->page = xmalloc(replay->count * sizeof(struct event *));
-    member->page_count = replay->count;
-    member->page_at = 0;
-    for (size_t i = 0; i < replay->count; i++) {
-        member->page[i] = event_ref(replay->events[i]);
+    catch_up_keep_page(&member->catch_up, replay);
+    for (size_t i = 0; i < replay->count; i++)
         progress_note(member->owner->owners->progress, replay->events[i]);
-    }
 }
 
 static void page_arrived(struct member *member, const struct owner_replay *replay)

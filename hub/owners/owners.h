@@ -76,16 +76,13 @@ void owners_start(struct member *member, uint64_t seq);
 /* It gets nothing more. Fine for NULL and for one that has not joined. */
 void owners_leave(struct member *member);
 
-/* One event of the owner, from a function's reply or from the feed; in any order. `except` (may be
- * NULL) has been told by a reply: for it the event counts as given. The caller keeps its reference. */
-void owners_event(struct owners *owners, const char *owner, struct event *event, const struct member *except);
-/* The same for an event that a reply told `member` and that nobody else here wants: moves the cursor without
- * building the event. */
-void owners_replied(struct owners *owners, const char *owner, uint64_t seq, const struct member *member);
+/* One event of the owner, from the feed or from whoever knows of it first; in any order. The caller keeps its
+ * reference. */
+void owners_event(struct owners *owners, const char *owner, struct event *event);
 /* What must come behind an answer that tells of a task, on every member of the task's owner. */
 struct owner_news {
     const char *owner, *task_id;
-    struct event *event; /* borrowed; NULL = none was built */
+    struct event *event; /* borrowed; NULL = none was built, since nobody but the reader listens */
     uint64_t seq; /* the answer tells of this logged event: its reader does not get it again; 0 = the event
                      goes to that one, too */
     bool held;    /* owners_hold() was called for the task: released here */
@@ -96,6 +93,6 @@ void owners_news(struct owners *owners, const struct owner_news *news, const str
 bool owners_listening(struct owners *owners, const char *owner, const struct member *except);
 /* Between these, events of this task are held back (its submit reply is not written yet). */
 void owners_hold(struct owners *owners, const char *owner, const char *task_id);
-void owners_release(struct owners *owners, const char *owner, const char *task_id);
+void owners_release(struct owners *owners, const char *task_id);
 /* Redis answers again: every owner's position is compared with the log. */
 void owners_reconnected(struct owners *owners);

@@ -230,14 +230,15 @@ static void arrives(const char *user, uint64_t seq, const struct recorder *excep
     if (seq > source.head)
         source.head = seq;
     struct event *event = logged(seq);
-    owners_event(owners, user, event, except ? except->member : NULL);
+    struct owner_news news = {.owner = user, .event = event, .seq = except ? seq : 0};
+    owners_news(owners, &news, except ? except->member : NULL);
     event_unref(&event);
 }
 
 static void progress(const char *user, char code, uint64_t rev, uint64_t attempt, char task)
 {
     struct event *event = make(code, 0, rev, attempt, task);
-    owners_event(owners, user, event, NULL);
+    owners_event(owners, user, event);
     event_unref(&event);
 }
 
@@ -272,7 +273,7 @@ static void test_order(void)
     arrives("u1", 45, a);
     is_log(a, "T45 ", "the submitter has been told by its reply");
     is_log(b, "42 43 44 45 ", "the other gets the event");
-    owners_replied(owners, "u1", 46, a->member);
+    owners_news(owners, &(struct owner_news){.owner = "u1", .seq = 46}, a->member);
     is_log(a, "T46 ", "told without an event");
     b->log[0] = '\0';
     source.head = 46;
@@ -322,7 +323,7 @@ static void test_gap(void)
     arrives("u1", 14, a);
     is_log(a, "T14 15 ", "and does");
     is_log(b, "14 15 ", "for the others too");
-    owners_release(owners, "u1", task_name('z'));
+    owners_release(owners, task_name('z'));
 
     source.at_once = false;
     arrives("u1", 17, NULL);
@@ -423,17 +424,17 @@ static void test_hold(void)
     is_log(a, "", "events wait for the reply of their task");
     ticks(40);
     is_int(source.replays, 0, "a held event is no gap");
-    owners_release(owners, "u1", task_name('h'));
+    owners_release(owners, task_name('h'));
     is_log(a, "11 P1 P2 ", "after the reply they go, in order");
-    owners_release(owners, "u1", task_name('h'));
+    owners_release(owners, task_name('h'));
     owners_hold(owners, "nobody", task_name('n'));
-    owners_release(owners, "nobody", task_name('n'));
+    owners_release(owners, task_name('n'));
 
     struct recorder *c = join("u1", "k3v9", 10);
     owners_hold(owners, "u1", task_name('h'));
     owners_start(c->member, 10);
     is_log(c, "auth T10 ", "a replay stops at a held task");
-    owners_release(owners, "u1", task_name('h'));
+    owners_release(owners, task_name('h'));
     ticks(1);
     is_log(c, "11 ", "and goes on");
     end();
@@ -540,7 +541,7 @@ static void test_linger(void)
     is_int(source.detaches, 1, "then it is given up");
     arrives("u1", 12, NULL);
     progress("u1", 'P', 1, 1, 'a');
-    owners_replied(owners, "u1", 13, NULL);
+    owners_news(owners, &(struct owner_news){.owner = "u1", .seq = 13}, NULL);
     ok(!owners_listening(owners, "u1", NULL), "nobody listens");
     end();
 }
