@@ -1,5 +1,6 @@
-/* Audio streams; see audio_stream.h. One append per stream is under way at a time; what comes meanwhile waits
- * in `pending`, which the credit window bounds. The client is told only of bytes that stand in Redis. */
+/* Audio streams; see audio_stream.h. One append per stream is under way at a time, of the bytes in `sent`;
+ * what comes meanwhile waits in `pending`, which the credit window bounds. The client is told only of bytes
+ * that stand in Redis. */
 #include "handlers/methods/audio_stream.h"
 
 #include "handlers/methods/methods.h"
@@ -39,7 +40,7 @@ static void mark(struct stream *stream)
 
 uint64_t stream_total(const struct stream *stream)
 {
-    return stream->received + stream->pending.len;
+    return stream->received + stream->sent.len + stream->pending.len;
 }
 
 uint64_t stream_window(const struct stream *stream)
@@ -99,6 +100,7 @@ static void destroy(struct stream *stream)
     struct audio *audio = stream->audio;
     list_remove(&stream->node);
     list_remove(&stream->dirty);
+    buf_free(&stream->sent);
     buf_free(&stream->pending);
     free(stream);
     metric_set(METRIC_AUDIO_STREAMS, --audio->count);
@@ -195,7 +197,9 @@ static void advance(struct stream *stream, uint64_t received)
 {
     uint64_t total = stream_total(stream);
     size_t gone = (size_t)((received < total ? received : total) - stream->received);
-    buf_consume(&stream->pending, gone);
+    size_t first = gone < stream->sent.len ? gone : stream->sent.len;
+    buf_consume(&stream->sent, first);
+    buf_consume(&stream->pending, gone - first);
     stream->received += gone;
     stream->seen_ms = clock_mono_ms();
     metric_add(METRIC_AUDIO_BYTES, gone);
@@ -224,10 +228,15 @@ static void send_bytes(struct stream *stream)
     struct app *app = stream->audio->app;
     if (stream->state != STREAM_READY || !app->redis_ready)
         return;
-    if (stream->pending.len) {
+    if (stream->sent.len == 0) {
+        struct buf empty = stream->sent;
+        stream->sent = stream->pending;
+        stream->pending = empty;
+    }
+    if (stream->sent.len) {
         stream_become(stream, STREAM_APPENDING);
-        queue_audio_append(app->queue, stream->owner, stream->id, stream->received,
-                           buf_span(&stream->pending), on_appended, stream);
+        queue_audio_append(app->queue, stream->owner, stream->id, stream->received, buf_span(&stream->sent),
+                           on_appended, stream);
     } else if (stream->end) {
         stream_become(stream, STREAM_ENDING);
         queue_audio_end(app->queue, stream->owner, stream->id, on_end, stream);
@@ -272,7 +281,7 @@ static void check_time(struct stream *stream, uint64_t now)
     uint64_t quiet = now - stream->seen_ms;
     if (!is_open(stream))
         return;
-    if (stream->state != STREAM_READY || stream->pending.len || stream->end) {
+    if (stream->state != STREAM_READY || stream_total(stream) > stream->received || stream->end) {
         mark(stream); /* it waits for Redis, not for the client */
     } else if (stream->client && quiet > (uint64_t)options->audio_idle_ms) {
         stream_fail(stream, "idle", "No audio came for too long");
@@ -354,6 +363,7 @@ void audio_stop(struct app *app)
         struct stream *stream = container_of(node, struct stream, node);
         if (stream->end)
             request_drop(stream->end);
+        buf_free(&stream->sent);
         buf_free(&stream->pending);
         free(stream);
     }

@@ -36,7 +36,8 @@ struct stream {
     char owner[USER_ID_MAX + 1];
     uint64_t received;   /* bytes that stand in Redis */
     uint64_t told;       /* of them the client knows */
-    struct buf pending;  /* the bytes behind them */
+    struct buf sent;     /* the bytes behind them: on their way, or to be sent again */
+    struct buf pending;  /* and those behind these */
     struct request *end; /* audio.end: answered when everything stands */
     uint64_t seen_ms;    /* last sign of life of the client, or when its connection was lost */
 };

@@ -144,7 +144,7 @@ static void report(struct queue *queue, const struct queue_update *update)
         item->report = xcalloc(1, sizeof *item->report);
     struct report *report = item->report;
     set_verbs(item, "");
-    batch->reported -= report_size(report);
+    batch->beside -= report_size(report);
     if (report->lines.len > LINES_MAX || batch_is_large(batch))
         buf_clear(&report->lines);
     update->reported->rev += 2; /* the odd ones are the library's */
@@ -154,7 +154,7 @@ static void report(struct queue *queue, const struct queue_update *update)
         add_partial(&report->lines, update);
     report->rev = update->reported->rev;
     report->percent = update->reported->percent;
-    batch->reported += report_size(report);
+    batch->beside += report_size(report);
 }
 
 /* A partial result behind a final piece of the same turn stays behind it. */
@@ -205,8 +205,8 @@ static void take_report(struct queue *queue, const struct queue_end *end, struct
         item_find(queue, STAGE_UPDATE, end->id))
         return;
     if (from->report) {
-        batch->reported += report_size(from->report);
-        queue->open[STAGE_REPORT]->reported -= report_size(from->report);
+        batch->beside += report_size(from->report);
+        queue->open[STAGE_REPORT]->beside -= report_size(from->report);
     }
     item->start = from->start;
     item->report = from->report;

@@ -29,7 +29,8 @@ void queue_audio_append(struct queue *queue, const char *owner, const char *id, 
     words_text(&batch->words, owner);
     words_text(&batch->words, id);
     words_number(&batch->words, offset);
-    words_add(&batch->words, bytes);
+    item->last = bytes;
+    batch->beside += bytes.n;
     item_done(batch);
 }
 

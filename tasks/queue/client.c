@@ -136,7 +136,7 @@ static void clear_items(struct batch *batch)
     for (size_t i = 0; i < batch->count; i++)
         if (batch->items[i].report)
             report_free(batch->items[i].report);
-    batch->count = batch->reported = 0;
+    batch->count = batch->beside = 0;
 }
 
 static void batch_free(struct batch *batch)
@@ -189,7 +189,7 @@ static void batches_free(struct queue *queue)
 
 bool batch_is_large(const struct batch *batch)
 {
-    return batch->words.bytes.len + batch->reported > BATCH_BYTES;
+    return batch->words.bytes.len + batch->beside > BATCH_BYTES;
 }
 
 struct item *item_new(struct queue *queue, const struct stage_call *call, const char *id,
@@ -407,6 +407,8 @@ static void push_item(struct argv *argv, const struct batch *batch, const struct
             push(argv, reported[i].p, reported[i].n);
     }
     push_words(argv, &batch->words, from, item->end_word);
+    if (item->last.p)
+        push(argv, item->last.p, item->last.n);
 }
 
 /* What the function wants before the items; `text` holds it while the call is made. */

@@ -86,6 +86,7 @@ struct item {
     queue_done_fn *started; /* report, end: is told the code of the start, too … */
     void *started_ctx;      /* … with this */
     size_t first_word, end_word;
+    struct span last; /* behind its words: borrowed until it is answered; audio */
 };
 
 #define BATCH_PLACES 512
@@ -96,7 +97,7 @@ struct batch {
     struct words words;
     struct item *items;
     size_t count, cap;
-    size_t reported;               /* bytes in the items' reports */
+    size_t beside;                 /* bytes of its items that do not stand in the words */
     uint16_t places[BATCH_PLACES]; /* hash table of ids: 1 + index of the newest item; of some stages only */
 };
 

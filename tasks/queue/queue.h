@@ -217,7 +217,8 @@ struct queue_audio {
     bool ended;
 };
 typedef void queue_audio_fn(void *ctx, const struct queue_audio *audio);
-/* Appends bytes at `offset`; what stands there already is skipped. One append per stream and turn. */
+/* Appends bytes at `offset`; what stands there already is skipped. One append per stream and turn. The bytes
+ * are borrowed until fn is called or the queue freed. */
 void queue_audio_append(struct queue *queue, const char *owner, const char *id, uint64_t offset,
                         struct span bytes, queue_audio_fn *fn, void *ctx);
 void queue_audio_end(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
