@@ -295,8 +295,9 @@ static void on_leased(struct op *op, const redisReply *answer)
     struct queue_leased *tasks = xcalloc(count, sizeof *tasks);
     for (size_t i = 0; i < count; i++) {
         size_t at = LEASED_HEAD + i * LEASED_WORDS;
-        tasks[i] =
-            parse_leased(reply_text(answer, at), reply_record(answer, at + 1), reply_span(answer, at + 2));
+        struct span args = reply_span(answer, at + 2);
+        tasks[i] = parse_leased(reply_text(answer, at), reply_record(answer, at + 1), args);
+        tasks[i].args_home = args.n ? &answer->element[at + 2]->str : NULL;
     }
     op->fn.leased(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, tasks, count,
                   (uint64_t)reply_number(answer, 0));

@@ -99,7 +99,9 @@ struct queue_leased {
     unsigned attempt; /* from 1; what people see */
     unsigned fence;   /* names this lease: rises with each, and every write about the task says it */
     struct span args;
-    unsigned rev; /* of the task's last report, 0 = none: where queue_reported begins */
+    char **args_home; /* NULL, or where the memory of long args stands: who leaves NULL there keeps it
+                         (free()) */
+    unsigned rev;     /* of the task's last report, 0 = none: where queue_reported begins */
 };
 /* `next_due_ms`: until a delayed task is due, 0 = none. */
 typedef void queue_leased_fn(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,

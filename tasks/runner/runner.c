@@ -48,7 +48,13 @@ static void take(struct run_lane *lane, const struct queue_leased *leased)
     bool sound = id_valid(span_of(leased->id)) && auth_user_id_valid(owner);
     run = run_new(lane, task_type_find(leased->task), sound ? owner : SPAN("-"));
     snprintf(run->id, sizeof run->id, "%-36.36s", leased->id);
-    run_set_args(run, leased->args);
+    if (leased->args_home) {
+        run->args_text = *leased->args_home;
+        run->args = leased->args;
+        *leased->args_home = NULL;
+    } else {
+        run_set_args(run, leased->args);
+    }
     run->attempt = leased->attempt;
     run->fence = leased->fence;
     run->reported.rev = leased->rev;
