@@ -132,6 +132,7 @@ struct op {
         queue_audio_data_fn *data;
         owner_position_fn *position;
         owner_replay_fn *replay;
+        void (*service)(void *ctx, struct span json); /* services.h */
     } fn;
     void *ctx;
     char id[ID_SIZE];

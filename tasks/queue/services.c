@@ -1,137 +1,114 @@
-/* The services for running tasks; see services.h. */
+/* The services for running tasks; see services.h. Loop thread; no state. */
 #include "tasks/queue/services.h"
 
+#include "hub/json/json_write.h"
 #include "tasks/queue/client_private.h"
 
-struct wait { /* a call on its way to Redis: who gets the answer */
-    service_reply_fn *fn;
-    void *ctx;
-};
-
-static struct wait *wait_new(service_reply_fn *fn, void *ctx)
+static void on_answer(struct op *op, const redisReply *answer)
 {
-    struct wait *wait = xmalloc(sizeof *wait);
-    *wait = (struct wait){fn, ctx};
-    return wait;
+    struct buf json CLEANUP(buf_free) = BUF_INIT;
+    if (answer)
+        op->write(&json, answer);
+    op->fn.service(op->ctx, json.len ? buf_span(&json) : SPAN_NONE);
 }
 
-static void drop_wait(struct op *op)
-{
-    free(op->more);
-}
-
-/* A function call whose `done` answers by reply(). */
+/* A function call that is answered by what `write` makes of the reply; nothing = failed. */
 static struct op *call_new(struct queue *queue, const char *function, service_reply_fn *fn, void *ctx,
-                           void (*done)(struct op *op, const redisReply *answer))
+                           void (*write)(struct buf *to, const redisReply *answer))
 {
-    struct op *op = op_new(queue, function, done);
-    op->more = wait_new(fn, ctx);
-    op->drop = drop_wait;
+    struct op *op = op_new(queue, function, on_answer);
+    op->fn.service = fn;
+    op->ctx = ctx;
+    op->write = write;
     return op;
 }
 
-/* Gives the answer away. */
-static void reply(struct op *op, json_t *answer)
+static void add_text(struct op *op, struct span args, const char *name)
 {
-    struct wait wait = *(struct wait *)op->more;
-    free(op->more);
-    wait.fn(wait.ctx, answer);
+    struct buf text CLEANUP(buf_free) = BUF_INIT;
+    struct span value = json_get(args, name);
+    if (json_kind_of(value) == KIND_STRING)
+        json_string_append(&text, value);
+    words_add(&op->words, buf_span(&text));
 }
 
-static struct span text_of(const json_t *args, const char *name)
+static void add_number(struct op *op, struct span args, const char *name)
 {
-    const json_t *value = json_object_get(args, name);
-    return (struct span){json_string_value(value), json_string_length(value)};
+    int64_t number = 0;
+    if (!json_int(json_get(args, name), &number))
+        number = 0;
+    words_signed(&op->words, number);
 }
 
-/* ---- notify: send_notification ------------------------------------------------------------------- */
-
-static void on_notified(void *ctx, enum queue_code code)
+static void write_nothing(struct buf *to, const redisReply *answer)
 {
-    struct wait wait = *(struct wait *)ctx;
-    free(ctx);
-    wait.fn(wait.ctx, code == QUEUE_OK ? json_object() : NULL);
+    (void)answer;
+    buf_append_text(to, "{}");
 }
 
-/* args: the params of the notification; "user_id" says whose log it goes to. */
-static void notify(struct queue *queue, const char *owner, const json_t *args, service_reply_fn *fn,
-                   void *ctx)
+/* args: the params of the notification; "user_id" says whose log it goes to (who may notify whom was checked
+ * when the task was submitted). */
+static void notify(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx)
 {
-    struct span user = text_of(args, "user_id"), id = text_of(args, "id");
-    (void)owner; /* who may notify whom was checked when the task was submitted */
-    char *body = json_dumps(args, JSON_COMPACT);
-    if (user.p == NULL || id.p == NULL || body == NULL)
-        fn(ctx, NULL);
-    else
-        queue_notify(queue, user.p, id.p, span_of(body), on_notified, wait_new(fn, ctx));
-    free(body);
+    if (json_kind_of(json_get(args, "user_id")) != KIND_STRING ||
+        json_kind_of(json_get(args, "id")) != KIND_STRING) {
+        fn(ctx, SPAN_NONE);
+        return;
+    }
+    struct op *op = call_new(queue, FUNCTION("notify"), fn, ctx, write_nothing);
+    add_text(op, args, "user_id");
+    add_text(op, args, "id");
+    words_json(&op->words, args);
 }
-
-/* ---- impressions: sync_impressions_from_redis ------------------------------------------------------ */
 
 /* {id, counters left, field, count, …} */
-static void on_taken(struct op *op, const redisReply *answer)
+static void write_taken(struct buf *to, const redisReply *answer)
 {
-    if (reply_count(answer) < 2) {
-        reply(op, NULL);
+    if (reply_count(answer) < 2)
         return;
+    buf_append_char(to, '{');
+    json_member_text(to, "id", reply_span(answer, 0));
+    json_member_int(to, "left", reply_number(answer, 1));
+    json_member(to, "counts");
+    for (size_t i = 2; i + 1 < answer->elements; i += 2) {
+        buf_append_char(to, i > 2 ? ',' : '{');
+        buf_append_json(to, reply_span(answer, i));
+        buf_printf(to, ":%lld", (long long)reply_number(answer, i + 1));
     }
-    json_t *batch = json_object(), *counts = json_object();
-    for (size_t i = 2; i + 1 < answer->elements; i += 2)
-        json_object_set_new(counts, reply_text(answer, i), json_integer(reply_number(answer, i + 1)));
-    json_object_set_new(batch, "id", json_string(reply_text(answer, 0)));
-    json_object_set_new(batch, "left", json_integer(reply_number(answer, 1)));
-    json_object_set_new(batch, "counts", counts);
-    reply(op, batch);
+    buf_append_text(to, reply_count(answer) < 4 ? "{}}" : "}}");
 }
 
-static void impressions_take(struct queue *queue, const char *owner, const json_t *args, service_reply_fn *fn,
-                             void *ctx)
+static void impressions_take(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx)
 {
-    (void)owner;
-    struct op *op = call_new(queue, FUNCTION("impressions_take"), fn, ctx, on_taken);
-    words_add(&op->words, text_of(args, "id"));
+    add_text(call_new(queue, FUNCTION("impressions_take"), fn, ctx, write_taken), args, "id");
 }
 
-static void on_dropped(struct op *op, const redisReply *answer)
+static void impressions_drop(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx)
 {
-    reply(op, answer ? json_object() : NULL);
+    add_text(call_new(queue, FUNCTION("impressions_drop"), fn, ctx, write_nothing), args, "id");
 }
-
-static void impressions_drop(struct queue *queue, const char *owner, const json_t *args, service_reply_fn *fn,
-                             void *ctx)
-{
-    (void)owner;
-    struct op *op = call_new(queue, FUNCTION("impressions_drop"), fn, ctx, on_dropped);
-    words_add(&op->words, text_of(args, "id"));
-}
-
-/* ---- cleanup: cleanup_sessions ---------------------------------------------------------------------- */
 
 /* {next cursor, sessions, audio streams, tasks} */
-static void on_cleaned(struct op *op, const redisReply *answer)
+static void write_cleaned(struct buf *to, const redisReply *answer)
 {
     static const char *const kinds[] = {"sessions", "audio_streams", "tasks"};
-    if (reply_count(answer) != 1 + NELEMS(kinds)) {
-        reply(op, NULL);
+    if (reply_count(answer) != 1 + NELEMS(kinds))
         return;
-    }
-    json_t *step = json_object(), *removed = json_object();
+    buf_append_char(to, '{');
+    json_member_text(to, "cursor", reply_span(answer, 0));
+    json_member(to, "removed");
+    buf_append_char(to, '{');
     for (size_t i = 0; i < NELEMS(kinds); i++)
-        json_object_set_new(removed, kinds[i], json_integer(reply_number(answer, 1 + i)));
-    json_object_set_new(step, "cursor", json_string(reply_text(answer, 0)));
-    json_object_set_new(step, "removed", removed);
-    reply(op, step);
+        json_member_int(to, kinds[i], reply_number(answer, 1 + i));
+    buf_append_text(to, "}}");
 }
 
-static void cleanup(struct queue *queue, const char *owner, const json_t *args, service_reply_fn *fn,
-                    void *ctx)
+static void cleanup(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx)
 {
-    (void)owner;
-    struct op *op = call_new(queue, FUNCTION("cleanup"), fn, ctx, on_cleaned);
-    words_add(&op->words, text_of(args, "cursor"));
-    words_signed(&op->words, json_integer_value(json_object_get(args, "older_than_s")));
-    words_signed(&op->words, json_integer_value(json_object_get(args, "retention_s")));
+    struct op *op = call_new(queue, FUNCTION("cleanup"), fn, ctx, write_cleaned);
+    add_text(op, args, "cursor");
+    add_number(op, args, "older_than_s");
+    add_number(op, args, "retention_s");
 }
 
 static const struct service services[] = {

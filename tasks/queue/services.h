@@ -5,14 +5,14 @@
 
 #include "tasks/queue/queue.h"
 
-#include <jansson.h>
-
-/* `answer` is the service's to give away (taken by fn); NULL = failed. */
-typedef void service_reply_fn(void *ctx, json_t *answer);
+/* `json` is borrowed; SPAN_NONE = failed. */
+typedef void service_reply_fn(void *ctx, struct span json);
 struct service {
     const char *name;
     const char *task; /* the only task type that may call it */
-    void (*call)(struct queue *queue, const char *owner, const json_t *args, service_reply_fn *fn, void *ctx);
+    /* `args`: an object that json_check() accepted, borrowed during the call. fn is called once, perhaps
+     * before this returns; not at all when the queue is freed first. */
+    void (*call)(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx);
 };
 /* NULL if there is none or `task` may not call it. */
 const struct service *service_find(const char *name, const char *task);

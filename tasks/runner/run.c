@@ -2,7 +2,7 @@
  * kept until Redis has it. A run leaves `held` the moment nothing more may be written about it. Loop thread.
  */
 #include "hub/base/log.h"
-#include "hub/config/options.h"
+#include "hub/json/json.h"
 #include "tasks/queue/services.h"
 #include "tasks/runner/runner_private.h"
 
@@ -441,27 +441,24 @@ static void answer(struct run *run, uint32_t call, struct span json)
     run->lane->engine->table->answer(run->lane->engine->self, run, call, json);
 }
 
-static void on_answer(void *ctx, json_t *tree)
+static void on_answer(void *ctx, struct span json)
 {
     struct question *question = ctx;
     struct run *run = question->run;
     uint32_t call = question->call;
-    char *text = tree ? json_dumps(tree, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    json_decref(tree);
     list_remove(&question->node);
     free(question);
     if (returned(run) && (run->state == RUN_FIRST || run->state == RUN_LEASED))
-        answer(run, call, text ? span_of(text) : SPAN_NONE);
-    free(text);
+        answer(run, call, json);
 }
 
 static void on_call(struct run *run, uint32_t call, const char *name, struct span args)
 {
     struct runner *runner = runner_of(run);
     const struct service *service = service_find(name, run->type->name);
-    json_t *tree = service && args.p ? json_loadb(args.p, args.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    if (tree == NULL || runner->state != RUNNER_UP) {
-        json_decref(tree);
+    const char *reason;
+    if (service == NULL || runner->state != RUNNER_UP ||
+        json_check(args, JSON_LIMITS, &reason) != KIND_OBJECT) {
         answer(run, call, SPAN_NONE);
         return;
     }
@@ -469,8 +466,7 @@ static void on_call(struct run *run, uint32_t call, const char *name, struct spa
     *question = (struct question){.run = run, .call = call};
     run->calls++;
     list_append(&runner->questions, &question->node);
-    service->call(runner->config.queue, run->owner, tree, on_answer, question);
-    json_decref(tree);
+    service->call(runner->config.queue, args, on_answer, question);
 }
 
 void runs_forget_questions(struct runner *runner)
