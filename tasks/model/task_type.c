@@ -12,7 +12,7 @@ struct entry {
 static const struct task_type *const none[] = {NULL};
 static const struct task_type *const *all = none;
 static struct entry *entries;
-static struct table by_name = TABLE_INIT;
+static struct table by_name;
 
 void task_types_use(const struct task_type *const *types)
 {
