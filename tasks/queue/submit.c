@@ -1,7 +1,7 @@
 /* New tasks: submit and the fused light path; see queue.h. Loop thread only. */
+#include "hub/json/json_digest.h"
 #include "tasks/queue/client_private.h"
 
-#include <jansson.h>
 #include <sodium.h>
 
 static bool is_empty_object(struct span json)
@@ -9,22 +9,13 @@ static bool is_empty_object(struct span json)
     return json.n == 0 || span_is(json, "{}");
 }
 
-#define DIGEST_BYTES 16
+#define DIGEST_BYTES JSON_DIGEST_SIZE
 
-/* Of the arguments, however they are written: order of members, white space, escapes. "-" if they are none.
- */
 static void digest_args(char text[static 2 * DIGEST_BYTES + 1], struct span args)
 {
     unsigned char digest[DIGEST_BYTES];
-    json_t *tree = args.p ? json_loadb(args.p, args.n, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    char *plain = tree && json_object_size(tree) ? json_dumps(tree, JSON_SORT_KEYS | JSON_COMPACT) : NULL;
-    snprintf(text, 2 * DIGEST_BYTES + 1, "-");
-    if (plain) {
-        crypto_generichash(digest, sizeof digest, (unsigned char *)plain, strlen(plain), NULL, 0);
-        sodium_bin2hex(text, 2 * DIGEST_BYTES + 1, digest, sizeof digest);
-    }
-    free(plain);
-    json_decref(tree);
+    json_digest(args.n ? args : SPAN("{}"), digest);
+    sodium_bin2hex(text, 2 * DIGEST_BYTES + 1, digest, sizeof digest);
 }
 
 /* "lease retry_of delay expires args key": the key may hold spaces. Nothing for a plain task. */
