@@ -12,10 +12,12 @@
 #include "hub/redis/redis_stream.h"
 
 #include <errno.h>
+#include <hiredis/sds.h>
 #include <netdb.h>
 
 #define CONNECT_MS 5000
 #define READ_BYTES 16384 /* the parser moves what is left of them */
+#define KEPT_BYTES 65536 /* of its buffer, while nothing stands there */
 #define READS_PER_TURN 16
 #define REPLY_BYTES_MAX (256u << 20)
 #define REPLY_DEPTH_MAX 8
@@ -301,6 +303,12 @@ static void take_message(struct redis *redis, const redisReply *reply)
 /* ---- reading --------------------------------------------------------------------------------------- */
 
 #if HIREDIS_MAJOR >= 1
+#define sdsMakeRoomFor hi_sdsMakeRoomFor
+#define sdsIncrLen hi_sdsIncrLen
+#define sdsavail hi_sdsavail
+#define sdsempty hi_sdsempty
+#define sdsfree hi_sdsfree
+
 /* hiredis 1.x frees nested arrays by recursion and puts no bound on their depth; 0.14 stops at 7. */
 static void *(*create_any_array)(const redisReadTask *task, size_t elements);
 
@@ -312,27 +320,40 @@ static void *create_array(const redisReadTask *task, size_t elements)
     return depth > REPLY_DEPTH_MAX ? NULL : create_any_array(task, elements);
 }
 
-static redisReader *new_reader(void)
+static void guard_replies(redisReader *reader)
 {
     static redisReplyObjectFunctions guarded;
-    redisReader *reader = redisReaderCreate();
-    if (reader == NULL)
-        abort();
     guarded = *reader->fn;
     create_any_array = guarded.createArray;
     guarded.createArray = create_array;
     reader->fn = &guarded;
-    return reader;
 }
 #else
-static redisReader *new_reader(void)
+static void guard_replies(redisReader *reader)
 {
-    redisReader *reader = redisReaderCreate();
-    if (reader == NULL)
-        abort();
-    return reader;
+    (void)reader;
 }
 #endif
+
+/* Reads into the parser's own buffer, which saves a copy. As read(2). */
+static ssize_t fill(redisReader *reader, struct redis_stream *stream)
+{
+    if (reader->len == 0 && sdsavail(reader->buf) > KEPT_BYTES) {
+        sdsfree(reader->buf);
+        reader->buf = sdsempty();
+        reader->pos = 0;
+    }
+    char *buf = sdsMakeRoomFor(reader->buf, READ_BYTES);
+    if (buf == NULL)
+        abort();
+    reader->buf = buf;
+    ssize_t n = stream->read(stream, buf + reader->len, READ_BYTES);
+    if (n > 0) {
+        sdsIncrLen(buf, (int)n);
+        reader->len += (size_t)n;
+    }
+    return n;
+}
 
 /* Redis speaks unasked when it turns a connection away; and what it was lent must have gone before whoever
  * lent it is told. */
@@ -356,11 +377,10 @@ static void take_reply(struct redis *redis, const redisReply *reply)
 }
 
 /* A callback may drop or free the connection: then the socket is another one, or none. */
-static void parse(struct redis *redis, const char *bytes, size_t size)
+static void parse(struct redis *redis)
 {
     const uv_poll_t *poll = redis->poll;
     void *reply = NULL;
-    redisReaderFeed(redis->reader, bytes, size);
     while (redis->poll == poll) {
         if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
             lose(redis, redis->reader->errstr);
@@ -377,13 +397,12 @@ static void parse(struct redis *redis, const char *bytes, size_t size)
 
 static void read_now(struct redis *redis)
 {
-    char bytes[READ_BYTES];
     const uv_poll_t *poll = redis->poll;
-    ssize_t n = sizeof bytes;
-    for (int i = 0; i < READS_PER_TURN && redis->poll == poll && n == sizeof bytes; i++) {
-        n = redis->stream.read(&redis->stream, bytes, sizeof bytes);
+    ssize_t n = READ_BYTES;
+    for (int i = 0; i < READS_PER_TURN && redis->poll == poll && n == READ_BYTES; i++) {
+        n = fill(redis->reader, &redis->stream);
         if (n > 0)
-            parse(redis, bytes, (size_t)n);
+            parse(redis);
         else if (n == 0)
             lose(redis, "Server closed the connection");
         else if (errno != EAGAIN && errno != EINTR)
@@ -524,7 +543,10 @@ static void watch(struct redis *redis, int error)
     poll->data = redis;
     redis->poll = poll;
     redis->armed = 0;
-    redis->reader = new_reader();
+    redis->reader = redisReaderCreate();
+    if (redis->reader == NULL)
+        abort();
+    guard_replies(redis->reader);
     arm(redis, UV_WRITABLE);
 }
 
