@@ -35,13 +35,9 @@
 
 struct slot_work { /* one task that came through the socket */
     struct list node;
-    uint32_t seq;
-    bool quick;
-    const struct task_type *type; /* NULL: unknown in this build */
-    char *frame;                  /* the payload that the spans and texts below point into */
-    char *id, *owner;
-    struct span args;
-    uint32_t attempt;
+    const struct task_type *type;
+    struct slot_frame frame; /* into bytes */
+    char bytes[];
 };
 
 struct slot_child {
@@ -70,6 +66,10 @@ struct slot_child {
     struct db *db; /* opened on first use, kept */
 };
 
+/* Stages a frame about the running task. */
+#define SAY(slot, type_, ...)                                                                                \
+    SLOT_PUT(&(slot)->out, .type = (type_), .seq = (slot)->work->frame.seq, __VA_ARGS__)
+
 static _Noreturn void end_process(int code)
 {
     _exit(code); /* what the prefork parent registered for its own exit is not ours to run */
@@ -91,72 +91,52 @@ static void slot_flush(struct slot_child *slot)
 /* Called behind each report of the running task: writes at once, unless the task is a quick one. */
 static void slot_reported(struct slot_child *slot)
 {
-    if (!slot->work->quick || slot->out.len >= HOLD_BYTES || clock_mono_us() - slot->flushed_us >= HOLD_US)
+    if (!slot->work->frame.number[TASK_QUICK] || slot->out.len >= HOLD_BYTES ||
+        clock_mono_us() - slot->flushed_us >= HOLD_US)
         slot_flush(slot);
 }
 
 /* ---- what comes in ---- */
 
-static void free_work(struct slot_work *work)
+/* `bytes` are those of the frame. */
+static bool take_task(struct slot_child *slot, struct span bytes)
 {
-    free(work->frame);
-    free(work->id);
-    free(work->owner);
-    free(work);
-}
-
-static bool take_task(struct slot_child *slot, const struct slot_frame *frame)
-{
-    struct slot_work *work = xcalloc(1, sizeof *work);
-    work->frame = xmalloc(frame->payload.n);
-    memcpy(work->frame, frame->payload.p, frame->payload.n);
-    struct slot_task task;
-    if (!slot_get_task((struct span){work->frame, frame->payload.n}, &task) || !task.id.p || !task.owner.p ||
-        !task.type.p) {
-        free_work(work);
-        return false;
-    }
-    work->seq = frame->seq;
-    work->quick = task.quick;
-    work->attempt = task.attempt;
-    work->id = xstrndup(task.id.p, task.id.n);
-    work->owner = xstrndup(task.owner.p, task.owner.n);
-    work->args = task.args;
-    char *name = xstrndup(task.type.p, task.type.n);
-    work->type = task_type_find(name);
-    free(name);
+    size_t used;
+    struct slot_work *work = xmalloc(sizeof *work + bytes.n);
+    memcpy(work->bytes, bytes.p, bytes.n);
+    int rc = slot_next((struct span){work->bytes, bytes.n}, bytes.n, &work->frame, &used);
+    work->type = rc > 0 ? task_type_find(work->frame.text[TASK_TYPE].p) : NULL;
     list_append(&slot->works, &work->node);
     return work->type != NULL;
 }
 
-static bool take_answer(struct slot_child *slot, const struct slot_frame *frame)
+static void take_answer(struct slot_child *slot, const struct slot_frame *frame)
 {
-    struct slot_answer answer;
-    if (!slot_get_answer(frame->payload, &answer))
-        return false;
-    if (slot->work == NULL || answer.call != slot->call || slot->answered)
-        return true; /* nobody waits for it any more */
+    if (slot->work == NULL || frame->number[0] != slot->call || slot->answered)
+        return; /* nobody waits for it any more */
     slot->answered = true;
-    slot->answer = answer.json.p ? xstrndup(answer.json.p, answer.json.n) : NULL;
-    return true;
+    if (frame->text[0].p)
+        slot->answer = xstrndup(frame->text[0].p, frame->text[0].n);
 }
 
-static bool take_frame(struct slot_child *slot, const struct slot_frame *frame)
+static bool take_frame(struct slot_child *slot, const struct slot_frame *frame, struct span bytes)
 {
+    bool ours = slot->work && slot->work->frame.seq == frame->seq;
     switch (frame->type) {
     case SLOT_TASK:
-        return take_task(slot, frame);
+        return take_task(slot, bytes);
     case SLOT_WAKE: /* the reason stands in the gate; the bytes only ended a poll */
         return true;
     case SLOT_AUDIO:
-        if (slot->work && slot->work->seq == frame->seq)
-            buf_append_span(&slot->audio, frame->payload);
+        if (ours)
+            buf_append_span(&slot->audio, frame->text[0]);
         return true;
     case SLOT_AUDIO_END:
-        slot->audio_ended |= slot->work && slot->work->seq == frame->seq;
+        slot->audio_ended |= ours;
         return true;
     case SLOT_ANSWER:
-        return take_answer(slot, frame);
+        take_answer(slot, frame);
+        return true;
     default:
         return false;
     }
@@ -168,10 +148,10 @@ static void take_frames(struct slot_child *slot)
     struct slot_frame frame;
     for (int rc;;) {
         struct span rest = {slot->in.data + at, slot->in.len - at};
-        rc = slot_frame_next(rest, UINT32_MAX, &frame, &used);
+        rc = slot_next(rest, UINT32_MAX, &frame, &used);
         if (rc == 0)
             break;
-        if (rc < 0 || !take_frame(slot, &frame)) {
+        if (rc < 0 || !take_frame(slot, &frame, (struct span){rest.p, used})) {
             log_error("a slot was sent something it does not understand");
             end_process(EXIT_PROTOCOL);
         }
@@ -206,13 +186,10 @@ static void send_progress(struct slot_child *slot)
 {
     if (!slot->progress_waits)
         return;
-    struct slot_progress progress = {
-        .percent = (uint32_t)slot->ctx.percent,
-        .stage = span_of(slot->ctx.stage),
-        .message = span_of(slot->ctx.message),
-        .meta = slot->meta_waits ? buf_span(&slot->meta) : SPAN_NONE,
-    };
-    slot_put_progress(&slot->out, slot->work->seq, &progress);
+    SAY(slot, SLOT_PROGRESS, .number = {[PROGRESS_PERCENT] = (uint64_t)slot->ctx.percent},
+        .text = {[PROGRESS_STAGE] = span_of(slot->ctx.stage),
+                 [PROGRESS_MESSAGE] = span_of(slot->ctx.message),
+                 [PROGRESS_META] = slot->meta_waits ? buf_span(&slot->meta) : SPAN_NONE});
     slot->progress_waits = slot->meta_waits = false;
 }
 
@@ -247,14 +224,14 @@ static void op_partial(struct task_ctx *ctx, struct span json, bool final)
 {
     struct slot_child *slot = slot_of(ctx);
     send_progress(slot); /* in the order of the calls */
-    slot_frame_span(&slot->out, final ? SLOT_FINAL : SLOT_PARTIAL, slot->work->seq, json);
+    SAY(slot, final ? SLOT_FINAL : SLOT_PARTIAL, .text = {json});
     slot_reported(slot);
 }
 
 static void op_log(struct task_ctx *ctx, struct span text)
 {
     struct slot_child *slot = slot_of(ctx);
-    slot_frame_span(&slot->out, SLOT_LOG, slot->work->seq, text);
+    SAY(slot, SLOT_LOG, .text = {text});
     slot_reported(slot);
 }
 
@@ -263,7 +240,7 @@ static void op_log(struct task_ctx *ctx, struct span text)
 static bool op_cancelled(struct task_ctx *ctx)
 {
     struct slot_child *slot = slot_of(ctx);
-    return slot_gate_stopped(slot->gate, slot->work->seq) != STOP_NONE;
+    return slot_gate_stopped(slot->gate, slot->work->frame.seq) != STOP_NONE;
 }
 
 /* Milliseconds left until `end`, at most INT_MAX, 0 when it has passed. */
@@ -321,7 +298,7 @@ static ssize_t read_audio(struct slot_child *slot, void *to, size_t size, int ti
         slot->audio_at = 0;
     }
     if (slot->audio_read - slot->audio_told >= AUDIO_TELL) {
-        slot_frame_u64(&slot->out, SLOT_TAKEN, slot->work->seq, slot->audio_read);
+        SAY(slot, SLOT_TAKEN, .number = {slot->audio_read});
         slot->audio_told = slot->audio_read;
         slot_flush(slot);
     }
@@ -340,8 +317,8 @@ static ssize_t op_audio_read(struct task_ctx *ctx, void *to, size_t size, int ti
 static char *op_call(struct task_ctx *ctx, const char *service, struct span args)
 {
     struct slot_child *slot = slot_of(ctx);
-    struct slot_call call = {++slot->call, span_of(service), args};
-    slot_put_call(&slot->out, slot->work->seq, &call);
+    SAY(slot, SLOT_CALL, .number = {++slot->call},
+        .text = {[CALL_SERVICE] = span_of(service), [CALL_ARGS] = args});
     slot->answered = false;
     slot_flush(slot);
     uint64_t end = clock_mono_ms() + CALL_TIMEOUT_MS;
@@ -379,10 +356,10 @@ static void begin_ctx(struct slot_child *slot)
 {
     const struct slot_work *work = slot->work;
     task_ctx_init(&slot->ctx, &slot_ops, slot->options, work->type);
-    slot->ctx.id = work->id;
-    slot->ctx.owner = work->owner;
-    slot->ctx.attempt = work->attempt;
-    slot->ctx.args_text = work->args;
+    slot->ctx.id = work->frame.text[TASK_ID].p;
+    slot->ctx.owner = work->frame.text[TASK_OWNER].p;
+    slot->ctx.attempt = (unsigned)work->frame.number[TASK_ATTEMPT];
+    slot->ctx.args_text = work->frame.text[TASK_ARGS];
     int coalesce = work->type->coalesce_ms;
     slot->coalesce_ms = coalesce < 0    ? 0
                         : coalesce == 0 ? (uint64_t)slot->options->progress_coalesce_ms
@@ -399,14 +376,11 @@ static void report_end(struct slot_child *slot, uint64_t took_us)
 {
     struct task_ctx *ctx = &slot->ctx;
     send_progress(slot);
-    struct slot_ended ended = {.took_us = took_us, .failed = ctx->failed, .retry = ctx->retry};
-    if (ctx->failed) {
-        ended.code = span_of(ctx->error_code);
-        ended.error = span_of(ctx->error);
-    } else {
-        ended.result = span_of(ctx->result);
-    }
-    slot_put_ended(&slot->out, slot->work->seq, &ended);
+    SAY(slot, SLOT_ENDED,
+        .number = {[ENDED_TOOK_US] = took_us, [ENDED_FAILED] = ctx->failed, [ENDED_RETRY] = ctx->retry},
+        .text = {[ENDED_RESULT] = ctx->failed ? SPAN_NONE : span_of(ctx->result),
+                 [ENDED_CODE] = ctx->failed ? span_of(ctx->error_code) : SPAN_NONE,
+                 [ENDED_ERROR] = ctx->failed ? span_of(ctx->error) : SPAN_NONE});
 }
 
 /* Runs the task and reports its end. */
@@ -415,15 +389,15 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
     slot->work = work;
     begin_ctx(slot);
     uint64_t start_us = clock_mono_us();
-    slot_frame_empty(&slot->out, SLOT_STARTED, work->seq);
-    if (!work->quick)
+    SLOT_PUT(&slot->out, .type = SLOT_STARTED, .seq = work->frame.seq);
+    if (!work->frame.number[TASK_QUICK])
         slot_flush(slot);
     task_ctx_run(&slot->ctx, work->type->run);
     report_end(slot, clock_mono_us() - start_us);
     slot_flush(slot);
     task_ctx_clear(&slot->ctx);
     slot->work = NULL;
-    free_work(work);
+    free(work);
     if (slot->audio.cap > READ_SIZE)
         buf_free(&slot->audio);
 }
@@ -436,18 +410,16 @@ static void await_hello(struct slot_child *slot)
     struct slot_frame frame;
     size_t used;
     int rc;
-    while ((rc = slot_frame_next(buf_span(&slot->in), READ_SIZE, &frame, &used)) == 0) {
+    while ((rc = slot_next(buf_span(&slot->in), READ_SIZE, &frame, &used)) == 0) {
         ssize_t n = recv(slot->socket, buf_reserve(&slot->in, READ_SIZE), READ_SIZE, 0);
         if (n == 0 || (n < 0 && errno != EINTR))
             end_process(0);
         slot->in.len += n > 0 ? (size_t)n : 0;
     }
-    struct slot_fields fields = {frame.payload, false};
     if (rc < 0 || frame.type != SLOT_HELLO)
         end_process(EXIT_PROTOCOL);
-    pid_t worker = (pid_t)slot_get_u32(&fields);
     buf_consume(&slot->in, used);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != worker)
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != (pid_t)frame.number[0])
         end_process(0); /* the worker ended in between */
 }
 
@@ -482,7 +454,7 @@ _Noreturn void slot_main(int socket, int gate_fd, const struct task_type *only, 
         end_process(1);
     await_hello(&slot);
     set_limits(only);
-    slot_frame_empty(&slot.out, SLOT_READY, 0);
+    SLOT_PUT(&slot.out, .type = SLOT_READY);
     slot_flush(&slot);
     take_frames(&slot);
     for (;;) {
@@ -493,8 +465,8 @@ _Noreturn void slot_main(int socket, int gate_fd, const struct task_type *only, 
             continue;
         }
         struct slot_work *work = container_of(node, struct slot_work, node);
-        if (!slot_gate_begin(slot.gate, work->seq)) {
-            free_work(work); /* taken back in time */
+        if (!slot_gate_begin(slot.gate, work->frame.seq)) {
+            free(work); /* taken back in time */
             continue;
         }
         run_work(&slot, work);

@@ -30,7 +30,6 @@
 #define META_MAX 4096
 #define TEXT_MAX 512
 #define WORD_MAX 32
-#define SERVICE_MAX 64
 #define LOG_LINES_MAX 100
 
 /* The text if it is valid UTF-8 of at most `max` bytes, else what is left of it, in `scratch`. */
@@ -93,90 +92,70 @@ void slot_report_started(struct slot_job *job)
     hooks_of(job)->started(&job->run);
 }
 
-static void report_progress(struct slot_job *job, const struct slot_progress *progress)
+static bool on_progress(struct slot_job *job, const struct slot_frame *frame)
 {
     char stage[TEXT_MAX + 1], message[TEXT_MAX + 1];
-    unsigned percent = progress->percent > 100 ? 100 : progress->percent;
+    struct span meta = frame->text[PROGRESS_META];
+    uint64_t percent = frame->number[PROGRESS_PERCENT];
     if (percent > job->percent)
-        job->percent = percent;
+        job->percent = percent > 100 ? 100 : (unsigned)percent;
     struct queue_update update = {
         .kind = QUEUE_PROGRESS,
         .percent = (int)job->percent,
-        .stage = word(progress->stage, stage),
+        .stage = word(frame->text[PROGRESS_STAGE], stage),
     };
-    if (progress->message.n)
-        update.message = clean(progress->message, TEXT_MAX, message);
-    if (progress->meta.n && progress->meta.n <= META_MAX && is_object(progress->meta, job, "meta"))
-        update.meta = progress->meta;
+    if (frame->text[PROGRESS_MESSAGE].n)
+        update.message = clean(frame->text[PROGRESS_MESSAGE], TEXT_MAX, message);
+    if (meta.n && meta.n <= META_MAX && is_object(meta, job, "meta"))
+        update.meta = meta;
     hooks_of(job)->update(&job->run, &update);
-}
-
-static bool on_progress(struct slot_job *job, struct span payload)
-{
-    struct slot_progress progress;
-    if (!slot_get_progress(payload, &progress))
-        return false;
-    report_progress(job, &progress);
     return true;
 }
 
 /* ---- the other reports ---- */
 
-static bool on_started(struct slot_job *job, struct span payload)
+static bool on_started(struct slot_job *job, const struct slot_frame *frame)
 {
+    (void)frame;
     slot_report_started(job);
-    return payload.n == 0;
+    return true;
 }
 
-static bool partial(struct slot_job *job, struct span payload, enum queue_update_kind kind)
+static bool on_piece(struct slot_job *job, const struct slot_frame *frame)
 {
-    struct queue_update update = {.kind = kind, .meta = payload};
-    if (payload.n > PARTIAL_MAX)
+    struct queue_update update = {.kind = frame->type == SLOT_FINAL ? QUEUE_FINAL : QUEUE_PARTIAL,
+                                  .meta = frame->text[0]};
+    if (update.meta.n == 0 || update.meta.n > PARTIAL_MAX)
         return false;
-    if (is_object(payload, job, "partial"))
+    if (is_object(update.meta, job, "partial"))
         hooks_of(job)->update(&job->run, &update);
     return true;
 }
 
-static bool on_partial(struct slot_job *job, struct span payload)
-{
-    return partial(job, payload, QUEUE_PARTIAL);
-}
-
-static bool on_final(struct slot_job *job, struct span payload)
-{
-    return partial(job, payload, QUEUE_FINAL);
-}
-
-static bool on_log(struct slot_job *job, struct span payload)
+static bool on_log(struct slot_job *job, const struct slot_frame *frame)
 {
     char scratch[TEXT_MAX + 1];
+    if (frame->text[0].p == NULL)
+        return false;
     if (job->log_lines++ >= LOG_LINES_MAX)
         return true;
-    struct queue_update update = {.kind = QUEUE_LOG, .message = clean(payload, TEXT_MAX, scratch)};
+    struct queue_update update = {.kind = QUEUE_LOG, .message = clean(frame->text[0], TEXT_MAX, scratch)};
     hooks_of(job)->update(&job->run, &update);
     return true;
 }
 
-static bool on_call(struct slot_job *job, struct span payload)
+static bool on_call(struct slot_job *job, const struct slot_frame *frame)
 {
-    struct slot_call call;
-    char service[SERVICE_MAX + 1];
-    if (!slot_get_call(payload, &call) || call.service.n == 0 || call.service.n > SERVICE_MAX)
+    if (frame->text[CALL_SERVICE].p == NULL)
         return false;
-    memcpy(service, call.service.p, call.service.n);
-    service[call.service.n] = '\0';
-    hooks_of(job)->call(&job->run, call.call, service, call.args);
+    hooks_of(job)->call(&job->run, (uint32_t)frame->number[0], frame->text[CALL_SERVICE].p,
+                        frame->text[CALL_ARGS]);
     return true;
 }
 
-static bool on_taken(struct slot_job *job, struct span payload)
+static bool on_taken(struct slot_job *job, const struct slot_frame *frame)
 {
-    struct slot_fields from = {payload, false};
-    uint64_t total = slot_get_u64(&from);
-    if (!slot_fields_end(&from))
-        return false;
-    hooks_of(job)->audio_taken(&job->run, total);
+    hooks_of(job)->audio_taken(&job->run, frame->number[0]);
     return true;
 }
 
@@ -225,31 +204,30 @@ static void fail(struct queue_end *end, const char *code, const char *error)
     end->retry = false;
 }
 
-static bool on_ended(struct slot_job *job, struct span payload)
+static bool on_ended(struct slot_job *job, const struct slot_frame *frame)
 {
     char code[TEXT_MAX + 1], text[TEXT_MAX + 1];
     struct slot_proc *proc = job->proc;
-    struct slot_ended ended;
-    if (!slot_get_ended(payload, &ended))
-        return false;
+    bool failed = frame->number[ENDED_FAILED] != 0;
+    struct span result = frame->text[ENDED_RESULT];
     struct queue_end end = {.kind = QUEUE_COMPLETED};
-    end.result = ended.result.p ? ended.result : SPAN("{}");
-    if (ended.failed && job->stop == STOP_CANCEL) {
+    end.result = result.p ? result : SPAN("{}");
+    if (failed && job->stop == STOP_CANCEL) {
         end.kind = QUEUE_CANCELLED;
         end.result = SPAN_NONE;
-    } else if (ended.failed && job->stop == STOP_TIMEOUT) {
+    } else if (failed && job->stop == STOP_TIMEOUT) {
         fail(&end, "timeout", "The task ran longer than it may");
-    } else if (ended.failed) {
-        const char *name = word(ended.code, code);
+    } else if (failed) {
+        const char *name = word(frame->text[ENDED_CODE], code);
         fail(&end, name ? name : "internal", "");
-        end.error = clean(ended.error, TEXT_MAX, text);
-        end.retry = ended.retry;
+        end.error = clean(frame->text[ENDED_ERROR], TEXT_MAX, text);
+        end.retry = frame->number[ENDED_RETRY] != 0;
     } else if (end.result.n > (size_t)slots_config(proc->slots)->options->result_bytes) {
         fail(&end, "result_too_large", "The result is too large");
-    } else if (ended.result.p && !is_object(ended.result, job, "result")) {
+    } else if (result.p && !is_object(result, job, "result")) {
         fail(&end, "internal", "The result is not an object");
     }
-    lane_job_took(proc, job, ended.took_us);
+    lane_job_took(proc, job, frame->number[ENDED_TOOK_US]);
     slot_report_end(proc, job, &end);
     return true;
 }
@@ -293,9 +271,9 @@ static void slot_proc_ready(struct slot_proc *proc)
 
 /* ---- frames ---- */
 
-static bool (*const reports[])(struct slot_job *job, struct span payload) = {
-    [SLOT_STARTED] = on_started, [SLOT_PROGRESS] = on_progress, [SLOT_PARTIAL] = on_partial,
-    [SLOT_FINAL] = on_final,     [SLOT_LOG] = on_log,           [SLOT_CALL] = on_call,
+static bool (*const reports[])(struct slot_job *job, const struct slot_frame *frame) = {
+    [SLOT_STARTED] = on_started, [SLOT_PROGRESS] = on_progress, [SLOT_PARTIAL] = on_piece,
+    [SLOT_FINAL] = on_piece,     [SLOT_LOG] = on_log,           [SLOT_CALL] = on_call,
     [SLOT_TAKEN] = on_taken,     [SLOT_ENDED] = on_ended,
 };
 
@@ -310,7 +288,7 @@ static bool slot_report(struct slot_proc *proc, const struct slot_frame *frame)
     struct slot_job *job = container_of(proc->jobs.next, struct slot_job, node);
     if (job->seq != frame->seq || (!job->started && frame->type != SLOT_STARTED))
         return false;
-    return reports[frame->type](job, frame->payload);
+    return reports[frame->type](job, frame);
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -376,20 +354,19 @@ void slot_proc_flush(struct slot_proc *proc)
 
 void slot_proc_give(struct slot_proc *proc, struct slot_job *job)
 {
-    struct slot_task task = {
-        .id = span_of(job->run.id),
-        .owner = span_of(job->run.owner),
-        .type = span_of(job->run.type->name),
-        .args = job->run.args.p ? job->run.args : SPAN("{}"),
-        .attempt = job->run.attempt,
-        .quick = job->est_us < 2000 && !job->run.type->stream,
-    };
     job->proc = proc;
     job->seq = proc->next_seq++;
     list_append(&proc->jobs, &job->node);
     proc->count++;
     proc->backlog_us += job->est_us;
-    slot_put_task(slot_proc_out(proc), job->seq, &task);
+    SLOT_PUT(
+        slot_proc_out(proc), .type = SLOT_TASK, .seq = job->seq,
+        .number =
+            {[TASK_ATTEMPT] = job->run.attempt, [TASK_QUICK] = job->est_us < 2000 && !job->run.type->stream},
+        .text = {[TASK_ID] = span_of(job->run.id),
+                 [TASK_OWNER] = span_of(job->run.owner),
+                 [TASK_TYPE] = span_of(job->run.type->name),
+                 [TASK_ARGS] = job->run.args});
 }
 
 void slot_proc_take_back(struct slot_proc *proc, struct list *to)
@@ -434,7 +411,7 @@ static void read_frames(struct slot_proc *proc)
     int rc = 1;
     while (rc > 0) {
         struct span rest = {proc->in.data + at, proc->in.len - at};
-        rc = slot_frame_next(rest, max, &frame, &used);
+        rc = slot_next(rest, max, &frame, &used);
         if (rc > 0 && !slot_report(proc, &frame))
             rc = -1;
         at += rc > 0 ? used : 0;
@@ -512,7 +489,7 @@ void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum run_stop 
     if (reason == STOP_LOST || reason == STOP_DRAIN)
         slot_proc_signal(proc, SIGKILL);
     else
-        slot_frame_empty(slot_proc_out(proc), SLOT_WAKE, job->seq);
+        SLOT_PUT(slot_proc_out(proc), .type = SLOT_WAKE, .seq = job->seq);
 }
 
 static void climb(struct slot_proc *proc, const struct slot_job *job, uint64_t now_ms)
@@ -635,9 +612,7 @@ static void on_forked(void *ctx, pid_t pid)
     }
     struct buf hello = BUF_INIT;
     proc->pid = pid;
-    size_t begun = slot_frame_begin(&hello, SLOT_HELLO, 0);
-    slot_put_u32(&hello, (uint32_t)getpid());
-    slot_frame_end(&hello, begun);
+    SLOT_PUT(&hello, .type = SLOT_HELLO, .number = {(uint64_t)getpid()});
     buf_append_span(&hello, buf_span(&proc->out));
     buf_free(&proc->out);
     proc->out = hello;

@@ -523,7 +523,8 @@ static void answer(void *self, struct run *run, uint32_t call, struct span json)
     struct slot_job *job = job_of(run);
     (void)self;
     if (job->proc)
-        slot_put_answer(slot_proc_out(job->proc), job->seq, &(struct slot_answer){call, json});
+        SLOT_PUT(slot_proc_out(job->proc), .type = SLOT_ANSWER, .seq = job->seq, .number = {call},
+                 .text = {json});
 }
 
 static void audio(void *self, struct run *run, struct span bytes, bool last)
@@ -533,9 +534,9 @@ static void audio(void *self, struct run *run, struct span bytes, bool last)
     if (job->proc == NULL)
         return;
     if (bytes.n)
-        slot_frame_span(slot_proc_out(job->proc), SLOT_AUDIO, job->seq, bytes);
+        SLOT_PUT(slot_proc_out(job->proc), .type = SLOT_AUDIO, .seq = job->seq, .text = {bytes});
     if (last)
-        slot_frame_empty(slot_proc_out(job->proc), SLOT_AUDIO_END, job->seq);
+        SLOT_PUT(slot_proc_out(job->proc), .type = SLOT_AUDIO_END, .seq = job->seq);
 }
 
 static void health(const void *self, unsigned number, struct engine_health *ret)
