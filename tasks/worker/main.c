@@ -57,8 +57,8 @@ int main(int argc, char **argv)
     char *reason = NULL;
     int rest;
     task_types_use(builtin_task_types);
-    if (argc == 2 && strcmp(argv[1], PREFORK_WORD) == 0)
-        return prefork_main();
+    if (argc >= 2 && strcmp(argv[1], PREFORK_WORD) == 0)
+        return prefork_main(argv[2]);
     if (has_word(argc, argv, "--help", "-h"))
         return print_help();
     if (has_word(argc, argv, "--version", "-V")) {

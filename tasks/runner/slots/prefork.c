@@ -7,7 +7,6 @@
 #include "hub/base/list.h"
 #include "hub/base/log.h"
 #include "tasks/runner/slots/child.h"
-#include "tasks/runner/slots/proto.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,15 +21,10 @@
 
 #define PREFORK_SOCKET 3 /* its end of a SOCK_SEQPACKET pair */
 
-/* Messages to a prefork parent: the first is PREFORK_BEGIN, then one PREFORK_FORK per slot, with two
- * descriptors: the slot's end of its socketpair and its gate. */
-enum prefork_message {
-    PREFORK_BEGIN = 1, /* name of the FRESH type (span, or none), options (span) */
-    PREFORK_FORK,      /* number of the request (u32) */
-    /* back to the worker */
-    PREFORK_READY,  /* preload() is done */
-    PREFORK_FORKED, /* number of the request, pid (u32 each); pid 0 = it could not */
-};
+/* Messages to a prefork parent: the first is the options, then one byte per slot, with two descriptors: the
+ * slot's end of its socketpair and its gate. Each is answered, in order, by a pid_t: PREFORK_READY when
+ * preload() is done; the slot's pid, 0 = it could not. */
+#define PREFORK_READY ((pid_t)-1)
 #define PREFORK_MESSAGE_MAX 65536
 
 /* ---- the options on their way ---- */
@@ -46,48 +40,36 @@ static bool is_private(const char *key)
     return false;
 }
 
-static void pack_text(struct buf *to, const char *key, const char *text)
-{
-    slot_put_span(to, is_private(key) ? SPAN("") : span_of(text));
-}
-
-static char *unpack_text(struct slot_fields *from)
-{
-    struct span text = slot_get_span(from);
-    return text.p ? xstrndup(text.p, text.n) : NULL;
-}
-
+/* As they lie in memory, then the texts, each with its NUL. */
 static void options_pack(const struct options *options, struct buf *to)
 {
-#define OPTION_STRING(key, member, default_, flags, alias, help) pack_text(to, key, options->member);
-#define OPTION_INT(key, member, default_, min, max, flags, alias, help)                                      \
-    slot_put_u64(to, (uint64_t)options->member);
-#define OPTION_BOOL(key, member, default_, flags, alias, help) slot_put_u32(to, options->member);
+    buf_append(to, options, sizeof *options);
+#define OPTION_STRING(key, member, default_, flags, alias, help)                                             \
+    buf_append_text(to, options->member && !is_private(key) ? options->member : "");                         \
+    buf_append_char(to, '\0');
+#define OPTION_INT(key, member, default_, min, max, flags, alias, help)
+#define OPTION_BOOL(key, member, default_, flags, alias, help)
 #include "hub/config/options.def"
 #undef OPTION_STRING
 #undef OPTION_INT
 #undef OPTION_BOOL
 }
 
-static bool options_unpack(struct span packed, struct options *ret)
+/* Of options_pack() in this program; a NUL stands behind them. */
+static void options_unpack(const char *at, struct options *ret)
 {
-    struct slot_fields from = {packed, false};
-    struct options options;
-    memset(&options, 0, sizeof options);
-#define OPTION_STRING(key, member, default_, flags, alias, help) options.member = unpack_text(&from);
-#define OPTION_INT(key, member, default_, min, max, flags, alias, help)                                      \
-    options.member = (int64_t)slot_get_u64(&from);
-#define OPTION_BOOL(key, member, default_, flags, alias, help) options.member = slot_get_u32(&from) != 0;
+    memcpy(ret, at, sizeof *ret);
+    at += sizeof *ret;
+    ret->routes = ret->config_path = NULL;
+#define OPTION_STRING(key, member, default_, flags, alias, help)                                             \
+    ret->member = xstrdup(at);                                                                               \
+    at += strlen(at) + 1;
+#define OPTION_INT(key, member, default_, min, max, flags, alias, help)
+#define OPTION_BOOL(key, member, default_, flags, alias, help)
 #include "hub/config/options.def"
 #undef OPTION_STRING
 #undef OPTION_INT
 #undef OPTION_BOOL
-    if (!slot_fields_end(&from)) {
-        options_free(&options);
-        return false;
-    }
-    *ret = options;
-    return true;
 }
 
 /* ---- the prefork parent ---- */
@@ -119,15 +101,10 @@ static size_t receive(char *data, int fds[2])
     return n > 0 ? (size_t)n : 0;
 }
 
-static void answer(enum prefork_message message, uint32_t number, pid_t pid)
+static void answer(pid_t pid)
 {
-    struct buf to = BUF_INIT;
-    slot_put_u32(&to, message);
-    slot_put_u32(&to, number);
-    slot_put_u32(&to, (uint32_t)pid);
-    ssize_t n = send(PREFORK_SOCKET, to.data, to.len, MSG_NOSIGNAL);
+    ssize_t n = send(PREFORK_SOCKET, &pid, sizeof pid, MSG_NOSIGNAL);
     (void)n; /* the worker is gone: the next receive tells */
-    buf_free(&to);
 }
 
 static _Noreturn void become_slot(const struct prefork_parent *parent, const int fds[2])
@@ -171,70 +148,48 @@ static pid_t fork_slot(const struct prefork_parent *parent, const int fds[2])
     return slot;
 }
 
-/* Takes the first message; false if it is not what it must be. */
-static bool begin(struct prefork_parent *parent, struct span message)
-{
-    struct slot_fields from = {message, false};
-    bool first = slot_get_u32(&from) == PREFORK_BEGIN;
-    struct span name = slot_get_span(&from), packed = slot_get_span(&from);
-    if (!first || !slot_fields_end(&from) || !options_unpack(packed, &parent->options))
-        return false;
-    if (name.p == NULL)
-        return true;
-    char *text = xstrndup(name.p, name.n);
-    parent->type = task_type_find(text);
-    free(text);
-    return parent->type != NULL;
-}
-
-static int set_up(struct prefork_parent *parent, char *data)
+/* Takes the options and loads the type; false if it cannot serve. */
+static bool set_up(struct prefork_parent *parent, const char *type, char *data)
 {
     int fds[2];
-    size_t n = receive(data, fds);
-    if (n == 0 || !begin(parent, (struct span){data, n}))
-        return 1;
+    if (receive(data, fds) < sizeof parent->options)
+        return false;
+    options_unpack(data, &parent->options);
     log_setup_words("taskhub-slot", parent->options.log_level, parent->options.log_format);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
         log_warn("a prefork parent could not give up privileges");
+    parent->type = type ? task_type_find(type) : NULL;
     if (parent->type && parent->type->preload && parent->type->preload(&parent->options) != 0) {
-        log_error("preloading a task type failed", "task", parent->type->name);
-        return 1;
+        log_error("preloading a task type failed", "task", type);
+        return false;
     }
-    answer(PREFORK_READY, 0, 0);
-    return -1;
+    return type == NULL || parent->type;
 }
 
-int prefork_main(void)
+int prefork_main(const char *type)
 {
     static struct prefork_parent parent;
     static char data[PREFORK_MESSAGE_MAX];
     prctl(PR_SET_NAME, "taskhub-prefork");
     signal(SIGPIPE, SIG_IGN);
-    if (fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0)
+    if (fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0 || !set_up(&parent, type, data))
         return 1;
-    int rc = set_up(&parent, data);
-    if (rc >= 0)
-        return rc;
-    for (int fds[2];;) {
-        size_t n = receive(data, fds);
-        if (n == 0)
-            _exit(0); /* the worker is gone; nothing here is worth tidying up */
-        struct slot_fields from = {{data, n}, false};
-        uint32_t message = slot_get_u32(&from), number = slot_get_u32(&from);
-        if (message != PREFORK_FORK || !slot_fields_end(&from) || fds[0] < 0 || fds[1] < 0)
+    answer(PREFORK_READY);
+    for (int fds[2]; receive(data, fds);) {
+        if (fds[0] < 0 || fds[1] < 0)
             return 1;
         pid_t slot = fork_slot(&parent, fds);
         close(fds[0]);
         close(fds[1]);
-        answer(PREFORK_FORKED, number, slot);
+        answer(slot);
     }
+    _exit(0); /* the worker is gone; nothing here is worth tidying up */
 }
 
 /* ---- the worker's side ---- */
 
 struct request {
     struct list node;
-    uint32_t number;
     prefork_fork_fn *fn;
     void *ctx;
 };
@@ -244,9 +199,8 @@ struct prefork {
     struct child *child;
     int socket;
     bool ready;
-    uv_poll_t *poll; /* of the socket; closes with it */
-    struct list requests;
-    uint32_t numbers;
+    uv_poll_t *poll;      /* of the socket; closes with it */
+    struct list requests; /* not answered, in order */
 };
 
 static void free_handle(uv_handle_t *handle)
@@ -281,17 +235,13 @@ static void make_environment(char *env[static NELEMS(kept_names) + 1])
 
 /* ---- starting ---- */
 
-static void send_begin(struct prefork *prefork)
+static void send_options(struct prefork *prefork)
 {
-    struct buf message = BUF_INIT, packed = BUF_INIT;
+    struct buf packed = BUF_INIT;
     options_pack(prefork->config.options, &packed);
-    slot_put_u32(&message, PREFORK_BEGIN);
-    slot_put_span(&message, prefork->config.type ? span_of(prefork->config.type->name) : SPAN_NONE);
-    slot_put_span(&message, buf_span(&packed));
-    if (send(prefork->socket, message.data, message.len, MSG_NOSIGNAL) < 0)
+    if (send(prefork->socket, packed.data, packed.len, MSG_NOSIGNAL) < 0)
         log_error("a prefork parent takes no message", "reason", strerror(errno));
     buf_free(&packed);
-    buf_free(&message);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events);
@@ -305,21 +255,20 @@ static void on_start(void *ctx, pid_t pid, int socket)
     uv_poll_init(&prefork->config.loop->uv, prefork->poll, socket);
     prefork->poll->data = prefork;
     uv_poll_start(prefork->poll, UV_READABLE, on_readable);
-    send_begin(prefork);
+    send_options(prefork);
 }
 
 /* ---- requests ---- */
 
-static void answer_all(struct prefork *prefork)
+static bool answer_one(struct prefork *prefork, pid_t pid)
 {
-    struct list failed;
-    list_init(&failed);
-    list_splice(&failed, &prefork->requests);
-    for (struct list *node; (node = list_pop(&failed)) != NULL;) {
-        struct request *request = container_of(node, struct request, node);
-        request->fn(request->ctx, 0);
-        free(request);
-    }
+    struct list *node = list_pop(&prefork->requests);
+    if (node == NULL)
+        return false;
+    struct request request = *container_of(node, struct request, node);
+    free(container_of(node, struct request, node));
+    request.fn(request.ctx, pid);
+    return true;
 }
 
 /* Gives the connection to the prefork parent up. */
@@ -333,42 +282,29 @@ static void disconnect(struct prefork *prefork)
     close(prefork->socket);
     prefork->socket = -1;
     prefork->ready = false;
-    answer_all(prefork);
+    while (answer_one(prefork, 0))
+        continue;
 }
 
-static bool take_answer(struct prefork *prefork, struct span message)
+static bool take_answer(struct prefork *prefork, pid_t pid)
 {
-    struct slot_fields from = {message, false};
-    uint32_t kind = slot_get_u32(&from), number = slot_get_u32(&from), pid = slot_get_u32(&from);
-    if (!slot_fields_end(&from))
-        return false;
-    if (kind == PREFORK_READY) {
-        prefork->ready = true;
-        child_ready(prefork->child);
-        prefork->config.on_ready(prefork->config.ctx);
-        return true;
-    }
-    list_for_each_safe (node, after, &prefork->requests) {
-        struct request *request = container_of(node, struct request, node);
-        if (request->number != number)
-            continue;
-        list_remove(node);
-        request->fn(request->ctx, (pid_t)pid);
-        free(request);
-        return true;
-    }
-    return false;
+    if (pid != PREFORK_READY)
+        return answer_one(prefork, pid);
+    prefork->ready = true;
+    child_ready(prefork->child);
+    prefork->config.on_ready(prefork->config.ctx);
+    return true;
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct prefork *prefork = poll->data;
     (void)events;
-    for (char data[64]; status == 0 && prefork->poll == poll;) {
-        ssize_t n = recv(prefork->socket, data, sizeof data, MSG_DONTWAIT);
+    for (pid_t pid; status == 0 && prefork->poll == poll;) {
+        ssize_t n = recv(prefork->socket, &pid, sizeof pid, MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        if (n <= 0 || !take_answer(prefork, (struct span){data, (size_t)n}))
+        if (n != sizeof pid || !take_answer(prefork, pid))
             break;
     }
     if (prefork->poll != poll)
@@ -378,17 +314,15 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         kill(child_pid(prefork->child), SIGKILL); /* not reaped yet, so the number is its own */
 }
 
-static bool send_fork(struct prefork *prefork, uint32_t number, int socket, int gate_fd)
+static bool send_fork(struct prefork *prefork, int socket, int gate_fd)
 {
     int fds[2] = {socket, gate_fd};
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof fds)];
     } control = {0};
-    struct buf message = BUF_INIT;
-    slot_put_u32(&message, PREFORK_FORK);
-    slot_put_u32(&message, number);
-    struct iovec iov = {message.data, message.len};
+    char byte = 0;
+    struct iovec iov = {&byte, 1};
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     struct cmsghdr *rights = CMSG_FIRSTHDR(&msg);
@@ -396,21 +330,17 @@ static bool send_fork(struct prefork *prefork, uint32_t number, int socket, int 
     rights->cmsg_type = SCM_RIGHTS;
     rights->cmsg_len = CMSG_LEN(sizeof fds);
     memcpy(CMSG_DATA(rights), fds, sizeof fds);
-    ssize_t n = sendmsg(prefork->socket, &msg, MSG_NOSIGNAL);
-    buf_free(&message);
-    return n > 0;
+    return sendmsg(prefork->socket, &msg, MSG_NOSIGNAL) > 0;
 }
 
 bool prefork_fork(struct prefork *prefork, int socket, int gate_fd, prefork_fork_fn *fn, void *ctx)
 {
-    uint32_t number = ++prefork->numbers;
-    bool sent = prefork->ready && send_fork(prefork, number, socket, gate_fd);
+    bool sent = prefork->ready && send_fork(prefork, socket, gate_fd);
     close(socket);
     close(gate_fd);
     if (!sent)
         return false;
     struct request *request = xcalloc(1, sizeof *request);
-    request->number = number;
     request->fn = fn;
     request->ctx = ctx;
     list_append(&prefork->requests, &request->node);
@@ -438,19 +368,20 @@ struct prefork *prefork_new(const struct prefork_config *config)
     list_init(&prefork->requests);
     snprintf(name, sizeof name, "prefork %s", config->type ? config->type->name : "slots");
     make_environment(environment);
-    prefork->child =
-        child_new(config->loop,
-                  &(struct child_config){.name = name,
-                                         /* Not by name: the file may have been replaced by a newer one. */
-                                         .program = "/proc/self/exe",
-                                         .argv = (const char *[]){"taskhub-worker", PREFORK_WORD, NULL},
-                                         .environment = (const char *const *)environment,
-                                         .bare = true,
-                                         .socket = PREFORK_SOCKET,
-                                         .death_signal = SIGKILL,
-                                         .on_start = on_start,
-                                         .on_exit = on_exit_of_parent,
-                                         .ctx = prefork});
+    prefork->child = child_new(
+        config->loop,
+        &(struct child_config){.name = name,
+                               /* Not by name: the file may have been replaced by a newer one. */
+                               .program = "/proc/self/exe",
+                               .argv = (const char *[]){"taskhub-worker", PREFORK_WORD,
+                                                        config->type ? config->type->name : NULL, NULL},
+                               .environment = (const char *const *)environment,
+                               .bare = true,
+                               .socket = PREFORK_SOCKET,
+                               .death_signal = SIGKILL,
+                               .on_start = on_start,
+                               .on_exit = on_exit_of_parent,
+                               .ctx = prefork});
     for (size_t i = 0; environment[i]; i++)
         free(environment[i]);
     return prefork;

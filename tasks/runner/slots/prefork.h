@@ -15,10 +15,12 @@
 
 #include <sys/types.h>
 
-#define PREFORK_WORD "prefork" /* the program's only argument when it shall be one */
+#define PREFORK_WORD                                                                                         \
+    "prefork" /* the program's first argument when it shall be one; the FRESH type follows                   \
+               */
 
 /* main() of a prefork parent; gives the exit code: 0 when the worker is gone. */
-int prefork_main(void);
+int prefork_main(const char *type);
 
 /* ---- the worker's side, loop thread ---- */
 /* Keeps it running (hub/base/child.h) and asks it for slot processes. */

@@ -424,8 +424,8 @@ int main(int argc, char **argv)
     if (sodium_init() < 0)
         return 1;
     task_types_use(builtin_task_types);
-    if (argc == 2 && strcmp(argv[1], PREFORK_WORD) == 0)
-        return prefork_main();
+    if (argc >= 2 && strcmp(argv[1], PREFORK_WORD) == 0)
+        return prefork_main(argv[2]);
     log_setup("test_slots", LOG_ERROR, LOG_LOGFMT);
     signal(SIGPIPE, SIG_IGN);
     options.slots_default = options.slots_live = 2;
