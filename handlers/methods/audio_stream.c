@@ -70,18 +70,24 @@ static uint64_t tick_ms(const struct options *options)
     return (uint64_t)every;
 }
 
+static struct stream *of_task(const struct audio *audio, const char *id)
+{
+    struct table_node *node = table_find(&audio->by_task, span_of(id));
+    return node ? container_of(node, struct stream, by_task) : NULL;
+}
+
 struct stream *stream_new(struct audio *audio, const char *owner, const char *resumed)
 {
-    int64_t open = 0;
-    list_for_each (node, &audio->all) {
-        const struct stream *other = container_of(node, struct stream, node);
-        bool same_task = resumed && strcmp(other->id, resumed) == 0;
-        open += other->state != STREAM_OVER && !same_task && strcmp(other->owner, owner) == 0;
-    }
-    if (open >= audio->app->options->user_streams)
+    const struct stream *older = resumed ? of_task(audio, resumed) : NULL;
+    size_t limit = (size_t)audio->app->options->user_streams;
+    struct charge charge = {NULL, 0};
+    if (older && strcmp(older->owner, owner) == 0)
+        limit++;
+    if (!charge_take(&charge, &audio->open, span_of(owner), 1, limit))
         return NULL;
     struct stream *stream = xcalloc(1, sizeof *stream);
     stream->audio = audio;
+    stream->charge = charge;
     memcpy(stream->owner, owner, strlen(owner) + 1);
     list_init(&stream->of_client);
     list_init(&stream->dirty);
@@ -112,6 +118,7 @@ void stream_close(struct stream *stream)
 {
     if (is_open(stream))
         table_remove(&stream->audio->by_task, &stream->by_task);
+    charge_give(&stream->charge);
     list_remove(&stream->of_client);
     stream->client = NULL;
     if (stream->end)
@@ -125,9 +132,9 @@ void stream_close(struct stream *stream)
 
 void stream_open(struct stream *stream, const char *id, struct client *client, uint64_t received)
 {
-    struct table_node *older = table_find(&stream->audio->by_task, span_of(id));
+    struct stream *older = of_task(stream->audio, id);
     if (older)
-        stream_close(container_of(older, struct stream, by_task));
+        stream_close(older);
     stream_become(stream, STREAM_READY);
     memcpy(stream->id, id, ID_SIZE);
     stream->by_task.key = span_of(stream->id);
@@ -324,8 +331,7 @@ static void on_tick(uv_timer_t *timer)
 
 void audio_ended(struct app *app, const char *id)
 {
-    struct table_node *node = app->audio->count ? table_find(&app->audio->by_task, span_of(id)) : NULL;
-    struct stream *stream = node ? container_of(node, struct stream, by_task) : NULL;
+    struct stream *stream = app->audio->count ? of_task(app->audio, id) : NULL;
     if (stream && stream->end == NULL) /* the answer to audio.end is on its way, else */
         stream_close(stream);
 }
@@ -363,11 +369,13 @@ void audio_stop(struct app *app)
         struct stream *stream = container_of(node, struct stream, node);
         if (stream->end)
             request_drop(stream->end);
+        charge_give(&stream->charge);
         buf_free(&stream->sent);
         buf_free(&stream->pending);
         free(stream);
     }
     table_free(&audio->by_task);
+    quota_free(&audio->open);
     free(audio);
     app->audio = NULL;
 }

@@ -4,11 +4,13 @@
 
 #include "handlers/rpc/app.h"
 #include "hub/base/buf.h"
+#include "hub/base/quota.h"
 #include "hub/base/table.h"
 
 struct audio { /* all streams of this hub */
     struct app *app;
     struct table by_task;
+    struct quota open;      /* streams of each user */
     struct list all, dirty; /* dirty: something to send to Redis or to the client at the end of the turn */
     uv_timer_t *timer;
     unsigned count;
@@ -29,6 +31,7 @@ struct stream {
     struct list dirty;
     struct table_node by_task; /* keyed by id; from READY to ENDING */
     enum stream_state state;
+    struct charge charge; /* of audio.open, until it is closed */
     struct audio *audio;
     struct client *client; /* NULL while its connection is lost, or not answered yet */
     uint32_t number;       /* on that connection; 0 = not given yet */
@@ -42,8 +45,8 @@ struct stream {
     uint64_t seen_ms;    /* last sign of life of the client, or when its connection was lost */
 };
 
-/* A stream of this owner, not listed under a task yet; NULL if it has too many open, not counting one of the
- * task `resumed` (may be NULL), which it will replace. */
+/* A stream of this owner that has no task yet; NULL if there are too many open, not counting one of the task
+ * `resumed` (may be NULL), which it will replace. */
 struct stream *stream_new(struct audio *audio, const char *owner, const char *resumed);
 /* It belongs to this task, of which `received` bytes stand, and to this client (NULL: it has left). An older
  * stream of the same task gives way. */

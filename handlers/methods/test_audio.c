@@ -136,7 +136,12 @@ static void test_refusals(void)
                  "{\"task\":\"quick\",\"format\":{\"encoding\":\"file\",\"name\":\"a.wav\"}}"));
     hears_part(c, "\"code\":\"no_stream\"", "a task without a stream");
     says(c, START("4"));
-    hears_part(c, "\"stream\":3", "what was refused takes no place");
+    UNTIL(log_has(c, "\"stream\":3"));
+    heard_ids(c);
+    saysf(c, CALL("5", "audio.resume", "{\"task_id\":\"%s\"}"), ids[1]);
+    hears_part(c, "\"id\":5,\"result\":{\"stream\":4,", "one that is resumed takes its own place");
+    says(c, START("5"));
+    hears_part(c, "Maximum 2 audio streams per user exceeded", "and no more");
     reader_gone(c);
 }
 
