@@ -29,7 +29,8 @@ static void detach(void *ctx, const char *owner)
 
 static void run_now(struct request *request, const struct span *values)
 {
-    request_reply(request, values[0].p ? values[0] : SPAN("{}"));
+    bool given = request_handler(request)->param_count && values[0].p;
+    request_reply(request, given ? values[0] : SPAN("{}"));
 }
 
 static void run_later(struct request *request, const struct span *values)
