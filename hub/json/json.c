@@ -56,10 +56,13 @@ enum json_kind json_kind_of(struct span value)
 
 static const char *after_string(const char *p) /* p is at the opening quote */
 {
-    for (p++; *p != '"'; p++)
-        if (*p == '\\')
-            p++;
-    return p + 1;
+    for (;;) {
+        const char *slash = p = rawmemchr(p + 1, '"');
+        while (slash[-1] == '\\')
+            slash--;
+        if ((p - slash) % 2 == 0)
+            return p + 1;
+    }
 }
 
 static const char *after_value(const char *p, const char *end)

@@ -1,4 +1,4 @@
-/* The digest of a checked JSON text, made without a tree in one pass; see json_digest.h. Any thread. */
+/* The digest of a checked JSON text, made without a tree; see json_digest.h. Any thread. */
 #include "hub/json/json_digest.h"
 
 #include "hub/json/json.h"
@@ -7,10 +7,6 @@
 
 struct digest {
     uint64_t half[2];
-};
-
-struct digester {
-    struct buf scratch; /* decoded strings, shortest numbers */
 };
 
 _Static_assert(sizeof(struct digest) == JSON_DIGEST_SIZE, "a digest is one hash");
@@ -27,45 +23,19 @@ static struct digest hash(char kind, const void *bytes, size_t size)
     return digest;
 }
 
-static bool separates(char c)
+/* `scratch` is for decoded strings and shortest numbers. */
+static struct digest string_digest(struct buf *scratch, struct span quoted)
 {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ',' || c == ':';
-}
-
-static const char *skip(const char *p)
-{
-    while (separates(*p))
-        p++;
-    return p;
-}
-
-/* ---- strings and numbers -------------------------------------------------------------------------- */
-
-/* Behind the closing quote of the string at p. */
-static const char *string_end(const char *p, const char *end)
-{
-    for (const char *quote = p + 1;; quote++) {
-        quote = memchr(quote, '"', (size_t)(end - quote));
-        const char *slash = quote;
-        while (slash[-1] == '\\')
-            slash--;
-        if ((quote - slash) % 2 == 0)
-            return quote + 1;
-    }
-}
-
-static const char *string_digest(struct digester *d, const char *p, const char *end, struct digest *ret)
-{
-    const char *behind = string_end(p, end);
-    struct span text = {p + 1, (size_t)(behind - p - 2)};
+    struct span text = {quoted.p + 1, quoted.n - 2};
     if (memchr(text.p, '\\', text.n)) {
-        buf_clear(&d->scratch);
-        json_string_append(&d->scratch, (struct span){p, (size_t)(behind - p)});
-        text = buf_span(&d->scratch);
+        buf_clear(scratch);
+        json_string_append(scratch, quoted);
+        text = buf_span(scratch);
     }
-    *ret = hash('s', text.p, text.n);
-    return behind;
+    return hash('s', text.p, text.n);
 }
+
+/* ---- numbers ---- */
 
 #define EXPONENT_MAX 1000000000000000 /* beyond, exponents are not told apart */
 
@@ -122,74 +92,59 @@ static void append_number(struct buf *to, struct span text)
     buf_append_i64(to, exponent + exponent_of(power));
 }
 
-static const char *number_digest(struct digester *d, const char *p, const char *end, struct digest *ret)
-{
-    const char *from = p;
-    while (p < end && !separates(*p) && *p != ']' && *p != '}')
-        p++;
-    buf_clear(&d->scratch);
-    append_number(&d->scratch, (struct span){from, (size_t)(p - from)});
-    *ret = hash('n', d->scratch.data, d->scratch.len);
-    return p;
-}
+/* ---- values ---- */
 
-/* ---- values --------------------------------------------------------------------------------------- */
-
-static const char *value_digest(struct digester *d, const char *p, const char *end, struct digest *ret);
+static struct digest value_digest(struct buf *scratch, struct span value);
 
 /* Each element is hashed with what stands before it. */
-static const char *array_digest(struct digester *d, const char *p, const char *end, struct digest *ret)
+static struct digest array_digest(struct buf *scratch, struct span array)
 {
     struct digest chain[2] = {hash('a', "", 0)};
-    for (p = skip(p + 1); *p != ']'; p = skip(p)) {
-        p = value_digest(d, p, end, &chain[1]);
+    struct json_iter iter = json_walk(array);
+    for (struct span value; json_next_element(&iter, &value);) {
+        chain[1] = value_digest(scratch, value);
         chain[0] = hash('a', chain, sizeof chain);
     }
-    *ret = chain[0];
-    return p + 1;
+    return chain[0];
 }
 
 /* The sum of the members' hashes, so that their order is nothing. */
-static const char *object_digest(struct digester *d, const char *p, const char *end, struct digest *ret)
+static struct digest object_digest(struct buf *scratch, struct span object)
 {
-    struct digest sum = {{0, 0}};
-    for (p = skip(p + 1); *p != '}'; p = skip(p)) {
-        struct digest member[2];
-        p = string_digest(d, p, end, &member[0]);
-        p = value_digest(d, skip(p), end, &member[1]);
+    struct digest sum = {{0, 0}}, member[2];
+    struct json_iter iter = json_walk(object);
+    for (struct span key, value; json_next_member(&iter, &key, &value);) {
+        member[0] = string_digest(scratch, (struct span){key.p - 1, key.n + 2});
+        member[1] = value_digest(scratch, value);
         member[0] = hash('m', member, sizeof member);
         sum.half[0] += member[0].half[0];
         sum.half[1] += member[0].half[1];
     }
-    *ret = hash('o', &sum, sizeof sum);
-    return p + 1;
+    return hash('o', &sum, sizeof sum);
 }
 
-static const char *value_digest(struct digester *d, const char *p, const char *end, struct digest *ret)
+static struct digest value_digest(struct buf *scratch, struct span value)
 {
-    switch (*p) {
-    case '{':
-        return object_digest(d, p, end, ret);
-    case '[':
-        return array_digest(d, p, end, ret);
-    case '"':
-        return string_digest(d, p, end, ret);
-    case 't':
-    case 'f':
-    case 'n':
-        *ret = hash('w', p, 1);
-        return p + (*p == 'f' ? 5 : 4);
+    switch (json_kind_of(value)) {
+    case KIND_OBJECT:
+        return object_digest(scratch, value);
+    case KIND_ARRAY:
+        return array_digest(scratch, value);
+    case KIND_STRING:
+        return string_digest(scratch, value);
+    case KIND_INTEGER:
+    case KIND_NUMBER:
+        buf_clear(scratch);
+        append_number(scratch, value);
+        return hash('n', scratch->data, scratch->len);
     default:
-        return number_digest(d, p, end, ret);
+        return hash('w', value.p, 1);
     }
 }
 
 void json_digest(struct span text, unsigned char ret_digest[static JSON_DIGEST_SIZE])
 {
-    struct digester d = {BUF_INIT};
-    struct digest digest;
-    text = json_trim(text);
-    value_digest(&d, text.p, text.p + text.n, &digest);
+    struct buf scratch CLEANUP(buf_free) = BUF_INIT;
+    struct digest digest = value_digest(&scratch, json_trim(text));
     memcpy(ret_digest, &digest, sizeof digest);
-    buf_free(&d.scratch);
 }

@@ -208,9 +208,6 @@ void queue_why(struct queue *queue, const struct queue_caller *who, const char *
 /* {"tasks":{by status},"queues":{…},"workers":N,…}, {"workers":[…]} */
 void queue_stats(struct queue *queue, queue_answer_fn *fn, void *ctx);
 void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx);
-/* Logs a notification to owner's log, once per id; `body` = its params, with user_id, id and at. */
-void queue_notify(struct queue *queue, const char *owner, const char *id, struct span body, queue_done_fn *fn,
-                  void *ctx);
 
 /* ---- audio ------------------------------------------------------------------------------------- */
 struct queue_audio {

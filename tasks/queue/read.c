@@ -506,23 +506,3 @@ void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx)
     struct op *op = answer_op(queue, FUNCTION("workers"), on_json, fn, ctx);
     op->write = write_workers;
 }
-
-/* ---- notifications --------------------------------------------------------------------------------------
- */
-
-static void on_notified(struct op *op, const redisReply *reply)
-{
-    if (op->fn.done)
-        op->fn.done(op->ctx, reply ? QUEUE_OK : QUEUE_UNAVAILABLE);
-}
-
-void queue_notify(struct queue *queue, const char *owner, const char *id, struct span body, queue_done_fn *fn,
-                  void *ctx)
-{
-    struct op *op = op_new(queue, FUNCTION("notify"), on_notified);
-    op->fn.done = fn;
-    op->ctx = ctx;
-    words_text(&op->words, owner);
-    words_text(&op->words, id);
-    words_json(&op->words, body);
-}

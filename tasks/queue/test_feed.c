@@ -2,6 +2,8 @@
  * hub, loss of the connection. */
 #include "tests/lib/queue_side.h"
 
+#include "tasks/queue/services.h"
+
 /* The events of the log must be what was told live. */
 static void test_replay(void)
 {
@@ -144,6 +146,13 @@ static void test_replay_is_live(void)
     forget_events();
 }
 
+static void on_service(void *ctx, struct span json)
+{
+    (void)ctx;
+    ok(span_is(json, "{}"), "a service answers");
+    told.done++;
+}
+
 static void test_two_hubs(void)
 {
     struct owner_source source = queue_feed_source(other.feed);
@@ -159,8 +168,9 @@ static void test_two_hubs(void)
     ok(reach(&told.count, 3), "both hear of the cancel");
     forget_events();
     static const char body[] = "{\"user_id\":\"u1\",\"id\":\"n1\",\"title\":\"Hi\"}";
-    queue_notify(other.queue, owner, "n1", span_of(body), on_done, NULL);
-    queue_notify(other.queue, owner, "n1", span_of(body), on_done, NULL);
+    const struct service *service = service_find("notify", "send_notification");
+    service->call(other.queue, span_of(body), on_service, NULL);
+    service->call(other.queue, span_of(body), on_service, NULL);
     finish(2);
     ok(reach(&told.count, 2), "a notification");
     is_int(told.count, 2, "once per id and hub");
