@@ -21,34 +21,6 @@
 
 #define TICK_MS 1000
 
-/* ---- what the queue and its feed tell --------------------------------------------------------------- */
-
-static void on_event(void *ctx, const char *owner, struct event *event)
-{
-    struct hub *hub = ctx;
-    app_event(&hub->app, owner, event);
-}
-
-static void on_bell(void *ctx, const char *queue)
-{
-    struct hub *hub = ctx;
-    (void)queue; /* "light" is all a hub listens to */
-    manager_bell(hub->app.manager);
-}
-
-static void on_cancel(void *ctx, const char *id, unsigned attempt)
-{
-    struct hub *hub = ctx;
-    (void)attempt;
-    manager_cancel_local(hub->app.manager, id);
-}
-
-static void on_admin(void *ctx, const char *owner, struct event *event)
-{
-    struct hub *hub = ctx;
-    app_admin_event(&hub->app, owner, event);
-}
-
 /* ---- building --------------------------------------------------------------------------------------- */
 
 static void build_queue(struct hub *hub, const struct redis_url *url)
@@ -64,10 +36,14 @@ static void build_queue(struct hub *hub, const struct redis_url *url)
         .retention_heavy_ms = (uint64_t)options->retention_heavy_s * 1000,
         .retention_light_ms = (uint64_t)options->retention_light_s * 1000,
     };
-    const struct queue_feed_hooks feed = {
-        .on_event = on_event, .on_bell = on_bell, .on_cancel = on_cancel, .on_admin = on_admin, .ctx = hub};
+    const struct queue_feed_hooks feed = {.on_event = app_event,
+                                          .on_bell = app_bell,
+                                          .on_cancel = app_cancel,
+                                          .on_admin = app_admin_event,
+                                          .ctx = &hub->app};
     readiness_connect(hub, url);
-    hub->app.queue = queue_new(&hub->loop, hub->commands, &config, (struct queue_hooks){on_event, hub});
+    hub->app.queue =
+        queue_new(&hub->loop, hub->commands, &config, (struct queue_hooks){app_event, &hub->app});
     hub->app.feed = queue_feed_new(hub->app.queue, hub->subscriber, feed);
     queue_feed_listen_bell(hub->app.feed, "light");
     queue_feed_listen_control(hub->app.feed);

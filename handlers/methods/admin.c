@@ -79,8 +79,9 @@ static bool wanted(const struct watch *watch, const char *owner, struct span bod
     return watch->task[0] == '\0' || json_string_is(json_get(body, "task"), watch->task);
 }
 
-void app_admin_event(struct app *app, const char *owner, struct event *event)
+void app_admin_event(void *ctx, const char *owner, struct event *event)
 {
+    struct app *app = ctx;
     if (event->task_id[0] == '\0') /* a notification: a message to its owner */
         return;
     struct span body = {event->body, event->size};

@@ -139,11 +139,26 @@ void app_redis(struct app *app, bool ready)
     audio_redis_up(app);
 }
 
-void app_event(struct app *app, const char *owner, struct event *event)
+void app_event(void *ctx, const char *owner, struct event *event)
 {
-    owners_event(app->owners, owner, event);
+    struct app *app = ctx;
     if (event->type->terminal)
         audio_ended(app, event->task_id);
+    owners_event(app->owners, owner, event);
+}
+
+void app_bell(void *ctx, const char *queue)
+{
+    struct app *app = ctx;
+    (void)queue; /* "light" is all a hub listens to */
+    manager_bell(app->manager);
+}
+
+void app_cancel(void *ctx, const char *id, unsigned fence)
+{
+    struct app *app = ctx;
+    (void)fence;
+    manager_cancel_local(app->manager, id);
 }
 
 void app_hold(void *ctx, const char *owner, const char *id)

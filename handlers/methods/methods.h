@@ -13,10 +13,13 @@ void app_stop(struct app *app);
 void app_redis(struct app *app, bool ready);
 /* manager_config.hold: owners_hold(). `app` is the struct app. */
 void app_hold(void *app, const char *owner, const char *id);
-/* An event of this owner: for the owner's sockets, and for what this hub does for the task. */
-void app_event(struct app *app, const char *owner, struct event *event);
-/* queue_feed_hooks.on_admin: an event of any owner, for clients that watch. */
-void app_admin_event(struct app *app, const char *owner, struct event *event);
+/* queue_hooks and queue_feed_hooks; `app` is the struct app. An event of this owner: for who listens, and for
+ * what this hub does for the task. Work for light tasks, a cancel of one. An event of any owner, for clients
+ * that watch. */
+void app_event(void *app, const char *owner, struct event *event);
+void app_bell(void *app, const char *queue);
+void app_cancel(void *app, const char *id, unsigned fence);
+void app_admin_event(void *app, const char *owner, struct event *event);
 
 /* ---- admin.c ---- */
 void admin_unwatch(struct client *client);

@@ -153,12 +153,15 @@ void request_reply(struct request *request, struct span result)
 void request_reply_then(struct request *request, struct span result, const struct owner_news *news)
 {
     struct answerer *to = request->to;
+    struct owners *owners = request->app->owners;
+    const struct member *reader = request_member(request);
+    bool follows = to && to->ops->follow;
     answer(request, NULL, result);
-    if (to && to->ops->follow)
+    if (follows)
         to->ops->follow(to, news, is_read(request));
-    else
-        owners_news(request->app->owners, news, request_member(request));
     request_drop(request);
+    if (!follows)
+        owners_news(owners, news, reader);
 }
 
 void request_fail(struct request *request, const struct request_error *error)

@@ -157,18 +157,6 @@ PRINTF_LIKE(2, 3) static inline void saysf(struct reader *reader, const char *fm
 
 /* ---- life ---- */
 
-static void on_event(void *ctx, const char *owner, struct event *event)
-{
-    (void)ctx;
-    app_event(&app, owner, event);
-}
-
-static void on_admin(void *ctx, const char *owner, struct event *event)
-{
-    (void)ctx;
-    app_admin_event(&app, owner, event);
-}
-
 static void on_loaded(void *ctx, enum queue_code code, const char *reason)
 {
     (void)ctx;
@@ -207,9 +195,10 @@ static inline void build_queue(void)
     commands = redis_new(&loop, &url, 20000, (struct redis_hooks){on_commands_up, NULL, NULL});
     subscriber = redis_new(&loop, &url, 0, (struct redis_hooks){on_subscriber_up, NULL, NULL});
     redis_url_free(&url);
-    app.queue = queue_new(&loop, commands, &config, (struct queue_hooks){on_event, NULL});
-    app.feed = queue_feed_new(app.queue, subscriber,
-                              (struct queue_feed_hooks){.on_event = on_event, .on_admin = on_admin});
+    app.queue = queue_new(&loop, commands, &config, (struct queue_hooks){app_event, &app});
+    app.feed = queue_feed_new(
+        app.queue, subscriber,
+        (struct queue_feed_hooks){.on_event = app_event, .on_admin = app_admin_event, .ctx = &app});
     queue_feed_listen_control(app.feed);
 }
 
