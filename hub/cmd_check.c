@@ -202,7 +202,7 @@ static void check_files(struct check *check)
 {
     char *reason = NULL;
     const char *file = check->options->config_path;
-    if (routes_check(check->options, &reason))
+    if (routes_use(check->options, &reason))
         say(check, true, "configuration", file ? file : "no file; defaults, environment and flags");
     else
         say(check, false, "configuration", reason);

@@ -227,8 +227,7 @@ static const struct cli_command serve_command = {
 static int prepare(struct hub *hub)
 {
     char *reason = NULL;
-    if (routes_check(&hub->options, &reason) &&
-        (hub->keyring = keyfile_load(&hub->options, &reason)) != NULL &&
+    if (routes_use(&hub->options, &reason) && (hub->keyring = keyfile_load(&hub->options, &reason)) != NULL &&
         store_prepare(&hub->options, &reason))
         return EXIT_FINE;
     fprintf(stderr, "taskhub: %s\n", reason);

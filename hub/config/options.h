@@ -47,8 +47,6 @@ struct options {
  * up to the first such argument. */
 bool options_load(struct options *ret, int argc, char **argv, int *ret_rest, char **ret_reason) MUSTCHECK;
 void options_free(struct options *options);
-/* The executor configured for a task type, NULL if none. `buf` receives the word. */
-const char *options_route(const struct options *options, const char *type, char buf[static 32]);
 /* Appends `key = value` lines with the origin of each; secrets are redacted. */
 void options_print(const struct options *options, struct buf *to);
 /* Appends the option part of --help. */

@@ -228,13 +228,3 @@ char *option_assign_route(struct options *options, struct span type, struct span
     options->routes = buf_take_string(&routes);
     return NULL;
 }
-
-const char *options_route(const struct options *options, const char *type, char buf[static 32])
-{
-    const char *line = find_route(options, span_of(type));
-    if (line == NULL)
-        return NULL;
-    const char *word = line + 1 + strlen(type) + 1;
-    snprintf(buf, 32, "%.*s", (int)strcspn(word, "\n"), word);
-    return buf;
-}

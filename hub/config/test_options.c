@@ -60,8 +60,7 @@ static void test_defaults(void)
     is_int(options.global_tasks, 20, "the default, in all");
     is_text(options.data_dir, "/home/x/.local/state/taskhub", "data directory below HOME");
     ok(options.config_path == NULL, "no file was read");
-    char word[32];
-    ok(options_route(&options, "noop", word) == NULL, "no route");
+    is_text(options.routes, "\n", "no route");
     options_free(&options);
 
     setenv("XDG_STATE_HOME", "/state", 1);
@@ -102,10 +101,7 @@ static void test_precedence(void)
     is_text(options.speech_exec, "cat # \"x\" \\", "quoted value");
     is_text(options.log_level, "info", "an empty variable counts as not set");
     ok(options.diagnostics, "boolean");
-    char word[32];
-    is_text(options_route(&options, "process_speak_audio", word), "queue", "route");
-    is_text(options_route(&options, "noop", word), "threads", "other route");
-    ok(options_route(&options, "noo", word) == NULL, "a prefix is no type");
+    is_text(options.routes, "\nprocess_speak_audio=queue\nnoop=threads\n", "routes");
     is_text(options.config_path, "good.conf", "path of the file");
     is_int(options.origin[OPTION_ID_user_tasks].line, 2, "line is remembered");
     options_free(&options);
@@ -114,10 +110,11 @@ static void test_precedence(void)
     setenv("TASKHUB_ROUTES_NOOP", "queue", 1);
     ok(load(&options, "--config", "good.conf", NULL, NULL), "own name of the variable");
     is_int(options.global_tasks, 72, "beats the alias");
-    is_text(options_route(&options, "noop", word), "queue", "route by environment beats the file");
+    is_text(options.routes, "\nprocess_speak_audio=queue\nnoop=queue\n",
+            "route by environment beats the file");
     options_free(&options);
     ok(load(&options, "--config", "good.conf", "--routes-noop", "threads"), "route by flag");
-    is_text(options_route(&options, "noop", word), "threads", "beats the environment");
+    is_text(options.routes, "\nprocess_speak_audio=queue\nnoop=threads\n", "beats the environment");
     options_free(&options);
     unsetenv("TASKHUB_ROUTES_NOOP");
     unsetenv("TASKHUB_LIMITS_GLOBAL_TASKS");

@@ -7,6 +7,7 @@
 #include "hub/base/metrics.h"
 #include "hub/base/quota.h"
 #include "hub/config/options.h"
+#include "tasks/model/routes.h"
 #include "tasks/queue/event_text.h"
 #include "tasks/runner/runner.h"
 #include "tasks/runner/threads/threads.h"
@@ -441,27 +442,10 @@ static void submit_threads(struct submission *submission)
 
 /* ---- the door ---------------------------------------------------------------------------------------- */
 
-static const struct route { /* by the names that `routes.<type>` may say */
-    const char *name;
-    void (*submit)(struct submission *submission);
-} routes[] = {{"threads", submit_threads}, {"queue", submit_queue}};
-
-static const struct route *route_find(const char *name)
-{
-    for (size_t i = 0; i < NELEMS(routes); i++)
-        if (strcmp(routes[i].name, name) == 0)
-            return &routes[i];
-    return NULL;
-}
-
-static const struct route *route_of(const struct options *options, const struct task_type *type)
-{
-    char word[32];
-    const char *name =
-        options->routes && options->routes[0] ? options_route(options, type->name, word) : NULL;
-    const struct route *route = name ? route_find(name) : NULL;
-    return route ? route : &routes[type->kind == TASK_LIGHT ? 0 : 1];
-}
+static void (*const routes[])(struct submission *submission) = {
+    [ROUTE_THREADS] = submit_threads,
+    [ROUTE_QUEUE] = submit_queue,
+};
 
 static struct submission *submission_new(struct manager *manager, const struct task_type *type,
                                          struct span owner, void *ctx)
@@ -502,7 +486,7 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
     submission->reply = fn;
     submission->request = *request;
     id_new(submission->run->id);
-    route_of(manager->config.options, type)->submit(submission);
+    routes[route_of(type)](submission);
 }
 
 enum task_refusal manager_run_internal(struct manager *manager, const struct task_type *type,
@@ -563,18 +547,6 @@ static void write_info(void *ctx, struct buf *to)
     buf_printf(to, "{\"kind\":\"hub\",\"queues\":[\"light\"],\"running\":%u}", runner_load(manager->runner));
 }
 
-/* A route that names nothing of this build is said once, at start. */
-static void check_routes(const struct options *options)
-{
-    char word[32];
-    for (const struct task_type *const *type = task_type_all(); *type; type++) {
-        const char *name = options_route(options, (*type)->name, word);
-        if (name && route_find(name) == NULL)
-            log_error("the route names no executor of this build; the type's own is used", "task",
-                      (*type)->name, "executor", name);
-    }
-}
-
 struct manager *manager_new(const struct manager_config *config)
 {
     static const struct engine *const engines[] = {&threads_engine, NULL};
@@ -595,7 +567,6 @@ struct manager *manager_new(const struct manager_config *config)
         .ctx = manager,
     });
     manager->lane = runner_lane(manager->runner, "light");
-    check_routes(config->options);
     return manager;
 }
 

@@ -5,6 +5,7 @@
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
 #include "tasks/model/ctx.h"
+#include "tasks/model/routes.h"
 #include "tests/lib/fake_queue.h"
 #include "tests/lib/tap.h"
 
@@ -360,11 +361,15 @@ static void test_heavy(void)
     is_int(last.refusal, TASK_USER_LIMIT, "limits are Redis'");
     ok(last.news.held, "the answer says that events are held");
     static char routes[] = "\nquick=queue\n";
+    char *reason = NULL;
     options.routes = routes;
+    ok(routes_use(&options, &reason), "a route");
     submit("quick", "{}");
     is_int(fake.submits.count, 2, "routing sends a light type to the workers");
     is_text(fake.submits.at[1].queue, "default", "through the queue default");
     fake_submitted(1, QUEUE_OK);
+    routes[1] = '\0';
+    ok(routes_use(&options, &reason), "no route any more");
     end();
 }
 
