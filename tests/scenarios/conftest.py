@@ -15,10 +15,23 @@ import pytest
 import taskhub
 from queue_lib import Queue
 
+# The scenarios that tell most, about a minute of them: files, or tests of a file. ./run test quick.
+QUICK = """test_admin test_audio_stream test_before_auth test_cli test_domain test_light test_limits test_listen
+    test_owner_only test_queue_audio test_queue_events test_queue_lease test_queue_life test_queue_random
+    test_queue_records test_redis_hangs test_resume test_retry test_rpc test_two_hubs
+    test_kill::test_everything_is_killed_in_turn test_kill::test_worker_is_killed test_run::test_the_link_works
+    test_speech::test_speech_becomes_text test_worker::test_worker_killed""".split()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in QUICK or f"{item.path.stem}::{item.originalname}" in QUICK:
+            item.add_marker("quick")
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): time limit of this test")
-    config.addinivalue_line("markers", "quick: one that tells most, in `./run test quick`")
+    config.addinivalue_line("markers", "quick: one of QUICK")
     config.addinivalue_line("markers", "main: a main scenario, also run under the sanitizers")
 
 
