@@ -9,6 +9,7 @@
 #include "hub/config/options.h"
 #include "tasks/model/routes.h"
 #include "tasks/queue/event_text.h"
+#include "tasks/queue/shard.h"
 #include "tasks/runner/runner.h"
 #include "tasks/runner/threads/threads.h"
 
@@ -485,7 +486,7 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
     struct submission *submission = submission_new(manager, type, span_of(request->who->user_id), ctx);
     submission->reply = fn;
     submission->request = *request;
-    id_new(submission->run->id);
+    shard_task_id(submission->run->id, span_of(request->who->user_id));
     routes[route_of(type)](submission);
 }
 
