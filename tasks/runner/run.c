@@ -160,12 +160,7 @@ static bool returned(struct run *run)
 
 struct run *run_find(struct runner *runner, const char *id)
 {
-    char key[ID_SIZE] = "";
-    size_t n = strnlen(id, ID_SIZE);
-    if (n != ID_SIZE - 1)
-        return NULL;
-    memcpy(key, id, n);
-    struct table_node *node = table_find(&runner->by_id, (struct span){key, n});
+    struct table_node *node = table_find(&runner->by_id, span_of(id));
     return node ? container_of(node, struct run, by_id) : NULL;
 }
 

@@ -24,8 +24,8 @@ static void runner_become(struct runner *runner, enum runner_state to)
 
 static bool was_cancelled(const struct runner *runner, const char *id)
 {
-    uint64_t now = clock_mono_ms();
-    for (size_t i = 0; i < EARLY; i++)
+    uint64_t now = runner->early_at ? clock_mono_ms() : 0;
+    for (size_t i = 0; i < EARLY && i < runner->early_at; i++)
         if (strcmp(runner->early[i].id, id) == 0 && now - runner->early[i].at_ms < EARLY_MS)
             return true;
     return false;
@@ -45,9 +45,9 @@ static void take(struct run_lane *lane, const struct queue_leased *leased)
     struct run *run = run_find(runner, leased->id);
     if (run) /* an attempt of ours that expired; what it still says is refused */
         run_lose(run);
-    bool sound = id_valid(span_of(leased->id)) && auth_user_id_valid(owner);
+    bool sound = strlen(leased->id) == ID_SIZE - 1 && owner.n <= USER_ID_MAX;
     run = run_new(lane, task_type_find(leased->task), sound ? owner : SPAN("-"));
-    snprintf(run->id, sizeof run->id, "%-36.36s", leased->id);
+    memcpy(run->id, sound ? leased->id : "00000000-0000-0000-0000-000000000000", ID_SIZE);
     if (leased->args_home) {
         run->args_text = *leased->args_home;
         run->args = leased->args;
