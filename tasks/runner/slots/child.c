@@ -389,9 +389,10 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
     slot->work = work;
     begin_ctx(slot);
     uint64_t start_us = clock_mono_us();
-    SLOT_PUT(&slot->out, .type = SLOT_STARTED, .seq = work->frame.seq);
-    if (!work->frame.number[TASK_QUICK])
+    if (!work->frame.number[TASK_QUICK]) {
+        SLOT_PUT(&slot->out, .type = SLOT_STARTED, .seq = work->frame.seq);
         slot_flush(slot);
+    }
     task_ctx_run(&slot->ctx, work->type->run);
     report_end(slot, clock_mono_us() - start_us);
     slot_flush(slot);

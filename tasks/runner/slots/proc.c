@@ -116,9 +116,9 @@ static bool on_progress(struct slot_job *job, const struct slot_frame *frame)
 
 static bool on_started(struct slot_job *job, const struct slot_frame *frame)
 {
+    (void)job;
     (void)frame;
-    slot_report_started(job);
-    return true;
+    return true; /* as every frame says */
 }
 
 static bool on_piece(struct slot_job *job, const struct slot_frame *frame)
@@ -227,6 +227,8 @@ static bool on_ended(struct slot_job *job, const struct slot_frame *frame)
     } else if (result.p && !is_object(result, job, "result")) {
         fail(&end, "internal", "The result is not an object");
     }
+    if (!job->started)
+        job->run.began_ms = (int64_t)clock_wall_ms();
     lane_job_took(proc, job, frame->number[ENDED_TOOK_US]);
     slot_report_end(proc, job, &end);
     return true;
@@ -286,8 +288,10 @@ static bool slot_report(struct slot_proc *proc, const struct slot_frame *frame)
     if (frame->type >= NELEMS(reports) || reports[frame->type] == NULL || list_empty(&proc->jobs))
         return false;
     struct slot_job *job = container_of(proc->jobs.next, struct slot_job, node);
-    if (job->seq != frame->seq || (!job->started && frame->type != SLOT_STARTED))
+    if (job->seq != frame->seq)
         return false;
+    if (frame->type != SLOT_ENDED)
+        slot_report_started(job);
     return reports[frame->type](job, frame);
 }
 

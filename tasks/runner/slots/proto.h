@@ -18,7 +18,7 @@ enum slot_frame_type {
     SLOT_ANSWER,    /* number of the question; JSON, SPAN_NONE = refused */
     /* from the slot */
     SLOT_READY,    /* it waits for tasks */
-    SLOT_STARTED,  /* the task runs */
+    SLOT_STARTED,  /* the task runs; a quick one leaves it out, its next word says it */
     SLOT_PROGRESS, /* PROGRESS_… */
     SLOT_PARTIAL,  /* meta object, a piece that may still change */
     SLOT_FINAL,    /* meta object, a final piece */

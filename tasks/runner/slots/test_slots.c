@@ -83,6 +83,7 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
                                       [QUEUE_DIED] = DIED,
                                       [QUEUE_RETURNED] = RETURNED};
     struct task *task = task_of(run);
+    task->starts += task->starts == 0 && run->began_ms; /* a quick one says both at once */
     ended_count++;
     task->ended_ms = clock_mono_ms();
     task->fate = end ? fates[end->kind] : DROPPED;
