@@ -388,8 +388,7 @@ struct owner_source queue_feed_source(struct queue_feed *feed)
     return (struct owner_source){attach, detach, replay, feed};
 }
 
-/* ---- bells, control, admin ------------------------------------------------------------------------------
- */
+/* ---- bells, control, admin ----------------------------------------------------------------------------- */
 
 /* Rings for the confirmation too: work may have come while nobody listened. */
 static void on_bell(void *ctx, const redisReply *reply)

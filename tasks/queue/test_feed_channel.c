@@ -102,8 +102,7 @@ static void test_messages(void)
     forget_events();
 }
 
-/* ---- who hears what ---------------------------------------------------------------------------------------
- */
+/* ---- who hears what ------------------------------------------------------------------------------------ */
 
 static char ids[3][ID_SIZE]; /* of u1, u2, u3 */
 
@@ -162,8 +161,7 @@ static void test_one_call(void)
     forget_events();
 }
 
-/* ---- loss -----------------------------------------------------------------------------------------------
- */
+/* ---- loss ---------------------------------------------------------------------------------------------- */
 
 /* Nothing but the subscriptions is lost, and what happens meanwhile has no listener. */
 static void test_killed(void)
