@@ -73,6 +73,15 @@ void id_new_tail(char id[static ID_SIZE], unsigned tail)
     write_raw(id, raw);
 }
 
+void id_of_bytes(char id[static ID_SIZE], const unsigned char bytes[static 16])
+{
+    unsigned char raw[16];
+    memcpy(raw, bytes, sizeof raw);
+    raw[6] = (unsigned char)((raw[6] & 0x0f) | 0x80);
+    raw[8] = (unsigned char)((raw[8] & 0x3f) | 0x80);
+    write_raw(id, raw);
+}
+
 unsigned id_tail(const char id[static ID_SIZE])
 {
     return (unsigned)strtoul(id + ID_SIZE - 4, NULL, 16) & ((1u << ID_TAIL_BITS) - 1);

@@ -42,6 +42,7 @@ const struct task_type task_type_calculate_rating = {
     .name = "calculate_rating",
     .title = "Calculates the rating of a resource",
     .kind = TASK_LIGHT,
+    .repeatable = true,
     .args = args,
     .arg_count = NELEMS(args),
     .run = run,

@@ -59,6 +59,7 @@ const struct task_type task_type_cleanup_sessions = {
     .name = "cleanup_sessions",
     .title = "Removes expired sessions and what was left behind",
     .kind = TASK_LIGHT,
+    .repeatable = true,
     .admin = true,
     .args = args,
     .arg_count = NELEMS(args),

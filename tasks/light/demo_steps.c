@@ -5,6 +5,7 @@ const struct task_type task_type_demo_steps = {
     .name = "demo_steps",
     .title = "Steps of a second that can be watched and cancelled",
     .kind = TASK_LIGHT,
+    .repeatable = true,
     .args = demo_steps_args,
     .arg_count = NELEMS(demo_steps_args),
     .run = demo_steps_run,

@@ -21,6 +21,7 @@ const struct task_type task_type_noop = {
     .name = "noop",
     .title = "Does nothing (for measuring)",
     .kind = TASK_LIGHT,
+    .repeatable = true,
     .diagnostics = true,
     .args = args,
     .arg_count = NELEMS(args),

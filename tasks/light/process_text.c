@@ -78,6 +78,7 @@ const struct task_type task_type_process_text = {
     .name = "process_text",
     .title = "Words, sentences, reading time, readability and keywords of a text",
     .kind = TASK_LIGHT,
+    .repeatable = true,
     .args = args,
     .arg_count = NELEMS(args),
     .check = check,

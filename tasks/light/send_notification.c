@@ -1,5 +1,5 @@
 /* Type send_notification: stores a notification and pushes it to all sockets of its user. Safe to run
- * twice: the notification's id is the task's. */
+ * twice: the notification's id is the effect's. */
 #include "hub/auth/auth.h"
 #include "hub/base/clock.h"
 #include "tasks/model/ctx.h"
@@ -57,7 +57,7 @@ static json_t *message(struct task_ctx *ctx, const char *user, int64_t created_m
     clock_format(created_ms, at);
     json_t *body = json_object();
     set_text(body, "user_id", user);
-    set_text(body, "id", task_id(ctx));
+    set_text(body, "id", task_effect_id(ctx));
     set_text(body, "title", task_arg_text(ctx, "title"));
     set_text(body, "body", task_arg_text(ctx, "body"));
     set_text(body, "link", task_arg_text(ctx, "link"));
@@ -70,7 +70,7 @@ static void run(struct task_ctx *ctx)
     const struct task_error database = {"database", true};
     const char *user = task_arg_text(ctx, "user_id");
     struct notification notification = {
-        .id = span_of(task_id(ctx)),
+        .id = span_of(task_effect_id(ctx)),
         .user = span_of(user ? user : task_owner(ctx)),
         .title = span_of(task_arg_text(ctx, "title")),
         .body = span_of(task_arg_text(ctx, "body")),
@@ -97,7 +97,7 @@ static void run(struct task_ctx *ctx)
     }
     json_decref(answer);
     json_t *result = json_object();
-    json_object_set_new(result, "notification_id", json_string(task_id(ctx)));
+    json_object_set_new(result, "notification_id", json_string(task_effect_id(ctx)));
     json_object_set_new(result, "delivered", json_true());
     json_object_set_new(result, "unread", json_integer(unread));
     task_finish(ctx, result);
@@ -107,6 +107,7 @@ const struct task_type task_type_send_notification = {
     .name = "send_notification",
     .title = "Stores a notification and pushes it to its user",
     .kind = TASK_LIGHT,
+    .repeatable = true,
     .owner_arg = "user_id",
     .args = args,
     .arg_count = NELEMS(args),

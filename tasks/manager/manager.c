@@ -6,6 +6,7 @@
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/base/quota.h"
+#include "hub/base/table.h"
 #include "hub/config/options.h"
 #include "tasks/model/routes.h"
 #include "tasks/queue/event_text.h"
@@ -42,7 +43,9 @@ struct submission { /* the holder's part of a run */
     struct task_request request; /* its spans are borrowed during submit */
     bool held;                   /* manager_config.hold was called */
     uint64_t submitted_us;
-    int64_t created_ms;
+    bool keyed;                    /* it has an idempotency key: run.effect_id is the key's */
+    struct table_node node_of_key; /* in manager.keyed, while it is the key's first */
+    struct list behind;            /* submissions of its key that came meanwhile, by their node */
 };
 
 struct manager {
@@ -52,6 +55,7 @@ struct manager {
     struct quota light;     /* tasks in flight, per owner */
     struct quota recording; /* heavy submissions under way */
     struct list running;    /* SUBMISSION_FIRST, oldest first */
+    struct table keyed;     /* the first submission of each idempotency key that is not recorded, by effect */
     uv_timer_t *fuse_timer;
     bool closing;
 };
@@ -211,7 +215,7 @@ static struct queue_submit record_of(const struct submission *submission, const 
         .task = type->name,
         .queue = queue,
         .args = request->args.p ? request->args : run->args,
-        .idempotency_key = request->idempotency_key,
+        .effect_id = submission->keyed ? run->effect_id : NULL,
         .priority = request->priority,
         .delay_ms = request->delay_ms,
         .expires_ms = request->expires_ms,
@@ -251,6 +255,25 @@ static void submit_queue(struct submission *submission)
 
 /* ---- route "threads": recorded first ------------------------------------------------------------------ */
 
+static void record(struct submission *submission);
+
+/* Redis knows of this one now, or will not: it answers those of the same key that came meanwhile. */
+static void let_behind_go(struct submission *submission)
+{
+    struct manager *manager = submission->manager;
+    if (submission->node_of_key.key.p == NULL)
+        return;
+    table_remove(&manager->keyed, &submission->node_of_key);
+    submission->node_of_key.key = SPAN_NONE;
+    for (struct list *node; (node = list_pop(&submission->behind)) != NULL;) {
+        struct submission *next = container_of(node, struct submission, node);
+        if (manager->closing)
+            runner_drop(next->run);
+        else
+            record(next);
+    }
+}
+
 /* Its record stands, or does not: then what it does on a thread is told to nobody. */
 static void on_recorded(void *ctx, const struct queue_submitted *submitted)
 {
@@ -258,6 +281,7 @@ static void on_recorded(void *ctx, const struct queue_submitted *submitted)
     struct run *run = submission->run;
     bool leased = submitted->code == QUEUE_OK && submission->request.delay_ms == 0;
     reply_recorded(submission, submitted);
+    let_behind_go(submission);
     if (leased)
         runner_adopt(run, submitted->fence);
     else
@@ -275,7 +299,7 @@ static void record(struct submission *submission)
 
 /* ---- route "threads": run first, recorded with its end ------------------------------------------------ */
 
-static struct event *terminal_event(const struct submission *submission, const struct queue_fused_done *done)
+static struct event *terminal_event(const struct submission *submission, const struct queue_submitted *done)
 {
     const struct run *run = submission->run;
     bool failed = run->end.kind == QUEUE_FAILED;
@@ -292,11 +316,12 @@ static struct event *terminal_event(const struct submission *submission, const s
     return event_text_build(&text, done->seq, 0);
 }
 
-static void on_recorded_once(void *ctx, const struct queue_fused_done *done)
+static void on_recorded_once(void *ctx, const struct queue_submitted *done)
 {
     struct submission *submission = ctx;
-    if (done->code != QUEUE_OK) {
-        refuse(submission, TASK_UNAVAILABLE, RETRY_BUSY_MS);
+    if (done->code != QUEUE_OK) { /* the outcome is dropped */
+        reply_recorded(submission, done);
+        runner_drop(submission->run);
         return;
     }
     struct task_reply reply;
@@ -304,7 +329,7 @@ static void on_recorded_once(void *ctx, const struct queue_fused_done *done)
     memcpy(reply.id, submission->run->id, sizeof reply.id);
     reply.news.event = terminal_event(submission, done);
     metric_add(METRIC_TASKS_LIGHT, 1);
-    metric_add(METRIC_LIGHT_FUSED, 1);
+    metric_add(METRIC_LIGHT_ONCE, 1);
     reply_to(submission, &reply);
     event_unref(&reply.news.event);
     runner_drop(submission->run);
@@ -313,12 +338,9 @@ static void on_recorded_once(void *ctx, const struct queue_fused_done *done)
 static void record_once(struct submission *submission)
 {
     const struct run *run = submission->run;
-    struct queue_fused call = {
-        .id = run->id,
-        .owner = run->owner,
-        .task = run->type->name,
-        .args = run->args,
-        .created_ms = (uint64_t)submission->created_ms,
+    struct queue_submit task = record_of(submission, "light");
+    struct queue_once call = {
+        .task = &task,
         .started_ms = (uint64_t)run->began_ms,
         .failed = run->end.kind == QUEUE_FAILED,
         .result = run->end.result,
@@ -326,7 +348,7 @@ static void record_once(struct submission *submission)
         .error = run->end.error,
     };
     submission_become(submission, SUBMISSION_RECORDING);
-    queue_fused(submission->manager->config.queue, &call, on_recorded_once, submission);
+    queue_recorded_once(submission->manager->config.queue, &call, on_recorded_once, submission);
 }
 
 /* A first failure that may be tried again needs a record to wait in. */
@@ -403,8 +425,6 @@ static void run_first(struct submission *submission)
         refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
         return;
     }
-    submission->request = (struct task_request){.priority = submission->request.priority};
-    submission->created_ms = clock_wall_ms();
     submission->submitted_us = clock_mono_us();
     bool first = list_empty(&manager->running);
     submission_become(submission, SUBMISSION_FIRST);
@@ -412,13 +432,28 @@ static void run_first(struct submission *submission)
         arm_fuse(manager);
 }
 
-/* What a client may want to find again, or to wait, must stand in Redis before it runs; a heavy type that
- * was routed here is counted in the limits there. */
+/* What shall wait, or must not run twice, must stand in Redis before it runs; a heavy type that was routed
+ * here is counted in the limits there. */
 static bool must_record_first(const struct submission *submission)
 {
     const struct task_request *request = &submission->request;
-    return request->idempotency_key.p || request->delay_ms || request->expires_ms ||
-           submission->run->type->kind == TASK_HEAVY;
+    const struct task_type *type = submission->run->type;
+    return request->delay_ms || request->expires_ms || !type->repeatable || type->kind == TASK_HEAVY;
+}
+
+/* Whether another submission of its key runs here: then it waits behind that one. */
+static bool waits_behind(struct submission *submission)
+{
+    struct manager *manager = submission->manager;
+    struct span key = {submission->run->effect_id, ID_SIZE - 1};
+    struct table_node *node = submission->keyed ? table_find(&manager->keyed, key) : NULL;
+    if (node) {
+        list_append(&container_of(node, struct submission, node_of_key)->behind, &submission->node);
+    } else if (submission->keyed) {
+        submission->node_of_key.key = key;
+        table_insert(&manager->keyed, &submission->node_of_key);
+    }
+    return node != NULL;
 }
 
 static bool charge_owner(struct submission *submission)
@@ -435,9 +470,10 @@ static void submit_threads(struct submission *submission)
         return;
     }
     run_set_args(submission->run, submission->request.args);
+    submission->request.args = SPAN_NONE; /* they are the run's now */
     if (must_record_first(submission))
         record(submission);
-    else
+    else if (!waits_behind(submission))
         run_first(submission);
 }
 
@@ -457,8 +493,19 @@ static struct submission *submission_new(struct manager *manager, const struct t
     submission->run = run;
     submission->ctx = ctx;
     list_init(&submission->node);
+    list_init(&submission->behind);
     submission_become(submission, SUBMISSION_NEW);
     return submission;
+}
+
+static void name_effect(struct submission *submission)
+{
+    struct run *run = submission->run;
+    submission->keyed = submission->request.idempotency_key.n > 0;
+    if (submission->keyed)
+        queue_effect_id(run->effect_id, run->owner, submission->request.idempotency_key);
+    else
+        memcpy(run->effect_id, run->id, ID_SIZE);
 }
 
 static bool is_open(const struct manager *manager)
@@ -487,6 +534,7 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
     submission->reply = fn;
     submission->request = *request;
     shard_task_id(submission->run->id, span_of(request->who->user_id));
+    name_effect(submission);
     routes[route_of(type)](submission);
 }
 
@@ -498,7 +546,7 @@ enum task_refusal manager_run_internal(struct manager *manager, const struct tas
     struct run *run = submission->run;
     submission->internal = fn;
     submission_become(submission, SUBMISSION_INTERNAL);
-    run->id[0] = '\0';
+    run->id[0] = run->effect_id[0] = '\0';
     run_set_args(run, args);
     bool counted = charge_owner(submission);
     if (counted && runner_run_first(run))
@@ -539,7 +587,10 @@ void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx)
 
 static void on_gone(struct run *run)
 {
-    charge_give(&submission_of(run)->charge);
+    struct submission *submission = submission_of(run);
+    if (submission->state != SUBMISSION_NONE)
+        let_behind_go(submission);
+    charge_give(&submission->charge);
 }
 
 static void write_info(void *ctx, struct buf *to)
@@ -585,6 +636,7 @@ void manager_free(struct manager **manager_ptr)
     manager->closing = true;
     runner_free(&manager->runner);
     uv_close((uv_handle_t *)manager->fuse_timer, free_handle);
+    table_free(&manager->keyed);
     quota_free(&manager->light);
     quota_free(&manager->recording);
     free(manager);

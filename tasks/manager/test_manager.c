@@ -1,5 +1,5 @@
-/* The one door: checks in their order, light tasks fused or leased, bounds, leases, draining. The queue is
- * the test's own; the pool is the real one. */
+/* The one door: checks in their order, light tasks recorded once or leased, bounds, leases, draining. The
+ * queue is the test's own; the pool is the real one. */
 #include "tasks/manager/manager.h"
 
 #include "hub/base/clock.h"
@@ -60,14 +60,18 @@ static bool check_odd(const struct span *values, struct json_field_error *ret_er
 
 #define ARGS .args = args, .arg_count = NELEMS(args)
 static const struct task_type *const types[] = {
-    &(const struct task_type){.name = "quick", ARGS, .run = run_quick},
-    &(const struct task_type){.name = "slow", ARGS, .run = run_slow},
-    &(const struct task_type){.name = "flaky", ARGS, .run = run_flaky},
-    &(const struct task_type){.name = "bad", ARGS, .run = run_bad},
-    &(const struct task_type){.name = "odd", ARGS, .run = run_quick, .check = check_odd},
-    &(const struct task_type){.name = "mine", ARGS, .run = run_quick, .owner_arg = "user_id"},
-    &(const struct task_type){.name = "maintenance", ARGS, .run = run_quick, .admin = true},
-    &(const struct task_type){.name = "hidden", ARGS, .run = run_quick, .diagnostics = true},
+    &(const struct task_type){.name = "quick", .repeatable = true, ARGS, .run = run_quick},
+    &(const struct task_type){.name = "slow", .repeatable = true, ARGS, .run = run_slow},
+    &(const struct task_type){.name = "flaky", .repeatable = true, ARGS, .run = run_flaky},
+    &(const struct task_type){.name = "bad", .repeatable = true, ARGS, .run = run_bad},
+    &(const struct task_type){.name = "odd", .repeatable = true, ARGS, .run = run_quick, .check = check_odd},
+    &(const struct task_type){
+        .name = "mine", .repeatable = true, ARGS, .run = run_quick, .owner_arg = "user_id"},
+    &(const struct task_type){
+        .name = "maintenance", .repeatable = true, ARGS, .run = run_quick, .admin = true},
+    &(const struct task_type){
+        .name = "hidden", .repeatable = true, ARGS, .run = run_quick, .diagnostics = true},
+    &(const struct task_type){.name = "once", ARGS, .run = run_quick},
     &(const struct task_type){.name = "heavy", ARGS, .kind = TASK_HEAVY, .queue = "live"},
     &(const struct task_type){.name = "speech", ARGS, .kind = TASK_HEAVY, .queue = "live", .stream = true},
     NULL,
@@ -190,7 +194,7 @@ static void test_checks(void)
     submit("mine", "{\"user_id\":\"u2\"}");
     is_int(last.refusal, TASK_ROLE, "naming another user takes the role admin");
     is_int(replies, 13, "every refusal came at once");
-    is_int(fake.submits.count + fake.fuses.count + manager_load(manager), 0, "and left no trace");
+    is_int(fake.submits.count + fake.onces.count + manager_load(manager), 0, "and left no trace");
     fake.up = false;
     submit("quick", "{}");
     is_int(last.refusal, TASK_UNAVAILABLE, "without Redis nothing is taken");
@@ -198,16 +202,16 @@ static void test_checks(void)
     end();
 }
 
-static void test_fused(void)
+static void test_recorded_once(void)
 {
     begin();
     submit("quick", "{\"n\":7}");
     is_int(replies, 0, "no answer before Redis has it");
-    wait_for(&fake.fuses.count, 1);
-    is_int(fake.fuses.count, 1, "one call records it");
-    is_text(fake.fuses.at[0].text, "{\"n\":7}", "with its result");
+    wait_for(&fake.onces.count, 1);
+    is_int(fake.onces.count, 1, "one call records it");
+    is_text(fake.onces.at[0].text, "{\"n\":7}", "with its result");
     fake.seq = 10;
-    fake_fused(0, QUEUE_OK);
+    fake_once(0, QUEUE_OK);
     is_int(replies, 1, "answered");
     is_int(last.refusal, TASK_ACCEPTED, "accepted");
     is_int(last.seq, 11, "the reply knows the end's place in the log");
@@ -219,10 +223,10 @@ static void test_fused(void)
              last_id);
     is_text(last_event, want, "the terminal event");
     submit("bad", "{}");
-    wait_for(&fake.fuses.count, 2);
-    ok(fake.fuses.at[1].failed, "a failure is recorded the same way");
-    is_text(fake.fuses.at[1].text, "no_such_thing", "with its code");
-    fake_fused(1, QUEUE_UNAVAILABLE);
+    wait_for(&fake.onces.count, 2);
+    ok(fake.onces.at[1].failed, "a failure is recorded the same way");
+    is_text(fake.onces.at[1].text, "no_such_thing", "with its code");
+    fake_once(1, QUEUE_UNAVAILABLE);
     is_int(last.refusal, TASK_UNAVAILABLE, "Redis refused: so does the answer");
     is_int(manager_load(manager), 0, "nothing is left");
     is_int(fake.submits.count, 0, "nothing else was recorded");
@@ -285,10 +289,10 @@ static void test_late_record(void)
 static void test_record_first(void)
 {
     struct task_request request = {
-        .who = &user, .task = SPAN("quick"), .args = SPAN("{}"), .idempotency_key = SPAN("k")};
+        .who = &user, .task = SPAN("once"), .args = SPAN("{}"), .idempotency_key = SPAN("k")};
     begin();
     task_manager_submit(manager, &request, on_reply, NULL);
-    is_int(fake.submits.count, 1, "with a key the record comes first");
+    is_int(fake.submits.count, 1, "what must not run twice is recorded first");
     ok(fake.submits.at[0].key && fake.submits.at[0].lease, "with key and lease");
     fake_submitted(0, QUEUE_DUPLICATE);
     is_int(last.refusal, TASK_DUPLICATE, "a duplicate is told");
@@ -305,6 +309,43 @@ static void test_record_first(void)
     fake_submitted(2, QUEUE_OK);
     is_int(last.refusal, TASK_ACCEPTED, "but accepted");
     is_int(manager_load(manager), 0, "and does not run here now");
+    end();
+}
+
+/* With a key or without, what may run twice runs first; what else comes with its key meanwhile waits. */
+static void test_keys(void)
+{
+    struct task_request request = {
+        .who = &user, .task = SPAN("quick"), .args = SPAN("{\"n\":1}"), .idempotency_key = SPAN("k")};
+    begin();
+    for (int i = 0; i < 3; i++)
+        task_manager_submit(manager, &request, on_reply, NULL);
+    wait_for(&fake.onces.count, 1);
+    ok(fake.onces.at[0].key, "the first has run, and is recorded with its key");
+    is_int(fake.submits.count, 0, "the others wait");
+    fake_once(0, QUEUE_OK);
+    is_int(replies, 1, "it is answered");
+    is_int(fake.submits.count, 2, "then they ask Redis");
+    fake_submitted(0, QUEUE_DUPLICATE);
+    fake_submitted(1, QUEUE_MISMATCH);
+    is_int(last.refusal, TASK_MISMATCH, "which knows");
+    request.who = &admin;
+    task_manager_submit(manager, &request, on_reply, NULL);
+    wait_for(&fake.onces.count, 2);
+    fake_once(1, QUEUE_DUPLICATE);
+    is_int(last.refusal, TASK_DUPLICATE,
+           "one that ran although another hub's stands: its outcome is dropped");
+    ok(last.news.event == NULL, "and told to nobody");
+    is_int(manager_load(manager), 0, "nothing is left");
+    task_manager_submit(manager, &request, on_reply, NULL);
+    task_manager_submit(manager, &request, on_reply, NULL);
+    wait_for(&fake.onces.count, 3);
+    fake_once(2, QUEUE_UNAVAILABLE);
+    is_int(fake.submits.count, 3, "when Redis refused the first, the next is recorded");
+    fake_submitted(2, QUEUE_OK);
+    wait_for(&fake.ends.count, 1);
+    fake_ended(0, QUEUE_OK);
+    is_int(manager_load(manager), 0, "and run");
     end();
 }
 
@@ -346,7 +387,7 @@ static void test_bounds(void)
     }
     is_int(busy, 8, "the pool's queue has a bound (100 waiting, 2 threads)");
     end();
-    is_int(fake.fuses.count + fake.ends.count, 0, "freeing the manager records nothing");
+    is_int(fake.onces.count + fake.ends.count, 0, "freeing the manager records nothing");
 }
 
 static void test_heavy(void)
@@ -378,13 +419,20 @@ static void test_leases(void)
     const char *id = "01980000-0000-7000-8000-000000000001", *id2 = "01980000-0000-7000-8000-000000000002";
     struct queue_leased tasks[] = {
         {.id = id,
+         .effect_id = id,
          .owner = "u9",
          .task = "slow",
          .attempt = 1,
          .fence = 2,
          .rev = 6,
          .args = SPAN("{\"n\":20000}")},
-        {.id = id2, .owner = "u9", .task = "gone", .attempt = 1, .fence = 1, .args = SPAN("{}")},
+        {.id = id2,
+         .effect_id = id2,
+         .owner = "u9",
+         .task = "gone",
+         .attempt = 1,
+         .fence = 1,
+         .args = SPAN("{}")},
     };
     begin();
     is_int(fake.reclaims, 1, "leases of an earlier life go back first");
@@ -451,7 +499,7 @@ static void test_internal_and_drain(void)
     while (internals == 1)
         uv_run(&loop.uv, UV_RUN_ONCE);
     is_text(internal_text, "no_such_thing there is none", "or an error");
-    is_int(fake.fuses.count, 0, "neither is recorded");
+    is_int(fake.onces.count, 0, "neither is recorded");
     bool taken = true;
     for (int i = 0; i < 3; i++)
         taken &= manager_run_internal(manager, types[0], "u1", SPAN("{\"n\":3}"), on_internal, NULL) ==
@@ -466,8 +514,8 @@ static void test_internal_and_drain(void)
     is_int(drained, 0, "draining waits");
     submit("quick", "{}");
     is_int(last.refusal, TASK_UNAVAILABLE, "and takes nothing new");
-    wait_for(&fake.fuses.count, 1);
-    fake_fused(0, QUEUE_OK);
+    wait_for(&fake.onces.count, 1);
+    fake_once(0, QUEUE_OK);
     fake.lease(fake.lease_ctx, QUEUE_OK, NULL, 0, 0);
     settle();
     is_int(drained, 1, "until nothing runs");
@@ -482,10 +530,11 @@ int main(void)
     uv_timer_init(&loop.uv, &heartbeat);
     uv_timer_start(&heartbeat, on_heartbeat, 1, 5);
     test_checks();
-    test_fused();
+    test_recorded_once();
     test_slow();
     test_late_record();
     test_record_first();
+    test_keys();
     test_retry();
     test_bounds();
     test_heavy();

@@ -31,6 +31,11 @@ unsigned task_attempt(const struct task_ctx *ctx)
     return ctx->attempt;
 }
 
+const char *task_effect_id(const struct task_ctx *ctx)
+{
+    return ctx->effect_id;
+}
+
 const struct options *task_options(const struct task_ctx *ctx)
 {
     return ctx->options;

@@ -25,6 +25,9 @@ struct task_error {   /* why a task failed */
 const char *task_id(const struct task_ctx *ctx);
 const char *task_owner(const struct task_ctx *ctx);
 unsigned task_attempt(const struct task_ctx *ctx); /* from 1 */
+/* Names what the task does outside: the same in all its attempts and in whatever else is submitted with its
+ * idempotency key, another one in what task.retry makes of it. */
+const char *task_effect_id(const struct task_ctx *ctx);
 /* The checked arguments as a tree, borrowed from the context; never NULL. */
 json_t *task_args(struct task_ctx *ctx);
 /* A string argument, NULL if absent; an integer argument or `otherwise`. */
@@ -81,7 +84,7 @@ struct task_ctx_ops {
 struct task_ctx {
     const struct task_ctx_ops *ops;
     const struct options *options;
-    const char *id, *owner, *type; /* borrowed from the runner */
+    const char *id, *effect_id, *owner, *type; /* borrowed from the runner */
     unsigned attempt;
     struct span args_text; /* '{}' if none were given */
     json_t *args;          /* made on first use */

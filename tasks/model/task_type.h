@@ -27,6 +27,8 @@ struct task_type {
     /* Name of an argument that holds an owner id: naming somebody else takes the role admin. NULL = none. */
     const char *owner_arg;
     bool diagnostics;              /* exists only with diagnostics = true */
+    bool repeatable;               /* light: two runs of one task_effect_id() leave what one leaves; so it may
+                                    * run before it is recorded */
     bool stream;                   /* takes an audio stream: submitted by audio.start only */
     const struct json_field *args; /* shape of the arguments object; unknown fields are refused */
     size_t arg_count;

@@ -265,7 +265,7 @@ static unsigned cut_number(char **rest)
 static struct queue_leased parse_leased(const char *id, char *record, struct span args)
 {
     char *fixed = cut(&record, '\n');
-    struct queue_leased task = {.id = id, .args = args};
+    struct queue_leased task = {.id = id, .effect_id = id, .args = args};
     task.owner = cut(&fixed, ' ');
     task.task = cut(&fixed, ' ');
     char *small = cut(&record, '\n');
@@ -277,6 +277,11 @@ static struct queue_leased parse_leased(const char *id, char *record, struct spa
     for (int skipped = 0; skipped < 3; skipped++) /* holder, progress, seq */
         cut(&record, ' ');
     task.rev = cut_number(&record);
+    char *letters = cut(&record, '\n'), *effect = strstr(letters, " x=");
+    if (effect) {
+        letters = effect + strlen(" x=");
+        task.effect_id = cut(&letters, ' ');
+    }
     return task;
 }
 

@@ -39,7 +39,7 @@ struct batch;
 
 enum stage {
     STAGE_SUBMIT,
-    STAGE_FUSED,
+    STAGE_ONCE,
     STAGE_REPORT, /* starts, progress, partials: one item per task */
     STAGE_UPDATE, /* final pieces and log lines */
     STAGE_END,
@@ -71,7 +71,6 @@ unsigned numbers_retention(const struct queue_config *config, uint64_t ret_numbe
 struct item {
     union {
         queue_submitted_fn *submitted;
-        queue_fused_fn *fused;
         queue_done_fn *done;
         queue_audio_fn *audio;
     } fn;

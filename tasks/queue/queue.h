@@ -53,7 +53,7 @@ struct queue_submit { /* every pointer is borrowed during the call only */
     const char *id, *owner, *task;
     const char *queue;             /* "default", "live" or "light" */
     struct span args;              /* JSON object text, SPAN_NONE = {} */
-    struct span idempotency_key;   /* SPAN_NONE = none; the same arguments may be written otherwise */
+    const char *effect_id;         /* of its idempotency key; NULL = it has none */
     const char *retry_of;          /* NULL = none */
     unsigned priority;             /* 0–9 */
     uint64_t delay_ms, expires_ms; /* from now; 0 = none */
@@ -75,29 +75,29 @@ struct queue_submitted {
 typedef void queue_submitted_fn(void *ctx, const struct queue_submitted *submitted);
 void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx);
 
-/* A light task that already ran: submit and end recorded at once; logs its terminal event only. */
-struct queue_fused {
-    const char *id, *owner, *task;
-    struct span args;                /* kept only when it failed, for task.retry */
-    uint64_t created_ms, started_ms; /* wall time */
+/* What all submissions of an owner with one idempotency key share: names their effects (a UUID). */
+void queue_effect_id(char id[static ID_SIZE], const char *owner, struct span key);
+
+/* A light task that ran before it is recorded: the record is written once, as it ended; the log gets its
+ * terminal event only, whose number is submitted.seq. QUEUE_DUPLICATE, QUEUE_MISMATCH: the outcome is
+ * dropped. */
+struct queue_once {
+    const struct queue_submit *task; /* its arguments are kept only when it failed, for task.retry */
+    uint64_t started_ms;             /* wall time */
     bool failed;
     struct span result;     /* JSON text; SPAN_NONE or {} = not stored */
     struct span error_code; /* failed: word */
     struct span error;      /* failed: English text, plain */
 };
-struct queue_fused_done {
-    enum queue_code code;
-    uint64_t seq;  /* of the terminal event */
-    int64_t at_ms; /* Redis' time of the end */
-};
-typedef void queue_fused_fn(void *ctx, const struct queue_fused_done *done);
-void queue_fused(struct queue *queue, const struct queue_fused *task, queue_fused_fn *fn, void *ctx);
+void queue_recorded_once(struct queue *queue, const struct queue_once *once, queue_submitted_fn *fn,
+                         void *ctx);
 
 /* ---- the runner's side --------------------------------------------------------------------------- */
 struct queue_leased {
     const char *id, *owner, *task;
-    unsigned attempt; /* from 1; what people see */
-    unsigned fence;   /* names this lease: rises with each, and every write about the task says it */
+    unsigned attempt;      /* from 1; what people see */
+    unsigned fence;        /* names this lease: rises with each, and every write about the task says it */
+    const char *effect_id; /* names its effects: shared by its attempts and by the submissions of its key */
     struct span args;
     char **args_home; /* NULL, or where the memory of long args stands: who leaves NULL there keeps it
                          (free()) */

@@ -1,4 +1,4 @@
-/* New tasks: submit and the fused light path; see queue.h. Loop thread only. */
+/* New tasks: submit, and light tasks that are recorded once, as they ended; see queue.h. Loop thread only. */
 #include "hub/json/json_digest.h"
 #include "tasks/queue/client_private.h"
 
@@ -18,19 +18,48 @@ static void digest_args(char text[static 2 * DIGEST_BYTES + 1], struct span args
     sodium_bin2hex(text, 2 * DIGEST_BYTES + 1, digest, sizeof digest);
 }
 
-/* "lease retry_of delay expires args key": the key may hold spaces. Nothing for a plain task. */
+void queue_effect_id(char id[static ID_SIZE], const char *owner, struct span key)
+{
+    unsigned char hash[16];
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, NULL, 0, sizeof hash);
+    crypto_generichash_update(&state, (const unsigned char *)owner, strlen(owner) + 1);
+    crypto_generichash_update(&state, (const unsigned char *)key.p, key.n);
+    crypto_generichash_final(&state, hash, sizeof hash);
+    id_of_bytes(id, hash);
+}
+
+/* "task queue priority max base cap flags". It is made for every task: without printf(). */
+static void add_head(struct words *words, const struct queue_submit *submit)
+{
+    const uint64_t numbers[] = {submit->priority < 9 ? submit->priority : 9,
+                                submit->max_attempts ? submit->max_attempts : 1, submit->backoff_base_ms,
+                                submit->backoff_cap_ms};
+    struct buf *to = &words->bytes;
+    buf_append_text(to, submit->task);
+    buf_append_char(to, ' ');
+    buf_append_text(to, submit->queue);
+    for (size_t i = 0; i < NELEMS(numbers); i++) {
+        buf_append_char(to, ' ');
+        buf_append_u64(to, numbers[i]);
+    }
+    buf_append_text(to, " -");
+    buf_append_text(to, submit->light ? "l" : "");
+    words_text(words, submit->stream ? "s" : ""); /* ends the word */
+}
+
+/* "lease retry_of delay expires digest effect". Nothing for a plain task. */
 static void add_options(struct words *words, const struct queue_submit *submit)
 {
-    char args[2 * DIGEST_BYTES + 1] = "-";
-    size_t key = submit->idempotency_key.n;
-    if (key)
-        digest_args(args, submit->args);
-    if (submit->lease || submit->retry_of || submit->delay_ms || submit->expires_ms || key) {
-        buf_printf(&words->bytes, "%d %s %llu %llu %s ", submit->lease,
+    char digest[2 * DIGEST_BYTES + 1] = "-";
+    if (submit->effect_id)
+        digest_args(digest, submit->args);
+    if (submit->lease || submit->retry_of || submit->delay_ms || submit->expires_ms || submit->effect_id)
+        buf_printf(&words->bytes, "%d %s %llu %llu %s %s", submit->lease,
                    submit->retry_of ? submit->retry_of : "-", (unsigned long long)submit->delay_ms,
-                   (unsigned long long)submit->expires_ms, args);
-    }
-    words_add(words, submit->idempotency_key); /* ends the word */
+                   (unsigned long long)submit->expires_ms, digest,
+                   submit->effect_id ? submit->effect_id : "-");
+    words_add(words, SPAN_NONE); /* ends the word */
 }
 
 /* One task's answer: its seq, or {code, id, status, number}. */
@@ -83,66 +112,63 @@ void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_
     struct batch *batch;
     struct item *item = item_new(queue, &submit_call, submit->id, &batch);
     struct words *words = &batch->words;
-    char head[256];
     item->fn.submitted = fn;
     item->ctx = ctx;
     item->lease = submit->lease;
-    snprintf(head, sizeof head, "%s %s %u %u %u %u -%s%s", submit->task, submit->queue,
-             submit->priority < 9 ? submit->priority : 9, submit->max_attempts ? submit->max_attempts : 1,
-             submit->backoff_base_ms, submit->backoff_cap_ms, submit->light ? "l" : "",
-             submit->stream ? "s" : "");
     words_text(words, submit->id);
     words_text(words, submit->owner);
-    words_text(words, head);
+    add_head(words, submit);
     words_json(words, is_empty_object(submit->args) ? SPAN_NONE : submit->args);
     add_options(words, submit);
     item_done(batch);
 }
 
-static void on_fused(struct batch *batch, const redisReply *answer)
-{
-    for (size_t i = 0; i < batch->count; i++) {
-        struct queue_fused_done done = {.code = QUEUE_UNAVAILABLE};
-        if (i + 1 < reply_count(answer))
-            done = (struct queue_fused_done){QUEUE_OK, (uint64_t)reply_number(answer, i + 1),
-                                             reply_number(answer, 0)};
-        batch->items[i].fn.fused(batch->items[i].ctx, &done);
-    }
-}
-
-static unsigned fused_numbers(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX])
+static unsigned once_numbers(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX])
 {
     ret_numbers[0] = config->retention_light_ms;
     return 1;
 }
 
-static const struct stage_call fused_call = {STAGE_FUSED, FUNCTION("fused"), fused_numbers, on_fused};
+static const struct stage_call once_call = {STAGE_ONCE, FUNCTION("recorded_once"), once_numbers,
+                                            on_submitted};
 
-void queue_fused(struct queue *queue, const struct queue_fused *task, queue_fused_fn *fn, void *ctx)
+/* Result, or code, error and arguments, a line each. */
+static void add_outcome(struct words *words, const struct queue_once *once)
 {
+    if (!once->failed) {
+        words_json(words, is_empty_object(once->result) ? SPAN_NONE : once->result);
+        return;
+    }
+    char code[WORD_SIZE];
+    text_word(code, once->error_code.p, once->error_code.n);
+    buf_append_text(&words->bytes, code);
+    buf_append_char(&words->bytes, '\n');
+    text_quoted(&words->bytes, once->error.p ? once->error : SPAN(""), 4096);
+    buf_append_char(&words->bytes, '\n');
+    words_json(words, is_empty_object(once->task->args) ? SPAN_NONE : once->task->args);
+}
+
+void queue_recorded_once(struct queue *queue, const struct queue_once *once, queue_submitted_fn *fn,
+                         void *ctx)
+{
+    static const char *const kinds[2][2] = {{"C", "X"}, {"c", "x"}}; /* those with a key are small */
+    const struct queue_submit *task = once->task;
     struct batch *batch;
-    struct item *item = item_new(queue, &fused_call, task->id, &batch);
+    struct item *item = item_new(queue, &once_call, task->id, &batch);
     struct words *words = &batch->words;
-    char head[160];
-    item->fn.fused = fn;
+    item->fn.submitted = fn;
     item->ctx = ctx;
-    snprintf(head, sizeof head, "%s %llu %llu", task->task, (unsigned long long)task->created_ms,
-             (unsigned long long)task->started_ms);
     words_text(words, task->id);
     words_text(words, task->owner);
-    words_text(words, task->failed ? "X" : "C");
-    words_text(words, head);
-    if (task->failed) {
-        struct words lines = {0}; /* code, error, arguments */
-        words_word(&lines, task->error_code.p, task->error_code.n);
-        buf_append_char(&lines.bytes, '\n');
-        words_quoted(&lines, task->error.p ? task->error : SPAN(""), 4096);
-        buf_append_char(&lines.bytes, '\n');
-        words_json(&lines, is_empty_object(task->args) ? SPAN_NONE : task->args);
-        words_add(words, buf_span(&lines.bytes));
-        words_free(&lines);
-    } else {
-        words_json(words, is_empty_object(task->result) ? SPAN_NONE : task->result);
+    add_head(words, task);
+    words_text(words, kinds[task->effect_id != NULL][once->failed]);
+    words_number(words, once->started_ms);
+    add_outcome(words, once);
+    if (task->effect_id) {
+        char digest[2 * DIGEST_BYTES + 1];
+        digest_args(digest, task->args);
+        words_text(words, task->effect_id);
+        words_text(words, digest);
     }
     item_done(batch);
 }

@@ -194,17 +194,18 @@ static void test_two_hubs(void)
 static void test_broken_call(void)
 {
     struct owner_source source = queue_feed_source(hub.feed);
-    char id[ID_SIZE], next[ID_SIZE];
+    char id[ID_SIZE], next[ID_SIZE], effect[ID_SIZE], key[64];
     struct queue_submit call = submission(id, owner);
     source.attach(source.ctx, owner, on_position, NULL);
     finish(1);
-    redis_callv(hub.commands, NULL, NULL, "LPUSH", "th:{0}:k:u1:62cdb7020ff920e5aa642c3d4066950dd1f01f4d",
-                "x", NULL); /* SHA-1 of "bar" */
+    queue_effect_id(effect, owner, SPAN("bar"));
+    snprintf(key, sizeof key, "th:{0}:k:%s", effect);
+    redis_callv(hub.commands, NULL, NULL, "LPUSH", key, "x", NULL); /* a string is wanted */
     id_new(id);
     queue_submit(hub.queue, &call, on_submitted, NULL);
     id_new(next);
     call.id = next;
-    call.idempotency_key = SPAN("bar");
+    call.effect_id = effect;
     queue_submit(hub.queue, &call, on_submitted, NULL);
     finish(2);
     is_int(told.submitted.code, QUEUE_UNAVAILABLE, "the outcome of the call is unknown");

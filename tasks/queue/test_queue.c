@@ -60,21 +60,28 @@ static void test_cycle(void)
 
 static void test_key(void)
 {
-    char id[ID_SIZE], again[ID_SIZE];
+    char id[ID_SIZE], again[ID_SIZE], effect[ID_SIZE], another[ID_SIZE];
     struct queue_submit call = submission(id, owner);
     id_new(id);
     id_new(again);
-    call.idempotency_key = SPAN("a key of 4 words ");
+    queue_effect_id(effect, owner, SPAN("a key of 4 words "));
+    queue_effect_id(another, "u2", SPAN("a key of 4 words "));
+    ok(id_valid(span_of(effect)) && strcmp(effect, another) != 0, "a key is its owner's");
+    call.effect_id = effect;
     queue_submit(hub.queue, &call, on_submitted, NULL);
     call.id = again;
     queue_submit(hub.queue, &call, on_submitted, NULL);
     finish(2);
     is_int(told.submitted.code, QUEUE_DUPLICATE, "the same key");
     is_text(told.submitted.id, id, "is the same task");
-    call.idempotency_key = SPAN("a key of 4 words");
+    queue_effect_id(another, owner, SPAN("a key of 4 words"));
+    call.effect_id = another;
     queue_submit(hub.queue, &call, on_submitted, NULL);
     finish(1);
     is_int(told.submitted.code, QUEUE_OK, "another key, another task");
+    queue_lease(worker.queue, "default", 2, on_leased, NULL);
+    finish(1);
+    is_text(told.leased.effect_id, effect, "the runner is told what names its effects");
     queue_cancel(hub.queue, &caller, id, on_answer, NULL);
     queue_cancel(hub.queue, &caller, again, on_answer, NULL);
     finish(2);
@@ -128,40 +135,61 @@ static void test_same_body(void)
     forget_events();
 }
 
-static void test_fused(void)
+static void test_callers(void)
 {
     char id[ID_SIZE];
+    struct queue_submit task = {.id = id, .owner = owner, .task = "noop", .queue = "light", .light = true};
     id_new(id);
-    struct queue_fused task = {.id = id,
-                               .owner = owner,
-                               .task = "noop",
-                               .created_ms = (uint64_t)clock_wall_ms(),
-                               .started_ms = (uint64_t)clock_wall_ms(),
-                               .result = SPAN("{\"x\":1}")};
-    queue_fused(hub.queue, &task, on_fused, NULL);
-    char failed[ID_SIZE];
-    id_new(failed);
-    struct queue_fused bad = task;
-    bad.id = failed;
-    bad.failed = true;
-    bad.args = SPAN("{\"q\":2}");
-    bad.error_code = SPAN("oops");
-    bad.error = SPAN("no\nluck");
-    queue_fused(hub.queue, &bad, on_fused, NULL);
-    finish(2);
-    is_int(told.fused.code, QUEUE_OK, "two light tasks recorded in one call");
-    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    queue_recorded_once(hub.queue, &(struct queue_once){.task = &task}, on_submitted, NULL);
     finish(1);
-    ok(strstr(told.json, "\"result\":{\"x\":1}"), "the result is kept");
-    queue_get(hub.queue, &caller, failed, on_answer, NULL);
-    finish(1);
-    ok(strstr(told.json, "\"error\":{\"code\":\"oops\",\"message\":\"no\\nluck\"}"), "the error too");
     queue_get(hub.queue, &(struct queue_caller){.owner = "u2"}, id, on_answer, NULL);
     finish(1);
     is_int(told.answer.code, QUEUE_FORBIDDEN, "somebody else is refused");
     queue_get(hub.queue, &(struct queue_caller){.owner = "u2", .any_read = true}, id, on_answer, NULL);
     finish(1);
     is_int(told.answer.code, QUEUE_OK, "a viewer is not");
+    forget_events();
+}
+
+static void test_recorded_once(void)
+{
+    char id[ID_SIZE], failed[ID_SIZE], effect[ID_SIZE];
+    struct queue_submit task = {.id = id, .owner = owner, .task = "noop", .queue = "light", .light = true};
+    struct queue_once once = {
+        .task = &task, .started_ms = (uint64_t)clock_wall_ms(), .result = SPAN("{\"x\":1}")};
+    id_new(id);
+    queue_recorded_once(hub.queue, &once, on_submitted, NULL);
+    id_new(failed);
+    queue_effect_id(effect, owner, SPAN("once"));
+    task.id = failed;
+    task.args = SPAN("{\"q\":2}");
+    task.effect_id = effect;
+    once.failed = true;
+    once.error_code = SPAN("oops");
+    once.error = SPAN("no\nluck");
+    queue_recorded_once(hub.queue, &once, on_submitted, NULL);
+    finish(2);
+    is_int(told.submitted.code, QUEUE_OK, "two light tasks recorded in one call");
+    uint64_t head = told.submitted.seq;
+    char again[ID_SIZE];
+    id_new(again);
+    task.id = again;
+    task.args = SPAN("{ \"q\": 2 }");
+    queue_recorded_once(hub.queue, &once, on_submitted, NULL);
+    finish(1);
+    ok(told.submitted.code == QUEUE_DUPLICATE && told.submitted.seq == head, "the key again");
+    is_text(told.submitted.id, failed, "stands for the first task");
+    is_text(told.submitted.status, "failed", "as it ended");
+    task.args = SPAN("{\"q\":3}");
+    queue_recorded_once(hub.queue, &once, on_submitted, NULL);
+    finish(1);
+    is_int(told.submitted.code, QUEUE_MISMATCH, "other arguments are a conflict");
+    queue_get(hub.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    ok(strstr(told.json, "\"result\":{\"x\":1}"), "the result is kept");
+    queue_get(hub.queue, &caller, failed, on_answer, NULL);
+    finish(1);
+    ok(strstr(told.json, "\"error\":{\"code\":\"oops\",\"message\":\"no\\nluck\"}"), "the error too");
     is_int(told.count, 0, "the hub builds the events of its own submissions itself");
     id_new(id);
     queue_retry(hub.queue, &caller, failed, id, NULL, on_answer, NULL);
@@ -285,11 +313,12 @@ static void test_many(void)
     for (int i = 0; i < 1000; i++) {
         char id[ID_SIZE];
         id_new(id);
-        struct queue_fused task = {.id = id, .owner = "u5", .task = "noop", .created_ms = 1, .started_ms = 1};
-        queue_fused(hub.queue, &task, on_fused, NULL);
+        struct queue_submit task = {.id = id, .owner = "u5", .task = "noop", .queue = "light", .light = true};
+        queue_recorded_once(hub.queue, &(struct queue_once){.task = &task, .started_ms = 1}, on_submitted,
+                            NULL);
     }
     finish(1000);
-    is_int(told.fused.seq, 1000, "a thousand of one turn, in several calls, in order");
+    is_int(told.submitted.seq, 1000, "a thousand of one turn, in several calls, in order");
 }
 
 #define LIGHT 300 /* more than one batch */
@@ -357,7 +386,8 @@ int main(void)
     test_cycle();
     test_key();
     test_same_body();
-    test_fused();
+    test_callers();
+    test_recorded_once();
     test_cancel_running();
     test_lists();
     test_audio();

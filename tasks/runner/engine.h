@@ -62,7 +62,8 @@ struct run { /* a task that this process holds: the head of the engine's object,
     bool reading, read_all;
     char *args_text; /* NULL, or malloc() */
 
-    char id[ID_SIZE]; /* from here on not cleared when the object is used again */
+    char id[ID_SIZE];        /* from here on not cleared when the object is used again */
+    char effect_id[ID_SIZE]; /* task_effect_id() */
     char owner[USER_ID_MAX + 1];
     char args_inline[RUN_ARGS_INLINE];
 };

@@ -48,6 +48,7 @@ static void take(struct run_lane *lane, const struct queue_leased *leased)
     bool sound = strlen(leased->id) == ID_SIZE - 1 && owner.n <= USER_ID_MAX;
     run = run_new(lane, task_type_find(leased->task), sound ? owner : SPAN("-"));
     memcpy(run->id, sound ? leased->id : "00000000-0000-0000-0000-000000000000", ID_SIZE);
+    memcpy(run->effect_id, strlen(leased->effect_id) == ID_SIZE - 1 ? leased->effect_id : run->id, ID_SIZE);
     if (leased->args_home) {
         run->args_text = *leased->args_home;
         run->args = leased->args;

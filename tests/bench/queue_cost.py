@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scenarios"))
 
-from queue_lib import HEAVY_MS, LIGHT_MS, PREFIX, Queue, new_id  # noqa: E402
+from queue_lib import HEAVY_MS, LIGHT_MS, PREFIX, Queue, new_id, once  # noqa: E402
 
 SETS = 100000
 
@@ -34,12 +34,12 @@ def pipeline(process, function, calls, at_once=16):
     return answers
 
 
-def fused(q, batch, owners, calls=200):
-    made = [[LIGHT_MS, *[w for k in range(batch)
-                         for w in (new_id(), f"u{(i * batch + k) % owners}", "C", "noop 1 1", "")]]
+def light(q, batch, owners, calls=200, keyed=False):
+    made = [[LIGHT_MS, *[w for k in range(batch) for w in once(
+        new_id(), f"u{(i * batch + k) % owners}", effect=new_id() if keyed else "", digest="0" * 32 if keyed else "")]]
             for i in range(calls)]
     before = cpu(q.redis)
-    pipeline(q, "fused", made)
+    pipeline(q, "recorded_once", made)
     return (cpu(q.redis) - before) / (calls * batch)
 
 
@@ -69,10 +69,11 @@ def plain_set(q):
 
 CASES = {
     "SET": plain_set,
-    "light, 32 per call, 1 owner": lambda q: fused(q, 32, 1),
-    "light, 32 per call, 8 owners": lambda q: fused(q, 32, 8),
-    "light, 32 per call, 32 owners": lambda q: fused(q, 32, 32),
-    "light, 1 per call": lambda q: fused(q, 1, 32, 3000),
+    "light, 32 per call, 1 owner": lambda q: light(q, 32, 1),
+    "light, 32 per call, 8 owners": lambda q: light(q, 32, 8),
+    "light, 32 per call, 32 owners": lambda q: light(q, 32, 32),
+    "light, 32 per call, 8 owners, keyed": lambda q: light(q, 32, 8, keyed=True),
+    "light, 1 per call": lambda q: light(q, 1, 32, 3000),
     "heavy cycle, 32 per call, 1 owner": lambda q: heavy(q, 32, 1),
     "heavy cycle, 32 per call, 32 owners": lambda q: heavy(q, 32, 32),
 }

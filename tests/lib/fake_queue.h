@@ -32,7 +32,7 @@ static struct {
     void *stall_ctx;
     enum queue_code outcome; /* of calls that are answered at once */
     uint64_t seq;
-    struct fake_calls submits, fuses, ends, starts, updates;
+    struct fake_calls submits, onces, ends, starts, updates;
     queue_leased_fn *lease;
     queue_beat_fn *beat;
     void *lease_ctx, *beat_ctx;
@@ -68,7 +68,7 @@ static inline void fake_text(char *to, size_t size, struct span text)
 
 static inline void fake_reset(void)
 {
-    fake.submits.count = fake.fuses.count = fake.ends.count = fake.starts.count = 0;
+    fake.submits.count = fake.onces.count = fake.ends.count = fake.starts.count = 0;
     fake.updates.count = 0;
     fake.leases = fake.beats = fake.reclaims = 0;
     fake.outcome = QUEUE_OK;
@@ -86,12 +86,14 @@ static inline void fake_submitted(size_t n, enum queue_code code)
     fn(call->ctx, &submitted);
 }
 
-static inline void fake_fused(size_t n, enum queue_code code)
+static inline void fake_once(size_t n, enum queue_code code)
 {
-    struct queue_fused_done done = {.code = code, .at_ms = 1000};
-    done.seq = code == QUEUE_OK ? ++fake.seq : 0;
-    queue_fused_fn *fn = (queue_fused_fn *)(uintptr_t)fake.fuses.at[n].fn;
-    fn(fake.fuses.at[n].ctx, &done);
+    struct fake_call *call = &fake.onces.at[n];
+    struct queue_submitted done = {.code = code, .at_ms = 1000, .status = "pending"};
+    memcpy(done.id, call->id, ID_SIZE);
+    done.seq = code == QUEUE_OK ? ++fake.seq : fake.seq;
+    queue_submitted_fn *fn = (queue_submitted_fn *)(uintptr_t)call->fn;
+    fn(call->ctx, &done);
 }
 
 static inline void fake_ended(size_t n, enum queue_code code)
@@ -113,15 +115,22 @@ void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_
     call->lease = submit->lease;
     call->light = submit->light;
     call->stream = submit->stream;
-    call->key = submit->idempotency_key.p != NULL;
+    call->key = submit->effect_id != NULL;
 }
 
-void queue_fused(struct queue *queue, const struct queue_fused *task, queue_fused_fn *fn, void *ctx)
+void queue_recorded_once(struct queue *queue, const struct queue_once *once, queue_submitted_fn *fn,
+                         void *ctx)
 {
     (void)queue;
-    struct fake_call *call = fake_note(&fake.fuses, task->id, 0, (void *)(uintptr_t)fn, ctx);
-    call->failed = task->failed;
-    fake_text(call->text, sizeof call->text, task->failed ? task->error_code : task->result);
+    struct fake_call *call = fake_note(&fake.onces, once->task->id, 0, (void *)(uintptr_t)fn, ctx);
+    call->failed = once->failed;
+    call->key = once->task->effect_id != NULL;
+    fake_text(call->text, sizeof call->text, once->failed ? once->error_code : once->result);
+}
+
+void queue_effect_id(char id[static ID_SIZE], const char *owner, struct span key)
+{
+    snprintf(id, ID_SIZE, "%-18.18s%-18.*s", owner, (int)(key.n < 18 ? key.n : 18), key.p);
 }
 
 void queue_lease(struct queue *queue, const char *name, unsigned count, queue_leased_fn *fn, void *ctx)

@@ -32,7 +32,7 @@ static const struct json_field speech_args[] = {
     {.name = "format", .kinds = KIND_OBJECT},
 };
 static const struct task_type *const types[] = {
-    &(const struct task_type){.name = "quick", .run = run_quick},
+    &(const struct task_type){.name = "quick", .repeatable = true, .run = run_quick},
     &(const struct task_type){.name = "heavy", .kind = TASK_HEAVY, .queue = "default"},
     &(const struct task_type){.name = "speech",
                               .kind = TASK_HEAVY,

@@ -38,9 +38,9 @@ static struct {
     unsigned done;
     enum queue_code code;
     struct queue_submitted submitted;
-    struct queue_fused_done fused;
     struct {
         char id[ID_SIZE], owner[32], args[400];
+        char effect_id[ID_SIZE];
         unsigned attempt, fence, rev;
     } leased;
     struct queue_reported reported; /* of that attempt */
@@ -132,13 +132,6 @@ static inline void on_submitted(void *ctx, const struct queue_submitted *submitt
     told.done++;
 }
 
-static inline void on_fused(void *ctx, const struct queue_fused_done *done)
-{
-    (void)ctx;
-    told.fused = *done;
-    told.done++;
-}
-
 static inline void on_leased(void *ctx, enum queue_code code, const struct queue_leased *tasks, size_t count,
                              uint64_t next_due_ms)
 {
@@ -150,6 +143,7 @@ static inline void on_leased(void *ctx, enum queue_code code, const struct queue
         snprintf(told.leased.id, sizeof told.leased.id, "%s", tasks[0].id);
         snprintf(told.leased.owner, sizeof told.leased.owner, "%s", tasks[0].owner);
         snprintf(told.leased.args, sizeof told.leased.args, "%.*s", SPAN_ARG(tasks[0].args));
+        snprintf(told.leased.effect_id, sizeof told.leased.effect_id, "%s", tasks[0].effect_id);
         told.leased.attempt = tasks[0].attempt;
         told.leased.fence = tasks[0].fence;
         told.leased.rev = tasks[0].rev;

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 
 from taskhub import TOP, eventually
 
@@ -112,6 +113,21 @@ def ids_of_one_time(count):
     return ids if ids[0][:10] == ids[-1][:10] else ids_of_one_time(count)
 
 
+def effect_of(owner, key):
+    """What the queue's client makes of an idempotency key."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{owner} {key}")) if key else "-"
+
+
+def digest(args, key):
+    return hashlib.sha1(args.encode()).hexdigest() if key else "-"
+
+
+def once(id, owner, outcome="", code="C", task="noop", effect="", digest=""):
+    """The words of a light task that ran before it is recorded."""
+    words = id, owner, f"{task} light 4 3 1000 60000 -l", code, int(id[:8] + id[9:13], 16), outcome
+    return (*words[:3], code.lower(), *words[4:], effect, digest) if effect else words
+
+
 class Queue:
     """One redis-server with the library, and a caller: hub `h:one` unless as_() says otherwise."""
 
@@ -173,19 +189,22 @@ class Queue:
         id = id or new_id()
         flags = "-" + ("l" if light else "") + ("s" if stream else "")
         head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
-        digest = hashlib.sha1(args.encode()).hexdigest() if key else "-"
-        options = f"{int(lease)} {retry_of or '-'} {delay} {expires} {digest} {key}"
+        options = f"{int(lease)} {retry_of or '-'} {delay} {expires} {digest(args, key)} {effect_of(owner, key)}"
         answer = self.call("submit", *self.limits, self.lease_ms, self.light_limit, id, owner, head, args,
-                           "" if options == "0 - 0 0 - " else options)[0]
+                           "" if options == "0 - 0 0 - -" else options)[0]
         self.answer = answer
         return id if isinstance(answer, int) else None
 
-    def fused(self, owner="u1", result="", failed=False, args="", id=None, task="noop"):
+    def recorded_once(self, owner="u1", result="", failed=False, args="", id=None, task="noop", key=""):
         id = id or new_id()
-        payload = f'oops\n"it broke"\n{args}' if failed else result
-        made = int(id[:8] + id[9:13], 16)  # lists know this time
-        self.answer = self.call("fused", LIGHT_MS, id, owner, "X" if failed else "C", f"{task} {made} {made}", payload)
-        return id
+        self.answer = self.call("recorded_once", LIGHT_MS, *once(
+            id, owner, f'oops\n"it broke"\n{args}' if failed else result, "X" if failed else "C", task,
+            effect_of(owner, key) if key else "", digest(args, key) if key else ""))[0]
+        return id if isinstance(self.answer, int) else None
+
+    def many_once(self, owners, result=""):
+        """Light tasks of one call, one per owner."""
+        return self.call("recorded_once", LIGHT_MS, *[w for owner in owners for w in once(new_id(), owner, result)])
 
     def lease(self, queue="default", count=1):
         self.next_due, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)

@@ -27,7 +27,42 @@ async def test_quick_task_is_one_event(stack):
         listed = await c.call("task.list", {"task": "noop"})
         assert [t["task_id"] for t in listed["tasks"]] == [answer["task_id"]]
         c.check()
-    assert hub.metric("taskhub_light_fused_total") == 1
+    assert hub.metric("taskhub_light_recorded_once_total") == 1
+
+
+REPEATED = [("noop", {}), ("process_text", {"text": "one two"}), ("calculate_rating", {"resource_id": "r1"}),
+            ("send_notification", {"title": "t", "body": "b"}), ("cleanup_sessions", {}), ("demo_steps", {"seconds": 1})]
+
+
+@pytest.mark.parametrize("task, args", REPEATED)
+async def test_two_runs_of_one_key_leave_what_one_leaves(stack, task, args):
+    """The second submission runs, too, before Redis says that its key stands for the first one already."""
+    hub = stack.hub({"light.fuse_us": 1000000})
+    async with connect(hub, user="root", roles=["admin"]) as c:
+        await c.call("rating.submit", {"resource_id": "r1", "stars": 4})
+        params = {"task": task, "args": args, "idempotency_key": "k"}
+        first = await c.call("task.submit", params)
+        end = await c.wait_end(first["task_id"])
+
+        async def stands():
+            return [await c.call("notification.list"), (await c.call("task.list"))["tasks"]]
+        before = await stands()
+        again = await c.call("task.submit", params)
+        assert again["duplicate"] and again["task_id"] == first["task_id"] and again["status"] == "completed"
+        assert await stands() == before and len(before[0]["notifications"]) == (task == "send_notification")
+        assert end["status"] == "completed"
+        c.check()
+    stack.audit()
+
+
+async def test_two_submissions_of_one_key_at_once(hub):
+    async with connect(hub) as c, connect(hub) as other:
+        params = {"task": "noop", "args": {"sleep_ms": 300}, "idempotency_key": "k"}
+        answers = await asyncio.gather(*[x.call("task.submit", params) for x in (c, other, c)])
+        assert len({answer["task_id"] for answer in answers}) == 1
+        assert sorted("duplicate" in answer for answer in answers) == [False, True, True]
+        await c.wait_end(answers[0]["task_id"])
+        assert len((await c.call("task.list"))["tasks"]) == 1
 
 
 async def test_slow_task_is_recorded_as_running(hub):

@@ -116,7 +116,7 @@ def test_a_full_redis_refuses_new_tasks_and_finishes_old_ones(q):
     with pytest.raises(RedisError, match="OOM"):
         q.submit()
     with pytest.raises(RedisError, match="OOM"):
-        q.fused()
+        q.recorded_once()
     assert q.update(id, percent=5) == OK
     assert q.beat((id, 1)) == ([], [])
     assert q.end(id) == OK

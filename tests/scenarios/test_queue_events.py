@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from queue_lib import HEAVY_MS, LIGHT_MS, OK, event, lines_of, new_id
+from queue_lib import HEAVY_MS, LIGHT_MS, OK, event, lines_of, new_id, once
 from taskhub import eventually
 
 
@@ -23,7 +23,7 @@ def test_seq_is_contiguous_and_a_call_writes_a_log_once(q):
 
 def test_replay_pages_within_an_entry(q):
     for _ in range(3):
-        q.call("fused", LIGHT_MS, *[w for _ in range(5) for w in (new_id(), "u1", "C", "noop 1 1", '{"n":1}')])
+        q.many_once(["u1"] * 5, '{"n":1}')
     seen, after, more = [], 0, 1
     while more:
         head, more, events = q.replay(after=after, count=4)
@@ -35,7 +35,7 @@ def test_replay_pages_within_an_entry(q):
 
 
 def test_replay_has_results_and_errors(q):
-    done, bad = q.fused(result='{"n":1}'), q.fused(failed=True)
+    done, bad = q.recorded_once(result='{"n":1}'), q.recorded_once(failed=True)
     big = q.run()
     q.end(big, text='{"x":"' + "y" * 20000 + '"}')
     small = q.run()
@@ -49,7 +49,7 @@ def test_replay_has_results_and_errors(q):
 
 def test_the_log_is_trimmed_and_a_gap_shows(q):
     for _ in range(170):
-        q.call("fused", LIGHT_MS, *[w for _ in range(64) for w in (new_id(), "u1", "C", "noop 1 1", "")])
+        q.many_once(["u1"] * 64)
     head, _, events = q.replay(after=0, count=5)
     assert head == 170 * 64
     first = int(events[0]["seq"])
@@ -97,7 +97,7 @@ def test_a_message_names_the_owner_of_each_line(q):
     for owner in set(owners):
         hub.attach(owner)
     ids = [new_id() for _ in owners]
-    w.call("fused", LIGHT_MS, *[word for id, owner in zip(ids, owners) for word in (id, owner, "C", "noop 1 1", "")])
+    w.call("recorded_once", LIGHT_MS, *[word for id, owner in zip(ids, owners) for word in once(id, owner)])
     told = [(owner, event(line)["id"]) for owner, *lines in lines_of(channel.read()[2]) for line in lines]
     assert told == list(zip(owners, ids))
     channel.close()
@@ -117,7 +117,7 @@ def test_a_publish_that_nobody_hears_changes_every_row_of_the_call(q):
     for owner in owners:
         old.attach(owner)
         new.attach(owner)
-    q.call("fused", LIGHT_MS, *[w for owner in owners[:2] for w in (new_id(), owner, "C", "noop 1 1", "")])
+    q.many_once(owners[:2])
     assert [q.row(owner)["hubs"] for owner in owners] == [
         " h:two/new222 ", " h:two/new222 ", " h:two/old111 h:two/new222 "]
     assert [part[0] for part in lines_of(channel.read()[2])] == ["u1", "u2"]
@@ -139,7 +139,7 @@ def test_the_admin_feed_only_while_it_is_watched(q):
     channel = q.subscribe("adm")
     q.submit()
     q.call("watch")
-    q.fused(result='{"n":1}')
+    q.recorded_once(result='{"n":1}')
     [[owner, line]] = lines_of(channel.read()[2])
     told = event(line)
     assert (owner, told["seq"], told["code"], told["r"]) == ("u1", 2, "C", '{"n":1}')
@@ -182,9 +182,9 @@ def mixed(q, n=60):
     for i in range(n):
         kind = i % 6
         if kind == 0:
-            tasks[q.fused()] = "completed"
+            tasks[q.recorded_once()] = "completed"
         elif kind == 1:
-            tasks[q.fused(failed=True)] = "failed"
+            tasks[q.recorded_once(failed=True)] = "failed"
         elif kind == 2:
             tasks[q.submit(delay=100000)] = "pending"
         else:
@@ -224,7 +224,7 @@ def test_lists_name_every_task_once(q, limit):
 def test_lists_are_newest_first_and_filtered_by_time(q):
     ids = []
     for i in range(9):
-        ids.append(q.submit() if i % 2 else q.fused())
+        ids.append(q.submit() if i % 2 else q.recorded_once())
         last = int(q.get(ids[-1])["created"])
         eventually(lambda: int(time.time() * 1000) > last)  # the next one is a millisecond younger
     assert pages(q, limit=4) == ids[::-1]
@@ -250,9 +250,9 @@ def test_a_page_looks_at_a_bounded_number_of_entries(q):
 
 
 def test_light_tasks_of_a_type_are_found_behind_many_others(q):
-    wanted = [q.fused(task="rare") for _ in range(3)]
+    wanted = [q.recorded_once(task="rare") for _ in range(3)]
     for _ in range(4):
-        q.call("fused", LIGHT_MS, *[w for _ in range(100) for w in (new_id(), "u1", "C", "noop 1 1", "")])
+        q.many_once(["u1"] * 100)
     assert q.list(task="rare", limit=10)[:2] == (wanted[::-1], "")
 
 
@@ -302,15 +302,15 @@ def test_a_worker_that_is_silent_leaves_the_list(q):
 
 
 def test_light_records_go_with_the_list(q):
-    first = q.fused()
+    first = q.recorded_once()
     for _ in range(20):
-        q.call("fused", LIGHT_MS, *[w for _ in range(64) for w in (new_id(), "u1", "C", "noop 1 1", "")])
+        q.many_once(["u1"] * 64)
     assert q.get(first) == 5
     page = q.list(limit=200)[0]
     assert len(page) == 200
-    kept = sum(q.redis("HLEN", key) for key in q.keys("L:*"))
+    kept = sum(q.redis("HLEN", key) for key in q.keys("tl:*"))
     assert kept <= 1000 + 64
-    assert all(0 < q.redis("PTTL", key) <= LIGHT_MS + 5000 for key in q.keys("L:*"))
+    assert all(0 < q.redis("PTTL", key) <= LIGHT_MS + 5000 for key in q.keys("tl:*"))
 
 
 def test_functions_that_only_read_are_marked(q):
@@ -319,7 +319,7 @@ def test_functions_that_only_read_are_marked(q):
     assert {name for name, f in flags.items() if f == ["no-writes"]} == {
         "get", "list", "snapshot", "why", "stats", "workers", "replay", "audio_read", "audit",
         "audit_places"}
-    assert {"submit", "fused", "retry", "notify", "audio_append"} <= {name for name, f in flags.items() if f == []}
+    assert {"submit", "recorded_once", "retry", "notify", "audio_append"} <= {name for name, f in flags.items() if f == []}
 
 
 def test_every_key_has_the_prefix(q):

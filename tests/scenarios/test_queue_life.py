@@ -273,7 +273,7 @@ def test_cancel_refusals(q):
     assert q.cancel(id, owner="u2") == [FORBIDDEN]
     q.end(id)
     assert q.cancel(id)[0] == STATE
-    light = q.fused()
+    light = q.recorded_once()
     assert q.cancel(light)[0] == STATE
     assert q.cancel(light, owner="u2") == [FORBIDDEN]
     waiting = q.submit()
@@ -293,7 +293,7 @@ def test_retry_copies_arguments(q):
 
 
 def test_retry_of_a_light_task(q):
-    id = q.fused(failed=True, args='{"a":1}')
+    id = q.recorded_once(failed=True, args='{"a":1}')
     new = q.retry(id)
     assert q.answer[2] == "pending" and int(q.answer[4]) > 0
     leased = q.lease("light")

@@ -61,9 +61,9 @@ class Run:
                 hub.held[id] = (1, False)
                 self.leases.add((id, 1))
 
-    def fused(self):
+    def recorded_once(self):
         owner = self.rng.choice(OWNERS)
-        id = self.hub().fused(owner=owner, id=self.id(), failed=self.rng.random() < .2)
+        id = self.hub().recorded_once(owner=owner, id=self.id(), failed=self.rng.random() < .2)
         self.accepted[id] = owner
 
     def lease(self):
@@ -170,7 +170,7 @@ class Run:
 
     def go(self):
         steps = [self.submit] * 8 + [self.lease] * 6 + [self.started] * 6 + [self.update] * 4 + [self.end] * 5 + [
-            self.fused] * 2 + [self.zombie, self.cancel, self.cancel, self.retry, self.retry, self.beat,
+            self.recorded_once] * 2 + [self.zombie, self.cancel, self.cancel, self.retry, self.retry, self.beat,
                                self.audio, self.audio, self.die, self.listen, self.q.sweep]
         for i in range(STEPS):
             self.rng.choice(steps)()

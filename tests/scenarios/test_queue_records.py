@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, PREFIX, STATE, ids_of_one_time,
-                       new_id)
+from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, PREFIX, STATE, effect_of,
+                       ids_of_one_time, new_id)
 from taskhub import eventually
 
 
@@ -62,7 +62,7 @@ def test_idempotency_key(q):
     q.end(id)
     q.submit(key="k1", args='{"a":1}')
     assert q.answer[:3] == [DUPLICATE, id, "completed"]
-    key = [k for k in q.keys("k:u1:*")][0]
+    key = PREFIX + "k:" + effect_of("u1", "k1")
     assert 86000000 < q.redis("PTTL", key) <= 86400000
     assert q.redis("PTTL", f"th:{{0}}:t:{id[:10]}") >= q.redis("PTTL", key) - 1000
 
@@ -76,10 +76,28 @@ def test_an_idempotency_key_twice_in_one_call(q):
     assert [task["id"] for task in q.lease(count=2)] == [first]
 
 
-def test_idempotency_key_of_a_light_task_keeps_its_record(q):
-    id = q.submit(key="k", light=True, queue="light", lease=True)
-    assert q.end(id, flags="s") == OK
-    assert q.redis("PTTL", f"th:{{0}}:tl:{id[:10]}") > 86000000
+@pytest.mark.parametrize("failed, status", [(False, "completed"), (True, "failed")])
+def test_idempotency_key_of_a_task_that_is_recorded_once(q, failed, status):
+    """The key stands for longer than the record."""
+    id = q.recorded_once(key="k1", args='{"a":1}', failed=failed)
+    for record in (True, False):
+        assert q.recorded_once(key="k1", args='{"a":1}') is None and q.answer == [DUPLICATE, id, status, 1]
+        assert q.submit(key="k1", args='{"a":1}', task="noop", light=True, queue="light", lease=True) is None
+        assert q.answer == [DUPLICATE, id, status, 1]
+        assert q.recorded_once(key="k1", args='{"a":2}') is None and q.answer[0] == MISMATCH
+        q.redis("DEL", f"th:{{0}}:tl:{id[:10]}")
+    assert q.recorded_once(key="k1", args='{"a":2}', owner="u2")
+    assert 86000000 < q.redis("PTTL", q.keys("k:*")[0]) <= 86400000
+    assert len(q.log()) == 1
+
+
+@pytest.mark.parametrize("kind, status", [("C", "completed"), ("X", "failed"), ("K", "cancelled")])
+def test_the_key_of_a_leased_task_says_how_it_ended(q, kind, status):
+    id = q.submit(key="k1", light=True, queue="light", lease=True)
+    assert q.recorded_once(key="k1", task="noop_heavy") is None and q.answer[:3] == [DUPLICATE, id, "pending"]
+    q.end(id, kind=kind, flags="s")
+    q.redis("DEL", f"th:{{0}}:tl:{id[:10]}")
+    assert q.submit(key="k1") is None and q.answer[:3] == [DUPLICATE, id, status]
 
 
 def test_records_of_a_time_expire_when_the_last_task_has_ended(q):

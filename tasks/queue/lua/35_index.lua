@@ -2,11 +2,10 @@
 -- status and time of creation. Light tasks that ended in lists, newest first: lc, lx, lk of their owner, glc, glx, glk
 -- of all.
 
-local trim_light -- 55_fused.lua
+local trim_light -- 55_recorded_once.lua
 local expired_of -- 40_record.lua
 local trim_index
 
-local LIGHT_MAX = { lc = 700, lx = 250, lk = 50 }
 local LIGHT_ALL = 2000 -- of everybody, for admins
 local OWN_LIGHT = { C = 'lc', X = 'lx', K = 'lk' }
 local ALL_LIGHT = { C = 'glc', X = 'glx', K = 'glk' }

@@ -1,15 +1,15 @@
--- Records of tasks. A task that was queued is a text, a field of a hash that holds the records of all tasks made
--- within the same 4 s: t:<first digits of the id>, or tl:… of light ones, which are kept for a shorter time. Its
--- lines:
+-- Records of tasks. A record is a text, a field of a hash that holds those of all tasks made within the same 4 s:
+-- t:<first digits of the id>, or tl:… of light ones, which are kept for a shorter time. Its lines:
 --   owner task flags created queue priority max base cap
 --   arguments, while they are short; these two never change
 --   status attempt fence holder progress seq rev began ended updated, then letter=value of what only some tasks have
---   result, while it is short
+--   result, while it is short; error code and error, a line each, of one that failed or will be tried again
 -- created is the time in the id, when a hub took the task; seq is that of its last event, rev that of its last unlogged
 -- one. Status q is pending, too: a lease of such a task goes on with its attempt, one of a task in p begins another.
 -- The fence rises with every lease. Flags: l light, s stream. Letters: g stage · d deaths · m lapses · l log lines of
--- this attempt · c number of its last numbered report · y which other keys exist · t due · z cancel asked · x digest of its idempotency key · r retry of · X expires before its start · A bytes of audio ·
--- E audio has ended · H hub that resumed it. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+-- this attempt · c number of its last numbered report · y which other keys exist · t due · z cancel asked · x effect,
+-- of one with an idempotency key · r retry of · X expires before its start · A bytes of audio · E audio has ended ·
+-- H hub that resumed it. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
 -- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a whole.
 -- tasks/queue/attempt.c reads the text of a leased task.
@@ -27,12 +27,14 @@ end
 
 -- Buckets ---------------------------------------------------------------------------------------------
 
--- A hash of records: how many of its tasks are active, until when the others are kept, what is written to it.
+-- A hash of records: how many of its tasks are active, until when the others are kept, what is written to it; `ended`:
+-- until when tasks are kept that are written only now that they have ended.
 local function bucket_of(id, light)
   local known, time = light and buckets.light or buckets.heavy, sub(id, 1, 10)
   local bucket = known[time]
   if not bucket then
-    bucket = { key = P .. (light and 'tl:' or 't:') .. time, wanted = false, words = false, counted = false }
+    bucket = { key = P .. (light and 'tl:' or 't:') .. time, wanted = false, words = false, counted = false,
+      ended = false, light = light }
     known[time] = bucket
     buckets[#buckets + 1] = bucket
   end
@@ -52,12 +54,18 @@ local function count_in(bucket, more, till)
   end
 end
 
-local function bucket_put(bucket, field, text)
+-- The words that write to it.
+local function words_of(bucket)
   local words = bucket.words
   if not words then
     words = { 'HSET', bucket.key }
     bucket.words = words
   end
+  return words
+end
+
+local function bucket_put(bucket, field, text)
+  local words = words_of(bucket)
   local n = #words
   words[n + 1] = field
   words[n + 2] = text
@@ -76,11 +84,14 @@ local function flush_buckets()
     if bucket.counted then
       if bucket.active == 0 then
         call('PEXPIREAT', bucket.key, text_of(bucket.till))
-      elseif bucket.was == 0 and bucket.till > 0 then
+      elseif bucket.was == 0 and (bucket.till > 0 or bucket.light) then
         call('PERSIST', bucket.key)
       end
       bucket.counted = false
+    elseif bucket.ended and find(call('HGET', bucket.key, '#') or '0', '^0') then
+      call('PEXPIREAT', bucket.key, text_of(bucket.ended))
     end
+    bucket.ended = false
   end
 end
 
@@ -296,7 +307,8 @@ local function extra(r, letter)
   return P .. EXTRA[letter] .. r.id
 end
 
-local SHORT = 200 -- the longest value that every change of a record writes again
+local SHORT = 200 -- the longest value that every change of a record writes again …
+local LIGHT_SHORT = 4096 -- … and that of a light task that ended, which changes no more
 
 -- The arguments, false if they are gone.
 local function args_of(r)
@@ -316,38 +328,4 @@ expired_of = function(ids)
     end
   end
   return gone
-end
-
--- Light tasks that were recorded only when they had ended (55_fused.lua): the field <id> in a hash per 4 s of
--- creation time, which the id (UUID version 7) holds in its first digits. The value is the task's entry in the log,
--- "code 1 id ended progress task created began owner seq", and behind a newline the result, or code, error and
--- arguments, one per line.
-local function light_bucket(id)
-  return P .. 'L:' .. sub(id, 1, 10)
-end
-
-local LIGHT_STATUS = { C = 'completed', X = 'failed' }
-
--- The record of such a task in the shape of record_of(), with its result, error and arguments at hand.
-local function light_record(id)
-  local v = call('HGET', light_bucket(id), id)
-  if not v then
-    return false
-  end
-  local r = { id = id, a = '1', light = true, fused = true, flags = '-l', queue = 'light', priority = '4', max = '3',
-    base = '1000', cap = '60000', w = '', v = '0', u = '', J = '', R = '' }
-  local code, payload
-  code, r.f, r.n, r.task, r.created, r.b, r.o, r.e, payload =
-    match(v, '^(%u) 1 %S+ (%d+) (%d+) (%S+) (%d+) (%d+) (%S+) (%d+)\n?(.*)$')
-  r.s = LIGHT_STATUS[code]
-  if code == 'C' then
-    r.result = payload ~= '' and payload or nil
-  else
-    r.code, r.error, r.args = match(payload, '^([^\n]*)\n([^\n]*)\n(.*)$')
-  end
-  return r
-end
-
-local function any_record(id)
-  return record_of(id) or light_record(id)
 end

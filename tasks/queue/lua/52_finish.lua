@@ -1,13 +1,13 @@
 -- The end of a task, whoever causes it: record, event, indexes, counters, expiry of everything it owns.
 
-local emit, finish
+local emit, keep_error, finish
 local EMPTY = { result = '{}' }
+local KEY_MS = 86400000 -- so long at least an idempotency key stands for its task
 
 do
 
 local STATUS = { C = 'completed', X = 'failed', K = 'cancelled' }
 local AUDIO_KEPT_MS = 3600000 -- so long a failed or cancelled stream can be retried
-local IDEMPOTENCY_MS = 86400000
 
 -- Writes an event of a task that has a record: to the log and to whoever listens. The stage of a running task stands
 -- in the log behind its type, unless it is the usual one; that of others follows from the code.
@@ -56,30 +56,41 @@ local function expire(r, keep)
   end
 end
 
--- How long the idempotency key goes on standing for an ended task, at least as long as its record.
-local function release_key(r)
-  local left = math.max(1000, whole(r).created + IDEMPOTENCY_MS - now)
-  call('PEXPIRE', P .. 'k:' .. r.o .. ':' .. r.x, left)
-  return left
+-- The idempotency key goes on standing for an ended task, which may have no record by then: how it ended is noted.
+local function release_key(r, code)
+  local key = P .. 'k:' .. r.x
+  if code ~= 'C' then
+    call('APPEND', key, ' ' .. code)
+  end
+  call('PEXPIRE', key, math.max(1000, whole(r).created + KEY_MS - now))
+end
+
+-- Keeps result or error: in the record, or apart where it is long.
+local function keep_text(r, letter, text, short)
+  if #text <= short then
+    r.R = text
+  else
+    call('SET', extra(r, letter), text)
+    r.R = ''
+  end
+end
+
+keep_error = function(r, e, short)
+  keep_text(r, 'e', e.code .. '\n' .. (e.error or '""'), short)
 end
 
 -- Keeps what a task ended with; answer: what its event tells of it.
 local function keep_outcome(r, code, e)
-  if code ~= 'C' then
-    if e.code then
-      call('SET', extra(r, 'e'), e.code .. '\n' .. (e.error or '""'))
-    end
+  local short, result = r.light and LIGHT_SHORT or SHORT, e.result
+  if code == 'X' then
+    keep_error(r, e, short)
+  elseif code == 'K' or not result or result == '' or result == '{}' then
+    r.R = ''
+  else
+    keep_text(r, 'r', result, short)
     return e
   end
-  local result = e.result
-  if not result or result == '' or result == '{}' then
-    return EMPTY
-  elseif #result <= SHORT then
-    r.R = result
-  else
-    call('SET', extra(r, 'r'), result)
-  end
-  return e
+  return code == 'C' and EMPTY or e
 end
 
 -- Ends a task with code C, X or K. `e`: result, or code and error (JSON texts). The caller has taken it out
@@ -90,9 +101,12 @@ finish = function(r, code, e)
     touch(r)
   end
   r.s, r.f = STATUS[code], now_digits
+  if r.g then
+    r.g, r.more = nil, false
+  end
   e = keep_outcome(r, code, e)
   if r.x then
-    keep = math.max(keep, release_key(r))
+    release_key(r, code)
   end
   if r.X then
     call('ZREM', P .. 'x', r.id)
@@ -108,7 +122,7 @@ finish = function(r, code, e)
     call('ZREM', P .. 'as', r.id)
     retire_audio(r, code)
   end
-  count_end(r.s, r.b)
+  count_end(code, r.light and '' or r.b)
   expire(r, keep)
 end
 

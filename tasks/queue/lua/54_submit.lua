@@ -1,6 +1,7 @@
 -- New tasks. Order of checks: idempotency key, then limits; a refused task leaves no trace.
 
-local create, limit_of, set_limits, head_of
+local heads = {} -- text -> what head_of() made of it
+local create, take_key, limit_of, set_limits, head_of
 local UNLEASED, LEASED = '0 0 ', '1 1 ' -- attempt and fence of a new task
 
 do
@@ -12,7 +13,7 @@ local DELAY_MAX_MS = 366 * 86400000 -- less than an owner's counters are kept wi
 local DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT = 1, 2, 3, 4 -- enum queue_code
 
 -- What follows from a task's head, "task queue priority max base cap flags". Few heads ever occur; they are kept.
-local heads, heads_count = {}, 0
+local heads_count = 0
 local HEADS_MAX = 500
 
 head_of = function(text)
@@ -23,7 +24,7 @@ head_of = function(text)
   local task, queue, priority, rest, flags = match(text, '^(%S+) (%S+) (%d) (%d+ %d+ %d+) (%S+)$')
   head = {
     task = task, queue = queue, priority = priority, flags = flags, class = queue .. priority,
-    way = queue .. ' ' .. priority .. ' ' .. rest,
+    lead = ' ' .. task .. ' ' .. flags .. ' ', tail = ' ' .. queue .. ' ' .. priority .. ' ' .. rest .. '\n',
     light = find(flags, 'l', 1, true) ~= nil,
     stream = find(flags, 's', 1, true) ~= nil,
   }
@@ -34,10 +35,10 @@ head_of = function(text)
   return head
 end
 
--- What only some new tasks have, as record_of() reads it. `t`: expires (ms from now), digest, retry_of, due, audio
+-- What only some new tasks have, as record_of() reads it. `t`: expires (ms from now), effect, retry_of, due, audio
 -- (bytes).
 local function rare_text(t)
-  return (t.digest and 'x=' .. t.digest .. ' ' or '') .. (t.retry_of and 'r=' .. t.retry_of .. ' ' or '')
+  return (t.effect and 'x=' .. t.effect .. ' ' or '') .. (t.retry_of and 'r=' .. t.retry_of .. ' ' or '')
     .. (t.due and 't=' .. format('%d', t.due) .. ' ' or '')
     .. (t.expires and 'X=' .. format('%d', now + t.expires) .. ' ' or '')
     .. (t.audio and 'E=1 A=' .. t.audio .. ' ' or '')
@@ -58,8 +59,8 @@ create = function(o, id, head, args, rare, lease)
     args = ''
   end
   local bucket = bucket_of(id, head.light)
-  bucket_put(bucket, id, o.name .. ' ' .. head.task .. ' ' .. head.flags .. ' ' .. score_of(id, 'A') .. ' '
-    .. head.way .. '\n' .. args .. '\np ' .. lease .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n')
+  bucket_put(bucket, id, o.name .. head.lead .. score_of(id, 'A') .. head.tail .. args .. '\np ' .. lease .. ' 0 '
+    .. seq_text .. ' 0    ' .. more .. '\n')
   count_in(bucket, 1, 0)
   if rare and rare.expires then
     call('ZADD', P .. 'x', now + rare.expires, id)
@@ -72,19 +73,25 @@ create = function(o, id, head, args, rare, lease)
   return seq
 end
 
--- The task that an idempotency key stands for already: {code, id, status, head of the log}; nil if none.
-local function earlier(o, key, digest)
-  local v = call('GET', key)
-  if not v then
+-- Makes an idempotency key stand for a task. `what`: its type and the digest of its arguments; `code`: how it ended,
+-- nil of one that goes on. Answer: {code, id, status, head of the log} of the task that it stands for already, else nil.
+take_key = function(o, effect, id, what, code)
+  local key, old = P .. 'k:' .. effect, nil
+  if code then
+    old = call('SET', key, id .. ' ' .. what .. ' ' .. code, 'PX', KEY_MS, 'NX', 'GET')
+  else
+    old = call('SET', key, id .. ' ' .. what, 'NX', 'GET')
+  end
+  if not old then
     return nil
   end
-  local id, same = match(v, '^(%S+) (%S+)$')
-  if same ~= digest then
-    return { MISMATCH, id, '', 0 }
+  local first, same, ended = match(old, '^(%S+) (%S+ %S+) ?(%u?)$')
+  if same ~= what then
+    return { MISMATCH, first, '', 0 }
   end
   flush_records() -- the task may have been made by this call
-  local r = record_of(id)
-  return { DUPLICATE, id, r and r.s or 'completed', o.seq }
+  local r = record_of(first)
+  return { DUPLICATE, first, r and r.s or STATUS_OF[ended] or 'completed', o.seq }
 end
 
 local user_limit, global_limit, light_limit -- of the call
@@ -105,39 +112,30 @@ set_limits = function(user, all, light)
   user_limit, global_limit, light_limit = user + 0, all + 0, light + 0
 end
 
--- Notes a new idempotency key. Answer: what refuses the task, nil if nothing does.
-local function note_key(o, id, head, rare)
-  rare.digest = redis.sha1hex(rare.key)
-  local key, digest = P .. 'k:' .. o.name .. ':' .. rare.digest, redis.sha1hex(head.task .. '\n' .. rare.args)
-  local refused = earlier(o, key, digest) or not rare.lease and limit_of(o, head.light)
-  if not refused then
-    call('SET', key, id .. ' ' .. digest)
-  end
-  return refused
-end
-
--- Takes "lease retry_of delay expires args key" apart; `args`: a digest of the arguments, where there is a key.
+-- Takes "lease retry_of delay expires digest effect" apart; the digest is that of the arguments.
 local function read_options(options)
-  local lease, retry_of, delay, expires, args, key = match(options, '^(%d) (%S+) (%d+) (%d+) (%S+) (.*)$')
+  local lease, retry_of, delay, expires, digest, effect = match(options, '^(%d) (%S+) (%d+) (%d+) (%S+) (%S+)$')
   return {
     lease = lease == '1',
     retry_of = retry_of ~= '-' and retry_of or nil,
     due = delay ~= '0' and now + math.min(delay + 0, DELAY_MAX_MS) or nil,
     expires = expires ~= '0' and expires + 0 or nil,
-    args = args,
-    key = key ~= '' and key or nil,
+    digest = digest,
+    effect = effect ~= '-' and effect or nil,
   }
 end
 
 -- A task with options. Answer: as submit(), per task.
 local function submit_rare(o, id, head, args, rare, deadline)
-  local refused
-  if rare.key then
-    refused = note_key(o, id, head, rare)
-  elseif not rare.lease then
-    refused = limit_of(o, head.light)
-  end
+  local refused = rare.effect and take_key(o, rare.effect, id, head.task .. ' ' .. rare.digest)
   if refused then
+    return refused
+  end
+  refused = not rare.lease and limit_of(o, head.light)
+  if refused then
+    if rare.effect then
+      call('DEL', P .. 'k:' .. rare.effect)
+    end
     return refused
   end
   if rare.lease then
@@ -153,8 +151,8 @@ local function submit_rare(o, id, head, args, rare, deadline)
 end
 
 -- args: user limit, global limit, lease ms, light limit, then per task: id, owner, head, arguments, options ('' or
--- "lease (0/1) retry_of delay expires args idempotency-key", times in ms, "-" and 0 = none). Answer per task: its seq, or {code, id,
--- status, number} where the number is the log's head (duplicate) or when to try again in ms (limits); behind them
+-- "lease (0/1) retry_of delay expires digest effect", times in ms, "-" and 0 = none). Answer per task: its seq, or
+-- {code, id, status, number} where the number is the log's head (duplicate) or when to try again in ms (limits); behind them
 -- the time.
 local function submit(args)
   local answer, names = {}, {}

@@ -21,7 +21,7 @@ local function lease_one(id, deadline, answer)
     return
   end
   put(batch_all('l+', 'ZADD', 'l'), deadline, id)
-  local long = find(rest, 'y=%a*a')
+  local long = find(rest, '^[^\n]* y=%a*a')
   local n = #answer
   answer[n + 1] = id
   answer[n + 2] = text

@@ -83,7 +83,7 @@ local function backoff(r)
 end
 
 local function try_again(r, e)
-  call('SET', extra(r, 'e'), e.code .. '\n' .. e.error)
+  keep_error(r, e, SHORT)
   wait_again(r, e, false)
   local wait = backoff(r)
   if wait > 0 then
@@ -174,7 +174,7 @@ local function end_whole(args, i, verbs)
   count_in(homes[id], -1, now + keep_heavy)
   place(o, id, 'C')
   count_active(o, -1)
-  count_end('completed', now_digits)
+  count_end('C', now_digits)
   push(batches['l-'] or batch_all('l-', 'ZREM', 'l'), id)
   return true
 end

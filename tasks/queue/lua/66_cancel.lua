@@ -8,7 +8,7 @@ NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE = 5, 6, 7, 8 -- enum queue_code
 
 -- The task if `owner` may touch it, else nil and the code.
 reach = function(id, owner, any)
-  local r = any_record(id)
+  local r = record_of(id)
   if not r then
     return nil, NOT_FOUND
   elseif r.o ~= owner and any ~= '1' then
@@ -46,14 +46,6 @@ local function cancel(args)
   return { 0, r.s, stage_of(r), r.e }
 end
 
--- The arguments of an ended task, false if they are gone.
-local function inherit_args(r)
-  if r.fused then
-    return r.args or ''
-  end
-  return args_of(r)
-end
-
 local function inherit_audio(old, new)
   call('RENAME', P .. 'a:' .. old, P .. 'a:' .. new)
   call('PERSIST', P .. 'a:' .. new)
@@ -75,7 +67,7 @@ local function retry(args)
   elseif r.s ~= 'failed' and r.s ~= 'cancelled' then
     return { STATE, r.e, r.s }
   end
-  local input = inherit_args(r)
+  local input = args_of(r)
   if not input or r.stream and call('EXISTS', P .. 'a:' .. r.id) == 0 then
     return { INPUT_GONE }
   elseif args[10] and args[10] ~= '' and not names_own(input, args[10], args[7]) then

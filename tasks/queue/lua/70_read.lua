@@ -4,7 +4,6 @@ local row_of, result_of, error_of, live_workers
 
 do
 
-local RESULT_ROW_MAX = RESULT_INLINE
 local PIECES_BYTES = 262144 -- of final pieces in one task object
 local PIECES_READ = 16
 
@@ -32,21 +31,20 @@ local function value_of(r, letter, budget)
 end
 
 result_of = function(r, budget)
-  local short = r.fused and (r.result or '') or r.R
-  if not r.fused and has(r, 'r') then
+  if r.s ~= 'completed' then
+    return ''
+  elseif has(r, 'r') then
     return value_of(r, 'r', budget)
   end
-  return #short <= RESULT_ROW_MAX and within(budget, #short) and short or not budget and short or nil
+  return within(budget, #r.R) and r.R or nil
 end
 
 -- Code and text of the last failure; none for a task that went well or was cancelled in the end.
 error_of = function(r)
-  if r.fused then
-    return r.code or '', r.error or ''
-  elseif r.s == 'completed' or r.s == 'cancelled' or not has(r, 'e') then
+  if r.s == 'completed' or r.s == 'cancelled' then
     return '', ''
   end
-  return match(call('GET', P .. 'err:' .. r.id) or '\n', '^([^\n]*)\n(.*)$')
+  return match(r.R ~= '' and r.R or has(r, 'e') and call('GET', P .. EXTRA.e .. r.id) or '\n', '^([^\n]*)\n(.*)$')
 end
 
 -- The newest pieces within the bounds, oldest first, and how many older ones there are.

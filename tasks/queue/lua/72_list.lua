@@ -131,7 +131,7 @@ local function collect(rows, step, f, status)
       return ''
     end
     last, walked = head, walked + 1
-    local r = any_record(head.id)
+    local r = record_of(head.id)
     if r and (f.task == '' or r.task == f.task) and (status == '' or status == 'ended' or r.s == status) then
       rows[#rows + 1] = row_of(r, f.budget)
     end

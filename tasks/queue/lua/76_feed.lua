@@ -64,7 +64,7 @@ end
 
 -- Result, error code and error of a task whose terminal event is replayed.
 local function outcome(code, id)
-  local r = any_record(id)
+  local r = record_of(id)
   if not r then
     return { 0 }
   elseif code == 'C' then

@@ -5,7 +5,7 @@ do
 
 -- The stream's record if the owner may use it: record, or nil and the code.
 local function stream_of(owner, id)
-  local r = any_record(id)
+  local r = record_of(id)
   if not r then
     return nil, NOT_FOUND
   elseif r.o ~= owner then

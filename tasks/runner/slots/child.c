@@ -357,6 +357,7 @@ static void begin_ctx(struct slot_child *slot)
     const struct slot_work *work = slot->work;
     task_ctx_init(&slot->ctx, &slot_ops, slot->options, work->type);
     slot->ctx.id = work->frame.text[TASK_ID].p;
+    slot->ctx.effect_id = work->frame.text[TASK_EFFECT].p;
     slot->ctx.owner = work->frame.text[TASK_OWNER].p;
     slot->ctx.attempt = (unsigned)work->frame.number[TASK_ATTEMPT];
     slot->ctx.args_text = work->frame.text[TASK_ARGS];

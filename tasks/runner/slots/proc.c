@@ -368,6 +368,7 @@ void slot_proc_give(struct slot_proc *proc, struct slot_job *job)
         .number =
             {[TASK_ATTEMPT] = job->run.attempt, [TASK_QUICK] = job->est_us < 2000 && !job->run.type->stream},
         .text = {[TASK_ID] = span_of(job->run.id),
+                 [TASK_EFFECT] = span_of(job->run.effect_id),
                  [TASK_OWNER] = span_of(job->run.owner),
                  [TASK_TYPE] = span_of(job->run.type->name),
                  [TASK_ARGS] = job->run.args});

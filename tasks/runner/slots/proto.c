@@ -13,7 +13,7 @@ _Static_assert(sizeof(struct header) == SLOT_HEADER_SIZE, "the header has no pad
 static const struct {
     unsigned numbers, texts;
 } parts[] = {
-    [SLOT_HELLO] = {1, 0},     [SLOT_TASK] = {2, 4},    [SLOT_WAKE] = {0, 0},  [SLOT_AUDIO] = {0, 1},
+    [SLOT_HELLO] = {1, 0},     [SLOT_TASK] = {2, 5},    [SLOT_WAKE] = {0, 0},  [SLOT_AUDIO] = {0, 1},
     [SLOT_AUDIO_END] = {0, 0}, [SLOT_ANSWER] = {1, 1},  [SLOT_READY] = {0, 0}, [SLOT_STARTED] = {0, 0},
     [SLOT_PROGRESS] = {1, 3},  [SLOT_PARTIAL] = {0, 1}, [SLOT_FINAL] = {0, 1}, [SLOT_LOG] = {0, 1},
     [SLOT_CALL] = {1, 2},      [SLOT_TAKEN] = {1, 0},   [SLOT_ENDED] = {3, 3},

@@ -29,7 +29,7 @@ enum slot_frame_type {
 };
 /* Numbers and texts of the types that have several. */
 enum { TASK_ATTEMPT, TASK_QUICK /* it usually ends within 2 ms: its reports may wait for its end */ };
-enum { TASK_ID, TASK_OWNER, TASK_TYPE, TASK_ARGS };
+enum { TASK_ID, TASK_EFFECT, TASK_OWNER, TASK_TYPE, TASK_ARGS };
 enum { PROGRESS_PERCENT };
 enum {
     PROGRESS_STAGE,
@@ -41,7 +41,7 @@ enum { ENDED_TOOK_US, ENDED_FAILED, ENDED_RETRY };
 enum { ENDED_RESULT /* SPAN_NONE = {} */, ENDED_CODE, ENDED_ERROR };
 
 #define SLOT_NUMBERS 3
-#define SLOT_TEXTS 4
+#define SLOT_TEXTS 5
 #define SLOT_HEADER_SIZE 12
 struct slot_frame {
     enum slot_frame_type type;

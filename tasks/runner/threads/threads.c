@@ -522,6 +522,7 @@ static bool give(void *engine, unsigned lane, struct run *run)
     list_init(&job->listen_node);
     task_ctx_init(&job->ctx, &ctx_ops, pool->options, run->type);
     job->ctx.id = run->id;
+    job->ctx.effect_id = run->effect_id;
     job->ctx.owner = run->owner;
     job->ctx.attempt = run->attempt;
     job->ctx.args_text = run->args;

@@ -1,0 +1,137 @@
+-- A light task that ran before it was recorded: its record is written once, as it ended. This is the hot path: per task
+-- one event in its owner's log, one field of a shared hash, and the entry of its idempotency key if it has one. So a
+-- task costs no key and no expiry of its own. Strings cost most here. What comes of it is what submit, lease, start and
+-- end leave; but the log has the end alone, and arguments are kept only of one that failed, for task.retry.
+
+do
+
+local WORDS = { C = 6, X = 6, c = 8, x = 8 } -- of a task, by its kind
+local CODE, KEYED = { C = 'C', X = 'X' }, { c = 'C', x = 'X' }
+local LIGHT_MAX = { lc = 700, lx = 250, lk = 50 }
+
+-- Drops what stands behind the newest ones of a list.
+local function trim_list(key, most)
+  local over = call('LLEN', key) - most
+  if over <= 0 then
+    return
+  end
+  local old = call('RPOP', key, math.min(over, 1024))
+  local time, words
+  for i = 1, #old do
+    if sub(old[i], 1, 10) ~= time then
+      if words then
+        call(unpack(words))
+      end
+      time = sub(old[i], 1, 10)
+      words = { 'HDEL', P .. 'tl:' .. time }
+    end
+    push(words, old[i])
+  end
+  call(unpack(words))
+end
+
+trim_light = function(o)
+  for kind, most in pairs(LIGHT_MAX) do
+    trim_list(P .. kind .. ':' .. o.name, most)
+  end
+end
+
+-- A text of its own key, where it is too long for the record.
+local function put_apart(letter, id, text)
+  call('SET', P .. EXTRA[letter] .. id, text, 'PX', keep_light)
+  return letter
+end
+
+-- What a task ended with, as its record holds it: result or error, arguments, letters of y; and its event's parts.
+local function outcome_of(id, code, text)
+  local args, apart, e = '', '', EMPTY
+  if code == 'X' then
+    e = {}
+    e.code, e.error, args = match(text, '^([^\n]*)\n([^\n]*)\n(.*)$')
+    text = e.code .. '\n' .. e.error
+    if #args > SHORT then
+      apart, args = put_apart('a', id, args), ''
+    end
+  elseif text == '{}' then
+    text = ''
+  else
+    e = { result = text }
+  end
+  if #text > LIGHT_SHORT then
+    apart, text = apart .. put_apart(code == 'X' and 'e' or 'r', id, text), ''
+  end
+  return text, args, apart ~= '' and ' y=' .. apart or '', e
+end
+
+-- The owners of a call's tasks, whose rows are read at once.
+local function fetch_rows(args)
+  local names, i = {}, 4
+  while i <= #args do
+    names[#names + 1] = args[i + 1]
+    i = i + WORDS[args[i + 3]]
+  end
+  fetch_owners(names)
+end
+
+-- args: retention, then per task: id, owner, head, kind C or X, or c or x with an idempotency key, began, outcome (C: the
+-- result, '' = {}; X: code, error and arguments, one per line), then for a key effect and digest of the arguments.
+-- Answer as of submit().
+local function recorded_once(args)
+  keep_light = args[3] + 0
+  fetch_rows(args)
+  local answer, n, i, total = {}, 0, 4, #args
+  local hear_all = global.watch > now
+  local ended = ' ' .. now_digits .. '  '
+  local state = { C = '\nC 1 1 ' .. holder .. ' 0 ', X = '\nX 1 1 ' .. holder .. ' 0 ' }
+  local logged = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
+  local done = { C = 0, X = 0 }
+  local time, created, words
+  while i <= total do
+    local id, owner, kind, began = args[i], args[i + 1], args[i + 3], args[i + 4]
+    local o, head = owners[owner] or owner_of(owner), heads[args[i + 2]] or head_of(args[i + 2])
+    local code, effect, earlier = CODE[kind], '', nil
+    if not code then
+      code, effect = KEYED[kind], args[i + 6]
+      earlier = take_key(o, effect, id, head.task .. ' ' .. args[i + 7], code)
+    end
+    n = n + 1
+    if earlier then
+      answer[n], time = earlier, nil -- the words so far were written
+    else
+      local seq = o.seq + 1
+      local seq_text, entry = text_of(seq), code .. ' 1 ' .. id .. logged[code] .. head.task
+      local text, input, more, e = args[i + 5], '', '', EMPTY
+      if text ~= '' then
+        text, input, more, e = outcome_of(id, code, text)
+      end
+      if effect ~= '' then
+        more = 'x=' .. effect .. more
+      end
+      log_append(o, entry)
+      if sub(id, 1, 13) ~= time then
+        time, created = sub(id, 1, 13), score_of(id, 'A')
+        local bucket = bucket_of(id, true)
+        bucket.ended = now + keep_light
+        words = words_of(bucket)
+      end
+      local at = #words
+      words[at + 1] = id
+      words[at + 2] = owner .. head.lead .. created .. head.tail .. input .. state[code] .. seq_text .. ' 0 ' .. began
+        .. ended .. more .. '\n' .. text
+      list_light(o, code, id)
+      done[code] = done[code] + 1
+      if o.who.others or hear_all then
+        say(o, true, add_event, entry, seq_text, LOGGED, e)
+      end
+      answer[n] = seq
+    end
+    i = i + WORDS[kind]
+  end
+  count_ends(done)
+  answer[n + 1] = now
+  return answer
+end
+
+export('recorded_once', {}, recorded_once)
+
+end
