@@ -12,21 +12,21 @@ void run_admin_stats(struct request *request, const struct span *values)
 {
     (void)values;
     log_admin_act(request, NULL);
-    queue_stats(request_app(request)->queue, reply_answer, request);
+    queue_stats(request->app->queue, reply_answer, request);
 }
 
 void run_admin_workers(struct request *request, const struct span *values)
 {
     (void)values;
     log_admin_act(request, NULL);
-    queue_workers(request_app(request)->queue, reply_answer, request);
+    queue_workers(request->app->queue, reply_answer, request);
 }
 
 /* ---- watching ---- */
 
 void run_admin_watch(struct request *request, const struct span *values)
 {
-    struct app *app = request_app(request);
+    struct app *app = request->app;
     struct client *client = request_client(request);
     struct watch watch = {"", ""};
     if ((values[0].p && !json_string_copy(values[0], watch.owner, sizeof watch.owner)) ||

@@ -20,7 +20,7 @@ static void fail_stream_limit(struct request *request)
 {
     char text[80];
     snprintf(text, sizeof text, "Maximum %lld audio streams per user exceeded",
-             (long long)request_app(request)->options->user_streams);
+             (long long)request->app->options->user_streams);
     request_fail(request, &(struct request_error){
                               .code = RPC_USER_LIMIT, .word = "streams", .retry_ms = 1000, .message = text});
 }
@@ -29,7 +29,7 @@ static void fail_stream_limit(struct request *request)
  * stream_new(). */
 static struct opening *opening_new(struct request *request, const char *resumed)
 {
-    struct stream *stream = stream_new(request_app(request)->audio, request_who(request)->user_id, resumed);
+    struct stream *stream = stream_new(request->app->audio, request_who(request)->user_id, resumed);
     if (stream == NULL) {
         fail_stream_limit(request);
         return NULL;
@@ -168,7 +168,7 @@ static void on_state(void *ctx, const struct queue_audio *audio)
 static void on_submitted(void *ctx, const struct task_reply *reply)
 {
     struct opening *opening = ctx;
-    struct app *app = request_app(opening->request);
+    struct app *app = opening->request->app;
     opening->reply = *reply;
     if (submit_refused(opening->request, reply)) {
         stream_close(opening->stream);
@@ -185,7 +185,7 @@ static void on_submitted(void *ctx, const struct task_reply *reply)
 void run_audio_start(struct request *request, const struct span *values)
 {
     char name[65], key[SUBMIT_KEY_SIZE];
-    struct app *app = request_app(request);
+    struct app *app = request->app;
     struct task_request submit = {.who = request_who(request), .priority = PRIORITY_DEFAULT, .stream = true};
     if (!check_format(request, values[2]) || !check_args(request, values[1]) ||
         !submit_take_key(request, values[3], key, &submit.idempotency_key))
@@ -216,7 +216,7 @@ void run_audio_resume(struct request *request, const struct span *values)
     if (opening == NULL)
         return;
     memcpy(opening->reply.id, id, ID_SIZE);
-    queue_audio_take(request_app(request)->queue, opening->stream->owner, id, on_state, opening);
+    queue_audio_take(request->app->queue, opening->stream->owner, id, on_state, opening);
 }
 
 /* ---- end and abort ---- */

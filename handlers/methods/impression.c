@@ -5,42 +5,32 @@
 #include "tasks/queue/usage.h"
 #include "tasks/store/unlisted.h"
 
-/* Whether a word fits into keys and records: printable ASCII. */
-static bool plain(const char *text)
+#include <stdio.h>
+
+/* Decodes a word that fits into keys and records, printable ASCII; false and answered if it does not. */
+static bool take_word(struct request *request, const char *field, struct span value, char *to, size_t size)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text <= ' ' || (unsigned char)*text > '~')
-            return false;
-    return true;
+    char message[64];
+    bool fits = json_string_copy(value, to, size);
+    for (const char *p = to; fits && *p; p++)
+        fits = *p > ' ' && *p <= '~';
+    snprintf(message, sizeof message, "%s: must be printable ASCII without spaces", field);
+    if (!fits)
+        fail_param(request, field, message);
+    return fits;
 }
 
 void run_impression_record(struct request *request, const struct span *values)
 {
     char resource[129], kind[33];
-    if (!json_string_copy(values[0], resource, sizeof resource) || !plain(resource)) {
-        fail_param(request, "resource_id", "resource_id: must be printable ASCII without spaces");
-        return;
-    }
-    if (values[1].p && (!json_string_copy(values[1], kind, sizeof kind) || !plain(kind))) {
-        fail_param(request, "kind", "kind: must be printable ASCII without spaces");
-        return;
-    }
-    usage_impression(request_app(request)->queue, resource, values[1].p ? kind : NULL, reply_done, request);
+    if (take_word(request, "resource_id", values[0], resource, sizeof resource) &&
+        (values[1].p == NULL || take_word(request, "kind", values[1], kind, sizeof kind)))
+        usage_impression(request->app->queue, resource, values[1].p ? kind : NULL, reply_done, request);
 }
 
 void run_rating_submit(struct request *request, const struct span *values)
 {
     char resource[129];
-    struct buf args = BUF_INIT;
-    if (!json_string_copy(values[0], resource, sizeof resource) || !plain(resource)) {
-        fail_param(request, "resource_id", "resource_id: must be printable ASCII without spaces");
-        return;
-    }
-    buf_append_text(&args, "{\"resource_id\":");
-    buf_append_span(&args, values[0]);
-    buf_append_text(&args, ",\"stars\":");
-    buf_append_span(&args, values[1]);
-    buf_append_char(&args, '}');
-    submit_internal(request, &store_rating_submit, buf_span(&args));
-    buf_free(&args);
+    if (take_word(request, "resource_id", values[0], resource, sizeof resource))
+        submit_internal(request, &store_rating_submit);
 }

@@ -7,19 +7,8 @@
 
 void run_notification_list(struct request *request, const struct span *values)
 {
-    struct buf args = BUF_INIT;
-    buf_append_char(&args, '{');
-    if (values[0].p) {
-        buf_append_text(&args, "\"cursor\":");
-        buf_append_span(&args, values[0]);
-    }
-    if (values[1].p) {
-        buf_append_text(&args, values[0].p ? ",\"unread\":" : "\"unread\":");
-        buf_append_span(&args, values[1]);
-    }
-    buf_append_char(&args, '}');
-    submit_internal(request, &store_notification_list, buf_span(&args));
-    buf_free(&args);
+    (void)values;
+    submit_internal(request, &store_notification_list);
 }
 
 void run_notification_read(struct request *request, const struct span *values)
@@ -32,10 +21,5 @@ void run_notification_read(struct request *request, const struct span *values)
             return;
         }
     }
-    struct buf args = BUF_INIT;
-    buf_append_text(&args, "{\"ids\":");
-    buf_append_span(&args, values[0]);
-    buf_append_char(&args, '}');
-    submit_internal(request, &store_notification_read, buf_span(&args));
-    buf_free(&args);
+    submit_internal(request, &store_notification_read);
 }

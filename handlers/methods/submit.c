@@ -34,7 +34,11 @@ static const struct {
     enum task_refusal refusal;
     struct request_error error;
 } refusals[] = {
-    {TASK_UNKNOWN_TYPE, {.code = RPC_PARAMS, .word = "unknown_task", .field = "task"}},
+    {TASK_UNKNOWN_TYPE,
+     {.code = RPC_PARAMS,
+      .word = "unknown_task",
+      .field = "task",
+      .message = "task: there is no task type of this name"}},
     {TASK_ROLE, {.code = RPC_FORBIDDEN, .word = "role_missing", .field = "task"}},
     {TASK_TYPE_NOT_IN_TOKEN, {.code = RPC_FORBIDDEN, .word = "task_not_allowed", .field = "task"}},
     {TASK_ARGS_TOO_LARGE, {.code = RPC_TOO_LARGE, .field = "args"}},
@@ -42,45 +46,43 @@ static const struct {
     {TASK_GLOBAL_LIMIT, {.code = RPC_BUSY}},
     {TASK_BUSY, {.code = RPC_BUSY}},
     {TASK_UNAVAILABLE, {.code = RPC_BUSY, .word = "unavailable"}},
-    {TASK_MISMATCH, {.code = RPC_CONFLICT, .word = "idempotency_mismatch", .field = "idempotency_key"}},
-    {TASK_NEEDS_STREAM, {.code = RPC_PARAMS, .word = "needs_stream", .field = "task"}},
-    {TASK_NO_STREAM, {.code = RPC_PARAMS, .word = "no_stream", .field = "task"}},
+    {TASK_MISMATCH,
+     {.code = RPC_CONFLICT,
+      .word = "idempotency_mismatch",
+      .field = "idempotency_key",
+      .message = "idempotency_key: already used with another task type or other arguments"}},
+    {TASK_NEEDS_STREAM,
+     {.code = RPC_PARAMS,
+      .word = "needs_stream",
+      .field = "task",
+      .message = "task: this type takes an audio stream, use audio.start"}},
+    {TASK_NO_STREAM,
+     {.code = RPC_PARAMS,
+      .word = "no_stream",
+      .field = "task",
+      .message = "task: this type takes no audio stream, use task.submit"}},
 };
 
-/* The text of a refusal that needs more than a fixed one; NULL = the code's own. */
-static const char *refusal_text(const struct request *request, const struct task_reply *reply, char *text,
-                                size_t size)
+/* The text of a refusal that names a number; else the fixed one. */
+static const char *refusal_text(const struct options *options, const struct task_reply *reply,
+                                const char *fixed, char *text, size_t size)
 {
-    const struct options *options = request_app(request)->options;
-    switch (reply->refusal) {
-    case TASK_UNKNOWN_TYPE:
-        return "task: there is no task type of this name";
-    case TASK_NEEDS_STREAM:
-        return "task: this type takes an audio stream, use audio.start";
-    case TASK_NO_STREAM:
-        return "task: this type takes no audio stream, use task.submit";
-    case TASK_MISMATCH:
-        return "idempotency_key: already used with another task type or other arguments";
-    case TASK_ARGS_TOO_LARGE:
+    bool light = reply->type && reply->type->kind == TASK_LIGHT;
+    if (reply->refusal == TASK_ARGS_TOO_LARGE)
         snprintf(text, size, "args: at most %lld bytes", (long long)options->args_bytes);
-        return text;
-    case TASK_USER_LIMIT:
-        if (reply->type && reply->type->kind == TASK_LIGHT)
-            snprintf(text, size, "Maximum %lld light tasks in flight per user exceeded",
-                     (long long)options->user_light);
-        else
-            snprintf(text, size, "Maximum %lld concurrent tasks per user exceeded",
-                     (long long)options->user_tasks);
-        return text;
-    default:
-        return NULL;
-    }
+    else if (reply->refusal == TASK_USER_LIMIT)
+        snprintf(text, size, "Maximum %lld %s per user exceeded",
+                 (long long)(light ? options->user_light : options->user_tasks),
+                 light ? "light tasks in flight" : "concurrent tasks");
+    else
+        return fixed;
+    return text;
 }
 
 void submit_release(const struct request *request, const struct task_reply *reply)
 {
     if (reply->news.held)
-        owners_release(request_app(request)->owners, reply->news.task_id);
+        owners_release(request->app->owners, reply->news.task_id);
 }
 
 bool submit_refused(struct request *request, const struct task_reply *reply)
@@ -90,26 +92,24 @@ bool submit_refused(struct request *request, const struct task_reply *reply)
     if (reply->refusal == TASK_ACCEPTED || reply->refusal == TASK_DUPLICATE)
         return false;
     submit_release(request, reply);
-    if (reply->refusal == TASK_BAD_ARGS) {
-        error = (struct request_error){
-            .code = RPC_PARAMS, .field = reply->error.field, .message = reply->error.message};
-        request_fail(request, &error);
-        return true;
-    }
     for (size_t i = 0; i < NELEMS(refusals); i++)
         if (refusals[i].refusal == reply->refusal)
             error = refusals[i].error;
-    error.message = refusal_text(request, reply, text, sizeof text);
+    if (reply->refusal == TASK_BAD_ARGS)
+        error = (struct request_error){
+            .code = RPC_PARAMS, .field = reply->error.field, .message = reply->error.message};
+    error.message = refusal_text(request->app->options, reply, error.message, text, sizeof text);
     error.retry_ms = error.code == RPC_USER_LIMIT || error.code == RPC_BUSY ? reply->retry_ms : 0;
     request_fail(request, &error);
     return true;
 }
 
-void submit_internal(struct request *request, const struct task_type *type, struct span args)
+void submit_internal(struct request *request, const struct task_type *type)
 {
     struct task_reply reply = {.type = type, .retry_ms = INTERNAL_RETRY_MS};
-    reply.refusal = manager_run_internal(request_app(request)->manager, type, request_who(request)->user_id,
-                                         args, reply_internal, request);
+    reply.refusal =
+        manager_run_internal(request->app->manager, type, request_who(request)->user_id,
+                             request->params.p ? request->params : SPAN("{}"), reply_internal, request);
     submit_refused(request, &reply);
 }
 
@@ -150,7 +150,7 @@ void submit_accepted(struct request *request, const struct task_reply *reply, st
 {
     struct owner_news news = reply->news;
     struct event *accepted = NULL;
-    if (news.seq && owners_listening(request_app(request)->owners, news.owner, request_member(request)))
+    if (news.seq && owners_listening(request->app->owners, news.owner, request_member(request)))
         news.event = accepted = accepted_event(reply);
     request_reply_then(request, result, &news);
     event_unref(&accepted);

@@ -12,8 +12,9 @@ void submit_release(const struct request *request, const struct task_reply *repl
 void submit_write(struct buf *to, const struct request *request, const struct task_reply *reply);
 /* Answers an accepted one with `result`; its events follow. */
 void submit_accepted(struct request *request, const struct task_reply *reply, struct span result);
-/* Runs a request that needs SQL (tasks/store/unlisted.h), which is answered with its result or why not. */
-void submit_internal(struct request *request, const struct task_type *type, struct span args);
+/* Runs a request that needs SQL (tasks/store/unlisted.h) with its params as they came: it is answered with
+ * the result or why there is none. */
+void submit_internal(struct request *request, const struct task_type *type);
 /* Decodes an idempotency key (absent: SPAN_NONE); false and answered if it is not printable ASCII. */
 #define SUBMIT_KEY_SIZE 129
 bool submit_take_key(struct request *request, struct span value, char text[static SUBMIT_KEY_SIZE],

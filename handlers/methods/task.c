@@ -41,7 +41,7 @@ void run_task_submit(struct request *request, const struct span *values)
     if (!submit_take_key(request, values[2], key, &submit.idempotency_key))
         return;
     submit.task = json_string_copy(values[0], name, sizeof name) ? span_of(name) : SPAN_NONE;
-    task_manager_submit(request_app(request)->manager, &submit, on_submitted, request);
+    task_manager_submit(request->app->manager, &submit, on_submitted, request);
 }
 
 /* ---- one task ---- */
@@ -72,7 +72,7 @@ static void on_attempt(void *ctx, const struct queue_answer *answer)
     if (answer->code == QUEUE_FORBIDDEN && request_who(request)) {
         struct queue_caller caller = caller_of(request);
         log_admin_act(request, attempt->id);
-        attempt->call(request_app(request)->queue, &caller, attempt->id, attempt->then, request);
+        attempt->call(request->app->queue, &caller, attempt->id, attempt->then, request);
     } else {
         attempt->then(request, answer);
     }
@@ -84,7 +84,7 @@ static void with_task(struct request *request, struct span value, bool writes, o
                       queue_answer_fn *then)
 {
     char id[ID_SIZE];
-    struct queue *queue = request_app(request)->queue;
+    struct queue *queue = request->app->queue;
     if (!take_task_id(request, value, id))
         return;
     struct queue_caller caller = caller_of(request);
@@ -116,8 +116,8 @@ static void on_cancelled(void *ctx, const struct queue_answer *answer)
         fail_queue(request, answer->code);
         return;
     }
-    manager_cancel_local(request_app(request)->manager, answer->id);
-    audio_ended(request_app(request), answer->id);
+    manager_cancel_local(request->app->manager, answer->id);
+    audio_ended(request->app, answer->id);
     struct buf *result = request_result(request);
     buf_printf(result, "{\"task_id\":\"%s\",\"status\":\"%s\"", answer->id, answer->status);
     if (answer->stage[0]) {
@@ -157,7 +157,7 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
     bool own = strcmp(retry->owner, retry->caller) == 0;
     if (answer->code != QUEUE_OK) {
         if (own)
-            owners_release(request_app(request)->owners, retry->new_id);
+            owners_release(request->app->owners, retry->new_id);
         fail_retry(request, retry, answer);
         free(retry);
         return;
@@ -203,7 +203,7 @@ static void on_retry_seen(void *ctx, const struct queue_answer *answer)
 {
     struct retry *retry = ctx;
     struct request *request = retry->request;
-    struct app *app = request_app(request);
+    struct app *app = request->app;
     if (answer->code != QUEUE_OK || request_who(request) == NULL) {
         fail_queue(request, answer->code == QUEUE_OK ? QUEUE_UNAVAILABLE : answer->code);
         free(retry);
@@ -242,7 +242,7 @@ void run_task_retry(struct request *request, const struct span *values)
     caller.any_read = caller.any_write; /* to see others' tasks is not enough */
     retry->request = request;
     memcpy(retry->caller, caller.owner, strlen(caller.owner) + 1);
-    queue_get(request_app(request)->queue, &caller, retry->id, on_retry_seen, retry);
+    queue_get(request->app->queue, &caller, retry->id, on_retry_seen, retry);
 }
 
 /* ---- lists ---- */
@@ -304,7 +304,7 @@ void run_task_list(struct request *request, const struct span *values)
     if (!take_filter(request, values, &text, &filter))
         return;
     filter.owner = request_who(request)->user_id;
-    queue_list(request_app(request)->queue, &filter, reply_answer, request);
+    queue_list(request->app->queue, &filter, reply_answer, request);
 }
 
 void run_admin_tasks(struct request *request, const struct span *values)
@@ -320,5 +320,5 @@ void run_admin_tasks(struct request *request, const struct span *values)
     }
     if (filter.owner == NULL || strcmp(filter.owner, request_who(request)->user_id) != 0)
         log_admin_act(request, NULL);
-    queue_list(request_app(request)->queue, &filter, reply_answer, request);
+    queue_list(request->app->queue, &filter, reply_answer, request);
 }

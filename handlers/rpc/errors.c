@@ -1,6 +1,8 @@
 /* Error objects: the words, HTTP statuses and texts of protocol.md's table. Loop thread; no state. */
 #include "handlers/rpc/rpc.h"
 
+#include "hub/json/json_write.h"
+
 static const struct row {
     enum rpc_code code;
     unsigned status; /* HTTP */
@@ -29,21 +31,15 @@ void error_write(struct buf *to, const struct request_error *error)
     for (size_t i = 0; i < NELEMS(rows); i++)
         if (rows[i].code == error->code)
             row = &rows[i];
-    buf_append_text(to, "{\"code\":");
-    buf_append_i64(to, row->code);
-    buf_append_text(to, ",\"message\":");
-    buf_append_json(to, span_of(error->message ? error->message : row->message));
-    buf_append_text(to, ",\"data\":{\"code\":");
-    buf_append_json(to, span_of(error->word ? error->word : row->word));
-    buf_append_text(to, ",\"status\":");
-    buf_append_u64(to, row->status);
-    if (error->field) {
-        buf_append_text(to, ",\"field\":");
-        buf_append_json(to, span_of(error->field));
-    }
-    if (error->retry_ms) {
-        buf_append_text(to, ",\"retry_ms\":");
-        buf_append_u64(to, error->retry_ms);
-    }
+    buf_append_char(to, '{');
+    json_member_int(to, "code", row->code);
+    json_member_text(to, "message", span_of(error->message ? error->message : row->message));
+    json_member_raw(to, "data", SPAN("{"), "");
+    json_member_text(to, "code", span_of(error->word ? error->word : row->word));
+    json_member_int(to, "status", row->status);
+    if (error->field)
+        json_member_text(to, "field", span_of(error->field));
+    if (error->retry_ms)
+        json_member_int(to, "retry_ms", (int64_t)error->retry_ms);
     buf_append_text(to, "}}");
 }

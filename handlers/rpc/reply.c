@@ -42,31 +42,24 @@ void reply_answer(void *ctx, const struct queue_answer *answer)
         fail_queue(request, answer->code);
 }
 
-/* "field: what is wrong with it" of a request whose parameter only the database could judge. */
-static void fail_judged(struct request *request, struct span text)
-{
-    char message[160], field[64];
-    snprintf(message, sizeof message, "%.*s", (int)(text.n < 150 ? text.n : 150), text.p);
-    snprintf(field, sizeof field, "%.*s", (int)strcspn(message, ":"), message);
-    fail_param(request, field, message);
-}
-
 void reply_internal(void *ctx, bool failed, const char *error_code, struct span result)
 {
     struct request *request = ctx;
+    char message[160], field[64];
+    bool absent = failed && strcmp(error_code, "not_found") == 0;
     if (!failed) {
         request_reply(request, result);
-        return;
+    } else if (strcmp(error_code, "params") ==
+               0) { /* "field: what is wrong with it": only the database could tell */
+        snprintf(message, sizeof message, "%.*s", (int)(result.n < 150 ? result.n : 150), result.p);
+        snprintf(field, sizeof field, "%.*s", (int)strcspn(message, ":"), message);
+        fail_param(request, field, message);
+    } else {
+        log_warn("a request that needs the database failed", "method", request->handler->method, "code",
+                 error_code);
+        request_fail(request, &(struct request_error){.code = absent ? RPC_NOT_FOUND : RPC_INTERNAL,
+                                                      .word = absent ? NULL : error_code});
     }
-    if (strcmp(error_code, "params") == 0) {
-        fail_judged(request, result);
-        return;
-    }
-    log_warn("a request that needs the database failed", "method", request_handler(request)->method, "code",
-             error_code);
-    bool absent = strcmp(error_code, "not_found") == 0;
-    request_fail(request, &(struct request_error){.code = absent ? RPC_NOT_FOUND : RPC_INTERNAL,
-                                                  .word = absent ? NULL : error_code});
 }
 
 void reply_done(void *ctx, enum queue_code code)
@@ -81,8 +74,7 @@ void log_admin_act(const struct request *request, const char *task_id)
 {
     const struct principal *who = request_who(request);
     if (who)
-        log_info("admin act", "user", who->user_id, "method", request_handler(request)->method, "task_id",
-                 task_id);
+        log_info("admin act", "user", who->user_id, "method", request->handler->method, "task_id", task_id);
 }
 
 bool take_task_id(struct request *request, struct span value, char id[static ID_SIZE])

@@ -6,17 +6,6 @@
 
 #define FREE_MAX 1024 /* request objects kept for reuse */
 
-struct request {
-    struct list node; /* in the free list, or among those that wait for Redis */
-    void (*undo)(struct request *request);
-    struct app *app;
-    struct answerer *to; /* NULL: answered early */
-    const struct handler *handler;
-    bool wanted; /* somebody waits for the answer */
-    size_t tag_size;
-    char tag[REQUEST_TAG_MAX];
-};
-
 struct requests {
     struct list free, waiting;
     unsigned free_count;
@@ -59,6 +48,7 @@ struct request *request_new(struct answerer *to, const struct handler *handler, 
     request->app = to->app;
     request->to = to;
     request->handler = handler;
+    request->params = SPAN_NONE;
     request->wanted = tag.p != NULL;
     request->tag_size = tag.n;
     if (tag.n)
@@ -82,19 +72,9 @@ void request_drop(struct request *request)
         answerer_unref(to);
 }
 
-struct app *request_app(const struct request *request)
-{
-    return request->app;
-}
-
 const struct principal *request_who(const struct request *request)
 {
     return request->to ? answerer_reader(request->to)->who : NULL;
-}
-
-struct answerer *request_answerer(const struct request *request)
-{
-    return request->to;
 }
 
 struct client *request_client(const struct request *request)
@@ -116,11 +96,6 @@ uint64_t request_given(const struct request *request)
 {
     struct answerer *reader = request->to ? answerer_reader(request->to) : NULL;
     return reader && reader->ops->given && !reader->gone ? reader->ops->given(reader) : UINT64_MAX;
-}
-
-const struct handler *request_handler(const struct request *request)
-{
-    return request->handler;
 }
 
 struct buf *request_result(const struct request *request)

@@ -6,7 +6,6 @@
 #include "handlers/rpc/answerer.h"
 #include "hub/json/json.h"
 
-struct request;
 struct requests; /* all requests of a hub */
 
 enum rpc_code {
@@ -38,6 +37,7 @@ enum handler_trait {
     NEEDS_REDIS = 2, /* answered at once while Redis hangs */
     NEEDS_CLIENT = 4 /* only for who stays connected */
 };
+struct request;
 struct handler { /* one row of the dispatch table */
     const char *method;
     enum caller_role role; /* who may call it; VIEWER: viewers and admins */
@@ -49,6 +49,19 @@ struct handler { /* one row of the dispatch table */
 #define HANDLER_PARAMS_MAX 8
 
 #define REQUEST_TAG_MAX 130 /* JSON-RPC: the raw bytes of an id, 128 and two quotes */
+struct request {
+    struct app *app;
+    const struct handler *handler;
+    struct span params; /* while it runs: the object that `values` are of; SPAN_NONE = there was none */
+
+    /* request.c's own */
+    struct answerer *to; /* NULL: answered early */
+    struct list node;    /* in the free list, or among those that wait for Redis */
+    void (*undo)(struct request *request);
+    bool wanted; /* somebody waits for the answer */
+    size_t tag_size;
+    char tag[REQUEST_TAG_MAX];
+};
 
 struct requests *requests_new(void);
 /* Every request has been answered. */
@@ -56,18 +69,14 @@ void requests_free(struct requests **requests);
 
 /* `tag` goes with the answer; SPAN_NONE: nobody waits for one. */
 struct request *request_new(struct answerer *to, const struct handler *handler, struct span tag);
-struct app *request_app(const struct request *request);
 /* Who asks; NULL: not authenticated, or gone. */
 const struct principal *request_who(const struct request *request);
-/* Who gets the answer; NULL: it was given early (request_fail_early()). */
-struct answerer *request_answerer(const struct request *request);
 /* What lasts as long as the connection; NULL: there is none, or it has closed. */
 struct client *request_client(const struct request *request);
 /* Who hears of the owner's events and reads this answer; NULL: nobody does. */
 struct member *request_member(const struct request *request);
 /* Up to which logged event everything was given to who asks; UINT64_MAX: no events go there. */
 uint64_t request_given(const struct request *request);
-const struct handler *request_handler(const struct request *request);
 /* An empty buffer to write the result in; the next request's is the same one. */
 struct buf *request_result(const struct request *request);
 /* The same for a whole message. */

@@ -149,6 +149,7 @@ static void run_request(struct answerer *to, const struct envelope *envelope)
         }
         request_waits(request, NULL);
     }
+    request->params = envelope->params;
     handler->run(request, values);
 }
 

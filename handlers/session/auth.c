@@ -5,6 +5,7 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
+#include "hub/json/json_write.h"
 #include "tasks/queue/usage.h"
 #include "tasks/store/unlisted.h"
 
@@ -107,29 +108,19 @@ static void on_stalled(struct request *request)
     fall_back(session, implied);
 }
 
-static void write_roles(struct buf *to, unsigned roles)
-{
-    static const char *const texts[] = {"[]", "[\"admin\"]", "[\"viewer\"]", "[\"admin\",\"viewer\"]"};
-    buf_append_text(to, texts[roles & (ROLE_ADMIN | ROLE_VIEWER)]);
-}
-
-static void write_time(struct buf *to, int64_t wall_s)
-{
-    char at[CLOCK_TEXT_SIZE];
-    clock_format(wall_s * 1000, at);
-    buf_append_json(to, span_of(at));
-}
-
 static void write_limits(struct buf *to, const struct options *o)
 {
-    buf_printf(
-        to,
-        ",\"limits\":{\"message_bytes\":%lld,\"args_bytes\":%lld,\"batch\":%lld,\"messages_per_s\":%lld,"
-        "\"user_tasks\":%lld,\"user_light\":%lld,\"user_streams\":%lld,\"audio_max_bytes\":%lld,"
-        "\"audio_window_bytes\":%lld}",
-        (long long)o->message_bytes, (long long)o->args_bytes, (long long)o->batch,
-        (long long)o->messages_per_s, (long long)o->user_tasks, (long long)o->user_light,
-        (long long)o->user_streams, (long long)o->audio_max_bytes, (long long)o->audio_window_bytes);
+    buf_append_text(to, ",\"limits\":{");
+    json_member_int(to, "message_bytes", o->message_bytes);
+    json_member_int(to, "args_bytes", o->args_bytes);
+    json_member_int(to, "batch", o->batch);
+    json_member_int(to, "messages_per_s", o->messages_per_s);
+    json_member_int(to, "user_tasks", o->user_tasks);
+    json_member_int(to, "user_light", o->user_light);
+    json_member_int(to, "user_streams", o->user_streams);
+    json_member_int(to, "audio_max_bytes", o->audio_max_bytes);
+    json_member_int(to, "audio_window_bytes", o->audio_window_bytes);
+    buf_append_char(to, '}');
 }
 
 /* What auth answers; the snapshot, if there is one, with it. */
@@ -137,15 +128,14 @@ static void write_welcome(struct buf *to, const struct entry *entry, const struc
                           enum owners_joined result)
 {
     static const char *const words[] = {[OWNERS_OK] = "ok", [OWNERS_NONE] = "none", [OWNERS_GAP] = "gap"};
-    buf_append_text(to, "{\"user_id\":");
-    buf_append_json(to, span_of(who->user_id));
-    buf_append_text(to, ",\"roles\":");
-    write_roles(to, who->roles);
-    buf_append_text(to, ",\"expires_at\":");
-    write_time(to, who->expires_at);
-    buf_append_text(to, ",\"epoch\":");
-    buf_append_json(to, span_of(entry->at.epoch));
-    buf_printf(to, ",\"seq\":%llu,\"resumed\":\"%s\"", (unsigned long long)entry->at.head, words[result]);
+    static const char *const roles[] = {"[]", "[\"admin\"]", "[\"viewer\"]", "[\"admin\",\"viewer\"]"};
+    buf_append_char(to, '{');
+    json_member_text(to, "user_id", span_of(who->user_id));
+    json_member_raw(to, "roles", SPAN_NONE, roles[who->roles & (ROLE_ADMIN | ROLE_VIEWER)]);
+    json_member_time(to, "expires_at", who->expires_at * 1000);
+    json_member_text(to, "epoch", span_of(entry->at.epoch));
+    json_member_int(to, "seq", (int64_t)entry->at.head);
+    json_member_text(to, "resumed", span_of(words[result]));
     buf_append_span(to, buf_span(&entry->snapshot));
     write_limits(to, entry->session->answerer.app->options);
     buf_append_char(to, '}');
@@ -180,10 +170,8 @@ static void on_unread(void *ctx, bool failed, const char *error_code, struct spa
     } else {
         struct span list = json_get(result, "notifications"), unread = json_get(result, "unread");
         if (list.p && unread.p) {
-            buf_append_text(&entry->snapshot, ",\"notifications\":");
-            buf_append_span(&entry->snapshot, list);
-            buf_append_text(&entry->snapshot, ",\"unread\":");
-            buf_append_span(&entry->snapshot, unread);
+            json_member_raw(&entry->snapshot, "notifications", list, "");
+            json_member_raw(&entry->snapshot, "unread", unread, "");
         }
     }
     welcome(entry, OWNERS_GAP);
@@ -196,10 +184,8 @@ static void on_snapshot(void *ctx, const struct queue_answer *answer)
         join_failed(entry);
         return;
     }
-    struct span tasks = json_get(answer->json, "tasks");
-    buf_append_text(&entry->snapshot, ",\"snapshot\":");
-    buf_append_span(&entry->snapshot, tasks.p ? tasks : SPAN("[]"));
-    if (manager_run_internal(request_app(entry->request)->manager, &store_notification_list,
+    json_member_raw(&entry->snapshot, "snapshot", json_get(answer->json, "tasks"), "[]");
+    if (manager_run_internal(entry->request->app->manager, &store_notification_list,
                              entry->session->answerer.who->user_id, SPAN("{\"unread\":true}"), on_unread,
                              entry) != TASK_ACCEPTED)
         on_unread(entry, true, "busy", SPAN_NONE);
@@ -229,7 +215,7 @@ static void join(struct session *session, struct request *request, const struct 
     entry->session = session;
     entry->request = request;
     entry->wanted = resume->seq;
-    entry->implied = request_handler(request) == NULL;
+    entry->implied = request->handler == NULL;
     session->entry = entry;
     session_become(session, SESSION_JOINING);
     if (!app->redis_ready || redis_is_stalled(redis)) {
@@ -363,8 +349,8 @@ static void on_refresh_verified(struct session *session, struct request *request
     conn_refresh_who(session->conn, who);
     usage_session(session->answerer.app->queue, session->answerer.who->user_id, session->id, expires_at);
     struct buf *text = request_result(request);
-    buf_append_text(text, "{\"expires_at\":");
-    write_time(text, expires_at);
+    buf_append_char(text, '{');
+    json_member_time(text, "expires_at", expires_at * 1000);
     buf_append_char(text, '}');
     request_reply(request, buf_span(text));
 }

@@ -113,7 +113,7 @@ static const struct answerer_ops socket_ops = {
 
 struct session *session_asking(const struct request *request)
 {
-    struct answerer *to = request_answerer(request);
+    struct answerer *to = request->to;
     return to && to->ops == &socket_ops && !to->gone ? session_of(to) : NULL;
 }
 
