@@ -4,6 +4,7 @@
 #include "handlers/methods/submit.h"
 #include "handlers/rpc/reply.h"
 #include "hub/config/options.h"
+#include "hub/json/json_write.h"
 
 #include <stdio.h>
 
@@ -43,56 +44,49 @@ static struct opening *opening_new(struct request *request, const char *resumed)
 
 /* ---- start ---- */
 
-/* Whether the members are those of a format, of the right kinds; their values may be none we know. */
-static bool format_is_shaped(struct span format)
-{
-    static const struct json_field fields[] = {
-        {.name = "encoding", .kinds = KIND_STRING, .required = true, .min = 1, .max = 255},
-        {.name = "sample_rate", .kinds = KIND_INTEGER, .min = INT64_MIN, .max = INT64_MAX},
-        {.name = "channels", .kinds = KIND_INTEGER, .min = INT64_MIN, .max = INT64_MAX},
-        {.name = "name", .kinds = KIND_STRING, .min = 1, .max = 255},
-    };
-    struct span values[NELEMS(fields)];
-    struct json_field_error fault;
-    return json_match(format, fields, NELEMS(fields), values, &fault);
-}
-
-/* {encoding, sample_rate?, channels?} or {encoding: "file", name?}; false and answered if it is neither. */
-static bool check_format(struct request *request, struct span format)
+/* Whether the members are those of a format, of the right kinds; `known`: and values that we know. */
+static bool match_format(struct span format, bool known, struct span values[static 4],
+                         struct json_field_error *fault)
 {
     static const char *const encodings[] = {"pcm_s16le", "file", NULL};
-    static const struct json_field fields[] = {
-        {.name = "encoding", .kinds = KIND_STRING, .required = true, .words = encodings},
-        {.name = "sample_rate", .kinds = KIND_INTEGER, .min = 16000, .max = 16000},
-        {.name = "channels", .kinds = KIND_INTEGER, .min = 1, .max = 1},
+    const struct json_field fields[] = {
+        {.name = "encoding",
+         .kinds = KIND_STRING,
+         .required = true,
+         .min = !known,
+         .max = known ? 0 : 255,
+         .words = known ? encodings : NULL},
+        {.name = "sample_rate", .kinds = KIND_INTEGER, .min = known ? 16000 : 0, .max = known ? 16000 : 0},
+        {.name = "channels", .kinds = KIND_INTEGER, .min = known, .max = known},
         {.name = "name", .kinds = KIND_STRING, .min = 1, .max = 255},
     };
-    struct span values[NELEMS(fields)];
-    struct json_field_error fault;
-    if (!json_match(format, fields, NELEMS(fields), values, &fault)) {
-        bool shaped = format_is_shaped(format);
+    return json_match(format, fields, NELEMS(fields), values, fault);
+}
+
+/* {encoding, sample_rate?, channels?} or {encoding: "file", name?}, beside `args`; false and answered if not.
+ */
+static bool check_format(struct request *request, struct span format, struct span args)
+{
+    struct span values[4];
+    struct json_field_error fault, other;
+    const char *wrong = NULL;
+    if (!match_format(format, true, values, &fault)) {
+        bool shaped = match_format(format, false, values, &other);
         request_fail(request, &(struct request_error){.code = shaped ? RPC_MEDIA : RPC_PARAMS,
                                                       .field = "format",
                                                       .message = fault.message});
         return false;
     }
     bool file = json_string_is(values[0], "file");
-    if (file ? values[1].p || values[2].p : values[3].p != NULL) {
-        fail_param(request, "format",
-                   file ? "format: a file says itself what is in it"
-                        : "format: name belongs to the encoding file");
-        return false;
-    }
-    return true;
-}
-
-/* The format stands beside the arguments; inside them it would be there twice. False and answered. */
-static bool check_args(struct request *request, struct span args)
-{
-    if (args.p == NULL || json_get(args, "format").p == NULL)
-        return true;
-    fail_param(request, "format", "format: stands beside args, not in them");
-    return false;
+    if (file && (values[1].p || values[2].p))
+        wrong = "format: a file says itself what is in it";
+    else if (!file && values[3].p)
+        wrong = "format: name belongs to the encoding file";
+    else if (args.p && json_get(args, "format").p) /* the task would get it twice */
+        wrong = "format: stands beside args, not in them";
+    if (wrong)
+        fail_param(request, "format", wrong);
+    return wrong == NULL;
 }
 
 /* The arguments as the task gets them: with the format, if the type declares such an argument. */
@@ -107,12 +101,9 @@ static void write_args(struct buf *to, const char *task, struct span args, struc
         buf_append_span(to, args);
         return;
     }
-    struct json_iter iter = json_walk(args);
-    struct span key, value;
-    bool empty = !json_next_member(&iter, &key, &value);
-    buf_append(to, args.p, args.n - 1);
-    buf_append_text(to, empty ? "\"format\":" : ",\"format\":");
-    buf_append_span(to, format);
+    struct span open = json_trim((struct span){args.p, args.n - 1}); /* without its brace */
+    buf_append_span(to, open);
+    json_member_raw(to, "format", format, "");
     buf_append_char(to, '}');
 }
 
@@ -124,14 +115,17 @@ static void reply_opened(struct opening *opening, uint64_t received)
     bool fresh = !opening->resume && reply->refusal == TASK_ACCEPTED;
     struct buf *result = request_result(request);
     stream_open(opening->stream, reply->id, request_client(request), received);
-    if (!opening->resume)
+    if (opening->resume)
+        buf_append_char(result, '{');
+    else
         submit_write(result, request, reply);
-    buf_append_text(result, opening->resume ? "{\"stream\":" : ",\"stream\":");
-    buf_append_u64(result, stream->number);
+    json_member_int(result, "stream", stream->number);
     if (!fresh)
-        buf_printf(result, ",\"received\":%llu", (unsigned long long)stream->received);
-    buf_printf(result, ",\"credit\":%llu", (unsigned long long)stream_window(stream));
-    buf_append_text(result, fresh || opening->resume ? "}" : ",\"duplicate\":true}");
+        json_member_int(result, "received", (int64_t)stream->received);
+    json_member_int(result, "credit", (int64_t)stream_window(stream));
+    if (!fresh && !opening->resume)
+        json_member_bool(result, "duplicate", true);
+    buf_append_char(result, '}');
     if (fresh)
         submit_accepted(request, reply, buf_span(result));
     else
@@ -187,7 +181,7 @@ void run_audio_start(struct request *request, const struct span *values)
     char name[65], key[SUBMIT_KEY_SIZE];
     struct app *app = request->app;
     struct task_request submit = {.who = request_who(request), .priority = PRIORITY_DEFAULT, .stream = true};
-    if (!check_format(request, values[2]) || !check_args(request, values[1]) ||
+    if (!check_format(request, values[2], values[1]) ||
         !submit_take_key(request, values[3], key, &submit.idempotency_key))
         return;
     if (!json_string_copy(values[0], name, sizeof name)) {

@@ -8,6 +8,7 @@
 #include "hub/base/clock.h"
 #include "hub/base/metrics.h"
 #include "hub/config/options.h"
+#include "hub/json/json_write.h"
 
 #define TICK_MAX_MS 1000
 #define KEEP_EVERY_MS 10000
@@ -255,12 +256,10 @@ static void send_ack(struct stream *stream)
     struct answerer *to = stream->client->answerer;
     struct buf *text = requests_text(to->app->requests);
     stream->told = stream->received;
-    buf_append_span(text, SPAN("{\"jsonrpc\":\"2.0\",\"method\":\"audio.ack\",\"params\":{\"stream\":"));
-    buf_append_u64(text, stream->number);
-    buf_append_span(text, SPAN(",\"received\":"));
-    buf_append_u64(text, stream->received);
-    buf_append_span(text, SPAN(",\"credit\":"));
-    buf_append_u64(text, stream_window(stream));
+    buf_append_span(text, SPAN("{\"jsonrpc\":\"2.0\",\"method\":\"audio.ack\",\"params\":{"));
+    json_member_int(text, "stream", stream->number);
+    json_member_int(text, "received", (int64_t)stream->received);
+    json_member_int(text, "credit", (int64_t)stream_window(stream));
     buf_append_span(text, SPAN("}}"));
     to->ops->send(to, buf_span(text), false);
 }
