@@ -29,7 +29,7 @@ typedef void owner_replay_fn(void *ctx, const struct owner_replay *replay);
 struct owner_source {
     /* Marks this hub as listening to the owner, then reports where the log stands. Every event logged
      * after that position reaches owners_event(). Called again for an owner that is attached already, to
-     * learn where its log stands now. */
+     * learn where its log stands now; of an owner, one call is under way at a time, and none at detach(). */
     void (*attach)(void *ctx, const char *owner, owner_position_fn *fn, void *fn_ctx);
     void (*detach)(void *ctx, const char *owner);
     /* Reads logged events with seq > after, at most `max`. */

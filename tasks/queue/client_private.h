@@ -1,9 +1,9 @@
 /* Inside of the queue client: what its files share. Loop thread only.
  *
  * Transitions that come in numbers (submit, end, …) are staged as items of a batch; a batch becomes one
- * function call at LOOP_STAGE_QUEUE. Everything else is an op: one call with its own callback. Batches leave
- * in the order of enum stage, then the ops in the order they came, so a cancel follows the submit of its
- * task, and an end the updates of its task. */
+ * function call at LOOP_STAGE_QUEUE, in the order of enum stage; while one is under way, later items gather.
+ * Everything else is an op: one call with its own callback, in the order they came. Ops do not wait for
+ * batches: whoever needs an item's effect waits for its answer. */
 #pragma once
 
 #include "hub/base/list.h"
@@ -162,11 +162,12 @@ struct queue {
     const char **argv_words;     /* of the call that is being made */
     size_t *argv_lengths, argv_room;
     struct list ops;
-    struct buf json;  /* scratch of the callbacks that make JSON */
-    unsigned pending; /* calls without an answer */
-    unsigned batches; /* of these, batches */
-    bool loading;     /* the library is being loaded again */
-    bool closed;      /* freed by its owner, waits for `pending` */
+    struct buf json;         /* scratch of the callbacks that make JSON */
+    unsigned pending;        /* calls without an answer */
+    unsigned batches;        /* of these, batches */
+    bool loading;            /* the library is being loaded again */
+    bool closed;             /* freed by its owner, waits for `pending` */
+    struct queue_feed *feed; /* NULL = none (any more) */
     /* Reads the owner's log behind `after` and tells its events by the hook on_event: a call that failed
      * half-way logged them, and nobody here was told. Set by the feed. */
     void (*tell_logged)(struct queue *queue, const char *owner, uint64_t after);

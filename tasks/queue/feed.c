@@ -1,4 +1,4 @@
-/* Feeds: the subscriptions of a process and what comes over them; see feed.h. A hub hears all its owners on
+/* Feeds: the subscriptions of a process and what comes over them; see queue.h. A hub hears all its owners on
  * one channel of its own: the library puts there what the owners caused that this hub has attached. An owner
  * is attached by calling the function that marks this hub as listening and tells where the log stands; since
  * that waits for the subscription, no event falls between. What the log holds behind a position is read here,
@@ -12,7 +12,8 @@
 #define TICK_MS 5000      /* the wish to watch lasts 15 s */
 #define ALIVE_TICKS 4     /* a hub that was not heard of for 120 s counts as dead */
 #define SILENCE_MS 100000 /* after so long others may have forgotten this hub */
-#define TELL_PAGE 256     /* events at once of what a failed call left behind */
+#define CHANNELS 8
+#define TELL_PAGE 256 /* events at once of what a failed call left behind */
 
 enum logged { /* words of one event in the function's answer */
               LOGGED_SEQ,
@@ -23,25 +24,16 @@ enum logged { /* words of one event in the function's answer */
 
 struct feed_owner { /* one that this hub listens to, or will when it is subscribed */
     struct table_node node;
-    struct list waiting; /* for the subscription */
+    owner_position_fn *fn; /* who waits for its position, NULL = nobody */
+    void *ctx;
+    uint64_t call; /* the attach that will tell it: the last one made */
     char name[];
 };
 
-struct asker { /* one attach() that has no answer yet */
-    struct list node;
-    owner_position_fn *fn;
-    void *ctx;
-};
-
-struct attach_call { /* one call of the function attach, on behalf of some waiters */
-    struct list node;
-    struct list waiting;
-};
-
-struct bell {
-    struct bell *next;
-    struct queue_feed *feed;
-    char name[32];
+struct channel { /* one that is wanted besides the hub's own */
+    const char *kind;
+    char name[CHANNEL_MAX];
+    redis_reply_fn *fn;
 };
 
 struct queue_feed {
@@ -49,17 +41,44 @@ struct queue_feed {
     struct redis *subscriber;
     struct queue_feed_hooks hooks;
     struct table owners;
-    bool subscribed;   /* to the hub's channel: Redis has confirmed it … */
-    bool subscribing;  /* … or will, or the connection goes */
-    struct list calls; /* attach_calls under way */
-    struct bell *bells;
-    bool control, watching;
+    uint64_t calls;   /* of attach, so far */
+    bool subscribed;  /* to the hub's channel: Redis has confirmed it … */
+    bool subscribing; /* … or will, or the connection goes */
+    struct channel channels[CHANNELS];
+    size_t channel_count;
+    bool watching;
     uv_timer_t *timer;
     unsigned ticks;
     uint64_t alive_ms; /* when this hub last said that it lives */
 };
 
-/* ---- the log ----------------------------------------------------------------------------------- */
+/* ---- calls about an owner ---- */
+
+struct owner_call { /* what its answer is compared with */
+    uint64_t number;
+    char owner[];
+};
+
+static void drop_call(struct op *op)
+{
+    free(op->more);
+}
+
+static struct op *owner_op(struct queue *queue, const char *function, const char *owner, uint64_t number,
+                           void (*done)(struct op *op, const redisReply *answer))
+{
+    struct op *op = op_new(queue, function, done);
+    size_t size = strlen(owner) + 1;
+    struct owner_call *call = xmalloc(sizeof *call + size);
+    call->number = number;
+    memcpy(call->owner, owner, size);
+    op->more = call;
+    op->drop = drop_call;
+    words_text(&op->words, owner);
+    return op;
+}
+
+/* ---- the log ---- */
 
 /* What only the log knows. */
 static void set_logged(struct event_text *text, struct span logged)
@@ -109,13 +128,8 @@ static void collect(const char *owner, const redisReply *events, struct owner_re
     }
 }
 
-struct replay_call { /* what the answer is compared with */
-    uint64_t after;
-    char owner[];
-};
-
 /* {head, more, events} */
-static struct owner_replay replay_of(const struct replay_call *call, const redisReply *answer)
+static struct owner_replay replay_of(const struct owner_call *call, const redisReply *answer)
 {
     const redisReply *events = reply_array(answer, 2);
     uint64_t head = (uint64_t)reply_number(answer, 0);
@@ -123,7 +137,7 @@ static struct owner_replay replay_of(const struct replay_call *call, const redis
     replay.events = xcalloc(reply_count(events), sizeof *replay.events);
     collect(call->owner, events, &replay);
     uint64_t first = replay.count ? replay.events[0]->seq : 0;
-    replay.gap = replay.ok && (head < call->after || (head > call->after && first != call->after + 1));
+    replay.gap = replay.ok && (head < call->number || (head > call->number && first != call->number + 1));
     return replay;
 }
 
@@ -142,22 +156,10 @@ static void on_replayed(struct op *op, const redisReply *answer)
     free(op->more);
 }
 
-static void drop_replay(struct op *op)
-{
-    free(op->more);
-}
-
 static struct op *replay_new(struct queue *queue, const char *owner, uint64_t after, size_t max,
                              void (*done)(struct op *op, const redisReply *answer))
 {
-    struct op *op = op_new(queue, FUNCTION("replay"), done);
-    size_t size = strlen(owner) + 1;
-    struct replay_call *call = xmalloc(sizeof *call + size);
-    call->after = after;
-    memcpy(call->owner, owner, size);
-    op->more = call;
-    op->drop = drop_replay;
-    words_text(&op->words, owner);
+    struct op *op = owner_op(queue, FUNCTION("replay"), owner, after, done);
     words_number(&op->words, after);
     words_number(&op->words, max);
     return op;
@@ -175,7 +177,7 @@ static void tell_logged(struct queue *queue, const char *owner, uint64_t after);
 
 static void on_logged(struct op *op, const redisReply *answer)
 {
-    struct replay_call *call = op->more;
+    struct owner_call *call = op->more;
     struct queue *queue = op->queue;
     struct owner_replay replay = replay_of(call, answer);
     for (size_t i = 0; i < replay.count && queue->hooks.on_event; i++)
@@ -191,7 +193,7 @@ static void tell_logged(struct queue *queue, const char *owner, uint64_t after)
     replay_new(queue, owner, after, TELL_PAGE, on_logged);
 }
 
-/* ---- channels -------------------------------------------------------------------------- */
+/* ---- channels ---- */
 
 static void subscribe(struct queue_feed *feed, redis_reply_fn *fn, void *ctx, const char *kind,
                       const char *name)
@@ -221,56 +223,36 @@ static void tell(const struct queue_feed *feed, void (*fn)(void *ctx, const char
     event_unref(&event);
 }
 
-/* ---- owners ----------------------------------------------------------------------------------------- */
+/* ---- owners ---- */
 
-static void answer_waiting(struct list *waiting, const struct owner_position *position)
+static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
 {
-    for (struct list *node; (node = list_pop(waiting)) != NULL;) {
-        struct asker *asker = container_of(node, struct asker, node);
-        if (asker->fn)
-            asker->fn(asker->ctx, position);
-        free(asker);
-    }
+    struct table_node *node = table_find(&feed->owners, span_of(name));
+    return node ? container_of(node, struct feed_owner, node) : NULL;
 }
 
-static void forget_waiting(struct list *waiting)
-{
-    for (struct list *node; (node = list_pop(waiting)) != NULL;)
-        free(container_of(node, struct asker, node));
-}
-
-static void drop_call(struct op *op)
-{
-    struct attach_call *call = op->more;
-    list_remove(&call->node);
-    forget_waiting(&call->waiting);
-    free(call);
-}
-
-/* {epoch, head} */
+/* {epoch, head}. An older call's answer is no answer to who asked later. */
 static void on_attached(struct op *op, const redisReply *answer)
 {
-    struct attach_call *call = op->more;
+    struct owner_call *call = op->more;
+    struct feed_owner *owner = op->queue->feed ? find_owner(op->queue->feed, call->owner) : NULL;
     struct owner_position position = {.ok = reply_count(answer) == 2};
-    snprintf(position.epoch, sizeof position.epoch, "%s", reply_text(answer, 0));
-    position.head = (uint64_t)reply_number(answer, 1);
-    answer_waiting(&call->waiting, &position);
-    drop_call(op);
+    if (owner && owner->fn && owner->call == call->number) {
+        owner_position_fn *fn = owner->fn;
+        owner->fn = NULL;
+        snprintf(position.epoch, sizeof position.epoch, "%s", reply_text(answer, 0));
+        position.head = (uint64_t)reply_number(answer, 1);
+        fn(owner->ctx, &position);
+    }
+    free(call);
 }
 
 static void call_attach(struct queue_feed *feed, struct feed_owner *owner)
 {
-    struct attach_call *call = xmalloc(sizeof *call);
-    struct op *op = op_new(feed->queue, FUNCTION("attach"), on_attached);
     char epoch[13];
     id_random(epoch, sizeof epoch);
-    list_init(&call->node);
-    list_init(&call->waiting);
-    list_append(&feed->calls, &call->node);
-    list_splice(&call->waiting, &owner->waiting);
-    op->more = call;
-    op->drop = drop_call;
-    words_text(&op->words, owner->name);
+    owner->call = ++feed->calls;
+    struct op *op = owner_op(feed->queue, FUNCTION("attach"), owner->name, owner->call, on_attached);
     words_text(&op->words, epoch);
 }
 
@@ -282,18 +264,24 @@ static void attach_all(struct queue_feed *feed)
             call_attach(feed, container_of(node, struct feed_owner, node));
 }
 
-/* What attach() promises cannot be kept, not even by the calls that are under way: whoever waits is told. */
+/* What attach() promises cannot be kept, not even by the calls that are under way: whoever waits is told, and
+ * may ask again at once. */
 static void on_lost(struct queue_feed *feed)
 {
-    struct list waiting;
-    list_init(&waiting);
-    for (size_t i = 0; i < feed->owners.size; i++)
-        for (struct table_node *node = feed->owners.buckets[i]; node; node = node->next)
-            list_splice(&waiting, &container_of(node, struct feed_owner, node)->waiting);
-    list_for_each (node, &feed->calls)
-        list_splice(&waiting, &container_of(node, struct attach_call, node)->waiting);
+    struct feed_owner *waiting = xcalloc(feed->owners.count, sizeof *waiting);
+    size_t count = 0;
+    for (size_t i = 0; i < feed->owners.size; i++) {
+        for (struct table_node *node = feed->owners.buckets[i]; node; node = node->next) {
+            struct feed_owner *owner = container_of(node, struct feed_owner, node);
+            if (owner->fn)
+                waiting[count++] = *owner;
+            owner->fn = NULL;
+        }
+    }
     feed->subscribed = feed->subscribing = false;
-    answer_waiting(&waiting, &(struct owner_position){.ok = false});
+    for (size_t i = 0; i < count; i++)
+        waiting[i].fn(waiting[i].ctx, &(struct owner_position){.ok = false});
+    free(waiting);
 }
 
 /* Only owners this feed knows: others were detached just now. */
@@ -330,28 +318,19 @@ static void subscribe_hub(struct queue_feed *feed)
     subscribe(feed, on_hub, feed, "hub:", feed->queue->holder);
 }
 
-static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
-{
-    struct table_node *node = table_find(&feed->owners, span_of(name));
-    return node ? container_of(node, struct feed_owner, node) : NULL;
-}
-
 static void attach(void *ctx, const char *name, owner_position_fn *fn, void *fn_ctx)
 {
     struct queue_feed *feed = ctx;
     struct feed_owner *owner = find_owner(feed, name);
-    struct asker *asker = xmalloc(sizeof *asker);
     if (owner == NULL) {
         size_t size = strlen(name);
         owner = xcalloc(1, sizeof *owner + size + 1);
         memcpy(owner->name, name, size);
-        list_init(&owner->waiting);
         owner->node.key = (struct span){owner->name, size};
         table_insert(&feed->owners, &owner->node);
     }
-    *asker = (struct asker){.fn = fn, .ctx = fn_ctx};
-    list_init(&asker->node);
-    list_append(&owner->waiting, &asker->node);
+    owner->fn = fn;
+    owner->ctx = fn_ctx;
     if (feed->subscribed)
         call_attach(feed, owner);
     else if (!feed->subscribing)
@@ -361,7 +340,6 @@ static void attach(void *ctx, const char *name, owner_position_fn *fn, void *fn_
 static void remove_owner(struct queue_feed *feed, struct feed_owner *owner)
 {
     table_remove(&feed->owners, &owner->node);
-    forget_waiting(&owner->waiting);
     free(owner);
 }
 
@@ -388,14 +366,26 @@ struct owner_source queue_feed_source(struct queue_feed *feed)
     return (struct owner_source){attach, detach, replay, feed};
 }
 
-/* ---- bells, control, admin ----------------------------------------------------------------------------- */
+/* ---- bells, control, admin ---- */
+
+static void want(struct queue_feed *feed, const char *kind, const char *name, redis_reply_fn *fn)
+{
+    if (feed->channel_count == CHANNELS)
+        abort(); /* the caller's mistake */
+    struct channel *channel = &feed->channels[feed->channel_count++];
+    *channel = (struct channel){.kind = kind, .fn = fn};
+    snprintf(channel->name, sizeof channel->name, "%s", name);
+    if (redis_is_up(feed->subscriber))
+        subscribe(feed, fn, feed, kind, channel->name);
+}
 
 /* Rings for the confirmation too: work may have come while nobody listened. */
 static void on_bell(void *ctx, const redisReply *reply)
 {
-    const struct bell *bell = ctx;
-    if (reply && bell->feed->hooks.on_bell)
-        bell->feed->hooks.on_bell(bell->feed->hooks.ctx, bell->name);
+    const struct queue_feed *feed = ctx;
+    const char *name = reply ? strrchr(reply_text(reply, 1), ':') : NULL;
+    if (name && feed->hooks.on_bell)
+        feed->hooks.on_bell(feed->hooks.ctx, name + 1);
 }
 
 /* "cancel ID FENCE" or "audio ID" */
@@ -430,27 +420,14 @@ static void on_admin(void *ctx, const redisReply *reply)
         tell(feed, feed->hooks.on_admin, &lines, line);
 }
 
-static void subscribe_control(struct queue_feed *feed)
-{
-    subscribe(feed, on_control, feed, "ctl:", feed->queue->origin);
-}
-
 void queue_feed_listen_bell(struct queue_feed *feed, const char *queue)
 {
-    struct bell *bell = xcalloc(1, sizeof *bell);
-    snprintf(bell->name, sizeof bell->name, "%s", queue);
-    bell->feed = feed;
-    bell->next = feed->bells;
-    feed->bells = bell;
-    if (redis_is_up(feed->subscriber))
-        subscribe(feed, on_bell, bell, "bell:", bell->name);
+    want(feed, "bell:", queue, on_bell);
 }
 
 void queue_feed_listen_control(struct queue_feed *feed)
 {
-    feed->control = true;
-    if (redis_is_up(feed->subscriber))
-        subscribe_control(feed);
+    want(feed, "ctl:", feed->queue->origin, on_control);
 }
 
 static void call_watch(struct queue_feed *feed)
@@ -472,14 +449,12 @@ void queue_feed_watch(struct queue_feed *feed, bool on)
     call_watch(feed);
 }
 
-/* ---- life ---------------------------------------------------------------------------------------------- */
+/* ---- life ---- */
 
 void queue_feed_up(struct queue_feed *feed)
 {
-    if (feed->control) /* first: a bell's confirmation rings it */
-        subscribe_control(feed);
-    for (struct bell *bell = feed->bells; bell; bell = bell->next)
-        subscribe(feed, on_bell, bell, "bell:", bell->name);
+    for (size_t i = 0; i < feed->channel_count; i++)
+        subscribe(feed, feed->channels[i].fn, feed, feed->channels[i].kind, feed->channels[i].name);
     if (feed->watching)
         subscribe(feed, on_admin, feed, "adm", "");
     if (feed->queue->config.hub)
@@ -512,9 +487,9 @@ struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
     feed->queue = queue;
     feed->subscriber = subscriber;
     feed->hooks = hooks;
+    queue->feed = feed;
     queue->tell_logged = tell_logged;
     feed->alive_ms = clock_mono_ms();
-    list_init(&feed->calls);
     feed->timer = xmalloc(sizeof *feed->timer);
     uv_timer_init(&queue->loop->uv, feed->timer);
     feed->timer->data = feed;
@@ -534,20 +509,13 @@ void queue_feed_free(struct queue_feed **feed_at)
     if (feed == NULL)
         return;
     *feed_at = NULL;
+    feed->queue->feed = NULL;
     for (struct table_node *node; (node = table_any(&feed->owners)) != NULL;)
         remove_owner(feed, container_of(node, struct feed_owner, node));
     table_free(&feed->owners);
-    list_for_each (node, &feed->calls)
-        forget_waiting(&container_of(node, struct attach_call, node)->waiting);
-    while (!list_empty(&feed->calls))
-        list_pop(&feed->calls);
-    for (struct bell *bell = feed->bells, *next; bell; bell = next) {
-        next = bell->next;
-        unsubscribe(feed, "bell:", bell->name);
-        free(bell);
-    }
+    for (size_t i = 0; i < feed->channel_count; i++)
+        unsubscribe(feed, feed->channels[i].kind, feed->channels[i].name);
     unsubscribe(feed, "hub:", feed->queue->holder);
-    unsubscribe(feed, "ctl:", feed->queue->origin);
     unsubscribe(feed, "adm", "");
     uv_close((uv_handle_t *)feed->timer, free_handle);
     free(feed);
