@@ -287,6 +287,8 @@ static void explain(struct buf *to, const redisReply *answer)
     else if (strcmp(place, "ready") == 0)
         buf_printf(to, "It waits in the queue %s; %lld of %lld tasks stand before it.", queue,
                    (long long)reply_number(answer, WHY_POSITION), (long long)reply_number(answer, WHY_READY));
+    else if (strcmp(place, "waiting") == 0)
+        buf_append_text(to, "It waits for other tasks.");
     else if (strcmp(place, "delayed") == 0)
         buf_printf(to, "%s until %s.",
                    strcmp(reply_text(answer, WHY_STAGE), "retrying") == 0 ? "It waits for another attempt"

@@ -185,11 +185,11 @@ class Queue:
     # One method per function; the names of the arguments are those of tasks/queue/queue.h.
 
     def submit(self, owner="u1", task="noop_heavy", queue="default", args="", key="", priority=4, delay=0, expires=0,
-               light=False, stream=False, lease=False, max_attempts=3, base=0, cap=0, id=None, retry_of=""):
+               light=False, stream=False, lease=False, waits=False, max_attempts=3, base=0, cap=0, id=None, retry_of=""):
         id = id or new_id()
         flags = "-" + ("l" if light else "") + ("s" if stream else "")
         head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
-        options = f"{int(lease)} {retry_of or '-'} {delay} {expires} {digest(args, key)} {effect_of(owner, key)}"
+        options = f"{'u' if waits else int(lease)} {retry_of or '-'} {delay} {expires} {digest(args, key)} {effect_of(owner, key)}"
         answer = self.call("submit", *self.limits, self.lease_ms, self.light_limit, id, owner, head, args,
                            "" if options == "0 - 0 0 - -" else options)[0]
         self.answer = answer
@@ -237,6 +237,13 @@ class Queue:
     def give_back(self, id, fence=1):
         return self.end(id, fence, "B", text='"The worker was stopped."', code="worker_stopped")
 
+    def wait(self, id, fence=1, flags=""):
+        """Its runner ends the lease: the task waits for its children."""
+        return self.end(id, fence, "W", flags)
+
+    def wake(self, *ids):
+        return self.call("wake", *ids)
+
     def reclaim(self):
         skip = 0
         while skip >= 0:
@@ -277,7 +284,7 @@ class Queue:
                        1, PREFIX + "o", owner, names.index(name) + 1, value)
 
     def active(self):
-        return sum(self.redis("ZCARD", PREFIX + key) for key in ("q:default", "q:live", "q:light", "d", "l"))
+        return sum(self.redis("ZCARD", PREFIX + key) for key in ("q:default", "q:live", "q:light", "d", "l", "w"))
 
     def get(self, id, owner="u1", any=0):
         code, *row = self.call("get", id, owner, any)

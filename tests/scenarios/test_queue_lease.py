@@ -1,7 +1,7 @@
 """Leases: the fence, deaths and lapses, what is given back and reclaimed."""
 import pytest
 
-from queue_lib import LOST, OK, new_id
+from queue_lib import DUPLICATE, LOST, OK, PREFIX, new_id
 from taskhub import eventually
 
 
@@ -159,3 +159,56 @@ def test_submit_and_lease_in_one(q):
     assert q.started(id) == OK
     assert q.end(id) == OK
     assert q.codes(id) == "ASC"
+
+
+def test_a_task_that_waits_for_its_children(q):
+    w = q.as_("w:one")
+    q.attach()
+    id = w.run(max_attempts=1)
+    assert q.as_("w:two").wait(id) == LOST and w.wait(id) == OK
+    task = q.get(id)
+    assert (task["status"], task["stage"], task["attempt"]) == ("processing", "waiting", "1")
+    assert q.why(id)[3] == "waiting" and q.active() == 1 and q.audit() == []
+    assert q.list()[2]["processing"] == 1 and q.row()["run"] == 1
+    assert w.end(id) == w.wait(id) == LOST and q.lease() == [] and w.beat((id, 1))[0] == [id]
+    q.as_("w:one", "bbbbbb").reclaim()
+    assert q.get(id)["stage"] == "waiting"
+    assert q.wake(id, id, new_id()) == 1 and q.wake(id) == 0
+    assert q.get(id)["status"] == "pending" and q.audit() == []
+    leased = w.lease()[0]
+    assert (leased["id"], leased["attempt"], leased["fence"]) == (id, "1", "2")
+    assert w.end(id, 1) == LOST and w.end(id, 2, flags="s") == OK
+    assert q.codes(id) == "ASC"
+
+
+def test_a_task_that_waits_for_a_unique_key(q):
+    id = q.submit(waits=True, key="k")
+    task = q.get(id)
+    assert (task["status"], task["stage"], task["attempt"]) == ("pending", "waiting", "0")
+    assert q.lease() == [] and q.audit() == [] and q.row()["act"] == 1
+    assert q.submit(key="k") is None and q.answer[:3] == [DUPLICATE, id, "pending"]
+    assert q.wake(id) == 1 and q.get(id)["stage"] == "queued"
+    assert q.lease()[0]["attempt"] == "1" and q.end(id, flags="s") == OK
+    assert q.wake(id) == 0 and q.codes(id) == "AC"
+
+
+def test_cancel_and_expiry_of_a_waiting_task(q):
+    for children in (False, True):
+        id = q.run() if children else q.submit(waits=True)
+        assert q.wait(id) == (OK if children else LOST)
+        assert q.cancel(id)[:3] == [OK, "cancelled", "cancelled"]
+        assert q.active() == 0 and q.audit() == []
+    cancelled = q.run()
+    assert q.cancel(cancelled)[:2] == [OK, "processing"] and q.wait(cancelled) == OK
+    assert q.status(cancelled) == "cancelled"
+    late = q.submit(waits=True, expires=1)
+    eventually(lambda: q.sweep() or q.status(late) == "failed")
+    assert q.get(late)["code"] == "expired" and q.wake(late) == 0
+
+
+def test_the_auditor_finds_a_waiting_task_that_is_not_listed(q):
+    id = q.submit(waits=True)
+    q.redis("ZREM", PREFIX + "w", id)
+    assert f"place {id} waits and is not listed so" in q.audit()
+    q.redis("ZADD", PREFIX + "w", 1, id)
+    assert q.audit() == []

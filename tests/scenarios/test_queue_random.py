@@ -51,6 +51,7 @@ class Run:
         lease = light and rng.random() < .5
         id = hub.submit(owner=owner, id=self.id(), queue="light" if light else rng.choice(["default", "live"]),
                         args=rng.choice(["", '{"a":1}', '{"a":"' + "x" * 290 + '"}']), light=light, lease=lease,
+                        waits=not lease and rng.random() < .1,
                         key=rng.choice(["", "", "key%d" % rng.randrange(30)]), priority=rng.randrange(10),
                         delay=0 if lease else rng.choice([0, 0, 0, 5, 40]), expires=rng.choice([0, 0, 0, 3, 50]),
                         stream=not light and rng.random() < .2, max_attempts=rng.choice([1, 2, 3]),
@@ -103,7 +104,7 @@ class Run:
     def end(self):
         p, id, fence, started = self.held()
         if id:
-            kind = self.rng.choice("CCCXXKDB")
+            kind = self.rng.choice("CCCXXKDBW")
             before = p.status(id)
             code = p.end(id, fence, kind, self.rng.choice(["", "s", "r", "sr"]), '"e"' if kind == "X" else "",
                          "code" if kind == "X" else "")
@@ -154,6 +155,9 @@ class Run:
             lambda: hub.call("audio_fail", 1000000, 1000000, owner, id, "idle", '"x"'),
         ])()
 
+    def wake(self):
+        self.hub().wake(*[self.known() for _ in range(20)])
+
     def die(self):
         """A process is killed; its successor of the same name starts."""
         i = self.rng.randrange(len(self.processes))
@@ -171,7 +175,7 @@ class Run:
     def go(self):
         steps = [self.submit] * 8 + [self.lease] * 6 + [self.started] * 6 + [self.update] * 4 + [self.end] * 5 + [
             self.recorded_once] * 2 + [self.zombie, self.cancel, self.cancel, self.retry, self.retry, self.beat,
-                               self.audio, self.audio, self.die, self.listen, self.q.sweep]
+                               self.audio, self.audio, self.wake, self.wake, self.die, self.listen, self.q.sweep]
         for i in range(STEPS):
             self.rng.choice(steps)()
             if i % 100 == 99:
@@ -183,6 +187,7 @@ class Run:
         w.lease_ms = 15000
 
         def step():
+            w.wake(*self.accepted)
             for queue in ("default", "live", "light"):
                 for task in w.lease(queue, 50):
                     w.end(task["id"], task["fence"], flags="s")
@@ -211,7 +216,7 @@ class Run:
             task = self.q.get(id, any=1)
             assert task["status"] == status
         assert self.q.redis("HMGET", "th:{0}:g", "act", "run") == ["0", "0"]
-        for key in ("q:default", "q:live", "q:light", "d", "l", "x"):
+        for key in ("q:default", "q:live", "q:light", "d", "l", "w", "x"):
             assert self.q.redis("EXISTS", "th:{0}:" + key) == 0
 
 

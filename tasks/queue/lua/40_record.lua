@@ -6,6 +6,7 @@
 --   result, while it is short; error code and error, a line each, of one that failed or will be tried again
 -- created is the time in the id, when a hub took the task; seq is that of its last event, rev that of its last unlogged
 -- one. Status q is pending, too: a lease of such a task goes on with its attempt, one of a task in p begins another.
+-- Status w and u: it waits for children, for a unique key; from outside processing and pending, stage waiting.
 -- The fence rises with every lease. Flags: l light, s stream. Letters: g stage · d deaths · m lapses · l log lines of
 -- this attempt · c number of its last numbered report · y which other keys exist · t due · z cancel asked · x effect,
 -- of one with an idempotency key · r retry of · X expires before its start · A bytes of audio · E audio has ended ·
@@ -14,8 +15,10 @@
 -- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a whole.
 -- tasks/queue/attempt.c reads the text of a leased task.
 
-local STATUS_OF = { p = 'pending', q = 'pending', s = 'processing', C = 'completed', X = 'failed', K = 'cancelled' }
+local STATUS_OF = { p = 'pending', q = 'pending', u = 'pending', s = 'processing', w = 'processing', C = 'completed',
+  X = 'failed', K = 'cancelled' }
 local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = 'X', cancelled = 'K' }
+local WAITS = { w = 'w', u = 'u' }
 local FIXED = '^(%S+) (%S+) (%S+) '
 local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
 local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
@@ -165,8 +168,8 @@ local function record_of(id)
     more, result = sub(text, rest, line_end - 1), sub(text, line_end + 1)
   end
   r = {
-    id = id, o = owner, task = task, flags = flags, s = STATUS_OF[status], same = status == 'q', counted = false, a = a,
-    fence = fence, w = w, n = n, e = e, v = v, b = b, f = f, u = u, more = more, R = result,
+    id = id, o = owner, task = task, flags = flags, s = STATUS_OF[status], same = status == 'q' or status == 'w',
+    waits = WAITS[status], counted = false, a = a, fence = fence, w = w, n = n, e = e, v = v, b = b, f = f, u = u, more = more, R = result,
     fixed = sub(text, 1, at - 1),
   }
   if flags ~= '-' then
@@ -223,9 +226,9 @@ local function more_of(r)
 end
 
 local function text_of_record(r)
-  return r.fixed .. (r.same and r.s == 'pending' and 'q' or LETTER_OF[r.s]) .. ' ' .. r.a .. ' ' .. r.fence .. ' '
-    .. r.w .. ' ' .. r.n .. ' ' .. r.e .. ' ' .. r.v .. ' ' .. r.b .. ' ' .. r.f .. ' ' .. r.u .. ' '
-    .. (r.more or more_of(r)) .. '\n' .. r.R
+  local status = r.waits or r.same and r.s == 'pending' and 'q' or LETTER_OF[r.s]
+  return r.fixed .. status .. ' ' .. r.a .. ' ' .. r.fence .. ' ' .. r.w .. ' ' .. r.n .. ' ' .. r.e .. ' ' .. r.v
+    .. ' ' .. r.b .. ' ' .. r.f .. ' ' .. r.u .. ' ' .. (r.more or more_of(r)) .. '\n' .. r.R
 end
 
 -- Keeps the counts of running tasks.
@@ -289,6 +292,8 @@ end
 local function stage_of(r)
   if terminal(r) then
     return r.s
+  elseif r.waits and not r.z then
+    return 'waiting'
   end
   return r.g or (r.s == 'pending' and 'queued' or 'started')
 end

@@ -1,14 +1,15 @@
 -- Where a task waits. One that is not terminal stands in exactly one of: q:<queue> (ready), d (delayed, score
--- = due), l (leased, score = deadline); and in the indexes of 35_index.lua, as active. In x it
--- stands besides while it may expire before its start.
+-- = due), l (leased, score = deadline), w (waits for other tasks, score = since when); and in the indexes of
+-- 35_index.lua, as active. In x it stands besides while it may expire before its start.
 --
 -- The ready set is ordered by priority and then fairly between owners (start-time fair queueing): a task's
 -- tag is one more than the later of its owner's last tag and the queue's virtual time, which is the tag of
 -- the task leased last. So an owner with a thousand tasks waits behind one that brings its first. Tags and
 -- virtual time are kept per queue and priority ("class"): in the owner's row, and as fields V:<class> of g.
 
+local PLACES = { 'q:default', 'q:live', 'q:light', 'd', 'l', 'w' }
 local SPAN_OF_PRIORITY, put_ready, make_ready, make_ready_first, make_delayed
-local leave_place, holder_name, tell_holder
+local leave_place, make_waiting, holder_name, tell_holder
 
 do
 
@@ -109,17 +110,23 @@ make_delayed = function(r, due)
   put(batch_all('d+', 'ZADD', 'd'), due, r.id)
 end
 
--- Takes a waiting or leased task out of the place where it stands.
+-- It waits until wake() makes it ready; `waits`: w or u.
+make_waiting = function(r, waits)
+  touch(r)
+  r.waits, r.w, r.same = waits, '', waits == 'w'
+  put(batch_all('w+', 'ZADD', 'w'), now_digits, r.id)
+end
+
+-- Takes a task out of the place where it stands.
 leave_place = function(r)
-  local removed = r.w ~= '' and call('ZREM', P .. 'l', r.id) or 0
-  if removed == 0 then
-    removed = call('ZREM', P .. 'q:' .. whole(r).queue, r.id)
-  end
-  if removed == 0 then
-    removed = call('ZREM', P .. 'd', r.id)
-  end
-  if removed == 0 then
+  if r.waits then
+    touch(r)
+    r.waits = nil
+    call('ZREM', P .. 'w', r.id)
+  elseif r.w ~= '' then
     call('ZREM', P .. 'l', r.id)
+  elseif call('ZREM', P .. 'q:' .. whole(r).queue, r.id) == 0 then
+    call('ZREM', P .. 'd', r.id)
   end
 end
 

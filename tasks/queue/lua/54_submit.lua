@@ -2,7 +2,7 @@
 
 local heads = {} -- text -> what head_of() made of it
 local create, take_key, limit_of, set_limits, head_of
-local UNLEASED, LEASED = '0 0 ', '1 1 ' -- attempt and fence of a new task
+local UNLEASED, LEASED, WAITING = 'p 0 0 ', 'p 1 1 ', 'u 0 0 ' -- state, attempt and fence of a new task
 
 do
 
@@ -59,7 +59,7 @@ create = function(o, id, head, args, rare, lease)
     args = ''
   end
   local bucket = bucket_of(id, head.light)
-  bucket_put(bucket, id, o.name .. head.lead .. score_of(id, 'A') .. head.tail .. args .. '\np ' .. lease .. ' 0 '
+  bucket_put(bucket, id, o.name .. head.lead .. score_of(id, 'A') .. head.tail .. args .. '\n' .. lease .. ' 0 '
     .. seq_text .. ' 0    ' .. more .. '\n')
   count_in(bucket, 1, 0)
   if rare and rare.expires then
@@ -114,9 +114,10 @@ end
 
 -- Takes "lease retry_of delay expires digest effect" apart; the digest is that of the arguments.
 local function read_options(options)
-  local lease, retry_of, delay, expires, digest, effect = match(options, '^(%d) (%S+) (%d+) (%d+) (%S+) (%S+)$')
+  local lease, retry_of, delay, expires, digest, effect = match(options, '^(%w) (%S+) (%d+) (%d+) (%S+) (%S+)$')
   return {
     lease = lease == '1',
+    waits = lease == 'u',
     retry_of = retry_of ~= '-' and retry_of or nil,
     due = delay ~= '0' and now + math.min(delay + 0, DELAY_MAX_MS) or nil,
     expires = expires ~= '0' and expires + 0 or nil,
@@ -142,6 +143,9 @@ local function submit_rare(o, id, head, args, rare, deadline)
     rare.due = nil
     put(batch_all('l+', 'ZADD', 'l'), deadline, id)
     return create(o, id, head, args, rare, LEASED .. holder)
+  elseif rare.waits then
+    put(batch_all('w+', 'ZADD', 'w'), now_digits, id)
+    return create(o, id, head, args, rare, WAITING)
   elseif rare.due then
     put(batch_all('d+', 'ZADD', 'd'), rare.due, id)
     return create(o, id, head, args, rare, UNLEASED)
@@ -151,9 +155,9 @@ local function submit_rare(o, id, head, args, rare, deadline)
 end
 
 -- args: user limit, global limit, lease ms, light limit, then per task: id, owner, head, arguments, options ('' or
--- "lease (0/1) retry_of delay expires digest effect", times in ms, "-" and 0 = none). Answer per task: its seq, or
--- {code, id, status, number} where the number is the log's head (duplicate) or when to try again in ms (limits); behind them
--- the time.
+-- "lease (1 = leased at once, u = waits for a unique key, else 0) retry_of delay expires digest effect", times in ms,
+-- "-" and 0 = none). Answer per task: its seq, or {code, id, status, number} where the number is the log's head
+-- (duplicate) or when to try again in ms (limits); behind them the time.
 local function submit(args)
   local answer, names = {}, {}
   for i = 8, #args, 5 do

@@ -93,7 +93,13 @@ local function try_again(r, e)
   end
 end
 
--- kind C X K, D (died) or B (given back); `again`: another attempt if any is left
+-- The task goes on when its children have ended: nobody holds it meanwhile.
+local function wait_for_children(r)
+  make_waiting(r, 'w')
+  emit_latest(r, 'P', NOTHING)
+end
+
+-- kind C X K, D (died), B (given back) or W (waits for children); `again`: another attempt if any is left
 local function end_one(r, kind, again, text, code)
   push(batches['l-'] or batch_all('l-', 'ZREM', 'l'), r.id)
   if r.z then
@@ -102,6 +108,8 @@ local function end_one(r, kind, again, text, code)
     finish(r, 'C', { result = text })
   elseif kind == 'D' then
     died(r)
+  elseif kind == 'W' then
+    wait_for_children(r)
   elseif kind == 'B' then
     give_back(r, { code = code, error = text })
   elseif kind == 'X' and again and tonumber(r.a) < tonumber(whole(r).max) then
@@ -113,9 +121,9 @@ local function end_one(r, kind, again, text, code)
   end
 end
 
--- What verbs say: s = it starts, p = progress follows (6 words), C X K D B = the lease ends (2 words), r = may be tried
+-- What verbs say: s = it starts, p = progress follows (6 words), C X K D B W = the lease ends (2 words), r = may be tried
 -- again.
-local VERBS = '^(s?)(p?)([CXKDB]?)(r?)$'
+local VERBS = '^(s?)(p?)([CXKDBW]?)(r?)$'
 local read_verbs = {} -- text -> what it says
 
 local function verbs_of(text)
@@ -190,7 +198,7 @@ local function report_one(args, i, verbs)
     return LOST
   end
   touch(r)
-  if verbs.starts and r.s == 'pending' then
+  if r.s == 'pending' and (verbs.starts or verbs.kind == 'W') then
     start(r, verbs.kind and not verbs.reports)
   end
   if verbs.reports then

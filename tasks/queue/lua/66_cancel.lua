@@ -34,9 +34,9 @@ local function cancel(args)
   local r, code = reach(args[5], args[6], args[7])
   if not r then
     return { code }
-  elseif r.s == 'processing' then
+  elseif r.s == 'processing' and not r.waits then
     return cancel_running(r)
-  elseif r.s == 'pending' then
+  elseif not terminal(r) then
     leave_place(r)
     tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
     finish(r, 'K', NOTHING)

@@ -122,7 +122,7 @@ local function why(args)
   if not terminal(r) then
     size = call('ZCARD', P .. 'q:' .. r.queue)
     position = call('ZRANK', P .. 'q:' .. r.queue, r.id) or -1
-    place = position >= 0 and 'ready' or call('ZSCORE', P .. 'd', r.id) and 'delayed' or 'leased'
+    place = position >= 0 and 'ready' or r.waits and 'waiting' or r.w ~= '' and 'leased' or 'delayed'
   end
   local deadline = place == 'leased' and call('ZSCORE', P .. 'l', r.id) or '0'
   return {

@@ -160,7 +160,7 @@ end
 -- What is not ended stands in exactly one of these.
 local function count_waiting()
   local n = 0
-  for _, key in ipairs({ 'q:default', 'q:live', 'q:light', 'd', 'l' }) do
+  for _, key in ipairs(PLACES) do
     n = n + call('ZCARD', P .. key)
   end
   return n

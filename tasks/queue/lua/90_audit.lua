@@ -14,7 +14,7 @@ end
 
 local function places_of(r)
   local n = 0
-  for _, key in ipairs({ 'q:default', 'q:live', 'q:light', 'd', 'l' }) do
+  for _, key in ipairs(PLACES) do
     if call('ZSCORE', P .. key, r.id) then
       n = n + 1
     end
@@ -53,8 +53,10 @@ local function audit_lease(r)
     found('lease', r.id, 'is leased to nobody')
   elseif not leased and r.w ~= '' then
     found('lease', r.id, 'is held by ' .. r.w .. ' without a lease')
-  elseif not leased and r.s == 'processing' then
+  elseif not leased and r.s == 'processing' and not r.waits then
     found('lease', r.id, 'runs without a lease')
+  elseif (r.waits ~= nil) ~= (call('ZSCORE', P .. 'w', r.id) ~= false) then
+    found('place', r.id, r.waits and 'waits and is not listed so' or 'is listed as waiting and does not')
   end
 end
 
@@ -213,8 +215,6 @@ local function audit(args)
   local cursor, checked = (args[3] == 't:' and audit_tasks or audit_owners)(args[4])
   return { cursor, checked, findings }
 end
-
-local PLACES = { 'q:default', 'q:live', 'q:light', 'd', 'l' }
 
 -- Members of the places and the global counters, all at once (only while there are few: else {-1}).
 -- Answer: {checked, findings}.
