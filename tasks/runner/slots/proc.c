@@ -114,13 +114,6 @@ static bool on_progress(struct slot_job *job, const struct slot_frame *frame)
 
 /* ---- the other reports ---- */
 
-static bool on_started(struct slot_job *job, const struct slot_frame *frame)
-{
-    (void)job;
-    (void)frame;
-    return true; /* as every frame says */
-}
-
 static bool on_piece(struct slot_job *job, const struct slot_frame *frame)
 {
     struct queue_update update = {.kind = frame->type == SLOT_FINAL ? QUEUE_FINAL : QUEUE_PARTIAL,
@@ -274,9 +267,8 @@ static void slot_proc_ready(struct slot_proc *proc)
 /* ---- frames ---- */
 
 static bool (*const reports[])(struct slot_job *job, const struct slot_frame *frame) = {
-    [SLOT_STARTED] = on_started, [SLOT_PROGRESS] = on_progress, [SLOT_PARTIAL] = on_piece,
-    [SLOT_FINAL] = on_piece,     [SLOT_LOG] = on_log,           [SLOT_CALL] = on_call,
-    [SLOT_TAKEN] = on_taken,     [SLOT_ENDED] = on_ended,
+    [SLOT_PROGRESS] = on_progress, [SLOT_PARTIAL] = on_piece, [SLOT_FINAL] = on_piece, [SLOT_LOG] = on_log,
+    [SLOT_CALL] = on_call,         [SLOT_TAKEN] = on_taken,   [SLOT_ENDED] = on_ended,
 };
 
 static bool slot_report(struct slot_proc *proc, const struct slot_frame *frame)
@@ -285,14 +277,14 @@ static bool slot_report(struct slot_proc *proc, const struct slot_frame *frame)
         slot_proc_ready(proc);
         return true;
     }
-    if (frame->type >= NELEMS(reports) || reports[frame->type] == NULL || list_empty(&proc->jobs))
+    if (list_empty(&proc->jobs))
         return false;
     struct slot_job *job = container_of(proc->jobs.next, struct slot_job, node);
     if (job->seq != frame->seq)
         return false;
     if (frame->type != SLOT_ENDED)
         slot_report_started(job);
-    return reports[frame->type](job, frame);
+    return frame->type == SLOT_STARTED || (reports[frame->type] && reports[frame->type](job, frame));
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -381,6 +373,8 @@ void slot_proc_take_back(struct slot_proc *proc, struct list *to)
         struct slot_job *job = container_of(proc->jobs.prev, struct slot_job, node);
         if (job->seq < first || job->started)
             return;
+        if (proc->only)
+            slot_proc_signal(proc, SIGKILL); /* it was for this one alone */
         list_remove(&job->node);
         proc->count--;
         proc->backlog_us -= job->est_us;

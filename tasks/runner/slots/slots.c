@@ -115,19 +115,11 @@ struct places {
     struct slot_proc *idle;
 };
 
-/* A fresh child whose task was taken back before it began: the next task of its type gets it. */
-static bool is_unused(const struct slot_proc *proc)
-{
-    return proc->only && proc->count == 0 && slot_proc_usable(proc) && slot_gate_begun(proc->gate) == 0;
-}
-
 static struct places lane_places(const struct lane *lane)
 {
     struct places places = {0, 0, NULL};
     list_for_each (node, &lane->procs) {
         struct slot_proc *proc = container_of(node, struct slot_proc, node);
-        if (is_unused(proc))
-            continue;
         if (proc->count || proc->only || !slot_proc_usable(proc))
             places.taken++;
         else
@@ -197,11 +189,6 @@ static struct slot_proc *pick_fresh(struct slots *slots, struct lane *lane, cons
     struct fresh *fresh = fresh_of(slots, type);
     if (lane_places(lane).taken >= lane->capacity)
         return NULL;
-    list_for_each (node, &lane->procs) {
-        struct slot_proc *unused = container_of(node, struct slot_proc, node);
-        if (unused->only == type && is_unused(unused))
-            return unused;
-    }
     struct slot_proc *proc = fresh->spare;
     fresh->spare = NULL;
     if (proc)
