@@ -21,15 +21,9 @@ extern char **environ;
 
 struct child {
     struct loop *loop;
+    struct child_config config; /* but for its texts, which are these: */
     char *name, *program, *directory;
     char **argv, **environment; /* environment: the whole of it */
-    int inherit[CHILD_INHERIT_MAX];
-    size_t inherit_count;
-    int socket; /* its number there, 0 = none */
-    int death_signal;
-    void (*on_start)(void *ctx, pid_t pid, int socket);
-    void (*on_exit)(void *ctx);
-    void *ctx;
 
     pid_t pid; /* 0 = does not run */
     uint64_t started_ms;
@@ -64,19 +58,19 @@ static void reset_signals(void)
 /* Between fork and exec: async-signal-safe calls only. */
 __attribute__((noreturn)) static void child_exec(const struct child *child, pid_t hub, int theirs)
 {
-    if (prctl(PR_SET_PDEATHSIG, child->death_signal) != 0 || getppid() != hub)
+    if (prctl(PR_SET_PDEATHSIG, child->config.death_signal) != 0 || getppid() != hub)
         _exit(127); /* the hub died before the kernel knew whom to tell */
     setsid();
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
         _exit(127);
     close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-    if (theirs == child->socket)
+    if (theirs == child->config.socket)
         set_cloexec(theirs, false);
-    else if (theirs >= 0 && dup2(theirs, child->socket) < 0)
+    else if (theirs >= 0 && dup2(theirs, child->config.socket) < 0)
         _exit(127);
-    for (size_t i = 0; i < child->inherit_count; i++)
-        set_cloexec(child->inherit[i], false);
+    for (size_t i = 0; i < child->config.inherit_count; i++)
+        set_cloexec(child->config.inherit[i], false);
     if (child->directory && chdir(child->directory) != 0)
         _exit(127);
     reset_signals();
@@ -113,7 +107,7 @@ static void child_start(struct child *child)
     int pair[2] = {-1, -1}; /* ours, the child's */
     pid_t pid = -1;
     child->started_ms = clock_mono_ms();
-    if (child->socket == 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
+    if (child->config.socket == 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
         pid = fork_exec(child, pair[1]);
     if (pid < 0) {
         log_error("cannot start a process", "child", child->name, "reason", strerror(errno));
@@ -126,8 +120,8 @@ static void child_start(struct child *child)
     if (pair[0] >= 0)
         fcntl(pair[0], F_SETFL, O_NONBLOCK);
     close_pair((int[]){-1, pair[1]});
-    if (child->on_start)
-        child->on_start(child->ctx, pid, pair[0]);
+    if (child->config.on_start)
+        child->config.on_start(child->config.ctx, pid, pair[0]);
 }
 
 static void restart_later(struct child *child)
@@ -158,8 +152,8 @@ static void on_death(struct child *child, int status)
                  WIFEXITED(status) ? LOG_NUM(WEXITSTATUS(status)) : "", "signal",
                  WIFSIGNALED(status) ? LOG_NUM(WTERMSIG(status)) : "");
     child->pid = 0;
-    if (child->on_exit)
-        child->on_exit(child->ctx);
+    if (child->config.on_exit)
+        child->config.on_exit(child->config.ctx);
     if (child->stopping) {
         uv_timer_stop(&child->timer);
         child->stopped(child->stopped_ctx);
@@ -231,18 +225,12 @@ struct child *child_new(struct loop *loop, const struct child_config *config)
 {
     struct child *child = xcalloc(1, sizeof *child);
     child->loop = loop;
+    child->config = *config;
     child->name = xstrdup(config->name);
     child->program = xstrdup(config->program ? config->program : config->argv[0]);
     child->directory = config->directory ? xstrdup(config->directory) : NULL;
     child->argv = copy_words(config->argv);
     child->environment = make_environment(config->environment, config->bare);
-    memcpy(child->inherit, config->inherit, sizeof child->inherit);
-    child->inherit_count = config->inherit_count;
-    child->socket = config->socket;
-    child->death_signal = config->death_signal;
-    child->on_start = config->on_start;
-    child->on_exit = config->on_exit;
-    child->ctx = config->ctx;
     uv_timer_init(&loop->uv, &child->timer);
     uv_signal_init(&loop->uv, &child->sigchld);
     child->timer.data = child->sigchld.data = child;

@@ -216,23 +216,6 @@ void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, co
         fn(ctx, NULL);
 }
 
-#define WORDS_MAX 32
-
-void redis_callv(struct redis *redis, redis_reply_fn *fn, void *ctx, ...)
-{
-    const char *words[WORDS_MAX];
-    int count = 0;
-    va_list list;
-    va_start(list, ctx);
-    for (const char *word; (word = va_arg(list, const char *)) != NULL;) {
-        if (count == WORDS_MAX)
-            abort();
-        words[count++] = word;
-    }
-    va_end(list);
-    redis_call(redis, fn, ctx, count, words, NULL);
-}
-
 /* ---- subscriptions --------------------------------------------------------------------------------- */
 
 static struct sub *find_sub(const struct redis *redis, struct span channel)

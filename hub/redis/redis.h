@@ -59,7 +59,9 @@ void redis_probe(struct redis *redis);
 void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
                 const size_t *lengths);
 /* The same with NUL-terminated words, the list ended by NULL. */
-void redis_callv(struct redis *redis, redis_reply_fn *fn, void *ctx, ...) __attribute__((sentinel));
+#define redis_callv(redis, fn, ctx, ...)                                                                     \
+    redis_call(redis, fn, ctx, (int)NELEMS(((const char *const[]){__VA_ARGS__})) - 1,                        \
+               (const char *const[]){__VA_ARGS__}, NULL)
 /* Subscriptions: fn is called for every message of the channel (an array reply "message" channel
  * text) and once with "subscribe". After a reconnect the caller subscribes again in on_up. */
 void redis_subscribe(struct redis *redis, redis_reply_fn *fn, void *ctx, struct span channel);

@@ -71,35 +71,34 @@ void redis_out_command(struct redis_out *out, int argc, const char *const *argv,
 
 /* ---- writing -------------------------------------------------------------------------------------- */
 
-static void add_piece(struct iovec *pieces, int *count, const char *data, size_t size)
+struct pieces {
+    struct iovec at[PIECES];
+    int count;
+    size_t total;
+};
+
+static void add_piece(struct pieces *pieces, const char *data, size_t size)
 {
-    if (size)
-        pieces[(*count)++] = (struct iovec){(void *)(uintptr_t)data, size};
+    if (size == 0)
+        return;
+    pieces->at[pieces->count++] = (struct iovec){(void *)(uintptr_t)data, size};
+    pieces->total += size;
 }
 
 /* The next pieces to write, in order. */
-static int gather(const struct redis_out *out, struct iovec *pieces)
+static void gather(const struct redis_out *out, struct pieces *pieces)
 {
-    int count = 0;
-    size_t at = out->at, skip = out->word_sent;
-    for (size_t i = out->word_at; i < out->word_count && count + 2 < PIECES; i++) {
+    size_t at = out->at, skip = out->word_sent, i = out->word_at;
+    pieces->count = 0;
+    pieces->total = 0;
+    for (; i < out->word_count && pieces->count + 2 < PIECES; i++, skip = 0) {
         const struct redis_out_word *word = &out->words[i];
-        add_piece(pieces, &count, out->bytes.data + at, word->place - at);
-        add_piece(pieces, &count, word->data + skip, word->size - skip);
+        add_piece(pieces, out->bytes.data + at, word->place - at);
+        add_piece(pieces, word->data + skip, word->size - skip);
         at = word->place;
-        skip = 0;
     }
-    if (count + 2 < PIECES)
-        add_piece(pieces, &count, out->bytes.data + at, out->bytes.len - at);
-    return count;
-}
-
-static size_t total(const struct iovec *pieces, int count)
-{
-    size_t n = 0;
-    for (int i = 0; i < count; i++)
-        n += pieces[i].iov_len;
-    return n;
+    if (i == out->word_count)
+        add_piece(pieces, out->bytes.data + at, out->bytes.len - at);
 }
 
 /* So many bytes of the current lap, bytes before a word and the word, are behind us. */
@@ -145,16 +144,16 @@ static void compact(struct redis_out *out)
 
 int redis_out_flush(struct redis_out *out, struct redis_stream *stream)
 {
-    struct iovec pieces[PIECES];
+    struct pieces pieces;
     while (!redis_out_empty(out)) {
-        int count = gather(out, pieces);
-        ssize_t n = stream->writev(stream, pieces, count);
-        if (n < 0 && errno != EINTR)
-            return errno;
-        if (n < 0)
+        gather(out, &pieces);
+        ssize_t n = stream->writev(stream, pieces.at, pieces.count);
+        if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0)
+            return errno;
         advance(out, (size_t)n);
-        if ((size_t)n < total(pieces, count)) {
+        if ((size_t)n < pieces.total) {
             compact(out);
             return EAGAIN;
         }

@@ -8,11 +8,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A peer that went away without a word is noticed after half a minute. */
-#define KEEPALIVE_IDLE_S 15
-#define KEEPALIVE_INTERVAL_S 5
-#define KEEPALIVE_PROBES 3
-
 static ssize_t plain_read(struct redis_stream *stream, void *to, size_t size)
 {
     return read(stream->fd, to, size);
@@ -23,18 +18,15 @@ static ssize_t plain_writev(struct redis_stream *stream, const struct iovec *pie
     return writev(stream->fd, pieces, count);
 }
 
-static void set(int fd, int level, int option, int value)
-{
-    setsockopt(fd, level, option, &value, sizeof value);
-}
-
 static void set_tcp(int fd)
 {
-    set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-    set(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-    set(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+    static const int options[][3] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1}, /* who went away without a word is
+                                                                           noticed after half a minute */
+        {IPPROTO_TCP, TCP_KEEPIDLE, 15}, {IPPROTO_TCP, TCP_KEEPINTVL, 5}, {IPPROTO_TCP, TCP_KEEPCNT, 3},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        setsockopt(fd, options[i][0], options[i][1], &options[i][2], sizeof options[i][2]);
 }
 
 int redis_stream_connect(struct redis_stream *stream, const struct sockaddr *address, socklen_t size)
