@@ -9,7 +9,7 @@
 #include "hub/redis/private_redis.h"
 #include "hub/redis/redis.h"
 #include "hub/redis/redis_facts.h"
-#include "tasks/model/routes.h"
+#include "tasks/model/task_type.h"
 #include "tasks/queue/audit.h"
 #include "tasks/queue/queue.h"
 #include "tasks/store/schema.h"
@@ -202,7 +202,7 @@ static void check_files(struct check *check)
 {
     char *reason = NULL;
     const char *file = check->options->config_path;
-    if (routes_use(check->options, &reason))
+    if (task_types_route(check->options, &reason))
         say(check, true, "configuration", file ? file : "no file; defaults, environment and flags");
     else
         say(check, false, "configuration", reason);

@@ -12,7 +12,7 @@
 #include "hub/drain.h"
 #include "hub/private_worker.h"
 #include "hub/readiness.h"
-#include "tasks/model/routes.h"
+#include "tasks/model/task_type.h"
 #include "tasks/store/schema.h"
 
 #include <signal.h>
@@ -227,7 +227,8 @@ static const struct cli_command serve_command = {
 static int prepare(struct hub *hub)
 {
     char *reason = NULL;
-    if (routes_use(&hub->options, &reason) && (hub->keyring = keyfile_load(&hub->options, &reason)) != NULL &&
+    if (task_types_route(&hub->options, &reason) &&
+        (hub->keyring = keyfile_load(&hub->options, &reason)) != NULL &&
         store_prepare(&hub->options, &reason))
         return EXIT_FINE;
     fprintf(stderr, "taskhub: %s\n", reason);

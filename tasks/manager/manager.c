@@ -8,7 +8,6 @@
 #include "hub/base/quota.h"
 #include "hub/base/table.h"
 #include "hub/config/options.h"
-#include "tasks/model/routes.h"
 #include "tasks/queue/event_text.h"
 #include "tasks/queue/shard.h"
 #include "tasks/runner/runner.h"
@@ -535,7 +534,7 @@ void task_manager_submit(struct manager *manager, const struct task_request *req
     submission->request = *request;
     shard_task_id(submission->run->id, span_of(request->who->user_id));
     name_effect(submission);
-    routes[route_of(type)](submission);
+    routes[task_type_route(type)](submission);
 }
 
 enum task_refusal manager_run_internal(struct manager *manager, const struct task_type *type,

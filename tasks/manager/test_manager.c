@@ -5,7 +5,6 @@
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
 #include "tasks/model/ctx.h"
-#include "tasks/model/routes.h"
 #include "tests/lib/fake_queue.h"
 #include "tests/lib/tap.h"
 
@@ -404,13 +403,12 @@ static void test_heavy(void)
     static char routes[] = "\nquick=queue\n";
     char *reason = NULL;
     options.routes = routes;
-    ok(routes_use(&options, &reason), "a route");
+    ok(task_types_route(&options, &reason), "a route");
     submit("quick", "{}");
     is_int(fake.submits.count, 2, "routing sends a light type to the workers");
     is_text(fake.submits.at[1].queue, "default", "through the queue default");
     fake_submitted(1, QUEUE_OK);
-    routes[1] = '\0';
-    ok(routes_use(&options, &reason), "no route any more");
+    task_types_use(types); /* without the route */
     end();
 }
 

@@ -55,3 +55,10 @@ void task_types_use(const struct task_type *const *types);
 const struct task_type *task_type_find(const char *name);
 /* All of them, NULL-ended. */
 const struct task_type *const *task_type_all(void);
+
+enum task_route { ROUTE_THREADS, ROUTE_QUEUE };
+/* Takes the configured routes over, in main(), too. False and *ret_reason (free()), naming the key: no such
+ * type, or a type that needs a process of its own was sent to threads. */
+bool task_types_route(const struct options *options, char **ret_reason) MUSTCHECK;
+/* Where tasks of one of the types run: as configured, else light ones on threads, heavy ones by the queue. */
+enum task_route task_type_route(const struct task_type *type);
