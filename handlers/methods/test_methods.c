@@ -206,6 +206,46 @@ static void test_watch(void)
     reader_gone(admin);
 }
 
+/* ---- another envelope ---- */
+
+static char answered[300];
+
+static void other_answer(struct answerer *to, struct span tag, const struct request_error *error,
+                         struct span result)
+{
+    (void)to;
+    snprintf(answered, sizeof answered, "%.*s %d %.*s", SPAN_ARG(tag), error ? (int)error->code : 0,
+             SPAN_ARG(result));
+}
+
+static void other_free(struct answerer *to)
+{
+    (void)to;
+    snprintf(answered, sizeof answered, "let go");
+}
+
+/* One request, one answer, nobody who stays: as HTTP will be. The methods do not notice. */
+static void test_envelope(void)
+{
+    static const struct answerer_ops ops = {.answer = other_answer, .free = other_free};
+    struct reader *c = user("h2", 0);
+    struct answerer once = {.ops = &ops, .app = &app, .who = &c->who, .refs = 1};
+    id_count = 0;
+    dispatch(&once, "task.submit", SPAN("{\"task\":\"quick\"}"), SPAN("GET"));
+    hears(c, "event C 1 #0\n", "a socket of the owner hears");
+    char want[200];
+    snprintf(want, sizeof want, "GET 0 {\"task_id\":\"%s\",\"status\":\"pending\",\"seq\":0}", ids[0]);
+    is_text(answered, want, "the answer has another form");
+    dispatch(&once, "audio.end", SPAN("{\"stream\":1}"), SPAN(""));
+    is_text(answered, " -32600 ", "what needs a client that stays is refused");
+    dispatch(&once, "task.get", SPAN("{\"task_id\":\"" UNKNOWN "\"}"), SPAN("x"));
+    answered[0] = '\0';
+    answerer_gone(&once);
+    UNTIL(answered[0]);
+    is_text(answered, "let go", "who has left is not answered");
+    reader_gone(c);
+}
+
 /* ---- Redis hangs ---- */
 
 static void test_stall(void)
@@ -238,6 +278,7 @@ int main(void)
     test_stall();
     test_roles();
     test_watch();
+    test_envelope();
     test_refusals();
     hub_end();
     return done_testing();

@@ -1,4 +1,5 @@
-/* Request objects and their answers; see request.h. Loop thread. Knows no method and no envelope. */
+/* Requests: the objects, the one way into the methods, and the answers; see request.h. Loop thread. Knows no
+ * method and no envelope. */
 #include "handlers/rpc/request.h"
 
 #include "handlers/rpc/app.h"
@@ -108,6 +109,77 @@ struct buf *requests_text(struct requests *requests)
 {
     buf_clear(&requests->text);
     return &requests->text;
+}
+
+/* ---- dispatch ---- */
+
+static const struct handler *find_handler(const struct app *app, const char *method)
+{
+    for (size_t i = 0; i < app->method_count; i++)
+        if (strcmp(app->methods[i].method, method) == 0)
+            return &app->methods[i];
+    return NULL;
+}
+
+static bool may_call(unsigned roles, enum caller_role role)
+{
+    return role == ADMIN ? roles & ROLE_ADMIN : role != VIEWER || roles & (ROLE_ADMIN | ROLE_VIEWER);
+}
+
+/* Whether the caller may use the method here; else *ret_error. */
+static bool allowed(struct answerer *to, const struct handler *handler, struct request_error *ret_error)
+{
+    const struct answerer *reader = answerer_reader(to);
+    if (handler->role != ANYONE && reader->who == NULL)
+        *ret_error = (struct request_error){.code = RPC_UNAUTHENTICATED};
+    else if (!may_call(reader->who ? reader->who->roles : 0, handler->role))
+        *ret_error = (struct request_error){.code = RPC_FORBIDDEN};
+    else if (to->collects_for && !(handler->traits & IN_BATCH))
+        *ret_error = (struct request_error){.code = RPC_REQUEST, .message = "Not possible inside a batch"};
+    else if (reader->client == NULL && handler->traits & NEEDS_CLIENT)
+        *ret_error = (struct request_error){.code = RPC_REQUEST,
+                                            .message = "Possible on a connection that stays only"};
+    else
+        return true;
+    return false;
+}
+
+/* Whether the parameters have the method's shape: *values then; else *ret_error, whose texts are in *fault.
+ */
+static bool take_params(struct span params, const struct handler *handler, struct span *values,
+                        struct json_field_error *fault, struct request_error *ret_error)
+{
+    *ret_error = (struct request_error){.code = RPC_PARAMS, .message = "params must be an object"};
+    if (json_kind_of(params) == KIND_ARRAY)
+        return false;
+    if (json_match(params, handler->params, handler->param_count, values, fault))
+        return true;
+    ret_error->field = fault->field;
+    ret_error->message = fault->message;
+    return false;
+}
+
+void dispatch(struct answerer *to, const char *method, struct span params, struct span tag)
+{
+    struct span values[HANDLER_PARAMS_MAX];
+    const struct handler *handler = find_handler(to->app, method);
+    struct request *request = request_new(to, handler, tag);
+    struct request_error error = {.code = request_who(request) ? RPC_METHOD : RPC_UNAUTHENTICATED};
+    struct json_field_error fault;
+    if (handler == NULL || !allowed(to, handler, &error) ||
+        !take_params(params, handler, values, &fault, &error)) {
+        request_fail(request, &error);
+        return;
+    }
+    if (handler->traits & NEEDS_REDIS) {
+        if (redis_is_stalled(queue_redis(to->app->queue))) {
+            request_fail(request, &error_unavailable);
+            return;
+        }
+        request_waits(request, NULL);
+    }
+    request->params = params;
+    handler->run(request, values);
 }
 
 /* ---- answers ---- */

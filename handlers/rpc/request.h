@@ -69,6 +69,8 @@ void requests_free(struct requests **requests);
 
 /* `tag` goes with the answer; SPAN_NONE: nobody waits for one. */
 struct request *request_new(struct answerer *to, const struct handler *handler, struct span tag);
+/* Runs a method for `to`, or answers why not. `params`: text that json_check() accepted, SPAN_NONE = none. */
+void dispatch(struct answerer *to, const char *method, struct span params, struct span tag);
 /* Who asks; NULL: not authenticated, or gone. */
 const struct principal *request_who(const struct request *request);
 /* What lasts as long as the connection; NULL: there is none, or it has closed. */

@@ -80,82 +80,10 @@ static const char *envelope_fault(const struct envelope *envelope, struct span *
     return NULL;
 }
 
-static const struct handler *find_handler(const struct app *app, struct span method)
-{
-    char name[64];
-    if (!json_string_copy(method, name, sizeof name))
-        return NULL;
-    for (size_t i = 0; i < app->method_count; i++)
-        if (strcmp(app->methods[i].method, name) == 0)
-            return &app->methods[i];
-    return NULL;
-}
-
-static bool may_call(unsigned roles, enum caller_role role)
-{
-    return role == ADMIN ? roles & ROLE_ADMIN : role != VIEWER || roles & (ROLE_ADMIN | ROLE_VIEWER);
-}
-
-/* Whether the caller may use the method here; else *ret_error. */
-static bool allowed(struct answerer *to, const struct handler *handler, struct request_error *ret_error)
-{
-    const struct answerer *reader = answerer_reader(to);
-    if (handler->role != ANYONE && reader->who == NULL)
-        *ret_error = (struct request_error){.code = RPC_UNAUTHENTICATED};
-    else if (!may_call(reader->who ? reader->who->roles : 0, handler->role))
-        *ret_error = (struct request_error){.code = RPC_FORBIDDEN};
-    else if (to->collects_for && !(handler->traits & IN_BATCH))
-        *ret_error = (struct request_error){.code = RPC_REQUEST, .message = "Not possible inside a batch"};
-    else if (reader->client == NULL && handler->traits & NEEDS_CLIENT)
-        *ret_error = (struct request_error){.code = RPC_REQUEST,
-                                            .message = "Possible on a connection that stays only"};
-    else
-        return true;
-    return false;
-}
-
-/* Whether the parameters have the method's shape: *values then; else *ret_error, whose texts are in *fault.
- */
-static bool take_params(struct span params, const struct handler *handler, struct span *values,
-                        struct json_field_error *fault, struct request_error *ret_error)
-{
-    *ret_error = (struct request_error){.code = RPC_PARAMS, .message = "params must be an object"};
-    if (json_kind_of(params) == KIND_ARRAY)
-        return false;
-    if (json_match(params, handler->params, handler->param_count, values, fault))
-        return true;
-    ret_error->field = fault->field;
-    ret_error->message = fault->message;
-    return false;
-}
-
-static void run_request(struct answerer *to, const struct envelope *envelope)
-{
-    struct span values[HANDLER_PARAMS_MAX];
-    const struct app *app = to->app;
-    const struct handler *handler = find_handler(app, envelope->method);
-    struct request *request = request_new(to, handler, envelope->id);
-    struct request_error error = {.code = request_who(request) ? RPC_METHOD : RPC_UNAUTHENTICATED};
-    struct json_field_error fault;
-    if (handler == NULL || !allowed(to, handler, &error) ||
-        !take_params(envelope->params, handler, values, &fault, &error)) {
-        request_fail(request, &error);
-        return;
-    }
-    if (handler->traits & NEEDS_REDIS) {
-        if (redis_is_stalled(queue_redis(app->queue))) {
-            request_fail(request, &error_unavailable);
-            return;
-        }
-        request_waits(request, NULL);
-    }
-    request->params = envelope->params;
-    handler->run(request, values);
-}
-
 static void handle_one(struct answerer *to, struct span text)
 {
     struct span id;
+    char method[64] = "";
     if (json_kind_of(text) != KIND_OBJECT) {
         refuse(to, SPAN_NONE, RPC_REQUEST, "A request is an object");
         return;
@@ -164,8 +92,10 @@ static void handle_one(struct answerer *to, struct span text)
     const char *fault = envelope_fault(&envelope, &id);
     if (fault)
         refuse(to, id, RPC_REQUEST, fault);
+    else if (json_string_copy(envelope.method, method, sizeof method))
+        dispatch(to, method, envelope.params, envelope.id);
     else
-        run_request(to, &envelope);
+        dispatch(to, "", envelope.params, envelope.id);
 }
 
 static void handle_batch(struct answerer *to, struct span text)
