@@ -40,7 +40,7 @@ struct db *task_db(struct task_ctx *ctx);
 
 /* Reports progress: 0–100 (never falls within an attempt: lower values are raised to the last one), a
  * stage word (at most 32 bytes, NULL = unchanged) and a message (at most 512 bytes, NULL = unchanged).
- * Cheap; the runner coalesces. */
+ * Cheap; the runner coalesces: what came too soon is sent by a later call of any of these functions. */
 void task_progress(struct task_ctx *ctx, int percent, const char *stage, const char *message);
 /* Sets the task's meta object (at most 4 KiB as text, else dropped with a log line). Takes `meta`. */
 void task_meta(struct task_ctx *ctx, json_t *meta);

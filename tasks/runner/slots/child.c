@@ -240,6 +240,7 @@ static void op_log(struct task_ctx *ctx, struct span text)
 static bool op_cancelled(struct task_ctx *ctx)
 {
     struct slot_child *slot = slot_of(ctx);
+    send_due_progress(slot);
     return slot_gate_stopped(slot->gate, slot->work->frame.seq) != STOP_NONE;
 }
 
