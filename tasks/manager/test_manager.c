@@ -1,39 +1,44 @@
 /* The one door: checks in their order, light tasks recorded once or leased, bounds, leases, draining. The
- * queue is the test's own; the pool is the real one. */
+ * queue, its Redis and the pool are real. */
 #include "tasks/manager/manager.h"
 
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
 #include "tasks/model/ctx.h"
-#include "tests/lib/fake_queue.h"
-#include "tests/lib/tap.h"
+#include "tests/lib/queue_side.h"
 
-#include <sodium.h>
+#include <stdatomic.h>
 
-static struct loop loop;
+static struct side mine; /* the hub under test, new with every test */
 static struct manager *manager;
 static struct options options;
-static uv_timer_t heartbeat;
-static unsigned replies, holds;
+static unsigned replies, accepted, duplicates, holds;
 static struct task_reply last;
 static char last_event[256], last_id[ID_SIZE];
+static _Atomic int go;        /* lets slow tasks end */
+static _Atomic unsigned runs; /* of any task */
 
 /* ---- task types of this test ---------------------------------------------------------------------- */
 
 static void run_quick(struct task_ctx *ctx)
 {
+    atomic_fetch_add(&runs, 1);
     task_finish(ctx, json_pack("{s:I}", "n", task_arg_int(ctx, "n", 0)));
 }
 
 static void run_slow(struct task_ctx *ctx)
 {
     task_progress(ctx, 10, "working", "begun");
-    if (task_sleep_ms(ctx, (unsigned)task_arg_int(ctx, "n", 50)))
+    while (atomic_load(&go) == 0 && task_sleep_ms(ctx, 1))
+        ;
+    if (!task_cancelled(ctx))
         task_finish(ctx, NULL);
+    atomic_fetch_add(&runs, 1);
 }
 
 static void run_flaky(struct task_ctx *ctx)
 {
+    atomic_fetch_add(&runs, 1);
     task_fail(ctx, (struct task_error){"database", true}, "busy");
 }
 
@@ -58,18 +63,21 @@ static bool check_odd(const struct span *values, struct json_field_error *ret_er
 }
 
 #define ARGS .args = args, .arg_count = NELEMS(args)
+#define LIGHT ARGS, .repeatable = true
 static const struct task_type *const types[] = {
-    &(const struct task_type){.name = "quick", .repeatable = true, ARGS, .run = run_quick},
-    &(const struct task_type){.name = "slow", .repeatable = true, ARGS, .run = run_slow},
-    &(const struct task_type){.name = "flaky", .repeatable = true, ARGS, .run = run_flaky},
-    &(const struct task_type){.name = "bad", .repeatable = true, ARGS, .run = run_bad},
-    &(const struct task_type){.name = "odd", .repeatable = true, ARGS, .run = run_quick, .check = check_odd},
-    &(const struct task_type){
-        .name = "mine", .repeatable = true, ARGS, .run = run_quick, .owner_arg = "user_id"},
-    &(const struct task_type){
-        .name = "maintenance", .repeatable = true, ARGS, .run = run_quick, .admin = true},
-    &(const struct task_type){
-        .name = "hidden", .repeatable = true, ARGS, .run = run_quick, .diagnostics = true},
+    &(const struct task_type){.name = "quick", LIGHT, .run = run_quick},
+    &(const struct task_type){.name = "slow", LIGHT, .run = run_slow},
+    &(const struct task_type){.name = "flaky",
+                              LIGHT,
+                              .run = run_flaky,
+                              .max_attempts = 2,
+                              .backoff_base_ms = 1,
+                              .backoff_cap_ms = 1},
+    &(const struct task_type){.name = "bad", LIGHT, .run = run_bad},
+    &(const struct task_type){.name = "odd", LIGHT, .run = run_quick, .check = check_odd},
+    &(const struct task_type){.name = "mine", LIGHT, .run = run_quick, .owner_arg = "user_id"},
+    &(const struct task_type){.name = "maintenance", LIGHT, .run = run_quick, .admin = true},
+    &(const struct task_type){.name = "hidden", LIGHT, .run = run_quick, .diagnostics = true},
     &(const struct task_type){.name = "once", ARGS, .run = run_quick},
     &(const struct task_type){.name = "heavy", ARGS, .kind = TASK_HEAVY, .queue = "live"},
     &(const struct task_type){.name = "speech", ARGS, .kind = TASK_HEAVY, .queue = "live", .stream = true},
@@ -84,6 +92,8 @@ static void on_reply(void *ctx, const struct task_reply *reply)
 {
     (void)ctx;
     replies++;
+    accepted += reply->refusal == TASK_ACCEPTED;
+    duplicates += reply->refusal == TASK_DUPLICATE;
     last = *reply;
     memcpy(last_id, reply->id, ID_SIZE);
     last_event[0] = '\0';
@@ -99,33 +109,59 @@ static void submit_as(const struct principal *who, const char *task, const char 
     task_manager_submit(manager, &request, on_reply, NULL);
 }
 
-static void submit(const char *task, const char *text)
+static void submit_task(const char *task, const char *text)
 {
     submit_as(&user, task, text);
 }
 
-static void on_heartbeat(uv_timer_t *timer)
+static void wait_replies(unsigned want)
 {
-    (void)timer;
+    ok(reach(&replies, want), "answered");
 }
 
-static void wait_for(const size_t *counter, size_t want)
+/* Until nothing is held. */
+static void wait_idle(void)
 {
     uint64_t until = clock_mono_ms() + 10000;
-    while (*counter < want && clock_mono_ms() < until)
+    while (manager_load(manager) && clock_mono_ms() < until)
         uv_run(&loop.uv, UV_RUN_ONCE);
+    is_int(manager_load(manager), 0, "nothing is left");
 }
 
-static void settle(void)
+static void wait_runs(unsigned want)
 {
-    for (int i = 0; i < 10; i++)
+    uint64_t until = clock_mono_ms() + 10000;
+    while (atomic_load(&runs) < want && clock_mono_ms() < until)
         uv_run(&loop.uv, UV_RUN_ONCE);
+    ok(atomic_load(&runs) >= want, "it ran");
 }
 
-static void on_hold(void *ctx, const char *owner, const char *id)
+static void is_status(const char *id, const char *status)
+{
+    char copy[ID_SIZE];
+    memcpy(copy, id, ID_SIZE);
+    queue_get(hub.queue, &caller, copy, on_answer, NULL);
+    finish(1);
+    is_text(told.answer.status, status, "status of the record");
+}
+
+/* Until the record says it. */
+static void wait_status(const char *id, const char *status)
+{
+    char copy[ID_SIZE];
+    uint64_t until = clock_mono_ms() + 10000;
+    memcpy(copy, id, ID_SIZE);
+    do {
+        queue_get(hub.queue, &caller, copy, on_answer, NULL);
+        finish(1);
+    } while (strcmp(told.answer.status, status) != 0 && clock_mono_ms() < until);
+    is_text(told.answer.status, status, "status of the record");
+}
+
+static void on_hold(void *ctx, const char *holder, const char *id)
 {
     (void)ctx;
-    (void)owner;
+    (void)holder;
     (void)id;
     holds++;
 }
@@ -142,18 +178,36 @@ static void begin(void)
                                .light_queue = 100,
                                .light_threads = 2,
                                .light_fuse_us = 5000,
-                               .lease_ms = 1000};
-    fake_reset();
-    replies = holds = 0;
-    struct manager_config config = {.options = &options, .loop = &loop, .hold = on_hold};
+                               .lease_ms = 15000};
+    replies = accepted = duplicates = holds = 0;
+    atomic_store(&go, 0);
+    atomic_store(&runs, 0);
+    open_side(&mine, "hub/m", true, "m");
+    struct manager_config config = {.options = &options, .loop = &loop, .queue = mine.queue, .hold = on_hold};
     manager = manager_new(&config);
     manager_redis(manager, true);
 }
 
+/* In the order of a hub that ends. */
 static void end(void)
 {
+    redis_free(&mine.commands);
+    queue_feed_free(&mine.feed);
+    queue_free(&mine.queue);
     manager_free(&manager);
-    settle();
+    redis_free(&mine.subscriber);
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
+}
+
+static void redis_again(void)
+{
+    struct side *const sides[] = {&hub, &other, &worker, &mine};
+    unsigned up[NELEMS(sides)];
+    for (size_t i = 0; i < NELEMS(sides); i++)
+        up[i] = sides[i]->ready;
+    redis_server_start(&server);
+    for (size_t i = 0; i < NELEMS(sides); i++)
+        ok(reach(&sides[i]->ready, up[i] + 1), "Redis is back");
 }
 
 /* ---- tests ----------------------------------------------------------------------------------------- */
@@ -163,150 +217,159 @@ static void test_checks(void)
     char allowed[] = "\nslow\n", long_args[200];
     struct principal narrow = {.user_id = "u1", .tasks = allowed};
     begin();
-    submit("nothing", "{}");
+    submit_task("nothing", "{}");
     is_int(last.refusal, TASK_UNKNOWN_TYPE, "an unknown type is refused");
-    submit("hidden", "{}");
+    submit_task("hidden", "{}");
     is_int(last.refusal, TASK_UNKNOWN_TYPE, "a diagnostic type does not exist");
-    submit("quick:x\n", "{}");
+    submit_task("quick:x\n", "{}");
     is_int(last.refusal, TASK_UNKNOWN_TYPE, "an odd name is no type");
     submit_as(&narrow, "quick", "{}");
     is_int(last.refusal, TASK_TYPE_NOT_IN_TOKEN, "the token's list counts");
-    submit("maintenance", "{}");
+    submit_task("maintenance", "{}");
     is_int(last.refusal, TASK_ROLE, "a role is missing");
-    submit("speech", "{}");
+    submit_task("speech", "{}");
     is_int(last.refusal, TASK_NEEDS_STREAM, "a stream type takes audio.start");
     struct task_request request = {.who = &user, .task = SPAN("quick"), .stream = true};
     task_manager_submit(manager, &request, on_reply, NULL);
     is_int(last.refusal, TASK_NO_STREAM, "another type takes no stream");
     snprintf(long_args, sizeof long_args, "{\"n\":1%120s}", "");
-    submit("quick", long_args);
+    submit_task("quick", long_args);
     is_int(last.refusal, TASK_ARGS_TOO_LARGE, "arguments have a bound");
-    submit("quick", "[1]");
+    submit_task("quick", "[1]");
     is_text(last.error.field, "args", "arguments are an object");
-    submit("quick", "{\"m\":1}");
+    submit_task("quick", "{\"m\":1}");
     is_int(last.refusal, TASK_BAD_ARGS, "an unknown argument is refused");
     is_text(last.error.field, "m", "and named");
-    submit("quick", "{\"n\":\"1\"}");
+    submit_task("quick", "{\"n\":\"1\"}");
     is_text(last.error.message, "n: must be an integer", "the message says what is expected");
-    submit("odd", "{\"n\":2}");
+    submit_task("odd", "{\"n\":2}");
     is_text(last.error.message, "n: must be odd", "the type's own check counts");
-    submit("mine", "{\"user_id\":\"u2\"}");
+    submit_task("mine", "{\"user_id\":\"u2\"}");
     is_int(last.refusal, TASK_ROLE, "naming another user takes the role admin");
     is_int(replies, 13, "every refusal came at once");
-    is_int(fake.submits.count + fake.onces.count + manager_load(manager), 0, "and left no trace");
-    fake.up = false;
-    submit("quick", "{}");
-    is_int(last.refusal, TASK_UNAVAILABLE, "without Redis nothing is taken");
-    fake.up = true;
+    is_int(manager_load(manager), 0, "and left no trace");
     end();
 }
 
 static void test_recorded_once(void)
 {
     begin();
-    submit("quick", "{\"n\":7}");
+    submit_task("quick", "{\"n\":7}");
     is_int(replies, 0, "no answer before Redis has it");
-    wait_for(&fake.onces.count, 1);
-    is_int(fake.onces.count, 1, "one call records it");
-    is_text(fake.onces.at[0].text, "{\"n\":7}", "with its result");
-    fake.seq = 10;
-    fake_once(0, QUEUE_OK);
-    is_int(replies, 1, "answered");
+    wait_replies(1);
     is_int(last.refusal, TASK_ACCEPTED, "accepted");
-    is_int(last.seq, 11, "the reply knows the end's place in the log");
     is_text(last.status, "pending", "status");
     is_text(last.news.owner, "u1", "owner");
-    char want[256];
+    char want[256], id[ID_SIZE];
+    memcpy(id, last_id, ID_SIZE);
     snprintf(want, sizeof want,
-             "C 11 {\"task_id\":\"%s\",\"task\":\"quick\",\"user_id\":\"u1\",\"type\":\"completed\"}",
-             last_id);
-    is_text(last_event, want, "the terminal event");
-    submit("bad", "{}");
-    wait_for(&fake.onces.count, 2);
-    ok(fake.onces.at[1].failed, "a failure is recorded the same way");
-    is_text(fake.onces.at[1].text, "no_such_thing", "with its code");
-    fake_once(1, QUEUE_UNAVAILABLE);
-    is_int(last.refusal, TASK_UNAVAILABLE, "Redis refused: so does the answer");
+             "C %llu {\"task_id\":\"%s\",\"task\":\"quick\",\"user_id\":\"u1\",\"type\":\"completed\",",
+             (unsigned long long)last.seq, id);
+    ok(strncmp(last_event, want, strlen(want)) == 0, "the terminal event, at its place in the log");
+    is_status(id, "completed");
+    ok(strstr(told.json, "\"result\":{\"n\":7}") != NULL, "with its result");
+    submit_task("bad", "{}");
+    wait_replies(2);
+    is_int(last_event[0], 'X', "a failure is recorded the same way");
+    is_status(last_id, "failed");
+    ok(strstr(told.json, "no_such_thing") != NULL, "with its code");
     is_int(manager_load(manager), 0, "nothing is left");
-    is_int(fake.submits.count, 0, "nothing else was recorded");
     end();
 }
 
 static void test_slow(void)
 {
+    char id[ID_SIZE];
     begin();
-    submit("slow", "{\"n\":60}");
-    wait_for(&fake.submits.count, 1);
-    ok(fake.submits.at[0].lease && fake.submits.at[0].light, "past the fuse it is recorded with a lease");
-    is_text(fake.submits.at[0].queue, "light", "in the queue light");
-    is_text(fake.submits.at[0].args, "{\"n\":60}", "with its arguments");
-    fake_submitted(0, QUEUE_OK);
-    is_int(last.refusal, TASK_ACCEPTED, "accepted");
+    struct owner_source source = queue_feed_source(mine.feed);
+    source.attach(source.ctx, owner, on_position, NULL);
+    finish(1);
+    forget_events();
+    submit_task("slow", "{\"n\":60}");
+    wait_replies(1);
+    memcpy(id, last_id, ID_SIZE);
+    is_int(last.refusal, TASK_ACCEPTED, "past the fuse it is recorded and accepted");
     ok(last.news.event == NULL, "and not ended");
-    is_int(fake.starts.count, 1, "it runs already");
-    is_int(fake.updates.count, 1, "what it said before is told now");
-    is_text(fake.updates.at[0].text, "begun", "message");
-    is_text(fake.updates.at[0].task, "slow", "with its type");
-    wait_for(&fake.ends.count, 1);
-    is_int(fake.ends.at[0].kind, QUEUE_COMPLETED, "its end is recorded");
-    is_int(fake.ends.at[0].fence, 1, "under its first lease");
-    fake_ended(0, QUEUE_OK);
-    is_int(manager_load(manager), 0, "nothing is left");
-
-    submit("slow", "{\"n\":60}");
-    wait_for(&fake.submits.count, 2);
-    fake_submitted(1, QUEUE_UNAVAILABLE);
-    is_int(last.refusal, TASK_UNAVAILABLE, "not recorded: refused");
-    uint64_t until = clock_mono_ms() + 5000;
-    while (manager_load(manager) && clock_mono_ms() < until)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    is_int(fake.ends.count, 1, "and its outcome is dropped");
+    ok(reach(&told.count, 2), "it runs already; what it said before is told now");
+    is_text(codes(), "mSmP", "start, progress");
+    ok(strstr(told.events[1].body, "begun") != NULL, "with its message");
+    is_status(id, "processing");
+    atomic_store(&go, 1);
+    wait_idle();
+    is_status(id, "completed");
     end();
 }
 
 static void test_late_record(void)
 {
+    char id[ID_SIZE];
     begin();
-    submit("slow", "{\"n\":20}");
-    wait_for(&fake.submits.count, 1);
-    uint64_t until = clock_mono_ms() + 60;
-    while (clock_mono_ms() < until)
+    kill(server.pid, SIGSTOP);
+    submit_task("slow", "{}");
+    atomic_store(&go, 1);
+    wait_runs(1);
+    for (uint64_t until = clock_mono_ms() + 20; clock_mono_ms() < until;)
+        uv_run(&loop.uv, UV_RUN_NOWAIT);
+    is_int(replies, 0, "done before its record was confirmed: it waits");
+    kill(server.pid, SIGCONT);
+    wait_replies(1);
+    memcpy(id, last_id, ID_SIZE);
+    wait_idle();
+    is_status(id, "completed");
+    end();
+}
+
+static void test_redis_gone(void)
+{
+    char id[ID_SIZE];
+    begin();
+    submit_task("slow", "{}");
+    wait_replies(1);
+    memcpy(id, last_id, ID_SIZE);
+    submit_task("slow", "{}");
+    redis_server_kill(&server);
+    wait_replies(2);
+    is_int(last.refusal, TASK_UNAVAILABLE, "not recorded: refused");
+    manager_redis(manager, false);
+    submit_task("quick", "{}");
+    is_int(last.refusal, TASK_UNAVAILABLE, "without Redis nothing is taken");
+    atomic_store(&go, 1);
+    wait_runs(2);
+    uint64_t until = clock_mono_ms() + 10000;
+    while (manager_load(manager) > 1 && clock_mono_ms() < until)
         uv_run(&loop.uv, UV_RUN_ONCE);
-    is_int(fake.ends.count, 0, "done before its record was confirmed: it waits");
-    fake_submitted(0, QUEUE_OK);
-    is_int(fake.starts.count, 1, "then it started");
-    is_int(fake.ends.count, 1, "and ended");
-    fake_ended(0, QUEUE_UNAVAILABLE);
-    is_int(manager_load(manager), 1, "an end that Redis did not take is kept");
+    is_int(manager_load(manager), 1, "an end that Redis did not take is kept, an outcome without record not");
+    redis_again();
     manager_redis(manager, true);
-    is_int(fake.ends.count, 2, "and recorded when it answers");
-    fake_ended(1, QUEUE_OK);
-    is_int(manager_load(manager), 0, "nothing is left");
+    wait_idle();
+    is_status(id, "completed");
     end();
 }
 
 static void test_record_first(void)
 {
     struct task_request request = {
-        .who = &user, .task = SPAN("once"), .args = SPAN("{}"), .idempotency_key = SPAN("k")};
+        .who = &user, .task = SPAN("once"), .args = SPAN("{}"), .idempotency_key = SPAN("once")};
+    char id[ID_SIZE];
     begin();
     task_manager_submit(manager, &request, on_reply, NULL);
-    is_int(fake.submits.count, 1, "what must not run twice is recorded first");
-    ok(fake.submits.at[0].key && fake.submits.at[0].lease, "with key and lease");
-    fake_submitted(0, QUEUE_DUPLICATE);
+    wait_replies(1);
+    memcpy(id, last_id, ID_SIZE);
+    ok(last.news.event == NULL, "what must not run twice is recorded before it runs");
+    wait_idle();
+    is_status(id, "completed");
+    task_manager_submit(manager, &request, on_reply, NULL);
+    wait_replies(2);
     is_int(last.refusal, TASK_DUPLICATE, "a duplicate is told");
-    is_int(manager_load(manager), 0, "and not run");
-    task_manager_submit(manager, &request, on_reply, NULL);
-    fake_submitted(1, QUEUE_OK);
-    wait_for(&fake.ends.count, 1);
-    is_int(fake.ends.at[0].kind, QUEUE_COMPLETED, "a new one runs");
-    fake_ended(0, QUEUE_OK);
+    is_text(last_id, id, "with the older id");
+    wait_idle();
+    is_int(atomic_load(&runs), 1, "and not run");
     request.idempotency_key = SPAN_NONE;
-    request.delay_ms = 5000;
+    request.delay_ms = 3600000;
     task_manager_submit(manager, &request, on_reply, NULL);
-    ok(!fake.submits.at[2].lease, "a delayed one is not leased");
-    fake_submitted(2, QUEUE_OK);
-    is_int(last.refusal, TASK_ACCEPTED, "but accepted");
+    wait_replies(3);
+    is_int(last.refusal, TASK_ACCEPTED, "a delayed one is accepted");
+    is_status(last_id, "pending");
     is_int(manager_load(manager), 0, "and does not run here now");
     end();
 }
@@ -316,155 +379,128 @@ static void test_keys(void)
 {
     struct task_request request = {
         .who = &user, .task = SPAN("quick"), .args = SPAN("{\"n\":1}"), .idempotency_key = SPAN("k")};
+    char id[ID_SIZE];
     begin();
     for (int i = 0; i < 3; i++)
         task_manager_submit(manager, &request, on_reply, NULL);
-    wait_for(&fake.onces.count, 1);
-    ok(fake.onces.at[0].key, "the first has run, and is recorded with its key");
-    is_int(fake.submits.count, 0, "the others wait");
-    fake_once(0, QUEUE_OK);
-    is_int(replies, 1, "it is answered");
-    is_int(fake.submits.count, 2, "then they ask Redis");
-    fake_submitted(0, QUEUE_DUPLICATE);
-    fake_submitted(1, QUEUE_MISMATCH);
-    is_int(last.refusal, TASK_MISMATCH, "which knows");
+    wait_replies(3);
+    is_int(accepted, 1, "of three at a time one is accepted");
+    is_int(duplicates, 2, "the others are duplicates");
+    is_int(atomic_load(&runs), 1, "and it ran once");
+    memcpy(id, last_id, ID_SIZE);
+    is_status(id, "completed");
+    request.args = SPAN("{\"n\":2}");
+    task_manager_submit(manager, &request, on_reply, NULL);
+    wait_replies(4);
+    is_int(last.refusal, TASK_MISMATCH, "other arguments are a mismatch");
     request.who = &admin;
     task_manager_submit(manager, &request, on_reply, NULL);
-    wait_for(&fake.onces.count, 2);
-    fake_once(1, QUEUE_DUPLICATE);
-    is_int(last.refusal, TASK_DUPLICATE,
-           "one that ran although another hub's stands: its outcome is dropped");
-    ok(last.news.event == NULL, "and told to nobody");
-    is_int(manager_load(manager), 0, "nothing is left");
-    task_manager_submit(manager, &request, on_reply, NULL);
-    task_manager_submit(manager, &request, on_reply, NULL);
-    wait_for(&fake.onces.count, 3);
-    fake_once(2, QUEUE_UNAVAILABLE);
-    is_int(fake.submits.count, 3, "when Redis refused the first, the next is recorded");
-    fake_submitted(2, QUEUE_OK);
-    wait_for(&fake.ends.count, 1);
-    fake_ended(0, QUEUE_OK);
-    is_int(manager_load(manager), 0, "and run");
+    wait_replies(5);
+    is_int(last.refusal, TASK_ACCEPTED, "another owner's key is another one");
+    wait_idle();
     end();
 }
 
 static void test_retry(void)
 {
     begin();
-    submit("flaky", "{}");
-    wait_for(&fake.submits.count, 1);
-    is_int(fake.submits.count, 1, "a failure that may be tried again gets a record");
-    fake_submitted(0, QUEUE_OK);
-    wait_for(&fake.ends.count, 1);
-    is_int(fake.ends.at[0].kind, QUEUE_FAILED, "ends as failed");
-    ok(fake.ends.at[0].retry, "and asks for another attempt");
-    fake_ended(0, QUEUE_OK);
+    submit_task("flaky", "{}");
+    wait_replies(1);
+    is_int(last.refusal, TASK_ACCEPTED, "a failure that may be tried again gets a record");
+    wait_status(last_id, "failed");
+    is_int(atomic_load(&runs), 2, "and another attempt");
+    wait_idle();
     end();
 }
 
 static void test_bounds(void)
 {
     begin();
+    options.light_fuse_us = 60000000;
     for (int i = 0; i < 4; i++)
-        submit("slow", "{\"n\":20000}");
+        submit_task("slow", "{}");
     is_int(last.refusal, TASK_USER_LIMIT, "a user has a bound");
-    submit_as(&admin, "quick", "{}");
+    submit_as(&admin, "slow", "{}");
     is_int(replies, 1, "which is his own");
     end();
     begin();
-    options.light_threads = 1;
-    options.light_queue = 1;
-    options.user_light = 1000;
-    manager_free(&manager);
-    begin();
+    options.light_fuse_us = 60000000;
     options.user_light = 1000;
     unsigned busy = 0;
     for (int i = 0; i < 110; i++) {
         last.refusal = TASK_ACCEPTED;
-        submit("slow", "{\"n\":20000}");
+        submit_task("slow", "{}");
         busy += last.refusal == TASK_BUSY;
     }
     is_int(busy, 8, "the pool's queue has a bound (100 waiting, 2 threads)");
     end();
-    is_int(fake.onces.count + fake.ends.count, 0, "freeing the manager records nothing");
+    is_int(accepted, 0, "freeing the manager records nothing");
+}
+
+static void is_at_workers(const char *queue)
+{
+    char id[ID_SIZE];
+    memcpy(id, last_id, ID_SIZE);
+    queue_lease(worker.queue, queue, 1, on_leased, NULL);
+    finish(1);
+    is_text(told.leased.id, id, "it waits for the workers in its queue");
 }
 
 static void test_heavy(void)
 {
     begin();
-    submit("heavy", "{\"n\":1}");
-    is_int(fake.submits.count, 1, "a heavy task goes to the queue");
-    is_text(fake.submits.at[0].queue, "live", "of its type");
-    ok(!fake.submits.at[0].light && !fake.submits.at[0].lease, "for a worker");
+    submit_task("heavy", "{\"n\":1}");
     is_int(holds, 1, "its events are held");
-    fake_submitted(0, QUEUE_USER_LIMIT);
-    is_int(last.refusal, TASK_USER_LIMIT, "limits are Redis'");
+    wait_replies(1);
+    is_int(last.refusal, TASK_ACCEPTED, "a heavy task is recorded");
     ok(last.news.held, "the answer says that events are held");
+    is_at_workers("live");
     static char routes[] = "\nquick=queue\n";
     char *reason = NULL;
     options.routes = routes;
     ok(task_types_route(&options, &reason), "a route");
-    submit("quick", "{}");
-    is_int(fake.submits.count, 2, "routing sends a light type to the workers");
-    is_text(fake.submits.at[1].queue, "default", "through the queue default");
-    fake_submitted(1, QUEUE_OK);
+    submit_task("quick", "{}");
+    wait_replies(2);
+    is_at_workers("default");
     task_types_use(types); /* without the route */
+    for (int i = 0; i < 6; i++)
+        submit_task("heavy", "{}");
+    wait_replies(8);
+    is_int(last.refusal, TASK_USER_LIMIT, "limits are Redis'");
     end();
+}
+
+/* A light task that another hub recorded: this one leases it. */
+static void record_elsewhere(char id[static ID_SIZE], const char *task)
+{
+    id_new(id);
+    struct queue_submit call = submission(id, owner);
+    call.task = task;
+    call.queue = "light";
+    call.light = true;
+    queue_submit(other.queue, &call, on_submitted, NULL);
+    finish(1);
+    is_int(told.submitted.code, QUEUE_OK, "recorded by another hub");
 }
 
 static void test_leases(void)
 {
-    const char *id = "01980000-0000-7000-8000-000000000001", *id2 = "01980000-0000-7000-8000-000000000002";
-    struct queue_leased tasks[] = {
-        {.id = id,
-         .effect_id = id,
-         .owner = "u9",
-         .task = "slow",
-         .attempt = 1,
-         .fence = 2,
-         .rev = 6,
-         .args = SPAN("{\"n\":20000}")},
-        {.id = id2,
-         .effect_id = id2,
-         .owner = "u9",
-         .task = "gone",
-         .attempt = 1,
-         .fence = 1,
-         .args = SPAN("{}")},
-    };
+    char id[ID_SIZE];
     begin();
-    is_int(fake.reclaims, 1, "leases of an earlier life go back first");
-    settle();
-    is_int(fake.leases, 1, "then waiting work is asked for");
-    fake.lease(fake.lease_ctx, QUEUE_OK, tasks, 2, 0);
-    is_int(fake.ends.count, 1, "a type this hub does not know fails");
-    is_text(fake.ends.at[0].text, "unknown_task", "with that code");
-    fake_ended(0, QUEUE_OK);
-    wait_for(&fake.starts.count, 1);
-    is_int(fake.starts.at[0].fence, 2, "a leased task runs under its lease");
-    wait_for(&fake.updates.count, 1);
-    is_int(fake.updates.at[0].rev, 6, "its reports go on from those of earlier attempts");
-    uint64_t until = clock_mono_ms() + 5000;
-    while (fake.beats == 0 && clock_mono_ms() < until)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    is_int(fake.beaten, 1, "its lease is kept");
-    manager_cancel_local(manager, id2);
-    is_int(fake.ends.count, 1, "a task that is not here cannot be cancelled here");
-    fake.beat(fake.beat_ctx, QUEUE_OK, NULL, 0, &id, 1);
-    wait_for(&fake.ends.count, 2);
-    is_int(fake.ends.at[1].kind, QUEUE_CANCELLED, "a cancel that the beat brought ends it");
-    fake_ended(1, QUEUE_OK);
-
+    record_elsewhere(id, "gone");
     manager_bell(manager);
-    settle();
-    fake.lease(fake.lease_ctx, QUEUE_OK, tasks, 1, 0);
-    wait_for(&fake.starts.count, 2);
-    fake.beat(fake.beat_ctx, QUEUE_OK, &id, 1, NULL, 0);
-    until = clock_mono_ms() + 5000;
-    while (manager_load(manager) && clock_mono_ms() < until)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    is_int(manager_load(manager), 0, "a lost lease stops the task");
-    is_int(fake.ends.count, 2, "and its outcome is dropped");
+    wait_status(id, "failed");
+    ok(strstr(told.json, "unknown_task") != NULL, "a type this hub does not know fails");
+    record_elsewhere(id, "slow");
+    manager_bell(manager);
+    wait_status(id, "processing");
+    queue_cancel(other.queue, &caller, id, on_answer, NULL);
+    finish(1);
+    manager_cancel_local(manager, id);
+    wait_idle();
+    is_status(id, "cancelled");
+    manager_cancel_local(manager, id);
+    is_int(manager_load(manager), 0, "a task that is not here cannot be cancelled here");
     end();
 }
 
@@ -477,6 +513,11 @@ static void on_internal(void *ctx, bool failed, const char *code, struct span re
     snprintf(internal_text, sizeof internal_text, "%s %.*s", failed ? code : "ok", SPAN_ARG(result));
 }
 
+static enum task_refusal run_internal(const struct task_type *type)
+{
+    return manager_run_internal(manager, type, "u1", SPAN("{\"n\":3}"), on_internal, NULL);
+}
+
 static unsigned drained;
 static void on_drained(void *ctx)
 {
@@ -487,50 +528,40 @@ static void on_drained(void *ctx)
 static void test_internal_and_drain(void)
 {
     begin();
-    is_int(manager_run_internal(manager, types[0], "u1", SPAN("{\"n\":3}"), on_internal, NULL), TASK_ACCEPTED,
-           "a request runs");
-    while (internals == 0)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    is_text(internal_text, "ok {\"n\":3}", "and has a result");
-    is_int(manager_run_internal(manager, types[3], "u1", SPAN("{}"), on_internal, NULL), TASK_ACCEPTED,
-           "another one");
-    while (internals == 1)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    is_text(internal_text, "no_such_thing there is none", "or an error");
-    is_int(fake.onces.count, 0, "neither is recorded");
+    is_int(run_internal(types[0]), TASK_ACCEPTED, "a request runs");
+    ok(reach(&internals, 1), "and ends");
+    is_text(internal_text, "ok {\"n\":3}", "with a result");
+    is_int(run_internal(types[3]), TASK_ACCEPTED, "another one");
+    ok(reach(&internals, 2), "ends");
+    is_text(internal_text, "no_such_thing there is none", "with an error");
     bool taken = true;
     for (int i = 0; i < 3; i++)
-        taken &= manager_run_internal(manager, types[0], "u1", SPAN("{\"n\":3}"), on_internal, NULL) ==
-                 TASK_ACCEPTED;
+        taken &= run_internal(types[0]) == TASK_ACCEPTED;
     ok(taken, "an owner may have some");
-    is_int(manager_run_internal(manager, types[0], "u1", SPAN("{\"n\":3}"), on_internal, NULL),
-           TASK_USER_LIMIT, "up to a bound");
-    while (internals < 5)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    submit("quick", "{}");
+    is_int(run_internal(types[0]), TASK_USER_LIMIT, "up to a bound");
+    ok(reach(&internals, 5), "they end");
+    submit_task("slow", "{}");
     manager_drain(manager, on_drained, NULL);
-    is_int(drained, 0, "draining waits");
-    submit("quick", "{}");
-    is_int(last.refusal, TASK_UNAVAILABLE, "and takes nothing new");
-    wait_for(&fake.onces.count, 1);
-    fake_once(0, QUEUE_OK);
-    fake.lease(fake.lease_ctx, QUEUE_OK, NULL, 0, 0);
-    settle();
-    is_int(drained, 1, "until nothing runs");
+    submit_task("quick", "{}");
+    is_int(last.refusal, TASK_UNAVAILABLE, "draining takes nothing new");
+    wait_replies(2);
+    is_int(drained, 0, "waits for what runs");
+    atomic_store(&go, 1);
+    ok(reach(&drained, 1), "until nothing does");
+    is_status(last_id, "completed");
     end();
 }
 
 int main(void)
 {
-    if (sodium_init() < 0 || loop_init(&loop) < 0)
-        return 1;
     task_types_use(types);
-    uv_timer_init(&loop.uv, &heartbeat);
-    uv_timer_start(&heartbeat, on_heartbeat, 1, 5);
+    if (!sides_open())
+        skip_all("no redis-server");
     test_checks();
     test_recorded_once();
     test_slow();
     test_late_record();
+    test_redis_gone();
     test_record_first();
     test_keys();
     test_retry();
@@ -538,9 +569,6 @@ int main(void)
     test_heavy();
     test_leases();
     test_internal_and_drain();
-    uv_close((uv_handle_t *)&heartbeat, NULL);
-    loop_deinit(&loop);
-    uv_run(&loop.uv, UV_RUN_DEFAULT);
-    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    sides_close();
     return done_testing();
 }

@@ -413,10 +413,12 @@ static void deliver_done(struct pool *pool, struct list *done)
         free(job->answer);
         list_remove(&job->listen_node);
         pool->load--;
-        if (job->why == STOP_LOST)
+        if (job->why == STOP_LOST) {
+            task_ctx_clear(&job->ctx);
             pool->hooks->ended(&job->run, NULL, NULL);
-        else
+        } else {
             deliver_end(pool, job);
+        }
     }
 }
 
