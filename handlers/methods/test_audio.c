@@ -96,12 +96,12 @@ static void shell(const char *command)
 static void restart(struct reader *reader, const char *between)
 {
     redis_server_kill(&server);
-    UNTIL(!redis_is_up(commands));
+    UNTIL(!redis_is_up(hub.commands));
     app_redis(&app, false);
-    loaded = 0;
+    hub.ready = hub.feed_ups = 0;
     shell(between);
     redis_server_start(&server);
-    UNTIL(loaded == 2);
+    UNTIL(hub.ready && hub.feed_ups);
     is_text(heard(reader), "", "nothing is acknowledged while there is no Redis");
     app_redis(&app, true);
 }
@@ -148,23 +148,24 @@ static void test_refusals(void)
 /* The same idempotency key again. */
 static void test_duplicate(void)
 {
-    struct reader *c = streaming("d1"), *other = user("d1", 0);
+    struct reader *c = streaming("d1"), *second = user("d1", 0);
     sends(c, 1, "ab", 2);
     hears(c, ACK("2"), "bytes stand");
-    says(other, START("k"));
-    hears(other,
+    says(second, START("k"));
+    hears(second,
           RESULT("1", "{\"task_id\":\"#0\",\"status\":\"pending\",\"seq\":1,\"stream\":1,\"received\":2,"
                       "\"credit\":64,\"duplicate\":true}") "\n",
           "the older stream goes on here");
     sends(c, 1, "x", 1);
     hears_part(c, "Stream not found", "and not there");
-    says(other, CALL("2", "audio.end", "{\"stream\":1}"));
-    hears(other, RESULT("2", "{\"received\":2}") "\n", "it ends");
-    says(other, START("k"));
-    hears(other, RESULT("1", "{\"task_id\":\"#0\",\"status\":\"pending\",\"seq\":1,\"duplicate\":true}") "\n",
+    says(second, CALL("2", "audio.end", "{\"stream\":1}"));
+    hears(second, RESULT("2", "{\"received\":2}") "\n", "it ends");
+    says(second, START("k"));
+    hears(second,
+          RESULT("1", "{\"task_id\":\"#0\",\"status\":\"pending\",\"seq\":1,\"duplicate\":true}") "\n",
           "one that has ended is not opened");
     reader_gone(c);
-    reader_gone(other);
+    reader_gone(second);
 }
 
 static void test_resume(void)
@@ -194,10 +195,10 @@ static void test_time(void)
     failed(c, "idle");
     reader_gone(c);
     c = streaming("t2");
-    struct reader *other = user("t2", 0);
+    struct reader *second = user("t2", 0);
     reader_gone(c);
-    failed(other, "abandoned");
-    reader_gone(other);
+    failed(second, "abandoned");
+    reader_gone(second);
 }
 
 int main(void)

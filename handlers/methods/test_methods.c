@@ -11,15 +11,15 @@
 
 static void test_order(void)
 {
-    struct reader *c = user("o1", 0), *other = user("o1", 0), *stranger = user("o2", 0);
+    struct reader *c = user("o1", 0), *second = user("o1", 0), *stranger = user("o2", 0);
     id_count = 0;
     says(c, SUBMIT("1", "quick"));
     is_text(heard(c), "", "nothing before Redis has it");
     hears(c, ACCEPTED("1", "#0", "0") "\nevent C 1 #0\n", "the answer, then the end");
-    hears(other, "event C 1 #0\n", "the owner's other socket gets the end");
+    hears(second, "event C 1 #0\n", "the owner's second socket gets the end");
     says(c, SUBMIT("2", "heavy"));
     hears(c, ACCEPTED("2", "#1", "2") "\n", "the answer stands for accepted");
-    hears(other, "event A 2 #1\n", "the other is told");
+    hears(second, "event A 2 #1\n", "the second is told");
     saysf(c, CALL("3", "task.cancel", "{\"task_id\":\"%s\"}"), ids[1]);
     UNTIL(lines(buf_span(&c->log)) >= 2);
     const char *text = heard_ids(c);
@@ -27,31 +27,31 @@ static void test_order(void)
            NULL,
        "cancelled: %s", text);
     ok(strstr(text, "event K 3 #1") != NULL, "which is an event");
-    hears(other, "event K 3 #1\n", "there, too");
+    hears(second, "event K 3 #1\n", "there, too");
     saysf(c, CALL("4", "task.retry", "{\"task_id\":\"%s\"}"), ids[1]);
     hears(c, RESULT("4", "{\"task_id\":\"#2\",\"status\":\"pending\",\"retry_of\":\"#1\",\"seq\":4}") "\n",
           "a retry is a new task");
-    hears(other, "event A 4 #2\n", "of which the other is told");
+    hears(second, "event A 4 #2\n", "of which the second is told");
     is_text(heard(stranger), "", "a stranger hears nothing of it all");
     says(c, SUBMIT("5", "quick"));
     reader_gone(c);
-    hears(other, "event C 5 #3\n", "the submitter left: its owner still hears");
-    reader_gone(other);
+    hears(second, "event C 5 #3\n", "the submitter left: its owner still hears");
+    reader_gone(second);
     reader_gone(stranger);
 }
 
 static void test_batch(void)
 {
-    struct reader *c = user("b1", 0), *other = user("b1", 0);
+    struct reader *c = user("b1", 0), *second = user("b1", 0);
     id_count = 0;
     says(c,
          "[" SUBMIT(
              "1",
              "heavy") ",{\"jsonrpc\":\"2.0\",\"method\":\"task.submit\",\"params\":{\"task\":\"heavy\"}}]");
     hears(c, "[" ACCEPTED("1", "#0", "1") "]\nevent A 2 #1\n", "without an id the event tells of the task");
-    hears(other, "event A 1 #0\nevent A 2 #1\n", "the other hears of both");
+    hears(second, "event A 1 #0\nevent A 2 #1\n", "the second hears of both");
     reader_gone(c);
-    reader_gone(other);
+    reader_gone(second);
 }
 
 /* A worker is quicker than the answer. */
@@ -91,7 +91,7 @@ static void test_idempotency(void)
 
 static void test_refusals(void)
 {
-    struct reader *c = user("r1", 0), *other = user("r2", 0);
+    struct reader *c = user("r1", 0), *second = user("r2", 0);
     for (int i = 0; i < 5; i++) {
         says(c, SUBMIT("1", "heavy"));
         hears_part(c, "\"result\"", "a task");
@@ -102,16 +102,17 @@ static void test_refusals(void)
           "per user "
           "exceeded\",\"data\":{\"code\":\"user_limit\",\"status\":429,\"retry_ms\":1000}}}\n",
           "the limit in words");
-    says(other, SUBMIT("1", "heavy"));
-    says(other, SUBMIT("2", "heavy"));
-    says(other, SUBMIT("3", "heavy"));
-    hears_part(other, "\"code\":\"busy\",\"status\":503,\"retry_ms\":1000", "and the global one");
-    says(other, SUBMIT("4", "nope"));
-    hears_part(other, "\"code\":\"unknown_task\"", "no such task");
-    says(other, SUBMIT("5", "speech"));
-    hears_part(other, "\"code\":\"needs_stream\"", "a task that takes a stream");
+    struct reader *others[] = {second, user("r3", 0)};
+    for (int i = 0; i < 10; i++)
+        says(others[i % 2], SUBMIT("1", "heavy"));
+    hears_part(second, "\"code\":\"busy\",\"status\":503,\"retry_ms\":1000", "and the global one");
+    says(second, SUBMIT("4", "nope"));
+    hears_part(second, "\"code\":\"unknown_task\"", "no such task");
+    says(second, SUBMIT("5", "speech"));
+    hears_part(second, "\"code\":\"needs_stream\"", "a task that takes a stream");
+    reader_gone(others[1]);
     reader_gone(c);
-    reader_gone(other);
+    reader_gone(second);
 }
 
 static void test_errors(void)
@@ -151,13 +152,13 @@ static void test_errors(void)
 /* A role is used only where the task is another owner's. */
 static void test_roles(void)
 {
-    struct reader *c = user("t1", 0), *other = user("t2", 0), *viewer = user("eye", ROLE_VIEWER);
+    struct reader *c = user("t1", 0), *second = user("t2", 0), *viewer = user("eye", ROLE_VIEWER);
     struct reader *admin = user("root", ROLE_ADMIN);
     id_count = 0;
     says(c, SUBMIT("1", "heavy"));
     hears(c, ACCEPTED("1", "#0", "1") "\n", "a task");
-    saysf(other, CALL("1", "task.get", "{\"task_id\":\"%s\"}"), ids[0]);
-    hears_part(other, "-32003", "is its owner's");
+    saysf(second, CALL("1", "task.get", "{\"task_id\":\"%s\"}"), ids[0]);
+    hears_part(second, "-32003", "is its owner's");
     saysf(viewer, CALL("2", "task.why", "{\"task_id\":\"%s\"}"), ids[0]);
     hears_part(viewer, "\"id\":2,\"result\"", "a viewer sees it");
     saysf(viewer, CALL("3", "task.cancel", "{\"task_id\":\"%s\"}"), ids[0]);
@@ -178,7 +179,7 @@ static void test_roles(void)
     says(c, CALL("9", "admin.stats", "{}"));
     hears_part(c, "-32003", "others do not");
     reader_gone(c);
-    reader_gone(other);
+    reader_gone(second);
     reader_gone(viewer);
     reader_gone(admin);
 }

@@ -3,23 +3,16 @@
 #pragma once
 
 #include "handlers/methods/methods.h"
-#include "hub/base/clock.h"
 #include "hub/config/options_table.h"
 #include "tasks/model/ctx.h"
 #include "tasks/store/schema.h"
+#include "tests/lib/queue_side.h"
 #include "tests/lib/reader.h"
-#include "tests/lib/redis_server.h"
-#include "tests/lib/tap.h"
 
-#include <sodium.h>
-
-static struct loop loop;
 static struct options options;
 static struct app app;
-static struct redis_server server;
-static struct redis *commands, *subscriber;
 static uv_timer_t beat;
-static unsigned loaded, joins;
+static unsigned joins;
 
 /* ---- task types ---- */
 
@@ -44,11 +37,6 @@ static const struct task_type *const types[] = {
 };
 
 /* ---- waiting ---- */
-
-static void on_beat(uv_timer_t *timer)
-{
-    (void)timer;
-}
 
 /* Runs the loop until the condition holds, at most 10 s. */
 #define UNTIL(condition)                                                                                     \
@@ -157,51 +145,6 @@ PRINTF_LIKE(2, 3) static inline void saysf(struct reader *reader, const char *fm
 
 /* ---- life ---- */
 
-static void on_loaded(void *ctx, enum queue_code code, const char *reason)
-{
-    (void)ctx;
-    if (code != QUEUE_OK)
-        diag("not loaded: %s", reason);
-    loaded++;
-}
-
-static void on_commands_up(void *ctx)
-{
-    (void)ctx;
-    queue_load(app.queue, on_loaded, NULL);
-}
-
-static void on_subscriber_up(void *ctx)
-{
-    (void)ctx;
-    queue_feed_up(app.feed);
-    loaded++;
-}
-
-static inline void build_queue(void)
-{
-    struct redis_url url;
-    const char *reason;
-    const struct queue_config config = {.origin = "hub/1",
-                                        .hub = true,
-                                        .lease_ms = 15000,
-                                        .user_tasks = (unsigned)options.user_tasks,
-                                        .global_tasks = (unsigned)options.global_tasks,
-                                        .user_light = 64,
-                                        .retention_heavy_ms = 86400000,
-                                        .retention_light_ms = 3600000};
-    if (!redis_url_parse(server.url, &url, &reason))
-        abort();
-    commands = redis_new(&loop, &url, 20000, (struct redis_hooks){on_commands_up, NULL, NULL});
-    subscriber = redis_new(&loop, &url, 0, (struct redis_hooks){on_subscriber_up, NULL, NULL});
-    redis_url_free(&url);
-    app.queue = queue_new(&loop, commands, &config, (struct queue_hooks){app_event, &app});
-    app.feed = queue_feed_new(
-        app.queue, subscriber,
-        (struct queue_feed_hooks){.on_event = app_event, .on_admin = app_admin_event, .ctx = &app});
-    queue_feed_listen_control(app.feed);
-}
-
 static inline void hub_begin(void)
 {
     char *reason = NULL;
@@ -212,7 +155,6 @@ static inline void hub_begin(void)
     free(options.data_dir);
     options.data_dir = xstrdup(server.dir);
     options.user_tasks = 5;
-    options.global_tasks = 15;
     options.args_bytes = 1000;
     options.light_fuse_us = 10000000;
     options.user_streams = 2;
@@ -222,27 +164,34 @@ static inline void hub_begin(void)
         abort();
     task_types_use(types);
     uv_timer_init(&loop.uv, &beat);
-    uv_timer_start(&beat, on_beat, 1, 5);
+    uv_timer_start(&beat, on_tick, 1, 5);
     app = (struct app){.options = &options, .loop = &loop};
-    build_queue();
+    connect_side(&hub, "hub/1", true,
+                 (struct queue_feed_hooks){.on_event = app_event,
+                                           .on_bell = app_bell,
+                                           .on_cancel = app_cancel,
+                                           .on_admin = app_admin_event,
+                                           .ctx = &app});
+    app.queue = hub.queue;
+    app.feed = hub.feed;
     app.owners = owners_new(&loop, queue_feed_source(app.feed));
     app.manager = manager_new(&(struct manager_config){
         .options = &options, .queue = app.queue, .loop = &loop, .hold = app_hold, .hold_ctx = &app});
     app_start(&app);
-    UNTIL(loaded == 2);
+    ok(reach(&hub.ready, 1) && reach(&hub.feed_ups, 1), "the hub is ready");
     app_redis(&app, true);
 }
 
 /* Takes it apart; nothing may be left. */
 static inline void hub_end(void)
 {
-    redis_free(&commands);
+    redis_free(&hub.commands);
     owners_free(&app.owners);
     queue_feed_free(&app.feed);
     queue_free(&app.queue);
     manager_free(&app.manager);
     app_stop(&app);
-    redis_free(&subscriber);
+    redis_free(&hub.subscriber);
     loop_deinit(&loop);
     uv_close((uv_handle_t *)&beat, NULL);
     uv_run(&loop.uv, UV_RUN_DEFAULT);

@@ -268,7 +268,9 @@ static inline void on_subscriber_up(void *ctx)
     queue_feed_up(side->feed);
 }
 
-static inline void open_side(struct side *side, const char *name, bool is_hub, const char *letter)
+/* Connects a process; does not wait for it. */
+static inline void connect_side(struct side *side, const char *name, bool is_hub,
+                                struct queue_feed_hooks hooks)
 {
     struct redis_url url;
     const char *reason;
@@ -285,16 +287,20 @@ static inline void open_side(struct side *side, const char *name, bool is_hub, c
     *side = (struct side){0};
     side->commands = redis_new(&loop, &url, 5000, (struct redis_hooks){on_commands_up, NULL, side});
     side->subscriber = redis_new(&loop, &url, 0, (struct redis_hooks){on_subscriber_up, NULL, side});
-    void *ctx = (void *)(uintptr_t)letter;
-    side->queue = queue_new(&loop, side->commands, &config, (struct queue_hooks){on_own, ctx});
-    side->feed = queue_feed_new(side->queue, side->subscriber,
-                                (struct queue_feed_hooks){.on_event = on_own,
-                                                          .on_bell = on_bell,
-                                                          .on_cancel = on_cancel,
-                                                          .on_audio = on_audio_bell,
-                                                          .on_admin = on_admin,
-                                                          .ctx = ctx});
+    side->queue = queue_new(&loop, side->commands, &config, (struct queue_hooks){hooks.on_event, hooks.ctx});
+    side->feed = queue_feed_new(side->queue, side->subscriber, hooks);
     redis_url_free(&url);
+}
+
+static inline void open_side(struct side *side, const char *name, bool is_hub, const char *letter)
+{
+    connect_side(side, name, is_hub,
+                 (struct queue_feed_hooks){.on_event = on_own,
+                                           .on_bell = on_bell,
+                                           .on_cancel = on_cancel,
+                                           .on_audio = on_audio_bell,
+                                           .on_admin = on_admin,
+                                           .ctx = (void *)(uintptr_t)letter});
     ok(reach(&side->ready, 1) && reach(&side->feed_ups, 1), "%s is ready", name);
 }
 
