@@ -66,6 +66,8 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
     if (code != QUEUE_OK) {
         snprintf(hub->trouble, sizeof hub->trouble, "%s", reason ? reason : "the functions cannot be loaded");
         log_error("Redis cannot be used", "reason", hub->trouble);
+        if (code == QUEUE_STATE) /* it will not change back */
+            drain_begin(hub, EXIT_TROUBLE);
         return;
     }
     if (hub->private_redis)

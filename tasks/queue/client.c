@@ -8,7 +8,9 @@
 #include "tasks/queue/client_private.h"
 #include "tasks/queue/shard.h"
 
-#define LIBRARY "taskhub_v1"
+#define LIBRARIES "taskhub_"
+#define LIBRARY "taskhub_1" /* the number of FUNCTION() */
+#define LIBRARIES_MAX 16
 #define FIXED_WORDS 10 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
 #define BATCH_ITEMS 256
 #define BATCH_BYTES (1u << 20)
@@ -524,6 +526,8 @@ struct load {
     struct queue *queue;
     queue_ready_fn *fn;
     void *ctx;
+    char older[LIBRARIES_MAX][24]; /* the other libraries, those of a lower number */
+    size_t count;
 };
 
 static void loaded(struct load *load, enum queue_code code, const char *reason)
@@ -547,22 +551,74 @@ static const char *why_refused(const redisReply *reply)
                                                                    : reply->str;
 }
 
+static long number_of(const char *library)
+{
+    return strncmp(library, LIBRARIES, strlen(LIBRARIES)) == 0 ? strtol(library + strlen(LIBRARIES), NULL, 10)
+                                                               : 0;
+}
+
+/* Drops the libraries of a lower number that no process used for a day; `answer`: format, readable, numbers.
+ */
+static void drop_unused(struct load *load, const redisReply *answer)
+{
+    for (size_t i = 0; i < load->count; i++) {
+        bool used = false;
+        for (size_t k = 2; k < reply_count(answer); k++)
+            used |= reply_number(answer, k) == number_of(load->older[i]);
+        if (!used)
+            redis_callv(load->queue->redis, NULL, NULL, "FUNCTION", "DELETE", load->older[i], NULL);
+    }
+}
+
+static void on_joined(struct op *op, const redisReply *answer)
+{
+    struct load *load = op->more;
+    char reason[128];
+    if (answer && reply_number(answer, 1)) {
+        drop_unused(load, answer);
+        loaded(load, QUEUE_OK, "");
+        return;
+    }
+    snprintf(reason, sizeof reason, "its data has format %lld, which this version cannot read",
+             (long long)reply_number(answer, 0));
+    loaded(load, answer ? QUEUE_STATE : QUEUE_UNAVAILABLE, answer ? reason : "the connection was lost");
+}
+
+static void drop_load(struct op *op)
+{
+    loaded(op->more, QUEUE_UNAVAILABLE, "the connection was lost");
+}
+
+static void join(struct load *load)
+{
+    struct op *op = op_new(load->queue, FUNCTION("join"), on_joined);
+    op->more = load;
+    op->drop = drop_load;
+}
+
 static void on_library(void *ctx, const redisReply *reply)
 {
     if (reply == NULL || reply->type == REDIS_REPLY_ERROR)
         loaded(ctx, QUEUE_UNAVAILABLE, why_refused(reply));
     else
-        loaded(ctx, QUEUE_OK, "");
+        join(ctx);
 }
 
-/* Whether the answer of FUNCTION LIST … WITHCODE holds this very text. */
-static bool has_code(const redisReply *reply, struct span code)
+/* Takes one library of the answer of FUNCTION LIST … WITHCODE: {name, value, …}. Whether it is ours, with
+ * this very text; one of a lower number is noted. */
+static bool note_library(struct load *load, const redisReply *library, struct span code)
 {
-    const redisReply *library = reply_array(reply, 0);
-    for (size_t i = 0; i + 1 < reply_count(library); i += 2)
+    const char *name = "";
+    bool same = false;
+    for (size_t i = 0; i + 1 < reply_count(library); i += 2) {
+        if (strcmp(reply_text(library, i), "library_name") == 0)
+            name = reply_text(library, i + 1);
         if (strcmp(reply_text(library, i), "library_code") == 0)
-            return span_equal(reply_span(library, i + 1), code);
-    return false;
+            same = span_equal(reply_span(library, i + 1), code);
+    }
+    if (number_of(name) > 0 && number_of(name) < number_of(LIBRARY) && load->count < LIBRARIES_MAX)
+        snprintf(load->older[load->count++], sizeof load->older[0], "%s", name);
+    return same && strcmp(name, LIBRARY) == 0;
 }
 
 static void on_listed(void *ctx, const redisReply *reply)
@@ -571,21 +627,28 @@ static void on_listed(void *ctx, const redisReply *reply)
     const struct embed *file = embed_find(SPAN("queue.lua"));
     if (reply == NULL || reply->type == REDIS_REPLY_ERROR || file == NULL) {
         loaded(load, QUEUE_UNAVAILABLE, file ? why_refused(reply) : "the library is not in this build");
-    } else if (has_code(reply, file->data)) {
-        loaded(load, QUEUE_OK, "");
-    } else {
-        const char *words[] = {"FUNCTION", "LOAD", "REPLACE", file->data.p};
-        redis_call(load->queue->redis, on_library, load, 4, words, (size_t[]){8, 4, 7, file->data.n});
+        return;
     }
+    bool there = false;
+    for (size_t i = 0; i < reply_count(reply); i++)
+        there |= note_library(load, reply_array(reply, i), file->data);
+    const char *words[] = {"FUNCTION", "LOAD", "REPLACE", file->data.p};
+    if (there)
+        join(load);
+    else
+        redis_call(load->queue->redis, on_library, load, 4, words, (size_t[]){8, 4, 7, file->data.n});
 }
 
 void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx)
 {
-    struct load *load = xmalloc(sizeof *load);
-    *load = (struct load){queue, fn, ctx};
+    struct load *load = xcalloc(1, sizeof *load);
+    load->queue = queue;
+    load->fn = fn;
+    load->ctx = ctx;
     queue->loading = true;
     queue->pending++;
-    redis_callv(queue->redis, on_listed, load, "FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE", NULL);
+    redis_callv(queue->redis, on_listed, load, "FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES "*", "WITHCODE",
+                NULL);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------- */

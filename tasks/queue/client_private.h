@@ -141,7 +141,7 @@ struct op {
     void (*drop)(struct op *op);
 };
 /* The name of a function of the library. */
-#define FUNCTION(name) "th1_" name
+#define FUNCTION(name) "th1_" name /* the number is FORMAT's of tasks/queue/lua */
 /* An op without words; it leaves at the end of the turn. */
 struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *));
 void op_retention(struct op *op); /* the two words that lead some calls */

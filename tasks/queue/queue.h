@@ -39,7 +39,8 @@ struct queue_hooks {
 
 struct queue;
 /* The library is loaded (FUNCTION LOAD, replaced when its text differs) and `fn` is told; call in every
- * on_up of the connection. code: QUEUE_OK, or QUEUE_UNAVAILABLE with an English reason. */
+ * on_up of the connection. code: QUEUE_OK, or with an English reason QUEUE_UNAVAILABLE, or QUEUE_STATE: the
+ * data has a format that this version cannot read. */
 typedef void queue_ready_fn(void *ctx, enum queue_code code, const char *reason);
 struct queue *queue_new(struct loop *loop, struct redis *redis, const struct queue_config *config,
                         struct queue_hooks hooks);

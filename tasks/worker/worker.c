@@ -27,6 +27,7 @@ struct worker {
     struct runner *runner;
     char trouble[128]; /* why Redis did not answer last; "" while it does */
     bool loaded;       /* Redis answers and has the functions */
+    bool refused;      /* what Redis holds cannot be read by this version */
     bool loading;
     bool draining;
     uv_timer_t second;
@@ -80,6 +81,10 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
         runner_up(worker->runner);
     else
         log_error("Redis cannot be used", "reason", reason);
+    if (code == QUEUE_STATE) { /* it will not change back */
+        worker->refused = true;
+        uv_stop(&worker->loop.uv);
+    }
 }
 
 static void load(struct worker *worker)
@@ -251,5 +256,5 @@ int worker_run(const struct options *options, const char *name, const char *vers
     uv_run(&worker.loop.uv, UV_RUN_DEFAULT);
     log_info("worker ends", "name", name, "done", LOG_NUM(runner_done(worker.runner)));
     close_all(&worker);
-    return 0;
+    return worker.refused ? 1 : 0;
 }

@@ -1,10 +1,16 @@
-#!lua name=taskhub_v1
+#!lua name=taskhub_1
 -- The context of one function call: prefix, caller, time, and what the call read, which is written once, at its
 -- end. All files of this folder are joined in name order into one library, so the locals of this file are known
 -- to the ones behind it. Nothing here knows what a task is.
 --
 -- What costs time here is the number of Redis commands, not their size. So owners and records are texts, fields
 -- of few hashes: a call reads those of all its tasks with one command and writes them with another.
+
+-- The number of the stored format, also in the names of the library and its functions and in tasks/queue/client.c.
+-- Libraries of several numbers stand side by side; this one reads its own format and the one before, and what is
+-- written is g.format: the highest that all live processes read. A change of what is stored raises the number, and
+-- writes the new form only where g.format says so.
+local FORMAT = 1
 
 local call -- redis.call; exists only while a function runs
 local P -- prefix of every key, with the shard's hash tag
@@ -26,7 +32,7 @@ local changed -- the records to write back, in order of first change
 local buckets -- the hashes of records in use, also as heavy and light by their time; see 40_record.lua
 local batches -- sorted sets and lists to write at the end: "command key" -> words
 local after -- what flush() does besides: list of functions
-local global -- of the whole data set: act and run = active heavy and running tasks, watch = until when some hub wants
+local global -- of the whole data set: format; act and run = active heavy and running tasks, watch = until when some hub wants
 -- every owner's events; moved = these changed; times = virtual time by class
 
 local LOG_KEEP_MS = 86400000
@@ -38,9 +44,10 @@ local OWNER_KEEP_MS = 400 * 86400000
 local byte, concat, find, format, match, sub, floor, pack, unpack_values
 
 local function read_global()
-  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch')
+  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch', 'format')
   global = {
     act = (v[1] or 0) + 0, run = (v[2] or 0) + 0, watch = (v[3] or 0) + 0, moved = false, times = {},
+    format = (v[4] or math.max(1, FORMAT - 1)) + 0,
   }
 end
 

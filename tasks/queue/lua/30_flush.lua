@@ -120,21 +120,30 @@ local function missed()
   return out
 end
 
--- Registers function th1_<name>. Arguments 1 and 2 are the caller's name and incarnation; the answer is {what run()
+-- The data set has a format that this library cannot read.
+local function unreadable()
+  return global.format > FORMAT or global.format < FORMAT - 1
+end
+
+-- Registers function th<n>_<name>. Arguments 1 and 2 are the caller's name and incarnation; the answer is {what run()
 -- returns, lines of the events that a hub caused and delivers itself}, or of one that failed half-way {'', what was
 -- missed, why}. Flags stand here and not in the first line of the library, since Redis 7.0 heeds them only here.
 local function export(name, flags, run)
+  local full_name = 'th' .. FORMAT .. '_' .. name
   redis.register_function({
-    function_name = 'th1_' .. name,
+    function_name = full_name,
     flags = flags,
     callback = function(keys, args)
       begin(keys, args)
+      if unreadable() and name ~= 'join' then
+        return { '', {}, full_name .. ': the data set has format ' .. global.format }
+      end
       local ok, answer = pcall(run, args)
       if flags[1] ~= 'no-writes' then
         flush()
       end
       if not ok then
-        return { '', missed(), 'th1_' .. name .. ': ' .. tostring(type(answer) == 'table' and answer.err or answer) }
+        return { '', missed(), full_name .. ': ' .. tostring(type(answer) == 'table' and answer.err or answer) }
       end
       return { answer, reply and concat(reply) or '' }
     end,

@@ -178,6 +178,7 @@ local function record_of(id)
   end
   if more ~= '' then
     for letter, value in string.gmatch(more, '(%a)=(%S+)') do
+      -- Letters of another format are turned into those of this one here.
       r[letter] = value
     end
   end
@@ -217,9 +218,10 @@ end
 local function more_of(r)
   local words = {}
   for i = 1, #RARE do
-    local value = r[RARE[i]]
+    local letter, value = RARE[i], r[RARE[i]]
     if value and value ~= '' then
-      words[#words + 1] = RARE[i] .. '=' .. value
+      -- Where g.format is lower, letters of that format are written here.
+      words[#words + 1] = letter .. '=' .. value
     end
   end
   return concat(words, ' ')

@@ -49,6 +49,7 @@ end
 local function alive(args)
   retention(args)
   say_alive()
+  note_reader()
   call('ZREMRANGEBYSCORE', P .. 'hs', '-inf', now - HUB_FORGOTTEN_MS)
   call('HSET', P .. 'g', 'keep_heavy', keep_heavy, 'keep_light', keep_light)
   sweep()

@@ -1,0 +1,58 @@
+-- Which formats the processes of this data set read, and which one is written. The set fm holds "number name" of
+-- processes by their last beat.
+
+local note_reader
+
+do
+
+local LIVE_MS = 120000 -- a process that beat within this time may come back and go on
+local USED_MS = 86400000 -- so long a library stays whose last process is gone
+
+-- The lowest number that live processes have, each by its newest entry; this one's if there is no other.
+local function lowest_live()
+  local names = call('ZRANGE', P .. 'fm', now - LIVE_MS, '+inf', 'BYSCORE')
+  local numbers, lowest = {}, FORMAT
+  for i = 1, #names do
+    local number, name = match(names[i], '^(%d+) (.*)$')
+    numbers[name] = number + 0
+  end
+  for _, number in pairs(numbers) do
+    lowest = math.min(lowest, number)
+  end
+  return lowest
+end
+
+-- This process lives. The first one that finds that all can read a newer format raises the one that is written.
+note_reader = function()
+  call('ZADD', P .. 'fm', now, FORMAT .. ' ' .. origin)
+  if global.format ~= FORMAT or call('HEXISTS', P .. 'g', 'format') == 0 then
+    local lowest = lowest_live()
+    if lowest > global.format or lowest == FORMAT then
+      global.format = lowest
+      call('HSET', P .. 'g', 'format', lowest)
+    end
+  end
+end
+
+-- A process begins, or found the library lost. Answer: {the format, whether this library can read it (0/1), numbers of
+-- the libraries that were used within a day…}.
+local function join()
+  call('ZREMRANGEBYSCORE', P .. 'fm', '-inf', now - USED_MS)
+  local numbers = {}
+  for _, name in ipairs(call('ZRANGE', P .. 'fm', 0, -1)) do
+    numbers[match(name, '^%d+')] = true
+  end
+  if unreadable() then
+    return { global.format, 0 }
+  end
+  note_reader()
+  local answer = { global.format, 1 }
+  for number in pairs(numbers) do
+    answer[#answer + 1] = number
+  end
+  return answer
+end
+
+export('join', { 'allow-oom' }, join)
+
+end
