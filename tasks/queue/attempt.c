@@ -243,8 +243,9 @@ void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *
 
 /* ---- leases ------------------------------------------------------------------------------------------ */
 
-#define LEASED_HEAD 1  /* time of the next delayed task */
-#define LEASED_WORDS 3 /* per task, behind them: id, record, long arguments */
+#define LEASED_HEAD 2 /* time of the next delayed task, the tasks' lines; behind them long arguments */
+#define LEASED_LINES                                                                                         \
+    4 /* per task: its id and, if its arguments are long, the letter a; three of its record */
 
 /* Cuts off what stands before the next `end`, or all that is left; a NUL takes its place. */
 static char *cut(char **rest, char end)
@@ -261,48 +262,51 @@ static unsigned cut_number(char **rest)
     return (unsigned)strtoul(cut(rest, ' '), NULL, 10);
 }
 
-/* Takes a record apart (tasks/queue/lua/40_record.lua); the members point into it. */
-static struct queue_leased parse_leased(const char *id, char *record, struct span args)
+/* Takes a task's lines apart (its record: tasks/queue/lua/40_record.lua); the members point into them. */
+static struct queue_leased cut_leased(char **rest, bool *ret_long)
 {
-    char *fixed = cut(&record, '\n');
-    struct queue_leased task = {.id = id, .effect_id = id, .args = args};
+    char *head = cut(rest, '\n'), *fixed = cut(rest, '\n'), *args = cut(rest, '\n');
+    char *state = cut(rest, '\n'), *effect;
+    struct queue_leased task = {.args = *args ? span_of(args) : SPAN("{}")};
+    task.id = task.effect_id = cut(&head, ' ');
     task.owner = cut(&fixed, ' ');
     task.task = cut(&fixed, ' ');
-    char *small = cut(&record, '\n');
-    if (args.n == 0)
-        task.args = *small ? span_of(small) : SPAN("{}");
-    cut(&record, ' '); /* status */
-    task.attempt = cut_number(&record);
-    task.fence = cut_number(&record);
+    cut(&state, ' '); /* status */
+    task.attempt = cut_number(&state);
+    task.fence = cut_number(&state);
     for (int skipped = 0; skipped < 3; skipped++) /* holder, progress, seq */
-        cut(&record, ' ');
-    task.rev = cut_number(&record);
-    char *letters = cut(&record, '\n'), *effect = strstr(letters, " x=");
-    if (effect) {
-        letters = effect + strlen(" x=");
-        task.effect_id = cut(&letters, ' ');
+        cut(&state, ' ');
+    task.rev = cut_number(&state);
+    if ((effect = strstr(state, " x=")) != NULL) {
+        effect += strlen(" x=");
+        task.effect_id = cut(&effect, ' ');
     }
+    *ret_long = *head == 'a';
     return task;
 }
 
-/* The text, which nobody else reads; "" if there is none. */
-static char *reply_record(const redisReply *answer, size_t i)
+static size_t count_tasks(const char *lines)
 {
-    static char none[1];
-    return i < reply_count(answer) && answer->element[i]->type == REDIS_REPLY_STRING ? answer->element[i]->str
-                                                                                     : none;
+    size_t count = *lines ? 1 : 0;
+    for (const char *p = lines; (p = strchr(p, '\n')) != NULL; p++)
+        count++;
+    return count / LEASED_LINES;
 }
 
 static void on_leased(struct op *op, const redisReply *answer)
 {
-    size_t words = reply_count(answer);
-    size_t count = words > LEASED_HEAD ? (words - LEASED_HEAD) / LEASED_WORDS : 0;
+    static char none[1];
+    bool sound = reply_count(answer) >= LEASED_HEAD && answer->element[1]->type == REDIS_REPLY_STRING;
+    char *rest = sound ? answer->element[1]->str : none; /* which nobody else reads */
+    size_t count = count_tasks(rest), at = LEASED_HEAD;
     struct queue_leased *tasks = xcalloc(count, sizeof *tasks);
     for (size_t i = 0; i < count; i++) {
-        size_t at = LEASED_HEAD + i * LEASED_WORDS;
-        struct span args = reply_span(answer, at + 2);
-        tasks[i] = parse_leased(reply_text(answer, at), reply_record(answer, at + 1), args);
-        tasks[i].args_home = args.n ? &answer->element[at + 2]->str : NULL;
+        bool is_long;
+        tasks[i] = cut_leased(&rest, &is_long);
+        if (is_long && at < reply_count(answer)) {
+            tasks[i].args = reply_span(answer, at);
+            tasks[i].args_home = &answer->element[at++]->str;
+        }
     }
     op->fn.leased(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, tasks, count,
                   (uint64_t)reply_number(answer, 0));

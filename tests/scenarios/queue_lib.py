@@ -84,13 +84,14 @@ def lines_of(text):
     return parts
 
 
-def leased(id, record, args):
-    """What tasks/queue/attempt.c makes of a leased task's record."""
-    fixed, short, state, *_ = record.split("\n")
+def leased(lines, words):
+    """What tasks/queue/attempt.c makes of a leased task's lines; long arguments are taken from `words`."""
+    head, fixed, short, state = lines
+    id, *long = head.split(" ")
     owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
     _, attempt, fence, _, _, _, rev, *_ = state.split(" ")
     return {"id": id, "owner": owner, "task": task, "attempt": attempt, "fence": fence, "max": most, "flags": flags[1:],
-            "args": args or short, "rev": rev}
+            "args": words.pop(0) if long else short, "rev": rev}
 
 
 def library():
@@ -207,8 +208,9 @@ class Queue:
         return self.call("recorded_once", LIGHT_MS, *[w for owner in owners for w in once(new_id(), owner, result)])
 
     def lease(self, queue="default", count=1):
-        self.next_due, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
-        return [leased(*words[i:i + 3]) for i in range(0, len(words), 3)]
+        self.next_due, text, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
+        lines = text.split("\n") if text else []
+        return [leased(lines[i:i + 4], words) for i in range(0, len(lines), 4)]
 
     def report(self, id, fence, verbs, *words):
         return self.call("report", HEAVY_MS, LIGHT_MS, id, fence, verbs, *words)[0]

@@ -13,19 +13,20 @@ local function next_due()
   return first[1] and math.max(1, first[2] - now) or 0
 end
 
--- Gives one task to the caller, if it is there still: adds its id, its record's text and the arguments that do not
--- stand there to the answer.
-local function lease_one(id, deadline, answer)
+-- Gives one task to the caller, if it is there still: its id and its record's lines but the result go to `texts`, arguments
+-- that do not stand there to the answer.
+local function lease_one(id, deadline, texts, answer)
   local text, rest = lease_text(id)
   if not text then
     return
   end
   put(batch_all('l+', 'ZADD', 'l'), deadline, id)
-  local long = find(rest, '^[^\n]* y=%a*a')
-  local n = #answer
-  answer[n + 1] = id
-  answer[n + 2] = text
-  answer[n + 3] = long and call('GET', P .. 'args:' .. id) or ''
+  local n, state_end = #texts, #text - #rest + find(rest, '\n', 1, true) - 1
+  if find(rest, '^[^\n]* y=%a*a') then
+    answer[#answer + 1] = call('GET', P .. 'args:' .. id) or ''
+    id = id .. ' a'
+  end
+  texts[n + 1], texts[n + 2] = id, sub(text, 1, state_end)
 end
 
 -- The virtual time of a class goes on to the tag of the task leased last.
@@ -55,7 +56,8 @@ local function take_first(queue, count)
   return ids
 end
 
--- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, three words per task…}.
+-- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, per task its id
+-- (and the letter a if its arguments are long) and its record's first three lines, long arguments…}.
 local function lease(args)
   retention(args)
   local queue, deadline = args[5], format('%d', now + args[7])
@@ -63,13 +65,13 @@ local function lease(args)
   flush_batches()
   flush_records()
   records, fetched = {}, {} -- what the sweep read may have changed
-  local answer = { 0 }
+  local texts, answer = {}, { 0, '' }
   local ids = take_first(queue, args[6] + 0)
   fetch_records(ids)
   for i = 1, #ids do
-    lease_one(ids[i], deadline, answer)
+    lease_one(ids[i], deadline, texts, answer)
   end
-  answer[1] = next_due()
+  answer[1], answer[2] = next_due(), table.concat(texts, '\n')
   return answer
 end
 
