@@ -32,15 +32,13 @@ static unsigned long unescape_unicode(struct json_unescape *u) /* u->p is behind
     return code;
 }
 
-int json_unescape_next(struct json_unescape *u)
+int json_unescape_other(struct json_unescape *u)
 {
     static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
     if (u->given < u->have)
         return u->out[u->given++];
     if (u->p >= u->end)
         return -1;
-    if (*u->p != '\\')
-        return *u->p++;
     unsigned char kind = u->p[1];
     u->p += 2;
     if (kind == 'u') {

@@ -1,6 +1,7 @@
 /* Escapes inside JSON strings: for the files of the slicer. No state; any thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The four hex digits at p as a number, -1 if they are not four. */
@@ -14,5 +15,10 @@ struct json_unescape {
     unsigned have, given; /* of its bytes */
 };
 struct json_unescape json_unescape(const void *p, size_t n);
+int json_unescape_other(struct json_unescape *u); /* what is no plain byte */
 /* The next byte, -1 at the end. */
-int json_unescape_next(struct json_unescape *u);
+static inline int json_unescape_next(struct json_unescape *u)
+{
+    bool plain = u->given == u->have && u->p < u->end && *u->p != '\\';
+    return plain ? *u->p++ : json_unescape_other(u);
+}
