@@ -29,11 +29,8 @@ void run_admin_watch(struct request *request, const struct span *values)
     struct app *app = request->app;
     struct client *client = request_client(request);
     struct watch watch = {"", ""};
-    if ((values[0].p && !json_string_copy(values[0], watch.owner, sizeof watch.owner)) ||
-        (values[1].p && !json_string_copy(values[1], watch.task, sizeof watch.task))) {
-        fail_param(request, "owner", "owner: too long");
-        return;
-    }
+    text_of(values[0], watch.owner, sizeof watch.owner);
+    text_of(values[1], watch.task, sizeof watch.task);
     if (watch.owner[0] && !auth_user_id_valid(span_of(watch.owner))) {
         fail_param(request, "owner", "owner: must be an owner's id");
         return;

@@ -184,16 +184,12 @@ void run_audio_start(struct request *request, const struct span *values)
     if (!check_format(request, values[2], values[1]) ||
         !submit_take_key(request, values[3], key, &submit.idempotency_key))
         return;
-    if (!json_string_copy(values[0], name, sizeof name)) {
-        fail_param(request, "task", "task: too long");
-        return;
-    }
     struct opening *opening = opening_new(request, NULL);
     if (opening == NULL)
         return;
     struct buf args = BUF_INIT;
+    submit.task = span_of(text_of(values[0], name, sizeof name));
     write_args(&args, name, values[1], values[2]);
-    submit.task = span_of(name);
     submit.args = buf_span(&args);
     task_manager_submit(app->manager, &submit, on_submitted, opening);
     buf_free(&args);
@@ -235,12 +231,13 @@ void run_audio_end(struct request *request, const struct span *values)
 void run_audio_abort(struct request *request, const struct span *values)
 {
     struct stream *stream = take_stream(request, values[0]);
-    char text[48];
     if (stream == NULL)
         return;
-    snprintf(text, sizeof text, "{\"received\":%llu}", (unsigned long long)stream->received);
+    unsigned long long received = stream->received;
     stream_fail(stream, "aborted", "The client aborted the stream");
-    request_reply(request, span_of(text));
+    struct buf *result = request_result(request);
+    buf_printf(result, "{\"received\":%llu}", received);
+    request_reply(request, buf_span(result));
 }
 
 /* ---- frames ---- */

@@ -3,8 +3,10 @@
 #include "handlers/methods/submit.h"
 #include "handlers/rpc/reply.h"
 #include "hub/base/clock.h"
+
 #include "tasks/queue/event_text.h"
 #include "tasks/queue/shard.h"
+#include <stdio.h>
 
 #define PRIORITY_DEFAULT 4
 #define LIST_DEFAULT 50
@@ -40,7 +42,7 @@ void run_task_submit(struct request *request, const struct span *values)
     };
     if (!submit_take_key(request, values[2], key, &submit.idempotency_key))
         return;
-    submit.task = json_string_copy(values[0], name, sizeof name) ? span_of(name) : SPAN_NONE;
+    submit.task = span_of(text_of(values[0], name, sizeof name));
     task_manager_submit(request->app->manager, &submit, on_submitted, request);
 }
 
@@ -251,11 +253,6 @@ struct list_text { /* decoded parameters of a list; the filter points into it */
     char status[12], task[65], cursor[257], user_id[USER_ID_MAX + 1];
 };
 
-static const char *text_or_null(struct span value, char *text, size_t size)
-{
-    return value.p && json_string_copy(value, text, size) ? text : NULL;
-}
-
 /* "score-id", as an earlier page said; false and answered if it is not that. */
 static bool take_cursor(struct request *request, const char *cursor)
 {
@@ -270,17 +267,14 @@ static bool take_cursor(struct request *request, const char *cursor)
 /* A time parameter, -1 if absent; false and answered if it is none. */
 static bool take_time(struct request *request, const char *name, struct span value, int64_t *ret)
 {
-    char text[40];
+    char text[40], message[64];
     *ret = -1;
     if (value.p == NULL)
         return true;
     if (json_string_copy(value, text, sizeof text) && (*ret = clock_parse(text, strlen(text))) >= 0)
         return true;
-    struct buf message = BUF_INIT;
-    buf_printf(&message, "%s: must be a time like 2026-01-31T10:20:30Z", name);
-    char *owned = buf_take_string(&message);
-    fail_param(request, name, owned);
-    free(owned);
+    snprintf(message, sizeof message, "%s: must be a time like 2026-01-31T10:20:30Z", name);
+    fail_param(request, name, message);
     return false;
 }
 
@@ -288,9 +282,9 @@ static bool take_filter(struct request *request, const struct span *values, stru
                         struct queue_filter *ret)
 {
     *ret = (struct queue_filter){
-        .status = text_or_null(values[0], text->status, sizeof text->status),
-        .task = text_or_null(values[1], text->task, sizeof text->task),
-        .cursor = text_or_null(values[4], text->cursor, sizeof text->cursor),
+        .status = text_of(values[0], text->status, sizeof text->status),
+        .task = text_of(values[1], text->task, sizeof text->task),
+        .cursor = text_of(values[4], text->cursor, sizeof text->cursor),
         .limit = (unsigned)number_or(values[5], LIST_DEFAULT),
     };
     return take_cursor(request, ret->cursor) && take_time(request, "since", values[2], &ret->since_ms) &&
@@ -313,7 +307,7 @@ void run_admin_tasks(struct request *request, const struct span *values)
     struct queue_filter filter;
     if (!take_filter(request, values, &text, &filter))
         return;
-    filter.owner = text_or_null(values[6], text.user_id, sizeof text.user_id);
+    filter.owner = text_of(values[6], text.user_id, sizeof text.user_id);
     if (filter.owner && !auth_user_id_valid(span_of(filter.owner))) {
         fail_param(request, "user_id", "user_id: must be an owner's id");
         return;

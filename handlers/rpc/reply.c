@@ -77,6 +77,11 @@ void log_admin_act(const struct request *request, const char *task_id)
         log_info("admin act", "user", who->user_id, "method", request->handler->method, "task_id", task_id);
 }
 
+const char *text_of(struct span value, char *text, size_t size)
+{
+    return value.p && json_string_copy(value, text, size) ? text : NULL;
+}
+
 bool take_task_id(struct request *request, struct span value, char id[static ID_SIZE])
 {
     if (json_string_copy(value, id, ID_SIZE) && id_valid(span_of(id)))

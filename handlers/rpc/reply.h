@@ -16,5 +16,7 @@ void reply_internal(void *ctx, bool failed, const char *error_code, struct span 
 void reply_done(void *ctx, enum queue_code code);
 /* Logs what people with a role do beyond their own tasks. */
 void log_admin_act(const struct request *request, const char *task_id);
+/* Decodes a string whose shape says that it fits; NULL for an absent one. */
+const char *text_of(struct span value, char *text, size_t size);
 /* Decodes a task id; false and answered if it is malformed. */
 bool take_task_id(struct request *request, struct span value, char id[static ID_SIZE]) MUSTCHECK;
