@@ -40,7 +40,7 @@ struct submission { /* the holder's part of a run */
     void *ctx;                   /* of either */
     struct charge charge;        /* light: of its owner's; heavy: of what is under way */
     struct task_request request; /* its spans are borrowed during submit */
-    bool held;                   /* manager_config.hold was called */
+    bool events_held;            /* manager_config.hold was called */
     uint64_t submitted_us;
     bool keyed;                    /* it has an idempotency key: run.effect_id is the key's */
     struct table_node node_of_key; /* in manager.keyed, while it is the key's first */
@@ -147,7 +147,7 @@ static void reply_to(struct submission *submission, struct task_reply *reply)
     reply->type = submission->run->type;
     reply->news.owner = submission->run->owner;
     reply->news.task_id = submission->run->id;
-    reply->news.held = submission->held;
+    reply->news.held = submission->events_held;
     submission_become(submission, SUBMISSION_ANSWERED);
     submission->reply(submission->ctx, reply);
 }
@@ -246,7 +246,7 @@ static void submit_queue(struct submission *submission)
     struct queue_submit call = record_of(submission, run->type->queue ? run->type->queue : "default");
     submission_become(submission, SUBMISSION_RECORDING);
     if (manager->config.hold) {
-        submission->held = true;
+        submission->events_held = true;
         manager->config.hold(manager->config.hold_ctx, run->owner, run->id);
     }
     queue_submit(manager->config.queue, &call, on_queued, submission);

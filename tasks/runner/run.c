@@ -1,5 +1,6 @@
 /* What becomes of a run: its states, and what its engine says about it, which is written to the queue and
- * kept until Redis has it. A run leaves `held` the moment nothing more may be written about it. Loop thread.
+ * kept until Redis has it. A run leaves `leased` the moment nothing more may be written about it. Loop
+ * thread.
  */
 #include "hub/base/log.h"
 #include "hub/json/json.h"
@@ -38,7 +39,7 @@ static struct queue *queue_of(const struct run *run)
     return run->lane->runner->config.queue;
 }
 
-static bool is_held(enum run_state state)
+static bool is_leased(enum run_state state)
 {
     return state == RUN_LEASED || state == RUN_SAYING || state == RUN_UNSAID;
 }
@@ -46,12 +47,12 @@ static bool is_held(enum run_state state)
 static void move_lists(struct runner *runner, struct run *run, bool hold)
 {
     list_remove(&run->node);
-    list_append(hold ? &runner->held : &runner->loose, &run->node);
+    list_append(hold ? &runner->leased : &runner->others, &run->node);
     if (hold)
         table_insert(&runner->by_id, &run->by_id);
     else
         table_remove(&runner->by_id, &run->by_id);
-    runner->held_count += hold ? 1u : -1u;
+    runner->leased_count += hold ? 1u : -1u;
 }
 
 #define MAY(state) (1u << RUN_##state)
@@ -71,8 +72,8 @@ void run_become(struct run *run, enum run_state to)
     if (!(moves[from] >> to & 1))
         abort();
     run->state = to;
-    if (is_held(from) != is_held(to))
-        move_lists(runner, run, is_held(to));
+    if (is_leased(from) != is_leased(to))
+        move_lists(runner, run, is_leased(to));
     if (from < RUN_SAYING && to >= RUN_SAYING)
         runner->active--;
 }
@@ -98,7 +99,7 @@ struct run *run_new(struct run_lane *lane, const struct task_type *type, struct 
     run->by_id.key = (struct span){run->id, ID_SIZE - 1};
     list_init(&run->finals);
     list_init(&run->node);
-    list_append(&runner->loose, &run->node);
+    list_append(&runner->others, &run->node);
     memcpy(run->owner, owner.p, owner.n);
     run->owner[owner.n] = '\0';
     runner->load++;
@@ -171,7 +172,7 @@ void run_stop(struct run *run, enum run_stop why)
 
 void run_lose(struct run *run)
 {
-    if (!is_held(run->state))
+    if (!is_leased(run->state))
         return;
     log_info("a lease was lost", "task_id", run->id, "fence", LOG_NUM(run->fence));
     if (run->state == RUN_LEASED) {
@@ -266,13 +267,13 @@ static void on_update(struct run *run, const struct queue_update *update)
     if (run->state != RUN_LEASED)
         return;
     if (update->kind != QUEUE_FINAL && update->kind != QUEUE_LOG) {
-        struct queue_update told = *update;
-        told.id = run->id;
-        told.fence = run->fence;
-        told.attempt = run->attempt;
-        told.task = run->type->name;
-        told.reported = &run->reported;
-        queue_update(queue_of(run), &told, NULL, NULL);
+        struct queue_update full = *update;
+        full.id = run->id;
+        full.fence = run->fence;
+        full.attempt = run->attempt;
+        full.task = run->type->name;
+        full.reported = &run->reported;
+        queue_update(queue_of(run), &full, NULL, NULL);
         return;
     }
     struct span text = update->kind == QUEUE_LOG ? update->message : update->meta;
@@ -363,7 +364,7 @@ void run_refuse(struct run *run, enum queue_end_kind kind, const char *code, con
 
 void runs_say_again(struct runner *runner)
 {
-    list_for_each_safe (node, after, &runner->held) {
+    list_for_each_safe (node, after, &runner->leased) {
         struct run *run = container_of(node, struct run, node);
         if (run->state == RUN_LEASED)
             tell_what_came_before(run);
@@ -407,7 +408,7 @@ static void read_stream(struct run *run)
 
 void runs_read_streams(struct runner *runner)
 {
-    list_for_each_safe (node, after, &runner->held) {
+    list_for_each_safe (node, after, &runner->leased) {
         struct run *run = container_of(node, struct run, node);
         if (run->state == RUN_LEASED)
             read_stream(run);

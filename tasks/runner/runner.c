@@ -20,6 +20,13 @@ static void runner_become(struct runner *runner, enum runner_state to)
     runner->state = to;
 }
 
+static void drain_become(struct runner *runner, enum drain_state to)
+{
+    if (to <= runner->drain)
+        abort();
+    runner->drain = to;
+}
+
 /* ---- leasing ------------------------------------------------------------------------------------- */
 
 static bool was_cancelled(const struct runner *runner, const char *id)
@@ -92,7 +99,7 @@ static void on_due(uv_timer_t *timer)
 /* Gives back what has not begun. */
 static void return_waiting(struct runner *runner)
 {
-    list_for_each_safe (node, after, &runner->held) {
+    list_for_each_safe (node, after, &runner->leased) {
         struct run *run = container_of(node, struct run, node);
         if (run->state == RUN_LEASED && run->begun == RUN_WAITS)
             run_stop(run, STOP_RETURN);
@@ -148,12 +155,12 @@ static void on_beaten(void *ctx, enum queue_code code, const char *const *lost, 
 
 void runner_beat(struct runner *runner)
 {
-    if (runner->state != RUNNER_UP || (runner->held_count == 0 && !runner->config.beats_idle))
+    if (runner->state != RUNNER_UP || (runner->leased_count == 0 && !runner->config.beats_idle))
         return;
-    struct queue_beat_item *items = xcalloc(runner->held_count + 1, sizeof *items);
+    struct queue_beat_item *items = xcalloc(runner->leased_count + 1, sizeof *items);
     struct buf info CLEANUP(buf_free) = BUF_INIT;
     size_t count = 0;
-    list_for_each (node, &runner->held) {
+    list_for_each (node, &runner->leased) {
         const struct run *run = container_of(node, struct run, node);
         items[count++] = (struct queue_beat_item){run->id, run->fence};
     }
@@ -243,9 +250,9 @@ static void on_poll(uv_timer_t *timer)
 
 static void stop_all(struct runner *runner)
 {
-    runner->drain = DRAIN_STOPPED;
+    drain_become(runner, DRAIN_STOPPED);
     runner->drain_end_ms = clock_mono_ms() + REPORT_GRACE_MS;
-    list_for_each_safe (node, after, &runner->held) {
+    list_for_each_safe (node, after, &runner->leased) {
         struct run *run = container_of(node, struct run, node);
         if (run->state == RUN_LEASED)
             run_stop(run, STOP_DRAIN);
@@ -268,7 +275,7 @@ static void go_on_draining(struct runner *runner)
         stop_all(runner); /* or nothing runs: only reports are on their way */
     if (!is_empty(runner) && (runner->drain == DRAIN_WAITS || now < runner->drain_end_ms))
         return;
-    runner->drain = DRAIN_OVER;
+    drain_become(runner, DRAIN_OVER);
     runner->drained(runner->drained_ctx);
 }
 
@@ -278,7 +285,7 @@ void runner_drain(struct runner *runner, uint64_t patience_ms, void (*fn)(void *
         stop_all(runner);
     } else if (runner->drain == DRAIN_NOT) {
         uint64_t now = clock_mono_ms();
-        runner->drain = DRAIN_WAITS;
+        drain_become(runner, DRAIN_WAITS);
         runner->drain_end_ms = patience_ms > UINT64_MAX - now ? UINT64_MAX : now + patience_ms;
         runner->drained = fn;
         runner->drained_ctx = ctx;
@@ -374,8 +381,8 @@ struct runner *runner_new(const struct runner_config *config)
 {
     struct runner *runner = xcalloc(1, sizeof *runner);
     runner->config = *config;
-    list_init(&runner->held);
-    list_init(&runner->loose);
+    list_init(&runner->leased);
+    list_init(&runner->others);
     list_init(&runner->questions);
     start_engines(runner);
     loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, runner);
@@ -405,7 +412,7 @@ void runner_free(struct runner **runner_ptr)
         return;
     *runner_ptr = NULL;
     runner_become(runner, RUNNER_DOWN);
-    list_for_each_safe (node, after, &runner->held) { /* the queue is gone: nothing more is said */
+    list_for_each_safe (node, after, &runner->leased) { /* the queue is gone: nothing more is said */
         struct run *run = container_of(node, struct run, node);
         run_become(run, run->state == RUN_LEASED ? RUN_LOST : RUN_OVER);
     }
@@ -413,7 +420,7 @@ void runner_free(struct runner **runner_ptr)
         runner->engines[i].table->stop(runner->engines[i].self);
     loop_unhook(runner->config.loop, LOOP_STAGE_POOL, on_turn, runner);
     runs_forget_questions(runner);
-    free_runs(&runner->loose);
+    free_runs(&runner->others);
     for (size_t i = 0; i < runner->engine_count; i++)
         for (struct list *node; (node = list_pop(&runner->engines[i].spare)) != NULL;)
             free(container_of(node, struct run, node));

@@ -41,10 +41,10 @@ struct runner {
     enum runner_state state;
     bool reclaimed; /* what a predecessor held was given back */
 
-    struct table by_id;                /* the held runs */
-    struct list held;                  /* RUN_LEASED, RUN_SAYING, RUN_UNSAID: beaten for */
-    struct list loose;                 /* the others */
-    unsigned held_count, load, active; /* active: before RUN_SAYING */
+    struct table by_id;                  /* the leased ones */
+    struct list leased;                  /* RUN_LEASED, RUN_SAYING, RUN_UNSAID: beaten for */
+    struct list others;                  /* the others */
+    unsigned leased_count, load, active; /* active: before RUN_SAYING */
     uint64_t done;
     struct list questions; /* to services, without an answer yet */
     struct early {         /* a cancel that came before its task */
@@ -64,7 +64,7 @@ struct runner {
 /* ---- run.c ---- */
 extern const struct engine_hooks run_hooks;
 void run_become(struct run *run, enum run_state to);
-/* The held run of this task. */
+/* The leased run of this task. */
 struct run *run_find(struct runner *runner, const char *id);
 /* To its engine, as a leased one; back to the queue if there is no room. */
 void run_give(struct run *run);

@@ -69,7 +69,7 @@ struct pool {
     size_t ready_count;
     struct list done, reports; /* for the loop thread */
     size_t report_count;
-    bool told; /* the loop thread knows that there is something for it */
+    bool notified; /* the loop thread knows that there is something for it */
     unsigned idle;
     _Atomic bool closing;
 
@@ -89,15 +89,15 @@ static struct job *job_of(struct task_ctx *ctx)
 }
 
 /* With the lock held: notes that the loop thread has something to fetch; the result says whether it must be
- * told, after unlocking. */
-static bool must_tell(struct pool *pool)
+ * notified, after unlocking. */
+static bool must_notify(struct pool *pool)
 {
-    bool must = !pool->told;
-    pool->told = true;
+    bool must = !pool->notified;
+    pool->notified = true;
     return must;
 }
 
-static void tell(struct pool *pool)
+static void notify(struct pool *pool)
 {
     uv_async_send(pool->async);
 }
@@ -132,10 +132,10 @@ static void send_report(struct pool *pool, struct report *report)
 {
     list_append(&pool->reports, &report->node);
     pool->report_count++;
-    bool must = must_tell(pool);
+    bool must = must_notify(pool);
     pthread_mutex_unlock(&pool->lock);
     if (must)
-        tell(pool);
+        notify(pool);
 }
 
 /* The newest progress replaces one that is kept; a meta object not yet delivered stays with it. */
@@ -313,9 +313,9 @@ static void *thread_main(void *arg)
     for (struct job *job; (job = next_job(pool)) != NULL;) {
         run_job(pool, job);
         list_append(&pool->done, &job->node);
-        if (must_tell(pool)) {
+        if (must_notify(pool)) {
             pthread_mutex_unlock(&pool->lock);
-            tell(pool);
+            notify(pool);
             pthread_mutex_lock(&pool->lock);
         }
     }
@@ -433,7 +433,7 @@ static void fetch(struct pool *pool)
     list_splice(&reports, &pool->reports);
     bool was_full = pool->report_count >= REPORTS_MAX;
     pool->report_count = 0;
-    pool->told = false;
+    pool->notified = false;
     pthread_mutex_unlock(&pool->lock);
     if (was_full)
         pthread_cond_broadcast(&pool->wake);
