@@ -403,7 +403,8 @@ async def test_stream_is_read_again_after_a_death(stack, hub):
         start, sent = await stream_task(c, data, 300000)
         task = start["task_id"]
         await c.wait_event(lambda e: e.get("meta", {}).get("bytes", 0) > 100000, task_id=task, type="partial")
-        for pid in named(worker, "taskhub-fresh"):  # the one that waits is replaced, too
+        # The ones that wait first: the second attempt must not begin in one of them and be killed, too.
+        for pid in sorted(named(worker, "taskhub-fresh"), reverse=True):
             os.kill(pid, signal.SIGKILL)
         await c.wait_event(task_id=task, type="started", attempt=2)
         await c.audio_send(start["stream"], data, start["credit"], sent=sent, frame=16000)
