@@ -83,6 +83,7 @@ end
 do
 
 local INDEX_SLACK_MS = 86400000
+local TRIM_EVENTS = 256 -- of an owner, between two trims of what it has
 local INDEX_TRIMMED = 1000 -- at most so many per band and time
 
 -- Drops what an index still names although it has expired; a slice of about `wanted`, another one each time.
@@ -134,10 +135,10 @@ keep_owner = function(o)
   if o.renewed then
     renew(o)
   end
-  if o.seq % 64 < o.seq - o.seq_was then
+  if o.seq % TRIM_EVENTS < o.seq - o.seq_was then
     call('LTRIM', P .. 'e:' .. o.name, -LOG_EVENTS, -1)
     trim_light(o)
-    trim_index(P .. 'i:' .. o.name, 64 + 2 * (o.seq - o.seq_was))
+    trim_index(P .. 'i:' .. o.name, TRIM_EVENTS + 2 * (o.seq - o.seq_was))
   end
 end
 

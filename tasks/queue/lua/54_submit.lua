@@ -73,19 +73,24 @@ create = function(o, id, head, args, rare, lease)
   return seq
 end
 
+local taken_at, till -- when a key was taken last, and until when such a one stands
+
 -- Makes an idempotency key stand for a task. `what`: its type and the digest of its arguments; `code`: how it ended,
 -- nil of one that goes on. Answer: {code, id, status, head of the log} of the task that it stands for already, else nil.
 take_key = function(o, effect, id, what, code)
-  local key, old = P .. 'k:' .. effect, nil
+  local key, set = P .. 'k:' .. effect, nil
   if code then
-    old = call('SET', key, id .. ' ' .. what .. ' ' .. code, 'PX', KEY_MS, 'NX', 'GET')
+    if taken_at ~= now then
+      taken_at, till = now, text_of(now + KEY_MS)
+    end
+    set = call('SET', key, id .. ' ' .. what .. ' ' .. code, 'NX', 'PXAT', till)
   else
-    old = call('SET', key, id .. ' ' .. what, 'NX', 'GET')
+    set = call('SET', key, id .. ' ' .. what, 'NX')
   end
-  if not old then
+  if set then
     return nil
   end
-  local first, same, ended = match(old, '^(%S+) (%S+ %S+) ?(%u?)$')
+  local first, same, ended = match(call('GET', key), '^(%S+) (%S+ %S+) ?(%u?)$')
   if same ~= what then
     return { MISMATCH, first, '', 0 }
   end

@@ -86,6 +86,7 @@ local function recorded_once(args)
   local logged = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
   local done = { C = 0, X = 0 }
   local time, created, words
+  local same_head, same_began, fixed, rest -- parts of a record that are mostly those of the one before
   while i <= total do
     local id, owner, kind, began = args[i], args[i + 1], args[i + 3], args[i + 4]
     local o, head = owners[owner] or owner_of(owner), heads[args[i + 2]] or head_of(args[i + 2])
@@ -109,15 +110,20 @@ local function recorded_once(args)
       end
       log_append(o, entry)
       if sub(id, 1, 13) ~= time then
-        time, created = sub(id, 1, 13), score_of(id, 'A')
+        time, created, same_head = sub(id, 1, 13), score_of(id, 'A'), nil
         local bucket = bucket_of(id, true)
         bucket.ended = now + keep_light
         words = words_of(bucket)
       end
+      if head ~= same_head then
+        same_head, fixed = head, head.lead .. created .. head.tail
+      end
+      if began ~= same_began then
+        same_began, rest = began, ' 0 ' .. began .. ended
+      end
       local at = #words
       words[at + 1] = id
-      words[at + 2] = owner .. head.lead .. created .. head.tail .. input .. state[code] .. seq_text .. ' 0 ' .. began
-        .. ended .. more .. '\n' .. text
+      words[at + 2] = owner .. fixed .. input .. state[code] .. seq_text .. rest .. more .. '\n' .. text
       list_light(o, code, id)
       done[code] = done[code] + 1
       if o.who.others or hear_all then

@@ -43,7 +43,8 @@ local function take_first(queue, count)
   if #ids == 0 then
     return ids
   end
-  local first, last = call('ZSCORE', key, ids[1]), call('ZSCORE', key, ids[#ids])
+  local last = call('ZSCORE', key, ids[#ids])
+  local first = #ids > 1 and call('ZSCORE', key, ids[1]) or last
   if floor(first / SPAN_OF_PRIORITY) < floor(last / SPAN_OF_PRIORITY) then
     local scores = call('ZRANGE', key, 0, count - 1, 'WITHSCORES')
     for i = 2, #scores, 2 do
