@@ -5,7 +5,6 @@
 #include "hub/base/digits.h"
 
 #include <sodium.h>
-#include <stdlib.h>
 
 /* Random bytes are drawn 1 KiB at a time: one system call serves about a hundred ids. */
 static void random_bytes(unsigned char *to, size_t size)
@@ -80,11 +79,6 @@ void id_of_bytes(char id[static ID_SIZE], const unsigned char bytes[static 16])
     raw[6] = (unsigned char)((raw[6] & 0x0f) | 0x80);
     raw[8] = (unsigned char)((raw[8] & 0x3f) | 0x80);
     write_raw(id, raw);
-}
-
-unsigned id_tail(const char id[static ID_SIZE])
-{
-    return (unsigned)strtoul(id + ID_SIZE - 4, NULL, 16) & ((1u << ID_TAIL_BITS) - 1);
 }
 
 bool id_valid(struct span text)

@@ -13,8 +13,6 @@ void id_new(char id[static ID_SIZE]);
 /* The same with `tail` as its ID_TAIL_BITS lowest bits. */
 #define ID_TAIL_BITS 10
 void id_new_tail(char id[static ID_SIZE], unsigned tail);
-/* These bits of a valid id. */
-unsigned id_tail(const char id[static ID_SIZE]);
 /* Writes these bytes as a UUID version 8: the same ones give the same id. */
 void id_of_bytes(char id[static ID_SIZE], const unsigned char bytes[static 16]);
 /* Whether `text` is a UUID in lower-case canonical form. */

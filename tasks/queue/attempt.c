@@ -1,8 +1,7 @@
 /* What runners do with attempts: lease, beat, reclaim; and what they write about them, many per call: starts,
- * reports, ends; see queue.h. Of a task there is one item per call: what it reports gathers in
- * the item of its start, and goes with its end if that comes before the call is made. The lines of the feed
- * are made here. Loop thread only. Decides nothing: the function refuses what comes from an attempt that is
- * over. */
+ * reports, ends; see queue.h. Of a task there is one item per call: what it reports gathers in the item of
+ * its start, and goes with its end if that comes before the call is made. Loop thread only. Decides nothing:
+ * the function refuses what comes from a lease that is over. */
 #include "hub/base/clock.h"
 #include "tasks/queue/client_private.h"
 

@@ -18,7 +18,7 @@
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 
-void words_free(struct words *words)
+static void words_free(struct words *words)
 {
     buf_free(&words->bytes);
     free(words->ends);

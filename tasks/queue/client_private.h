@@ -19,7 +19,6 @@ struct words { /* the arguments of a call, one behind the other */
     size_t *ends; /* where each word ends */
     size_t count, cap;
 };
-void words_free(struct words *words);
 void words_add(struct words *words, struct span text); /* as it is; absent = empty */
 void words_text(struct words *words, const char *text);
 void words_number(struct words *words, uint64_t number);
