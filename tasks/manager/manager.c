@@ -565,7 +565,7 @@ void manager_redis(struct manager *manager, bool up)
 {
     if (up)
         runner_up(manager->runner);
-    else
+    else if (!redis_is_up(queue_redis(manager->config.queue))) /* leases are kept without events, too */
         runner_down(manager->runner);
 }
 

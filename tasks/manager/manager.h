@@ -80,8 +80,8 @@ enum task_refusal manager_run_internal(struct manager *manager, const struct tas
 /* Stops a light task that stands in Redis and runs here, if there is one: the queue has acknowledged its
  * cancel, and its end follows. */
 void manager_cancel_local(struct manager *manager, const char *id);
-/* Redis answers (again) and has the library, or does not any more. The first time, leases of this hub's
- * previous life go back. */
+/* Everything at Redis is there (again), or not any more: commands and events. The first time, leases of this
+ * hub's previous life go back. Without events alone, leases are kept. */
 void manager_redis(struct manager *manager, bool up);
 /* The feed rang for light work: lease some. */
 void manager_bell(struct manager *manager);

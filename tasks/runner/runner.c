@@ -237,7 +237,7 @@ static void on_poll(uv_timer_t *timer)
     struct runner *runner = timer->data;
     if (runner->state == RUNNER_MUST_RECLAIM)
         reclaim(runner);
-    if (runner->state != RUNNER_UP)
+    if (runner->state != RUNNER_UP || !redis_is_up(queue_redis(runner->config.queue)))
         return;
     if (clock_mono_ms() - runner->beaten_ms >= beat_every_ms(runner))
         runner_beat(runner);
