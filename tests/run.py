@@ -78,10 +78,10 @@ def count_tap(text):
     return Counts(passed, failed + sum(map(unlisted, skips)), len(skips))
 
 
-def tap_program(*words):
+def tap_program(*words, env=None):
     """Runs a program that speaks TAP, showing what failed or was skipped."""
     done = subprocess.run([str(word) for word in words], cwd=TOP, stdout=subprocess.PIPE, text=True,
-                          check=False, stdin=subprocess.DEVNULL)
+                          check=False, stdin=subprocess.DEVNULL, env=dict(os.environ, **(env or {})))
     for line in done.stdout.splitlines():
         if line.startswith(("not ok", "#")) or "# SKIP" in line:
             say(line)
@@ -179,7 +179,9 @@ def part_browser():
         if not npm_ci(folder):
             return Counts(failed=1)
         stamp.touch()
-    return tap_program("node", "tests/browser/run.mjs")
+    sys.path.append(str(TOP / "tests/scenarios"))
+    from taskhub import SLOWDOWN
+    return tap_program("node", "tests/browser/run.mjs", env={"TASKHUB_TEST_SLOWDOWN": f"{SLOWDOWN:.1f}"})
 
 
 def part_way():

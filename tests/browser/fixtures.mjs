@@ -14,7 +14,7 @@ import { chromium } from 'playwright-core';
 export const TOP = fileURLToPath(new URL('../..', import.meta.url));
 const BUILD = resolve(process.env.TASKHUB_BUILD ?? join(TOP, 'build'));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const SLOWDOWN = Number(process.env.TASKHUB_TEST_SLOWDOWN ?? 1);
+export const SLOWDOWN = Number(process.env.TASKHUB_TEST_SLOWDOWN ?? 1);
 /** "go forward ten meters", 16 kHz PCM (Debian's pocketsphinx-testdata). */
 export const SPEECH = '/usr/share/pocketsphinx/test/data/goforward.raw';
 const QUIET = ['--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];

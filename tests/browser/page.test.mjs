@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
-import { eventually, openPage, startBrowser, startHub } from './fixtures.mjs';
+import { SLOWDOWN, eventually, openPage, startBrowser, startHub } from './fixtures.mjs';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -134,20 +134,20 @@ test('maintenance is for admins', async () => {
   assert.deepEqual(admin.complaints, []);
 });
 
-test('a restart of the hub is survived without a reload', { timeout: 90000 }, async () => {
+test('a restart of the hub is survived without a reload', { timeout: 90000 * SLOWDOWN }, async () => {
   const own = await startHub();
   const at = await openPage(browser, own.url, own.token('loyal'));
   await at.click('[data-task="process_text"] button');
   await at.waitForSelector('.task[data-status="completed"]');
   await own.stop();
   await own.start();
-  await at.waitForSelector('#connection[data-state="connected"]', { timeout: 30000 });
+  await at.waitForSelector('#connection[data-state="connected"]', { timeout: 30000 * SLOWDOWN });
   await at.click('[data-task="process_text"] button');
   await at.waitForSelector('.task:nth-child(2)[data-status="completed"]');
   await own.stop();
 });
 
-test('a thousand tasks stay in the list, quickly', { timeout: 120000 }, async () => {
+test('a thousand tasks stay in the list, quickly', { timeout: 120000 * SLOWDOWN }, async () => {
   const at = await page('busy');
   await at.evaluate(async () => {
     const { TaskHub } = await import('/sdk/taskhub.js');

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { SPEECH, eventually, library, openPage, speechFile, startBrowser, startHub, startProxy, transcript } from './fixtures.mjs';
+import { SLOWDOWN, SPEECH, eventually, library, openPage, speechFile, startBrowser, startHub, startProxy, transcript } from './fixtures.mjs';
 
 const SAID = 'go forward ten meters';
 /** Between the record button and the end of the speech in the file. */
@@ -23,9 +23,9 @@ after(async () => {
 });
 
 const listening = (page) => page.waitForSelector('#record[data-recording="true"]');
-const finished = (page) => page.waitForSelector('.task[data-status="completed"]', { timeout: 30000 });
+const finished = (page) => page.waitForSelector('.task[data-status="completed"]', { timeout: 30000 * SLOWDOWN });
 
-test('the transcript grows while the user speaks, and ends right', { timeout: 90000 }, async () => {
+test('the transcript grows while the user speaks, and ends right', { timeout: 90000 * SLOWDOWN }, async () => {
   const page = await openPage(browser, hub.url, hub.token('speaker'));
   await page.click('#record');
   await listening(page);
@@ -44,7 +44,7 @@ test('the transcript grows while the user speaks, and ends right', { timeout: 90
   assert.deepEqual(page.complaints, []);
 });
 
-test('a text to read gives a score and marks its words', { timeout: 90000 }, async () => {
+test('a text to read gives a score and marks its words', { timeout: 90000 * SLOWDOWN }, async () => {
   const page = await openPage(browser, hub.url, hub.token('reader'));
   await page.fill('#expected', 'Go forward ten meters.');
   await page.setInputFiles('#file', { name: 'speech.wav', mimeType: 'audio/wav', buffer: wav(readFileSync(SPEECH)) });
@@ -56,7 +56,7 @@ test('a text to read gives a score and marks its words', { timeout: 90000 }, asy
   assert.deepEqual(page.complaints, []);
 });
 
-test('a connection cut in the middle of speaking loses nothing', { timeout: 90000 }, async () => {
+test('a connection cut in the middle of speaking loses nothing', { timeout: 90000 * SLOWDOWN }, async () => {
   const page = await openPage(browser, 'http://127.0.0.1:' + proxy.port, hub.token('cut'));
   await page.click('#record');
   await listening(page);
@@ -66,14 +66,14 @@ test('a connection cut in the middle of speaking loses nothing', { timeout: 9000
   await page.waitForSelector('#connection[data-state="waiting"]');
   await page.waitForFunction((end) => Date.now() > end, Date.now() + 1200);
   proxy.open = true;
-  await page.waitForSelector('#connection[data-state="connected"]', { timeout: 20000 });
+  await page.waitForSelector('#connection[data-state="connected"]', { timeout: 20000 * SLOWDOWN });
   await page.waitForFunction((end) => Date.now() > end, Date.now() + SPOKEN_MS / 2);
   await page.click('#record');
   await finished(page);
   await eventually(async () => (await transcript(page)) === SAID, 'the transcript "' + SAID + '"');
 });
 
-test('a file whose connection is cut arrives byte for byte', { timeout: 90000 }, async () => {
+test('a file whose connection is cut arrives byte for byte', { timeout: 90000 * SLOWDOWN }, async () => {
   const { TaskHub, sendFile } = await library();
   const bytes = Buffer.concat([readFileSync(SPEECH), Buffer.alloc(640000), readFileSync(SPEECH)]);
   const said = [];
