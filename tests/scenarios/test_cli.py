@@ -197,7 +197,7 @@ async def test_audit(stack):
         await c.wait_end(await c.submit("process_text", {"text": "some words"}))
         await c.submit("noop_heavy", {"steps": 1})  # waits, there is no worker
     done = hub.program("check", "--audit")
-    assert re.search(r"^audit +ok +1 tasks, 1 owners, 0 findings$", done.stdout, re.M), done.stdout
+    assert re.search(r"^audit +ok +2 tasks, 1 owners, 0 findings$", done.stdout, re.M), done.stdout
     stack.redis.command("ZADD", "th:{0}:d", 10 ** 15, "00000000-0000-7000-8000-000000000000")
     done = hub.program("check", "--audit", check=False)
     assert done.returncode == 1 and re.search(r"^audit +FAIL", done.stdout, re.M), done.stdout
