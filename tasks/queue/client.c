@@ -209,6 +209,7 @@ struct item *item_new(struct queue *queue, const struct stage_call *call, const 
         batch->items = xrealloc(batch->items, batch->cap * sizeof *batch->items);
     }
     struct item *item = &batch->items[batch->count++];
+    queue->staged++;
     *item = (struct item){.first_word = batch->words.count};
     memcpy(item->id, id, strnlen(id, sizeof item->id - 1));
     if (indexed[stage])
@@ -499,8 +500,7 @@ static void op_send(struct op *op)
  * busy one gets few large calls, which cost less per task. */
 static void flush_batches(struct queue *queue)
 {
-    if (queue->batches)
-        return;
+    queue->staged = 0;
     for (size_t stage = 0; stage < STAGES; stage++) {
         batch_seal(queue, (enum stage)stage);
         for (struct list *node; (node = list_pop(&queue->sealed[stage])) != NULL;)
@@ -511,7 +511,10 @@ static void flush_batches(struct queue *queue)
 static void flush(void *ctx)
 {
     struct queue *queue = ctx;
-    flush_batches(queue);
+    if (queue->staged && queue->batches == 0)
+        flush_batches(queue);
+    if (list_empty(&queue->ops))
+        return;
     /* What callbacks add now (the connection is down) waits for the next turn. */
     struct list ops;
     list_init(&ops);

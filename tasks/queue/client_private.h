@@ -162,6 +162,7 @@ struct queue {
     size_t *argv_lengths, argv_room;
     struct list ops;
     struct buf json;         /* scratch of the callbacks that make JSON */
+    unsigned staged;         /* items that wait for the end of a turn */
     unsigned pending;        /* calls without an answer */
     unsigned batches;        /* of these, batches */
     bool loading;            /* the library is being loaded again */

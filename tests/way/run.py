@@ -19,7 +19,7 @@ import tempfile
 TOP = pathlib.Path(__file__).resolve().parents[2]
 BUILD = TOP / "build-way"
 PAGE = TOP / "docs/architecture.md"
-UTILITIES = ("hub/base", "hub/config", "hub/json")  # calls into these are no change of folder
+UTILITIES = ("hub/base", "hub/config", "hub/json", "")  # calls into these are no change of folder
 RUNS = 12
 os.environ["TASKHUB_BUILD"] = str(BUILD)
 sys.path.insert(0, str(TOP / "tests/scenarios"))
@@ -183,10 +183,11 @@ class Trace:
         return [call.place for top in self.tops for call in top.walk()]
 
     def files(self):
-        """The files in the order of first entry, without the utilities; a header belongs to the file beside it."""
+        """The files in the order of first entry, without the utilities; a header belongs to the file beside it, and
+        x_private.h to x.c."""
         found = []
         for path, _ in self.hops():
-            source = re.sub(r"\.h$", ".c", path)
+            source = re.sub(r"(_private)?\.h$", ".c", path)
             found.append(source if (TOP / source).exists() else path)
         return [path for path in dict.fromkeys(found) if ours(path)]
 
@@ -198,7 +199,7 @@ class Trace:
 
 
 def folder(path):
-    return path.rpartition("/")[0]
+    return "" if path.startswith("../") else path.rpartition("/")[0]  # what lies outside is a library's header
 
 
 def ours(path):
