@@ -45,6 +45,7 @@ struct submission { /* the holder's part of a run */
     bool keyed;                    /* it has an idempotency key: run.effect_id is the key's */
     struct table_node node_of_key; /* in manager.keyed, while it is the key's first */
     struct list behind;            /* submissions of its key that came meanwhile, by their node */
+    struct event_text end;         /* of one that is recorded with it */
 };
 
 struct manager {
@@ -56,7 +57,7 @@ struct manager {
     struct list running;    /* SUBMISSION_FIRST, oldest first */
     struct table keyed;     /* the first submission of each idempotency key that is not recorded, by effect */
     uv_timer_t *fuse_timer;
-    bool closing;
+    bool draining, closing;
 };
 
 static struct submission *submission_of(struct run *run)
@@ -66,14 +67,14 @@ static struct submission *submission_of(struct run *run)
 
 static void submission_become(struct submission *submission, enum submission_state to)
 {
-    static const enum submission_state from[][2] = {
-        [SUBMISSION_NEW] = {SUBMISSION_NONE, SUBMISSION_NONE},
-        [SUBMISSION_INTERNAL] = {SUBMISSION_NEW, SUBMISSION_NEW},
-        [SUBMISSION_FIRST] = {SUBMISSION_NEW, SUBMISSION_NEW},
-        [SUBMISSION_RECORDING] = {SUBMISSION_NEW, SUBMISSION_FIRST},
-        [SUBMISSION_ANSWERED] = {SUBMISSION_RECORDING, SUBMISSION_NEW},
+    static const unsigned from[] = {
+        [SUBMISSION_NEW] = 1u << SUBMISSION_NONE,
+        [SUBMISSION_INTERNAL] = 1u << SUBMISSION_NEW,
+        [SUBMISSION_FIRST] = 1u << SUBMISSION_NEW,
+        [SUBMISSION_RECORDING] = 1u << SUBMISSION_NEW | 1u << SUBMISSION_FIRST,
+        [SUBMISSION_ANSWERED] = 1u << SUBMISSION_RECORDING | 1u << SUBMISSION_NEW | 1u << SUBMISSION_FIRST,
     };
-    if (submission->state != from[to][0] && submission->state != from[to][1])
+    if (!(from[to] >> submission->state & 1))
         abort();
     if (submission->state == SUBMISSION_FIRST)
         list_remove(&submission->node);
@@ -273,6 +274,14 @@ static void let_behind_go(struct submission *submission)
     }
 }
 
+/* Nothing of it concerns the manager any more. */
+static void leave(struct submission *submission)
+{
+    let_behind_go(submission);
+    charge_give(&submission->charge);
+    submission->run->gone = NULL;
+}
+
 /* Its record stands, or does not: then what it does on a thread is told to nobody. */
 static void on_recorded(void *ctx, const struct queue_submitted *submitted)
 {
@@ -298,23 +307,6 @@ static void record(struct submission *submission)
 
 /* ---- route "threads": run first, recorded with its end ------------------------------------------------ */
 
-static struct event *terminal_event(const struct submission *submission, const struct queue_submitted *done)
-{
-    const struct run *run = submission->run;
-    bool failed = run->end.kind == QUEUE_FAILED;
-    const struct event_text text = {.code = failed ? 'X' : 'C',
-                                    .attempt = 1,
-                                    .progress = failed ? 0 : 100,
-                                    .at_ms = done->at_ms,
-                                    .id = span_of(run->id),
-                                    .task = span_of(run->type->name),
-                                    .owner = span_of(run->owner),
-                                    .error_code = run->end.error_code,
-                                    .error = run->end.error,
-                                    .result = run->end.result};
-    return event_text_build(&text, done->seq, 0);
-}
-
 static void on_recorded_once(void *ctx, const struct queue_submitted *done)
 {
     struct submission *submission = ctx;
@@ -326,26 +318,29 @@ static void on_recorded_once(void *ctx, const struct queue_submitted *done)
     struct task_reply reply;
     reply = (struct task_reply){.refusal = TASK_ACCEPTED, .seq = done->seq, .status = "pending"};
     memcpy(reply.id, submission->run->id, sizeof reply.id);
-    reply.news.event = terminal_event(submission, done);
+    reply.news.event = done->event;
     metric_add(METRIC_TASKS_LIGHT, 1);
     metric_add(METRIC_LIGHT_ONCE, 1);
+    leave(submission);
     reply_to(submission, &reply);
-    event_unref(&reply.news.event);
     runner_drop(submission->run);
 }
 
 static void record_once(struct submission *submission)
 {
     const struct run *run = submission->run;
+    bool failed = run->end.kind == QUEUE_FAILED;
     struct queue_submit task = record_of(submission, "light");
-    struct queue_once call = {
-        .task = &task,
-        .started_ms = (uint64_t)run->began_ms,
-        .failed = run->end.kind == QUEUE_FAILED,
-        .result = run->end.result,
-        .error_code = run->end.error_code,
-        .error = run->end.error,
-    };
+    struct queue_once call = {.task = &task, .started_ms = (uint64_t)run->began_ms, .end = &submission->end};
+    submission->end = (struct event_text){.code = failed ? 'X' : 'C',
+                                          .attempt = 1,
+                                          .progress = failed ? 0 : 100,
+                                          .id = span_of(run->id),
+                                          .task = span_of(run->type->name),
+                                          .owner = span_of(run->owner),
+                                          .error_code = run->end.error_code,
+                                          .error = run->end.error,
+                                          .result = run->end.result};
     submission_become(submission, SUBMISSION_RECORDING);
     queue_recorded_once(submission->manager->config.queue, &call, on_recorded_once, submission);
 }
@@ -420,15 +415,13 @@ static void arm_fuse(struct manager *manager)
 static void run_first(struct submission *submission)
 {
     struct manager *manager = submission->manager;
-    if (!runner_run_first(submission->run)) {
-        refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
-        return;
-    }
     submission->submitted_us = clock_mono_us();
     bool first = list_empty(&manager->running);
     submission_become(submission, SUBMISSION_FIRST);
     if (first)
         arm_fuse(manager);
+    if (!runner_run_first(submission->run))
+        refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
 }
 
 /* What shall wait, or must not run twice, must stand in Redis before it runs; a heavy type that was routed
@@ -510,7 +503,7 @@ static void name_effect(struct submission *submission)
 static bool is_open(const struct manager *manager)
 {
     const struct redis *redis = queue_redis(manager->config.queue);
-    return !runner_draining(manager->runner) && redis_is_up(redis) && !redis_is_stalled(redis);
+    return !manager->draining && redis_is_up(redis) && !redis_is_stalled(redis);
 }
 
 void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
@@ -581,6 +574,7 @@ unsigned manager_load(const struct manager *manager)
 
 void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx)
 {
+    manager->draining = true;
     runner_drain(manager->runner, UINT64_MAX, fn, ctx);
 }
 
@@ -588,8 +582,7 @@ static void on_gone(struct run *run)
 {
     struct submission *submission = submission_of(run);
     if (submission->state != SUBMISSION_NONE)
-        let_behind_go(submission);
-    charge_give(&submission->charge);
+        leave(submission);
 }
 
 static void write_info(void *ctx, struct buf *to)

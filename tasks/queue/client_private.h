@@ -83,6 +83,7 @@ struct item {
     struct report *report;  /* report, end: NULL = none */
     queue_done_fn *started; /* report, end: is told the code of the start, too … */
     void *started_ctx;      /* … with this */
+    struct event_text *end; /* once: what the answer makes an event of */
     size_t first_word, end_word;
     struct span last; /* behind its words: borrowed until it is answered; audio */
 };

@@ -66,12 +66,13 @@ struct queue_submit { /* every pointer is borrowed during the call only */
 };
 struct queue_submitted {
     enum queue_code code;
-    char id[ID_SIZE];  /* the task; for QUEUE_DUPLICATE the older one */
-    char status[12];   /* "pending", or for QUEUE_DUPLICATE what it is now */
-    uint64_t seq;      /* of its accepted event (QUEUE_OK) or the owner's head (QUEUE_DUPLICATE) */
-    int64_t at_ms;     /* QUEUE_OK: Redis' time of the submission */
-    unsigned fence;    /* with .lease: 1, as is the attempt */
-    uint64_t retry_ms; /* limits: when to try again */
+    char id[ID_SIZE];    /* the task; for QUEUE_DUPLICATE the older one */
+    char status[12];     /* "pending", or for QUEUE_DUPLICATE what it is now */
+    uint64_t seq;        /* of its accepted event (QUEUE_OK) or the owner's head (QUEUE_DUPLICATE) */
+    int64_t at_ms;       /* QUEUE_OK: Redis' time of the submission */
+    unsigned fence;      /* with .lease: 1, as is the attempt */
+    uint64_t retry_ms;   /* limits: when to try again */
+    struct event *event; /* queue_recorded_once() and QUEUE_OK: the end, borrowed; else NULL */
 };
 typedef void queue_submitted_fn(void *ctx, const struct queue_submitted *submitted);
 void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx);
@@ -85,10 +86,7 @@ void queue_effect_id(char id[static ID_SIZE], const char *owner, struct span key
 struct queue_once {
     const struct queue_submit *task; /* its arguments are kept only when it failed, for task.retry */
     uint64_t started_ms;             /* wall time */
-    bool failed;
-    struct span result;     /* JSON text; SPAN_NONE or {} = not stored */
-    struct span error_code; /* failed: word */
-    struct span error;      /* failed: English text, plain */
+    struct event_text *end; /* completed or failed, plain, without a time; borrowed until fn is called */
 };
 void queue_recorded_once(struct queue *queue, const struct queue_once *once, queue_submitted_fn *fn,
                          void *ctx);

@@ -92,7 +92,12 @@ static void on_submitted(struct batch *batch, const redisReply *answer)
     for (size_t i = 0; i < batch->count; i++) {
         const struct item *item = &batch->items[i];
         struct queue_submitted submitted = parse_submitted(item, answer, i);
+        if (item->end && submitted.code == QUEUE_OK) {
+            item->end->at_ms = submitted.at_ms;
+            submitted.event = event_text_build(item->end, submitted.seq, 0);
+        }
         item->fn.submitted(item->ctx, &submitted);
+        event_unref(&submitted.event);
     }
 }
 
@@ -135,15 +140,16 @@ static const struct stage_call once_call = {STAGE_ONCE, FUNCTION("recorded_once"
 /* Result, or code, error and arguments, a line each. */
 static void add_outcome(struct words *words, const struct queue_once *once)
 {
-    if (!once->failed) {
-        words_json(words, is_empty_object(once->result) ? SPAN_NONE : once->result);
+    const struct event_text *end = once->end;
+    if (end->code == 'C') {
+        words_json(words, is_empty_object(end->result) ? SPAN_NONE : end->result);
         return;
     }
     char code[WORD_SIZE];
-    text_word(code, once->error_code.p, once->error_code.n);
+    text_word(code, end->error_code.p, end->error_code.n);
     buf_append_text(&words->bytes, code);
     buf_append_char(&words->bytes, '\n');
-    text_quoted(&words->bytes, once->error.p ? once->error : SPAN(""), 4096);
+    text_quoted(&words->bytes, end->error.p ? end->error : SPAN(""), 4096);
     buf_append_char(&words->bytes, '\n');
     words_json(words, is_empty_object(once->task->args) ? SPAN_NONE : once->task->args);
 }
@@ -158,10 +164,11 @@ void queue_recorded_once(struct queue *queue, const struct queue_once *once, que
     struct words *words = &batch->words;
     item->fn.submitted = fn;
     item->ctx = ctx;
+    item->end = once->end;
     words_text(words, task->id);
     words_text(words, task->owner);
     add_head(words, task);
-    words_text(words, kinds[task->effect_id != NULL][once->failed]);
+    words_text(words, kinds[task->effect_id != NULL][once->end->code == 'X']);
     words_number(words, once->started_ms);
     add_outcome(words, once);
     if (task->effect_id) {

@@ -135,12 +135,20 @@ static void test_same_body(void)
     forget_events();
 }
 
+/* The end of a task that is recorded once; makes its id. */
+static struct event_text end_of(char code, char id[static ID_SIZE])
+{
+    id_new(id);
+    return (struct event_text){
+        .code = code, .id = span_of(id), .task = SPAN("noop"), .owner = span_of(owner)};
+}
+
 static void test_callers(void)
 {
     char id[ID_SIZE];
     struct queue_submit task = {.id = id, .owner = owner, .task = "noop", .queue = "light", .light = true};
-    id_new(id);
-    queue_recorded_once(hub.queue, &(struct queue_once){.task = &task}, on_submitted, NULL);
+    struct event_text end = end_of('C', id);
+    queue_recorded_once(hub.queue, &(struct queue_once){.task = &task, .end = &end}, on_submitted, NULL);
     finish(1);
     queue_get(hub.queue, &(struct queue_caller){.owner = "u2"}, id, on_answer, NULL);
     finish(1);
@@ -155,18 +163,17 @@ static void test_recorded_once(void)
 {
     char id[ID_SIZE], failed[ID_SIZE], effect[ID_SIZE];
     struct queue_submit task = {.id = id, .owner = owner, .task = "noop", .queue = "light", .light = true};
-    struct queue_once once = {
-        .task = &task, .started_ms = (uint64_t)clock_wall_ms(), .result = SPAN("{\"x\":1}")};
-    id_new(id);
+    struct event_text well_done = end_of('C', id), bad = end_of('X', failed);
+    well_done.result = SPAN("{\"x\":1}");
+    bad.error_code = SPAN("oops");
+    bad.error = SPAN("no\nluck");
+    struct queue_once once = {.task = &task, .started_ms = (uint64_t)clock_wall_ms(), .end = &well_done};
     queue_recorded_once(hub.queue, &once, on_submitted, NULL);
-    id_new(failed);
     queue_effect_id(effect, owner, SPAN("once"));
     task.id = failed;
     task.args = SPAN("{\"q\":2}");
     task.effect_id = effect;
-    once.failed = true;
-    once.error_code = SPAN("oops");
-    once.error = SPAN("no\nluck");
+    once.end = &bad;
     queue_recorded_once(hub.queue, &once, on_submitted, NULL);
     finish(2);
     is_int(told.submitted.code, QUEUE_OK, "two light tasks recorded in one call");
@@ -310,12 +317,13 @@ static void test_audio(void)
 
 static void test_many(void)
 {
+    struct event_text end = {.code = 'C', .task = SPAN("noop"), .owner = SPAN("u5")};
     for (int i = 0; i < 1000; i++) {
         char id[ID_SIZE];
         id_new(id);
         struct queue_submit task = {.id = id, .owner = "u5", .task = "noop", .queue = "light", .light = true};
-        queue_recorded_once(hub.queue, &(struct queue_once){.task = &task, .started_ms = 1}, on_submitted,
-                            NULL);
+        queue_recorded_once(hub.queue, &(struct queue_once){.task = &task, .started_ms = 1, .end = &end},
+                            on_submitted, NULL);
     }
     finish(1000);
     is_int(told.submitted.seq, 1000, "a thousand of one turn, in several calls, in order");

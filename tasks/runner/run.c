@@ -94,6 +94,7 @@ struct run *run_new(struct run_lane *lane, const struct task_type *type, struct 
     memset((char *)run + engine->holder_at, 0, runner->config.holder_size);
     run->type = type;
     run->lane = lane;
+    run->gone = runner->config.hooks.gone;
     run->attempt = 1;
     run->args = SPAN("{}");
     run->by_id.key = (struct span){run->id, ID_SIZE - 1};
@@ -126,8 +127,8 @@ void run_free(struct run *run)
 {
     struct runner *runner = runner_of(run);
     struct running_engine *engine = run->lane->engine;
-    if (runner->config.hooks.gone)
-        runner->config.hooks.gone(run);
+    if (run->gone)
+        run->gone(run);
     for (struct list *node; (node = list_pop(&run->finals)) != NULL;)
         free(container_of(node, struct final, node));
     list_remove(&run->node);

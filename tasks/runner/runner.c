@@ -311,11 +311,6 @@ uint64_t runner_done(const struct runner *runner)
     return runner->done;
 }
 
-bool runner_draining(const struct runner *runner)
-{
-    return runner->drain != DRAIN_NOT;
-}
-
 unsigned runner_load(const struct runner *runner)
 {
     return runner->load;

@@ -12,7 +12,8 @@ struct runner_hooks {
     /* A RUN_FIRST run ended (run->end, run->began_ms): now RUN_DONE. The holder calls runner_adopt() or
      * runner_drop(), now or later. */
     void (*done)(struct run *run);
-    /* The run is about to be freed: the holder's part ends here. NULL = nothing to do. */
+    /* The run is about to be freed: the holder's part ends here. NULL = nothing to do. It is run.gone of each
+     * new run; a holder whose part has ended already clears that. */
     void (*gone)(struct run *run);
     /* Nothing of a predecessor is left and work begins, once. NULL = nothing to do. */
     void (*ready)(void *ctx);
@@ -68,8 +69,7 @@ void runner_adopt(struct run *run, unsigned fence);
 void runner_drop(struct run *run);
 
 /* ---- figures, end -------------------------------------------------------------------------------- */
-uint64_t runner_done(const struct runner *runner); /* runs that engines ended */
-bool runner_draining(const struct runner *runner);
+uint64_t runner_done(const struct runner *runner);               /* runs that engines ended */
 unsigned runner_load(const struct runner *runner);               /* runs held */
 struct engine_health runner_health(const struct run_lane *lane); /* of a lane */
 void runner_poll(struct runner *runner);                         /* engine.poll of all */
