@@ -106,7 +106,9 @@ async def test_rolling_upgrade_loses_nothing(stack, newer):
     assert sorted(library[1] for library in libraries) == ["taskhub_1", "taskhub_2"]  # the older one for a day
     taskhub.run_program(newer / "taskhub", "check", "--audit", "--data-dir", stack.redis.directory,
                         options={"redis.url": stack.redis.url})
-    old = stack.hub(start=False)
-    old.start(ready=False)
-    assert old.wait_exit(10) == 1
-    old.wait_log("format 2, which this version cannot read", 1)
+    for process in (hubs[1], workers[0]):
+        process.stop()
+        process.argv[0] = str(taskhub.BUILD / process.argv[0].rsplit("/", 1)[1])
+        process.spawn()
+        assert process.wait_exit(20) == 1, "an older version does not read it"
+        process.wait_log("format 2, which this version cannot read", 1)
