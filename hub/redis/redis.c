@@ -694,7 +694,7 @@ void redis_free(struct redis **redis_at)
 
 bool redis_is_up(const struct redis *redis)
 {
-    return redis->state == REDIS_UP;
+    return redis && redis->state == REDIS_UP;
 }
 
 size_t redis_in_flight(const struct redis *redis)

@@ -41,6 +41,7 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
                         struct redis_hooks hooks);
 /* Closes; pending callbacks get NULL. Sets *redis to NULL. */
 void redis_free(struct redis **redis);
+/* Whether commands reach Redis now; NULL, a connection that is closed, is not up. */
 bool redis_is_up(const struct redis *redis);
 /* Commands sent and not answered yet. */
 size_t redis_in_flight(const struct redis *redis);
