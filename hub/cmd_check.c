@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `taskhub check [--audit]`; see cmd_check.h. Prints one line per thing that was looked at. Runs a loop
  * of its own for as long as Redis takes to answer. */
 #include "hub/cmd_check.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `taskhub check`: whether configuration, keys, database and Redis are fit for a hub. Main thread. */
 #pragma once
 

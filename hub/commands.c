@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `taskhub token` and `taskhub config`; see commands.h. */
 #include "hub/commands.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The subcommands that need neither a loop nor tasks. Main thread; each returns the exit code. argv[0]
  * is the subcommand. */
 #pragma once

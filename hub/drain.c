@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The end of a hub, in order; see drain.h. */
 #include "hub/drain.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Brings a hub to its end: connections, light tasks and the worker are drained side by side, then Redis is
  * stopped, then the loop. Loop thread only. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A hub that serves, for the files of the composition root: serve.c builds it and takes it apart, readiness.c
  * follows its Redis, drain.c brings it to its end. Loop thread only. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* taskhub: the subcommands. */
 #include "hub/cmd_check.h"
 #include "hub/commands.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The worker process that a hub with a private Redis starts for itself. Loop thread only. */
 #pragma once
 

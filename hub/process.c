@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Descriptors, name, announcement; see process.h. */
 #include "hub/process.h"
 

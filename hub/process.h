@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a hub arranges with its surroundings at start: descriptors, its name, the first word to the
  * operator. Main thread; no state. */
 #pragma once

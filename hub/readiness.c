@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Whether the hub can serve; see readiness.h. */
 #include "hub/readiness.h"
 

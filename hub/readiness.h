@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Follows the hub's Redis: it comes and goes, it fits or not, its function library is loaded, then the worker
  * of a private one is started. The hub is ready when commands can be given and events heard. Loop thread
  * only. */

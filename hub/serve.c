@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `taskhub serve`: builds the parts of a hub, connects them, and takes them apart at the end; nothing else
  * knows all of them. Main thread, which is the loop's. */
 #include "hub/serve.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* `taskhub serve`. Main thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The task types of this build, made from the lists in tasks/meson.build. Immutable. */
 #include "tasks/types.h"
 

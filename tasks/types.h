@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every task type that is compiled in, NULL-ended: for task_types_use(). Immutable. */
 #pragma once
 

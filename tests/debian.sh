@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Checks this tree on another Debian release: installs it into a folder (debootstrap), copies the tree's
 # own files there, and runs ./run with these words inside.
 #

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Runs the test suites and sums them up: ./run test [quick|all|PART…]. The last line is "N passed, N failed".
 
 A part stands in one list. `quick` (up to 3 minutes on two quiet cores) is the first list, no word (20 minutes) the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* admin.*: figures, tasks of all owners, workers, and watching events of all owners. Every act but the end of
  * watching is logged. Loop thread. */
 #include "handlers/methods/methods.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* audio.*: opening, ending, aborting and resuming streams, and the binary frames. Loop thread. */
 #include "handlers/methods/audio_stream.h"
 #include "handlers/methods/methods.h"

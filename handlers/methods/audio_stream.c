@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Audio streams; see audio_stream.h. One append per stream is under way at a time, of the bytes in `sent`;
  * what comes meanwhile waits in `pending`, which the credit window bounds. The client is told only of bytes
  * that stand in Redis. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Audio streams of this hub: bytes from a connection into Redis, acknowledgements back, time limits. Loop
  * thread only; used by audio.c. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* impression.record and rating.submit: small writes of domain data. Loop thread; SQL runs on the pool. */
 #include "handlers/methods/methods.h"
 #include "handlers/methods/submit.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The dispatch table: who may call a method, the shape of its parameters, what it runs; and what the methods
  * are told of together: Redis, events, clients that leave. Loop thread. */
 #include "handlers/methods/methods.h"

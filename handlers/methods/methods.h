@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The methods: what the composition root calls, and what methods.c knows of the families. Loop thread only.
  */
 #pragma once

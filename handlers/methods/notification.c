@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* notification.list and notification.read: the caller's notifications, from the domain database on a pool
  * thread. Loop thread. */
 #include "handlers/methods/methods.h"

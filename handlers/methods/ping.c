@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ping: the hub's time. */
 #include "handlers/methods/methods.h"
 #include "hub/base/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The answer to a submission: refusals in the words of the protocol, and the order in which reply and
  * events of an accepted task reach the sockets of its owner. Loop thread. */
 #include "handlers/methods/submit.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What task.submit and audio.start share: the answer to a submission. Loop thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* task.*: submitting, looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
 #include "handlers/methods/methods.h"
 #include "handlers/methods/submit.h"

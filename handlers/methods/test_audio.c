@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* audio.* from frames into a real Redis, without sockets: acknowledgements, credit, bounds, duplicates,
  * resume, time limits, and a Redis that goes away. */
 #include "tests/lib/methods_hub.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The methods on a real queue, without sockets: what they answer, the order of answers and events, refusals,
  * what another owner's task is, and a Redis that hangs. */
 #include "tests/lib/methods_hub.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who reads the answers of a request: a socket, a batch that collects them, an HTTP request, a test. A
  * request knows nothing else of what brought it. Counted: it lives until the last request has let go of it.
  * Loop thread only. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Everything a handler reaches, wired by main.c. Loop thread only. */
 #pragma once
 

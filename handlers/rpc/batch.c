@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A batch of JSON-RPC requests: an answerer that collects their answers into one array, and what must follow
  * them. Loop thread. */
 #include "handlers/rpc/rpc.h"

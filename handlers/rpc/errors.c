@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Error objects: the words, HTTP statuses and texts of protocol.md's table. Loop thread; no state. */
 #include "handlers/rpc/rpc.h"
 

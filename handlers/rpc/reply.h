@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Answers and refusals that several families of handlers give. Loop thread; no state. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Requests: the objects, the one way into the methods, and the answers; see request.h. Loop thread. Knows no
  * method and no envelope. */
 #include "handlers/rpc/request.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One request of a client, whatever brought it: who asks, what, and how to answer. Handlers know nothing
  * else. A request lives until it was answered, once; whoever reads the answer may leave before. Loop thread
  * only. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* JSON-RPC 2.0: one text message into requests; see rpc.h. The whole message is checked once by the strict
  * slicer, then only walked. Loop thread. */
 #include "handlers/rpc/rpc.h"

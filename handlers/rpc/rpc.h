@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* JSON-RPC 2.0 on text messages, whatever brings them: takes one apart, calls the handlers, writes answers.
  * Loop thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* JSON-RPC without a socket and without methods of the product: envelopes, batches, notifications, and the
  * order of answers and what follows them. */
 #include "hub/config/options.h"

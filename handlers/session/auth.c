@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* auth and auth.refresh: joining the owner's events, resume, and the snapshot after a gap. Loop thread. */
 #include "handlers/rpc/reply.h"
 #include "handlers/rpc/rpc.h"

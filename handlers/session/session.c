@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Sessions: their state, what opens, speaks and closes, and the messages that come before their connection is
  * ready for them: they are kept, in order, so that no answer overtakes that of auth. Loop thread. */
 #include "handlers/session/session.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One open connection and its way in: from a stranger to somebody who hears the owner's events. Loop thread;
  * freed when the connection has closed and the last request of it has let go. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Verifying tokens, at most VERIFY_US of work per loop turn; the rest wait for the next turns, so that a
  * crowd of Ed25519 tokens does not hold up everybody else. Loop thread. */
 #include "handlers/session/token_turns.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tokens on their way through verification; see token_turns.c. Loop thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Verifying and signing JSON Web Tokens (RFC 7515, 7519, 8037, 8725) with libsodium; see auth.h. The
  * algorithm is a property of the key, never of the token. The signature is checked first; claims are
  * looked at only when it holds. No I/O, no clock of its own. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tokens: the key ring, signing, verifying (JWT HS256 and EdDSA by libsodium), and the principal a
  * valid token makes. Does no I/O after the ring was loaded. Immutable after loading; loop thread. */
 #pragma once

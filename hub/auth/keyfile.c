@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Creating and loading DATA/jwt.key; see keyfile.h. A complete file appears under its name in one step
  * (link), so nobody ever reads half a key, and whoever comes second uses the first one's. */
 #include "hub/auth/keyfile.h"

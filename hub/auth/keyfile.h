@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The key file of a data directory: made once, by whoever needs it first. Any thread, at start. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The inside of a key ring, shared by keyring.c (loading) and auth.c (using) and by nobody else.
  * Lies in locked memory that is read-only after loading. Loop thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tokens: what is accepted, and everything that must not be. */
 #include "hub/auth/auth.h"
 #include "hub/auth/keyring.h"

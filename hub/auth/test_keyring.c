@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Key rings and key files: what loads, what is refused, who signs, and many processes at once. */
 #include "hub/auth/keyfile.h"
 #include "hub/auth/keyring.h"

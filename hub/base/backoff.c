@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rules of waiting after failures; see backoff.h. */
 #include "hub/base/backoff.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Back-off: how long to wait after a failure, longer the more of them came in a row. Sets no timer: the owner
  * waits. Any thread; a struct backoff belongs to one at a time. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A growable byte buffer. Owned by one thread at a time; the holder bounds what goes in. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Starting, watching and stopping one child process; see child.h. fork() and execve() by hand, because
  * the child must ask for its death signal between the two. */
 #include "hub/base/child.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A child process that lives as long as the hub: started, started again when it dies, stopped in
  * order, killed by the kernel when the hub dies. Runs in a session of its own, so a terminal's Ctrl-C
  * reaches the hub alone; its output goes to the hub's stderr; no descriptor but the listed ones is

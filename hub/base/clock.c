@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Time; see clock.h. */
 #include "hub/base/clock.h"
 

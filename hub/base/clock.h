@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Time. Monotonic time for deadlines and durations, wall time for tokens and display. Any thread. */
 #pragma once
 

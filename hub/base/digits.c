@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading digits; see digits.h. */
 #include "hub/base/digits.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading digits. Pure functions; any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Identifiers; see id.h. The random pool is per thread, so no lock is needed. */
 #include "hub/base/id.h"
 

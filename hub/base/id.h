@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Identifiers and random text. Any thread; sodium_init() must have run. */
 #pragma once
 

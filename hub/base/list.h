@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Intrusive doubly linked list: the node is a member of the object, the list owns nothing. */
 #pragma once
 

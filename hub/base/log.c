@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Log lines; see log.h. A line is built in a buffer and leaves in one write(2), so that lines of
  * several threads and processes do not mix. */
 #include "hub/base/log.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Log lines on stderr, logfmt or JSON, one line per call, rate limited per call site. Any thread.
  * Values are escaped, so text from users cannot forge a line; tokens and audio are never logged. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The event loop and its per-turn hooks; see loop.h. */
 #include "hub/base/loop.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one event loop of a process (libuv) and the hooks that run once per turn, after all callbacks
  * of the turn and again before the loop sleeps. That is where everything staged during a turn
  * leaves: jobs to the pool, commands to Redis, frames to sockets. Loop thread only. */

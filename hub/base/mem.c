@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Allocation that aborts instead of returning NULL; see mem.h. Any thread. */
 #include "hub/base/mem.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Allocation and ownership helpers. Owns nothing; every thread may use it. A failed allocation of a
  * small, fixed-size object aborts the process: there is no useful way on, and systemd restarts us.
  * Whatever a client can size is bounded by its caller before it is allocated. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Counters and their text form; see metrics.h. */
 #include "hub/base/metrics.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Counters and gauges in Prometheus text. One fixed list (metrics.def); counters are plain numbers of
  * the loop thread, so counting costs one addition. Loop thread only. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Quotas and charges; see quota.h. A holder exists while it has something. One thread at a time. */
 #include "hub/base/quota.h"
 

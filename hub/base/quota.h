@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How much of something each holder (a user, an address) has at once, as values that give themselves back:
  * what pays for a thing is a charge inside that thing. One thread at a time. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A borrowed piece of text: pointer and length, not NUL-terminated, owned by someone else. */
 #pragma once
 

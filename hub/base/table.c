@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Hash table of intrusive nodes; see table.h. One thread at a time. */
 #include "hub/base/table.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A hash table of intrusive nodes keyed by text, with a secret hash seed (keys come from tokens and
  * addresses). Owns its buckets only; the key's bytes belong to the object that holds the node. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pauses after failures in a row. */
 #include "hub/base/backoff.h"
 #include "hub/base/mem.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/base/buf.c: growth, numbers, JSON escaping, consuming. */
 #include "hub/base/buf.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Child processes: restarted when they die, stopped in order, clean environment. */
 #include "hub/base/child.h"
 #include "hub/base/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/base/clock.c: RFC 3339 text in both directions, monotonic time. */
 #include "hub/base/clock.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/base/id.c: UUID version 7 in order, the check of ids, random text. */
 #include "hub/base/id.h"
 

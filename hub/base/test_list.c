@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/base/list.h: order, removal while walking, splicing. */
 #include "hub/base/list.h"
 

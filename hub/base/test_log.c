@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/base/log.c: one call is one line whatever the values hold; rate limit per call site. */
 #include "hub/base/log.h"
 

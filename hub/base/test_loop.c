@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/base/loop.c: hooks run once per turn, in the order of their stages, and before the loop sleeps. */
 #include "hub/base/loop.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/base/quota.c: limits per holder, giving back, and a random history against plain counters. */
 #include "hub/base/quota.h"
 #include "tests/lib/tap.h"

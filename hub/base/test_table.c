@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/base/table.c: finding, growing, removing. */
 #include "hub/base/mem.h"
 #include "hub/base/table.h"

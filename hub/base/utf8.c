@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* UTF-8; see utf8.h. */
 #include "hub/base/utf8.h"
 

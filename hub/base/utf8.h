@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* UTF-8 (RFC 3629 §4): no overlong forms, no surrogates, nothing above U+10FFFF. No state; any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Subcommand flags, help and version; see cli.h. */
 #include "hub/config/cli.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The command line around the options of options.def: subcommands, their own flags, help, version.
  * Runs at start only, on the main thread; prints to stdout and stderr. */
 #pragma once

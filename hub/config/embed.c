@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Looks up the embedded files; see embed.h. Any thread. */
 #include "hub/config/embed_table.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Files of web/ and the Lua library as they were at build time, found by name. Immutable. */
 #pragma once
 

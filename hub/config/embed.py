@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Generates the C file behind hub/config/embed.h: every file of web/, and tasks/queue/lua/*.lua joined.
 
     embed.py OUTPUT.c DEPFILE WEB_DIR QUEUE_DIR

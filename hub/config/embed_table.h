@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The generated table behind embed_find(): sorted by name, made by hub/config/embed.py. Immutable. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Loading the configuration: file, environment, flags, and what follows from them; see options.h.
  * Reads files and the environment once, at start; keeps nothing open. */
 #include "hub/config/options_table.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Configuration: one table (options.def) gives the parser, the environment names, --help, the printed
  * effective configuration and the struct below. Flag > environment > file > default. Read once at
  * start, immutable afterwards; any thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Checks of option values that the table cannot say; see options_table.h. Pure functions. */
 #include "hub/config/options_table.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The option table, names of options, and setting one value; see options_table.h. No I/O. */
 #include "hub/config/options_table.h"
 

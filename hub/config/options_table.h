@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rows that options.def makes, shared by the files of the options module and by nobody else.
  * Immutable; any thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The configuration: precedence, files, names, errors that name what to do. */
 #include "hub/config/options.h"
 #include "tests/lib/tap.h"

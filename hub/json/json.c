@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The walking half of the slicer (json.h): takes text apart that json_check() accepted. Any thread; no
  * state. */
 #include "hub/json/json.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The strict slicer: checks a whole JSON text once (grammar of RFC 8259, UTF-8, duplicate keys,
  * depth, members) and then takes it apart into spans of raw bytes, without allocating. Payload bytes
  * stay as they came. Any thread.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The checking half of the slicer (json_check() of json.h): one recursive-descent pass over the whole
  * text, so that everything after it may trust the grammar. Any thread; no state between calls. */
 #include "hub/json/json.h"

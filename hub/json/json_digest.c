@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The digest of a checked JSON text, made without a tree; see json_digest.h. Any thread. */
 #include "hub/json/json_digest.h"
 

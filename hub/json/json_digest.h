@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A digest of what a JSON text means, however it is written: white space, the order of members, escapes and
  * the spelling of numbers change nothing; 1, 1.0 and 10e-1 are one number, and so are 0 and -0. Any thread.
  */

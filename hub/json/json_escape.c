@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Escapes inside JSON strings; see json_escape.h. */
 #include "hub/json/json_escape.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Escapes inside JSON strings: for the files of the slicer. No state; any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Shapes: matching an object against the members that are expected (json_match() of json.h). Any thread;
  * no state. */
 #include "hub/json/json.h"

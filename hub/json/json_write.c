@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Members of JSON objects; see json_write.h. */
 #include "hub/json/json_write.h"
 

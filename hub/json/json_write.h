@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Writing JSON objects member by member: the comma and the quotes of the name are put where they belong;
  * braces are the caller's. Any thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/json/json.c, the slicer: what it accepts and refuses, walking, values, shapes. The strings of the two
  * lists are one JSON text each; where a case needs bytes that C strings cannot hold, see test_bytes(). */
 #include "hub/json/json.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/json/json_digest.c: the same for all spellings of a value, another for all others. Random trees are
  * written in two ways, and so is a changed copy; what they mean is compared as sorted canonical text. */
 #include "hub/json/json_digest.h"

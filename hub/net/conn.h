@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A WebSocket connection as the rest of the program sees it: who it is and a bounded outbox. Frames are built
  * at append time and leave in one write per turn. Loop thread only; nobody keeps a pointer beyond on_close.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Checks of upgrade and body headers; see guard.h. Any thread. */
 #include "hub/net/guard.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a request must look like before libwebsockets may act on it: the library upgrades almost anything
  * (wrong version, POST, any Origin, h2c) and takes any Content-Length. Pure functions, any thread. */
 #pragma once

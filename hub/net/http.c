@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* HTTP on the hub's port: the page, health, readiness, metrics; and the answers to requests that may not
  * upgrade. Loop thread only. A response is built whole and sent in one write; the library buffers what
  * the socket does not take at once. The page's files come from the program itself, or from the directory

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The listening socket (host:port, [v6]:port, unix:PATH, or the one systemd hands over), ours so that it can
  * be limited per address and paused; and the table of TCP peers. Loop thread only. */
 #include "hub/base/log.h"

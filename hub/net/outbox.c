@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The outbox of a connection; see outbox.h. Loop thread only. */
 #include "hub/net/outbox.h"
 #include "hub/base/metrics.h"

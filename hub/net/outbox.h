@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What waits to be sent on one connection. Frames are built when they are appended and stand in one
  * buffer. While the kernel takes nothing more (`blocked`), whatever comes goes to a backlog of objects
  * instead, in order, where the rules of the event classes apply (hub/owners/event.h); it is framed when the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The server as a whole: libwebsockets on our loop, the tick, draining, teardown; see server.h. Loop
  * thread only. */
 #include "hub/net/server.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The network side of a hub: the listening socket, libwebsockets, the connection table, HTTP. Loop
  * thread only. Knows neither methods nor tasks: what a message means is behind conn_ops. */
 #pragma once

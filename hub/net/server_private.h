@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the files of the server share: the listening socket, TCP peers, libwebsockets, HTTP. Loop thread
  * only. */
 #pragma once

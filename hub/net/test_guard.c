@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/net/guard.c: what may upgrade, what may have a body. */
 #include "hub/net/guard.h"
 #include "tests/lib/tap.h"

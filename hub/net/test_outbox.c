@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/net/outbox.c: frames, seq and from, whole frames per write, and what back-pressure does to the three
  * classes of events. */
 #include "hub/base/metrics.h"

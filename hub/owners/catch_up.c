@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pages and replies of a member that catches up; see catch_up.h. Loop thread. */
 #include "hub/owners/catch_up.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a member of an owner's log has at hand while it catches up: a page of the log, and which events
  * replies told it meanwhile. Loop thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Events: the table of types, counted references; see event.h. Loop thread
  * only (the worker builds none). Never looks into a body. */
 #include "hub/owners/event.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An event on its way to the sockets of one owner: immutable, counted, framed once per socket. Loop
  * thread only. Knows the classes of events (docs/protocol.md), not what a task is. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The log of each owner on this hub: who listens, the cursor of what was delivered, order, gaps, joining and
  * catching up; see owners.h. Loop thread only. Never reads the log or the feed itself: that is behind
  * struct owner_source. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Who listens: owner id -> its members on this hub, and the cursor of what was delivered to them.
  * Makes events of one owner come in order, exactly once per member, whoever caused them; heals gaps
  * from the owner's log; serves resume. Loop thread only. Reads the log and reaches the members through

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the unit tests of owners need beside owners.h: its times and bounds, and the work of its timers, so
  * that a test can pass time. Loop thread only. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The reorder buffer of one owner; see pending.h. Loop thread. */
 #include "hub/owners/pending.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The reorder buffer of one owner: events that arrived before an earlier one, or that must wait for a reply,
  * ascending by seq. Loop thread. Bounded: what is forgotten here stands in the log. */
 #pragma once

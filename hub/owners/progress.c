@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The memory of recent tasks; see progress.h. Loop thread. Allocated whole: pages that no task has touched
  * cost nothing. */
 #include "hub/owners/progress.h"

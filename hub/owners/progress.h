@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which progress is news: a short memory of what was delivered of recent tasks, for all owners of a hub. What
  * comes over the feed and what comes by replies overtake each other by milliseconds; without it progress
  * would be shown behind a newer one or behind the end of its task. Loop thread. Bounded: the oldest task of a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/owners: an owner's members get its events in order and once each; gaps, holds, bounds, linger, joining
  * and catching up. The members record what they are given, the log answers when the test says so, and time
  * passes by calling the ticks. */

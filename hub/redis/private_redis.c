@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The private redis-server; see private_redis.h. The lock is a flock(2) on DATA/lock whose descriptor
  * the server inherits: it is free only when both the hub and its server are gone. */
 #include "hub/redis/private_redis.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The hub's own redis-server: locks the data directory, starts the server on a unix socket below it,
  * supervises it, stops it. Knows no protocol of Redis and no task. Loop thread only. */
 #pragma once

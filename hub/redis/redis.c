@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One Redis connection; see redis.h. Its states: waiting (for the next attempt), connecting, greeting (AUTH,
  * SELECT and a PING that proves the data set is loaded), up. One timer serves as back-off, as deadline of an
  * attempt and as watchdog, another notices a stall. hiredis parses what comes, nothing else of it is used.

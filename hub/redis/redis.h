@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One Redis connection on the loop. It owns its socket: commands issued during a turn leave in one write at
  * LOOP_STAGE_REDIS, hiredis parses what comes. It connects again by backoff_connection. A hub has two
  * (commands, subscriptions), a worker parent too. Loop thread only. Knows no task. */

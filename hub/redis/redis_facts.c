@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading INFO; see redis_facts.h. INFO is asked, not CONFIG, because managed servers close that. */
 #include "hub/redis/redis_facts.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a Redis says about itself (INFO), and whether accepted tasks would survive there. Pure
  * functions; any thread. */
 #pragma once

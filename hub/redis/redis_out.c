@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Commands on their way out; see redis_out.h. */
 #include "hub/redis/redis_out.h"
 

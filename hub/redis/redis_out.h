@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What waits to be written to a Redis: commands in the protocol's form. Heads and short words are gathered in
  * one buffer, long words stay where they are and go out from there, all in one writev. Loop thread only. */
 #pragma once

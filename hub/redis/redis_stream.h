@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a Redis connection reads from and writes to: a socket by two functions. TLS would be another pair of
  * them. Never blocks. Loop thread only. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Parses the address of a Redis; see redis.h. Any thread; no I/O. */
 #include "hub/redis/redis.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/redis/redis.c against a real redis-server: addresses, commands in one write, partial writes, loss,
  * restart, silence, subscriptions; and against a peer that is no good server. */
 #include "hub/redis/redis.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What INFO says, and which servers are refused for it. */
 #include "hub/redis/redis_facts.h"
 #include "tests/lib/tap.h"

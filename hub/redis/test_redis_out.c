@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* hub/redis/redis_out.c against hiredis' own formatting: random commands through a stream that takes as much
  * as it likes; what is lent goes out from where it stands. */
 #include "hub/redis/redis_out.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* SQLite with a statement cache and migrations; see db.h. A connection is used by one thread at a time
  * and never by the loop thread. Several processes share the file: WAL mode, busy timeout, write
  * transactions that take the lock at their beginning. */

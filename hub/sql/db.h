@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* SQL for domain data: SQLite in the data directory, WAL mode. A connection belongs to one thread;
  * the loop thread never has one. Knows no table; the schema stands in tasks/store/. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The database: queries, cache, transactions, migrations, two processes at once. */
 #include "hub/sql/db.h"
 #include "tests/lib/tap.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type calculate_all_ratings: every resource's rating, in batches of one transaction each. Safe to run
  * again from the beginning: a batch that is done already changes nothing. */
 #include "hub/base/clock.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type demo_steps_heavy: visible work in a process of a worker; see tasks/model/demo_steps.h. */
 #include "tasks/model/demo_steps.h"
 

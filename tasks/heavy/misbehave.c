@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type misbehave: does what no task should, so that tests can see that only it pays for that. Exists only
  * with diagnostics. */
 #include "tasks/model/ctx.h"

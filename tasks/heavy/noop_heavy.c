@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type noop_heavy: reports progress in steps and does nothing else; for measuring the heavy path. Exists
  * only with diagnostics. */
 #include "tasks/model/ctx.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type process_speak_audio: live speech to text, with a score when the text to read is known. The
  * descriptor is known everywhere; the functions exist only in taskhub-worker (tasks/speech/), the hub sees
  * NULL. Runs in a child of its own, forked from a parent that has the recogniser loaded. */

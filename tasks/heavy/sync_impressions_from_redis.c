@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type sync_impressions_from_redis: moves counted impressions from Redis into the database, exactly once
  * even when it is killed midway. Redis cuts off a batch under an id and keeps it until it is dropped; the
  * database adds a batch and remembers its id in one transaction. Whoever comes after a crash is given the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type calculate_rating: the rating of one resource from its votes, calculated and stored. */
 #include "hub/base/clock.h"
 #include "tasks/model/ctx.h"

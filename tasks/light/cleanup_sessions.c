@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type cleanup_sessions: removes what nobody needs any more. The work is done by the service `cleanup`, in
  * steps that are small for Redis; each tells whether there is more. */
 #include "hub/config/options.h"

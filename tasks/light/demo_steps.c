@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type demo_steps: visible work on a thread of the hub; see tasks/model/demo_steps.h. */
 #include "tasks/model/demo_steps.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type noop: does nothing, or sleeps; for measuring the light path. Exists only with diagnostics. */
 #include "tasks/model/ctx.h"
 #include "tasks/model/task_type.h"

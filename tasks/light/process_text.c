@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type process_text: figures of a text that a person wrote. */
 #include "tasks/model/ctx.h"
 #include "tasks/model/task_type.h"

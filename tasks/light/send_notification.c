@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Type send_notification: stores a notification and pushes it to all sockets of its user. Safe to run
  * twice: the notification's id is the effect's. */
 #include "hub/auth/auth.h"

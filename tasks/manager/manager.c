@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one door for submissions: checks, routing, bounds and the answer; and what becomes of a light one until
  * it is the runner's (recorded and leased) or recorded with its end. See manager.h. Loop thread. */
 #include "tasks/manager/manager.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* TaskManager: the one door for submissions. Looks up the type, checks role, arguments and limits, and takes
  * the route that configuration names: the threads of this hub (whose runner it owns) or the workers' queue.
  * Loop thread only. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one door: checks in their order, light tasks recorded once or leased, bounds, leases, draining. The
  * queue, its Redis and the pool are real. */
 #include "tasks/manager/manager.h"

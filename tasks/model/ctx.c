@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a running task may do; see ctx.h. Holds a task's progress and outcome while it runs; what becomes
  * of them is behind task_ctx_ops. On the thread that runs the task; never touches sockets or Redis. */
 #include "tasks/model/ctx.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a running task may do. The same calls work for light tasks (pool thread of the hub) and heavy
  * ones (slot process): the implementation stands behind task_ctx_ops. The owner's id is part of the
  * context, so no task author can forget or forge it. One thread per context. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The work that demonstrates work; see demo_steps.h. Owns nothing, computes nothing. */
 #include "tasks/model/demo_steps.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The work of the types demo_steps (light) and demo_steps_heavy: a second a step that can be watched. One
  * thread per run. */
 #pragma once

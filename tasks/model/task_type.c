@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The task types of this process and where they run; see task_type.h. Filled in main(), read by any thread.
  */
 #include "tasks/model/task_type.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a task type is: a const descriptor that its one file under tasks/light/ or tasks/heavy/ fills in,
  * listed in tasks/meson.build. Everything generic (argument shape, role, limits, retries, isolation) is
  * data here, so that run() starts with valid input. Immutable; any thread, any process. */

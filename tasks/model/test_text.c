@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Figures of a text. */
 #include "hub/base/mem.h"
 #include "tasks/model/text.h"

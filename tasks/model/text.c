@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Figures of a text; see text.h. One pass cuts words and sentences, a table counts the words. Characters of
  * Chinese, Japanese and Korean scripts count as words of their own. */
 #include "tasks/model/text.h"

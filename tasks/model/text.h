@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Quick figures of a text: words, sentences, reading time, readability, keywords. Pure functions on valid
  * UTF-8; any thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What runners do with attempts: lease, beat, reclaim; and what they write about them, many per call: starts,
  * reports, ends; see queue.h. Of a task there is one item per call: what it reports gathers in the item of
  * its start, and goes with its end if that comes before the call is made. Loop thread only. Decides nothing:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Audio streams as the queue keeps them; see queue.h. Loop thread only. */
 #include "tasks/queue/client_private.h"
 

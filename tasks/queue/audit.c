@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The auditor; see audit.h. The rules stand in tasks/queue/lua/90_audit.lua. Loop thread only. */
 #include "tasks/queue/audit.h"
 

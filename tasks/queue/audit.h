@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The auditor: verifies the invariants of the queue on a live Redis, reading only, in slices that each take a
  * few milliseconds. Loop thread only. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The client of the task queue: arguments, batches that gather during a turn, one call per kind at its end,
  * answers, loading of the function library; see queue.h and client_private.h. One spent batch per stage is
  * kept, so that a turn allocates nothing once the queue has been busy. Loop thread only. Never blocks, never

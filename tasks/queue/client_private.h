@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Inside of the queue client: what its files share. Loop thread only.
  *
  * Transitions that come in numbers (submit, end, …) are staged as items of a batch; a batch becomes one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Events as text; see event_text.h and add_event() in tasks/queue/lua/20_owner.lua. */
 #include "tasks/queue/event_text.h"
 

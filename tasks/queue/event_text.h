@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Events as text, written and read here alone (the Lua library writes the same lines): the entry of an
  * owner's log, the line of the feed, which is the entry and what the event carries besides, and the JSON of a
  * task.event. Any thread; no state. */

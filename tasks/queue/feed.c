@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Feeds: the subscriptions of a process and what comes over them; see queue.h. A hub hears all its owners on
  * one channel of its own: the library puts there what the owners caused that this hub has attached. An owner
  * is attached by calling the function that marks this hub as listening and tells where the log stands; since

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The task queue in Redis, as C sees it: every transition of a task is one function call of the
  * library tasks/queue/ (Lua), and everything staged during a loop turn leaves in one call per kind
  * (arrays). Used by the hub and by the worker's parent; loop thread only. Keys are made by the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The owner's side of the queue: get, list, snapshot, cancel, retry, why, figures, notifications, and the
  * JSON that they answer (docs/protocol.md); see queue.h. The order of a row's words is that of row_of() in
  * tasks/queue/lua/70_read.lua. Loop thread only. */

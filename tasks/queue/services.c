@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The services for running tasks; see services.h. Loop thread; no state. */
 #include "tasks/queue/services.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Services that running tasks reach through task_call(): the few things that need Redis. One const
  * table; both the hub (for light tasks) and the worker parent (for heavy ones) answer from it. Loop
  * thread of the process that holds the connection. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Virtual shards, keys and channels; see shard.h. */
 #include "tasks/queue/shard.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where a task's data stands in Redis. An owner belongs to one of SHARDS virtual shards, and so do his tasks,
  * whose ids carry its number in their lowest bits. All virtual shards stand in one real one today. The one
  * place of C where keys and channels begin; the Lua library takes its prefix from the calls. Any thread; no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* New tasks: submit, and light tasks that are recorded once, as they ended; see queue.h. Loop thread only. */
 #include "hub/json/json_digest.h"
 #include "tasks/queue/client_private.h"

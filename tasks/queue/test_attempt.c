@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tasks/queue/attempt.c against a real redis-server: what attempts report, gathered into few calls. */
 #include "tests/lib/queue_side.h"
 

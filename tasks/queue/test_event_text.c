@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tasks/queue/event_text.h: what the lines of the feed become, and which are none. */
 #include "tasks/queue/event_text.h"
 #include "tests/lib/tap.h"

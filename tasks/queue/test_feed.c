@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tasks/queue/feed.c against a real redis-server: who hears what, the log, a second
  * hub, loss of the connection. */
 #include "tests/lib/queue_side.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one channel of a hub (tasks/queue/feed.c) against a real redis-server: what a message becomes,
  * who hears what, and what the loss of the connection leaves behind. */
 #include "tests/lib/queue_side.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tasks/queue*.c against a real redis-server: what is staged together, answers, figures, audio. The
  * transitions themselves are tested in tests/scenarios/test_queue_*.py. */
 #include "tests/lib/queue_side.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tasks/queue/shard.c: shards of owners as Redis Cluster counts them, ids that carry them, channels. */
 #include "tasks/queue/shard.h"
 

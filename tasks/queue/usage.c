@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What people do, noted in Redis; see usage.h. Each call is one function of tasks/queue/lua/85_domain.lua. */
 #include "tasks/queue/usage.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What people do, noted in Redis until a heavy task moves or clears it: impressions, and the register of
  * sessions that cleanup_sessions works on. Loop thread of the process that holds the connection. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How tasks run: an engine is a const table of functions in a folder of its own under tasks/runner, found by
  * name. It is given leased tasks and says by hooks what becomes of them. An engine knows no Redis, writes no
  * record and decides nothing about leases: that is the runner (tasks/runner/runner.h). Loop thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What becomes of a run: its states, and what its engine says about it, which is written to the queue and
  * kept until Redis has it. A run leaves `leased` the moment nothing more may be written about it. Loop
  * thread.

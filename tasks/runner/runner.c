@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Leases for every process that runs tasks: taking, keeping and giving back, and the life of the engines; see
  * runner.h. What becomes of a single run is in run.c. Loop thread. */
 #include "hub/base/clock.h"

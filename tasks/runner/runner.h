@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The runner: leases tasks from the queue, keeps the leases (beat), loses them, passes cancels and audio on
  * to the engines and their reports to Redis, says an end again until Redis has it, gives back, drains. The
  * one place where a process holds tasks, the hub as well as the worker. Decides nothing about the state of a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The inside of the runner, shared by its two files: run.c (what becomes of a run) and runner.c (leases,
  * life). Loop thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* tasks/runner on a real queue and a real redis-server, with two engines of the test's own: they note what
  * they are told, and tasks start and end when the test says so. */
 #include "tasks/runner/runner.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Forced alignment of a text, part by part. Owns the two searches it uses, the usual one and a wide one for
  * a second try. Parts end at cuts that are certain, so a long text costs no more per second than a short
  * one, and what cannot be aligned spoils its own part only. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where in a recording the words of a known text were spoken. One thread. */
 #pragma once
 

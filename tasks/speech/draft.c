@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The draft child and its two pipes. The parent side never blocks: the pipe towards the child holds a
  * whole utterance. The child decodes until its input ends and knows nothing but its pipes. */
 #include "tasks/speech/draft.h"

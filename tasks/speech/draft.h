@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Live text of an utterance whose voice is not known yet: a forked child decodes the samples as they come
  * with whatever spectral mean it has, while its parent still gathers the voice's true mean. What it says
  * is shown as partial text and then forgotten. One thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The endpointer. Owns the noise floor, the last two seconds of audio and the state of the open
  * utterance; runs in the speech child. Never decodes and never looks at a clock.
  *

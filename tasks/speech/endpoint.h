@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cuts a stream of 16 kHz samples into utterances by an energy rule with an adaptive noise floor. The
  * cuts depend on the samples alone, not on how they were split into calls. One thread per object. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The seam between the session and what turns speech into text. An engine takes utterances (or, if it
  * says so, the whole stream) and gives pieces of text back through its host, always from inside one of
  * its own functions. end() and finish() may take as long as what is pending; they watch host.stop(). One

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The built-in engine: pocketsphinx, one decoder per process. Owns the utterance being decoded and what
  * is known of the voice. Never reads the task's stream and never waits for anything outside.
  *

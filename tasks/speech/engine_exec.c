@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine `exec`: any command in a fence (fence.h). It gets the whole stream as 16 kHz mono s16le PCM
  * on stdin and answers with JSON lines on stdout:
  *     {"type": "partial" | "final", "text": "…", "start": s, "end": s, "words": [{word, start, end,

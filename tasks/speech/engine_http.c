@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine `http`: a transcription server of the OpenAI shape (POST multipart, verbose_json), such as
  * whisper.cpp's. Two tiers: the built-in engine hears everything first and gives live text; each closed
  * utterance then goes to the server, whose text becomes the final one. When the server fails twice for an

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The fence. Owns one child process and three pipes. Runs in the child of one task; nothing here knows
  * what the program does. */
 #include "tasks/speech/fence.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A fenced child program: argument vector only, clean environment, pipes on stdin, stdout and stderr,
  * limits on CPU, memory, files and wall time, no new privileges, no descriptor of ours, killed as a group
  * when it is closed. When we are killed the kernel kills the program, but not what that started itself. One

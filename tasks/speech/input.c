@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The way from bytes to samples. Owns the decoder that the declared format or the first bytes choose, and
  * the bytes seen before it is chosen; counts samples and ends the audio at its longest. */
 #include "tasks/speech/input.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The task's stream of bytes turned into 16 kHz mono samples: raw PCM, WAV, or any container by a fenced
  * ffmpeg. Which it is, the declared format and the first bytes decide. One thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The decoder of containers. Owns one fenced ffmpeg, the bytes on their way into it, and for an MP4 file
  * whose index stands at its end the unlinked file it is gathered in. The demuxer is forced by what the
  * first bytes were, and the protocols, demuxers and codecs it may use are listed, so that a playlist in

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Decodes a container to 16 kHz mono samples in a fenced ffmpeg that may read its pipe and nothing else.
  * One thread per object. */
 #pragma once

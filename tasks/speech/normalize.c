@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Normalisation of text. Owns the tables of accents, of number words and of spellings. */
 #include "tasks/speech/normalize.h"
 

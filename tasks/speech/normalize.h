@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text as words that can be compared: lower case, no punctuation, accents folded, whole numbers spelled
  * out, a few spellings of one word made one. Any thread. */
 #pragma once

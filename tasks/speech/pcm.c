@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The PCM converter. Owns the resampler and a piece of a sample frame; knows no container. */
 #include "tasks/speech/pcm.h"
 

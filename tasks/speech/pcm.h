@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Linear PCM in any common layout to 16 kHz mono samples: decoding, mixing of channels (their mean),
  * resampling. Bounded memory. One thread per object. */
 #pragma once

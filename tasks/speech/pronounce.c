@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Letter-to-sound rules by flite's English lexicon. Owns that lexicon, made on first use. Runs in the
  * child of one task; knows no recogniser. */
 #include "tasks/speech/pronounce.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pronunciations of words that the recogniser's dictionary lacks, by letter-to-sound rules. One thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The transcript and its result. Owns the text and words heard so far; decodes and reads nothing. */
 #include "tasks/speech/report.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a session has heard, and the task's result made of it. One thread. */
 #pragma once
 

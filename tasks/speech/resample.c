@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The resampler. Owns the filter table and the input that later outputs still need; knows no format. */
 #include "tasks/speech/resample.h"
 

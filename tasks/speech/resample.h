@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Brings mono audio of any rate to 16 kHz: a windowed sinc (Kaiser, 16 zero crossings a side, pass band to
  * 0.9 of the lower Nyquist frequency) in 128 phases with linear interpolation between them. Positions are
  * exact fractions, so the output does not depend on how the input was split. One thread per object. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The score's arithmetic. Owns nothing. docs/speech.md explains it to users. */
 #include "tasks/speech/score.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The figures of a reading: which expected words were heard, how accurate each was, and one score. Any
  * thread. */
 #pragma once

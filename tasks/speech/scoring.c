@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Scores a reading and writes it down: matching and alignment of the expected words, accuracy of each,
  * the total. Runs in the child of one task; owns nothing that outlives the call. */
 #include "tasks/speech/scoring.h"

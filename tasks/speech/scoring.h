@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How well a given text was read: the recognised words against the expected ones, and the sound against
  * each expected word by forced alignment. One thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One speech task from its first byte to its result. Owns the flow: bytes to samples (input.h), samples
  * to utterances (endpoint.h), utterances to text (engine.h), text to events of the task, and the score.
  * Runs in the child of one task, on its only thread; the task's stream is the only thing it waits for. */

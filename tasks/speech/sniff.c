@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The signatures of containers. Owns nothing; reads at most SNIFF_BYTES. */
 #include "tasks/speech/sniff.h"
 

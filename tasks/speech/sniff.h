@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What kind of audio file a stream is, by its first bytes. Any thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The speech task: what the type process_speak_audio runs. Only taskhub-worker has these functions. */
 #pragma once
 

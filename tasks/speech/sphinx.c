@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The only user of pocketsphinx (0.8 to 5prealpha; version 5 has another configuration interface). Owns
  * the dictation decoder of this process. Runs in the parent that speech children are forked from (loading
  * only) and in those children; never in the hub. */

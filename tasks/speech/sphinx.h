@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The recogniser library behind one file: nothing else includes its headers. A process holds at most one
  * dictation decoder, loaded once by the parent that children are forked from; a child uses it for one
  * task. One thread per process. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Forced alignment and pronunciations, on a recording of the Debian package pocketsphinx-testdata. */
 #include "tasks/speech/align.h"
 #include "tasks/speech/pronounce.h"

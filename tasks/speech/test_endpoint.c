@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The endpointer on made signals: where utterances begin and end, caps, noise, and that the cuts do not
  * depend on how the samples came. */
 #include "hub/base/buf.h"

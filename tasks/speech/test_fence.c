@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The fence around child programs: pipes, limits, deadline, clean environment, descriptors, and that
  * nothing of the child survives. */
 #include "hub/base/buf.h"

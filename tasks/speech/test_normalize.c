@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text as comparable words. */
 #include "hub/base/buf.h"
 #include "tasks/speech/normalize.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PCM to 16 kHz mono: sample layouts, mixing, and the resampler's pitch, level and independence of how its
  * input was split. */
 #include "tasks/speech/endpoint.h"

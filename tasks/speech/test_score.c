@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Matching of expected and heard words, and the figures made of it. */
 #include "hub/base/buf.h"
 #include "tasks/speech/score.h"

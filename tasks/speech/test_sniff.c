@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Containers by their first bytes. */
 #include "hub/base/mem.h"
 #include "tasks/speech/sniff.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The WAV parser and what hostile headers do to it: every size is a claim only. */
 #include "hub/base/buf.h"
 #include "tasks/speech/wav.h"

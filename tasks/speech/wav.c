@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The WAV parser, a machine of few states. Owns a header piece of at most 40 bytes: what a hostile size
  * claims is only counted down, never allocated. Sample data of unknown length (size 0 or near 2^32, as
  * streaming writers leave it) runs to the end of the stream. */

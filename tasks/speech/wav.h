@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A streaming parser of WAV headers: finds the format and the sample data, trusts no size it reads. Takes
  * PCM of 8, 16, 24 and 32 bits and floats of 32 and 64, plain or "extensible". One thread per object. */
 #pragma once

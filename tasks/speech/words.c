@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The list of words. Owns its memory; knows no engine. */
 #include "tasks/speech/words.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A list of spoken words with times and confidence: what engines find and reports hold. One thread. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Impressions in SQL; see impressions.h. */
 #include "tasks/store/impressions.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Impressions that were counted in Redis, summed up by resource and kind. Any thread with a database of
  * its own; every function returns 0, or -1 with db_error(). */
 #pragma once

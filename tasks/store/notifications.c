@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Notifications in SQL; see notifications.h. */
 #include "tasks/store/notifications.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Notifications of a user. Any thread with a database of its own; every function returns 0, or -1 with
  * db_error(). Times are milliseconds since 1970. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Votes and ratings in SQL; see ratings.h. */
 #include "tasks/store/ratings.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The schema as numbered steps; see schema.h. A step that was released is never changed, only followed.
  * Times are milliseconds since 1970. SQL that both SQLite and PostgreSQL understand. */
 #include "tasks/store/schema.h"

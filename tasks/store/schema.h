@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tables of the domain data and how they came to be. Any thread with a database of its own. */
 #pragma once
 

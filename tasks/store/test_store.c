@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Domain data in SQL: ratings, notifications, impressions. */
 #include "tasks/store/impressions.h"
 #include "tasks/store/notifications.h"

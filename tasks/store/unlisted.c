@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Light types that nobody may submit; see unlisted.h. Arguments are checked here again only as far as their
  * shape in the dispatch table cannot say. Run on pool threads. */
 #include "tasks/store/unlisted.h"

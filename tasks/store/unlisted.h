@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Light types that nobody may submit: requests that need SQL, for manager_run_internal(). They run on a pool
  * thread, leave no record and no event. Their arguments and results are those of protocol.md. */
 #pragma once

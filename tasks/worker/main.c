@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* taskhub-worker: the command line. Decides whether this process is the worker's parent or, started by one, a
  * prefork parent (tasks/runner/slots/prefork.h). Main thread. */
 #include "hub/base/log.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The name of a worker, held by an abstract unix socket: it is free again the moment its process is gone.
  * Main thread, at start. */
 #include "tasks/worker/worker.h"

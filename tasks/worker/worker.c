@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The life of the worker's parent; see worker.h. Owns its Redis connections and signals; what it holds is the
  * runner's. Loop thread, the only one. */
 #include "tasks/worker/worker.h"

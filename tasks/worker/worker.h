@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The worker's parent process: leases heavy tasks from the queue, gives them to its slots, beats for all of
  * them, hears cancels, writes what happens to them. Alone in the worker it knows Redis. One thread. */
 #pragma once

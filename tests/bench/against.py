@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two builds in turn: ./run bench --against DIR. DIR is a build directory of another revision; the load
 generator is ours. Prints for each row the median of the per-round ratios, with quartiles: above 1 is better
 than the other build. CPU is that of hub, worker and the main thread of Redis, whose file is not rewritten.

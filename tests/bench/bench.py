@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Measures the hub beside two yardsticks and prints one table: ./run bench [--rounds N] [--seconds S]. With
 --against DIR it alternates with the programs of another build directory instead (against.py).
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Bulk producer: puts COUNT tasks `noop_heavy {"steps":0}` of one user straight into the queue, as fast
  * as Redis takes them, and prints {"enqueued":COUNT,"s":seconds}. Feeds drain measurements, so the
  * limits of users do not apply.

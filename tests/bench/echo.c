@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A bare libwebsockets echo server, written the way the library's documentation does it: the default
  * loop, a message kept per connection, one lws_write() per WRITEABLE callback. It is the yardstick of
  * ./run bench: what the library alone costs. Prints its port and serves until SIGTERM. */

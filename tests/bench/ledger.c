@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ledger of tasks; see ledger.h. An open-addressing table, never more than half full. */
 #include "tests/bench/ledger.h"
 

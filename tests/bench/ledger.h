@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What was submitted and what came back: finds events that are missing, doubled, late, early or at the
  * wrong connection. One entry per task id. One thread. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Load generator: closed loop, one thread, own WebSocket client. Checks every event it is given.
  *
  *   load   (default)   every user keeps --inflight submissions outstanding, each with an idempotency key

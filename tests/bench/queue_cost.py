@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """What a task costs Redis: CPU of its main thread per task, beside a plain SET in the same rounds.
 
     queue_cost.py [--rounds N]

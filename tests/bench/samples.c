@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Latency samples; see samples.h. */
 #include "tests/bench/samples.h"
 

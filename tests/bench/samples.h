@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Latency samples and their percentiles. One thread. */
 #pragma once
 

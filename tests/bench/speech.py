@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Measures the speech task on the LibriVox recordings of Debian's pocketsphinx-testdata, on an idle machine:
 
     tests/bench/speech.py [BUILD]

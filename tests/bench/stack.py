@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The processes that a measurement starts, and what they cost: Redis, hub and worker of one build."""
 import base64
 import contextlib

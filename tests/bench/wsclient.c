@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* WebSocket client connections for measuring; see wsclient.h. */
 #include "tests/bench/wsclient.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Many WebSocket client connections on one epoll descriptor, for measuring servers. Whatever a server
  * sends is framed here; what it means is behind ws_ops. One thread. Loopback or IPv4 only, no TLS. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * The client library at the edges of its connection: closed or refused while it authenticates, a dead line under a
  * recording, another user's token.

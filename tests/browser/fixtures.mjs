@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * What the browser tests are written with: a real hub, tokens, Chromium with a microphone that plays a
  * file, a proxy that can cut connections. Everything started here is ended by its pid.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /** The page: who sees what, steering tasks, maintenance, tokens, accessibility, the security policy. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

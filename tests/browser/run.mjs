@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * Runs the tests of this folder one file after the other and reports them as TAP. `run.mjs WORD…` runs
  * the files whose names contain one of the words.

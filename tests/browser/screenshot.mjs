@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * Makes the pictures of the README from the real page: node tests/browser/screenshot.mjs [FOLDER]. The
  * default folder is docs/. Speaks a sentence, while longer work goes on behind it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /** A scripted hub for tests of the client library: what a real one does rarely, on purpose. */
 import { after } from 'node:test';
 import { WebSocket, WebSocketServer } from 'ws';

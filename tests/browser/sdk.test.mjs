@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * The client library against a scripted server: what a real hub does rarely, on purpose. Connection
  * rules, the resume cursor, tokens, audio credit. (What a hub does often is tested with a real one.)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /** Speaking into the page: a WAV plays into Chromium's microphone and the words appear. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What every fuzz target is: one function, called with arbitrary bytes; it must return 0 and never crash,
  * leak or take long. Linked with libFuzzer (-Dfuzz=true) or with replay.c. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Binary frames of a client, between requests that end, abort and resume streams. The input is a list of
  * actions: one byte says which, one how many bytes of the rest it takes. */
 #include "handlers/methods/audio_stream.h"

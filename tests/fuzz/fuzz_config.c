@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Configuration files, and the URL of Redis. */
 #include "hub/config/options_table.h"
 #include "hub/redis/redis.h"

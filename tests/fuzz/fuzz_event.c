@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lines of the event feed, as they come from Redis. */
 #include "tasks/queue/event_text.h"
 #include "tests/fuzz/fuzz.h"

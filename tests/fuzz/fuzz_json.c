@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The JSON slicer: what it accepts can be walked, decoded and matched; and it agrees with jansson about
  * what JSON is, except where either has a limit of its own. */
 #include "hub/json/json.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text messages of a client, through envelope, dispatch, shapes and methods. The first byte says who the
  * client is; the byte 0x1e ends a message, 0x1d also the turn. */
 #include "tests/fuzz/hub.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Tokens. The input is given to auth_verify() as it is; and, so that claims are reached at all, its two
  * halves are signed as header and claims with a key of the ring. */
 #include "hub/auth/auth.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Key files: a JSON Web Key Set, one key, or a line of base64url. */
 #include "hub/auth/auth.h"
 #include "tests/fuzz/fuzz.h"

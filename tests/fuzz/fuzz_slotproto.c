@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Frames from a slot process whose memory a task may have overwritten. */
 #include "tasks/runner/slots/proto.h"
 #include "tests/fuzz/fuzz.h"

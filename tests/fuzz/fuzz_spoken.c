@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Text and words from outside the speech task: what a user expects to be read, and what an engine's JSON
  * says was heard. */
 #include "tasks/speech/normalize.h"

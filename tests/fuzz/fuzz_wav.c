@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* WAV files and what becomes of their samples: the same whether they come at once or byte by byte, and
  * never more of them than the bytes can hold. */
 #include "tasks/speech/pcm.h"

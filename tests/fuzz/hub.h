@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A hub for fuzzing: the real methods, manager, queue and owners over a Redis that never answers, and one
  * reader (tests/lib/reader.h). Checks every text that goes to the client. Include it once. */
 #pragma once

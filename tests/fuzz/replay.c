@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Gives every file of a directory to a fuzz target, as a TAP test: what was found once stays found. */
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/tap.h"

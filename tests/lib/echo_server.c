@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The hub's server (sockets, guard, connections, HTTP) with an echo behind it: the vehicle of the tests
  * in tests/scenarios/test_ws_guard.py and of measurements. Takes the hub's options; prints its address.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A hub without sockets, on a redis-server of its own: the real methods, manager, queue and owners, under
  * readers (tests/lib/reader.h). Include it once. */
 #pragma once

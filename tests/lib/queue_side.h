@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the tests of the queue's client share: processes as the queue sees them, each with its connections, on
  * one loop and one real redis-server; and a note of everything they were told. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An answerer that writes down what it is given, one line per message: the text, or "event C 5 <task id>".
  * For tests of requests without a socket. Include it once. */
 #pragma once

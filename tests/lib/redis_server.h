@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A private redis-server for unit tests: on a unix socket in a directory of its own, append-only file on,
  * so that it can be killed and started again without losing data. Ends with the test program. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs the speech task on files, as a worker does: the recogniser is loaded once and every file gets a
  * child of its own. For tests and measurements; knows no Redis.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Unit tests that speak TAP (Test Anything Protocol 12), read by `meson test`. One program per module;
  * each check is a line of its own, the plan comes last. Checks may run on one thread only; the program
  * goes on after a failure, so that one run shows them all.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Checks of what is shipped beside the code: pages that must tell the truth, the size of the client library."""
 import gzip
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Checks of the plan of the tree: a folder is a library is a layer, and uses only those below it."""
 import collections
 import json

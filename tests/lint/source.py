@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Checks of single source files: format, length, words, comments."""
 import os
 import pathlib

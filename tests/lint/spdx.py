@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The licence line of every source file: checked with the other checks; run as a program, adds it where it lacks."""
 from tree import TOP, files, read
 

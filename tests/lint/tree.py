@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The source tree as the checks see it: its files, their code, their layer. No check is here."""
 import os
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The WebSocket client of the scenario tests: JSON-RPC calls, collected events, audio with credit, and
 a check of what a socket was given (owner, order, gaps, duplicates).
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures of the scenario tests. A test may be a coroutine; each has a time limit (60 s, or
 @pytest.mark.limit(seconds)). Run: /usr/bin/python3 -m pytest tests/scenarios
 

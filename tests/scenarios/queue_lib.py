@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The queue's functions, called as C calls them, against a private redis-server: a small RESP client, and one
 method per function. Times are Redis' own, so leases and delays are made short instead of faking a clock."""
 import hashlib

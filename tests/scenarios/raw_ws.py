@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """WebSockets byte by byte, for tests of bad and hostile input, and the server under test: the hub's server
 with an echo behind it (tests/lib/echo_server.c), so that nothing but the server is in play."""
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs the speech task on files without a hub (the program speech_cli), for scenario tests and tests/bench."""
 import json
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What scenario tests are written with: real hubs, workers and Redis servers as objects, and tokens.
 
 Everything a test starts lives in a temporary directory and ends with the test; processes are stopped

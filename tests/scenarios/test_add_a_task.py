@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """docs/add-a-task.md tells the truth: its example is put into a copy of the tree, built and run."""
 import pathlib
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What admins and viewers may see and do, and that it is written down."""
 import re
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Audio streams between client and worker: the same bytes arrive whatever happens to connection, hub or Redis;
 credit, limits and ends. The task noop_stream tells the checksum of what it read."""
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What comes before the answer to auth: requests behind a token that waits for its turn, and connections whose token
 came with the upgrade."""
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command line: subcommands, configuration errors, tokens, check, signals."""
 import base64
 import json

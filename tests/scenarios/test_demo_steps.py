@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """demo_steps and demo_steps_heavy, always there: a second a step that its owner watches, on a thread of the hub and in
 a process of a worker; cancelled; refused with the argument's name."""
 import time

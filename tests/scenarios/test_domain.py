@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The task types and requests that work on domain data: ratings, notifications, impressions, text, clean-up."""
 import asyncio
 import os

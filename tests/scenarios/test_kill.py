@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """kill -9 of any hub, worker or Redis at any moment loses nothing that was accepted: every task reaches
 exactly one terminal state, with exactly one terminal event in its owner's log, and the auditor finds the
 queue in order."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Light tasks: recorded together with their end or leased to the hub, cancelled, delayed, repeated, and run by
 another hub when theirs dies."""
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every bound is refused visibly, in the words of the protocol, and holds in a race."""
 import asyncio
 import json

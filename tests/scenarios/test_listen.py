@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where a hub listens: sockets that a service manager hands over."""
 import socket
 import subprocess

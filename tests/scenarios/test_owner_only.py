@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A user never sees, cancels, retries or reads another user's task, event, audio or result, whatever is
 tried; admins may, by role, and each act of theirs is logged."""
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The private Redis and the private worker of a hub: who starts, restarts and stops them, and what a
 kill -9 leaves behind."""
 import asyncio

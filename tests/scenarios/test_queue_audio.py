@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Audio streams, the answer to why, and a Redis that is full: on the functions themselves."""
 import pytest
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Events: the owner's log, who is told, replay; lists, snapshots and figures."""
 import json
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Leases: the fence, deaths and lapses, what is given back and reclaimed."""
 import pytest
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The transitions of a task, one by one, on the functions themselves."""
 import json
 

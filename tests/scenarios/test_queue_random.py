@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Thousands of random transitions by several hubs and workers, some of which die, against the invariants. The
 seeds are fixed; TASKHUB_RANDOM_SEED runs another one."""
 import os

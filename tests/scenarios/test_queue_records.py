@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What stands in Redis: records and the keys besides them, how long they are kept, idempotency keys; and what the
 auditor finds when they are wrong."""
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Each fast path of the functions against its plain one, on the same random input: what stands in the end is the same,
 up to the events that are meant to differ."""
 import random

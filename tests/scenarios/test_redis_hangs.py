@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Redis hangs: stopped, its connections open. Requests that need it are answered in time, nothing is answered
 twice, and what happened shows afterwards."""
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reconnecting: everything missed is replayed exactly once and in order, or the hub says that it cannot
 and gives a snapshot instead."""
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """task.retry is a submission: it asks for what a submission asks for."""
 import binascii
 

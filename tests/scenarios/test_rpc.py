@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """JSON-RPC on the wire: what is answered to which message, batches, auth in all its ways, and what a client
 hears while Redis is down."""
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The first command of the README: ./run starts hub, private Redis and workers, prints a link that works,
 and Ctrl-C stops everything it started."""
 import base64

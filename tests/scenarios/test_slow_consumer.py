@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A connection that does not read costs a bounded amount of memory: progress is coalesced, what must be
 delivered arrives, and only when that alone exceeds the budget the hub closes with 4101."""
 import asyncio

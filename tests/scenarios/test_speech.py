@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """process_speak_audio through the whole product: spoken into a socket, heard by a worker, seen by its owner."""
 import asyncio
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The speech task itself, on the recordings of Debian's pocketsphinx-testdata: text, times, determinism,
 alignment and score, input formats, hostile input, and the engines http and exec."""
 import array

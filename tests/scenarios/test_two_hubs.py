@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two hubs and a separate worker on one Redis are one system: what is submitted at one hub is seen,
 cancelled, limited and resumed at the other."""
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A rolling upgrade between two stored formats. The newer programs are copies of this build in which the number of the
 format is raised and one stored field changed: that a cancel was asked is letter Z where the format is 2."""
 import asyncio

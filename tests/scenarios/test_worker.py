@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Heavy tasks in a worker's processes: what happens when a slot, a fresh child, a prefork parent, the worker or
 Redis dies, hangs or is stopped; cancel, limits, drain, stale leases, streams. A hub, a separate worker, a Redis."""
 import asyncio

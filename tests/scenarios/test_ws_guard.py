@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Bad and hostile input to the hub's port, byte by byte: upgrades that must be refused, frames that must
 close with the right code, HTTP."""
 import pathlib

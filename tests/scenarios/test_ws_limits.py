@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Limits of the hub's sockets: connections, rate, time, silence, slow readers; draining, descriptors, where
 it listens."""
 import concurrent.futures

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The way of data, counted: which files and folders a task or a frame of sound goes through, and how often its
 payload is copied. TAP on stdout; needs build-way/, which `./run test way` makes; --list prints the hops.
 

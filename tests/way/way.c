@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Preloaded into programs that were built with -finstrument-functions: notes which functions are entered, and
  * what copies, reads and writes a marked payload, between a read that brings the mark (WAY_MARK) and a write
  * that holds the text WAY_END. Each such stretch becomes a file WAY_OUT/<program>.<pid>.<number>, a line per

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * Maintenance, for admins: the jobs, the hub's figures, the workers. Figures follow what happens
  * (admin.watch), at most once per second; the hub still decides what each caller may see and do.

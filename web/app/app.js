@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * The page: takes the token, opens the hub, and wires the parts. Owns the connection's indicator and
  * the screen that asks for a token. Talks to the hub through taskhub.js alone.

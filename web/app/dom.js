@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * Small helpers around the DOM. Owns the one animation-frame queue of the page: whatever changes is
  * marked, and drawn once per frame. Sets text and attributes only, never markup.

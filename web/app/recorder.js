@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * Speaking: the record button, the file chooser, the level, and the one speech task they feed. Owns the
  * microphone's state on this page; the transcript itself is shown by transcript.js.

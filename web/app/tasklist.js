@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * The list of this user's tasks: one row per task, newest first, each row drawn at most once per frame.
  * Owns the rows and their buttons; what a task is, is known by the library's handles alone.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /** Notifications in the corner: one card each, gone after a while unless looked at. */
 import { byId, make } from './dom.js';
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * The transcript of one speech task: collects its pieces, and shows them word by word. Owns the sheet
  * on the right of the page. Words keep their elements while they stay the same, so the text grows

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /** The cards that start a quick task and show its answer in place. Owns their forms. */
 import { byId, list, setUnavailable } from './dom.js';
 import { duration, figure, problem, sentence } from './words.js';

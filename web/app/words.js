@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /** What the page says in words: names of tasks and states, durations, errors. Pure functions. */
 
 const NAMES = /** @type {Record<string, string>} */ ({

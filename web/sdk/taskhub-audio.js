@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * Audio for taskhub.js: streams the microphone or a file to a task. Owns the capture graph and, until
  * the hub has acknowledged them, the bytes; a lost connection is resumed where the hub stands, so the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * The task handle of taskhub.js, its errors and its emitter. Owns what a client knows of one task; never
  * touches the socket: it asks the hub it belongs to.

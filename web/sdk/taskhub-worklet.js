@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * Runs on the audio thread: turns the microphone's sound, whatever its rate, into mono PCM16 at 16 kHz
  * and posts frames of 100 ms with their level. Knows nothing of hubs or tasks.

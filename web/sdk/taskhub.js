@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /**
  * Client library of Taskhub: plain ES modules for browsers and Node, without dependencies. Owns one
  * WebSocket, the calls in flight, the task handles and the resume cursor. Never polls, never puts the

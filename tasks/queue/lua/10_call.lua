@@ -1,4 +1,5 @@
 #!lua name=taskhub_1
+-- SPDX-License-Identifier: MIT
 -- The context of one function call: prefix, caller, time, and what the call read, which is written once, at its
 -- end. All files of this folder are joined in name order into one library, so the locals of this file are known
 -- to the ones behind it. Nothing here knows what a task is.

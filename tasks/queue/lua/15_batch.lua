@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Batches: what a call writes to sorted sets and lists at its end, one command per key for all its tasks. `keep`:
 -- expiry of the key in ms; `most`: what a list is cut to. A slot is a name that finds the batch again without
 -- making its key.

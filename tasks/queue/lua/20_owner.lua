@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Owners: counters, log, who listens. An owner is a row, a field of the hash o: it is read once per call and written
 -- once at its end. Its log is the list e:<owner>, one element per event, the oldest first; the last one's number is
 -- the row's seq. What a call appends to a log leaves in one command.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The end of every call: records, the sets of this call, logs, indexes, feeds and rows are written, in this order;
 -- then what can wait is done. Runs also when the call failed half-way, so that an owner's seq never falls behind its
 -- log.

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Which formats the processes of this data set read, and which one is written. The set fm holds "number name" of
 -- processes by their last beat.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Where tasks are listed. Queued ones in the index of their owner, i:<owner>, and in that of all, i: sorted sets by
 -- status and time of creation. Light tasks that ended in lists, newest first: lc, lx, lk of their owner, glc, glx, glk
 -- of all.

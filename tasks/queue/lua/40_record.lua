@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Records of tasks. A record is a text, a field of a hash that holds those of all tasks made within the same 4 s:
 -- t:<first digits of the id>, or tl:… of light ones, which are kept for a shorter time. Its lines:
 --   owner task flags created queue priority max base cap

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Counts for statistics: one hash per day with what ended (done:<status>, ran: tasks with a duration, run_ms:
 -- its sum, slot:<n>: failures per five minutes). Summed up during a call, added once at its end.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The end of a task, whoever causes it: record, event, indexes, counters, expiry of everything it owns.
 
 local emit, keep_error, finish

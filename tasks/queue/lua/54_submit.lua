@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- New tasks. Order of checks: idempotency key, then limits; a refused task leaves no trace.
 
 local heads = {} -- text -> what head_of() made of it

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- A light task that ran before it was recorded: its record is written once, as it ended. This is the hot path: per task
 -- one event in its owner's log, one field of a shared hash, and the entry of its idempotency key if it has one. So a
 -- task costs no key and no expiry of its own. Strings cost most here. What comes of it is what submit, lease, start and

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What time alone brings about: leases that ran out, delayed tasks that are due, tasks that expired before
 -- their start. Done in bounded slices inside ordinary calls, so no process has to do it.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The runner's side of leases: take, keep, get back what died.
 
 local LOST

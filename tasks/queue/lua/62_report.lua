@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What runners report of the attempts they hold: that it starts, its progress, how it ends; all that is new of a task
 -- in one go.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What a running task says that is logged: final pieces of a transcript, log lines; and partial results that come
 -- behind such a piece, in order.
 

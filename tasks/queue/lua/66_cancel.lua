@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What an owner (or an admin) does to a task: cancel and retry.
 
 local NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, reach

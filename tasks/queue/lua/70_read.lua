@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Reading one task: rows that C makes JSON of (tasks/queue/read.c knows their order).
 
 local row_of, result_of, error_of, live_workers

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Lists of tasks, newest first, of one owner or of all. Several sorted sources are merged: what is active, what
 -- ended (one set per status), and the light tasks. A page looks at most at WALK_MAX entries.
 

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Figures of the whole data set, and the register of processes.
 
 do

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Who listens to an owner's events, and what the log holds. A hub that listens is named in the owner's row
 -- (" h:one/4f2a… h:two/91cc… "); hubs say now and then that they live (set hs), so that the names of dead ones
 -- can go.

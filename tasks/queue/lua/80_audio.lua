@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Audio streams: one Redis stream per task, a:<id>; an entry's id is "<offset of its first byte>-1" (0-0 is no
 -- legal id), its field d holds the bytes. The record's A is how many bytes stand, its E that no more will come.
 

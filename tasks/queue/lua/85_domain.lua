@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- Domain data that lives here for a while: impressions until they are moved to the database, the register of
 -- sessions; and what cleanup_sessions removes. Keys: imp "resource kind" -> count; impb the batch that was cut
 -- off and is not dropped yet, impb:id its id; ses "owner session" by expiry in seconds.

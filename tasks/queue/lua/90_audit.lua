@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- The auditor: checks the invariants on the live data set, a slice per call, reading only. Each slice is
 -- consistent in itself, since a function is atomic. Findings are "rule id what" texts.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A slot process: its socket, the order of its tasks, what a running task may do (task_ctx_ops over the
  * socketpair); see child.h. Single-threaded, forked by a prefork parent. Never touches Redis; ends with the
  * worker (parent-death signal, end of the socket).

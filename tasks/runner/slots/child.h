@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A slot process: takes tasks from its worker over a socketpair, runs them one after the other, reports.
  * It holds that socket, stderr and nothing else: no Redis connection, no credentials. Single-threaded. */
 #pragma once

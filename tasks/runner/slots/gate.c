@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The memory that a worker's parent and one slot share; see gate.h. Any process; one thread each. */
 #include "tasks/runner/slots/gate.h"
 

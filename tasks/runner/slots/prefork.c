@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The prefork parent process and the worker's side of it; see prefork.h. The prefork parent is
  * single-threaded and sleeps in recvmsg(2) unless it forks; it never runs a task itself, never touches Redis.
  * The worker's side: loop thread. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A prefork parent: a process that stands ready to become slot processes. It is started from the worker's own
  * program with a bare environment and gets the configuration without the address of Redis, so neither it
  * nor any process that comes from it has ever held a credential. There is one for ordinary slots and one

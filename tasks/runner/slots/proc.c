@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One slot process seen from the worker's parent; see proc.h. Loop thread. The process is this process' own
  * child (tasks/runner/slots/prefork.h), so its number stays its own until it is reaped here.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One slot process seen from the worker's parent: its socket, its gate, its signals and its end.
  * Loop thread. Which process a job goes to is decided in slots.c, which is told through the functions
  * named lane_*. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Frames between a worker's parent and its slots; see proto.h. Any thread; no state. */
 #include "tasks/runner/slots/proto.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a worker's parent and its slot processes say to each other over a socketpair: frames of a fixed
  * header, then numbers and texts, as many as the type has, in the byte order of the machine (both ends are
  * one program). Knows the bytes only: no sockets, no tasks. Any thread. A frame that is not as it must be is

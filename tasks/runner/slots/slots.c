@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The lanes of a worker: which job goes to which slot process, the life of the processes, stopping, time; see
  * slots.h. Loop thread. Every process holds at most about 50 ms of work ahead, by the moving average of what
  * each type takes: enough that a slot never waits for a round trip, too little to keep work from other

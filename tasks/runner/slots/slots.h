@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine `slots`: tasks in processes of their own. Which task runs where, how many may run, what waits in
  * a slot's socket, how a task is stopped and a process killed. Two lanes, one per queue, so that bulk work
  * never takes the place of live speech. Loop thread. Knows no Redis. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The frames between a worker's parent and its slots, and the gate they share. */
 #include "tasks/runner/slots/gate.h"
 #include "tasks/runner/slots/proto.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Slot processes without a queue: real prefork parents and slots, fed by hand. The program is its own prefork
  * parent. */
 #include "hub/base/clock.h"

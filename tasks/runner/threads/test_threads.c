@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine `threads`: hand-over, order of reports and ends, cancel, calls to services, closing. Written to
  * be run under ThreadSanitizer too. */
 #include "tasks/runner/threads/threads.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The pool of threads: runs staged during a turn are handed over under one lock, ends and reports come back
  * as lists per wake-up. What a job may do (task_ctx_ops) is here, too. run() of a job is on a pool thread,
  * all else on the loop thread but where it says so. One lock round per job on the thread, one per turn on the

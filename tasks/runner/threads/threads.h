@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The engine `threads`: a bounded pool of threads in this process, for light tasks (light.threads,
  * light.queue). */
 #pragma once
