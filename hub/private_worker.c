@@ -19,8 +19,7 @@ static void add_line(void *ctx, const char *name, const char *value)
     struct lines *lines = ctx;
     if (lines->count == LINES_MAX)
         abort();
-    if (asprintf(&lines->text[lines->count++], "%s=%s", name, value) < 0)
-        abort();
+    lines->text[lines->count++] = xasprintf("%s=%s", name, value);
 }
 
 static void free_lines(struct lines *lines)
@@ -31,16 +30,14 @@ static void free_lines(struct lines *lines)
 
 char *private_worker_program(char **ret_reason)
 {
-    char self[4096], *path;
+    char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = '\0';
     char *slash = strrchr(self, '/');
-    if (asprintf(&path, "%.*s/taskhub-worker", slash ? (int)(slash - self) : 0, self) < 0)
-        abort();
+    char *path = xasprintf("%.*s/taskhub-worker", slash ? (int)(slash - self) : 0, self);
     if (access(path, X_OK) == 0)
         return path;
-    if (asprintf(ret_reason, "%s was not found; it belongs beside taskhub", path) < 0)
-        abort();
+    *ret_reason = xasprintf("%s was not found; it belongs beside taskhub", path);
     free(path);
     return NULL;
 }

@@ -8,19 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
-#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define SECRET_BYTES 32
-
-static char *reason_text(const char *what, const char *path)
-{
-    char *text;
-    if (asprintf(&text, "%s %s: %s", what, path, strerror(errno)) < 0)
-        abort();
-    return text;
-}
 
 bool data_dir_make(const char *path, char **ret_reason)
 {
@@ -34,16 +25,12 @@ bool data_dir_make(const char *path, char **ret_reason)
             break; /* the last mkdir tells */
         *p = '/';
     }
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        *ret_reason = reason_text("data_dir", path);
-        return false;
-    }
-    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) {
-        errno = ENOTDIR;
-        *ret_reason = reason_text("data_dir", path);
-        return false;
-    }
-    return true;
+    int error = mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
+    if (error == 0 && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
+        error = ENOTDIR;
+    if (error)
+        *ret_reason = xasprintf("data_dir %s: %s", path, strerror(error));
+    return error == 0;
 }
 
 static bool write_secret(int fd)
@@ -63,11 +50,9 @@ static bool write_secret(int fd)
 /* Creates the file unless it is there. False and errno. */
 static bool create_key_file(const char *path)
 {
-    char *draft CLEANUP(free_char) = NULL;
     if (access(path, F_OK) == 0)
         return true;
-    if (asprintf(&draft, "%s.%ld.new", path, (long)getpid()) < 0)
-        abort();
+    char *draft CLEANUP(free_char) = xasprintf("%s.%ld.new", path, (long)getpid());
     unlink(draft); /* of a process that had this pid and died here */
     int fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -84,15 +69,13 @@ static bool create_key_file(const char *path)
 
 struct keyring *keyfile_load(const struct options *options, char **ret_reason)
 {
-    char *path CLEANUP(free_char) = NULL;
     if (*options->jwt_key_file)
         return keyring_load(options->jwt_key_file, ret_reason);
     if (!data_dir_make(options->data_dir, ret_reason))
         return NULL;
-    if (asprintf(&path, "%s/jwt.key", options->data_dir) < 0)
-        abort();
+    char *path CLEANUP(free_char) = xasprintf("%s/jwt.key", options->data_dir);
     if (!create_key_file(path)) {
-        *ret_reason = reason_text("key file", path);
+        *ret_reason = xasprintf("key file %s: %s", path, strerror(errno));
         return NULL;
     }
     return keyring_load(path, ret_reason);

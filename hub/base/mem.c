@@ -2,6 +2,7 @@
 /* Allocation that aborts instead of returning NULL; see mem.h. Any thread. */
 #include "hub/base/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 static void *or_die(void *ptr)
@@ -36,4 +37,14 @@ char *xstrdup(const char *text)
 char *xstrndup(const char *text, size_t max)
 {
     return or_die(strndup(text, max));
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, fmt);
+    int n = vasprintf(&text, fmt, args);
+    va_end(args);
+    return or_die(n < 0 ? NULL : text);
 }

@@ -22,6 +22,7 @@ void *xcalloc(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2)
 void *xrealloc(void *ptr, size_t size) __attribute__((alloc_size(2), returns_nonnull));
 char *xstrdup(const char *text) __attribute__((malloc, returns_nonnull));
 char *xstrndup(const char *text, size_t max) __attribute__((malloc, returns_nonnull));
+char *xasprintf(const char *fmt, ...) __attribute__((malloc, returns_nonnull)) PRINTF_LIKE(1, 2);
 
 /* For CLEANUP(free_char): frees the string a local variable holds. */
 static inline void free_char(char **text)

@@ -47,7 +47,7 @@ static int take_flag(const struct cli_flag *flag, int argc, char **argv, int at,
     const char *value = strchr(argv[at], '=');
     int used = 1;
     if (flag->word == NULL && value) {
-        *ret_reason = option_reason("%s takes no value", flag->name);
+        *ret_reason = xasprintf("%s takes no value", flag->name);
         return 0;
     }
     if (flag->given)
@@ -58,7 +58,7 @@ static int take_flag(const struct cli_flag *flag, int argc, char **argv, int at,
         used = 2;
     value = value ? value + 1 : used == 2 ? argv[at + 1] : NULL;
     if (value == NULL) {
-        *ret_reason = option_reason("%s needs a value", flag->name);
+        *ret_reason = xasprintf("%s needs a value", flag->name);
         return 0;
     }
     if (flag->value->len)
@@ -112,7 +112,7 @@ bool cli_begin(const struct cli_command *command, int argc, char **argv, struct 
     }
     bool fine = take_flags(command, &argc, argv, &reason) && options_load(ret, argc, argv, &rest, &reason);
     if (fine && rest < argc) {
-        reason = option_reason("unexpected argument: %s", argv[rest]);
+        reason = xasprintf("unexpected argument: %s", argv[rest]);
         options_free(ret);
         fine = false;
     }

@@ -47,9 +47,8 @@ struct file {
 /* Prefixes a reason with the place; takes `reason`. */
 static bool file_bad(struct file *file, struct span key, char *reason)
 {
-    file->reason =
-        option_reason("%s: line %u: %.*s%s%s", file->name, file->line, (int)(key.n > 80 ? 80 : key.n),
-                      key.p ? key.p : "", key.n ? ": " : "", reason);
+    file->reason = xasprintf("%s: line %u: %.*s%s%s", file->name, file->line, (int)(key.n > 80 ? 80 : key.n),
+                             key.p ? key.p : "", key.n ? ": " : "", reason);
     free(reason);
     return false;
 }
@@ -133,12 +132,12 @@ static bool file_line(struct file *file, struct span line)
     if (row == NULL) {
         const char *nearest = option_nearest(key);
         return file_bad(file, key,
-                        *nearest ? option_reason("unknown key, did you mean %s?", nearest)
+                        *nearest ? xasprintf("unknown key, did you mean %s?", nearest)
                                  : xstrdup("unknown key (`taskhub config --document` lists all)"));
     }
     unsigned *seen = &file->seen[row - option_rows];
     if (*seen)
-        return file_bad(file, key, option_reason("is given twice, first in line %u", *seen));
+        return file_bad(file, key, xasprintf("is given twice, first in line %u", *seen));
     *seen = file->line;
     char *reason = option_assign(file->options, row, buf_span(&file->value),
                                  (struct option_origin){OPTION_FILE, file->line, false});
@@ -188,7 +187,7 @@ static bool load_file(struct options *options, const char *path, bool asked, boo
     if (!*ret_found && errno == ENOENT && !asked)
         return true;
     if (!*ret_found) {
-        *ret_reason = option_reason("configuration file %s: %s", path, strerror(errno));
+        *ret_reason = xasprintf("configuration file %s: %s", path, strerror(errno));
         return false;
     }
     free(options->config_path);
@@ -220,7 +219,7 @@ static bool load_variable(struct options *options, const struct option_row *row,
         option_assign(options, row, span_of(value), (struct option_origin){OPTION_ENVIRONMENT, 0, alias});
     if (reason == NULL)
         return true;
-    *ret_reason = option_reason("environment %s: %s", name, reason);
+    *ret_reason = xasprintf("environment %s: %s", name, reason);
     free(reason);
     return false;
 }
@@ -234,7 +233,7 @@ static bool load_route_variable(struct options *options, const char *name, const
     char *reason = option_assign_route(options, buf_span(&type), span_of(value));
     if (reason == NULL)
         return true;
-    *ret_reason = option_reason("environment %s: %s", name, reason);
+    *ret_reason = xasprintf("environment %s: %s", name, reason);
     free(reason);
     return false;
 }
@@ -258,7 +257,7 @@ static bool check_variable(const char *name, char **ret_reason)
     if (*nearest == '\0' || strlen(key) < 5 || !option_is_slip(span_of(key), nearest))
         return true;
     option_env_name(nearest, ours);
-    *ret_reason = option_reason("environment %s: unknown variable, did you mean %s?", name, ours);
+    *ret_reason = xasprintf("environment %s: unknown variable, did you mean %s?", name, ours);
     return false;
 }
 
@@ -306,7 +305,7 @@ struct flags {
 
 static bool flag_bad(struct flags *flags, struct span name, char *reason)
 {
-    flags->reason = option_reason("--%.*s: %s", (int)(name.n > 80 ? 80 : name.n), name.p, reason);
+    flags->reason = xasprintf("--%.*s: %s", (int)(name.n > 80 ? 80 : name.n), name.p, reason);
     free(reason);
     return false;
 }
@@ -338,7 +337,7 @@ static bool flag_unknown(struct flags *flags, struct span name)
     if (*nearest == '\0')
         return flag_bad(flags, name, xstrdup("unknown option (see --help)"));
     option_flag_name(nearest, flag);
-    return flag_bad(flags, name, option_reason("unknown option, did you mean %s?", flag));
+    return flag_bad(flags, name, xasprintf("unknown option, did you mean %s?", flag));
 }
 
 static bool flag_route(struct flags *flags, struct span name, const char *value)
@@ -418,9 +417,9 @@ static char *default_data_dir(void)
     if (state && *state)
         return xstrndup(state, strcspn(state, ":")); /* systemd may list several */
     if (xdg && *xdg == '/')
-        return option_reason("%s/taskhub", xdg);
+        return xasprintf("%s/taskhub", xdg);
     if (home && *home)
-        return option_reason("%s/.local/state/taskhub", home);
+        return xasprintf("%s/.local/state/taskhub", home);
     return xstrdup("/var/lib/taskhub");
 }
 

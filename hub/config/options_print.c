@@ -13,9 +13,8 @@ static char *redacted(const char *value)
     size_t shown = strcspn(value, "?");
     const char *more = value[shown] ? "?…" : "";
     if (at == NULL || at >= value + shown)
-        return option_reason("%.*s%s", (int)shown, value, more);
-    return option_reason("%.*s://…%.*s%s", (int)(authority - value), value, (int)(value + shown - at), at,
-                         more);
+        return xasprintf("%.*s%s", (int)shown, value, more);
+    return xasprintf("%.*s://…%.*s%s", (int)(authority - value), value, (int)(value + shown - at), at, more);
 }
 
 /* The value of a row as text (free()). */
@@ -23,7 +22,7 @@ static char *value_text(const struct options *options, const struct option_row *
 {
     const void *member = (const char *)options + row->offset;
     if (row->kind == KIND_OPTION_INT)
-        return option_reason("%lld", (long long)*(const int64_t *)member);
+        return xasprintf("%lld", (long long)*(const int64_t *)member);
     if (row->kind == KIND_OPTION_BOOL)
         return xstrdup(*(const bool *)member ? "true" : "false");
     return xstrdup(*(char *const *)member);

@@ -5,7 +5,6 @@
 #include "hub/base/digits.h"
 
 #include <ctype.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 const struct option_row option_rows[OPTION_IDS] = {
@@ -20,18 +19,6 @@ const struct option_row option_rows[OPTION_IDS] = {
 #undef OPTION_INT
 #undef OPTION_BOOL
 };
-
-char *option_reason(const char *fmt, ...)
-{
-    char *text;
-    va_list args;
-    va_start(args, fmt);
-    int n = vasprintf(&text, fmt, args);
-    va_end(args);
-    if (n < 0)
-        abort();
-    return text;
-}
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
@@ -126,8 +113,8 @@ static char *assign_int(int64_t *member, const struct option_row *row, struct sp
 {
     int64_t number;
     if (!digits_int(value, &number) || number < row->min || number > row->max)
-        return option_reason("must be a whole number between %lld and %lld", (long long)row->min,
-                             (long long)row->max);
+        return xasprintf("must be a whole number between %lld and %lld", (long long)row->min,
+                         (long long)row->max);
     *member = number;
     return NULL;
 }

@@ -42,5 +42,3 @@ char *option_assign(struct options *options, const struct option_row *row, struc
 char *option_assign_route(struct options *options, struct span type, struct span executor);
 /* The default of every option that was not set. */
 void option_fill_defaults(struct options *options);
-/* "a reason" formatted into memory of its own. */
-char *option_reason(const char *fmt, ...) PRINTF_LIKE(1, 2);

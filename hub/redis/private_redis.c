@@ -62,12 +62,10 @@ static void describe_holder(int fd, char *text, size_t size)
 
 static int open_lock(const char *data_dir, char **ret_reason)
 {
-    char *path CLEANUP(free_char) = NULL;
-    if (asprintf(&path, "%s/lock", data_dir) < 0)
-        abort();
+    char *path CLEANUP(free_char) = xasprintf("%s/lock", data_dir);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0 && asprintf(ret_reason, "data_dir: cannot open %s: %s", path, strerror(errno)) < 0)
-        abort();
+    if (fd < 0)
+        *ret_reason = xasprintf("data_dir: cannot open %s: %s", path, strerror(errno));
     return fd;
 }
 
@@ -183,15 +181,12 @@ static void on_poll(uv_timer_t *timer)
 /* Makes DATA and DATA/redis, both private, and gives the latter's absolute path. */
 static char *make_directory(const struct options *options, char **ret_reason)
 {
-    char *path CLEANUP(free_char) = NULL;
-    if (asprintf(&path, "%s/redis", options->data_dir) < 0)
-        abort();
+    char *path CLEANUP(free_char) = xasprintf("%s/redis", options->data_dir);
     if (!data_dir_make(options->data_dir, ret_reason) || !data_dir_make(path, ret_reason))
         return NULL;
     char *absolute = realpath(path, NULL);
-    if ((absolute == NULL || chmod(absolute, 0700) != 0) &&
-        asprintf(ret_reason, "data_dir: %s: %s", path, strerror(errno)) < 0)
-        abort();
+    if (absolute == NULL || chmod(absolute, 0700) != 0)
+        *ret_reason = xasprintf("data_dir: %s: %s", path, strerror(errno));
     return absolute;
 }
 
@@ -278,18 +273,14 @@ void private_redis_free(struct private_redis **redis)
 
 bool private_redis_address(const struct options *options, struct buf *ret_url, int *ret_descriptor)
 {
-    char *path CLEANUP(free_char) = NULL, *directory CLEANUP(free_char) = NULL;
-    if (asprintf(&path, "%s/lock", options->data_dir) < 0)
-        abort();
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    char *lock CLEANUP(free_char) = xasprintf("%s/lock", options->data_dir);
+    char *path CLEANUP(free_char) = xasprintf("%s/redis", options->data_dir);
+    char *directory CLEANUP(free_char) = realpath(path, NULL);
+    int fd = open(lock, O_RDWR | O_CLOEXEC);
     if (fd < 0)
         return false;
     bool held = flock(fd, LOCK_EX | LOCK_NB) != 0;
     close(fd);
-    free(path);
-    if (asprintf(&path, "%s/redis", options->data_dir) < 0)
-        abort();
-    directory = realpath(path, NULL);
     if (!held || directory == NULL)
         return false;
     append_url(ret_url, directory, ret_descriptor);

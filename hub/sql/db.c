@@ -34,12 +34,6 @@ static const char *const setup_sql = "PRAGMA journal_mode = WAL;"
                                      "PRAGMA trusted_schema = OFF;"
                                      "PRAGMA journal_size_limit = 16777216;";
 
-static void set_reason(char **ret_reason, const char *path, const char *what)
-{
-    if (asprintf(ret_reason, "database %s: %s", path, what) < 0)
-        abort();
-}
-
 /* Processes that open a new file at once get in each other's way while it changes to WAL, and SQLite
  * asks no busy handler then. */
 static int set_up(sqlite3 *handle)
@@ -64,7 +58,8 @@ struct db *db_open(const char *path, char **ret_reason)
         rc = set_up(db->handle);
     }
     if (rc != SQLITE_OK) {
-        set_reason(ret_reason, path, db->handle ? sqlite3_errmsg(db->handle) : "no memory");
+        *ret_reason =
+            xasprintf("database %s: %s", path, db->handle ? sqlite3_errmsg(db->handle) : "no memory");
         db_close(&db);
         return NULL;
     }

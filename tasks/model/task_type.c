@@ -7,8 +7,6 @@
 #include "hub/base/table.h"
 #include "hub/config/options.h"
 
-#include <stdio.h>
-
 struct entry {
     struct table_node node;
     const struct task_type *type;
@@ -72,8 +70,7 @@ bool task_types_route(const struct options *options, char **ret_reason)
         enum task_route route = line[name.n + 1] == 't' ? ROUTE_THREADS : ROUTE_QUEUE; /* checked before */
         const char *reason = refuse(entry, route);
         if (reason) {
-            if (asprintf(ret_reason, "routes.%.*s: %s", SPAN_ARG(name), reason) < 0)
-                abort();
+            *ret_reason = xasprintf("routes.%.*s: %s", SPAN_ARG(name), reason);
             return false;
         }
         entry->route = route;
