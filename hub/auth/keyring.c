@@ -50,7 +50,7 @@ static ssize_t member_bytes(struct span jwk, const char *name, unsigned char *to
 {
     char text[1024];
     struct span value = json_get(jwk, name);
-    if (value.p == NULL || json_kind_of(value) != KIND_STRING || !json_string_copy(value, text, sizeof text))
+    if (value.p == NULL || !json_string_copy(value, text, sizeof text))
         return -1;
     ssize_t n = base64url_decode(span_of(text), to, size);
     sodium_memzero(text, sizeof text);
@@ -101,8 +101,7 @@ static bool parse_okp(struct span jwk, struct key *key, char **ret_reason)
 static bool parse_jwk(struct span jwk, struct key *key, char **ret_reason)
 {
     struct span kid = json_get(jwk, "kid"), use = json_get(jwk, "use"), kty = json_get(jwk, "kty");
-    if (kid.p && (json_kind_of(kid) != KIND_STRING || !json_string_copy(kid, key->kid, sizeof key->kid) ||
-                  key->kid[0] == '\0'))
+    if (kid.p && (!json_string_copy(kid, key->kid, sizeof key->kid) || key->kid[0] == '\0'))
         return refuse(ret_reason, "kid must be a string of 1 to %d bytes", KID_MAX);
     if (use.p && !json_string_is(use, "sig"))
         return refuse(ret_reason, "use must be \"sig\"");
