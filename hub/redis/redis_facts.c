@@ -5,35 +5,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* The value of "\nname:value\r\n", "" if there is none. */
+/* What follows `name` in its line, "" if there is none. */
 static void info_value(struct span info, const char *name, char *to, size_t size)
 {
     size_t n = strlen(name);
-    const char *p = info.p, *end = info.p + info.n;
-    to[0] = '\0';
-    while (p && p < end) {
-        size_t left = (size_t)(end - p);
-        const char *newline = memchr(p, '\n', left);
-        size_t line = newline ? (size_t)(newline - p) : left;
-        if (line > n && memcmp(p, name, n) == 0 && p[n] == ':') {
-            snprintf(to, size, "%.*s", (int)(line - n - 1), p + n + 1);
-            to[strcspn(to, "\r\n")] = '\0';
-            return;
-        }
-        p = newline ? newline + 1 : NULL;
-    }
+    const char *at = memmem(info.p, info.n, name, n);
+    if (at)
+        snprintf(to, size, "%.*s", (int)(info.n - (size_t)(at - info.p) - n), at + n);
+    to[at ? strcspn(to, "\r\n") : 0] = '\0';
 }
 
 void redis_facts_read(struct span info, struct redis_facts *ret)
 {
     char text[32];
     memset(ret, 0, sizeof *ret);
-    info_value(info, "redis_version", ret->version, sizeof ret->version);
+    info_value(info, "redis_version:", ret->version, sizeof ret->version);
     ret->major = (int)strtol(ret->version, NULL, 10);
-    info_value(info, "maxmemory_policy", ret->policy, sizeof ret->policy);
-    info_value(info, "aof_enabled", text, sizeof text);
+    info_value(info, "maxmemory_policy:", ret->policy, sizeof ret->policy);
+    info_value(info, "aof_enabled:", text, sizeof text);
     ret->aof = strcmp(text, "1") == 0;
-    info_value(info, "loading", text, sizeof text);
+    info_value(info, "\nloading:", text, sizeof text);
     ret->loading = strcmp(text, "1") == 0;
 }
 
