@@ -4,6 +4,8 @@
 #include "tasks/model/text.h"
 
 #include "hub/base/mem.h"
+#include "hub/base/table.h"
+#include "hub/base/utf8.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -88,23 +90,7 @@ struct word {
 static void word_add(struct word *word, uint32_t code)
 {
     unsigned char utf8[4];
-    size_t n = 0;
-    code = lower(code);
-    if (code < 0x80) {
-        utf8[n++] = (unsigned char)code;
-    } else if (code < 0x800) {
-        utf8[n++] = (unsigned char)(0xc0 | code >> 6);
-        utf8[n++] = (unsigned char)(0x80 | (code & 63));
-    } else if (code < 0x10000) {
-        utf8[n++] = (unsigned char)(0xe0 | code >> 12);
-        utf8[n++] = (unsigned char)(0x80 | (code >> 6 & 63));
-        utf8[n++] = (unsigned char)(0x80 | (code & 63));
-    } else {
-        utf8[n++] = (unsigned char)(0xf0 | code >> 18);
-        utf8[n++] = (unsigned char)(0x80 | (code >> 12 & 63));
-        utf8[n++] = (unsigned char)(0x80 | (code >> 6 & 63));
-        utf8[n++] = (unsigned char)(0x80 | (code & 63));
-    }
+    size_t n = utf8_encode(lower(code), utf8);
     word->letters++;
     if (word->bytes + n > TEXT_WORD_MAX)
         return;
@@ -142,36 +128,11 @@ static bool is_abbreviation(const struct word *word)
 /* ---- counting words ---- */
 
 struct entry {
-    char *word; /* NULL = free */
+    struct table_node node;
     unsigned count;
     size_t first; /* position of its first use */
+    char word[];
 };
-struct counter {
-    struct entry *entries;
-    size_t size, used; /* size: a power of two */
-};
-
-static size_t place_of(const struct counter *counter, const char *word)
-{
-    uint32_t hash = 2166136261u;
-    for (const char *p = word; *p; p++)
-        hash = (hash ^ (unsigned char)*p) * 16777619u;
-    size_t i = hash & (counter->size - 1);
-    while (counter->entries[i].word && strcmp(counter->entries[i].word, word) != 0)
-        i = (i + 1) & (counter->size - 1);
-    return i;
-}
-
-static void counter_grow(struct counter *counter)
-{
-    struct counter bigger = {.size = counter->size ? counter->size * 2 : 256, .used = counter->used};
-    bigger.entries = xcalloc(bigger.size, sizeof *bigger.entries);
-    for (size_t i = 0; i < counter->size; i++)
-        if (counter->entries[i].word)
-            bigger.entries[place_of(&bigger, counter->entries[i].word)] = counter->entries[i];
-    free(counter->entries);
-    *counter = bigger;
-}
 
 /* Words that say nothing about a text. */
 static bool is_stop_word(const char *word, const char *language)
@@ -194,52 +155,54 @@ static bool is_stop_word(const char *word, const char *language)
     return strlen(word) < 2 || strstr(english, framed) != NULL;
 }
 
-static void counter_add(struct counter *counter, const char *word, size_t position)
+static void count_word(struct table *counted, struct span word, size_t position)
 {
-    if (counter->used * 2 >= counter->size)
-        counter_grow(counter);
-    struct entry *entry = &counter->entries[place_of(counter, word)];
-    if (entry->word == NULL) {
-        entry->word = xstrdup(word);
+    struct table_node *node = table_find(counted, word);
+    struct entry *entry = node ? container_of(node, struct entry, node) : NULL;
+    if (entry == NULL) {
+        entry = xcalloc(1, sizeof *entry + word.n + 1);
+        memcpy(entry->word, word.p, word.n);
+        entry->node.key = (struct span){entry->word, word.n};
         entry->first = position;
-        counter->used++;
+        table_insert(counted, &entry->node);
     }
     entry->count++;
 }
 
 static int by_count(const void *a, const void *b)
 {
-    const struct entry *x = a, *y = b;
+    const struct entry *x = *(const struct entry *const *)a, *y = *(const struct entry *const *)b;
     if (x->count != y->count)
         return x->count < y->count ? 1 : -1;
     return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* Fills the keywords and frees the counter. */
-static void counter_finish(struct counter *counter, struct text_figures *ret)
+/* Fills the keywords and empties the table. */
+static void take_keywords(struct table *counted, struct text_figures *ret)
 {
-    size_t used = 0;
-    for (size_t i = 0; i < counter->size; i++)
-        if (counter->entries[i].word)
-            counter->entries[used++] = counter->entries[i];
-    if (used)
-        qsort(counter->entries, used, sizeof *counter->entries, by_count);
-    for (size_t i = 0; i < used; i++) {
+    size_t count = 0;
+    struct entry **entries = xcalloc(counted->count, sizeof(struct entry *));
+    for (size_t i = 0; i < counted->size; i++)
+        for (struct table_node *node = counted->buckets[i]; node; node = node->next)
+            entries[count++] = container_of(node, struct entry, node);
+    qsort(entries, count, sizeof(struct entry *), by_count);
+    for (size_t i = 0; i < count; i++) {
         if (i < TEXT_KEYWORDS) {
             struct text_keyword *keyword = &ret->keywords[ret->keyword_count++];
-            snprintf(keyword->word, sizeof keyword->word, "%s", counter->entries[i].word);
-            keyword->count = counter->entries[i].count;
+            snprintf(keyword->word, sizeof keyword->word, "%s", entries[i]->word);
+            keyword->count = entries[i]->count;
         }
-        free(counter->entries[i].word);
+        free(entries[i]);
     }
-    free(counter->entries);
+    free(entries);
+    table_free(counted);
 }
 
 /* ---- the pass ---- */
 
 struct pass {
     struct text_figures *figures;
-    struct counter counter;
+    struct table counted;
     const char *language;
     struct word word;  /* the one being read */
     struct word last;  /* the one before */
@@ -255,7 +218,7 @@ static void end_word(struct pass *pass)
     pass->figures->syllables += syllables(&pass->word);
     pass->figures->long_words += pass->word.letters > 6;
     if (!is_stop_word(pass->word.text, pass->language) && !isdigit((unsigned char)pass->word.text[0]))
-        counter_add(&pass->counter, pass->word.text, (size_t)pass->figures->words);
+        count_word(&pass->counted, span_of(pass->word.text), (size_t)pass->figures->words);
     pass->last = pass->word;
     pass->word = (struct word){.bytes = 0};
     pass->open = true;
@@ -320,6 +283,6 @@ void text_measure(struct span text, const char *language, struct text_figures *r
     end_word(&pass);
     pass.ended_by = pass.open ? '!' : 0; /* the end of the text ends a sentence */
     end_sentence(&pass);
-    counter_finish(&pass.counter, ret);
+    take_keywords(&pass.counted, ret);
     derive(ret);
 }
