@@ -27,10 +27,7 @@ static bool check(const struct span *values, struct json_field_error *ret_error)
 static void tell(struct task_ctx *ctx, int64_t done, int64_t total)
 {
     char message[80];
-    json_t *meta = json_object();
-    json_object_set_new(meta, "current", json_integer(done));
-    json_object_set_new(meta, "total", json_integer(total));
-    task_meta(ctx, meta);
+    task_meta(ctx, json_pack("{s:I, s:I}", "current", (json_int_t)done, "total", (json_int_t)total));
     snprintf(message, sizeof message, "%lld of %lld resources", (long long)done, (long long)total);
     task_progress(ctx, total > 0 ? (int)(done < total ? done * 100 / total : 100) : 100, "calculating",
                   message);
@@ -38,16 +35,16 @@ static void tell(struct task_ctx *ctx, int64_t done, int64_t total)
 
 static void run(struct task_ctx *ctx)
 {
-    const struct task_error database = {"database", true};
     const char *since = task_arg_text(ctx, "since");
     struct ratings_batch batch = {.now_ms = clock_wall_ms()};
     int64_t total, done = 0, changed = 0;
     struct db *db = task_db(ctx);
     if (since)
         batch.since_ms = clock_parse(since, strlen(since));
-    if (db == NULL || ratings_count(db, batch.since_ms, &total) != 0 ||
-        ratings_prior(db, &batch.prior_mean) != 0) {
-        task_fail(ctx, database, "%s", db ? db_error(db) : "the database cannot be opened");
+    if (db == NULL)
+        return;
+    if (ratings_count(db, batch.since_ms, &total) != 0 || ratings_prior(db, &batch.prior_mean) != 0) {
+        task_fail_db(ctx, db);
         return;
     }
     do {
@@ -55,16 +52,13 @@ static void run(struct task_ctx *ctx)
         if (task_cancelled(ctx))
             return;
         if (ratings_calculate_batch(db, &batch) != 0) {
-            task_fail(ctx, database, "%s", db_error(db));
+            task_fail_db(ctx, db);
             return;
         }
         done += batch.done;
         changed += batch.changed;
     } while (batch.done == RATINGS_BATCH);
-    json_t *result = json_object();
-    json_object_set_new(result, "resources", json_integer(done));
-    json_object_set_new(result, "changed", json_integer(changed));
-    task_finish(ctx, result);
+    task_finish(ctx, json_pack("{s:I, s:I}", "resources", (json_int_t)done, "changed", (json_int_t)changed));
 }
 
 const struct task_type task_type_calculate_all_ratings = {

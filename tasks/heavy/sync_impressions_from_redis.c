@@ -21,16 +21,12 @@ static json_t *take(struct task_ctx *ctx)
 {
     char id[ID_SIZE];
     id_new(id);
-    json_t *order = json_object();
-    json_object_set_new(order, "id", json_string(id));
-    return task_call(ctx, "impressions_take", order);
+    return task_call(ctx, "impressions_take", json_pack("{s:s}", "id", id));
 }
 
 static bool drop(struct task_ctx *ctx, const char *batch_id)
 {
-    json_t *order = json_object();
-    json_object_set_new(order, "id", json_string(batch_id));
-    json_t *answer = task_call(ctx, "impressions_drop", order);
+    json_t *answer = task_call(ctx, "impressions_drop", json_pack("{s:s}", "id", batch_id));
     json_decref(answer);
     return answer != NULL;
 }
@@ -54,7 +50,7 @@ static bool move(struct task_ctx *ctx, struct db *db, json_t *batch, struct sums
         return false;
     }
     if (impressions_add(db, span_of(id), counts, sums->started_ms, &added) != 0) {
-        task_fail(ctx, (struct task_error){"database", true}, "%s", db_error(db));
+        task_fail_db(ctx, db);
         return false;
     }
     if (!drop(ctx, id)) {
@@ -71,23 +67,19 @@ static void finish(struct task_ctx *ctx, struct db *db, const struct sums *sums)
 {
     int64_t resources;
     if (impressions_resources(db, sums->started_ms, &resources) != 0) {
-        task_fail(ctx, (struct task_error){"database", true}, "%s", db_error(db));
+        task_fail_db(ctx, db);
         return;
     }
-    json_t *result = json_object();
-    json_object_set_new(result, "impressions", json_integer(sums->impressions));
-    json_object_set_new(result, "resources", json_integer(resources));
-    task_finish(ctx, result);
+    task_finish(ctx, json_pack("{s:I, s:I}", "impressions", (json_int_t)sums->impressions, "resources",
+                               (json_int_t)resources));
 }
 
 static void run(struct task_ctx *ctx)
 {
     struct sums sums = {.started_ms = clock_wall_ms()};
     struct db *db = task_db(ctx);
-    if (db == NULL) {
-        task_fail(ctx, (struct task_error){"database", true}, "the database cannot be opened");
+    if (db == NULL)
         return;
-    }
     task_progress(ctx, 0, "reading", NULL);
     while (!task_cancelled(ctx)) {
         json_t *batch = take(ctx);

@@ -11,30 +11,23 @@ static const struct json_field args[] = {
 
 static json_t *result_of(const char *resource, const struct rating *rating)
 {
-    json_t *result = json_object();
-    json_object_set_new(result, "resource_id", json_string(resource));
-    json_object_set_new(result, "rating", json_real(rating->rating));
-    json_object_set_new(result, "votes", json_integer(rating->votes));
-    json_object_set_new(result, "lower_bound", json_real(rating->lower_bound));
-    return result;
+    return json_pack("{s:s, s:f, s:I, s:f}", "resource_id", resource, "rating", rating->rating, "votes",
+                     (json_int_t)rating->votes, "lower_bound", rating->lower_bound);
 }
 
 static void run(struct task_ctx *ctx)
 {
-    const struct task_error database = {"database", true};
     const char *resource = task_arg_text(ctx, "resource_id");
     struct rating rating;
     double prior_mean;
     bool changed;
     struct db *db = task_db(ctx);
-    if (db == NULL) {
-        task_fail(ctx, database, "the database cannot be opened");
+    if (db == NULL)
         return;
-    }
     task_progress(ctx, 10, "calculating", NULL);
     if (ratings_prior(db, &prior_mean) != 0 ||
         ratings_calculate(db, span_of(resource), prior_mean, clock_wall_ms(), &rating, &changed) != 0)
-        task_fail(ctx, database, "%s", db_error(db));
+        task_fail_db(ctx, db);
     else
         task_finish(ctx, result_of(resource, &rating));
 }

@@ -26,10 +26,9 @@ static void add_counts(json_t *sum, const json_t *counts)
 /* One step; the cursor of the next in *cursor ("0" = done). False when the service did not answer. */
 static bool step(struct task_ctx *ctx, char cursor[static 32], json_t *sum)
 {
-    json_t *order = json_object();
-    json_object_set_new(order, "cursor", json_string(cursor));
-    json_object_set_new(order, "older_than_s", json_integer(task_arg_int(ctx, "older_than_s", 0)));
-    json_object_set_new(order, "retention_s", json_integer(task_options(ctx)->retention_heavy_s));
+    json_t *order = json_pack("{s:s, s:I, s:I}", "cursor", cursor, "older_than_s",
+                              (json_int_t)task_arg_int(ctx, "older_than_s", 0), "retention_s",
+                              (json_int_t)task_options(ctx)->retention_heavy_s);
     json_t *answer = task_call(ctx, "cleanup", order);
     if (answer == NULL)
         return false;

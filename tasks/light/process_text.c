@@ -25,45 +25,35 @@ static bool check(const struct span *values, struct json_field_error *ret_error)
     return false;
 }
 
-static void set_count(json_t *object, const char *name, int64_t value)
-{
-    json_object_set_new(object, name, json_integer(value));
-}
-
 /* With one digit behind the point. */
-static void set_figure(json_t *object, const char *name, double value)
+static double tenths(double value)
 {
-    json_object_set_new(object, name, json_real(round(value * 10) / 10));
+    return round(value * 10) / 10;
 }
 
 static json_t *keywords_of(const struct text_figures *figures)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < figures->keyword_count; i++) {
-        json_t *keyword = json_object();
-        json_object_set_new(keyword, "word", json_string(figures->keywords[i].word));
-        set_count(keyword, "count", figures->keywords[i].count);
-        json_array_append_new(list, keyword);
+        const struct text_keyword *keyword = &figures->keywords[i];
+        json_array_append_new(list,
+                              json_pack("{s:s, s:i}", "word", keyword->word, "count", (int)keyword->count));
     }
     return list;
 }
 
 static json_t *result_of(const struct text_figures *figures, bool english)
 {
-    json_t *result = json_object(), *readability = json_object();
-    set_count(result, "characters", figures->characters);
-    set_count(result, "words", figures->words);
-    set_count(result, "sentences", figures->sentences);
-    set_figure(result, "words_per_sentence", figures->words_per_sentence);
-    set_figure(result, "reading_time_s", figures->reading_time_s);
-    set_figure(readability, "lix", figures->lix);
-    if (english) {
-        set_figure(readability, "flesch_reading_ease", figures->flesch);
-        set_figure(readability, "flesch_kincaid_grade", figures->grade);
-    }
-    json_object_set_new(result, "readability", readability);
-    json_object_set_new(result, "keywords", keywords_of(figures));
-    return result;
+    json_t *readability = json_pack("{s:f}", "lix", tenths(figures->lix));
+    if (english)
+        json_object_update_new(readability,
+                               json_pack("{s:f, s:f}", "flesch_reading_ease", tenths(figures->flesch),
+                                         "flesch_kincaid_grade", tenths(figures->grade)));
+    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:o, s:o}", "characters", (json_int_t)figures->characters,
+                     "words", (json_int_t)figures->words, "sentences", (json_int_t)figures->sentences,
+                     "words_per_sentence", tenths(figures->words_per_sentence), "reading_time_s",
+                     tenths(figures->reading_time_s), "readability", readability, "keywords",
+                     keywords_of(figures));
 }
 
 static void run(struct task_ctx *ctx)

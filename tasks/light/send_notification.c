@@ -45,30 +45,18 @@ static bool check(const struct span *values, struct json_field_error *ret_error)
     return true;
 }
 
-static void set_text(json_t *object, const char *name, const char *text)
-{
-    if (text)
-        json_object_set_new(object, name, json_string(text));
-}
-
 /* What the service `notify` wants: the user and the params of the notification. */
 static json_t *message(struct task_ctx *ctx, const char *user, int64_t created_ms)
 {
     char at[CLOCK_TEXT_SIZE];
     clock_format(created_ms, at);
-    json_t *body = json_object();
-    set_text(body, "user_id", user);
-    set_text(body, "id", task_effect_id(ctx));
-    set_text(body, "title", task_arg_text(ctx, "title"));
-    set_text(body, "body", task_arg_text(ctx, "body"));
-    set_text(body, "link", task_arg_text(ctx, "link"));
-    set_text(body, "at", at);
-    return body;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s*, s:s}", "user_id", user, "id", task_effect_id(ctx), "title",
+                     task_arg_text(ctx, "title"), "body", task_arg_text(ctx, "body"), "link",
+                     task_arg_text(ctx, "link"), "at", at);
 }
 
 static void run(struct task_ctx *ctx)
 {
-    const struct task_error database = {"database", true};
     const char *user = task_arg_text(ctx, "user_id");
     struct notification notification = {
         .id = span_of(task_effect_id(ctx)),
@@ -80,14 +68,12 @@ static void run(struct task_ctx *ctx)
     };
     int64_t created_ms, unread;
     struct db *db = task_db(ctx);
-    if (db == NULL) {
-        task_fail(ctx, database, "the database cannot be opened");
+    if (db == NULL)
         return;
-    }
     task_progress(ctx, 10, "sending", NULL);
     if (notifications_add(db, &notification, &created_ms) != 0 ||
         notifications_unread(db, notification.user, &unread) != 0) {
-        task_fail(ctx, database, "%s", db_error(db));
+        task_fail_db(ctx, db);
         return;
     }
     json_t *answer = task_call(ctx, "notify", message(ctx, notification.user.p, created_ms));
@@ -97,11 +83,8 @@ static void run(struct task_ctx *ctx)
         return;
     }
     json_decref(answer);
-    json_t *result = json_object();
-    json_object_set_new(result, "notification_id", json_string(task_effect_id(ctx)));
-    json_object_set_new(result, "delivered", json_true());
-    json_object_set_new(result, "unread", json_integer(unread));
-    task_finish(ctx, result);
+    task_finish(ctx, json_pack("{s:s, s:b, s:I}", "notification_id", task_effect_id(ctx), "delivered", 1,
+                               "unread", (json_int_t)unread));
 }
 
 const struct task_type task_type_send_notification = {

@@ -44,7 +44,10 @@ const struct options *task_options(const struct task_ctx *ctx)
 
 struct db *task_db(struct task_ctx *ctx)
 {
-    return ctx->ops->db(ctx);
+    struct db *db = ctx->ops->db(ctx);
+    if (db == NULL)
+        task_fail(ctx, (struct task_error){"database", true}, "the database cannot be opened");
+    return db;
 }
 
 /* ---- arguments ---- */
@@ -85,6 +88,14 @@ static void copy_text(char *to, size_t size, const char *text)
             n--;
     memcpy(to, text, n);
     to[n] = '\0';
+}
+
+static void __attribute__((format(printf, 2, 0)))
+format_text(char to[static 513], const char *fmt, va_list list)
+{
+    char full[1024];
+    vsnprintf(full, sizeof full, fmt, list);
+    copy_text(to, 513, full);
 }
 
 void task_progress(struct task_ctx *ctx, int percent, const char *stage, const char *message)
@@ -131,15 +142,14 @@ void task_partial(struct task_ctx *ctx, json_t *meta, bool final)
 
 void task_log(struct task_ctx *ctx, const char *fmt, ...)
 {
-    char full[1024], line[513];
+    char line[513];
     if (ctx->ended || ctx->log_lines >= LOG_LINES_MAX)
         return;
     ctx->log_lines++;
     va_list list;
     va_start(list, fmt);
-    vsnprintf(full, sizeof full, fmt, list);
+    format_text(line, fmt, list);
     va_end(list);
-    copy_text(line, sizeof line, full);
     ctx->ops->log(ctx, span_of(line));
 }
 
@@ -207,15 +217,19 @@ void task_finish(struct task_ctx *ctx, json_t *result)
 
 void task_fail(struct task_ctx *ctx, struct task_error error, const char *fmt, ...)
 {
-    char full[1024], text[513];
+    char text[513];
     if (ctx->ended)
         return;
     va_list list;
     va_start(list, fmt);
-    vsnprintf(full, sizeof full, fmt, list);
+    format_text(text, fmt, list);
     va_end(list);
-    copy_text(text, sizeof text, full);
     set_failure(ctx, error, xstrdup(text));
+}
+
+void task_fail_db(struct task_ctx *ctx, struct db *db)
+{
+    task_fail(ctx, (struct task_error){"database", true}, "%s", db_error(db));
 }
 
 void task_ctx_init(struct task_ctx *ctx, const struct task_ctx_ops *ops, const struct options *options,

@@ -35,8 +35,8 @@ json_t *task_args(struct task_ctx *ctx);
 const char *task_arg_text(struct task_ctx *ctx, const char *name);
 int64_t task_arg_int(struct task_ctx *ctx, const char *name, int64_t otherwise);
 const struct options *task_options(const struct task_ctx *ctx);
-/* The domain database, opened on first use, of this thread or process; NULL when it cannot be opened
- * (the task should task_fail() with code "database", retry). */
+/* The domain database, opened on first use, of this thread or process; NULL when it cannot be opened: then
+ * the task has failed ("database", another attempt may succeed) and should return. */
 struct db *task_db(struct task_ctx *ctx);
 
 /* Reports progress: 0–100 (never falls within an attempt: lower values are raised to the last one), a
@@ -67,6 +67,8 @@ json_t *task_call(struct task_ctx *ctx, const char *service, json_t *args);
 /* Ends the task; `result` is taken and may be NULL (= {}). The last call. */
 void task_finish(struct task_ctx *ctx, json_t *result);
 void task_fail(struct task_ctx *ctx, struct task_error error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* With code "database", the database's own words, and another attempt. */
+void task_fail_db(struct task_ctx *ctx, struct db *db);
 
 /* ---- for the runners: tasks/runner/threads/threads.c, tasks/runner/slots/child.c ---- */
 struct task_ctx_ops {

@@ -20,10 +20,7 @@ static json_t *result_of(int steps)
 {
     char text[64];
     snprintf(text, sizeof text, "%d %s took %d s", steps, steps == 1 ? "step" : "steps", steps);
-    json_t *result = json_object();
-    json_object_set_new(result, "steps", json_integer(steps));
-    json_object_set_new(result, "text", json_string(text));
-    return result;
+    return json_pack("{s:i, s:s}", "steps", steps, "text", text);
 }
 
 void demo_steps_run(struct task_ctx *ctx)

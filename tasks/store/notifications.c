@@ -46,15 +46,10 @@ static json_t *row_object(struct db_query *query)
 {
     char at[CLOCK_TEXT_SIZE];
     clock_format(db_int(query, 4), at);
-    json_t *row = json_object();
-    json_object_set_new(row, "id", json_text(db_text(query, 0)));
-    json_object_set_new(row, "title", json_text(db_text(query, 1)));
-    json_object_set_new(row, "body", json_text(db_text(query, 2)));
-    if (!db_is_null(query, 3))
-        json_object_set_new(row, "link", json_text(db_text(query, 3)));
-    json_object_set_new(row, "at", json_string(at));
-    json_object_set_new(row, "read", json_boolean(!db_is_null(query, 5)));
-    return row;
+    json_t *link = db_is_null(query, 3) ? NULL : json_text(db_text(query, 3));
+    return json_pack("{s:o, s:o, s:o, s:o*, s:s, s:b}", "id", json_text(db_text(query, 0)), "title",
+                     json_text(db_text(query, 1)), "body", json_text(db_text(query, 2)), "link", link, "at",
+                     at, "read", !db_is_null(query, 5));
 }
 
 struct cursor {

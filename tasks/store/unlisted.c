@@ -8,21 +8,17 @@
 #include "tasks/store/notifications.h"
 #include "tasks/store/ratings.h"
 
-static const struct task_error database = {"database", true};
-
 static void run_rating_submit(struct task_ctx *ctx)
 {
     struct db *db = task_db(ctx);
     const char *resource = task_arg_text(ctx, "resource_id");
     int stars = (int)task_arg_int(ctx, "stars", 0);
-    if (db == NULL ||
-        ratings_vote(db, span_of(resource), span_of(task_owner(ctx)), stars, clock_wall_ms()) != 0) {
-        task_fail(ctx, database, "%s", db ? db_error(db) : "the database cannot be opened");
+    if (db == NULL)
         return;
-    }
-    json_t *result = json_object();
-    json_object_set_new(result, "ok", json_true());
-    task_finish(ctx, result);
+    if (ratings_vote(db, span_of(resource), span_of(task_owner(ctx)), stars, clock_wall_ms()) != 0)
+        task_fail_db(ctx, db);
+    else
+        task_finish(ctx, json_pack("{s:b}", "ok", 1));
 }
 
 /* Adds the unread count and ends the request. Takes `result`. */
@@ -31,7 +27,7 @@ static void finish_unread(struct task_ctx *ctx, struct db *db, json_t *result)
     int64_t unread;
     if (notifications_unread(db, span_of(task_owner(ctx)), &unread) != 0) {
         json_decref(result);
-        task_fail(ctx, database, "%s", db_error(db));
+        task_fail_db(ctx, db);
         return;
     }
     json_object_set_new(result, "unread", json_integer(unread));
@@ -44,15 +40,15 @@ static void run_notification_list(struct task_ctx *ctx)
     const char *cursor = task_arg_text(ctx, "cursor");
     bool unread_only = json_is_true(json_object_get(task_args(ctx), "unread")), bad_cursor = false;
     json_t *page = NULL;
-    if (db == NULL) {
-        task_fail(ctx, database, "the database cannot be opened");
-    } else if (notifications_list(db, span_of(task_owner(ctx)), cursor ? cursor : "", unread_only, &page,
-                                  &bad_cursor) == 0) {
+    if (db == NULL)
+        return;
+    if (notifications_list(db, span_of(task_owner(ctx)), cursor ? cursor : "", unread_only, &page,
+                           &bad_cursor) == 0) {
         finish_unread(ctx, db, page);
     } else if (bad_cursor) {
         task_fail(ctx, (struct task_error){"params", false}, "cursor: must come from next_cursor");
     } else {
-        task_fail(ctx, database, "%s", db_error(db));
+        task_fail_db(ctx, db);
     }
 }
 
@@ -61,21 +57,17 @@ static void run_notification_read(struct task_ctx *ctx)
     struct db *db = task_db(ctx);
     json_t *id;
     size_t i;
-    if (db == NULL) {
-        task_fail(ctx, database, "the database cannot be opened");
+    if (db == NULL)
         return;
-    }
     json_array_foreach(json_object_get(task_args(ctx), "ids"), i, id)
     {
         struct span text = {json_string_value(id), json_string_length(id)};
         if (notifications_mark_read(db, span_of(task_owner(ctx)), text, clock_wall_ms()) != 0) {
-            task_fail(ctx, database, "%s", db_error(db));
+            task_fail_db(ctx, db);
             return;
         }
     }
-    json_t *result = json_object();
-    json_object_set_new(result, "notifications", json_array());
-    finish_unread(ctx, db, result);
+    finish_unread(ctx, db, json_pack("{s:[]}", "notifications"));
 }
 
 const struct task_type store_rating_submit = {
