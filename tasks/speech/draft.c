@@ -5,13 +5,11 @@
 
 #include "hub/base/buf.h"
 #include "tasks/speech/endpoint.h"
+#include "tasks/speech/fence.h"
 #include "tasks/speech/sphinx.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define PIPE_BYTES (1 << 20)     /* 32 s of samples */
@@ -19,8 +17,8 @@
 #define MEAN_SAMPLES SPEECH_RATE /* so much speech gives a first mean of the voice */
 
 struct draft {
-    pid_t pid;
-    int to_child, from_child;
+    struct fence *child;
+    bool deaf;           /* its pipe was full or broken: the text stays as it is */
     struct buf received; /* lines "samples text"; the last complete one counts */
     char *text;
     size_t samples;
@@ -79,63 +77,34 @@ static void decode_until_end(void)
     free(shown);
 }
 
-static void __attribute__((noreturn)) run_child(int input, int output, pid_t parent)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGTERM, SIG_DFL);
-    if (getppid() == parent && dup2(input, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0) {
-        close_range(3, ~0U, 0);
-        decode_until_end();
-    }
-    _exit(0);
-}
-
 /* ---- the parent ---- */
 
 struct draft *draft_start(void)
 {
-    int in[2], out[2];
-    if (pipe2(in, O_CLOEXEC) != 0)
+    const struct fence_spec spec = {
+        .run = decode_until_end, .file = -1, .cpu_s = 3600, .wall_s = 7200, .pipe_bytes = PIPE_BYTES};
+    char *reason = NULL;
+    struct fence *child = fence_start(&spec, &reason);
+    free(reason);
+    if (child == NULL)
         return NULL;
-    if (pipe2(out, O_CLOEXEC) != 0) {
-        close(in[0]);
-        close(in[1]);
-        return NULL;
-    }
-    fcntl(in[1], F_SETPIPE_SZ, PIPE_BYTES);
-    fcntl(in[1], F_SETFL, O_NONBLOCK);
-    fcntl(out[0], F_SETFL, O_NONBLOCK);
-    pid_t parent = getpid(), pid = fork();
-    if (pid == 0)
-        run_child(in[0], out[1], parent);
-    close(in[0]);
-    close(out[1]);
-    if (pid < 0) {
-        close(in[1]);
-        close(out[0]);
-        return NULL;
-    }
     struct draft *draft = xcalloc(1, sizeof(*draft));
-    *draft = (struct draft){.pid = pid, .to_child = in[1], .from_child = out[0], .text = xstrdup("")};
+    *draft = (struct draft){.child = child, .text = xstrdup("")};
     return draft;
 }
 
 void draft_audio(struct draft *draft, const int16_t *samples, size_t count)
 {
-    if (draft->to_child < 0)
-        return;
-    ssize_t wanted = (ssize_t)(count * sizeof(*samples));
-    if (write(draft->to_child, samples, (size_t)wanted) == wanted)
-        return;
-    close(draft->to_child); /* full or broken: the text stays as it is */
-    draft->to_child = -1;
+    size_t size = count * sizeof(*samples);
+    if (!draft->deaf)
+        draft->deaf = fence_write(draft->child, samples, size) != (ssize_t)size;
 }
 
 const char *draft_text(struct draft *draft, size_t *ret_samples)
 {
     char chunk[4096];
     ssize_t n;
-    while ((n = read(draft->from_child, chunk, sizeof(chunk))) > 0)
+    while ((n = fence_read(draft->child, chunk, sizeof(chunk))) > 0)
         buf_append(&draft->received, chunk, (size_t)n);
     size_t end = draft->received.len;
     while (end > 0 && draft->received.data[end - 1] != '\n')
@@ -161,12 +130,7 @@ void draft_stop(struct draft **draft)
     if (it == NULL)
         return;
     *draft = NULL;
-    kill(it->pid, SIGKILL);
-    while (waitpid(it->pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
-    if (it->to_child >= 0)
-        close(it->to_child);
-    close(it->from_child);
+    fence_close(&it->child);
     buf_free(&it->received);
     free(it->text);
     free(it);

@@ -84,6 +84,10 @@ run_child(const struct fence_spec *spec, const int ends[3], pid_t parent)
     reset_signals();
     set_limits(spec);
     if (getppid() == parent && arrange_descriptors(ends, spec->file) && chdir("/") == 0) {
+        if (spec->run) {
+            spec->run();
+            _exit(0);
+        }
         environ = (char **)(uintptr_t)environment;
         execvp(spec->argv[0], (char *const *)(uintptr_t)spec->argv);
         dprintf(STDERR_FILENO, "%s cannot be started: %s\n", spec->argv[0], strerror(errno));
@@ -100,7 +104,7 @@ static void close_if_open(int *fd)
     *fd = -1;
 }
 
-static bool make_pipes(int ours[3], int theirs[3])
+static bool make_pipes(int ours[3], int theirs[3], size_t bytes)
 {
     for (int i = 0; i < 3; i++)
         ours[i] = theirs[i] = -1;
@@ -111,7 +115,7 @@ static bool make_pipes(int ours[3], int theirs[3])
         ours[i] = i == 0 ? ends[1] : ends[0];
         theirs[i] = i == 0 ? ends[0] : ends[1];
         fcntl(ours[i], F_SETFL, O_NONBLOCK);
-        fcntl(ours[i], F_SETPIPE_SZ, PIPE_BYTES);
+        fcntl(ours[i], F_SETPIPE_SZ, (int)bytes);
     }
     return true;
 }
@@ -120,7 +124,7 @@ struct fence *fence_start(const struct fence_spec *spec, char **ret_reason)
 {
     int ours[3], theirs[3];
     pid_t parent = getpid(), pid = -1;
-    if (make_pipes(ours, theirs))
+    if (make_pipes(ours, theirs, spec->pipe_bytes ? spec->pipe_bytes : PIPE_BYTES))
         pid = fork();
     if (pid == 0)
         run_child(spec, theirs, parent);
@@ -130,9 +134,8 @@ struct fence *fence_start(const struct fence_spec *spec, char **ret_reason)
     if (pid < 0) {
         for (int i = 0; i < 3; i++)
             close_if_open(&ours[i]);
-        struct buf reason = BUF_INIT;
-        buf_printf(&reason, "%s cannot be started: %s", spec->argv[0], strerror(error));
-        *ret_reason = buf_take_string(&reason);
+        *ret_reason =
+            xasprintf("%s cannot be started: %s", spec->run ? "a child" : spec->argv[0], strerror(error));
         return NULL;
     }
     setpgid(pid, pid); /* whoever comes first; a kill of the group must not come too soon */

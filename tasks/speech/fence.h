@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A fenced child program: argument vector only, clean environment, pipes on stdin, stdout and stderr,
- * limits on CPU, memory, files and wall time, no new privileges, no descriptor of ours, killed as a group
- * when it is closed. When we are killed the kernel kills the program, but not what that started itself. One
- * thread per object; the pipes never block. */
+/* A fenced child: a program by its argument vector, or a function of ours; clean environment, pipes on stdin,
+ * stdout and stderr, limits on CPU, memory, files and wall time, no new privileges, no descriptor of ours,
+ * killed as a group when it is closed. When we are killed the kernel kills the program, but not what that
+ * started itself. One thread per object; the pipes never block. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -12,6 +12,8 @@
 
 struct fence_spec {
     const char *const *argv; /* argv[0] is looked up in the fenced PATH; NULL-ended */
+    void (*run)(void);       /* instead of a program: the child ends when it returns */
+    size_t pipe_bytes;       /* each pipe holds; 0 = 256 KiB */
     int file;                /* a descriptor the child gets as number 3; -1 = none */
     unsigned cpu_s, wall_s;
     size_t memory_bytes; /* address space; 0 = no limit */
