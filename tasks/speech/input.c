@@ -27,12 +27,12 @@ struct input {
     struct input_failure failure;
 };
 
-static void fail(struct input *it, const char *code, const char *message)
+void input_fail(struct input_failure *failure, const char *code, const char *message)
 {
-    if (it->failure.code)
+    if (failure->code)
         return;
-    it->failure.code = code;
-    snprintf(it->failure.message, sizeof(it->failure.message), "%s", message);
+    failure->code = code;
+    snprintf(failure->message, sizeof(failure->message), "%s", message);
 }
 
 /* Passes samples on until the audio is as long as it may be. */
@@ -91,10 +91,12 @@ struct input *input_open(const json_t *format, const struct input_sink *sink)
 
 static void feed_decoder(struct input *it, const uint8_t *bytes, size_t size)
 {
+    if (it->failure.code)
+        return;
     if (it->media)
         media_feed(it->media, bytes, size);
     else if (it->wav && !wav_feed(it->wav, bytes, size))
-        fail(it, "bad_audio", wav_reason(it->wav));
+        input_fail(&it->failure, "bad_audio", wav_reason(it->wav));
     else if (!it->wav && it->pcm)
         pcm_feed(it->pcm, bytes, size);
 }
@@ -104,24 +106,23 @@ static void choose(struct input *it)
 {
     enum media_kind kind = sniff_media(it->first, it->first_size);
     it->sniffing = false;
+    if (kind != MEDIA_WAV)
+        open_pcm(it, &(struct pcm_format){PCM_S16, SPEECH_RATE, 1});
     if (kind == MEDIA_WAV)
         it->wav = wav_new(&(struct wav_sink){it, open_pcm, give_data});
     else if (kind != MEDIA_UNKNOWN)
-        it->media = media_open(kind, &(struct input_sink){it, give, warn});
-    else if (it->raw_name)
-        open_pcm(it, &(struct pcm_format){PCM_S16, SPEECH_RATE, 1});
-    else if (it->first_size == 0)
-        fail(it, "no_audio", "The file is empty");
-    else
-        fail(it, "unsupported_media", "The file is no WAV, WebM, Ogg, MP3, MP4, FLAC or AAC audio");
+        it->media = media_open(kind, &(struct media_sink){it, give_data, warn}, &it->failure);
+    else if (!it->raw_name && it->first_size == 0)
+        input_fail(&it->failure, "no_audio", "The file is empty");
+    else if (!it->raw_name)
+        input_fail(&it->failure, "unsupported_media",
+                   "The file is no WAV, WebM, Ogg, MP3, MP4, FLAC or AAC audio");
     feed_decoder(it, it->first, it->first_size);
 }
 
 void input_feed(struct input *it, const void *bytes, size_t size)
 {
     const uint8_t *p = bytes;
-    if (it->failure.code)
-        return;
     if (it->sniffing) {
         size_t n = SNIFF_BYTES - it->first_size < size ? SNIFF_BYTES - it->first_size : size;
         memcpy(it->first + it->first_size, p, n);
@@ -142,17 +143,14 @@ void input_finish(struct input *it)
     if (it->media)
         media_finish(it->media);
     else if (it->wav && !wav_finish(it->wav))
-        fail(it, "bad_audio", wav_reason(it->wav));
+        input_fail(&it->failure, "bad_audio", wav_reason(it->wav));
     else if (it->pcm)
         pcm_finish(it->pcm);
 }
 
 unsigned input_work(struct input *it)
 {
-    unsigned load = it->media ? media_work(it->media) : ENGINE_IDLE;
-    if (it->media && media_failure(it->media))
-        it->failure = *media_failure(it->media);
-    return load;
+    return it->media ? media_work(it->media) : ENGINE_IDLE;
 }
 
 const struct input_failure *input_failure(const struct input *input)

@@ -21,6 +21,9 @@ struct input_failure {
     char message[256];
 };
 
+/* Notes why there will be no more samples; the first reason stays. */
+void input_fail(struct input_failure *failure, const char *code, const char *message);
+
 struct input;
 
 /* `format` is the task's argument (NULL = 16 kHz PCM); `sink` is copied. */

@@ -32,7 +32,7 @@ enum how { UNDECIDED, THROUGH_PIPE, THROUGH_FILE };
 
 struct media {
     enum media_kind kind;
-    struct input_sink sink;
+    struct media_sink sink;
     enum how how;
     struct fence *fence;
     struct buf pending; /* not yet written to ffmpeg; while undecided: all that came */
@@ -40,17 +40,16 @@ struct media {
     int file;           /* unlinked, -1 = none */
     bool finished;      /* no more bytes will come */
     bool ended;         /* ffmpeg is gone and everything was read */
-    uint64_t samples;
-    uint8_t odd[1]; /* first half of a sample */
-    size_t odd_size;
-    struct input_failure failure;
+    bool heard;         /* samples came out */
+    struct input_failure *failure;
 };
 
-struct media *media_open(enum media_kind kind, const struct input_sink *sink)
+struct media *media_open(enum media_kind kind, const struct media_sink *sink, struct input_failure *failure)
 {
     struct media *it = xcalloc(1, sizeof(*it));
     it->kind = kind;
     it->sink = *sink;
+    it->failure = failure;
     it->file = -1;
     it->how = kind == MEDIA_MP4 ? UNDECIDED : THROUGH_PIPE;
     return it;
@@ -66,19 +65,6 @@ void media_close(struct media **media)
     buf_free(&(*media)->pending);
     free(*media);
     *media = NULL;
-}
-
-const struct input_failure *media_failure(const struct media *media)
-{
-    return media->failure.code ? &media->failure : NULL;
-}
-
-static void fail(struct media *it, const char *code, const char *message)
-{
-    if (it->failure.code)
-        return;
-    it->failure.code = code;
-    snprintf(it->failure.message, sizeof(it->failure.message), "%s", message);
 }
 
 /* ---- starting ffmpeg ---- */
@@ -110,7 +96,7 @@ static void start(struct media *it)
     char *reason = NULL;
     it->fence = fence_start(&spec, &reason);
     if (it->fence == NULL)
-        fail(it, "media_decoder", reason);
+        input_fail(it->failure, "media_decoder", reason);
     free(reason);
 }
 
@@ -149,7 +135,7 @@ static void open_file(struct media *it)
     const char *directory = getenv("TMPDIR");
     it->file = open(directory ? directory : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (it->file < 0)
-        fail(it, "media_decoder", "there is no room for a temporary file");
+        input_fail(it->failure, "media_decoder", "there is no room for a temporary file");
 }
 
 static void write_to_file(struct media *it)
@@ -158,7 +144,7 @@ static void write_to_file(struct media *it)
     while (done < it->pending.len) {
         ssize_t n = write(it->file, it->pending.data + done, it->pending.len - done);
         if (n < 0 && errno != EINTR) {
-            fail(it, "media_decoder", "the temporary file cannot be written");
+            input_fail(it->failure, "media_decoder", "the temporary file cannot be written");
             return;
         }
         done += n > 0 ? (size_t)n : 0;
@@ -172,7 +158,7 @@ static void gather(struct media *it)
         open_file(it);
     if (it->file >= 0)
         write_to_file(it);
-    if (it->finished && !it->failure.code) {
+    if (it->finished && !it->failure->code) {
         lseek(it->file, 0, SEEK_SET);
         start(it);
         if (it->fence)
@@ -184,7 +170,7 @@ static void gather(struct media *it)
 
 void media_feed(struct media *it, const uint8_t *bytes, size_t size)
 {
-    if (!it->ended && !it->failure.code)
+    if (!it->ended && !it->failure->code)
         buf_append(&it->pending, bytes, size);
 }
 
@@ -209,19 +195,6 @@ static void write_pending(struct media *it)
         fence_close_input(it->fence);
 }
 
-static void give(struct media *it, const uint8_t *bytes, size_t size)
-{
-    int16_t samples[READ_BYTES / 2 + 1];
-    size_t total = it->odd_size + size;
-    memcpy(samples, it->odd, it->odd_size);
-    memcpy((uint8_t *)samples + it->odd_size, bytes, size);
-    it->odd_size = total % 2;
-    if (it->odd_size)
-        it->odd[0] = bytes[size - 1];
-    it->samples += total / 2;
-    it->sink.samples(it->sink.arg, samples, total / 2);
-}
-
 /* Lines about pictures that nobody wants decoded. */
 static const char *const harmless[] = {"not on whitelist", "Last message repeated", NULL};
 
@@ -232,19 +205,19 @@ static void conclude(struct media *it)
     int status = fence_status(it->fence);
     it->ended = true;
     buf_clear(&it->pending);
-    if (it->samples) {
+    if (it->heard) {
         if (status || *complaint)
             it->sink.warn(it->sink.arg, "decode_errors");
         return;
     }
-    char message[sizeof(it->failure.message)];
+    char message[sizeof(it->failure->message)];
     snprintf(message, sizeof(message), "The audio cannot be decoded%s%s", *complaint ? ": " : "", complaint);
     if (status == 127)
-        fail(it, "media_decoder", "ffmpeg cannot be started");
+        input_fail(it->failure, "media_decoder", "ffmpeg cannot be started");
     else if (fence_said(it->fence, "matches no streams"))
-        fail(it, "no_audio", "The file holds no audio that can be decoded");
+        input_fail(it->failure, "no_audio", "The file holds no audio that can be decoded");
     else if (status)
-        fail(it, "bad_audio", message);
+        input_fail(it->failure, "bad_audio", message);
 }
 
 /* Reads once; false when ffmpeg has closed its output. */
@@ -253,14 +226,15 @@ static bool read_samples(struct media *it, bool *ret_more)
     uint8_t bytes[READ_BYTES];
     ssize_t n = fence_read(it->fence, bytes, sizeof(bytes));
     if (n > 0)
-        give(it, bytes, (size_t)n);
+        it->sink.data(it->sink.arg, bytes, (size_t)n);
+    it->heard |= n > 0;
     *ret_more = n > 0;
     return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 unsigned media_work(struct media *it)
 {
-    if (it->ended || it->failure.code)
+    if (it->ended || it->failure->code)
         return ENGINE_IDLE;
     if (it->how == UNDECIDED)
         it->how = decide(it);

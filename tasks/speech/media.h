@@ -6,14 +6,19 @@
 #include "tasks/speech/input.h"
 #include "tasks/speech/sniff.h"
 
+struct media_sink {
+    void *arg;
+    void (*data)(void *arg, const uint8_t *bytes, size_t size); /* s16le, may end inside a sample */
+    void (*warn)(void *arg, const char *warning);               /* a stable word */
+};
+
 struct media;
 
-/* `kind` is none of MEDIA_UNKNOWN and MEDIA_WAV; `sink` is copied. */
-struct media *media_open(enum media_kind kind, const struct input_sink *sink);
+/* `kind` is none of MEDIA_UNKNOWN and MEDIA_WAV; `sink` is copied. `failure` is borrowed: it is set when
+ * there will be no more samples. */
+struct media *media_open(enum media_kind kind, const struct media_sink *sink, struct input_failure *failure);
 void media_feed(struct media *media, const uint8_t *bytes, size_t size);
 void media_finish(struct media *media);
 /* As input_work(). */
 unsigned media_work(struct media *media);
-/* Why there will be no more samples; NULL while there may be, or when all is well. */
-const struct input_failure *media_failure(const struct media *media);
 void media_close(struct media **media);
