@@ -51,8 +51,8 @@ struct engine {
     void (*end)(void *engine, uint64_t end);
     /* Goes on with what is pending, for at most about 50 ms. The bits of enum engine_load. */
     unsigned (*work)(void *engine);
-    /* No more audio: gives all final pieces. False and *ret_reason if the engine broke down. */
-    bool (*finish)(void *engine, char **ret_reason);
+    /* No more audio: gives all final pieces. False if it was stopped, or broke down with *ret_reason. */
+    bool (*finish)(void *engine, char **ret_reason); /* NULL = nothing is left after the last end() */
     void (*close)(void *engine);
 };
 

@@ -9,6 +9,7 @@
  * the mean is known and there is one decoding only. So final text costs one full pass, stands within
  * milliseconds of the utterance's end, and depends on the samples alone: pieces have a fixed length,
  * counted from the utterance's start, whatever the pace they came at. */
+#include "hub/base/buf.h"
 #include "hub/base/clock.h"
 #include "tasks/speech/draft.h"
 #include "tasks/speech/endpoint.h"
@@ -27,8 +28,8 @@ struct builtin {
     struct sphinx_mean voice; /* of the utterances that have ended */
     unsigned utterance;
     uint64_t start;   /* of the utterance, in samples */
-    int16_t *samples; /* of the open utterance */
-    size_t count, capacity, decoded;
+    struct buf bytes; /* the samples of the open utterance */
+    size_t count, decoded;
     bool open, decoding;
     struct draft *draft;
     uint64_t draft_at; /* when to start one, 0 = not (clock_mono_ms) */
@@ -57,6 +58,11 @@ static void give(struct builtin *it, const char *text, const struct words *words
     it->host->piece(it->host->arg, &piece);
 }
 
+static const int16_t *samples_of(const struct builtin *it)
+{
+    return (const int16_t *)(const void *)it->bytes.data;
+}
+
 /* Begins the decoding with the voice's mean, made from earlier utterances and, as far as those do not
  * suffice, from the first samples of this one. */
 static void start_decoding(struct builtin *it)
@@ -64,7 +70,7 @@ static void start_decoding(struct builtin *it)
     struct sphinx_mean mean = it->voice;
     if (mean.frames < MEAN_FRAMES) {
         size_t wanted = (size_t)(MEAN_FRAMES - mean.frames) * SAMPLES_PER_FRAME;
-        sphinx_mean_add(&mean, it->samples, wanted < it->count ? wanted : it->count);
+        sphinx_mean_add(&mean, samples_of(it), wanted < it->count ? wanted : it->count);
     }
     sphinx_begin(&mean);
     it->decoding = true;
@@ -75,7 +81,7 @@ static void decode_piece(struct builtin *it)
     size_t n = it->count - it->decoded;
     if (n > PIECE)
         n = PIECE;
-    sphinx_audio(it->samples + it->decoded, n);
+    sphinx_audio(samples_of(it) + it->decoded, n);
     it->decoded += n;
 }
 
@@ -87,7 +93,7 @@ static void learn_voice(struct builtin *it)
             it->voice.sum[k] /= 2;
         it->voice.frames /= 2;
     }
-    sphinx_mean_add(&it->voice, it->samples, it->count);
+    sphinx_mean_add(&it->voice, samples_of(it), it->count);
 }
 
 static void builtin_begin(void *engine, unsigned utterance, uint64_t start)
@@ -95,6 +101,7 @@ static void builtin_begin(void *engine, unsigned utterance, uint64_t start)
     struct builtin *it = engine;
     it->utterance = utterance;
     it->start = start;
+    buf_clear(&it->bytes);
     it->count = it->decoded = 0;
     it->open = true;
     it->decoding = false;
@@ -106,11 +113,7 @@ static void builtin_begin(void *engine, unsigned utterance, uint64_t start)
 static void builtin_audio(void *engine, const int16_t *samples, size_t count)
 {
     struct builtin *it = engine;
-    if (it->count + count > it->capacity) {
-        it->capacity = 2 * (it->count + count);
-        it->samples = xrealloc(it->samples, it->capacity * sizeof(*it->samples));
-    }
-    memcpy(it->samples + it->count, samples, count * sizeof(*samples));
+    buf_append(&it->bytes, samples, count * sizeof(*samples));
     it->count += count;
     if (it->draft)
         draft_audio(it->draft, samples, count);
@@ -123,7 +126,7 @@ static void start_draft_if_due(struct builtin *it)
     it->draft_at = 0;
     it->draft = draft_start();
     if (it->draft)
-        draft_audio(it->draft, it->samples, it->count);
+        draft_audio(it->draft, samples_of(it), it->count);
 }
 
 static unsigned builtin_work(void *engine)
@@ -177,18 +180,11 @@ static void builtin_end(void *engine, uint64_t end)
     spoken_free(&words);
 }
 
-static bool builtin_finish(void *engine, char **ret_reason)
-{
-    (void)engine;
-    (void)ret_reason;
-    return true;
-}
-
 static void builtin_close(void *engine)
 {
     struct builtin *it = engine;
     draft_stop(&it->draft);
-    free(it->samples);
+    buf_free(&it->bytes);
     free(it);
 }
 
@@ -200,6 +196,5 @@ const struct engine engine_builtin = {
     .audio = builtin_audio,
     .end = builtin_end,
     .work = builtin_work,
-    .finish = builtin_finish,
     .close = builtin_close,
 };

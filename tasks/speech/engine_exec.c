@@ -147,10 +147,8 @@ static bool exec_finish(void *engine, char **ret_reason)
     bool closed = false;
     while (!it->ended || !fence_ended(it->fence)) {
         exec_work(it);
-        if (it->host->stop(it->host->arg)) {
-            *ret_reason = xstrdup("stopped");
+        if (it->host->stop(it->host->arg))
             return false;
-        }
         if (it->pending.len == 0 && !closed) {
             fence_close_input(it->fence);
             closed = true;
@@ -161,10 +159,8 @@ static bool exec_finish(void *engine, char **ret_reason)
         take_line(it, it->answer.data, it->answer.len);
     if (fence_status(it->fence) == 0)
         return true;
-    struct buf reason = BUF_INIT;
-    buf_printf(&reason, "the command ended with %d: %s", fence_status(it->fence),
-               fence_complaint(it->fence, NULL));
-    *ret_reason = buf_take_string(&reason);
+    *ret_reason =
+        xasprintf("the command ended with %d: %s", fence_status(it->fence), fence_complaint(it->fence, NULL));
     return false;
 }
 

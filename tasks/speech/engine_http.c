@@ -10,6 +10,7 @@
 #include "tasks/speech/engine.h"
 
 #include <curl/curl.h>
+#include <endian.h>
 #include <stdio.h>
 
 #define JOBS_MAX 4               /* closed utterances waiting before more audio is declined */
@@ -91,9 +92,7 @@ static bool read_token(struct http *it, const char *path, char **ret_reason)
         *ret_reason = xstrdup("the file named by speech.http_token_file cannot be read");
         return false;
     }
-    struct buf line = BUF_INIT;
-    buf_printf(&line, "Authorization: Bearer %s", token);
-    it->authorization = buf_take_string(&line);
+    it->authorization = xasprintf("Authorization: Bearer %s", token);
     return true;
 }
 
@@ -118,29 +117,20 @@ static void *http_open(const struct engine_host *host, char **ret_reason)
 
 /* ---- utterances ---- */
 
-static void put_u32(struct buf *to, uint32_t value)
-{
-    for (int shift = 0; shift < 32; shift += 8)
-        buf_append_char(to, (char)(value >> shift));
-}
-
-/* A WAV header for samples whose number is not known yet (see finish_wav). */
+/* A WAV header of 16 kHz s16 mono, for samples whose number is not known yet (see finish_wav). */
 static void start_wav(struct buf *wav)
 {
-    buf_append(wav, "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0", 24);
-    put_u32(wav, SPEECH_RATE);
-    put_u32(wav, 2 * SPEECH_RATE);
-    buf_append(wav, "\2\0\x10\0data\0\0\0\0", 12);
+    static const char header[44] = "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\x3e\0\0\0\x7d\0\0"
+                                   "\2\0\x10\0data";
+    _Static_assert(SPEECH_RATE == 0x3e80, "the header says the rate");
+    buf_append(wav, header, sizeof(header));
 }
 
 static void finish_wav(struct buf *wav)
 {
-    struct buf size = BUF_INIT;
-    put_u32(&size, (uint32_t)(wav->len - 8));
-    put_u32(&size, (uint32_t)(wav->len - 44));
-    memcpy(wav->data + 4, size.data, 4);
-    memcpy(wav->data + 40, size.data + 4, 4);
-    buf_free(&size);
+    uint32_t riff = htole32((uint32_t)(wav->len - 8)), data = htole32((uint32_t)(wav->len - 44));
+    memcpy(wav->data + 4, &riff, sizeof(riff));
+    memcpy(wav->data + 40, &data, sizeof(data));
 }
 
 static void http_begin(void *engine, unsigned utterance, uint64_t start)
@@ -335,12 +325,11 @@ static unsigned http_work(void *engine)
 static bool http_finish(void *engine, char **ret_reason)
 {
     struct http *it = engine;
+    (void)ret_reason;
     while (it->first) {
         http_work(it);
-        if (it->host->stop(it->host->arg)) {
-            *ret_reason = xstrdup("stopped");
+        if (it->host->stop(it->host->arg))
             return false;
-        }
         if (it->first)
             curl_multi_poll(it->multi, NULL, 0, WAIT_MS, NULL);
     }

@@ -71,21 +71,13 @@ json_t *transcript_result(struct transcript *transcript)
     if (transcript->words.count > REPORT_WORDS_MAX)
         transcript_warn(transcript, "words_omitted");
     struct span text = buf_span(&transcript->text);
-    json_t *result = json_object();
-    json_object_set_new(result, "text", json_stringn(text.p, text.n));
-    json_object_set_new(result, "words", spoken_json(&transcript->words, REPORT_WORDS_MAX));
-    json_object_set_new(result, "duration_s", json_hundredths(transcript->duration_s));
-    json_object_set_new(result, "words_per_minute", json_hundredths(words_per_minute(transcript)));
-    json_object_set_new(result, "pauses", pauses(&transcript->words));
-    json_object_set_new(result, "utterances", json_integer(transcript->utterances));
-    json_object_set_new(result, "engine", json_string(transcript->engine));
-    if (transcript->degraded)
-        json_object_set_new(result, "degraded", json_true());
-    if (transcript->warning_count) {
-        json_t *list = json_array();
-        for (size_t i = 0; i < transcript->warning_count; i++)
-            json_array_append_new(list, json_string(transcript->warnings[i]));
-        json_object_set_new(result, "warnings", list);
-    }
-    return result;
+    json_t *warnings = transcript->warning_count ? json_array() : NULL;
+    for (size_t i = 0; i < transcript->warning_count; i++)
+        json_array_append_new(warnings, json_string(transcript->warnings[i]));
+    return json_pack("{s:s%, s:o, s:o, s:o, s:o, s:i, s:s, s:o*, s:o*}", "text", text.p, text.n, "words",
+                     spoken_json(&transcript->words, REPORT_WORDS_MAX), "duration_s",
+                     json_hundredths(transcript->duration_s), "words_per_minute",
+                     json_hundredths(words_per_minute(transcript)), "pauses", pauses(&transcript->words),
+                     "utterances", (int)transcript->utterances, "engine", transcript->engine, "degraded",
+                     transcript->degraded ? json_true() : NULL, "warnings", warnings);
 }

@@ -38,28 +38,30 @@ struct session {
     double reported_s;
     bool speaking; /* the first utterance has begun */
 
-    char *shown;   /* text of the last partial event of the open utterance */
-    char *pending; /* newer text that waits for its turn, NULL if none */
-    unsigned pending_utterance;
-    double pending_start, pending_end;
+    char *shown;         /* text of the last partial event of the open utterance */
+    char *pending;       /* newer text that waits for its turn, NULL if none */
+    struct piece newest; /* what else is known of `pending` */
     uint64_t shown_at;
 
     bool keep; /* the samples are wanted for alignment */
-    int16_t *kept;
-    size_t kept_count, kept_capacity;
+    struct buf kept;
 };
 
 /* ---- events ---- */
+
+static json_t *piece_json(const struct piece *piece)
+{
+    return json_pack("{s:i, s:s, s:b, s:o, s:o}", "utterance", (int)piece->utterance, "text", piece->text,
+                     "final", piece->final, "start", json_hundredths(piece->start), "end",
+                     json_hundredths(piece->end));
+}
 
 static void show_pending(struct session *it)
 {
     if (it->pending == NULL || clock_mono_ms() - it->shown_at < PARTIAL_EVERY_MS)
         return;
-    task_partial(it->ctx,
-                 json_pack("{s:i, s:s, s:b, s:o, s:o}", "utterance", (int)it->pending_utterance, "text",
-                           it->pending, "final", 0, "start", json_hundredths(it->pending_start), "end",
-                           json_hundredths(it->pending_end)),
-                 false);
+    it->newest.text = it->pending;
+    task_partial(it->ctx, piece_json(&it->newest), false);
     free(it->shown);
     it->shown = it->pending;
     it->pending = NULL;
@@ -80,9 +82,7 @@ static void take_final(struct session *it, const struct piece *piece)
     if (*piece->text == '\0')
         return;
     transcript_add(&it->transcript, piece->text, piece->words);
-    json_t *meta =
-        json_pack("{s:i, s:s, s:b, s:o, s:o}", "utterance", (int)piece->utterance, "text", piece->text,
-                  "final", 1, "start", json_hundredths(piece->start), "end", json_hundredths(piece->end));
+    json_t *meta = piece_json(piece);
     if (piece->words)
         json_object_set_new(meta, "words", spoken_json(piece->words, PIECE_WORDS_MAX));
     task_partial(it->ctx, meta, true);
@@ -100,9 +100,7 @@ static void take_piece(void *arg, const struct piece *piece)
         return;
     free(it->pending);
     it->pending = xstrdup(piece->text);
-    it->pending_utterance = piece->utterance;
-    it->pending_start = piece->start;
-    it->pending_end = piece->end;
+    it->newest = *piece;
     show_pending(it);
 }
 
@@ -157,26 +155,13 @@ static void end_utterance(void *arg, uint64_t end)
 
 static const struct endpoint_sink utterances = {begin_utterance, utterance_audio, end_utterance};
 
-static void keep_samples(struct session *it, const int16_t *samples, size_t count)
-{
-    if (it->kept_count + count > KEPT_SAMPLES_MAX) {
-        it->keep = false;
-        return;
-    }
-    if (it->kept_count + count > it->kept_capacity) {
-        it->kept_capacity = 2 * (it->kept_count + count);
-        it->kept = xrealloc(it->kept, it->kept_capacity * sizeof(*it->kept));
-    }
-    memcpy(it->kept + it->kept_count, samples, count * sizeof(*samples));
-    it->kept_count += count;
-}
-
 static void take_samples(void *arg, const int16_t *samples, size_t count)
 {
     struct session *it = arg;
     it->samples += count;
+    it->keep = it->keep && it->samples <= KEPT_SAMPLES_MAX;
     if (it->keep)
-        keep_samples(it, samples, count);
+        buf_append(&it->kept, samples, count * sizeof(*samples));
     if (it->engine->whole_stream)
         it->engine->audio(it->recognizer, samples, count);
     else
@@ -246,7 +231,7 @@ static bool drain(struct session *it)
 static void finish(struct session *it)
 {
     char *reason = NULL;
-    if (!it->engine->finish(it->recognizer, &reason)) {
+    if (it->engine->finish && !it->engine->finish(it->recognizer, &reason)) {
         if (!task_cancelled(it->ctx))
             task_fail(it->ctx, (struct task_error){"engine_failed", true}, "Speech engine: %s", reason);
         free(reason);
@@ -260,8 +245,8 @@ static void finish(struct session *it)
         task_progress(it->ctx, 92, "scoring", NULL);
         struct scoring_input in = {.expected = expected,
                                    .heard = &it->transcript.words,
-                                   .samples = it->keep ? it->kept : NULL,
-                                   .count = it->kept_count};
+                                   .samples = it->keep ? (const int16_t *)(const void *)it->kept.data : NULL,
+                                   .count = it->kept.len / sizeof(int16_t)};
         scored = scoring_run(&in, should_stop, warn, it);
     }
     if (task_cancelled(it->ctx)) {
@@ -320,7 +305,7 @@ void speech_run(struct task_ctx *ctx)
     endpoint_free(&it.endpoint);
     transcript_free(&it.transcript);
     forget_partials(&it);
-    free(it.kept);
+    buf_free(&it.kept);
 }
 
 int speech_preload(const struct options *options)

@@ -106,13 +106,10 @@ json_t *spoken_json(const struct words *words, size_t max)
     json_t *list = json_array();
     for (size_t i = 0; i < words->count && i < max; i++) {
         const struct word *word = &words->list[i];
-        json_t *item = json_object();
-        json_object_set_new(item, "word", json_string(word->text));
-        json_object_set_new(item, "start", json_hundredths(word->start));
-        json_object_set_new(item, "end", json_hundredths(word->end));
-        if (word->confidence >= 0)
-            json_object_set_new(item, "confidence", json_hundredths(word->confidence));
-        json_array_append_new(list, item);
+        json_t *confidence = word->confidence >= 0 ? json_hundredths(word->confidence) : NULL;
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o*}", "word", word->text, "start",
+                                              json_hundredths(word->start), "end", json_hundredths(word->end),
+                                              "confidence", confidence));
     }
     return list;
 }
