@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The answer to a submission: refusals in the words of the protocol, and the order in which reply and
- * events of an accepted task reach the sockets of its owner. Loop thread. */
+/* task.submit, and the answer to every submission: refusals in the words of the protocol, and the order in
+ * which reply and events of an accepted task reach the sockets of its owner. Loop thread. */
 #include "handlers/methods/submit.h"
 
 #include "handlers/methods/methods.h"
@@ -10,7 +10,14 @@
 
 #include <stdio.h>
 
+#define PRIORITY_DEFAULT 4
 #define INTERNAL_RETRY_MS 1000 /* what a client waits before it asks the database again */
+
+uint64_t number_or(struct span value, uint64_t otherwise)
+{
+    int64_t number;
+    return value.p && json_int(value, &number) ? (uint64_t)number : otherwise;
+}
 
 bool submit_take_key(struct request *request, struct span value, char text[static SUBMIT_KEY_SIZE],
                      struct span *ret_key)
@@ -155,4 +162,33 @@ void submit_accepted(struct request *request, const struct task_reply *reply, st
         news.event = accepted = accepted_event(reply);
     request_reply_then(request, result, &news);
     event_unref(&accepted);
+}
+
+/* ---- task.submit ---- */
+
+static void on_submitted(void *ctx, const struct task_reply *reply)
+{
+    struct request *request = ctx;
+    if (submit_refused(request, reply))
+        return;
+    struct buf *result = request_result(request);
+    submit_write(result, request, reply);
+    buf_append_span(result, reply->refusal == TASK_DUPLICATE ? SPAN(",\"duplicate\":true}") : SPAN("}"));
+    submit_accepted(request, reply, buf_span(result));
+}
+
+void run_task_submit(struct request *request, const struct span *values)
+{
+    char name[65], key[SUBMIT_KEY_SIZE];
+    struct task_request submit = {
+        .who = request_who(request),
+        .args = values[1],
+        .priority = (unsigned)number_or(values[3], PRIORITY_DEFAULT),
+        .delay_ms = number_or(values[4], 0),
+        .expires_ms = number_or(values[5], 0),
+    };
+    if (!submit_take_key(request, values[2], key, &submit.idempotency_key))
+        return;
+    submit.task = json_string_copy(values[0], name, sizeof name) ? span_of(name) : SPAN_NONE;
+    task_manager_submit(request->app->manager, &submit, on_submitted, request);
 }

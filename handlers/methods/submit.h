@@ -20,3 +20,5 @@ void submit_internal(struct request *request, const struct task_type *type);
 #define SUBMIT_KEY_SIZE 129
 bool submit_take_key(struct request *request, struct span value, char text[static SUBMIT_KEY_SIZE],
                      struct span *ret_key) MUSTCHECK;
+/* An integer of which a shape has checked that it is not negative; the other one if it is absent. */
+uint64_t number_or(struct span value, uint64_t otherwise);

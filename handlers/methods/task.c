@@ -1,51 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* task.*: submitting, looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
+/* task.*: looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
 #include "handlers/methods/methods.h"
 #include "handlers/methods/submit.h"
 #include "handlers/rpc/reply.h"
 #include "hub/base/clock.h"
-
 #include "tasks/queue/event_text.h"
 #include "tasks/queue/shard.h"
+
 #include <stdio.h>
 
-#define PRIORITY_DEFAULT 4
 #define LIST_DEFAULT 50
-
-/* ---- submit ---- */
-
-static void on_submitted(void *ctx, const struct task_reply *reply)
-{
-    struct request *request = ctx;
-    if (submit_refused(request, reply))
-        return;
-    struct buf *result = request_result(request);
-    submit_write(result, request, reply);
-    buf_append_span(result, reply->refusal == TASK_DUPLICATE ? SPAN(",\"duplicate\":true}") : SPAN("}"));
-    submit_accepted(request, reply, buf_span(result));
-}
-
-static uint64_t number_or(struct span value, uint64_t otherwise)
-{
-    int64_t number;
-    return value.p && json_int(value, &number) ? (uint64_t)number : otherwise;
-}
-
-void run_task_submit(struct request *request, const struct span *values)
-{
-    char name[65], key[SUBMIT_KEY_SIZE];
-    struct task_request submit = {
-        .who = request_who(request),
-        .args = values[1],
-        .priority = (unsigned)number_or(values[3], PRIORITY_DEFAULT),
-        .delay_ms = number_or(values[4], 0),
-        .expires_ms = number_or(values[5], 0),
-    };
-    if (!submit_take_key(request, values[2], key, &submit.idempotency_key))
-        return;
-    submit.task = span_of(text_of(values[0], name, sizeof name));
-    task_manager_submit(request->app->manager, &submit, on_submitted, request);
-}
 
 /* ---- one task ---- */
 
