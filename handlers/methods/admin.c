@@ -98,7 +98,7 @@ void app_admin_event(void *ctx, const char *owner, struct event *event)
             buf_append_span(&text, body);
             buf_append_char(&text, '}');
         }
-        to->ops->send(to, buf_span(&text), true);
+        to->ops->send(to->sink, buf_span(&text), true);
     }
     buf_free(&text);
 }

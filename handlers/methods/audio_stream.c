@@ -262,7 +262,7 @@ static void send_ack(struct stream *stream)
     json_member_int(text, "received", (int64_t)stream->received);
     json_member_int(text, "credit", (int64_t)stream_window(stream));
     buf_append_span(text, SPAN("}}"));
-    to->ops->send(to, buf_span(text), false);
+    to->ops->send(to->sink, buf_span(text), false);
 }
 
 /* Once per turn: what came goes to Redis in one append per stream, what stands is acknowledged. */

@@ -18,14 +18,12 @@ struct answerer_ops {
      * request. */
     void (*answer)(struct answerer *to, struct span tag, const struct request_error *error,
                    struct span result);
-    /* A whole message; `droppable`: it may be left out while the reader is slow. NULL: only answers are read.
-     */
-    void (*send)(struct answerer *to, struct span text, bool droppable);
+    /* A whole message to answerer.sink; `droppable`: it may be left out while the reader is slow. NULL: only
+     * answers are read. */
+    void (*send)(void *sink, struct span text, bool droppable);
     /* Takes what must follow an answer that is not written yet; NULL: answers are written at once. `read`:
      * the answer tells of it. */
     void (*follow)(struct answerer *to, const struct owner_news *news, bool read);
-    /* Up to which logged event everything was given to the reader; NULL: it is given none. */
-    uint64_t (*given)(struct answerer *to);
     /* The last request has let go. */
     void (*free)(struct answerer *to);
 };
@@ -45,6 +43,8 @@ struct answerer {
     const struct principal *who;   /* NULL: not authenticated */
     struct member *member;         /* gets the owner's events, and these answers; NULL: nobody does */
     struct client *client;         /* NULL: it does not stay */
+    void *sink;                    /* takes what is sent */
+    const uint64_t *given;         /* up to which logged event it was given all; NULL: it is given none */
     unsigned refs;
     bool gone; /* nobody reads any more */
 };
@@ -64,24 +64,6 @@ static inline void client_init(struct client *client, struct answerer *answerer)
     list_init(&client->watching);
 }
 
-static inline void answerer_unref(struct answerer *answerer)
-{
-    if (--answerer->refs == 0)
-        answerer->ops->free(answerer);
-}
-
+void answerer_unref(struct answerer *answerer);
 /* Nobody reads any more. Gives back the reference of who made it. */
-static inline void answerer_gone(struct answerer *answerer)
-{
-    answerer->gone = true;
-    answerer->who = NULL;
-    answerer->member = NULL;
-    answerer->client = NULL;
-    answerer_unref(answerer);
-}
-
-/* Who reads in the end. */
-static inline struct answerer *answerer_reader(struct answerer *answerer)
-{
-    return answerer->collects_for ? answerer->collects_for : answerer;
-}
+void answerer_gone(struct answerer *answerer);

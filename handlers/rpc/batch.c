@@ -65,7 +65,7 @@ static void batch_free(struct answerer *answerer)
     struct answerer *reader = batch->reader;
     if (!reader->gone && batch->out.len) {
         buf_append_char(&batch->out, ']');
-        reader->ops->send(reader, buf_span(&batch->out), false);
+        reader->ops->send(reader->sink, buf_span(&batch->out), false);
     }
     for (struct list *node; (node = list_pop(&batch->followers)) != NULL;) {
         struct follower *follower = container_of(node, struct follower, node);

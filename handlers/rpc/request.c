@@ -33,6 +33,30 @@ void requests_free(struct requests **requests_ptr)
     free(requests);
 }
 
+/* ---- who reads ---- */
+
+void answerer_unref(struct answerer *answerer)
+{
+    if (--answerer->refs == 0)
+        answerer->ops->free(answerer);
+}
+
+void answerer_gone(struct answerer *answerer)
+{
+    answerer->gone = true;
+    answerer->who = NULL;
+    answerer->member = NULL;
+    answerer->client = NULL;
+    answerer->given = NULL;
+    answerer_unref(answerer);
+}
+
+/* Who reads in the end. */
+static const struct answerer *reader_of(const struct answerer *answerer)
+{
+    return answerer->collects_for ? answerer->collects_for : answerer;
+}
+
 /* ---- the object ---- */
 
 struct request *request_new(struct answerer *to, const struct handler *handler, struct span tag)
@@ -76,28 +100,28 @@ void request_drop(struct request *request)
 
 const struct principal *request_who(const struct request *request)
 {
-    return request->to ? answerer_reader(request->to)->who : NULL;
+    return request->to ? reader_of(request->to)->who : NULL;
 }
 
 struct client *request_client(const struct request *request)
 {
-    return request->to ? answerer_reader(request->to)->client : NULL;
+    return request->to ? reader_of(request->to)->client : NULL;
 }
 
 static bool is_read(const struct request *request)
 {
-    return request->wanted && request->to && !answerer_reader(request->to)->gone;
+    return request->wanted && request->to && !reader_of(request->to)->gone;
 }
 
 struct member *request_member(const struct request *request)
 {
-    return is_read(request) ? answerer_reader(request->to)->member : NULL;
+    return is_read(request) ? reader_of(request->to)->member : NULL;
 }
 
 uint64_t request_given(const struct request *request)
 {
-    struct answerer *reader = request->to ? answerer_reader(request->to) : NULL;
-    return reader && reader->ops->given && !reader->gone ? reader->ops->given(reader) : UINT64_MAX;
+    const struct answerer *reader = request->to ? reader_of(request->to) : NULL;
+    return reader && reader->given ? *reader->given : UINT64_MAX;
 }
 
 struct buf *request_result(const struct request *request)
@@ -130,7 +154,7 @@ static bool may_call(unsigned roles, enum caller_role role)
 /* Whether the caller may use the method here; else *ret_error. */
 static bool allowed(struct answerer *to, const struct handler *handler, struct request_error *ret_error)
 {
-    const struct answerer *reader = answerer_reader(to);
+    const struct answerer *reader = reader_of(to);
     if (handler->role != ANYONE && reader->who == NULL)
         *ret_error = (struct request_error){.code = RPC_UNAUTHENTICATED};
     else if (!may_call(reader->who ? reader->who->roles : 0, handler->role))

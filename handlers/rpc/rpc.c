@@ -30,7 +30,7 @@ void rpc_answer(struct answerer *to, struct span id, const struct request_error 
 {
     struct buf *text = requests_text(to->app->requests);
     rpc_write_answer(text, id, error, result);
-    to->ops->send(to, buf_span(text), false);
+    to->ops->send(to->sink, buf_span(text), false);
 }
 
 static void refuse(struct answerer *to, struct span id, enum rpc_code code, const char *message)

@@ -88,20 +88,6 @@ static struct session *session_of(struct answerer *answerer)
     return container_of(answerer, struct session, answerer);
 }
 
-static void send_text(struct answerer *to, struct span text, bool droppable)
-{
-    struct conn *conn = session_of(to)->conn;
-    if (droppable)
-        conn_send_droppable(conn, text);
-    else
-        conn_send(conn, text);
-}
-
-static uint64_t given(struct answerer *to)
-{
-    return conn_given_seq(session_of(to)->conn);
-}
-
 static void free_session(struct answerer *answerer)
 {
     struct session *session = session_of(answerer);
@@ -110,7 +96,7 @@ static void free_session(struct answerer *answerer)
 }
 
 static const struct answerer_ops socket_ops = {
-    .answer = rpc_answer, .send = send_text, .given = given, .free = free_session};
+    .answer = rpc_answer, .send = conn_send_to, .free = free_session};
 
 struct session *session_asking(const struct request *request)
 {
@@ -121,8 +107,12 @@ struct session *session_asking(const struct request *request)
 static void on_open(struct conn *conn, struct span token)
 {
     struct session *session = xcalloc(1, sizeof *session);
-    session->answerer =
-        (struct answerer){.ops = &socket_ops, .app = conn_app(conn), .client = &session->client, .refs = 1};
+    session->answerer = (struct answerer){.ops = &socket_ops,
+                                          .app = conn_app(conn),
+                                          .client = &session->client,
+                                          .sink = conn,
+                                          .given = conn_given_seq(conn),
+                                          .refs = 1};
     client_init(&session->client, &session->answerer);
     session->conn = conn;
     id_random(session->id, sizeof session->id);

@@ -108,9 +108,9 @@ const char *conn_address(const struct conn *conn)
     return peer_address(conn->peer);
 }
 
-uint64_t conn_given_seq(const struct conn *conn)
+const uint64_t *conn_given_seq(const struct conn *conn)
 {
-    return conn->outbox.begun ? conn->outbox.given : 0;
+    return &conn->outbox.given;
 }
 
 bool conn_rate_ok(const struct conn *conn)
@@ -232,8 +232,9 @@ static void close_slow(struct conn *conn)
     conn_become(conn, CONN_CLOSING);
 }
 
-static void send_text(struct conn *conn, struct span text, bool droppable)
+void conn_send_to(void *to, struct span text, bool droppable)
 {
+    struct conn *conn = to;
     if (!ready(conn))
         return;
     if (outbox_text(&conn->outbox, text, droppable, budget_of(conn)) != OUTBOX_FULL)
@@ -245,12 +246,7 @@ static void send_text(struct conn *conn, struct span text, bool droppable)
 
 void conn_send(struct conn *conn, struct span text)
 {
-    send_text(conn, text, false);
-}
-
-void conn_send_droppable(struct conn *conn, struct span text)
-{
-    send_text(conn, text, true);
+    conn_send_to(conn, text, false);
 }
 
 void conn_send_event(struct conn *conn, struct event *event)

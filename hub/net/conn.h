@@ -38,13 +38,14 @@ struct member *conn_member(const struct conn *conn);
 /* Appends one text frame. Counted in the outbox; replies are must-deliver: exceeding the budget
  * closes with 4101. */
 void conn_send(struct conn *conn, struct span text);
-/* Up to which seq everything was given to this connection (0 before owners_start()). */
-uint64_t conn_given_seq(const struct conn *conn);
+/* Where it stands, until on_close, up to which seq everything was given to this connection (0 before
+ * owners_start()). */
+const uint64_t *conn_given_seq(const struct conn *conn);
 /* Appends an event's frame or, while a partial write is pending, keeps the event in the backlog where
  * the rules of its class apply. The log of an owner comes this way. */
 void conn_send_event(struct conn *conn, struct event *event);
-/* A text frame that may be dropped (and is counted) while the connection is slow: admin.event. */
-void conn_send_droppable(struct conn *conn, struct span text);
+/* The same to a struct conn; `droppable`: it may be dropped (and is counted) while the connection is slow. */
+void conn_send_to(void *conn, struct span text, bool droppable);
 /* Whether the message being handled is within limits.messages_per_s and its burst. A connection far
  * beyond them is closed with 4429 without the layer above. */
 bool conn_rate_ok(const struct conn *conn);

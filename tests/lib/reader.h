@@ -22,16 +22,12 @@ static inline struct reader *reader_of(struct answerer *answerer)
     return container_of(answerer, struct reader, answerer);
 }
 
-static void reader_send(struct answerer *to, struct span text, bool droppable)
+static void reader_send(void *sink, struct span text, bool droppable)
 {
+    struct buf *log = sink;
     (void)droppable;
-    buf_append_span(&reader_of(to)->log, text);
-    buf_append_char(&reader_of(to)->log, '\n');
-}
-
-static uint64_t reader_given(struct answerer *to)
-{
-    return reader_of(to)->given;
+    buf_append_span(log, text);
+    buf_append_char(log, '\n');
 }
 
 static void reader_free(struct answerer *answerer)
@@ -67,11 +63,15 @@ static void reader_lost(void *to, const char *reason)
 /* `user` NULL: nobody who is known. */
 static inline struct reader *reader_new(struct app *app, const char *user, unsigned roles)
 {
-    static const struct answerer_ops ops = {
-        .answer = rpc_answer, .send = reader_send, .given = reader_given, .free = reader_free};
+    static const struct answerer_ops ops = {.answer = rpc_answer, .send = reader_send, .free = reader_free};
     static const struct member_ops member_ops = {reader_event, reader_replied, reader_slow, reader_lost};
     struct reader *reader = xcalloc(1, sizeof *reader);
-    reader->answerer = (struct answerer){.ops = &ops, .app = app, .client = &reader->client, .refs = 1};
+    reader->answerer = (struct answerer){.ops = &ops,
+                                         .app = app,
+                                         .client = &reader->client,
+                                         .sink = &reader->log,
+                                         .given = &reader->given,
+                                         .refs = 1};
     client_init(&reader->client, &reader->answerer);
     if (user == NULL)
         return reader;
