@@ -10,7 +10,6 @@
 #include "hub/owners/catch_up.h"
 #include "hub/owners/owners_private.h"
 #include "hub/owners/pending.h"
-#include "hub/owners/progress.h"
 
 #include <stdio.h>
 

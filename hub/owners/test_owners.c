@@ -5,7 +5,6 @@
 #include "hub/base/loop.h"
 #include "hub/owners/owners_private.h"
 #include "hub/owners/pending.h"
-#include "hub/owners/progress.h"
 #include "tests/lib/tap.h"
 
 #include <sodium.h>

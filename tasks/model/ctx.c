@@ -249,9 +249,8 @@ void task_ctx_init(struct task_ctx *ctx, const struct task_ctx_ops *ops, const s
     ctx->result = ctx->error = NULL;
 }
 
-void task_ctx_run(struct task_ctx *ctx, void (*run)(struct task_ctx *ctx))
+void task_ctx_returned(struct task_ctx *ctx)
 {
-    run(ctx);
     if (ctx->ended)
         return;
     if (ctx->ops->cancelled(ctx))

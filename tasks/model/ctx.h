@@ -104,8 +104,8 @@ struct task_ctx {
 /* Prepares a context; the runner sets id, owner, attempt and args_text, borrowed while it runs. */
 void task_ctx_init(struct task_ctx *ctx, const struct task_ctx_ops *ops, const struct options *options,
                    const struct task_type *type);
-/* Runs a type's run(); one that returns without an end has failed: "cancelled" if it was told to stop,
- * else "internal". */
-void task_ctx_run(struct task_ctx *ctx, void (*run)(struct task_ctx *ctx));
+/* The type's run() has returned: without an end it has failed, "cancelled" if it was told to stop, else
+ * "internal". */
+void task_ctx_returned(struct task_ctx *ctx);
 /* Frees what the context made; keeps what it borrowed. */
 void task_ctx_clear(struct task_ctx *ctx);

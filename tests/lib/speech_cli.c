@@ -198,7 +198,8 @@ static int run_file(struct vehicle *it, const char *path, const struct options *
                                 .type = "process_speak_audio",
                                 .attempt = 1,
                                 .args_text = span_of(it->args)};
-    task_ctx_run(&it->ctx, speech_run);
+    speech_run(&it->ctx);
+    task_ctx_returned(&it->ctx);
     print_end(it);
     task_ctx_clear(&it->ctx);
     fclose(it->file);

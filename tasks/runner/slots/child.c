@@ -396,7 +396,8 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
         SLOT_PUT(&slot->out, .type = SLOT_STARTED, .seq = work->frame.seq);
         slot_flush(slot);
     }
-    task_ctx_run(&slot->ctx, work->type->run);
+    work->type->run(&slot->ctx);
+    task_ctx_returned(&slot->ctx);
     report_end(slot, clock_mono_us() - start_us);
     slot_flush(slot);
     task_ctx_clear(&slot->ctx);

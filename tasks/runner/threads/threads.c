@@ -302,7 +302,8 @@ static void run_job(struct pool *pool, struct job *job)
     if (heard)
         report_each(&job->ctx, REPORT_STARTED, SPAN_NONE, SPAN_NONE);
     atomic_store_explicit(&job->run.began_ms, clock_wall_ms(), memory_order_relaxed);
-    task_ctx_run(&job->ctx, job->run.type->run);
+    job->run.type->run(&job->ctx);
+    task_ctx_returned(&job->ctx);
     pthread_mutex_lock(&pool->lock);
 }
 
