@@ -122,7 +122,7 @@ int db_end(struct db *db, int rc)
 static int schema_version(struct db *db)
 {
     int64_t version;
-    return db_one(db, &version, "PRAGMA user_version", "") == 1 ? (int)version : -1;
+    return db_one(db, &version, "PRAGMA user_version", "") == 0 ? (int)version : -1;
 }
 
 /* Inside a transaction; the version is read again because another process may have been first. */
@@ -258,7 +258,7 @@ int db_one(struct db *db, int64_t *ret, const char *sql, const char *types, ...)
     int row = db_step(query);
     *ret = row == 1 ? db_int(query, 0) : 0;
     db_done(query);
-    return row;
+    return row < 0 ? -1 : 0;
 }
 
 int db_step(struct db_query *query)

@@ -42,7 +42,7 @@ bool db_is_null(struct db_query *query, int column);
 void db_done(struct db_query *query);
 /* Runs a statement that gives no rows. 0 or -1. */
 int db_run(struct db *db, const char *sql, const char *types, ...) MUSTCHECK;
-/* The first column of the only row as an integer, 0 without a row. 1 = a row, 0 = none, -1 = error. */
+/* The first column of the only row as an integer, 0 without a row. 0 or -1. */
 int db_one(struct db *db, int64_t *ret, const char *sql, const char *types, ...) MUSTCHECK;
 int64_t db_changes(struct db *db);
 const char *db_error(struct db *db); /* English text of the last error, until the next call */

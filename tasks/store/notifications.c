@@ -14,7 +14,7 @@ static int add(struct db *db, const struct notification *n, int64_t *ret_created
                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
                "sssssl", n->id, n->user, n->title, n->body, n->link, n->created_ms) != 0)
         return -1;
-    if (db_one(db, ret_created_ms, "SELECT created_at FROM notifications WHERE id = ?", "s", n->id) != 1)
+    if (db_one(db, ret_created_ms, "SELECT created_at FROM notifications WHERE id = ?", "s", n->id) != 0)
         return -1;
     return db_run(db, /* forgets what is beyond NOTIFICATIONS_KEPT */
                   "DELETE FROM notifications WHERE user_id = ? AND id IN (SELECT id FROM notifications "
@@ -32,9 +32,7 @@ int notifications_add(struct db *db, const struct notification *notification, in
 int notifications_unread(struct db *db, struct span user, int64_t *ret)
 {
     return db_one(db, ret, "SELECT count(*) FROM notifications WHERE user_id = ? AND read_at IS NULL", "s",
-                  user) == 1
-               ? 0
-               : -1;
+                  user);
 }
 
 static json_t *json_text(struct span text)

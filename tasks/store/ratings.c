@@ -32,7 +32,7 @@ static int write_vote(struct db *db, struct span resource, struct span user, int
 {
     int64_t before; /* 0: none */
     if (db_one(db, &before, "SELECT stars FROM votes WHERE resource_id = ? AND user_id = ?", "ss", resource,
-               user) < 0)
+               user) != 0)
         return -1;
     if (db_run(db,
                "INSERT INTO votes (resource_id, user_id, stars, voted_at) VALUES (?, ?, ?, ?) "
@@ -109,9 +109,7 @@ int ratings_calculate(struct db *db, struct span resource, double prior_mean, in
 int ratings_count(struct db *db, int64_t since_ms, int64_t *ret)
 {
     return db_one(db, ret, "SELECT count(DISTINCT resource_id) FROM votes WHERE voted_at >= ?", "l",
-                  since_ms) == 1
-               ? 0
-               : -1;
+                  since_ms);
 }
 
 /* The ids of the batch, each a string of its own. How many, or -1. */
