@@ -39,8 +39,7 @@ struct file {
     unsigned line;
     unsigned seen[OPTION_IDS]; /* line of the option, 0 = not yet */
     struct options *options;
-    struct buf value;  /* the decoded value of this line */
-    struct buf routes; /* "\ntype\n…" of this file */
+    struct buf value; /* the decoded value of this line */
     char *reason;
 };
 
@@ -91,17 +90,10 @@ static bool file_value(struct file *file, struct span text)
 static bool file_route(struct file *file, struct span key)
 {
     struct span type = {key.p + strlen(routes_prefix), key.n - strlen(routes_prefix)};
+    if (option_has_route(file->options, type)) /* by an earlier line: the file is read before all else */
+        return file_bad(file, key, xstrdup("is given twice"));
     char *reason = option_assign_route(file->options, type, buf_span(&file->value));
-    if (reason)
-        return file_bad(file, key, reason);
-    struct buf line = BUF_INIT; /* "\ntype\n", to look for and to remember */
-    buf_append_char(&line, '\n');
-    buf_append_span(&line, type);
-    buf_append_char(&line, '\n');
-    bool again = file->routes.len && memmem(file->routes.data, file->routes.len, line.data, line.len);
-    buf_append_span(&file->routes, buf_span(&line));
-    buf_free(&line);
-    return again ? file_bad(file, key, xstrdup("is given twice")) : true;
+    return reason ? file_bad(file, key, reason) : true;
 }
 
 /* The length of its first word. */
@@ -157,7 +149,6 @@ bool options_parse_file(struct options *options, const char *name, struct span t
         p = next + 1;
     }
     buf_free(&file.value);
-    buf_free(&file.routes);
     if (!ok)
         *ret_reason = file.reason;
     return ok;

@@ -16,9 +16,6 @@ enum option_id {
 #define OPTION_INT(key, member, default_, min, max, flags, alias, help) OPTION_ID_##member,
 #define OPTION_BOOL(key, member, default_, flags, alias, help) OPTION_ID_##member,
 #include "hub/config/options.def"
-#undef OPTION_STRING
-#undef OPTION_INT
-#undef OPTION_BOOL
     OPTION_IDS,
 };
 
@@ -34,9 +31,6 @@ struct options {
 #define OPTION_INT(key, member, default_, min, max, flags, alias, help) int64_t member;
 #define OPTION_BOOL(key, member, default_, flags, alias, help) bool member;
 #include "hub/config/options.def"
-#undef OPTION_STRING
-#undef OPTION_INT
-#undef OPTION_BOOL
     char *routes;      /* of all `routes.<type> = <executor>` lines: "\ntype=executor\n…" */
     char *config_path; /* the file that was read, NULL if none */
     struct option_origin origin[OPTION_IDS];

@@ -15,9 +15,6 @@ const struct option_row option_rows[OPTION_IDS] = {
 #define OPTION_BOOL(key, member, default_, flags, alias, help)                                               \
     {key, alias, help, KIND_OPTION_BOOL, offsetof(struct options, member), flags, NULL, default_, 0, 1},
 #include "hub/config/options.def"
-#undef OPTION_STRING
-#undef OPTION_INT
-#undef OPTION_BOOL
 };
 
 /* ---- names ------------------------------------------------------------------------------------ */
@@ -184,6 +181,11 @@ static char *find_route(const struct options *options, struct span type)
         if (strncmp(line + 1, type.p, type.n) == 0 && line[1 + type.n] == '=')
             return line;
     return NULL;
+}
+
+bool option_has_route(const struct options *options, struct span type)
+{
+    return find_route(options, type) != NULL;
 }
 
 static bool is_type_name(struct span name)

@@ -40,5 +40,7 @@ char *option_assign(struct options *options, const struct option_row *row, struc
                     struct option_origin origin);
 /* Sets `routes.<type>`, replacing an earlier one. Same errors. */
 char *option_assign_route(struct options *options, struct span type, struct span executor);
+/* Whether `routes.<type>` was set. */
+bool option_has_route(const struct options *options, struct span type);
 /* The default of every option that was not set. */
 void option_fill_defaults(struct options *options);
