@@ -10,7 +10,6 @@ struct redis_facts {
     int major;       /* 0 = not told */
     char policy[32]; /* maxmemory_policy, "" = not told */
     bool aof;        /* aof_enabled */
-    bool loading;
 };
 
 /* Reads the text of INFO. */
