@@ -80,3 +80,5 @@ struct json_field_error {
  * False and *ret_error on an unknown, missing, wrongly typed or out-of-range member. */
 bool json_match(struct span object, const struct json_field *fields, size_t count, struct span *values,
                 struct json_field_error *ret_error) MUSTCHECK;
+/* Says of a member what was expected instead; always false. */
+bool json_refuse(struct json_field_error *error, struct span name, const char *expected);

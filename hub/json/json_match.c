@@ -23,7 +23,7 @@ static const char *kind_word(unsigned kinds)
     return "absent";
 }
 
-static bool refuse(struct json_field_error *error, struct span name, const char *expected)
+bool json_refuse(struct json_field_error *error, struct span name, const char *expected)
 {
     snprintf(error->field, sizeof error->field, "%.*s", (int)(name.n > 64 ? 64 : name.n), name.p);
     snprintf(error->message, sizeof error->message, "%s: %s", error->field, expected);
@@ -87,12 +87,12 @@ static bool match_one(const struct json_field *f, struct span value, struct json
     enum json_kind kind = json_kind_of(value);
     if (!(kind & kinds)) {
         snprintf(expected, sizeof expected, "must be %s", kind_word(f->kinds));
-        return refuse(error, span_of(f->name), expected);
+        return json_refuse(error, span_of(f->name), expected);
     }
     if (!in_range(f, value, kind, expected, sizeof expected))
-        return refuse(error, span_of(f->name), expected);
+        return json_refuse(error, span_of(f->name), expected);
     if (kind == KIND_STRING && f->words && !is_word(f, value, expected, sizeof expected))
-        return refuse(error, span_of(f->name), expected);
+        return json_refuse(error, span_of(f->name), expected);
     return true;
 }
 
@@ -115,7 +115,7 @@ bool json_match(struct span object, const struct json_field *fields, size_t coun
         while (json_next_member(&iter, &key, &value)) {
             size_t i = find_field(fields, count, key);
             if (i == count)
-                return refuse(ret_error, key, "unknown field");
+                return json_refuse(ret_error, key, "unknown field");
             if (!match_one(&fields[i], value, ret_error))
                 return false;
             values[i] = value;
@@ -123,6 +123,6 @@ bool json_match(struct span object, const struct json_field *fields, size_t coun
     }
     for (size_t i = 0; i < count; i++)
         if (fields[i].required && values[i].p == NULL)
-            return refuse(ret_error, span_of(fields[i].name), "is required");
+            return json_refuse(ret_error, span_of(fields[i].name), "is required");
     return true;
 }

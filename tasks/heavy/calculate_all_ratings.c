@@ -18,10 +18,7 @@ static bool check(const struct span *values, struct json_field_error *ret_error)
     if (values[0].p == NULL ||
         (json_string_copy(values[0], text, sizeof text) && clock_parse(text, strlen(text)) >= 0))
         return true;
-    snprintf(ret_error->field, sizeof ret_error->field, "since");
-    snprintf(ret_error->message, sizeof ret_error->message,
-             "since: must be a time like 2026-01-31T10:20:30Z");
-    return false;
+    return json_refuse(ret_error, SPAN("since"), "must be a time like 2026-01-31T10:20:30Z");
 }
 
 static void tell(struct task_ctx *ctx, int64_t done, int64_t total)

@@ -20,9 +20,7 @@ static bool check(const struct span *values, struct json_field_error *ret_error)
         (json_string_copy(values[ARG_LANGUAGE], language, sizeof language) &&
          strspn(language, "abcdefghijklmnopqrstuvwxyz") == 2))
         return true;
-    snprintf(ret_error->field, sizeof ret_error->field, "language");
-    snprintf(ret_error->message, sizeof ret_error->message, "language: must be two letters like en");
-    return false;
+    return json_refuse(ret_error, SPAN("language"), "must be two letters like en");
 }
 
 /* With one digit behind the point. */

@@ -7,8 +7,6 @@
 #include "tasks/model/task_type.h"
 #include "tasks/store/notifications.h"
 
-#include <stdio.h>
-
 enum { ARG_USER, ARG_TITLE, ARG_BODY, ARG_LINK };
 static const struct json_field args[] = {
     [ARG_USER] = {.name = "user_id", .kinds = KIND_STRING, .min = 1, .max = USER_ID_MAX},
@@ -16,13 +14,6 @@ static const struct json_field args[] = {
     [ARG_BODY] = {.name = "body", .kinds = KIND_STRING, .required = true, .min = 1, .max = 4000},
     [ARG_LINK] = {.name = "link", .kinds = KIND_STRING, .min = 1, .max = 2000},
 };
-
-static bool refuse(struct json_field_error *error, const char *field, const char *expected)
-{
-    snprintf(error->field, sizeof error->field, "%s", field);
-    snprintf(error->message, sizeof error->message, "%s: %s", field, expected);
-    return false;
-}
 
 /* A link that a page may put into href: never javascript: and the like. */
 static bool is_link(const char *link)
@@ -39,9 +30,9 @@ static bool check(const struct span *values, struct json_field_error *ret_error)
     char user[USER_ID_MAX + 1], link[2001];
     if (values[ARG_USER].p &&
         (!json_string_copy(values[ARG_USER], user, sizeof user) || !auth_user_id_valid(span_of(user))))
-        return refuse(ret_error, "user_id", "must be an owner id");
+        return json_refuse(ret_error, SPAN("user_id"), "must be an owner id");
     if (values[ARG_LINK].p && (!json_string_copy(values[ARG_LINK], link, sizeof link) || !is_link(link)))
-        return refuse(ret_error, "link", "must begin with https://, http:// or /");
+        return json_refuse(ret_error, SPAN("link"), "must begin with https://, http:// or /");
     return true;
 }
 
