@@ -89,13 +89,11 @@ static json_t *word_json(const struct reading *reading, size_t i, double *ret_ac
     int heard_at = reading->heard_at[i];
     *ret_accuracy =
         score_word(place ? place->confidence : -1, heard_at >= 0 ? reading->places[heard_at].confidence : -1);
-    json_t *word = json_pack("{s:s, s:o, s:b}", "word", reading->expected.list[i], "accuracy",
-                             json_hundredths(*ret_accuracy), "heard", heard_at >= 0);
-    if (place && place->end > 0) {
-        json_object_set_new(word, "start", json_hundredths(place->start));
-        json_object_set_new(word, "end", json_hundredths(place->end));
-    }
-    return word;
+    bool placed = place && place->end > 0;
+    return json_pack("{s:s, s:o, s:b, s:o*, s:o*}", "word", reading->expected.list[i], "accuracy",
+                     json_hundredths(*ret_accuracy), "heard", heard_at >= 0, "start",
+                     placed ? json_hundredths(place->start) : NULL, "end",
+                     placed ? json_hundredths(place->end) : NULL);
 }
 
 static json_t *reading_json(const struct reading *reading, const char *alignment)

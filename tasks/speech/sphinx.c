@@ -21,6 +21,14 @@ static ps_decoder_t *decoder;
 static ps_decoder_t *loaded_aligner; /* of the usual beam; stays loaded, as freeing it costs as well */
 static mfcc_t default_mean[SPHINX_CEPSTRA];
 
+/* Takes `config`; NULL if it is none. */
+static ps_decoder_t *load(cmd_ln_t *config)
+{
+    ps_decoder_t *ps = config ? ps_init(config) : NULL;
+    cmd_ln_free_r(config);
+    return ps;
+}
+
 /* Without removal of silence the word times are right; with at most 3 000 active models per frame noise
  * cannot explode the search; the second (flat) pass of the library makes words worse and ends late. */
 static cmd_ln_t *dictation_config(void)
@@ -41,9 +49,7 @@ static ps_decoder_t *load_aligner(double beam)
                                    MODEL_DIR "/cmudict-en-us.dict", "-remove_silence", "no", "-bestpath",
                                    "no", "-compallsen", "yes", "-topn", "2", "-pl_window", "0", "-beam",
                                    width, "-pbeam", width, "-wbeam", width, "-logfn", "/dev/null", NULL);
-    ps_decoder_t *ps = config ? ps_init(config) : NULL;
-    cmd_ln_free_r(config);
-    return ps;
+    return load(config);
 }
 
 bool sphinx_load(char **ret_reason)
@@ -51,9 +57,7 @@ bool sphinx_load(char **ret_reason)
     if (decoder)
         return true;
     err_set_logfp(NULL);
-    cmd_ln_t *config = dictation_config();
-    decoder = config ? ps_init(config) : NULL;
-    cmd_ln_free_r(config);
+    decoder = load(dictation_config());
     if (decoder == NULL) {
         *ret_reason = xstrdup("the speech model cannot be loaded from " MODEL_DIR
                               " (Debian package pocketsphinx-en-us)");
