@@ -13,8 +13,6 @@
 
 #include <stdio.h>
 
-#define RECENT_MAX 64 /* delivered events at hand for those that catch up */
-
 enum member_state {
     MEMBER_OUT,      /* with no owner */
     MEMBER_JOINING,  /* waits for a position or a first page */
@@ -66,8 +64,6 @@ struct owner {
     unsigned calls;     /* of the source, in flight */
     unsigned gap_ticks; /* 0 = no gap */
     unsigned heal_wait;
-    struct event **recent; /* ring of delivered events, kept while somebody catches up */
-    size_t recent_count, recent_next;
     char id[];
 };
 
@@ -145,22 +141,6 @@ static void jump(struct owner *owner)
 }
 
 /* ---- members ---------------------------------------------------------------------------------------- */
-static void free_recent(struct owner *owner)
-{
-    for (size_t i = 0; i < owner->recent_count; i++)
-        event_unref(&owner->recent[i]);
-    free(owner->recent);
-    owner->recent = NULL;
-    owner->recent_count = owner->recent_next = 0;
-}
-
-static void end_catching(struct member *member)
-{
-    catch_up_free(&member->catch_up);
-    if (member->owner->in[MEMBER_CATCHING] == 1)
-        free_recent(member->owner);
-}
-
 static void member_become(struct member *member, enum member_state to)
 {
     static const unsigned moves[] = {
@@ -173,7 +153,7 @@ static void member_become(struct member *member, enum member_state to)
     if (!(moves[member->state] & 1u << to))
         abort();
     if (member->state == MEMBER_CATCHING)
-        end_catching(member);
+        catch_up_free(&member->catch_up);
     member->owner->in[member->state]--;
     member->owner->in[to]++;
     member->state = to;
@@ -216,19 +196,6 @@ void owners_leave(struct member *member)
 }
 
 /* ---- delivery --------------------------------------------------------------------------------------- */
-static void remember_recent(struct owner *owner, struct event *event)
-{
-    if (owner->in[MEMBER_CATCHING] == 0)
-        return;
-    if (owner->recent == NULL)
-        owner->recent = xcalloc(RECENT_MAX, sizeof(struct event *));
-    struct event **place = &owner->recent[owner->recent_next++ % RECENT_MAX];
-    event_unref(place);
-    *place = event_ref(event);
-    if (owner->recent_count < RECENT_MAX)
-        owner->recent_count++;
-}
-
 /* One logged event to one member; `event` is NULL if a reply told it and it was not built. */
 static void give(struct member *member, uint64_t seq, struct event *event, uint64_t replied_to)
 {
@@ -252,10 +219,8 @@ static void give(struct member *member, uint64_t seq, struct event *event, uint6
 static void deliver(struct owner *owner, uint64_t seq, struct event *event, uint64_t replied_to)
 {
     owner->delivered = seq;
-    if (event) {
+    if (event)
         progress_note(owner->owners->progress, event);
-        remember_recent(owner, event);
-    }
     list_for_each_safe (node, after, &owner->members)
         give(member_at(node), seq, event, replied_to);
 }
@@ -455,49 +420,26 @@ static void give_replayed(struct member *member, struct event *event)
     member->cursor = event->seq;
 }
 
-/* The delivered event behind the cursor, if it is still at hand. */
-static struct event *recent_next(const struct member *member)
-{
-    const struct owner *owner = member->owner;
-    for (size_t i = 0; i < owner->recent_count; i++)
-        if (owner->recent[i]->seq == member->cursor + 1)
-            return owner->recent[i];
-    return NULL;
-}
-
-/* The next event to give, NULL if it must be read first. */
-static struct event *next_event(struct member *member)
-{
-    struct event *event = catch_up_next(&member->catch_up);
-    if (event == NULL)
-        event = recent_next(member);
-    return event ? event_ref(event) : NULL;
-}
-
 /* Goes on catching up as far as it can. */
 static void chase(struct member *member)
 {
     struct owner *owner = member->owner;
     while (!member->reading) {
-        if (catch_up_next(&member->catch_up) == NULL && member->cursor >= owner->delivered) {
+        struct event *event = catch_up_next(&member->catch_up);
+        if (event == NULL && member->cursor >= owner->delivered) {
             member_become(member, MEMBER_LIVE);
             check_gap(owner);
             return;
         }
-        struct event *event = next_event(member);
         if (event == NULL) {
             catch_up_free_page(&member->catch_up);
             read_page(member, member->cursor);
             return;
         }
-        bool wait = member->ops->slow(member->to) || held(owner->owners, event->task_id);
-        if (!wait) {
-            give_replayed(member, event);
-            catch_up_advance(&member->catch_up);
-        }
-        event_unref(&event);
-        if (wait)
+        if (member->ops->slow(member->to) || held(owner->owners, event->task_id))
             return;
+        give_replayed(member, event);
+        catch_up_advance(&member->catch_up);
     }
 }
 
@@ -756,7 +698,6 @@ static void owner_free(struct owner *owner)
     while (!list_empty(&owner->holds))
         hold_free(owners, container_of(owner->holds.next, struct hold, of_owner));
     pending_clear(&owner->pending);
-    free_recent(owner);
     list_remove(&owner->all);
     list_remove(&owner->timed);
     table_remove(&owners->by_id, &owner->node);
