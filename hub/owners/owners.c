@@ -7,7 +7,6 @@
 #include "hub/base/loop.h"
 #include "hub/base/metrics.h"
 #include "hub/base/table.h"
-#include "hub/owners/catch_up.h"
 #include "hub/owners/owners_private.h"
 #include "hub/owners/pending.h"
 
@@ -20,6 +19,13 @@ enum member_state {
     MEMBER_CATCHING, /* reads the log from its own cursor */
     MEMBER_LIVE,     /* gets every event as it is delivered */
     MEMBER_STATES,
+};
+
+struct catch_up {        /* what a member has at hand before it is live */
+    struct event **page; /* of the log */
+    size_t page_at, page_count;
+    uint64_t *replied;                              /* seqs that replies told it meanwhile, ascending */
+    size_t replied_at, replied_count, replied_room; /* before replied_at: given */
 };
 
 struct member {
@@ -36,7 +42,7 @@ struct member {
     struct owners_resume resume;
     owners_join_fn *fn;
     void *ctx;
-    struct catch_up catch_up; /* before it is live */
+    struct catch_up catch_up;
 };
 
 struct member_read { /* a replay read of one member */
@@ -140,6 +146,46 @@ static void jump(struct owner *owner)
     owner->gap_ticks = 0;
 }
 
+/* ---- pages and replies of a member that catches up -------------------------------------------------- */
+/* The page's next event, NULL behind its end. */
+static struct event *page_next(const struct catch_up *catch_up)
+{
+    return catch_up->page_at < catch_up->page_count ? catch_up->page[catch_up->page_at] : NULL;
+}
+
+static void page_free(struct catch_up *catch_up)
+{
+    while (page_next(catch_up))
+        event_unref(&catch_up->page[catch_up->page_at++]);
+    free(catch_up->page);
+    catch_up->page = NULL;
+    catch_up->page_at = catch_up->page_count = 0;
+}
+
+static void catch_up_free(struct catch_up *catch_up)
+{
+    page_free(catch_up);
+    free(catch_up->replied);
+    *catch_up = (struct catch_up){.page = NULL};
+}
+
+static void note_replied(struct catch_up *catch_up, uint64_t seq)
+{
+    if (catch_up->replied_count == catch_up->replied_room) {
+        catch_up->replied_room = catch_up->replied_room ? 2 * catch_up->replied_room : 8;
+        catch_up->replied = xrealloc(catch_up->replied, catch_up->replied_room * sizeof *catch_up->replied);
+    }
+    catch_up->replied[catch_up->replied_count++] = seq;
+}
+
+/* Asked in ascending order, as events are given. */
+static bool was_replied(struct catch_up *catch_up, uint64_t seq)
+{
+    while (catch_up->replied_at < catch_up->replied_count && catch_up->replied[catch_up->replied_at] < seq)
+        catch_up->replied_at++;
+    return catch_up->replied_at < catch_up->replied_count && catch_up->replied[catch_up->replied_at] == seq;
+}
+
 /* ---- members ---------------------------------------------------------------------------------------- */
 static void member_become(struct member *member, enum member_state to)
 {
@@ -201,7 +247,7 @@ static void give(struct member *member, uint64_t seq, struct event *event, uint6
 {
     bool replied = member->serial == replied_to;
     if (member->state == MEMBER_CATCHING && replied)
-        catch_up_note_replied(&member->catch_up, seq);
+        note_replied(&member->catch_up, seq);
     if (member->state != MEMBER_LIVE || seq <= member->cursor)
         return;
     if (replied) {
@@ -413,7 +459,7 @@ static void give_replayed(struct member *member, struct event *event)
         return;
     if (event->seq > member->owner->known)
         member->owner->known = event->seq;
-    if (catch_up_was_replied(&member->catch_up, event->seq))
+    if (was_replied(&member->catch_up, event->seq))
         member->ops->skip(member->to, event->seq);
     else
         member->ops->event(member->to, event);
@@ -425,21 +471,22 @@ static void chase(struct member *member)
 {
     struct owner *owner = member->owner;
     while (!member->reading) {
-        struct event *event = catch_up_next(&member->catch_up);
+        struct event *event = page_next(&member->catch_up);
         if (event == NULL && member->cursor >= owner->delivered) {
             member_become(member, MEMBER_LIVE);
             check_gap(owner);
             return;
         }
         if (event == NULL) {
-            catch_up_free_page(&member->catch_up);
+            page_free(&member->catch_up);
             read_page(member, member->cursor);
             return;
         }
         if (member->ops->slow(member->to) || held(owner->owners, event->task_id))
             return;
+        member->catch_up.page_at++;
         give_replayed(member, event);
-        catch_up_advance(&member->catch_up);
+        event_unref(&event);
     }
 }
 
@@ -472,10 +519,14 @@ static void answer(struct member *member, enum owners_joined result)
 
 static void keep_page(struct member *member, const struct owner_replay *replay)
 {
+    struct catch_up *catch_up = &member->catch_up;
     metric_add(METRIC_REPLAYED, replay->count);
-    catch_up_keep_page(&member->catch_up, replay);
-    for (size_t i = 0; i < replay->count; i++)
+    catch_up->page = xmalloc(replay->count * sizeof(struct event *));
+    catch_up->page_count = replay->count;
+    for (size_t i = 0; i < replay->count; i++) {
+        catch_up->page[i] = event_ref(replay->events[i]);
         progress_note(member->owner->owners->progress, replay->events[i]);
+    }
 }
 
 static void page_arrived(struct member *member, const struct owner_replay *replay)
