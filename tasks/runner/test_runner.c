@@ -278,10 +278,14 @@ static void test_redis_gone(void)
     for (int i = 0; i < 5; i++)
         uv_run(&loop.uv, UV_RUN_ONCE);
     is_int(runner_load(runner), 1, "the end is kept while Redis is gone");
-    unsigned up = worker.ready, hub_up = hub.ready;
+    unsigned up = worker.ready, hub_up = hub.ready, hears = hub.feed_ups;
     forget_events();
     redis_server_start(&server);
     ok(reach(&worker.ready, up + 1) && reach(&hub.ready, hub_up + 1), "Redis is back");
+    ok(reach(&hub.feed_ups, hears + 1), "and the hub hears it");
+    struct owner_source source = queue_feed_source(hub.feed);
+    source.attach(source.ctx, owner, on_position, NULL); /* a message that nobody heard ended the first one */
+    finish(1);
     runner_up(runner);
     finish_all();
     is_status(id, "completed", NULL);
