@@ -11,7 +11,6 @@
 #include "tasks/store/unlisted.h"
 
 #define FAILURES_MAX 5    /* refused refreshes before the connection closes */
-#define CLOSE_AUTH 4401   /* token bad or expired */
 #define CLOSE_LIMITS 4429 /* too many connections of this user */
 
 /* ---- refusals ---- */
@@ -261,17 +260,11 @@ static bool take_resume(struct request *request, struct span value, struct owner
 static void on_auth_verified(struct session *session, struct request *request, struct principal *who,
                              const char *reason)
 {
-    const struct principal *before = session->answerer.who;
-    if (who && before && strcmp(before->user_id, who->user_id) != 0) {
-        principal_clear(who);
-        who = NULL;
-        reason = "The token is another user's";
-    }
     if (who == NULL) {
         refuse_token(session, request, reason);
         return;
     }
-    if (before)
+    if (session->answerer.who)
         conn_refresh_who(session->conn, who);
     else if (!adopt(session, request, who))
         return;
@@ -337,11 +330,6 @@ static void refuse_refresh(struct session *session, struct request *request, con
 static void on_refresh_verified(struct session *session, struct request *request, struct principal *who,
                                 const char *reason)
 {
-    if (who && strcmp(session->answerer.who->user_id, who->user_id) != 0) {
-        principal_clear(who);
-        who = NULL;
-        reason = "The token is another user's";
-    }
     if (who == NULL) {
         refuse_refresh(session, request, reason);
         return;

@@ -7,7 +7,6 @@
 
 #define HELD_MAX 64
 #define HELD_BYTES (256u << 10)
-#define CLOSE_AUTH 4401
 
 /* ---- what waits ---- */
 

@@ -8,6 +8,7 @@
 #include "hub/net/conn.h"
 
 #define SESSION_ID_SIZE 17
+#define CLOSE_AUTH 4401 /* token bad or expired */
 
 enum session_state {
     SESSION_NEW,       /* a stranger */

@@ -53,6 +53,11 @@ static void verify_now(struct token_turns *turns, struct turn *turn)
     metric_add(valid ? METRIC_AUTH_OK : METRIC_AUTH_FAILED, 1);
     if (!valid)
         log_info("a token was refused", "reason", reason, "address", conn_address(session->conn));
+    if (valid && session->answerer.who && strcmp(session->answerer.who->user_id, who.user_id) != 0) {
+        principal_clear(&who);
+        valid = false;
+        reason = "The token is another user's";
+    }
     turn->then(session, turn->request, valid ? &who : NULL, reason);
     turn_free(turn);
 }

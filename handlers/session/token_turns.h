@@ -5,7 +5,7 @@
 #include "handlers/session/session.h"
 
 /* The outcome, unless the connection has closed. `who` is the callee's to move or clear; NULL and a reason if
- * the token is refused. */
+ * the token is refused, or is not of the user whom the session has already. */
 typedef void token_verified_fn(struct session *session, struct request *request, struct principal *who,
                                const char *reason);
 
