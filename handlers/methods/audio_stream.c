@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Audio streams; see audio_stream.h. One append per stream is under way at a time, of the bytes in `sent`;
- * what comes meanwhile waits in `pending`, which the credit window bounds. The client is told only of bytes
- * that stand in Redis. */
+ * what comes meanwhile waits in `pending`, which the credit window bounds. Only bytes that stand in
+ * Redis are acknowledged. */
 #include "handlers/methods/audio_stream.h"
 
 #include "handlers/methods/methods.h"
@@ -93,7 +93,7 @@ struct stream *stream_new(struct audio *audio, const char *owner, const char *re
     memcpy(stream->owner, owner, strlen(owner) + 1);
     list_init(&stream->of_client);
     list_init(&stream->dirty);
-    stream->seen_ms = clock_mono_ms();
+    stream->active_ms = clock_mono_ms();
     list_append(&audio->all, &stream->node);
     metric_set(METRIC_AUDIO_STREAMS, ++audio->count);
     if (audio->count == 1) {
@@ -141,8 +141,8 @@ void stream_open(struct stream *stream, const char *id, struct client *client, u
     memcpy(stream->id, id, ID_SIZE);
     stream->by_task.key = span_of(stream->id);
     table_insert(&stream->audio->by_task, &stream->by_task);
-    stream->received = stream->told = received;
-    stream->seen_ms = clock_mono_ms();
+    stream->received = stream->acked = received;
+    stream->active_ms = clock_mono_ms();
     stream->client = client;
     if (client == NULL)
         return;
@@ -161,7 +161,7 @@ void audio_leave(struct client *client)
     for (struct list *node; (node = list_pop(&client->streams)) != NULL;) {
         struct stream *stream = container_of(node, struct stream, of_client);
         stream->client = NULL;
-        stream->seen_ms = clock_mono_ms();
+        stream->active_ms = clock_mono_ms();
     }
 }
 
@@ -169,7 +169,7 @@ void audio_leave(struct client *client)
 
 void stream_put(struct stream *stream, struct span bytes)
 {
-    stream->seen_ms = clock_mono_ms();
+    stream->active_ms = clock_mono_ms();
     buf_append_span(&stream->pending, bytes);
     mark(stream);
 }
@@ -210,7 +210,7 @@ static void advance(struct stream *stream, uint64_t received)
     buf_consume(&stream->sent, first);
     buf_consume(&stream->pending, gone - first);
     stream->received += gone;
-    stream->seen_ms = clock_mono_ms();
+    stream->active_ms = clock_mono_ms();
     metric_add(METRIC_AUDIO_BYTES, gone);
     mark(stream);
 }
@@ -256,7 +256,7 @@ static void send_ack(struct stream *stream)
 {
     struct answerer *to = stream->client->answerer;
     struct buf *text = requests_text(to->app->requests);
-    stream->told = stream->received;
+    stream->acked = stream->received;
     buf_append_span(text, SPAN("{\"jsonrpc\":\"2.0\",\"method\":\"audio.ack\",\"params\":{"));
     json_member_int(text, "stream", stream->number);
     json_member_int(text, "received", (int64_t)stream->received);
@@ -274,7 +274,7 @@ static void flush(void *ctx)
     list_splice(&dirty, &audio->dirty);
     for (struct list *node; (node = list_pop(&dirty)) != NULL;) {
         struct stream *stream = container_of(node, struct stream, dirty);
-        if (stream->client && stream->told != stream->received)
+        if (stream->client && stream->acked != stream->received)
             send_ack(stream);
         send_bytes(stream);
     }
@@ -285,7 +285,7 @@ static void flush(void *ctx)
 static void check_time(struct stream *stream, uint64_t now)
 {
     const struct options *options = stream->audio->app->options;
-    uint64_t quiet = now - stream->seen_ms;
+    uint64_t quiet = now - stream->active_ms;
     if (!is_open(stream))
         return;
     if (stream->state != STREAM_READY || stream_total(stream) > stream->received || stream->end) {

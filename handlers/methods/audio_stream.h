@@ -15,7 +15,7 @@ struct audio { /* all streams of this hub */
     struct list all, dirty; /* dirty: something to send to Redis or to the client at the end of the turn */
     uv_timer_t *timer;
     unsigned count;
-    uint64_t kept_ms; /* when Redis was told last which streams have a hub */
+    uint64_t kept_ms; /* when keep_streams() ran last */
 };
 
 enum stream_state {
@@ -39,11 +39,11 @@ struct stream {
     char id[ID_SIZE];
     char owner[USER_ID_MAX + 1];
     uint64_t received;   /* bytes that stand in Redis */
-    uint64_t told;       /* of them the client knows */
+    uint64_t acked;      /* of them the client knows */
     struct buf sent;     /* the bytes behind them: on their way, or to be sent again */
     struct buf pending;  /* and those behind these */
     struct request *end; /* audio.end: answered when everything stands */
-    uint64_t seen_ms;    /* last sign of life of the client, or when its connection was lost */
+    uint64_t active_ms;  /* last sign of life of the client, or when its connection was lost */
 };
 
 /* A stream of this owner that has no task yet; NULL if there are too many open, not counting one of the task
@@ -52,7 +52,7 @@ struct stream *stream_new(struct audio *audio, const char *owner, const char *re
 /* It belongs to this task, of which `received` bytes stand, and to this client (NULL: it has left). An older
  * stream of the same task gives way. */
 void stream_open(struct stream *stream, const char *id, struct client *client, uint64_t received);
-/* It is over here: nothing more is sent or told. Freed at once or with its last call. */
+/* It is over here: nothing more is sent. Freed at once or with its last call. */
 void stream_close(struct stream *stream);
 /* Fails its task and closes it. */
 void stream_fail(struct stream *stream, const char *code, const char *text);

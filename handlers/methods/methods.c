@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The dispatch table: who may call a method, the shape of its parameters, what it runs; and what the methods
- * are told of together: Redis, events, clients that leave. Loop thread. */
+/* The dispatch table: who may call a method, the shape of its parameters, what it runs; and what concerns
+ * all methods: Redis, events, clients that leave. Loop thread. */
 #include "handlers/methods/methods.h"
 
 #include "handlers/session/session.h"
@@ -96,7 +96,7 @@ static const struct handler handlers[] = {
 };
 _Static_assert(NELEMS(task_list) <= HANDLER_PARAMS_MAX, "values of a request are kept in an array");
 
-/* ---- what they are told ---- */
+/* ---- what concerns all of them ---- */
 
 static void on_stall(void *ctx)
 {

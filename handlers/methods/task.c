@@ -166,7 +166,7 @@ static bool may_retry(struct request *request, const char *task, const struct ta
 }
 
 /* The task is known: a retry is a submission, and asks for what that asks for. */
-static void on_retry_seen(void *ctx, const struct queue_answer *answer)
+static void on_retry_found(void *ctx, const struct queue_answer *answer)
 {
     struct retry *retry = ctx;
     struct request *request = retry->request;
@@ -209,7 +209,7 @@ void run_task_retry(struct request *request, const struct span *values)
     caller.any_read = caller.any_write; /* to see others' tasks is not enough */
     retry->request = request;
     memcpy(retry->caller, caller.owner, strlen(caller.owner) + 1);
-    queue_get(request->app->queue, &caller, retry->id, on_retry_seen, retry);
+    queue_get(request->app->queue, &caller, retry->id, on_retry_found, retry);
 }
 
 /* ---- lists ---- */

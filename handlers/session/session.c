@@ -5,8 +5,8 @@
 
 #include "handlers/rpc/rpc.h"
 
-#define HELD_MAX 64
-#define HELD_BYTES (256u << 10)
+#define KEPT_MAX 64
+#define KEPT_BYTES (256u << 10)
 
 /* ---- what waits ---- */
 
@@ -17,16 +17,16 @@ static bool waits(enum session_state state)
 
 static void keep(struct session *session, struct span message)
 {
-    if (session->held_count == HELD_MAX || session->held.len + message.n > HELD_BYTES) {
+    if (session->kept_count == KEPT_MAX || session->kept.len + message.n > KEPT_BYTES) {
         rpc_refuse(&session->answerer, message,
                    &(struct request_error){.code = RPC_BUSY,
                                            .retry_ms = 1000,
                                            .message = "Too many messages before the answer to auth"});
         return;
     }
-    buf_append(&session->held, (const char *)&message.n, sizeof message.n);
-    buf_append_span(&session->held, message);
-    session->held_count++;
+    buf_append(&session->kept, (const char *)&message.n, sizeof message.n);
+    buf_append_span(&session->kept, message);
+    session->kept_count++;
 }
 
 /* The first request joins a connection that is known by its upgrade. */
@@ -39,24 +39,24 @@ static void join_first(struct session *session, struct span message)
 /* Handles what was kept, until something must wait again. `join`: where the first of it joins. */
 static void replay(struct session *session, bool join)
 {
-    struct buf held = session->held;
+    struct buf kept = session->kept;
     size_t at = 0, size;
-    session->held = BUF_INIT;
+    session->kept = BUF_INIT;
     session->answerer.refs++;
-    while (at < held.len) {
-        memcpy(&size, held.data + at, sizeof size);
-        struct span message = {held.data + at + sizeof size, size};
+    while (at < kept.len) {
+        memcpy(&size, kept.data + at, sizeof size);
+        struct span message = {kept.data + at + sizeof size, size};
         if (join)
             join_first(session, message);
         if (waits(session->state) || session->state == SESSION_CLOSING)
             break;
-        session->held_count--;
+        session->kept_count--;
         rpc_handle(&session->answerer, message);
         at += sizeof size + size;
     }
-    if (at < held.len)
-        buf_append(&session->held, held.data + at, held.len - at);
-    buf_free(&held);
+    if (at < kept.len)
+        buf_append(&session->kept, kept.data + at, kept.len - at);
+    buf_free(&kept);
     answerer_unref(&session->answerer);
 }
 
@@ -76,7 +76,7 @@ void session_become(struct session *session, enum session_state state)
     if (!(moves[before] & 1u << state))
         abort();
     session->state = state;
-    if (session->held.len && waits(before) && !waits(state))
+    if (session->kept.len && waits(before) && !waits(state))
         replay(session, before == SESSION_VERIFYING);
 }
 
@@ -90,7 +90,7 @@ static struct session *session_of(struct answerer *answerer)
 static void free_session(struct answerer *answerer)
 {
     struct session *session = session_of(answerer);
-    buf_free(&session->held);
+    buf_free(&session->kept);
     free(session);
 }
 

@@ -27,8 +27,8 @@ struct session {
     enum session_state state;
     struct owners_resume resume; /* SESSION_VERIFYING: what its auth asks for */
     struct entry *entry;         /* auth.c: SESSION_JOINING */
-    struct buf held; /* messages that wait for VERIFYING and JOINING to end, each behind its size */
-    unsigned held_count;
+    struct buf kept; /* messages that wait for VERIFYING and JOINING to end, each behind its size */
+    unsigned kept_count;
     unsigned failures; /* of auth.refresh */
     char id[SESSION_ID_SIZE];
 };
