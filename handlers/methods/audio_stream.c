@@ -348,23 +348,16 @@ void audio_start(struct app *app)
     audio->app = app;
     list_init(&audio->all);
     list_init(&audio->dirty);
-    audio->timer = xmalloc(sizeof *audio->timer);
-    uv_timer_init(&app->loop->uv, audio->timer);
-    audio->timer->data = audio;
+    audio->timer = loop_timer(app->loop, audio);
     loop_hook(app->loop, LOOP_STAGE_POOL, flush, audio);
     app->audio = audio;
-}
-
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
 }
 
 void audio_stop(struct app *app)
 {
     struct audio *audio = app->audio;
     loop_unhook(app->loop, LOOP_STAGE_POOL, flush, audio);
-    uv_close((uv_handle_t *)audio->timer, free_handle);
+    loop_close(audio->timer);
     list_for_each_safe (node, after, &audio->all) {
         struct stream *stream = container_of(node, struct stream, node);
         if (stream->end)

@@ -62,3 +62,21 @@ void loop_deinit(struct loop *loop)
     uv_close((uv_handle_t *)&loop->check, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
 }
+
+uv_timer_t *loop_timer(struct loop *loop, void *data)
+{
+    uv_timer_t *timer = xcalloc(1, sizeof *timer);
+    uv_timer_init(&loop->uv, timer);
+    timer->data = data;
+    return timer;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void loop_close(void *handle)
+{
+    uv_close(handle, free_handle);
+}

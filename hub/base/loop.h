@@ -35,5 +35,9 @@ void loop_hook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), 
 void loop_unhook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);
 /* Runs every hook now, in order. */
 void loop_flush(struct loop *loop);
+/* A timer that is not running, with this data; ends by loop_close(). */
+uv_timer_t *loop_timer(struct loop *loop, void *data);
+/* Closes a handle with memory of its own, which is freed when libuv has let it go. */
+void loop_close(void *handle);
 /* Stops the hooks; call before closing the uv loop. */
 void loop_deinit(struct loop *loop);

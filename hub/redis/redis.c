@@ -156,11 +156,6 @@ static void on_backoff(uv_timer_t *timer)
     connect_now(timer->data);
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 static void close_socket(struct redis *redis)
 {
     if (redis->lookup) {
@@ -169,7 +164,7 @@ static void close_socket(struct redis *redis)
         redis->lookup = NULL;
     }
     if (redis->poll)
-        uv_close((uv_handle_t *)redis->poll, free_handle);
+        loop_close(redis->poll);
     redis->poll = NULL;
     stream_close(&redis->stream);
     if (redis->reader)

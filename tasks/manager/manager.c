@@ -598,9 +598,7 @@ struct manager *manager_new(const struct manager_config *config)
     struct manager *manager = xcalloc(1, sizeof *manager);
     manager->config = *config;
     list_init(&manager->running);
-    manager->fuse_timer = xmalloc(sizeof *manager->fuse_timer);
-    uv_timer_init(&config->loop->uv, manager->fuse_timer);
-    manager->fuse_timer->data = manager;
+    manager->fuse_timer = loop_timer(config->loop, manager);
     manager->runner = runner_new(&(struct runner_config){
         .loop = config->loop,
         .options = config->options,
@@ -615,11 +613,6 @@ struct manager *manager_new(const struct manager_config *config)
     return manager;
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 void manager_free(struct manager **manager_ptr)
 {
     struct manager *manager = *manager_ptr;
@@ -628,7 +621,7 @@ void manager_free(struct manager **manager_ptr)
     *manager_ptr = NULL;
     manager->closing = true;
     runner_free(&manager->runner);
-    uv_close((uv_handle_t *)manager->fuse_timer, free_handle);
+    loop_close(manager->fuse_timer);
     table_free(&manager->keyed);
     quota_free(&manager->light);
     quota_free(&manager->recording);

@@ -491,17 +491,10 @@ struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
     queue->feed = feed;
     queue->tell_logged = tell_logged;
     feed->alive_ms = clock_mono_ms();
-    feed->timer = xmalloc(sizeof *feed->timer);
-    uv_timer_init(&queue->loop->uv, feed->timer);
-    feed->timer->data = feed;
+    feed->timer = loop_timer(queue->loop, feed);
     uv_timer_start(feed->timer, on_tick, TICK_MS, TICK_MS);
     uv_unref((uv_handle_t *)feed->timer);
     return feed;
-}
-
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
 }
 
 void queue_feed_free(struct queue_feed **feed_at)
@@ -518,6 +511,6 @@ void queue_feed_free(struct queue_feed **feed_at)
         unsubscribe(feed, feed->channels[i].kind, feed->channels[i].name);
     unsubscribe(feed, "hub:", feed->queue->holder);
     unsubscribe(feed, "adm", "");
-    uv_close((uv_handle_t *)feed->timer, free_handle);
+    loop_close(feed->timer);
     free(feed);
 }

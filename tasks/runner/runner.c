@@ -365,14 +365,6 @@ static void start_engines(struct runner *runner)
     }
 }
 
-static uv_timer_t *new_timer(struct runner *runner)
-{
-    uv_timer_t *timer = xmalloc(sizeof *timer);
-    uv_timer_init(&runner->config.loop->uv, timer);
-    timer->data = runner;
-    return timer;
-}
-
 struct runner *runner_new(const struct runner_config *config)
 {
     struct runner *runner = xcalloc(1, sizeof *runner);
@@ -382,17 +374,12 @@ struct runner *runner_new(const struct runner_config *config)
     list_init(&runner->questions);
     start_engines(runner);
     loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, runner);
-    runner->due = new_timer(runner);
-    runner->poll = new_timer(runner);
+    runner->due = loop_timer(config->loop, runner);
+    runner->poll = loop_timer(config->loop, runner);
     unsigned every = beat_every_ms(runner);
     every = every < config->poll_ms ? every : config->poll_ms;
     uv_timer_start(runner->poll, on_poll, every, every);
     return runner;
-}
-
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
 }
 
 static void free_runs(struct list *runs)
@@ -420,8 +407,8 @@ void runner_free(struct runner **runner_ptr)
     for (size_t i = 0; i < runner->engine_count; i++)
         for (struct list *node; (node = list_pop(&runner->engines[i].spare)) != NULL;)
             free(container_of(node, struct run, node));
-    uv_close((uv_handle_t *)runner->poll, free_handle);
-    uv_close((uv_handle_t *)runner->due, free_handle);
+    loop_close(runner->poll);
+    loop_close(runner->due);
     table_free(&runner->by_id);
     free(runner->engines);
     free(runner->lanes);

@@ -204,11 +204,6 @@ struct prefork {
     struct list requests; /* not answered, in order */
 };
 
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 /* ---- the environment of a prefork parent ---- */
 
 /* Only what programs need to find their files and to be debugged: nothing that could hold a secret of ours.
@@ -278,7 +273,7 @@ static void disconnect(struct prefork *prefork)
     if (prefork->poll == NULL)
         return;
     uv_poll_stop(prefork->poll);
-    uv_close((uv_handle_t *)prefork->poll, free_handle);
+    loop_close(prefork->poll);
     prefork->poll = NULL;
     close(prefork->socket);
     prefork->socket = -1;

@@ -288,11 +288,6 @@ static bool slot_report(struct slot_proc *proc, const struct slot_frame *frame)
     return frame->type == SLOT_STARTED || (reports[frame->type] && reports[frame->type](job, frame));
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 struct slot_job *slot_proc_running(const struct slot_proc *proc)
 {
     if (list_empty(&proc->jobs))
@@ -391,7 +386,7 @@ static void disconnect(struct slot_proc *proc)
 {
     if (proc->poll) {
         uv_poll_stop(proc->poll);
-        uv_close((uv_handle_t *)proc->poll, free_handle);
+        loop_close(proc->poll);
         proc->poll = NULL;
     }
 }

@@ -266,11 +266,6 @@ static void keep_one(struct slots *slots)
         lane_new_proc(slots, lane, slots->ordinary);
 }
 
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 const struct engine_config *slots_config(const struct slots *slots)
 {
     return &slots->config;
@@ -594,9 +589,7 @@ static void *start(const struct engine_config *config)
     uv_signal_init(&config->loop->uv, slots->child);
     slots->child->data = slots;
     uv_signal_start(slots->child, on_child, SIGCHLD);
-    slots->tick = xcalloc(1, sizeof *slots->tick);
-    uv_timer_init(&config->loop->uv, slots->tick);
-    slots->tick->data = slots;
+    slots->tick = loop_timer(config->loop, slots);
     loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, slots);
     start_preforks(slots);
     return slots;
@@ -617,8 +610,8 @@ static void stop(void *self)
             struct slot_proc *proc = container_of(node, struct slot_proc, node);
             slot_proc_free(&proc);
         }
-    uv_close((uv_handle_t *)old->child, free_handle);
-    uv_close((uv_handle_t *)old->tick, free_handle);
+    loop_close(old->child);
+    loop_close(old->tick);
     free(old->fresh);
     free(old->took_us);
     free(old);

@@ -608,19 +608,13 @@ static void *start(const struct engine_config *config)
     init_lock(pool);
     json_object_seed(0); /* before threads race for it */
     pool->async = xcalloc(1, sizeof *pool->async);
-    pool->collect = xcalloc(1, sizeof *pool->collect);
+    pool->collect = loop_timer(config->loop, pool);
     if (uv_async_init(&config->loop->uv, pool->async, on_async) < 0)
         abort();
-    uv_timer_init(&config->loop->uv, pool->collect);
-    pool->async->data = pool->collect->data = pool;
+    pool->async->data = pool;
     loop_hook(config->loop, LOOP_STAGE_POOL, hand_over, pool);
     start_threads(pool);
     return pool;
-}
-
-static void free_handle(uv_handle_t *handle)
-{
-    free(handle);
 }
 
 /* Jobs that never ran end as interrupted. */
@@ -647,8 +641,8 @@ static void stop(void *engine)
     interrupt(pool, &pool->ready);
     fetch(pool);
     loop_unhook(pool->loop, LOOP_STAGE_POOL, hand_over, pool);
-    uv_close((uv_handle_t *)pool->async, free_handle);
-    uv_close((uv_handle_t *)pool->collect, free_handle);
+    loop_close(pool->async);
+    loop_close(pool->collect);
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->wake);
