@@ -42,7 +42,6 @@ struct fresh { /* one FRESH type */
     const struct task_type *type;
     struct lane *lane;
     struct prefork *prefork;
-    struct slot_proc *spare; /* forked ahead: with speech loaded a fork takes 40 ms */
 };
 
 struct slots {
@@ -110,6 +109,12 @@ static bool soon_free(const struct slot_proc *proc, uint64_t now_ms)
 
 /* ---- the places of a lane ---- */
 
+/* Forked ahead for the next task of a FRESH type: with speech loaded a fork takes 40 ms. */
+static bool is_spare(const struct slot_proc *proc)
+{
+    return proc->only && proc->next_seq == 0 && slot_proc_usable(proc);
+}
+
 struct places {
     unsigned taken;    /* by tasks and by processes that are ending */
     unsigned reusable; /* processes for ordinary tasks */
@@ -121,6 +126,8 @@ static struct places lane_places(const struct lane *lane)
     struct places places = {0, 0, NULL};
     list_for_each (node, &lane->procs) {
         struct slot_proc *proc = container_of(node, struct slot_proc, node);
+        if (is_spare(proc))
+            continue;
         if (proc->count || proc->only || !slot_proc_usable(proc))
             places.taken++;
         else
@@ -131,9 +138,9 @@ static struct places lane_places(const struct lane *lane)
     return places;
 }
 
-static bool lane_can_start(const struct slots *slots, const struct lane *lane)
+static bool lane_can_start(const struct lane *lane, const struct prefork *prefork)
 {
-    return prefork_ready(slots->ordinary) && clock_mono_ms() >= lane->not_before_ms;
+    return prefork_ready(prefork) && clock_mono_ms() >= lane->not_before_ms;
 }
 
 /* Whether any process can come into being for this lane. */
@@ -177,26 +184,21 @@ static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, s
     return proc;
 }
 
-static void make_spare(struct slots *slots, struct fresh *fresh)
+/* The type's spare process, a new one if there is none; NULL if there can be none now. */
+static struct slot_proc *spare_of(struct slots *slots, const struct fresh *fresh)
 {
     struct lane *lane = fresh->lane;
-    if (fresh->spare == NULL && prefork_ready(fresh->prefork) && clock_mono_ms() >= lane->not_before_ms &&
-        !slots->closing)
-        fresh->spare = slot_proc_new(slots, lane, fresh->prefork);
+    list_for_each (node, &lane->procs) {
+        struct slot_proc *proc = container_of(node, struct slot_proc, node);
+        if (proc->only == fresh->type && is_spare(proc))
+            return proc;
+    }
+    return lane_can_start(lane, fresh->prefork) ? lane_new_proc(slots, lane, fresh->prefork) : NULL;
 }
 
 static struct slot_proc *pick_fresh(struct slots *slots, struct lane *lane, const struct task_type *type)
 {
-    struct fresh *fresh = fresh_of(slots, type);
-    if (lane_places(lane).taken >= lane->capacity)
-        return NULL;
-    struct slot_proc *proc = fresh->spare;
-    fresh->spare = NULL;
-    if (proc)
-        list_append(&lane->procs, &proc->node);
-    else if (prefork_ready(fresh->prefork) && clock_mono_ms() >= lane->not_before_ms)
-        proc = lane_new_proc(slots, lane, fresh->prefork);
-    return proc;
+    return lane_places(lane).taken < lane->capacity ? spare_of(slots, fresh_of(slots, type)) : NULL;
 }
 
 /* The process with the least work before it that can still take this much. */
@@ -220,7 +222,7 @@ static struct slot_proc *pick_slot(struct slots *slots, struct lane *lane, const
     if (places.taken < lane->capacity) {
         if (places.idle)
             return places.idle;
-        if (places.reusable < lane->capacity && lane_can_start(slots, lane))
+        if (places.reusable < lane->capacity && lane_can_start(lane, slots->ordinary))
             return lane_new_proc(slots, lane, slots->ordinary);
     }
     return pick_ahead(lane, job->est_us);
@@ -258,12 +260,14 @@ static void lane_take_back(struct lane *lane, struct list *back)
     list_splice(&lane->waiting, back);
 }
 
-/* One reusable process stands ready, so that the first task need not wait for it. */
-static void keep_one(struct slots *slots)
+/* One process of each kind stands ready, so that the first task need not wait for it. */
+static void stand_ready(struct slots *slots)
 {
     struct lane *lane = &slots->lanes[LANE_DEFAULT];
-    if (!slots->closing && lane_places(lane).reusable == 0 && lane_can_start(slots, lane))
+    if (lane_places(lane).reusable == 0 && lane_can_start(lane, slots->ordinary))
         lane_new_proc(slots, lane, slots->ordinary);
+    for (size_t i = 0; i < slots->fresh_count; i++)
+        spare_of(slots, &slots->fresh[i]);
 }
 
 const struct engine_config *slots_config(const struct slots *slots)
@@ -320,27 +324,18 @@ void lane_proc_dead(struct slot_proc *proc, struct list *returned)
     struct slots *slots = proc->slots;
     struct lane *lane = proc->lane;
     lane_take_back(lane, returned);
-    struct fresh *fresh = proc->only ? fresh_of(slots, proc->only) : NULL;
-    if (fresh && fresh->spare == proc)
-        fresh->spare = NULL;
     if (proc->state == SLOT_FAILED)
         lane->not_before_ms = clock_mono_ms() + backoff_failed(&lane->backoff, &backoff_process);
     slot_proc_free(&proc);
     if (slots->closing)
         return;
-    if (fresh)
-        make_spare(slots, fresh);
-    keep_one(slots);
+    stand_ready(slots);
     slots_start_tick(slots); /* a back-off may have to pass */
 }
 
 static void on_prefork_ready(void *ctx)
 {
-    struct slots *slots = ctx;
-    keep_one(slots);
-    for (size_t i = 0; i < slots->fresh_count; i++)
-        if (slots->fresh[i].prefork)
-            make_spare(slots, &slots->fresh[i]);
+    stand_ready(ctx);
 }
 
 static bool is_ours(const struct slots *slots, pid_t pid)
@@ -350,8 +345,7 @@ static bool is_ours(const struct slots *slots, pid_t pid)
             if (container_of(node, struct slot_proc, node)->pid == pid)
                 return true;
     for (size_t i = 0; i < slots->fresh_count; i++)
-        if ((slots->fresh[i].spare && slots->fresh[i].spare->pid == pid) ||
-            prefork_pid(slots->fresh[i].prefork) == pid)
+        if (prefork_pid(slots->fresh[i].prefork) == pid)
             return true;
     return prefork_pid(slots->ordinary) == pid;
 }
@@ -364,11 +358,8 @@ static void reap_children(struct slots *slots)
         list_for_each_safe (node, after, &slots->lanes[i].procs)
             slot_proc_reap(container_of(node, struct slot_proc, node));
     }
-    for (size_t i = 0; i < slots->fresh_count; i++) {
-        if (slots->fresh[i].spare)
-            slot_proc_reap(slots->fresh[i].spare);
+    for (size_t i = 0; i < slots->fresh_count; i++)
         forking |= prefork_forking(slots->fresh[i].prefork);
-    }
     siginfo_t info = {0};
     while (!forking && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
            !is_ours(slots, info.si_pid))
@@ -446,13 +437,7 @@ static void on_tick(uv_timer_t *timer)
     bool busy = false;
     for (size_t i = 0; i < LANES; i++)
         busy |= lane_tick(slots, &slots->lanes[i], now);
-    keep_one(slots);
-    for (size_t i = 0; i < slots->fresh_count; i++) {
-        make_spare(slots, &slots->fresh[i]);
-        if (slots->fresh[i].spare)
-            slot_proc_tick(slots->fresh[i].spare, now);
-        busy |= slots->fresh[i].spare && slots->fresh[i].spare->state != SLOT_SERVING;
-    }
+    stand_ready(slots);
     if (!busy)
         uv_timer_stop(timer);
 }
@@ -573,7 +558,7 @@ static void start_preforks(struct slots *slots)
         if (all[i]->kind == TASK_HEAVY && all[i]->isolation == TASK_FRESH &&
             (!all[i]->diagnostics || slots->config.options->diagnostics))
             slots->fresh[slots->fresh_count++] =
-                (struct fresh){all[i], lane_of(slots, all[i]->queue), start_prefork(slots, all[i]), NULL};
+                (struct fresh){all[i], lane_of(slots, all[i]->queue), start_prefork(slots, all[i])};
 }
 
 static void *start(const struct engine_config *config)
@@ -601,10 +586,8 @@ static void stop(void *self)
     old->closing = true;
     loop_unhook(old->config.loop, LOOP_STAGE_POOL, on_turn, old);
     prefork_free(&old->ordinary); /* frees processes that are being forked, too */
-    for (size_t i = 0; i < old->fresh_count; i++) {
+    for (size_t i = 0; i < old->fresh_count; i++)
         prefork_free(&old->fresh[i].prefork);
-        slot_proc_free(&old->fresh[i].spare);
-    }
     for (size_t i = 0; i < LANES; i++)
         list_for_each_safe (node, after, &old->lanes[i].procs) {
             struct slot_proc *proc = container_of(node, struct slot_proc, node);
