@@ -20,19 +20,19 @@ local holder -- origin and incarnation: what a lease is held by
 local from_hub -- a hub gets the events of its calls in the reply, a worker's are published
 local now -- milliseconds since 1970, by Redis' clock
 local now_digits -- the same as text: making text of numbers is slow
-local owners -- name -> its row, in use during this call
-local rows -- name -> text of a row that was fetched and not used yet, false if there is none
-local heard_by -- hubs of a row -> who listens
+local owners = {} -- name -> its row, in use during this call
+local rows = {} -- name -> text of a row that was fetched and not used yet, false if there is none
+local heard_by = {} -- hubs of a row -> who listens
 local reply, admin_lines -- lines for the caller and for admins, false while there are none
-local touched -- the rows in use, in order of first use
-local records -- id -> record read during this call, false if there is none
-local fetched -- id -> text of a record that was fetched and not used yet, false if there is none
-local homes -- id -> the hash it stands in, of a record that was fetched
-local scores -- code -> time of a task -> its score in an index
-local changed -- the records to write back, in order of first change
-local buckets -- the hashes of records in use, also as heavy and light by their time; see 40_record.lua
-local batches -- sorted sets and lists to write at the end: "command key" -> words
-local after -- what flush() does besides: list of functions
+local touched = {} -- the rows in use, in order of first use
+local records = {} -- id -> record read during this call, false if there is none
+local fetched = {} -- id -> text of a record that was fetched and not used yet, false if there is none
+local homes = {} -- id -> the hash it stands in, of a record that was fetched
+local scores = { A = {}, C = {}, X = {}, K = {} } -- code -> time of a task -> its score in an index
+local changed = {} -- the records to write back, in order of first change
+local buckets, heavy_buckets, light_buckets = {}, {}, {} -- the hashes of records in use, also by their time; see 40_record.lua
+local batches = {} -- sorted sets and lists to write at the end: "command key" -> words
+local after = {} -- what flush() does besides: list of functions
 local global -- of the whole data set: format; act and run = active heavy and running tasks, watch = until when some hub wants
 -- every owner's events; moved = these changed; times = virtual time by class
 
@@ -52,6 +52,17 @@ local function read_global()
   }
 end
 
+local EMPTIED = 16 -- entries: a table that held more would be walked as a whole each time
+
+-- The table for the next call: making one costs more than emptying one.
+local function emptied(t)
+  local n = 0
+  for key in next, t do
+    t[key], n = nil, n + 1
+  end
+  return n <= EMPTIED and t or {}
+end
+
 local function begin(keys, args)
   if not call then
     call = redis.call
@@ -67,19 +78,14 @@ local function begin(keys, args)
   local clock = call('TIME')
   now = clock[1] * 1000 + floor(clock[2] / 1000)
   now_digits = format('%d', now)
-  owners = {}
-  rows = {}
-  heard_by = {}
   reply, admin_lines = false, false
-  touched = {}
-  records = {}
-  fetched = {}
-  homes = {}
-  scores = { A = {}, C = {}, X = {}, K = {} }
-  changed = {}
-  buckets = { heavy = {}, light = {} }
-  batches = {}
-  after = {}
+  owners, rows, heard_by, touched = emptied(owners), emptied(rows), emptied(heard_by), emptied(touched)
+  records, fetched, homes = emptied(records), emptied(fetched), emptied(homes)
+  changed, batches, after = emptied(changed), emptied(batches), emptied(after)
+  buckets, heavy_buckets, light_buckets = emptied(buckets), emptied(heavy_buckets), emptied(light_buckets)
+  for code, known in next, scores do
+    scores[code] = emptied(known)
+  end
   read_global()
 end
 

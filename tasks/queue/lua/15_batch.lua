@@ -73,5 +73,5 @@ local function flush_batches()
       call('LTRIM', words[2], 0, words.most - 1)
     end
   end
-  batches = {}
+  batches = emptied(batches)
 end

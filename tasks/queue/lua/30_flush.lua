@@ -28,7 +28,7 @@ row_text = function(o)
 end
 
 local function flush_rows()
-  local words, n = { 'HSET', P .. 'o' }, 2
+  local words, n = nil, 2
   for i = 1, #touched do
     local o = touched[i]
     if o.moved then
@@ -36,12 +36,13 @@ local function flush_rows()
       if o.seq > o.seq_was and now - o.touch > TOUCH_MS then -- what the keys hold was written just now
         o.touch, o.renewed = now, true
       end
+      words = words or { 'HSET', P .. 'o' }
       words[n + 1] = o.name
       words[n + 2] = row_text(o)
       n = n + 2
     end
   end
-  if n > 2 then
+  if words then
     call_words(words)
   end
 end

@@ -34,7 +34,7 @@ end
 -- A hash of records: how many of its tasks are active, until when the others are kept, what is written to it; `ended`:
 -- until when tasks are kept that are written only now that they have ended.
 local function bucket_of(id, light)
-  local known, time = light and buckets.light or buckets.heavy, sub(id, 1, 10)
+  local known, time = light and light_buckets or heavy_buckets, sub(id, 1, 10)
   local bucket = known[time]
   if not bucket then
     bucket = { key = P .. (light and 'tl:' or 't:') .. time, wanted = false, words = false, counted = false,
@@ -254,7 +254,7 @@ flush_records = function()
     bucket_put(homes[r.id], r.id, text_of_record(r))
     r.counted = false
   end
-  changed = {}
+  changed = emptied(changed)
   flush_buckets()
 end
 
