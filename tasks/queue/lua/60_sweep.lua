@@ -2,7 +2,7 @@
 -- What time alone brings about: leases that ran out, delayed tasks that are due, tasks that expired before
 -- their start. Done in bounded slices inside ordinary calls, so no process has to do it.
 
-local wait_again, give_back, died, retention, sweep, sweep_streams, fail_stream
+local wait_again, give_back, died, retention, sweep, sweep_late, sweep_streams, fail_stream
 
 do
 
@@ -161,6 +161,25 @@ sweep = function()
   sweep_expired()
   sweep_leases()
   sweep_due()
+end
+
+local SWEEP_MS = 5
+local swept_at, swept = 0, '' -- when this server did it last, and whose data
+
+-- The same for calls that are many: most find that it was done just now, and ask only for what is due. Answer: ms until
+-- the next delayed task is due, 0 if none is.
+sweep_late = function()
+  if swept ~= P or now < swept_at or now - swept_at >= SWEEP_MS then
+    swept_at, swept = now, P
+    sweep_expired()
+    sweep_leases()
+  end
+  local first = call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')
+  if first[1] and first[2] - now <= 0 then
+    sweep_due()
+    first = call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')
+  end
+  return first[1] and math.max(1, first[2] - now) or 0
 end
 
 end

@@ -8,12 +8,6 @@ do
 LOST = 9 -- enum queue_code: QUEUE_LOST
 local BEAT_KEPT_MS = 60000
 
--- Milliseconds until a delayed task is due, 0 if none is.
-local function next_due()
-  local first = call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')
-  return first[1] and math.max(1, first[2] - now) or 0
-end
-
 -- Gives one task to the caller, if it is there still: its id and its record's lines but the result go to `texts`, arguments
 -- that do not stand there to the answer.
 local function lease_one(id, deadline, texts, answer)
@@ -63,17 +57,17 @@ end
 local function lease(args)
   retention(args)
   local queue, deadline = args[5], format('%d', now + args[7])
-  sweep()
+  local due = sweep_late()
   flush_batches()
   flush_records()
-  records, fetched = {}, {} -- what the sweep read may have changed
-  local texts, answer = {}, { 0, '' }
+  records, fetched = emptied(records), emptied(fetched) -- what the sweep read may have changed
+  local texts, answer = {}, { due, '' }
   local ids = take_first(queue, args[6] + 0)
   fetch_records(ids)
   for i = 1, #ids do
     lease_one(ids[i], deadline, texts, answer)
   end
-  answer[1], answer[2] = next_due(), table.concat(texts, '\n')
+  answer[2] = concat(texts, '\n')
   return answer
 end
 
