@@ -24,7 +24,7 @@ enum member_state {
 struct catch_up {        /* what a member has at hand before it is live */
     struct event **page; /* of the log */
     size_t page_at, page_count;
-    uint64_t *replied;                              /* seqs that replies told it meanwhile, ascending */
+    uint64_t *replied;                              /* seqs that replies stood for meanwhile, ascending */
     size_t replied_at, replied_count, replied_room; /* before replied_at: given */
 };
 
@@ -242,7 +242,7 @@ void owners_leave(struct member *member)
 }
 
 /* ---- delivery --------------------------------------------------------------------------------------- */
-/* One logged event to one member; `event` is NULL if a reply told it and it was not built. */
+/* One logged event to one member; `event` is NULL if a reply stands for it and it was not built. */
 static void give(struct member *member, uint64_t seq, struct event *event, uint64_t replied_to)
 {
     bool replied = member->serial == replied_to;

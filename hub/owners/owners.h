@@ -43,7 +43,8 @@ struct owner_source {
 struct member;
 struct member_ops {
     void (*event)(void *to, struct event *event);
-    /* The logged event `seq` counts as given: a reply told it. The first call says where the member begins.
+    /* The logged event `seq` counts as given: a reply stands for it. The first call says where the member
+     * begins.
      */
     void (*skip)(void *to, uint64_t seq);
     bool (*slow)(const void *to); /* much waits for it already: a replay pauses */

@@ -13,7 +13,7 @@ struct pending_item {
     struct list node;
     uint64_t seq;        /* 0 for a latest-wins event … */
     uint64_t after;      /* … which then follows this one; else seq */
-    struct event *event; /* NULL: a reply told it, it was never built here */
+    struct event *event; /* NULL: a reply stands for it, it was never built here */
     uint64_t replied_to; /* serial of the member that this reply went to, 0 = nobody */
 };
 struct pending {
