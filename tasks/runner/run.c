@@ -515,12 +515,18 @@ bool runner_run_first(struct run *run)
 void runner_adopt(struct run *run, unsigned fence)
 {
     const struct running_engine *engine = run->lane->engine;
+    bool cancelled = runner_was_cancelled(runner_of(run), run->id); /* its record stood before we knew */
     run->fence = fence;
     if (run->state == RUN_DONE) {
         say(run);
     } else if (run->state == RUN_FIRST) {
         run_become(run, RUN_LEASED);
-        engine->table->listen(engine->self, run);
+        if (engine->table->listen)
+            engine->table->listen(engine->self, run);
+        if (cancelled)
+            run_cancel(run);
+    } else if (cancelled) {
+        run_refuse(run, QUEUE_CANCELLED, "", "");
     } else {
         run_give(run);
     }

@@ -30,7 +30,7 @@ static void drain_become(struct runner *runner, enum drain_state to)
 
 /* ---- leasing ------------------------------------------------------------------------------------- */
 
-static bool was_cancelled(const struct runner *runner, const char *id)
+bool runner_was_cancelled(const struct runner *runner, const char *id)
 {
     uint64_t now = runner->early_at ? clock_mono_ms() : 0;
     for (size_t i = 0; i < EARLY && i < runner->early_at; i++)
@@ -70,7 +70,7 @@ static void take(struct run_lane *lane, const struct queue_leased *leased)
     if (!is_known(runner, run->type)) {
         log_warn("a task of an unknown type was refused", "task", leased->task, "task_id", leased->id);
         run_refuse(run, QUEUE_FAILED, "unknown_task", "No process of this version knows this task");
-    } else if (was_cancelled(runner, leased->id)) {
+    } else if (runner_was_cancelled(runner, leased->id)) {
         run_refuse(run, QUEUE_CANCELLED, "", "");
     } else if (!sound || json_check(run->args, JSON_LIMITS, &reason) != KIND_OBJECT) {
         log_warn("a damaged task was refused", "task_id", leased->id, "reason", reason);

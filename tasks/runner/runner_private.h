@@ -62,6 +62,10 @@ struct runner {
     void *drained_ctx;
 };
 
+/* ---- runner.c ---- */
+/* Whether a cancel came for a task that was not held here yet. */
+bool runner_was_cancelled(const struct runner *runner, const char *id);
+
 /* ---- run.c ---- */
 extern const struct engine_hooks run_hooks;
 void run_become(struct run *run, enum run_state to);

@@ -478,6 +478,17 @@ static void test_made_here(void)
     finish_all();
     is_status(id, "completed", NULL);
 
+    run = run_new(lane, &ordinary, span_of(owner));
+    id_new(run->id);
+    if (!runner_run_first(run))
+        abort();
+    unsigned at = place_of(&first, run), cancels = first.cancels;
+    ok(!runner_cancel(runner, run->id, 0), "a cancel may come before we know of the record");
+    runner_adopt(run, 1);
+    is_int(first.cancels, cancels + 1, "then the engine is asked at once");
+    is_int(first.why[at], STOP_CANCEL, "to cancel");
+    finish_all();
+
     first.refuses = true;
     run = run_new(lane, &ordinary, span_of(owner));
     ok(!runner_run_first(run), "or there is no room");
