@@ -284,6 +284,8 @@ static void test_hoards_nothing(void)
     for (size_t i = 0; i < NELEMS(tasks); i++)
         returned += tasks[i].fate == RETURNED && tasks[i].starts == 0;
     is_int(returned, 4, "all but the two that run");
+    for (size_t i = 0; i < NELEMS(tasks) && returned != 4; i++)
+        diag("task %zu: fate %d %s, %u starts", i, (int)tasks[i].fate, tasks[i].code, tasks[i].starts);
     ok(slots_engine.room(slots, 0) == 0, "there is no room meanwhile");
     ok(run_until(2, NULL), "those end");
 }
