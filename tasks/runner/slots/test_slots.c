@@ -10,6 +10,7 @@
 #include "tasks/types.h"
 #include "tests/lib/tap.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sodium.h>
 #include <unistd.h>
@@ -290,6 +291,23 @@ static void test_hoards_nothing(void)
     ok(run_until(2, NULL), "those end");
 }
 
+/* The engine reads the clock once for all its processes; that a quick task has begun is seen after that. */
+static void test_clock_read_before_the_start(void)
+{
+    struct task task;
+    uint64_t end = clock_mono_ms() + 20000;
+    give(&task, "noop_heavy", "{\"steps\":1,\"sleep_ms\":60000}");
+    uv_run(&loop.uv, UV_RUN_NOWAIT); /* it is sent */
+    while (slot_proc_begun(task.job.proc) != &task.job && clock_mono_ms() < end)
+        sched_yield();
+    slot_proc_tick(task.job.proc, clock_mono_ms() - 1);
+    is_int(task.starts, 1, "a tick sees that a task has begun");
+    is_int(task.job.stop, STOP_NONE, "and not that it ran too long");
+    stop(&task, STOP_CANCEL);
+    ok(run_until(1, NULL), "it ends");
+    is_int(task.fate, CANCELLED, "cancelled");
+}
+
 static void test_limits(void)
 {
     struct task task, patient;
@@ -455,6 +473,7 @@ int main(int argc, char **argv)
     test_cancel_waiting();
     test_many();
     test_hoards_nothing();
+    test_clock_read_before_the_start();
     test_bad_reports();
     test_stream();
     test_cancelled_before_it_began();
