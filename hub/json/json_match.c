@@ -40,43 +40,45 @@ static int64_t count_elements(struct span array)
     return n;
 }
 
-/* Whether the value's size lies in the field's range; the text of the range goes to `expected`. */
-static bool in_range(const struct json_field *f, struct span value, enum json_kind kind, char *expected,
-                     size_t size)
+/* Whether the value's size lies in the field's range. */
+static bool in_range(const struct json_field *f, struct span value, enum json_kind kind)
 {
     int64_t n = 0;
-    const char *unit = "between";
+    double number;
     if (f->min == 0 && f->max == 0)
         return true;
-    if (kind == KIND_STRING) {
-        n = (int64_t)json_string_bytes(value);
-        unit = "text of bytes between";
-    } else if (kind == KIND_ARRAY) {
-        n = count_elements(value);
-        unit = "a list of length between";
-    } else if (kind & (KIND_INTEGER | KIND_NUMBER)) {
-        double number;
-        snprintf(expected, size, "must be between %lld and %lld", (long long)f->min, (long long)f->max);
-        if (kind == KIND_INTEGER)
-            return json_int(value, &n) && n >= f->min && n <= f->max;
+    if (kind == KIND_NUMBER)
         return json_double(value, &number) && number >= (double)f->min && number <= (double)f->max;
-    } else {
+    if (kind == KIND_STRING)
+        n = (int64_t)json_string_bytes(value);
+    else if (kind == KIND_ARRAY)
+        n = count_elements(value);
+    else if (kind != KIND_INTEGER)
         return true;
-    }
-    snprintf(expected, size, "must be %s %lld and %lld", unit, (long long)f->min, (long long)f->max);
+    else if (!json_int(value, &n))
+        return false;
     return n >= f->min && n <= f->max;
 }
 
-static bool is_word(const struct json_field *f, struct span value, char *expected, size_t size)
+static const char *unit_of(enum json_kind kind)
 {
-    size_t at = (size_t)snprintf(expected, size, "must be one of");
-    for (const char *const *word = f->words; *word; word++) {
-        if (json_string_is(value, *word))
-            return true;
-        if (at < size)
-            at += (size_t)snprintf(expected + at, size - at, " %s", *word);
-    }
-    return false;
+    return kind == KIND_STRING  ? "text of bytes between"
+           : kind == KIND_ARRAY ? "a list of length between"
+                                : "between";
+}
+
+static bool is_word(const char *const *words, struct span value)
+{
+    while (*words && !json_string_is(value, *words))
+        words++;
+    return *words != NULL;
+}
+
+static void print_words(char *to, size_t size, const char *const *words)
+{
+    size_t at = (size_t)snprintf(to, size, "must be one of");
+    for (; *words && at < size; words++)
+        at += (size_t)snprintf(to + at, size - at, " %s", *words);
 }
 
 static bool match_one(const struct json_field *f, struct span value, struct json_field_error *error)
@@ -85,15 +87,16 @@ static bool match_one(const struct json_field *f, struct span value, struct json
     unsigned kinds =
         f->kinds | (f->kinds & KIND_NUMBER ? KIND_INTEGER : 0u) | (f->kinds & KIND_TRUE ? KIND_FALSE : 0u);
     enum json_kind kind = json_kind_of(value);
-    if (!(kind & kinds)) {
+    if (!(kind & kinds))
         snprintf(expected, sizeof expected, "must be %s", kind_word(f->kinds));
-        return json_refuse(error, span_of(f->name), expected);
-    }
-    if (!in_range(f, value, kind, expected, sizeof expected))
-        return json_refuse(error, span_of(f->name), expected);
-    if (kind == KIND_STRING && f->words && !is_word(f, value, expected, sizeof expected))
-        return json_refuse(error, span_of(f->name), expected);
-    return true;
+    else if (!in_range(f, value, kind))
+        snprintf(expected, sizeof expected, "must be %s %lld and %lld", unit_of(kind), (long long)f->min,
+                 (long long)f->max);
+    else if (kind == KIND_STRING && f->words && !is_word(f->words, value))
+        print_words(expected, sizeof expected, f->words);
+    else
+        return true;
+    return json_refuse(error, span_of(f->name), expected);
 }
 
 static size_t find_field(const struct json_field *fields, size_t count, struct span key)
