@@ -24,6 +24,9 @@ struct answerer_ops {
     /* Takes what must follow an answer that is not written yet; NULL: answers are written at once. `read`:
      * the answer tells of it. */
     void (*follow)(struct answerer *to, const struct owner_news *news, bool read);
+    /* Decides on each message while `entering`: true if it is handled now, else it is kept, or refused. NULL:
+     * it is never entering. */
+    bool (*admit)(struct answerer *from, struct span message);
     /* The last request has let go. */
     void (*free)(struct answerer *to);
 };
@@ -46,7 +49,8 @@ struct answerer {
     void *sink;                    /* takes what is sent */
     const uint64_t *given;         /* up to which logged event it was given all; NULL: it is given none */
     unsigned refs;
-    bool gone; /* nobody reads any more */
+    bool entering; /* its way in is not over: ops->admit is asked first */
+    bool gone;     /* nobody reads any more */
 };
 
 /* What the methods do when a client that stays speaks or leaves; set by the layer above (app.client_hooks).

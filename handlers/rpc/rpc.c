@@ -121,13 +121,20 @@ static void handle_batch(struct answerer *to, struct span text)
 
 /* ---- messages ---- */
 
-enum json_kind rpc_check(struct answerer *to, struct span message)
+void rpc_message(void *from, struct span message, bool too_fast)
 {
+    static const struct request_error rate_limit = {.code = RPC_USER_LIMIT,
+                                                    .word = "rate_limit",
+                                                    .retry_ms = 1000,
+                                                    .message = "Too many messages per second"};
+    struct answerer *answerer = from;
     const char *reason = NULL;
-    enum json_kind kind = json_check(message, JSON_LIMITS, &reason);
-    if (kind == KIND_NONE)
-        refuse(to, SPAN_NONE, RPC_PARSE, reason);
-    return kind;
+    if (json_check(message, JSON_LIMITS, &reason) == KIND_NONE)
+        refuse(answerer, SPAN_NONE, RPC_PARSE, reason);
+    else if (too_fast)
+        rpc_refuse(answerer, message, &rate_limit);
+    else if (!answerer->entering || answerer->ops->admit(answerer, message))
+        rpc_handle(answerer, message);
 }
 
 bool rpc_calls(struct span message, const char *method)

@@ -6,8 +6,9 @@
 #include "handlers/rpc/request.h"
 
 /* ---- rpc.c ---- */
-/* Checks a message, once; KIND_NONE and answered if it is no JSON. */
-enum json_kind rpc_check(struct answerer *to, struct span message);
+/* A text message of a client, whose struct answerer is `from`: checks it, once, and handles it, unless the
+ * answerer does not admit it. A conn_ops.on_text. */
+void rpc_message(void *from, struct span message, bool too_fast);
 /* Whether a message that was checked calls this method (and is no batch). */
 bool rpc_calls(struct span message, const char *method);
 /* Handles a message that was checked. */

@@ -76,6 +76,7 @@ void session_become(struct session *session, enum session_state state)
     if (!(moves[before] & 1u << state))
         abort();
     session->state = state;
+    session->answerer.entering = state == SESSION_KNOWN || waits(state);
     if (session->kept.len && waits(before) && !waits(state))
         replay(session, before == SESSION_VERIFYING);
 }
@@ -94,8 +95,18 @@ static void free_session(struct answerer *answerer)
     free(session);
 }
 
+static bool admit(struct answerer *from, struct span message)
+{
+    struct session *session = session_of(from);
+    join_first(session, message);
+    if (!waits(session->state))
+        return true;
+    keep(session, message);
+    return false;
+}
+
 static const struct answerer_ops socket_ops = {
-    .answer = rpc_answer, .send = conn_send_to, .free = free_session};
+    .answer = rpc_answer, .send = conn_send, .admit = admit, .free = free_session};
 
 struct session *session_asking(const struct request *request)
 {
@@ -103,11 +114,11 @@ struct session *session_asking(const struct request *request)
     return to && to->ops == &socket_ops && !to->gone ? session_of(to) : NULL;
 }
 
-static void on_open(struct conn *conn, struct span token)
+static void *on_open(void *app, struct conn *conn, struct span token)
 {
     struct session *session = xcalloc(1, sizeof *session);
     session->answerer = (struct answerer){.ops = &socket_ops,
-                                          .app = conn_app(conn),
+                                          .app = app,
                                           .client = &session->client,
                                           .sink = conn,
                                           .given = conn_given_seq(conn),
@@ -115,53 +126,32 @@ static void on_open(struct conn *conn, struct span token)
     client_init(&session->client, &session->answerer);
     session->conn = conn;
     id_random(session->id, sizeof session->id);
-    conn_set_user(conn, session);
     if (token.p)
         auth_open(session, token);
+    return &session->answerer;
 }
 
-static void on_text(struct conn *conn, struct span message)
+static void on_binary(void *answerer, struct span message, bool too_fast)
 {
-    static const struct request_error too_fast = {.code = RPC_USER_LIMIT,
-                                                  .word = "rate_limit",
-                                                  .retry_ms = 1000,
-                                                  .message = "Too many messages per second"};
-    struct session *session = conn_user(conn);
-    if (rpc_check(&session->answerer, message) == KIND_NONE)
-        return;
-    if (!conn_rate_ok(conn)) {
-        rpc_refuse(&session->answerer, message, &too_fast);
-        return;
-    }
-    join_first(session, message);
-    if (waits(session->state))
-        keep(session, message);
-    else
-        rpc_handle(&session->answerer, message);
-}
-
-static void on_binary(struct conn *conn, struct span message)
-{
-    struct session *session = conn_user(conn);
+    struct session *session = session_of(answerer);
     if (session->answerer.who || session->state == SESSION_VERIFYING)
-        session->answerer.app->client_hooks.binary(&session->client, message, !conn_rate_ok(conn));
+        session->answerer.app->client_hooks.binary(&session->client, message, too_fast);
     else
-        conn_close(conn, CLOSE_AUTH, "not authenticated");
+        conn_close(session->conn, CLOSE_AUTH, "not authenticated");
 }
 
-static void on_close(struct conn *conn)
+static void on_close(void *answerer)
 {
-    struct session *session = conn_user(conn);
-    owners_leave(conn_member(conn));
+    struct session *session = session_of(answerer);
+    owners_leave(session->answerer.member);
     session->answerer.app->client_hooks.leave(&session->client);
     auth_leave(session);
     session_become(session, SESSION_CLOSING);
-    conn_set_user(conn, NULL);
     session->conn = NULL;
     answerer_gone(&session->answerer);
 }
 
 struct conn_ops session_conn_ops(void)
 {
-    return (struct conn_ops){on_open, on_text, on_binary, on_close};
+    return (struct conn_ops){on_open, rpc_message, on_binary, on_close};
 }

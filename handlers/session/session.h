@@ -33,7 +33,7 @@ struct session {
     char id[SESSION_ID_SIZE];
 };
 
-/* What the server calls; conn_app() must be the struct app. */
+/* What the server calls; server_config.app must be the struct app. */
 struct conn_ops session_conn_ops(void);
 /* The one place where the state changes. What waited is handled before it returns, so do it last. */
 void session_become(struct session *session, enum session_state state);

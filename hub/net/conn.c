@@ -46,7 +46,7 @@ struct conn {
     struct charge user;                                                  /* empty before authentication */
     struct member *member;                                               /* NULL before authentication */
     struct principal who;
-    void *layer;
+    void *layer; /* what conn_ops.on_open gave */
 };
 
 struct conns {
@@ -78,29 +78,14 @@ static size_t budget_of(const struct conn *conn)
 }
 
 /* ---- as the layer above sees it ---------------------------------------------------------------------- */
-void *conn_app(const struct conn *conn)
-{
-    return conn->conns->app;
-}
-
 const struct principal *conn_who(const struct conn *conn)
 {
     return conn->member ? &conn->who : NULL;
 }
 
-void conn_set_user(struct conn *conn, void *user)
-{
-    conn->layer = user;
-}
-
-void *conn_user(const struct conn *conn)
-{
-    return conn->layer;
-}
-
 struct member *conn_member(const struct conn *conn)
 {
-    return conn ? conn->member : NULL;
+    return conn->member;
 }
 
 const char *conn_address(const struct conn *conn)
@@ -111,11 +96,6 @@ const char *conn_address(const struct conn *conn)
 const uint64_t *conn_given_seq(const struct conn *conn)
 {
     return &conn->outbox.given;
-}
-
-bool conn_rate_ok(const struct conn *conn)
-{
-    return conn->rate_tokens >= 0;
 }
 
 /* ---- deadlines and states ---------------------------------------------------------------------------- */
@@ -232,7 +212,7 @@ static void close_slow(struct conn *conn)
     conn_become(conn, CONN_CLOSING);
 }
 
-void conn_send_to(void *to, struct span text, bool droppable)
+void conn_send(void *to, struct span text, bool droppable)
 {
     struct conn *conn = to;
     if (!ready(conn))
@@ -244,13 +224,9 @@ void conn_send_to(void *to, struct span text, bool droppable)
         close_slow(conn);
 }
 
-void conn_send(struct conn *conn, struct span text)
+void conn_send_event(void *to, struct event *event)
 {
-    conn_send_to(conn, text, false);
-}
-
-void conn_send_event(struct conn *conn, struct event *event)
-{
+    struct conn *conn = to;
     if (!ready(conn))
         return;
     if (outbox_event(&conn->outbox, event, budget_of(conn)) != OUTBOX_FULL)
@@ -269,11 +245,6 @@ void conn_close(struct conn *conn, unsigned code, const char *reason)
 }
 
 /* ---- as a member of its owner's log ------------------------------------------------------------------ */
-static void send_event(void *to, struct event *event)
-{
-    conn_send_event(to, event);
-}
-
 static void skip(void *to, uint64_t seq)
 {
     struct conn *conn = to;
@@ -291,7 +262,7 @@ static void lost(void *to, const char *reason)
     conn_close(to, 1012, reason);
 }
 
-static const struct member_ops member_ops = {send_event, skip, slow, lost};
+static const struct member_ops member_ops = {conn_send_event, skip, slow, lost};
 
 /* ---- who it is --------------------------------------------------------------------------------------- */
 static void set_deadlines(struct conn *conn)
@@ -377,10 +348,8 @@ static void deliver(struct conn *conn, struct span message, bool binary)
     metric_add(METRIC_BYTES_IN, message.n);
     if (!take_rate(conn))
         conn_close(conn, 4429, "too many messages");
-    else if (binary)
-        ops->on_binary(conn, message);
     else
-        ops->on_text(conn, message);
+        (binary ? ops->on_binary : ops->on_text)(conn->layer, message, conn->rate_tokens < 0);
 }
 
 static void deliver_assembled(struct conn *conn)
@@ -553,7 +522,7 @@ static void tell_expiring(struct conn *conn)
         snprintf(text, sizeof text,
                  "{\"jsonrpc\":\"2.0\",\"method\":\"auth.expiring\",\"params\":{\"expires_at\":\"%s\"}}", at);
     conn->expiring_due = 0;
-    conn_send(conn, (struct span){text, (size_t)n});
+    conn_send(conn, (struct span){text, (size_t)n}, false);
 }
 
 /* A deadline of the connection has come. */
@@ -589,7 +558,7 @@ void conns_send(struct conns *conns, struct span text)
 {
     for (uint32_t i = 0; i < conns->slot_count; i++)
         if (conns->slots[i].conn)
-            conn_send(conns->slots[i].conn, text);
+            conn_send(conns->slots[i].conn, text, false);
 }
 
 void conns_close(struct conns *conns, uint32_t *at, size_t count, unsigned code, const char *reason)
@@ -638,7 +607,7 @@ static int on_established(struct lws *wsi)
     char buf[SERVER_HEADER_BYTES];
     struct span token = bearer_token(wsi, buf, sizeof buf);
     peer->conn = conn_new(conns, wsi, peer);
-    conns->ops.on_open(peer->conn, token);
+    peer->conn->layer = conns->ops.on_open(conns->app, peer->conn, token);
     return 0;
 }
 
@@ -691,7 +660,7 @@ static int on_closed(struct lws *wsi)
     if (conn == NULL)
         return 0;
     conn_become(conn, CONN_GONE);
-    conn->conns->ops.on_close(conn);
+    conn->conns->ops.on_close(conn->layer);
     peer->conn = NULL;
     conn_free(conn);
     return 0;

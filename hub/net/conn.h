@@ -12,14 +12,16 @@ struct member;
 
 /* What the layer above does with a connection. Every span is valid during the call only. */
 struct conn_ops {
-    void (*on_open)(struct conn *conn, struct span bearer_token); /* SPAN_NONE without one */
-    void (*on_text)(struct conn *conn, struct span message);      /* one whole text message */
-    void (*on_binary)(struct conn *conn, struct span message);    /* one whole binary message */
-    void (*on_close)(struct conn *conn);                          /* last call; conn is freed after it */
+    /* It is open. `app` is server_config.app; the token of its upgrade is SPAN_NONE if there was none. Gives
+     * what the other functions get as `layer`: what that layer keeps for this connection. */
+    void *(*on_open)(void *app, struct conn *conn, struct span bearer_token);
+    /* One whole message; `too_fast`: it is beyond limits.messages_per_s and its burst. A connection far
+     * beyond them is closed with 4429 instead. */
+    void (*on_text)(void *layer, struct span message, bool too_fast);
+    void (*on_binary)(void *layer, struct span message, bool too_fast);
+    /* The last call; the connection is freed after it. */
+    void (*on_close)(void *layer);
 };
-
-/* server_config.app. */
-void *conn_app(const struct conn *conn);
 
 /* NULL before authentication. */
 const struct principal *conn_who(const struct conn *conn);
@@ -28,27 +30,19 @@ const struct principal *conn_who(const struct conn *conn);
 bool conn_set_who(struct conn *conn, struct principal *who) MUSTCHECK;
 /* A refreshed token of the same user. */
 void conn_refresh_who(struct conn *conn, struct principal *who);
-/* Room for one pointer of the layer above (its per-connection state). */
-void conn_set_user(struct conn *conn, void *user);
-void *conn_user(const struct conn *conn);
-/* Its place among those that hear an owner's events (hub/owners/owners.h), for conn == NULL and before
- * authentication NULL. It leaves when the connection closes. */
+/* Its place among those that hear an owner's events (hub/owners/owners.h), NULL before authentication. It
+ * leaves when the connection closes. */
 struct member *conn_member(const struct conn *conn);
 
-/* Appends one text frame. Counted in the outbox; replies are must-deliver: exceeding the budget
- * closes with 4101. */
-void conn_send(struct conn *conn, struct span text);
+/* Appends one text frame to what waits for this struct conn. `droppable`: it may be dropped (and is counted)
+ * while the connection is slow; beyond the budget of the outbox, anything else closes it with 4101. */
+void conn_send(void *conn, struct span text, bool droppable);
 /* Where it stands, until on_close, up to which seq everything was given to this connection (0 before
  * owners_start()). */
 const uint64_t *conn_given_seq(const struct conn *conn);
 /* Appends an event's frame or, while a partial write is pending, keeps the event in the backlog where
  * the rules of its class apply. The log of an owner comes this way. */
-void conn_send_event(struct conn *conn, struct event *event);
-/* The same to a struct conn; `droppable`: it may be dropped (and is counted) while the connection is slow. */
-void conn_send_to(void *conn, struct span text, bool droppable);
-/* Whether the message being handled is within limits.messages_per_s and its burst. A connection far
- * beyond them is closed with 4429 without the layer above. */
-bool conn_rate_ok(const struct conn *conn);
+void conn_send_event(void *conn, struct event *event);
 /* The peer's address as text, for log lines: "192.0.2.7", "unix". */
 const char *conn_address(const struct conn *conn);
 

@@ -12,7 +12,7 @@ struct server_config {
     struct loop *loop;
     const struct options *options;
     struct conn_ops ops;
-    void *app; /* what conn_app() gives the layer above */
+    void *app; /* for ops.on_open and ready */
     /* /readyz: true = 200; else the JSON object of reasons is appended. */
     bool (*ready)(void *app, struct buf *reasons);
 };

@@ -61,8 +61,7 @@ static void check_log(void)
 
 static void client_says(struct span message)
 {
-    if (rpc_check(&reader->answerer, message) != KIND_NONE)
-        rpc_handle(&reader->answerer, message);
+    rpc_message(&reader->answerer, message, false);
     check_log();
 }
 

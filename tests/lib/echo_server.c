@@ -35,16 +35,18 @@ static bool authenticate(struct conn *conn, const char *user, int64_t seconds)
     return false;
 }
 
-static void on_open(struct conn *conn, struct span token)
+static void *on_open(void *app, struct conn *conn, struct span token)
 {
     char user[64];
+    (void)app;
     if (me.echo) {
         (void)authenticate(conn, "echo", 100000);
     } else if (token.p) {
         snprintf(user, sizeof user, "%.*s", SPAN_ARG(token));
         if (authenticate(conn, user, 100000))
-            conn_send(conn, SPAN("welcome"));
+            conn_send(conn, SPAN("welcome"), false);
     }
+    return conn;
 }
 
 static void send_events(struct conn *conn, unsigned from, unsigned to, char code)
@@ -63,43 +65,46 @@ static void send_events(struct conn *conn, unsigned from, unsigned to, char code
     }
 }
 
-static void on_text(struct conn *conn, struct span message)
+static void on_text(void *layer, struct span message, bool too_fast)
 {
+    struct conn *conn = layer;
     char text[128], user[64], code;
     unsigned from, to;
     long seconds = 3600;
+    (void)too_fast;
     if (me.echo) {
-        conn_send(conn, message);
+        conn_send(conn, message, false);
         return;
     }
     snprintf(text, sizeof text, "%.*s", SPAN_ARG(message));
     if (sscanf(text, "auth %63s %ld", user, &seconds) >= 1) {
         if (authenticate(conn, user, seconds))
-            conn_send(conn, SPAN("welcome"));
+            conn_send(conn, SPAN("welcome"), false);
     } else if (sscanf(text, "close %u", &from) == 1) {
         conn_close(conn, from, "as you wish");
     } else if (sscanf(text, "text %u", &from) == 1) {
         char *big = xmalloc(from);
         memset(big, 'x', from);
-        conn_send(conn, (struct span){big, from});
+        conn_send(conn, (struct span){big, from}, false);
         free(big);
     } else if (sscanf(text, "events %u %u %c", &from, &to, &code) == 3) {
         send_events(conn, from, to, code);
     } else {
-        conn_send(conn, conn_who(conn) ? message : SPAN("who are you?"));
+        conn_send(conn, conn_who(conn) ? message : SPAN("who are you?"), false);
     }
 }
 
-static void on_binary(struct conn *conn, struct span message)
+static void on_binary(void *layer, struct span message, bool too_fast)
 {
     char text[64];
+    (void)too_fast;
     int n = snprintf(text, sizeof text, "%zu bytes", message.n);
-    conn_send(conn, (struct span){text, (size_t)n});
+    conn_send(layer, (struct span){text, (size_t)n}, false);
 }
 
-static void on_close(struct conn *conn)
+static void on_close(void *layer)
 {
-    (void)conn;
+    (void)layer;
 }
 
 static void on_drained(void *ctx)

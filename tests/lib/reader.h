@@ -95,8 +95,7 @@ static inline void reader_gone(struct reader *reader)
 
 static inline void says(struct reader *reader, const char *text)
 {
-    if (rpc_check(&reader->answerer, span_of(text)) != KIND_NONE)
-        rpc_handle(&reader->answerer, span_of(text));
+    rpc_message(&reader->answerer, span_of(text), false);
 }
 
 /* What was written down since the last look. */
