@@ -199,7 +199,7 @@ static void check_private(struct check *check)
                 : "redis-server was not found; install it, or set redis.url");
 }
 
-static void check_files(struct check *check)
+static void check_configuration(struct check *check)
 {
     char *reason = NULL;
     const char *file = check->options->config_path;
@@ -207,18 +207,31 @@ static void check_files(struct check *check)
         say(check, true, "configuration", file ? file : "no file; defaults, environment and flags");
     else
         say(check, false, "configuration", reason);
-    free(reason);
-    reason = NULL;
-    struct keyring *ring = keyfile_load(check->options, &reason);
-    say(check, ring != NULL, "keys", ring ? "the key ring loads" : reason);
     check->misconfigured = check->failed;
     free(reason);
-    reason = NULL;
+}
+
+static void check_keys(struct check *check)
+{
+    char *reason CLEANUP(free_char) = NULL;
+    if (keyfile_missing(check->options, &reason)) {
+        say(check, false, "keys", reason);
+        return;
+    }
+    struct keyring *ring = keyfile_load(check->options, &reason);
+    say(check, ring != NULL, "keys", ring ? "the key ring loads" : reason);
     if (ring)
         keyring_free(&ring);
-    bool database = store_prepare(check->options, &reason);
-    say(check, database, "database", database ? "opens, tables are up to date" : reason);
-    free(reason);
+    else
+        check->misconfigured = true;
+}
+
+static void check_database(struct check *check)
+{
+    char *reason CLEANUP(free_char) = NULL;
+    const char *state;
+    bool fine = store_check(check->options, &state, &reason);
+    say(check, fine, "database", fine ? state : reason);
 }
 
 static void check_redis(struct check *check)
@@ -245,7 +258,9 @@ int cmd_check(int argc, char **argv)
     int code;
     if (!cli_begin(&check_command, argc, argv, &options, &code))
         return code;
-    check_files(&check);
+    check_configuration(&check);
+    check_keys(&check);
+    check_database(&check);
     check_redis(&check);
     options_free(&options);
     return check.misconfigured ? EXIT_USAGE : check.failed ? EXIT_TROUBLE : EXIT_FINE;

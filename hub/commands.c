@@ -46,6 +46,11 @@ static int parse_roles(const char *text)
 static int print_token(const struct options *options, struct auth_claims *claims)
 {
     char *reason = NULL;
+    if (keyfile_missing(options, &reason)) {
+        fprintf(stderr, "taskhub: %s\n", reason);
+        free(reason);
+        return EXIT_TROUBLE;
+    }
     struct keyring *ring = keyfile_load(options, &reason);
     if (ring == NULL)
         return cli_usage_error(&token_command, reason);

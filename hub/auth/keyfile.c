@@ -67,13 +67,28 @@ static bool create_key_file(const char *path)
     return made || error == EEXIST;
 }
 
+static char *key_path(const struct options *options)
+{
+    return *options->jwt_key_file ? xstrdup(options->jwt_key_file)
+                                  : xasprintf("%s/jwt.key", options->data_dir);
+}
+
+bool keyfile_missing(const struct options *options, char **ret_reason)
+{
+    char *path CLEANUP(free_char) = key_path(options);
+    if (*options->jwt_key_file || access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        return false;
+    *ret_reason = xasprintf("no key in %s; is this the hub's data directory?", options->data_dir);
+    return true;
+}
+
 struct keyring *keyfile_load(const struct options *options, char **ret_reason)
 {
+    char *path CLEANUP(free_char) = key_path(options);
     if (*options->jwt_key_file)
-        return keyring_load(options->jwt_key_file, ret_reason);
+        return keyring_load(path, ret_reason);
     if (!data_dir_make(options->data_dir, ret_reason))
         return NULL;
-    char *path CLEANUP(free_char) = xasprintf("%s/jwt.key", options->data_dir);
     if (!create_key_file(path)) {
         *ret_reason = xasprintf("key file %s: %s", path, strerror(errno));
         return NULL;

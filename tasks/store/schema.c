@@ -6,6 +6,9 @@
 #include "hub/auth/keyfile.h"
 #include "hub/base/log.h"
 
+#include <libgen.h>
+#include <unistd.h>
+
 static const struct db_migration steps[] = {
     {1, "CREATE TABLE votes ("
         "  resource_id TEXT NOT NULL,"
@@ -50,36 +53,51 @@ int store_migrate(struct db *db)
     return db_migrate(db, steps, NELEMS(steps));
 }
 
-struct db *store_open(const struct options *options)
+static char *database_path(const struct options *options)
 {
     static const char scheme[] = "sqlite:";
-    struct buf path = BUF_INIT;
     if (strncmp(options->database_url, scheme, sizeof scheme - 1) == 0)
-        buf_append_text(&path, options->database_url + sizeof scheme - 1);
-    else
-        buf_printf(&path, "%s/taskhub.db", options->data_dir);
-    char *text = buf_take_string(&path), *reason = NULL;
-    struct db *db = db_open(text, &reason);
+        return xstrdup(options->database_url + sizeof scheme - 1);
+    return xasprintf("%s/taskhub.db", options->data_dir);
+}
+
+struct db *store_open(const struct options *options)
+{
+    char *path CLEANUP(free_char) = database_path(options), *reason CLEANUP(free_char) = NULL;
+    struct db *db = db_open(path, &reason);
     if (db == NULL) {
-        log_error("the domain database cannot be opened", "path", text, "reason", reason);
+        log_error("the domain database cannot be opened", "path", path, "reason", reason);
     } else if (store_migrate(db) != 0) {
-        log_error("the domain database cannot be migrated", "path", text, "reason", db_error(db));
+        log_error("the domain database cannot be migrated", "path", path, "reason", db_error(db));
         db_close(&db);
     }
-    free(reason);
-    free(text);
     return db;
+}
+
+static bool opens(const struct options *options, char **ret_reason)
+{
+    struct db *db = store_open(options);
+    if (db == NULL)
+        *ret_reason = xstrdup("database_url: the domain database cannot be opened");
+    else
+        db_close(&db);
+    return *ret_reason == NULL;
 }
 
 bool store_prepare(const struct options *options, char **ret_reason)
 {
-    if (!data_dir_make(options->data_dir, ret_reason))
-        return false;
-    struct db *db = store_open(options);
-    if (db == NULL) {
-        *ret_reason = xstrdup("database_url: the domain database cannot be opened");
-        return false;
-    }
-    db_close(&db);
-    return true;
+    return data_dir_make(options->data_dir, ret_reason) && opens(options, ret_reason);
+}
+
+bool store_check(const struct options *options, const char **ret_state, char **ret_reason)
+{
+    char *path CLEANUP(free_char) = database_path(options);
+    bool exists = access(path, F_OK) == 0;
+    *ret_state = exists ? "opens, tables are up to date" : "none yet; the hub makes it at its first start";
+    if (exists)
+        return opens(options, ret_reason);
+    const char *directory = dirname(path);
+    if (access(directory, F_OK) != 0)
+        *ret_reason = xasprintf("no database in %s; is this the hub's data directory?", directory);
+    return *ret_reason == NULL;
 }

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from client import RpcError, connect
-from taskhub import BUILD, SLOWDOWN, TOP, alive, b64url, environment, eventually, free_port, run_program, token
+from taskhub import BUILD, SECRET, SLOWDOWN, TOP, alive, b64url, environment, eventually, free_port, run_program, token
 
 
 def claims_of(text):
@@ -21,7 +21,12 @@ def claims_of(text):
 
 @pytest.fixture
 def data(tmp_path):
-    return tmp_path / "data"
+    """A data directory with a key, as a hub leaves it."""
+    path = tmp_path / "data"
+    path.mkdir(mode=0o700)
+    (path / "jwt.key").write_text(b64url(SECRET) + "\n")
+    (path / "jwt.key").chmod(0o600)
+    return path
 
 
 def taskhub(*args, options=None):
@@ -110,18 +115,58 @@ def test_config_shows_origin_and_no_secret(tmp_path):
 def test_token(data):
     before = int(time.time())
     done = taskhub("token", "--user", "alice", "--role", "admin", "--ttl", "90m", "--data-dir", data)
-    assert done.returncode == 0 and done.stdout.count("\n") == 1
-    assert "a signing key was made" in done.stderr and done.stderr.count("\n") == 1, "once, where there was none"
+    assert done.returncode == 0 and done.stdout.count("\n") == 1 and done.stderr == "", done
     header, claims = claims_of(done.stdout)
     assert header == {"alg": "HS256", "typ": "JWT"}
     assert claims["sub"] == "alice" and claims["aud"] == "taskhub" and claims["roles"] == ["admin"]
     assert claims["exp"] - claims["iat"] == 5400 and 0 <= claims["iat"] - before <= 30
-    key = data / "jwt.key"
-    assert key.stat().st_mode & 0o777 == 0o600 and re.fullmatch(r"[\w-]{43}\n", key.read_text())
-    taskhub("token", "--user", "bob", "--data-dir", data)
     assert claims_of(taskhub("token", "--user=bob", "--data-dir", data).stdout)[1]["roles"] == []
-    assert "exp" in claims and claims_of(taskhub("token", "--user", "bob", "--role", "viewer", "--role", "admin",
-                                                 "--data-dir", data).stdout)[1]["roles"] == ["admin", "viewer"]
+    assert claims_of(taskhub("token", "--user", "bob", "--role", "viewer", "--role", "admin",
+                             "--data-dir", data).stdout)[1]["roles"] == ["admin", "viewer"]
+
+
+async def test_token_of_the_key_that_the_hub_made(stack):
+    hub = stack.hub({"jwt.key_file": ""})
+    assert hub.log().count("a signing key was made") == 1
+    key = hub.data / "jwt.key"
+    assert key.stat().st_mode & 0o777 == 0o600 and re.fullmatch(r"[\w-]{43}\n", key.read_text())
+    signed = taskhub("token", "--user", "alice", "--data-dir", hub.data).stdout.strip()
+    async with connect(hub, token=signed) as c:
+        assert c.session["user_id"] == "alice"
+
+
+WRONG_DIRECTORIES = ["dtaa", "dtaa/deeper", "empty", "file", "data/jwt.key"]
+
+
+@pytest.mark.parametrize("command", [["token", "--user", "alice"], ["check"]])
+@pytest.mark.parametrize("name", WRONG_DIRECTORIES)
+def test_nothing_is_made_in_a_wrong_data_directory(data, tmp_path, command, name):
+    """What a mistyped directory would get is a key that no hub knows."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    wrong = tmp_path / name
+    done = taskhub(*command, "--data-dir", wrong)
+    said = done.stdout if command == ["check"] else done.stderr
+    assert done.returncode == 1 and f"no key in {wrong}; is this the hub's data directory?" in said, done
+    assert command == ["check"] or done.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before, "neither key nor database nor directory"
+
+
+def test_check_makes_no_database(data, tmp_path):
+    """Before the first start there may be a key, but no database yet."""
+    key = data / "jwt.key"
+    done = taskhub("check", "--data-dir", data)
+    assert done.returncode == 0 and re.search("^database +ok +none yet", done.stdout, re.M), done
+    done = taskhub("check", "--data-dir", tmp_path / "dtaa", "--jwt-key-file", key)
+    assert done.returncode == 1 and re.search(f"^database +FAIL +no database in {tmp_path}/dtaa; is", done.stdout, re.M), done
+    done = taskhub("check", "--data-dir", data, options={"database_url": f"sqlite:{tmp_path}/dtaa/x.db"})
+    assert done.returncode == 1 and re.search("^database +FAIL", done.stdout, re.M), done
+    elsewhere = {"database_url": f"sqlite:{tmp_path}/x.db", "jwt.key_file": key}
+    (tmp_path / "x.db").touch()
+    done = taskhub("check", "--data-dir", tmp_path / "dtaa", options=elsewhere)
+    assert done.returncode == 0 and "opens, tables" in done.stdout and not (tmp_path / "dtaa").exists(), done
+    assert sorted(path.name for path in data.iterdir()) == ["jwt.key"]
 
 
 @pytest.mark.parametrize("args, needle", [
@@ -169,23 +214,23 @@ async def test_ed25519_key_pair(stack, tmp_path):
 
 
 # ---- check --------------------------------------------------------------------------------------------
-def test_check(stack, tmp_path):
+def test_check(stack, data):
     options = {"redis.url": stack.redis.url}
-    done = taskhub("check", "--data-dir", tmp_path, options=options)
+    done = taskhub("check", "--data-dir", data, options=options)
     assert done.returncode == 0, done
     assert re.search(r"^redis +ok +version 7|^redis +ok +version 8", done.stdout, re.M) and "FAIL" not in done.stdout
     stack.redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    done = taskhub("check", "--data-dir", tmp_path, options=options)
+    done = taskhub("check", "--data-dir", data, options=options)
     assert done.returncode == 1 and "maxmemory-policy" in done.stdout, done
-    done = taskhub("check", "--data-dir", tmp_path, options=options | {"redis.allow_volatile": True})
+    done = taskhub("check", "--data-dir", data, options=options | {"redis.allow_volatile": True})
     assert done.returncode == 0, done
     stack.redis.stop()
-    done = taskhub("check", "--data-dir", tmp_path, options=options)
+    done = taskhub("check", "--data-dir", data, options=options)
     assert done.returncode == 1 and re.search(r"^redis +FAIL", done.stdout, re.M), done
 
 
-def test_check_private(stack, tmp_path):
-    done = taskhub("check", "--data-dir", tmp_path)
+def test_check_private(stack, data):
+    done = taskhub("check", "--data-dir", data)
     assert done.returncode == 0 and "not running" in done.stdout, done
     hub = stack.private_hub()
     done = hub.program("check")
@@ -301,9 +346,9 @@ def test_demo_link(stack):
     assert "#token" not in stack.hub().log()
 
 
-def test_config_file_is_found(tmp_path, stack):
+def test_config_file_is_found(tmp_path, data, stack):
     (tmp_path / "taskhub.conf").write_text(f"listen = 127.0.0.1:{free_port()}\nredis.url = {stack.redis.url}\n"
-                                           f"data_dir = {tmp_path}\n")
+                                           f"data_dir = {data}\n")
     done = subprocess.run([BUILD / "taskhub", "check"], cwd=tmp_path, env=environment(), text=True,
                           capture_output=True, timeout=30)
     assert done.returncode == 0 and "./taskhub.conf" in done.stdout, done
