@@ -7,6 +7,8 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 
+#include <argz.h>
+#include <envz.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -21,10 +23,10 @@
 extern char **environ;
 
 struct child {
-    struct loop *loop;
     struct child_config config; /* but for its texts, which are these: */
     char *name, *program, *directory;
     char **argv, **environment; /* environment: the whole of it */
+    char *words, *lines;        /* what the two point into */
 
     pid_t pid; /* 0 = does not run */
     uint64_t started_ms;
@@ -32,9 +34,8 @@ struct child {
     bool stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
-    uv_timer_t timer; /* the next start; while stopping: SIGKILL */
-    uv_signal_t sigchld;
-    unsigned open_handles;
+    uv_timer_t *timer; /* the next start; while stopping: SIGKILL */
+    uv_signal_t *sigchld;
 };
 
 /* ---- the process --------------------------------------------------------------------------------- */
@@ -131,7 +132,7 @@ static void restart_later(struct child *child)
         child_ready(child);
     unsigned delay = backoff_failed(&child->deaths, &backoff_process);
     log_warn("starting it again", "child", child->name, "delay_ms", LOG_NUM(delay));
-    uv_timer_start(&child->timer, on_timer, delay, 0);
+    uv_timer_start(child->timer, on_timer, delay, 0);
 }
 
 /* Time for the next start; while it is being stopped, its grace is over. */
@@ -156,7 +157,7 @@ static void on_death(struct child *child, int status)
     if (child->config.on_exit)
         child->config.on_exit(child->config.ctx);
     if (child->stopping) {
-        uv_timer_stop(&child->timer);
+        uv_timer_stop(child->timer);
         child->stopped(child->stopped_ctx);
     } else {
         restart_later(child);
@@ -174,69 +175,50 @@ static void on_sigchld(uv_signal_t *handle, int number)
 
 /* ---- the object ---------------------------------------------------------------------------------- */
 
-static size_t count_words(const char *const *words)
+static char *argz_of(const char *const *words, size_t *ret_size)
 {
-    size_t n = 0;
-    while (words && words[n])
-        n++;
-    return n;
+    char *argz = NULL;
+    *ret_size = 0;
+    for (; words && *words; words++)
+        if (argz_add(&argz, ret_size, *words) != 0)
+            abort();
+    return argz;
 }
 
-static char **copy_words(const char *const *words)
+static char **pointers(const char *argz, size_t size)
 {
-    size_t n = count_words(words);
-    char **copy = xcalloc(n + 1, sizeof *copy);
-    for (size_t i = 0; i < n; i++)
-        copy[i] = xstrdup(words[i]);
-    return copy;
+    char **list = xcalloc(argz_count(argz, size) + 1, sizeof *list);
+    argz_extract(argz, size, list);
+    return list;
 }
 
-static void free_words(char **words)
+static void make_environment(struct child *child, const struct child_config *config)
 {
-    for (size_t i = 0; words[i]; i++)
-        free(words[i]);
-    free(words);
-}
-
-/* Whether one of the `own` lines sets the variable of `line`. */
-static bool is_replaced(const char *line, const char *const *own)
-{
-    size_t name = strcspn(line, "=") + 1;
-    for (size_t i = 0; own && own[i]; i++)
-        if (strncmp(own[i], line, name) == 0)
-            return true;
-    return false;
-}
-
-static char **make_environment(const char *const *own, bool bare)
-{
-    size_t inherited = 0, n = 0;
-    while (!bare && environ[inherited])
-        inherited++;
-    char **lines = xcalloc(inherited + count_words(own) + 1, sizeof *lines);
-    for (size_t i = 0; i < inherited; i++)
-        if (!is_replaced(environ[i], own))
-            lines[n++] = xstrdup(environ[i]);
-    for (size_t i = 0; own && own[i]; i++)
-        lines[n++] = xstrdup(own[i]);
-    return lines;
+    size_t size, own_size;
+    char *own = argz_of(config->environment, &own_size);
+    child->lines = argz_of(config->bare ? NULL : (const char *const *)environ, &size);
+    if (envz_merge(&child->lines, &size, own, own_size, true) != 0)
+        abort();
+    free(own);
+    child->environment = pointers(child->lines, size);
 }
 
 struct child *child_new(struct loop *loop, const struct child_config *config)
 {
     struct child *child = xcalloc(1, sizeof *child);
-    child->loop = loop;
+    size_t size;
     child->config = *config;
     child->name = xstrdup(config->name);
     child->program = xstrdup(config->program ? config->program : config->argv[0]);
     child->directory = config->directory ? xstrdup(config->directory) : NULL;
-    child->argv = copy_words(config->argv);
-    child->environment = make_environment(config->environment, config->bare);
-    uv_timer_init(&loop->uv, &child->timer);
-    uv_signal_init(&loop->uv, &child->sigchld);
-    child->timer.data = child->sigchld.data = child;
-    child->open_handles = 2;
-    uv_signal_start(&child->sigchld, on_sigchld, SIGCHLD);
+    child->words = argz_of(config->argv, &size);
+    child->argv = pointers(child->words, size);
+    make_environment(child, config);
+    child->timer = loop_timer(loop, child);
+    child->sigchld = xcalloc(1, sizeof *child->sigchld);
+    uv_signal_init(&loop->uv, child->sigchld);
+    child->sigchld->data = child;
+    uv_signal_start(child->sigchld, on_sigchld, SIGCHLD);
     child_start(child);
     return child;
 }
@@ -256,40 +238,33 @@ void child_stop(struct child *child, unsigned grace_ms, void (*fn)(void *ctx), v
     child->stopping = true;
     child->stopped = fn;
     child->stopped_ctx = ctx;
-    uv_timer_stop(&child->timer);
+    uv_timer_stop(child->timer);
     if (child->pid == 0) {
         fn(ctx);
         return;
     }
     kill(child->pid, SIGTERM);
-    uv_timer_start(&child->timer, on_timer, grace_ms, 0);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-    struct child *child = handle->data;
-    if (--child->open_handles)
-        return;
-    free(child->name);
-    free(child->program);
-    free(child->directory);
-    free_words(child->argv);
-    free_words(child->environment);
-    free(child);
+    uv_timer_start(child->timer, on_timer, grace_ms, 0);
 }
 
 void child_free(struct child **child)
 {
     struct child *gone = *child;
+    *child = NULL;
     if (gone == NULL)
         return;
     if (gone->pid) {
         kill(gone->pid, SIGKILL);
         waitpid(gone->pid, NULL, 0);
     }
-    uv_close((uv_handle_t *)&gone->timer, on_closed);
-    uv_close((uv_handle_t *)&gone->sigchld, on_closed);
-    *child = NULL;
+    loop_close(gone->timer);
+    loop_close(gone->sigchld);
+    char *const texts[] = {gone->name, gone->program, gone->directory, gone->words, gone->lines};
+    for (size_t i = 0; i < NELEMS(texts); i++)
+        free(texts[i]);
+    free(gone->argv);
+    free(gone->environment);
+    free(gone);
 }
 
 char *child_find_program(const char *program)
@@ -297,9 +272,7 @@ char *child_find_program(const char *program)
     const char *path = getenv("PATH");
     for (const char *at = path ? path : "/usr/bin:/bin"; *at; at += *at == ':') {
         size_t n = strcspn(at, ":");
-        char *candidate;
-        if (asprintf(&candidate, "%.*s/%s", (int)n, at, program) < 0)
-            abort();
+        char *candidate = xasprintf("%.*s/%s", (int)n, at, program);
         if (n && access(candidate, X_OK) == 0)
             return candidate;
         free(candidate);

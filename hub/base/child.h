@@ -40,7 +40,7 @@ void child_ready(struct child *child);
 pid_t child_pid(const struct child *child);
 /* SIGTERM, SIGKILL after grace_ms; fn is called when it is gone, perhaps at once. It is not started again. */
 void child_stop(struct child *child, unsigned grace_ms, void (*fn)(void *ctx), void *ctx);
-/* Kills it if it still runs and frees everything; NULL is fine. The loop must turn once more. */
+/* Kills it if it still runs and frees everything; NULL is fine. Not from on_start or on_exit. */
 void child_free(struct child **child);
 
 /* The path of `program` found in PATH (free()), NULL if it is not there. */
