@@ -17,25 +17,19 @@ static struct {
     pthread_mutex_t lock; /* protects the call sites' counters */
     const char *program;
     enum log_level level;
-    enum log_format format;
-} config = {PTHREAD_MUTEX_INITIALIZER, "taskhub", LOG_INFO, LOG_LOGFMT};
+    bool json;
+} config = {PTHREAD_MUTEX_INITIALIZER, "taskhub", LOG_INFO, false};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
-void log_setup(const char *program, enum log_level level, enum log_format format)
+void log_setup(const char *program, const char *level, const char *format)
 {
     config.program = program;
-    config.level = level;
-    config.format = format;
-}
-
-void log_setup_words(const char *program, const char *level, const char *format)
-{
-    enum log_level found = LOG_INFO;
+    config.level = LOG_INFO;
+    config.json = strcmp(format, "json") == 0;
     for (size_t i = 0; i < NELEMS(level_names); i++)
         if (strcmp(level_names[i], level) == 0)
-            found = (enum log_level)i;
-    log_setup(program, found, strcmp(format, "json") == 0 ? LOG_JSON : LOG_LOGFMT);
+            config.level = (enum log_level)i;
 }
 
 char *log_num(char text[static 24], int64_t n)
@@ -71,7 +65,7 @@ static bool is_plain(const char *value)
 static void append_pair(struct buf *line, const char *key, const char *value)
 {
     value = value ? value : "";
-    if (config.format == LOG_JSON) {
+    if (config.json) {
         buf_append_text(line, line->len > 1 ? "," : "");
         buf_append_json(line, span_of(key));
         buf_append_char(line, ':');
@@ -95,7 +89,7 @@ void log_write(struct log_site *site, enum log_level level, const char *msg, ...
     char at[CLOCK_TEXT_SIZE];
     clock_format(clock_wall_ms(), at);
     struct buf line = BUF_INIT;
-    if (config.format == LOG_JSON)
+    if (config.json)
         buf_append_char(&line, '{');
     append_pair(&line, "ts", at);
     append_pair(&line, "level", level_names[level]);
@@ -108,7 +102,7 @@ void log_write(struct log_site *site, enum log_level level, const char *msg, ...
         append_pair(&line, key, va_arg(args, const char *));
     va_end(args);
 
-    buf_append_text(&line, config.format == LOG_JSON ? "}\n" : "\n");
+    buf_append_text(&line, config.json ? "}\n" : "\n");
     ssize_t written = write(STDERR_FILENO, line.data, line.len);
     (void)written; /* nowhere to report it */
     buf_free(&line);

@@ -9,12 +9,10 @@
 #include <stdint.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
-enum log_format { LOG_LOGFMT, LOG_JSON };
 
-/* Call once, before threads start. `program` is kept (static string). */
-void log_setup(const char *program, enum log_level level, enum log_format format);
-/* The same by the words of the options log.level and log.format; unknown ones mean info and logfmt. */
-void log_setup_words(const char *program, const char *level, const char *format);
+/* Call once, before threads start. `program` is kept (static string); the words are those of the options
+ * log.level and log.format, unknown ones mean info and logfmt. */
+void log_setup(const char *program, const char *level, const char *format);
 
 struct log_site { /* one static object per call; at most 20 lines per site and second */
     uint64_t second;

@@ -41,7 +41,7 @@ static int count_lines(const char *text)
 
 static void test_logfmt(void)
 {
-    log_setup("unit", LOG_INFO, LOG_LOGFMT);
+    log_setup("unit", "info", "logfmt");
     capture_begin();
     log_info("hello", "user", "alice", "empty", "", "null", NULL, "n", LOG_NUM(-12));
     char *text = capture_end();
@@ -70,7 +70,7 @@ static void test_words(void)
                 {"error", "logfmt", 1, 't'},
                 {"", "", 3, 't'}};
     for (size_t i = 0; i < NELEMS(rows); i++) {
-        log_setup_words("unit", rows[i].level, rows[i].format);
+        log_setup("unit", rows[i].level, rows[i].format);
         capture_begin();
         log_debug("a");
         log_info("b");
@@ -84,7 +84,7 @@ static void test_words(void)
 
 static void test_json_format(void)
 {
-    log_setup("unit", LOG_INFO, LOG_JSON);
+    log_setup("unit", "info", "json");
     capture_begin();
     log_error("it \"broke\"", "why", "a\tb\xff");
     char *text = capture_end();
@@ -97,7 +97,7 @@ static void test_json_format(void)
 
 static void test_levels_and_rate(void)
 {
-    log_setup("unit", LOG_WARN, LOG_LOGFMT);
+    log_setup("unit", "warn", "logfmt");
     capture_begin();
     log_debug("no");
     log_info("no");

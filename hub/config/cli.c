@@ -120,7 +120,7 @@ bool cli_begin(const struct cli_command *command, int argc, char **argv, struct 
         *ret_exit = cli_usage_error(command, reason);
         return false;
     }
-    log_setup_words("taskhub", ret->log_level, ret->log_format);
+    log_setup("taskhub", ret->log_level, ret->log_format);
     return true;
 }
 

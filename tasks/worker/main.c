@@ -70,7 +70,7 @@ int main(int argc, char **argv)
         return 1;
     if (!options_load(&options, argc, argv, &rest, &reason))
         return complain(reason, 2);
-    log_setup_words("taskhub-worker", options.log_level, options.log_format);
+    log_setup("taskhub-worker", options.log_level, options.log_format);
     signal(SIGPIPE, SIG_IGN);
     int code = 2;
     if (rest < argc)

@@ -120,7 +120,7 @@ int main(int argc, char **argv)
         return 2;
     }
     run.user = argv[rest + 1];
-    log_setup("bulk", LOG_WARN, LOG_LOGFMT);
+    log_setup("bulk", "warn", "logfmt");
     if (loop_init(&run.loop) < 0)
         return 1;
     connect_queue(&options);

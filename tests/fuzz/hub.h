@@ -21,7 +21,7 @@ static void start_once(void)
     const struct queue_config queue = {.origin = "fuzz", .hub = true, .lease_ms = 15000};
     if (app.options)
         return;
-    log_setup("fuzz", LOG_ERROR, LOG_LOGFMT);
+    log_setup("fuzz", "error", "logfmt");
     option_fill_defaults(&options);
     options.light_threads = 1;
     free(options.data_dir);

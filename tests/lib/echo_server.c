@@ -127,7 +127,7 @@ int main(int argc, char **argv)
     char *reason = NULL;
     int rest;
     me.echo = argc > 1 && strcmp(argv[1], "--echo") == 0;
-    log_setup("echo_server", LOG_INFO, LOG_LOGFMT);
+    log_setup("echo_server", "info", "logfmt");
     if (sodium_init() < 0 || loop_init(&me.loop) < 0)
         return 1;
     if (!options_load(&options, argc - me.echo, argv + me.echo, &rest, &reason)) {

@@ -233,7 +233,7 @@ int main(int argc, char **argv)
     struct options options;
     char *reason = NULL;
     int rest, failed = 0;
-    log_setup("speech_cli", LOG_WARN, LOG_LOGFMT);
+    log_setup("speech_cli", "warn", "logfmt");
     while (argc > 1 && own_option(&it, argv[1])) {
         argv[1] = argv[0];
         argc--;

@@ -156,7 +156,7 @@ static bool set_up(struct prefork_parent *parent, const char *type, char *data)
     if (receive(data, fds) < sizeof parent->options)
         return false;
     options_unpack(data, &parent->options);
-    log_setup_words("taskhub-slot", parent->options.log_level, parent->options.log_format);
+    log_setup("taskhub-slot", parent->options.log_level, parent->options.log_format);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
         log_warn("a prefork parent could not give up privileges");
     parent->type = type ? task_type_find(type) : NULL;
