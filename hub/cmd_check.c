@@ -42,7 +42,7 @@ struct check {
     struct loop loop;
     struct redis *redis;
     struct queue *queue; /* for the audit */
-    uv_timer_t deadline;
+    uv_timer_t *deadline;
     bool failed, misconfigured, done;
     char why[200], where[200]; /* Redis does not answer: the last reason, and who was asked */
 };
@@ -109,7 +109,7 @@ static void on_audit(void *ctx, bool clean, struct span report)
 static void audit(struct check *check)
 {
     const struct queue_config config = {.origin = "check", .reads_only = true};
-    uv_timer_start(&check->deadline, on_deadline, AUDIT_MS, 0);
+    uv_timer_start(check->deadline, on_deadline, AUDIT_MS, 0);
     check->queue = queue_new(&check->loop, check->redis, &config, (struct queue_hooks){0});
     audit_run(check->queue, on_audit, check);
 }
@@ -168,7 +168,7 @@ static void check_server(struct check *check, const char *address)
         snprintf(check->where, sizeof check->where, "%s:%u", url.host, url.port);
     check->redis = redis_new(&check->loop, &url, ANSWER_MS, (struct redis_hooks){on_up, on_down, check});
     redis_url_free(&url);
-    uv_timer_start(&check->deadline, on_deadline, ANSWER_MS, 0);
+    uv_timer_start(check->deadline, on_deadline, ANSWER_MS, 0);
     uv_run(&check->loop.uv, UV_RUN_DEFAULT);
     redis_free(&check->redis);
     queue_free(&check->queue);
@@ -238,17 +238,13 @@ static void check_redis(struct check *check)
 {
     if (loop_init(&check->loop) != 0)
         abort();
-    uv_timer_init(&check->loop.uv, &check->deadline);
-    check->deadline.data = check;
+    check->deadline = loop_timer(&check->loop, check);
     if (*check->options->redis_url)
         check_server(check, check->options->redis_url);
     else
         check_private(check);
-    uv_close((uv_handle_t *)&check->deadline, NULL);
+    loop_close(check->deadline);
     loop_deinit(&check->loop);
-    for (int turn = 0; turn < 16 && uv_run(&check->loop.uv, UV_RUN_NOWAIT); turn++)
-        ;
-    uv_loop_close(&check->loop.uv);
 }
 
 int cmd_check(int argc, char **argv)

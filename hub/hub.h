@@ -25,7 +25,6 @@ struct hub {
     char name[PROCESS_NAME_SIZE];
     uv_timer_t tick;
     uint64_t tick_due_ms;
-    uv_signal_t signals[3];
     bool on_terminal;
 
     /* readiness.c */

@@ -154,14 +154,9 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static void free_loop(struct hub *hub)
 {
-    for (size_t i = 0; i < NELEMS(hub->signals); i++)
-        uv_close((uv_handle_t *)&hub->signals[i], NULL);
     uv_close((uv_handle_t *)&hub->tick, NULL);
     uv_close((uv_handle_t *)&hub->guard, NULL);
     loop_deinit(&hub->loop);
-    for (int turn = 0; turn < 16 && uv_run(&hub->loop.uv, UV_RUN_NOWAIT); turn++)
-        ;
-    uv_loop_close(&hub->loop.uv);
 }
 
 /* Who still waits for an answer is told while all the others are there; then whoever uses something goes
@@ -200,12 +195,7 @@ static void on_tick(uv_timer_t *timer)
 
 static void start_handles(struct hub *hub)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    for (size_t i = 0; i < NELEMS(numbers); i++) {
-        uv_signal_init(&hub->loop.uv, &hub->signals[i]);
-        hub->signals[i].data = hub;
-        uv_signal_start(&hub->signals[i], on_signal, numbers[i]);
-    }
+    loop_signals(&hub->loop, (const int[]){SIGINT, SIGTERM, SIGHUP, 0}, on_signal, hub);
     uv_timer_init(&hub->loop.uv, &hub->tick);
     uv_timer_init(&hub->loop.uv, &hub->guard);
     hub->tick.data = hub->guard.data = hub;

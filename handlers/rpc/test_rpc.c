@@ -259,8 +259,7 @@ int main(void)
     test_stall();
     owners_free(&app.owners);
     requests_free(&app.requests);
-    loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
-    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    is_int(loop_deinit(&loop), 0, "no handle is left");
     return done_testing();
 }

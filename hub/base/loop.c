@@ -2,6 +2,8 @@
 /* The event loop and its per-turn hooks; see loop.h. */
 #include "hub/base/loop.h"
 
+#define CLOSING_TURNS 16 /* what does not end within them shall not hold the process up */
+
 static void on_check(uv_check_t *handle)
 {
     loop_flush(handle->data);
@@ -57,10 +59,27 @@ void loop_flush(struct loop *loop)
             loop->hooks[stage][i].fn(loop->hooks[stage][i].ctx);
 }
 
-void loop_deinit(struct loop *loop)
+void loop_signals(struct loop *loop, const int *numbers, uv_signal_cb fn, void *data)
+{
+    for (; *numbers; numbers++) {
+        if (loop->signal_count == NELEMS(loop->signals))
+            abort();
+        uv_signal_t *signal = &loop->signals[loop->signal_count++];
+        uv_signal_init(&loop->uv, signal);
+        signal->data = data;
+        uv_signal_start(signal, fn, *numbers);
+    }
+}
+
+int loop_deinit(struct loop *loop)
 {
     uv_close((uv_handle_t *)&loop->check, NULL);
     uv_close((uv_handle_t *)&loop->prepare, NULL);
+    for (size_t i = 0; i < loop->signal_count; i++)
+        uv_close((uv_handle_t *)&loop->signals[i], NULL);
+    for (int turn = 0; turn < CLOSING_TURNS && uv_run(&loop->uv, UV_RUN_NOWAIT); turn++)
+        ;
+    return uv_loop_close(&loop->uv);
 }
 
 uv_timer_t *loop_timer(struct loop *loop, void *data)

@@ -25,6 +25,8 @@ struct loop {
         void (*fn)(void *ctx);
         void *ctx;
     } hooks[LOOP_STAGES][8];
+    uv_signal_t signals[3];
+    size_t signal_count;
 };
 
 /* 0 or a negative errno (libuv's). */
@@ -39,5 +41,7 @@ void loop_flush(struct loop *loop);
 uv_timer_t *loop_timer(struct loop *loop, void *data);
 /* Closes a handle with memory of its own, which is freed when libuv has let it go. */
 void loop_close(void *handle);
-/* Stops the hooks; call before closing the uv loop. */
-void loop_deinit(struct loop *loop);
+/* Calls fn, with this data in its handle, at each of the signals (ended by 0), until the loop ends. */
+void loop_signals(struct loop *loop, const int *numbers, uv_signal_cb fn, void *data);
+/* Ends the loop, once its users have closed their handles: 0, or UV_EBUSY if one of them is left. */
+int loop_deinit(struct loop *loop);

@@ -72,10 +72,7 @@ static void begin(struct watch *watch, const char *const *argv, const char *cons
 static void end(struct watch *watch)
 {
     child_free(&watch->child);
-    loop_deinit(&watch->loop);
-    while (uv_run(&watch->loop.uv, UV_RUN_NOWAIT))
-        ;
-    is_int(uv_loop_close(&watch->loop.uv), 0, "no handle is left");
+    is_int(loop_deinit(&watch->loop), 0, "no handle is left");
 }
 
 static void test_restart(void)
@@ -176,10 +173,7 @@ static void test_socket(void)
     ok(poll(&readable, 1, 60000) == 1 && read(ours, text, sizeof text) == 0, "which ends with it");
     close(ours);
     child_free(&child);
-    loop_deinit(&loop);
-    while (uv_run(&loop.uv, UV_RUN_NOWAIT))
-        ;
-    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    is_int(loop_deinit(&loop), 0, "no handle is left");
 }
 
 static void test_find(void)

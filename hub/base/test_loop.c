@@ -64,8 +64,7 @@ int main(void)
     ok(flushes >= 2, "hooks ran before sleeping and after the callbacks");
 
     uv_close((uv_handle_t *)&timer, NULL);
-    loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
-    is_int(uv_loop_close(&loop.uv), 0, "nothing is left open");
+    is_int(loop_deinit(&loop), 0, "nothing is left open");
     return done_testing();
 }

@@ -819,8 +819,7 @@ int main(void)
     test_catching_up();
     test_random();
     test_progress_memory();
-    loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
-    uv_loop_close(&loop.uv);
+    is_int(loop_deinit(&loop), 0, "no handle is left");
     return done_testing();
 }

@@ -522,9 +522,8 @@ int main(void)
     test_silent_subscriber();
     test_peers();
     close_redis();
-    loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
-    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    is_int(loop_deinit(&loop), 0, "no handle is left");
     redis_server_free(&server);
     return done_testing();
 }

@@ -31,8 +31,7 @@ struct worker {
     bool refused;      /* what Redis holds cannot be read by this version */
     bool loading;
     bool draining;
-    uv_timer_t second;
-    uv_signal_t signals[2];
+    uv_timer_t *second;
 };
 
 static const struct engine *const engines[] = {&slots_engine, NULL};
@@ -169,16 +168,9 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static void start_clocks(struct worker *worker)
 {
-    uv_loop_t *uv = &worker->loop.uv;
-    uv_timer_init(uv, &worker->second);
-    worker->second.data = worker;
-    uv_timer_start(&worker->second, on_second, 1000, 1000);
-    static const int numbers[] = {SIGTERM, SIGINT};
-    for (size_t i = 0; i < NELEMS(numbers); i++) {
-        uv_signal_init(uv, &worker->signals[i]);
-        worker->signals[i].data = worker;
-        uv_signal_start(&worker->signals[i], on_signal, numbers[i]);
-    }
+    worker->second = loop_timer(&worker->loop, worker);
+    uv_timer_start(worker->second, on_second, 1000, 1000);
+    loop_signals(&worker->loop, (const int[]){SIGTERM, SIGINT, 0}, on_signal, worker);
 }
 
 static void start_redis(struct worker *worker, const struct redis_url *url)
@@ -226,13 +218,8 @@ static void close_all(struct worker *worker)
     queue_free(&worker->queue);
     redis_free(&worker->subscriber);
     runner_free(&worker->runner);
-    uv_handle_t *handles[] = {(uv_handle_t *)&worker->second, (uv_handle_t *)&worker->signals[0],
-                              (uv_handle_t *)&worker->signals[1]};
-    for (size_t i = 0; i < NELEMS(handles); i++)
-        uv_close(handles[i], NULL);
+    loop_close(worker->second);
     loop_deinit(&worker->loop);
-    uv_run(&worker->loop.uv, UV_RUN_DEFAULT);
-    uv_loop_close(&worker->loop.uv);
 }
 
 int worker_run(const struct options *options, const char *name, const char *version)

@@ -17,7 +17,6 @@
 static struct {
     struct loop loop;
     struct server *server;
-    uv_signal_t term;
     bool echo, drained;
 } me;
 
@@ -144,14 +143,10 @@ int main(int argc, char **argv)
     printf("%s\n", server_address(me.server));
     fflush(stdout);
     signal(SIGPIPE, SIG_IGN);
-    uv_signal_init(&me.loop.uv, &me.term);
-    uv_signal_start(&me.term, on_term, SIGTERM);
+    loop_signals(&me.loop, (const int[]){SIGTERM, 0}, on_term, &me.loop);
     uv_run(&me.loop.uv, UV_RUN_DEFAULT);
     server_free(&me.server);
-    uv_close((uv_handle_t *)&me.term, NULL);
-    loop_deinit(&me.loop);
-    uv_run(&me.loop.uv, UV_RUN_DEFAULT);
-    int rc = uv_loop_close(&me.loop.uv);
+    int rc = loop_deinit(&me.loop);
     if (rc < 0)
         fprintf(stderr, "handles left: %s\n", uv_strerror(rc));
     options_free(&options);

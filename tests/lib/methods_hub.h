@@ -193,10 +193,9 @@ static inline void hub_end(void)
     manager_free(&app.manager);
     app_stop(&app);
     redis_free(&hub.subscriber);
-    loop_deinit(&loop);
     uv_close((uv_handle_t *)&beat, NULL);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
-    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    is_int(loop_deinit(&loop), 0, "no handle is left");
     options_free(&options);
     redis_server_free(&server);
 }

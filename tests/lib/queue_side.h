@@ -375,8 +375,7 @@ static inline void sides_close(void)
     close_side(&worker);
     close_side(&other);
     close_side(&hub);
-    loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
-    is_int(uv_loop_close(&loop.uv), 0, "no handle is left");
+    is_int(loop_deinit(&loop), 0, "no handle is left");
     redis_server_free(&server);
 }

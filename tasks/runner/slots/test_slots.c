@@ -481,8 +481,7 @@ int main(int argc, char **argv)
     test_drain();
     test_limits();
     slots_engine.stop(slots);
-    loop_deinit(&loop);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
-    ok(uv_loop_close(&loop.uv) == 0, "nothing is left in the loop");
+    ok(loop_deinit(&loop) == 0, "nothing is left in the loop");
     return done_testing();
 }
