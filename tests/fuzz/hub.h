@@ -38,14 +38,14 @@ static void start_once(void)
         .options = &options, .queue = app.queue, .loop = &loop, .hold = app_hold, .hold_ctx = &app});
 }
 
-static void client_comes(bool authenticated, unsigned roles)
+static inline void client_comes(bool authenticated, unsigned roles)
 {
     start_once();
     app_start(&app);
     reader = reader_new(&app, authenticated ? "fuzz" : NULL, roles);
 }
 
-static void check_log(void)
+static inline void check_log(void)
 {
     const char *reason;
     struct span log = buf_span(&reader->log);
@@ -59,14 +59,14 @@ static void check_log(void)
     buf_clear(&reader->log);
 }
 
-static void client_says(struct span message)
+static inline void client_says(struct span message)
 {
     rpc_message(&reader->answerer, message, false);
     check_log();
 }
 
 /* `hangs`: whoever waits for Redis is answered before it is. */
-static void turn(bool hangs)
+static inline void turn(bool hangs)
 {
     if (hangs)
         requests_stalled(app.requests);
@@ -76,7 +76,7 @@ static void turn(bool hangs)
 }
 
 /* The client leaves while answers are outstanding; everything is as before it came. */
-static void client_leaves(void)
+static inline void client_leaves(void)
 {
     reader_gone(reader);
     for (int i = 0; i < 2 || manager_load(app.manager); i++) {
