@@ -4,16 +4,13 @@
  *     {"type": "partial" | "final", "text": "…", "start": s, "end": s, "words": [{word, start, end,
  *      confidence}…]}
  * Times count from the start of the stream; all but type and text may be left out. Owns the child. */
-#include "hub/base/buf.h"
 #include "hub/config/options.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/fence.h"
 
-#include <errno.h>
 #include <math.h>
 
-#define ARGUMENTS_MAX 32
 #define PENDING_MAX (2 * 2 * SPEECH_RATE) /* bytes: two seconds */
 #define LINE_MAX_BYTES (256 * 1024)
 #define WAIT_MS 50
@@ -32,13 +29,9 @@ struct exec {
 
 static void *exec_open(const struct engine_host *host, char **ret_reason)
 {
-    const char *argv[ARGUMENTS_MAX + 1];
-    char *command = xstrdup(host->options->speech_exec), *rest = command;
-    size_t count = 0;
-    for (char *word; count < ARGUMENTS_MAX && (word = strsep(&rest, " \t"));)
-        if (*word)
-            argv[count++] = word;
-    argv[count] = NULL;
+    const char *argv[FENCE_WORDS_MAX + 1];
+    char *command = xstrdup(host->options->speech_exec);
+    fence_words(command, argv);
     struct fence_spec spec = {
         .argv = argv, .file = -1, .cpu_s = 3600, .wall_s = 7200, .file_bytes = (size_t)1 << 30};
     struct fence *fence = fence_start(&spec, ret_reason);
@@ -126,17 +119,11 @@ static unsigned exec_work(void *engine)
 {
     struct exec *it = engine;
     char bytes[4096];
-    ssize_t n = 0;
-    while (it->pending.len && (n = fence_write(it->fence, it->pending.data, it->pending.len)) > 0)
-        buf_consume(&it->pending, (size_t)n);
-    if (n < 0 && errno != EAGAIN && errno != EINTR)
-        buf_clear(&it->pending); /* it reads no more; what it says still counts */
-    while (!it->ended && (n = fence_read(it->fence, bytes, sizeof(bytes))) != 0) {
-        if (n < 0)
-            break;
+    fence_send(it->fence, &it->pending);
+    for (ssize_t n; !it->ended && (n = fence_read(it->fence, bytes, sizeof(bytes))) >= 0;) {
+        it->ended = n == 0;
         take_answer(it, bytes, (size_t)n);
     }
-    it->ended |= n == 0 && !it->ended;
     fence_ended(it->fence);
     return it->pending.len > PENDING_MAX ? ENGINE_WAITS | ENGINE_FULL : ENGINE_WAITS;
 }
@@ -144,15 +131,12 @@ static unsigned exec_work(void *engine)
 static bool exec_finish(void *engine, char **ret_reason)
 {
     struct exec *it = engine;
-    bool closed = false;
     while (!it->ended || !fence_ended(it->fence)) {
         exec_work(it);
         if (it->host->stop(it->host->arg))
             return false;
-        if (it->pending.len == 0 && !closed) {
+        if (it->pending.len == 0)
             fence_close_input(it->fence);
-            closed = true;
-        }
         fence_wait(it->fence, WAIT_MS);
     }
     if (it->answer.len)

@@ -3,7 +3,6 @@
  * what the program does. */
 #include "tasks/speech/fence.h"
 
-#include "hub/base/buf.h"
 #include "hub/base/clock.h"
 
 #include <ctype.h>
@@ -120,6 +119,15 @@ static bool make_pipes(int ours[3], int theirs[3], size_t bytes)
     return true;
 }
 
+void fence_words(char *command, const char *ret_argv[static FENCE_WORDS_MAX + 1])
+{
+    size_t count = 0;
+    for (char *word; count < FENCE_WORDS_MAX && (word = strsep(&command, " \t"));)
+        if (*word)
+            ret_argv[count++] = word;
+    ret_argv[count] = NULL;
+}
+
 struct fence *fence_start(const struct fence_spec *spec, char **ret_reason)
 {
     int ours[3], theirs[3];
@@ -158,6 +166,19 @@ ssize_t fence_write(struct fence *fence, const void *bytes, size_t size)
 ssize_t fence_read(struct fence *fence, void *to, size_t size)
 {
     return read(fence->output, to, size);
+}
+
+void fence_send(struct fence *fence, struct buf *pending)
+{
+    while (pending->len) {
+        ssize_t n = fence_write(fence, pending->data, pending->len);
+        if (n > 0)
+            buf_consume(pending, (size_t)n);
+        else if (errno == EAGAIN)
+            return;
+        else if (errno != EINTR)
+            buf_clear(pending);
+    }
 }
 
 void fence_wait(const struct fence *fence, int ms)

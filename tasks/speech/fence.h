@@ -5,7 +5,7 @@
  * started itself. One thread per object; the pipes never block. */
 #pragma once
 
-#include "hub/base/mem.h"
+#include "hub/base/buf.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -22,12 +22,18 @@ struct fence_spec {
 
 struct fence;
 
+/* Splits a command at its blanks, without a shell, into an argument vector that points into it. */
+#define FENCE_WORDS_MAX 64 /* the words beyond are left out */
+void fence_words(char *command, const char *ret_argv[static FENCE_WORDS_MAX + 1]);
 /* NULL and *ret_reason (free()) if there can be no child. A program that does not exist shows as exit
  * code 127 later. */
 struct fence *fence_start(const struct fence_spec *spec, char **ret_reason);
 /* As write(2) and read(2) on the child's stdin and stdout: −1 with EAGAIN when they would block. */
 ssize_t fence_write(struct fence *fence, const void *bytes, size_t size);
 ssize_t fence_read(struct fence *fence, void *to, size_t size);
+/* Writes as much of `pending` as the child takes and removes it from there; all is dropped once the child
+ * reads no more: it has seen enough, or failed. */
+void fence_send(struct fence *fence, struct buf *pending);
 /* Waits until the child has written something or takes input, at most `ms`. */
 void fence_wait(const struct fence *fence, int ms);
 void fence_close_input(struct fence *fence);

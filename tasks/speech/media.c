@@ -5,7 +5,6 @@
  * disguise opens nothing. */
 #include "tasks/speech/media.h"
 
-#include "hub/base/buf.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/fence.h"
@@ -73,31 +72,28 @@ static void start(struct media *it)
 {
     bool pipe = it->how == THROUGH_PIPE;
     const char *demuxer = demuxers[it->kind];
-    char seconds[16], bytes[24];
-    /* A little more than will be used, so that whoever counts samples sees that there was more. */
-    snprintf(seconds, sizeof(seconds), "%d", INPUT_SECONDS_MAX + 1);
-    snprintf(bytes, sizeof(bytes), "%lld", 2LL * SPEECH_RATE * (INPUT_SECONDS_MAX + 2));
-    const char *argv[] = {"ffmpeg", "-nostdin", "-v", "error", "-nostats", "-hide_banner", "-max_alloc",
-                          "268435456", "-threads", "1",
-                          /* the input: little look-ahead, so that live audio comes out at once */
-                          "-probesize", pipe ? "4096" : "5000000", "-analyzeduration", "0", "-max_streams",
-                          "8", "-protocol_whitelist", pipe ? "pipe" : "file", "-format_whitelist", demuxer,
-                          "-codec_whitelist", CODECS, "-vn", "-sn", "-dn", "-f", demuxer, "-i",
-                          pipe ? "pipe:0" : "/dev/fd/3",
-                          /* the output */
-                          "-map", "0:a:0", "-t", seconds, "-fs", bytes, "-ac", "1", "-ar", "16000", "-c:a",
-                          "pcm_s16le", "-f", "s16le", "-flush_packets", "1", "pipe:1", NULL};
+    char *command = xasprintf(
+        "ffmpeg -nostdin -v error -nostats -hide_banner -max_alloc 268435456 -threads 1 "
+        /* the input: little look-ahead, so that live audio comes out at once */
+        "-probesize %s -analyzeduration 0 -max_streams 8 -protocol_whitelist %s -format_whitelist %s "
+        "-codec_whitelist " CODECS " -vn -sn -dn -f %s -i %s "
+        /* the output: a little more than is used, so that whoever counts samples sees that there was more */
+        "-map 0:a:0 -t %d -fs %d -ac 1 -ar %d -c:a pcm_s16le -f s16le -flush_packets 1 pipe:1",
+        pipe ? "4096" : "5000000", pipe ? "pipe" : "file", demuxer, demuxer, pipe ? "pipe:0" : "/dev/fd/3",
+        INPUT_SECONDS_MAX + 1, 2 * SPEECH_RATE * (INPUT_SECONDS_MAX + 2), SPEECH_RATE);
+    const char *argv[FENCE_WORDS_MAX + 1];
+    fence_words(command, argv);
     struct fence_spec spec = {.argv = argv,
                               .file = it->file,
                               .cpu_s = 300,
                               .wall_s = INPUT_SECONDS_MAX + 600,
-                              .memory_bytes = (size_t)2 << 30,
-                              .file_bytes = 0};
+                              .memory_bytes = (size_t)2 << 30};
     char *reason = NULL;
     it->fence = fence_start(&spec, &reason);
     if (it->fence == NULL)
         input_fail(it->failure, "media_decoder", reason);
     free(reason);
+    free(command);
 }
 
 /* ---- an MP4: where is its index? ---- */
@@ -161,8 +157,6 @@ static void gather(struct media *it)
     if (it->finished && !it->failure->code) {
         lseek(it->file, 0, SEEK_SET);
         start(it);
-        if (it->fence)
-            fence_close_input(it->fence);
     }
 }
 
@@ -177,22 +171,6 @@ void media_feed(struct media *it, const uint8_t *bytes, size_t size)
 void media_finish(struct media *it)
 {
     it->finished = true;
-}
-
-static void write_pending(struct media *it)
-{
-    while (it->pending.len) {
-        ssize_t n = fence_write(it->fence, it->pending.data, it->pending.len);
-        if (n > 0) {
-            buf_consume(&it->pending, (size_t)n);
-        } else if (n < 0 && errno == EAGAIN) {
-            return;
-        } else if (n < 0 && errno != EINTR) {
-            buf_clear(&it->pending); /* ffmpeg has closed its input: it has seen enough, or failed */
-        }
-    }
-    if (it->finished)
-        fence_close_input(it->fence);
 }
 
 /* Lines about pictures that nobody wants decoded. */
@@ -246,8 +224,9 @@ unsigned media_work(struct media *it)
         return ENGINE_IDLE;
 
     bool more;
-    if (it->how == THROUGH_PIPE)
-        write_pending(it);
+    fence_send(it->fence, &it->pending);
+    if (it->finished && it->pending.len == 0)
+        fence_close_input(it->fence);
     if (!read_samples(it, &more) && fence_ended(it->fence)) {
         conclude(it);
         return ENGINE_IDLE;
