@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* The way from bytes to samples. Owns the decoder that the declared format or the first bytes choose, and
- * the bytes seen before it is chosen; counts samples and ends the audio at its longest. */
+/* The way from bytes to samples. Owns the decoder, if the declared format or the first bytes ask for one, and
+ * the bytes seen before that is known; counts samples and ends the audio at its longest. */
 #include "tasks/speech/input.h"
 
+#include "hub/base/buf.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/media.h"
-#include "tasks/speech/pcm.h"
 #include "tasks/speech/sniff.h"
-#include "tasks/speech/wav.h"
 
+#include <endian.h>
 #include <stdio.h>
 
 #define SAMPLES_MAX ((uint64_t)INPUT_SECONDS_MAX * SPEECH_RATE)
 
 struct input {
     struct input_sink sink;
-    bool sniffing; /* no decoder yet */
+    bool sniffing; /* more bytes are wanted to tell what this is */
     bool raw_name;
     uint8_t first[SNIFF_BYTES];
     size_t first_size;
-    struct pcm *pcm;
-    struct wav *wav;
-    struct media *media;
+    struct media *media; /* NULL = the bytes are samples */
+    struct buf pcm;      /* s16le, from a whole sample on */
+    uint64_t left; /* bytes of sound still to come; behind the samples of a WAV file stands other data */
     uint64_t samples;
     struct input_failure failure;
 };
@@ -55,16 +55,23 @@ static void warn(void *arg, const char *warning)
     it->sink.warn(it->sink.arg, warning);
 }
 
-static void open_pcm(void *arg, const struct pcm_format *format)
+static void give_pcm(void *arg, const uint8_t *bytes, size_t size)
 {
     struct input *it = arg;
-    it->pcm = pcm_new(format, give, it);
+    buf_append(&it->pcm, bytes, size);
+    int16_t *samples = (int16_t *)(void *)it->pcm.data;
+    size_t count = it->pcm.len / sizeof(*samples);
+    for (size_t i = 0; i < count; i++)
+        samples[i] = (int16_t)le16toh((uint16_t)samples[i]);
+    give(it, samples, count);
+    buf_consume(&it->pcm, count * sizeof(*samples));
 }
 
-static void give_data(void *arg, const uint8_t *bytes, size_t size)
+/* Samples that are as they should be need no decoder. */
+static void open_decoder(struct input *it, const struct media_source *source)
 {
-    struct input *it = arg;
-    pcm_feed(it->pcm, bytes, size);
+    if (source->kind != MEDIA_PCM || source->rate != SPEECH_RATE || source->channels != 1)
+        it->media = media_open(source, &(struct media_sink){it, give_pcm, warn}, &it->failure);
 }
 
 static unsigned number(const json_t *object, const char *name, unsigned otherwise)
@@ -77,47 +84,45 @@ struct input *input_open(const json_t *format, const struct input_sink *sink)
 {
     struct input *it = xcalloc(1, sizeof(*it));
     it->sink = *sink;
+    it->left = UINT64_MAX;
     const char *encoding = json_string_value(json_object_get(format, "encoding"));
     if (encoding && strcmp(encoding, "file") == 0) {
         it->sniffing = true;
         it->raw_name = sniff_raw_name(json_string_value(json_object_get(format, "name")));
         return it;
     }
-    open_pcm(it, &(struct pcm_format){.encoding = PCM_S16,
-                                      .rate = number(format, "sample_rate", SPEECH_RATE),
-                                      .channels = number(format, "channels", 1)});
+    open_decoder(it, &(struct media_source){MEDIA_PCM, number(format, "sample_rate", SPEECH_RATE),
+                                            number(format, "channels", 1)});
     return it;
 }
 
 static void feed_decoder(struct input *it, const uint8_t *bytes, size_t size)
 {
-    if (it->failure.code)
-        return;
+    if (size > it->left)
+        size = (size_t)it->left;
+    it->left -= size;
     if (it->media)
         media_feed(it->media, bytes, size);
-    else if (it->wav && !wav_feed(it->wav, bytes, size))
-        input_fail(&it->failure, "bad_audio", wav_reason(it->wav));
-    else if (!it->wav && it->pcm)
-        pcm_feed(it->pcm, bytes, size);
+    else if (!it->failure.code)
+        give_pcm(it, bytes, size);
 }
 
-/* Enough has come, or everything: chooses the decoder. */
+/* Enough has come, or everything: tells what it is. */
 static void choose(struct input *it)
 {
-    enum media_kind kind = sniff_media(it->first, it->first_size);
+    struct media_source source = {.kind = sniff_media(it->first, it->first_size)};
+    bool plain = source.kind == MEDIA_WAV && it->first_size == SNIFF_BYTES &&
+                 sniff_plain_wav(it->first, &source, &it->left);
     it->sniffing = false;
-    if (kind != MEDIA_WAV)
-        open_pcm(it, &(struct pcm_format){PCM_S16, SPEECH_RATE, 1});
-    if (kind == MEDIA_WAV)
-        it->wav = wav_new(&(struct wav_sink){it, open_pcm, give_data});
-    else if (kind != MEDIA_UNKNOWN)
-        it->media = media_open(kind, &(struct media_sink){it, give_data, warn}, &it->failure);
+    if (source.kind != MEDIA_UNKNOWN)
+        open_decoder(it, &source);
     else if (!it->raw_name && it->first_size == 0)
         input_fail(&it->failure, "no_audio", "The file is empty");
     else if (!it->raw_name)
         input_fail(&it->failure, "unsupported_media",
                    "The file is no WAV, WebM, Ogg, MP3, MP4, FLAC or AAC audio");
-    feed_decoder(it, it->first, it->first_size);
+    if (!plain)
+        feed_decoder(it, it->first, it->first_size);
 }
 
 void input_feed(struct input *it, const void *bytes, size_t size)
@@ -142,10 +147,6 @@ void input_finish(struct input *it)
         choose(it);
     if (it->media)
         media_finish(it->media);
-    else if (it->wav && !wav_finish(it->wav))
-        input_fail(&it->failure, "bad_audio", wav_reason(it->wav));
-    else if (it->pcm)
-        pcm_finish(it->pcm);
 }
 
 unsigned input_work(struct input *it)
@@ -162,9 +163,8 @@ void input_close(struct input **input)
 {
     if (*input == NULL)
         return;
-    pcm_free(&(*input)->pcm);
-    wav_free(&(*input)->wav);
     media_close(&(*input)->media);
+    buf_free(&(*input)->pcm);
     free(*input);
     *input = NULL;
 }

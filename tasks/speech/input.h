@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The task's stream of bytes turned into 16 kHz mono samples: raw PCM, WAV, or any container by a fenced
- * ffmpeg. Which it is, the declared format and the first bytes decide. One thread. */
+/* The task's stream of bytes turned into 16 kHz mono samples: PCM that is that already, anything else by a
+ * fenced ffmpeg. Which it is, the declared format and the first bytes decide. One thread. */
 #pragma once
 
 #include "hub/base/mem.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The decoder of containers. Owns one fenced ffmpeg, the bytes on their way into it, and for an MP4 file
- * whose index stands at its end the unlinked file it is gathered in. The demuxer is forced by what the
- * first bytes were, and the protocols, demuxers and codecs it may use are listed, so that a playlist in
- * disguise opens nothing. */
+/* The decoder of files. Owns one fenced ffmpeg, the bytes on their way into it, and for an MP4 file whose
+ * index stands at its end the unlinked file it is gathered in. The demuxer is forced by what the first bytes
+ * were, and the protocols, demuxers and codecs it may use are listed, so that a playlist in disguise opens
+ * nothing. */
 #include "tasks/speech/media.h"
 
 #include "tasks/speech/endpoint.h"
@@ -20,17 +20,18 @@
     (64 * 1024) /* bytes of an MP4 looked at before it is taken for one with its index last */
 #define CODECS                                                                                               \
     "opus,libopus,vorbis,libvorbis,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,flac,alac," \
-    "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_u8,pcm_alaw,pcm_mulaw,speex,libspeex"
+    "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_f64le,pcm_u8,pcm_alaw,pcm_mulaw,"       \
+    "speex,libspeex"
 
 static const char *const demuxers[MEDIA_KINDS] = {
-    [MEDIA_MATROSKA] = "matroska", [MEDIA_OGG] = "ogg", [MEDIA_FLAC] = "flac",
-    [MEDIA_MP3] = "mp3",           [MEDIA_AAC] = "aac", [MEDIA_MP4] = "mov",
+    [MEDIA_PCM] = "s16le", [MEDIA_WAV] = "wav", [MEDIA_MATROSKA] = "matroska", [MEDIA_OGG] = "ogg",
+    [MEDIA_FLAC] = "flac", [MEDIA_MP3] = "mp3", [MEDIA_AAC] = "aac",           [MEDIA_MP4] = "mov",
 };
 
 enum how { UNDECIDED, THROUGH_PIPE, THROUGH_FILE };
 
 struct media {
-    enum media_kind kind;
+    struct media_source source;
     struct media_sink sink;
     enum how how;
     struct fence *fence;
@@ -43,14 +44,15 @@ struct media {
     struct input_failure *failure;
 };
 
-struct media *media_open(enum media_kind kind, const struct media_sink *sink, struct input_failure *failure)
+struct media *media_open(const struct media_source *source, const struct media_sink *sink,
+                         struct input_failure *failure)
 {
     struct media *it = xcalloc(1, sizeof(*it));
-    it->kind = kind;
+    it->source = *source;
     it->sink = *sink;
     it->failure = failure;
     it->file = -1;
-    it->how = kind == MEDIA_MP4 ? UNDECIDED : THROUGH_PIPE;
+    it->how = source->kind == MEDIA_MP4 ? UNDECIDED : THROUGH_PIPE;
     return it;
 }
 
@@ -71,16 +73,21 @@ void media_close(struct media **media)
 static void start(struct media *it)
 {
     bool pipe = it->how == THROUGH_PIPE;
-    const char *demuxer = demuxers[it->kind];
+    const struct media_source *source = &it->source;
+    const char *demuxer = demuxers[source->kind];
+    char declared[48] = "";
+    if (source->kind == MEDIA_PCM)
+        snprintf(declared, sizeof(declared), "-ar %u -ac %u", source->rate, source->channels);
     char *command = xasprintf(
         "ffmpeg -nostdin -v error -nostats -hide_banner -max_alloc 268435456 -threads 1 "
         /* the input: little look-ahead, so that live audio comes out at once */
         "-probesize %s -analyzeduration 0 -max_streams 8 -protocol_whitelist %s -format_whitelist %s "
-        "-codec_whitelist " CODECS " -vn -sn -dn -f %s -i %s "
+        "-codec_whitelist " CODECS " -vn -sn -dn -f %s %s -i %s "
         /* the output: a little more than is used, so that whoever counts samples sees that there was more */
         "-map 0:a:0 -t %d -fs %d -ac 1 -ar %d -c:a pcm_s16le -f s16le -flush_packets 1 pipe:1",
-        pipe ? "4096" : "5000000", pipe ? "pipe" : "file", demuxer, demuxer, pipe ? "pipe:0" : "/dev/fd/3",
-        INPUT_SECONDS_MAX + 1, 2 * SPEECH_RATE * (INPUT_SECONDS_MAX + 2), SPEECH_RATE);
+        pipe ? "4096" : "5000000", pipe ? "pipe" : "file", demuxer, demuxer, declared,
+        pipe ? "pipe:0" : "/dev/fd/3", INPUT_SECONDS_MAX + 1, 2 * SPEECH_RATE * (INPUT_SECONDS_MAX + 2),
+        SPEECH_RATE);
     const char *argv[FENCE_WORDS_MAX + 1];
     fence_words(command, argv);
     struct fence_spec spec = {.argv = argv,

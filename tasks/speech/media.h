@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Decodes a container to 16 kHz mono samples in a fenced ffmpeg that may read its pipe and nothing else.
- * One thread per object. */
+/* Decodes audio of any kind to 16 kHz mono samples in a fenced ffmpeg that may read its pipe and nothing
+ * else. One thread per object. */
 #pragma once
 
 #include "tasks/speech/input.h"
@@ -14,9 +14,10 @@ struct media_sink {
 
 struct media;
 
-/* `kind` is none of MEDIA_UNKNOWN and MEDIA_WAV; `sink` is copied. `failure` is borrowed: it is set when
- * there will be no more samples. */
-struct media *media_open(enum media_kind kind, const struct media_sink *sink, struct input_failure *failure);
+/* `source` and `sink` are copied; the kind is known. `failure` is borrowed: it is set when there will be no
+ * more samples. */
+struct media *media_open(const struct media_source *source, const struct media_sink *sink,
+                         struct input_failure *failure);
 void media_feed(struct media *media, const uint8_t *bytes, size_t size);
 void media_finish(struct media *media);
 /* As input_work(). */

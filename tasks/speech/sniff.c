@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The signatures of containers. Owns nothing; reads at most SNIFF_BYTES. */
+/* The signatures of containers, and the usual header of a WAV file. Owns nothing; reads at most SNIFF_BYTES.
+ */
 #include "tasks/speech/sniff.h"
 
 #include "hub/base/mem.h"
 
+#include <endian.h>
 #include <strings.h>
+
+#define SIZE_UNKNOWN 0xfffffff0u
+#define CHANNELS_MAX 8
+#define RATE_MIN 4000
+#define RATE_MAX 192000
 
 static const struct {
     size_t offset;
@@ -37,6 +44,23 @@ enum media_kind sniff_media(const uint8_t *bytes, size_t size)
             memcmp(bytes + signatures[i].offset, signatures[i].text, signatures[i].length) == 0)
             return signatures[i].kind;
     return sniff_frame(bytes, size);
+}
+
+bool sniff_plain_wav(const uint8_t header[static SNIFF_BYTES], struct media_source *ret_source,
+                     uint64_t *ret_bytes)
+{
+    uint16_t channels;
+    uint32_t rate, size;
+    memcpy(&channels, header + 22, sizeof(channels));
+    memcpy(&rate, header + 24, sizeof(rate));
+    memcpy(&size, header + 40, sizeof(size));
+    struct media_source found = {MEDIA_PCM, le32toh(rate), le16toh(channels)};
+    if (memcmp(header + 8, "WAVEfmt \x10\0\0\0\1\0", 14) != 0 || memcmp(header + 34, "\x10\0data", 6) != 0 ||
+        found.channels < 1 || found.channels > CHANNELS_MAX || found.rate < RATE_MIN || found.rate > RATE_MAX)
+        return false;
+    *ret_source = found;
+    *ret_bytes = size == 0 || le32toh(size) >= SIZE_UNKNOWN ? UINT64_MAX : le32toh(size);
+    return true;
 }
 
 bool sniff_raw_name(const char *name)

@@ -6,10 +6,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SNIFF_BYTES 16 /* enough to tell */
+#define SNIFF_BYTES 44 /* enough to tell; the usual header of a WAV file */
 
 enum media_kind {
     MEDIA_UNKNOWN,
+    MEDIA_PCM, /* headerless s16le: declared, never sniffed */
     MEDIA_WAV,
     MEDIA_MATROSKA, /* also webm */
     MEDIA_OGG,
@@ -20,6 +21,16 @@ enum media_kind {
     MEDIA_KINDS
 };
 
+struct media_source {
+    enum media_kind kind;
+    unsigned rate, channels; /* of MEDIA_PCM: samples per second, 1 or more; else not looked at */
+};
+
 enum media_kind sniff_media(const uint8_t *bytes, size_t size);
+/* Whether a WAV file has the usual header of s16le samples and nothing else before them: then *ret_source is
+ * what stands behind these bytes, and *ret_bytes how many of it, UINT64_MAX = to the end of the stream, as
+ * streaming writers leave it (size 0 or near 2^32). */
+bool sniff_plain_wav(const uint8_t header[static SNIFF_BYTES], struct media_source *ret_source,
+                     uint64_t *ret_bytes);
 /* Whether a file's name says that it is headerless 16 kHz PCM: it ends in .raw or .pcm. */
 bool sniff_raw_name(const char *name);

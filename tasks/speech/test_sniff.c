@@ -4,6 +4,59 @@
 #include "tasks/speech/sniff.h"
 #include "tests/lib/tap.h"
 
+/* The usual header: size of the samples at 40, channels at 22, rate at 24, all little endian. */
+static void make_header(uint8_t to[static SNIFF_BYTES], unsigned channels, unsigned rate, uint32_t size)
+{
+    static const char usual[] = "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\0data\0\0\0";
+    memcpy(to, usual, SNIFF_BYTES);
+    for (unsigned i = 0; i < 4; i++) {
+        to[24 + i] = (uint8_t)(rate >> 8 * i);
+        to[40 + i] = (uint8_t)(size >> 8 * i);
+    }
+    to[22] = (uint8_t)channels;
+    to[23] = (uint8_t)(channels >> 8);
+}
+
+static void test_plain_wav(void)
+{
+    static const struct {
+        unsigned channels, rate;
+        uint32_t size;
+        bool plain;
+        uint64_t bytes;
+    } cases[] = {
+        {1, 16000, 8, true, 8},
+        {2, 44100, 4000000000u, true, 4000000000u},
+        {1, 16000, 0, true, UINT64_MAX},
+        {1, 16000, 0xffffffff, true, UINT64_MAX},
+        {8, 192000, 0xfffffff0, true, UINT64_MAX},
+        {0, 16000, 8, false, 0},
+        {9, 16000, 8, false, 0},
+        {65535, 16000, 8, false, 0},
+        {1, 3999, 8, false, 0},
+        {1, 4000000000u, 8, false, 0},
+    };
+    uint8_t header[SNIFF_BYTES];
+    struct media_source source = {.kind = MEDIA_WAV};
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < NELEMS(cases); i++) {
+        make_header(header, cases[i].channels, cases[i].rate, cases[i].size);
+        bool plain = sniff_plain_wav(header, &source, &bytes);
+        ok(plain == cases[i].plain, "case %zu is %s", i, cases[i].plain ? "plain" : "for the decoder");
+        if (plain)
+            ok(source.kind == MEDIA_PCM && source.rate == cases[i].rate &&
+                   source.channels == cases[i].channels && bytes == cases[i].bytes,
+               "rate, channels and size of case %zu", i);
+    }
+    make_header(header, 1, 16000, 8);
+    header[34] = 24;
+    source = (struct media_source){.kind = MEDIA_WAV};
+    ok(!sniff_plain_wav(header, &source, &bytes) && source.kind == MEDIA_WAV, "24 bits are for the decoder");
+    make_header(header, 1, 16000, 8);
+    memcpy(header + 36, "LIST", 4);
+    ok(!sniff_plain_wav(header, &source, &bytes), "and so is what stands before the samples");
+}
+
 int main(void)
 {
     static const struct {
@@ -39,5 +92,6 @@ int main(void)
                cases[i].what);
     ok(sniff_raw_name("a.raw") && sniff_raw_name("b.c.PCM"), "names of raw samples");
     ok(!sniff_raw_name("raw") && !sniff_raw_name("a.wav") && !sniff_raw_name(NULL), "other names");
+    test_plain_wav();
     return done_testing();
 }

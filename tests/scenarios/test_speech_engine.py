@@ -222,8 +222,8 @@ def test_raw_needs_a_name_or_a_declaration(tmp_path):
 
 CONTAINERS = {
     "a.webm": ["-c:a", "libopus"], "a.ogg": ["-c:a", "libopus"], "vorbis.ogg": ["-c:a", "libvorbis"],
-    "a.mp3": [], "a.flac": [], "a.aac": ["-f", "adts"], "index-last.mp4": ["-c:a", "aac"],
-    "index-first.mp4": ["-c:a", "aac", "-movflags", "+faststart"],
+    "phone.wav": ["-c:a", "pcm_alaw"], "a.mp3": [], "a.flac": [], "a.aac": ["-f", "adts"],
+    "index-last.mp4": ["-c:a", "aac"], "index-first.mp4": ["-c:a", "aac", "-movflags", "+faststart"],
     "fragments.mp4": ["-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"]}
 
 
