@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The client of the task queue: arguments, batches that gather during a turn, one call per kind at its end,
- * answers, loading of the function library; see queue.h and client_private.h. One spent batch per stage is
- * kept, so that a turn allocates nothing once the queue has been busy. Loop thread only. Never blocks, never
- * makes a key, knows no transition. */
+/* The client of the task queue: what its keys and channels begin with, arguments, batches that gather during
+ * a turn, one call per kind at its end, answers, loading of the function library; see queue.h, shard.h and
+ * client_private.h. One spent batch per stage is kept, so that a turn allocates nothing once the queue has
+ * been busy. Loop thread only. Never blocks, makes no whole key, knows no transition. */
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/config/embed.h"
@@ -16,6 +16,40 @@
 #define BATCH_ITEMS 256
 #define BATCH_BYTES (1u << 20)
 #define SPARE_BYTES 65536 /* a batch that grew beyond is not worth keeping whole */
+
+/* ---- shards (shard.h) ------------------------------------------------------------------------ */
+
+_Static_assert(SHARDS == 1u << ID_TAIL_BITS, "a task's id holds its shard");
+
+/* CRC-16/XMODEM: polynomial 0x1021, from 0, not reflected; four bits at a time. */
+static unsigned crc16(struct span bytes)
+{
+    static const unsigned short table[16] = {0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5, 0x60c6, 0x70e7,
+                                             0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
+    unsigned crc = 0;
+    for (size_t i = 0; i < bytes.n; i++) {
+        unsigned byte = (unsigned char)bytes.p[i];
+        crc = (crc << 4 ^ table[(crc >> 12 ^ byte >> 4) & 15]) & 0xffff;
+        crc = (crc << 4 ^ table[(crc >> 12 ^ byte) & 15]) & 0xffff;
+    }
+    return crc;
+}
+
+unsigned shard_of(struct span owner)
+{
+    return crc16(owner) % SHARDS;
+}
+
+void shard_task_id(char id[static ID_SIZE], struct span owner)
+{
+    id_new_tail(id, shard_of(owner));
+}
+
+struct span shard_channel(char to[static CHANNEL_MAX], const char *kind, const char *name)
+{
+    snprintf(to, CHANNEL_MAX, SHARD_PREFIX "%s%s", kind, name);
+    return span_of(to);
+}
 
 /* ---- arguments ---------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tasks/queue/shard.c: shards of owners as Redis Cluster counts them, ids that carry them, channels. */
+/* tasks/queue/shard.h: shards of owners as Redis Cluster counts them, ids that carry them, channels. */
 #include "tasks/queue/shard.h"
 
 #include "hub/base/mem.h"
