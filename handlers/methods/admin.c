@@ -33,11 +33,11 @@ void run_admin_watch(struct request *request, const struct span *values)
     text_of(values[0], watch.owner, sizeof watch.owner);
     text_of(values[1], watch.task, sizeof watch.task);
     if (watch.owner[0] && !auth_user_id_valid(span_of(watch.owner))) {
-        fail_param(request, "owner", "owner: must be an owner's id");
+        fail_param(request, "owner", "must be an owner's id");
         return;
     }
     if (watch.task[0] && watch.task[strspn(watch.task, "abcdefghijklmnopqrstuvwxyz0123456789_.")]) {
-        fail_param(request, "task", "task: must be the name of a task type");
+        fail_param(request, "task", "must be the name of a task type");
         return;
     }
     log_admin_act(request, NULL);

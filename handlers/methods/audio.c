@@ -2,7 +2,6 @@
 /* audio.*: opening, ending, aborting and resuming streams, and the binary frames. Loop thread. */
 #include "handlers/methods/audio_stream.h"
 #include "handlers/methods/methods.h"
-#include "handlers/methods/submit.h"
 #include "handlers/rpc/reply.h"
 #include "hub/config/options.h"
 #include "hub/json/json_write.h"
@@ -80,11 +79,11 @@ static bool check_format(struct request *request, struct span format, struct spa
     }
     bool file = json_string_is(values[0], "file");
     if (file && (values[1].p || values[2].p))
-        wrong = "format: a file says itself what is in it";
+        wrong = "a file says itself what is in it";
     else if (!file && values[3].p)
-        wrong = "format: name belongs to the encoding file";
+        wrong = "name belongs to the encoding file";
     else if (args.p && json_get(args, "format").p) /* the task would get it twice */
-        wrong = "format: stands beside args, not in them";
+        wrong = "stands beside args, not in them";
     if (wrong)
         fail_param(request, "format", wrong);
     return wrong == NULL;
@@ -119,7 +118,7 @@ static void reply_opened(struct opening *opening, uint64_t received)
     if (opening->resume)
         buf_append_char(result, '{');
     else
-        submit_write(result, request, reply);
+        reply_write(result, request, reply);
     json_member_int(result, "stream", stream->number);
     if (!fresh)
         json_member_int(result, "received", (int64_t)stream->received);
@@ -128,7 +127,7 @@ static void reply_opened(struct opening *opening, uint64_t received)
         json_member_bool(result, "duplicate", true);
     buf_append_char(result, '}');
     if (fresh)
-        submit_accepted(request, reply, buf_span(result));
+        reply_accepted(request, reply, buf_span(result));
     else
         request_reply(request, buf_span(result));
 }
@@ -137,7 +136,7 @@ static void reply_opened(struct opening *opening, uint64_t received)
 static void reply_over(struct opening *opening)
 {
     struct buf *result = request_result(opening->request);
-    submit_write(result, opening->request, &opening->reply);
+    reply_write(result, opening->request, &opening->reply);
     buf_append_text(result, ",\"duplicate\":true}");
     request_reply(opening->request, buf_span(result));
     stream_close(opening->stream);
@@ -165,10 +164,10 @@ static void on_submitted(void *ctx, const struct task_reply *reply)
     struct opening *opening = ctx;
     struct app *app = opening->request->app;
     opening->reply = *reply;
-    if (submit_refused(opening->request, reply)) {
+    if (reply_refused(opening->request, reply)) {
         stream_close(opening->stream);
     } else if (reply->refusal == TASK_DUPLICATE) {
-        submit_release(opening->request, reply);
+        reply_release(opening->request, reply);
         queue_audio_take(app->queue, reply->news.owner, reply->id, on_state, opening);
         return;
     } else {
@@ -179,11 +178,11 @@ static void on_submitted(void *ctx, const struct task_reply *reply)
 
 void run_audio_start(struct request *request, const struct span *values)
 {
-    char name[65], key[SUBMIT_KEY_SIZE];
+    char name[65], key[KEY_SIZE];
     struct app *app = request->app;
     struct task_request submit = {.who = request_who(request), .priority = PRIORITY_DEFAULT, .stream = true};
     if (!check_format(request, values[2], values[1]) ||
-        !submit_take_key(request, values[3], key, &submit.idempotency_key))
+        !take_key(request, values[3], key, &submit.idempotency_key))
         return;
     struct opening *opening = opening_new(request, NULL);
     if (opening == NULL)

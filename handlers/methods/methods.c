@@ -5,7 +5,9 @@
 
 #include "handlers/session/session.h"
 #include "handlers/session/token_turns.h"
+#include "hub/base/clock.h"
 #include "hub/base/log.h"
+#include "hub/json/json_write.h"
 
 #define DAY_MS 86400000
 #define TASK_ID                                                                                              \
@@ -95,6 +97,17 @@ static const struct handler handlers[] = {
     {"admin.unwatch", VIEWER, IN_BATCH | NEEDS_CLIENT, NULL, 0, run_admin_unwatch},
 };
 _Static_assert(NELEMS(task_list) <= HANDLER_PARAMS_MAX, "values of a request are kept in an array");
+
+/* The hub's time: the one method of no family. */
+void run_ping(struct request *request, const struct span *values)
+{
+    (void)values;
+    struct buf *result = request_result(request);
+    buf_append_char(result, '{');
+    json_member_time(result, "time", clock_wall_ms());
+    buf_append_char(result, '}');
+    request_reply(request, buf_span(result));
+}
 
 /* ---- what concerns all of them ---- */
 

@@ -1,15 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* task.*: looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
+/* task.*: submitting, looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
 #include "handlers/methods/methods.h"
-#include "handlers/methods/submit.h"
 #include "handlers/rpc/reply.h"
 #include "hub/base/clock.h"
 #include "tasks/queue/event_text.h"
 #include "tasks/queue/shard.h"
 
-#include <stdio.h>
-
+#define PRIORITY_DEFAULT 4
 #define LIST_DEFAULT 50
+
+void run_task_submit(struct request *request, const struct span *values)
+{
+    char name[65], key[KEY_SIZE];
+    struct task_request submit = {
+        .who = request_who(request),
+        .args = values[1],
+        .priority = (unsigned)number_or(values[3], PRIORITY_DEFAULT),
+        .delay_ms = number_or(values[4], 0),
+        .expires_ms = number_or(values[5], 0),
+    };
+    if (!take_key(request, values[2], key, &submit.idempotency_key))
+        return;
+    submit.task = json_string_copy(values[0], name, sizeof name) ? span_of(name) : SPAN_NONE;
+    task_manager_submit(request->app->manager, &submit, reply_submitted, request);
+}
 
 /* ---- one task ---- */
 
@@ -113,7 +127,7 @@ static void fail_retry(struct request *request, const struct retry *retry, const
         refused.refusal = TASK_USER_LIMIT;
     else if (answer->code == QUEUE_GLOBAL_LIMIT)
         refused.refusal = TASK_GLOBAL_LIMIT;
-    if (!submit_refused(request, &refused))
+    if (!reply_refused(request, &refused))
         fail_queue(request, answer->code);
 }
 
@@ -225,21 +239,20 @@ static bool take_cursor(struct request *request, const char *cursor)
     if (cursor == NULL ||
         (digits && digits < 17 && cursor[digits] == '-' && id_valid(span_of(cursor + digits + 1))))
         return true;
-    fail_param(request, "cursor", "cursor: is not one that a page gave");
+    fail_param(request, "cursor", "is not one that a page gave");
     return false;
 }
 
 /* A time parameter, -1 if absent; false and answered if it is none. */
 static bool take_time(struct request *request, const char *name, struct span value, int64_t *ret)
 {
-    char text[40], message[64];
+    char text[40];
     *ret = -1;
     if (value.p == NULL)
         return true;
     if (json_string_copy(value, text, sizeof text) && (*ret = clock_parse(text, strlen(text))) >= 0)
         return true;
-    snprintf(message, sizeof message, "%s: must be a time like 2026-01-31T10:20:30Z", name);
-    fail_param(request, name, message);
+    fail_param(request, name, "must be a time like 2026-01-31T10:20:30Z");
     return false;
 }
 
@@ -274,7 +287,7 @@ void run_admin_tasks(struct request *request, const struct span *values)
         return;
     filter.owner = text_of(values[6], text.user_id, sizeof text.user_id);
     if (filter.owner && !auth_user_id_valid(span_of(filter.owner))) {
-        fail_param(request, "user_id", "user_id: must be an owner's id");
+        fail_param(request, "user_id", "must be an owner's id");
         return;
     }
     if (filter.owner == NULL || strcmp(filter.owner, request_who(request)->user_id) != 0)

@@ -24,8 +24,6 @@ static const struct row {
     {RPC_BUSY, 503, "busy", "Server is busy, please try again later"},
 };
 
-const struct request_error error_unavailable = {.code = RPC_BUSY, .word = "unavailable", .retry_ms = 1000};
-
 void error_write(struct buf *to, const struct request_error *error)
 {
     const struct row *row = &rows[0];

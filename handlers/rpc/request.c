@@ -198,7 +198,7 @@ void dispatch(struct answerer *to, const char *method, struct span params, struc
     }
     if (handler->traits & NEEDS_REDIS) {
         if (redis_is_stalled(queue_redis(to->app->queue))) {
-            request_fail(request, &error_unavailable);
+            request_fail(request, &ERROR_UNAVAILABLE);
             return;
         }
         request_waits(request, NULL);
@@ -267,6 +267,6 @@ void requests_stalled(struct requests *requests)
         if (request->undo)
             request->undo(request);
         else
-            request_fail_early(request, &error_unavailable);
+            request_fail_early(request, &ERROR_UNAVAILABLE);
     }
 }

@@ -28,4 +28,4 @@ struct answerer *batch_new(struct answerer *reader);
 /* Appends '{"code":…,"message":…,"data":{…}}'. */
 void error_write(struct buf *to, const struct request_error *error);
 /* Redis does not answer. */
-extern const struct request_error error_unavailable;
+#define ERROR_UNAVAILABLE ((struct request_error){.code = RPC_BUSY, .word = "unavailable", .retry_ms = 1000})

@@ -123,7 +123,7 @@ static void test_envelope(void)
     says(reader, "{\"jsonrpc\":\"2.0\",\"method\":\"now\"}");
     says(reader, "{\"jsonrpc\":\"2.0\",\"method\":\"nope\"}");
     is_text(heard(reader), "", "a notification has no answer");
-    rpc_refuse(&reader->answerer, SPAN(CALL("4", "now", "{}")), &error_unavailable);
+    rpc_refuse(&reader->answerer, SPAN(CALL("4", "now", "{}")), &ERROR_UNAVAILABLE);
     hears_part(reader, "\"id\":4,\"error\":{\"code\":-32053,", "a message that is not handled has its id");
     reader_gone(reader);
 }

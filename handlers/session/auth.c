@@ -99,7 +99,7 @@ static void join_failed(struct entry *entry)
 static void on_stalled(struct request *request)
 {
     struct session *session = session_asking(request);
-    request_fail_early(request, &error_unavailable);
+    request_fail_early(request, &ERROR_UNAVAILABLE);
     if (session == NULL)
         return;
     bool implied = session->entry->implied;
@@ -250,7 +250,7 @@ static bool take_resume(struct request *request, struct span value, struct owner
         return true;
     if (!json_match(value, fields, NELEMS(fields), values, &fault) || !json_int(values[1], &seq) ||
         !json_string_copy(values[0], ret->epoch, sizeof ret->epoch)) {
-        fail_param(request, fault.field, fault.message);
+        fail_field(request, &fault);
         return false;
     }
     ret->seq = (uint64_t)seq;
@@ -288,7 +288,7 @@ void run_auth(struct request *request, const struct span *values)
         return;
     }
     if (values[0].p == NULL && session->answerer.who == NULL) {
-        fail_param(request, "token", "token: is required");
+        fail_param(request, "token", "is required");
         return;
     }
     if (!take_resume(request, values[1], &resume))
