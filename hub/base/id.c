@@ -82,6 +82,20 @@ void id_of_bytes(char id[static ID_SIZE], const unsigned char bytes[static 16])
     write_raw(id, raw);
 }
 
+static unsigned digit_value(char c) /* '0' to '9' or 'a' to 'f' */
+{
+    return (c & 15u) + (unsigned char)c / 64u * 9;
+}
+
+void id_bytes(unsigned char ret_bytes[static 16], const char id[static ID_SIZE])
+{
+    for (size_t i = 0; i < 16; i++) {
+        id += *id == '-';
+        unsigned high = digit_value(*id++);
+        ret_bytes[i] = (unsigned char)(high << 4 | digit_value(*id++));
+    }
+}
+
 bool id_valid(struct span text)
 {
     if (text.n != ID_SIZE - 1)

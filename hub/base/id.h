@@ -16,6 +16,8 @@ void id_new(char id[static ID_SIZE]);
 void id_new_tail(char id[static ID_SIZE], unsigned tail);
 /* Writes these bytes as a UUID version 8: the same ones give the same id. */
 void id_of_bytes(char id[static ID_SIZE], const unsigned char bytes[static 16]);
+/* The 16 bytes of an id. */
+void id_bytes(unsigned char ret_bytes[static 16], const char id[static ID_SIZE]);
 /* Whether `text` is a UUID in lower-case canonical form. */
 bool id_valid(struct span text);
 /* Writes `size - 1` random characters of [a-z0-9] and a NUL. */

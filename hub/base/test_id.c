@@ -58,6 +58,19 @@ static void test_order(void)
     ok(unique, "ids of two threads do not repeat");
 }
 
+static void test_bytes(void)
+{
+    unsigned char bytes[16];
+    char id[ID_SIZE], again[ID_SIZE];
+    id_bytes(bytes, "0198d3a0-0000-7000-8000-00000000f9af");
+    ok(memcmp(bytes, "\x01\x98\xd3\xa0\0\0\x70\0\x80\0\0\0\0\0\xf9\xaf", 16) == 0, "an id's bytes");
+    id_new(id);
+    id[14] = '8'; /* of a version that is made of bytes */
+    id_bytes(bytes, id);
+    id_of_bytes(again, bytes);
+    is_text(again, id, "and back");
+}
+
 static void test_valid(void)
 {
     static const char *const bad[] = {
@@ -92,6 +105,7 @@ int main(void)
     if (sodium_init() < 0)
         skip_all("libsodium does not start");
     test_order();
+    test_bytes();
     test_valid();
     test_random();
     return done_testing();
