@@ -10,14 +10,18 @@ static bool is_empty_object(struct span json)
     return json.n == 0 || span_is(json, "{}");
 }
 
-#define DIGEST_BYTES JSON_DIGEST_SIZE
-
-static void digest_args(char text[static 2 * DIGEST_BYTES + 1], struct span args)
+/* Adds what its idempotency key stands for: the task's id and a digest of its type and arguments. The word is
+ * not ended. */
+static void add_key(struct words *words, const struct queue_submit *submit)
 {
-    unsigned char digest[DIGEST_BYTES];
-    json_digest(args.n ? args : SPAN("{}"), digest);
-    sodium_bin2hex(text, 2 * DIGEST_BYTES + 1, digest, sizeof digest);
+    unsigned char key[16 + crypto_shorthash_siphashx24_BYTES], digest[JSON_DIGEST_SIZE];
+    id_bytes(key, submit->id);
+    json_digest(submit->args.n ? submit->args : SPAN("{}"), digest);
+    crypto_shorthash_siphashx24(key + 16, (const unsigned char *)submit->task, strlen(submit->task), digest);
+    buf_append(&words->bytes, key, sizeof key);
 }
+
+_Static_assert(JSON_DIGEST_SIZE == crypto_shorthash_siphashx24_KEYBYTES, "one digest is the key of the next");
 
 void queue_effect_id(char id[static ID_SIZE], const char *owner, struct span key)
 {
@@ -49,17 +53,15 @@ static void add_head(struct words *words, const struct queue_submit *submit)
     words_text(words, submit->stream ? "s" : ""); /* ends the word */
 }
 
-/* "lease retry_of delay expires digest effect". Nothing for a plain task. */
+/* "lease retry_of delay expires effect key". Nothing for a plain task. */
 static void add_options(struct words *words, const struct queue_submit *submit)
 {
-    char digest[2 * DIGEST_BYTES + 1] = "-";
-    if (submit->effect_id)
-        digest_args(digest, submit->args);
     if (submit->lease || submit->retry_of || submit->delay_ms || submit->expires_ms || submit->effect_id)
-        buf_printf(&words->bytes, "%d %s %llu %llu %s %s", submit->lease,
+        buf_printf(&words->bytes, "%d %s %llu %llu %s ", submit->lease,
                    submit->retry_of ? submit->retry_of : "-", (unsigned long long)submit->delay_ms,
-                   (unsigned long long)submit->expires_ms, digest,
-                   submit->effect_id ? submit->effect_id : "-");
+                   (unsigned long long)submit->expires_ms, submit->effect_id ? submit->effect_id : "-");
+    if (submit->effect_id)
+        add_key(words, submit);
     words_add(words, SPAN_NONE); /* ends the word */
 }
 
@@ -173,10 +175,11 @@ void queue_recorded_once(struct queue *queue, const struct queue_once *once, que
     words_number(words, once->started_ms);
     add_outcome(words, once);
     if (task->effect_id) {
-        char digest[2 * DIGEST_BYTES + 1];
-        digest_args(digest, task->args);
-        words_text(words, task->effect_id);
-        words_text(words, digest);
+        unsigned char effect[16];
+        id_bytes(effect, task->effect_id);
+        words_add(words, (struct span){(const char *)effect, sizeof effect});
+        add_key(words, task);
+        words_text(words, once->end->code == 'X' ? "X" : "");
     }
     item_done(batch);
 }

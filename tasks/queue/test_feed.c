@@ -191,22 +191,21 @@ static void test_two_hubs(void)
     forget_events();
 }
 
-/* The second of two submissions of a call stumbles over a key of a wrong type; the first stands. */
+/* The second of two submissions of a call stumbles over an index of a wrong type; the first stands. */
 static void test_broken_call(void)
 {
     struct owner_source source = queue_feed_source(hub.feed);
-    char id[ID_SIZE], next[ID_SIZE], effect[ID_SIZE], key[64];
+    char id[ID_SIZE], next[ID_SIZE];
     struct queue_submit call = submission(id, owner);
     source.attach(source.ctx, owner, on_position, NULL);
     finish(1);
-    queue_effect_id(effect, owner, SPAN("bar"));
-    snprintf(key, sizeof key, "th:{0}:k:%s", effect);
-    redis_callv(hub.commands, NULL, NULL, "LPUSH", key, "x", NULL); /* a string is wanted */
+    redis_callv(hub.commands, NULL, NULL, "LPUSH", "th:{0}:i:u7", "x", NULL); /* a sorted set is wanted */
     id_new(id);
     queue_submit(hub.queue, &call, on_submitted, NULL);
     id_new(next);
     call.id = next;
-    call.effect_id = effect;
+    call.owner = "u7";
+    call.light = true;
     queue_submit(hub.queue, &call, on_submitted, NULL);
     finish(2);
     is_int(told.submitted.code, QUEUE_UNAVAILABLE, "the outcome of the call is unknown");

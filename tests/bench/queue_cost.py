@@ -37,8 +37,7 @@ def pipeline(process, function, calls, at_once=16):
 
 def light(q, batch, owners, calls=200, keyed=False):
     made = [[LIGHT_MS, *[w for k in range(batch) for w in once(
-        new_id(), f"u{(i * batch + k) % owners}", effect=new_id() if keyed else "", digest="0" * 32 if keyed else "")]]
-            for i in range(calls)]
+        new_id(), f"u{(i * batch + k) % owners}", key=new_id() if keyed else "")]] for i in range(calls)]
     before = cpu(q.redis)
     pipeline(q, "recorded_once", made)
     return (cpu(q.redis) - before) / (calls * batch)

@@ -120,14 +120,21 @@ def effect_of(owner, key):
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{owner} {key}")) if key else "-"
 
 
-def digest(args, key):
-    return hashlib.sha1(args.encode()).hexdigest() if key else "-"
+def field_of(owner, key):
+    """The field of an idempotency key."""
+    return uuid.UUID(effect_of(owner, key)).bytes
 
 
-def once(id, owner, outcome="", code="C", task="noop", effect="", digest=""):
+def stands_for(id, task, args):
+    """What a key stands for: id, digest of type and arguments."""
+    return uuid.UUID(id).bytes + hashlib.md5(f"{task} {args}".encode()).digest()
+
+
+def once(id, owner, outcome="", code="C", task="noop", key="", args=""):
     """The words of a light task that ran before it is recorded."""
     words = id, owner, f"{task} light 4 3 1000 60000 -l", code, int(id[:8] + id[9:13], 16), outcome
-    return (*words[:3], code.lower(), *words[4:], effect, digest) if effect else words
+    return (*words[:3], code.lower(), *words[4:], field_of(owner, key),
+            stands_for(id, task, args) + (b"X" if code == "X" else b"")) if key else words
 
 
 class Queue:
@@ -191,17 +198,18 @@ class Queue:
         id = id or new_id()
         flags = "-" + ("l" if light else "") + ("s" if stream else "")
         head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
-        options = f"{'u' if waits else int(lease)} {retry_of or '-'} {delay} {expires} {digest(args, key)} {effect_of(owner, key)}"
+        options = f"{'u' if waits else int(lease)} {retry_of or '-'} {delay} {expires} {effect_of(owner, key)} "
         answer = self.call("submit", *self.limits, self.lease_ms, self.light_limit, id, owner, head, args,
-                           "" if options == "0 - 0 0 - -" else options)[0]
+                           b"" if options == "0 - 0 0 - " else
+                           options.encode() + (stands_for(id, task, args) if key else b""))[0]
         self.answer = answer
         return id if isinstance(answer, int) else None
 
     def recorded_once(self, owner="u1", result="", failed=False, args="", id=None, task="noop", key=""):
         id = id or new_id()
         self.answer = self.call("recorded_once", LIGHT_MS, *once(
-            id, owner, f'oops\n"it broke"\n{args}' if failed else result, "X" if failed else "C", task,
-            effect_of(owner, key) if key else "", digest(args, key) if key else ""))[0]
+            id, owner, f'oops\n"it broke"\n{args}' if failed else result, "X" if failed else "C", task, key,
+            args))[0]
         return id if isinstance(self.answer, int) else None
 
     def many_once(self, owners, result=""):
@@ -325,6 +333,13 @@ class Queue:
 
     def codes(self, id, owner="u1"):
         return "".join(code for _, code, task in self.log(owner) if task == id)
+
+    def key(self, owner, key):
+        """Where an idempotency key stands ("k" while its task lives, else "k:<day>"), for which task, and how that ended."""
+        found = [(home[len(PREFIX):], value if isinstance(value, bytes) else value.encode()) for home in self.keys("k*")
+                 if (value := self.redis("HGET", home, field_of(owner, key)))]
+        assert len(found) <= 1, found
+        return found and (found[0][0], str(uuid.UUID(bytes=found[0][1][:16])), found[0][1][32:].decode())
 
     def subscribe(self, channel):
         other = Resp(self.dir / "s")

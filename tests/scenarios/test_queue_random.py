@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from queue_lib import FORBIDDEN, INPUT_GONE, LOST, OK, STATE, Queue, new_id
+from queue_lib import DUPLICATE, FORBIDDEN, INPUT_GONE, LOST, MISMATCH, OK, PREFIX, STATE, Queue, new_id
 from taskhub import eventually
 
 SEEDS = [int(os.environ["TASKHUB_RANDOM_SEED"])] if "TASKHUB_RANDOM_SEED" in os.environ else range(1, 7)
@@ -24,6 +24,7 @@ class Run:
         self.accepted = {}  # id -> owner
         self.cancelled = set()
         self.leases = set()  # (id, fence)
+        self.keyed = {}  # (owner, key) -> (id, arguments)
         self.processes = [self.process(name) for name in ("h:one", "h:two", "w:one", "w:two", "w:three")]
 
     def process(self, name):
@@ -50,13 +51,14 @@ class Run:
         rng, hub, owner = self.rng, self.hub(), self.rng.choice(OWNERS)
         light = rng.random() < .2
         lease = light and rng.random() < .5
+        args, key = self.args_and_key()
         id = hub.submit(owner=owner, id=self.id(), queue="light" if light else rng.choice(["default", "live"]),
-                        args=rng.choice(["", '{"a":1}', '{"a":"' + "x" * 290 + '"}']), light=light, lease=lease,
-                        waits=not lease and rng.random() < .1,
-                        key=rng.choice(["", "", "key%d" % rng.randrange(30)]), priority=rng.randrange(10),
+                        args=args, light=light, lease=lease, waits=not lease and rng.random() < .1,
+                        key=key, priority=rng.randrange(10),
                         delay=0 if lease else rng.choice([0, 0, 0, 5, 40]), expires=rng.choice([0, 0, 0, 3, 50]),
                         stream=not light and rng.random() < .2, max_attempts=rng.choice([1, 2, 3]),
                         base=rng.choice([0, 5, 20]), cap=30)
+        self.check_key(hub, owner, key, args, id)
         if id:
             self.accepted[id] = owner
             if lease:
@@ -64,9 +66,33 @@ class Run:
                 self.leases.add((id, 1))
 
     def recorded_once(self):
-        owner = self.rng.choice(OWNERS)
-        id = self.hub().recorded_once(owner=owner, id=self.id(), failed=self.rng.random() < .2)
-        self.accepted[id] = owner
+        hub, owner, (args, key) = self.hub(), self.rng.choice(OWNERS), self.args_and_key()
+        id = hub.recorded_once(owner=owner, id=self.id(), failed=self.rng.random() < .2, task="noop_heavy", args=args,
+                               key=key)
+        self.check_key(hub, owner, key, args, id)
+        if id:
+            self.accepted[id] = owner
+
+    def args_and_key(self):
+        return (self.rng.choice(["", '{"a":1}', '{"a":"' + "x" * 290 + '"}']),
+                self.rng.choice(["", "", "key%d" % self.rng.randrange(30)]))
+
+    def check_key(self, hub, owner, key, args, id):
+        """A key stands for the first task that was accepted with it; limits are asked only where it is free."""
+        if key and id:
+            assert (owner, key) not in self.keyed
+            self.keyed[owner, key] = id, args
+        elif key and (owner, key) in self.keyed:
+            first, same = self.keyed[owner, key]
+            assert hub.answer[:2] == [DUPLICATE if same == args else MISMATCH, first]
+        elif not id:
+            assert hub.answer[0] in (3, 4)
+
+    def day(self):
+        """A day passes, once: the keys of tasks that ended before it still stand."""
+        today = int(self.q.redis("TIME")[0]) // 86400
+        if self.q.keys("k:*") == [f"{PREFIX}k:{today}"]:
+            self.q.redis("RENAME", f"{PREFIX}k:{today}", f"{PREFIX}k:{today - 1}")
 
     def lease(self):
         p = self.worker()
@@ -176,7 +202,7 @@ class Run:
     def go(self):
         steps = [self.submit] * 8 + [self.lease] * 6 + [self.started] * 6 + [self.update] * 4 + [self.end] * 5 + [
             self.recorded_once] * 2 + [self.zombie, self.cancel, self.cancel, self.retry, self.retry, self.beat,
-                               self.audio, self.audio, self.wake, self.wake, self.die, self.listen, self.q.sweep]
+                               self.audio, self.audio, self.wake, self.wake, self.die, self.listen, self.q.sweep, self.day]
         for i in range(STEPS):
             self.rng.choice(steps)()
             if i % 100 == 99:
@@ -213,6 +239,9 @@ class Run:
         assert set(ends) == set(self.accepted)
         for id in self.cancelled:
             assert ends[id] == "cancelled", id
+        for (owner, key), (id, _) in self.keyed.items():
+            home, first, end = self.q.key(owner, key)
+            assert home != "k" and first == id and TERMINAL[end or "C"] == ends[id]
         for id, status in ends.items():
             task = self.q.get(id, any=1)
             assert task["status"] == status

@@ -28,6 +28,7 @@ local touched = {} -- the rows in use, in order of first use
 local records = {} -- id -> record read during this call, false if there is none
 local fetched = {} -- id -> text of a record that was fetched and not used yet, false if there is none
 local homes = {} -- id -> the hash it stands in, of a record that was fetched
+local standing = {} -- effect -> what its idempotency key stands for, of keys that were fetched
 local scores = { A = {}, C = {}, X = {}, K = {} } -- code -> time of a task -> its score in an index
 local changed = {} -- the records to write back, in order of first change
 local buckets, heavy_buckets, light_buckets = {}, {}, {} -- the hashes of records in use, also by their time; see 40_record.lua
@@ -81,7 +82,7 @@ local function begin(keys, args)
   reply, admin_lines = false, false
   owners, rows, heard_by, touched = emptied(owners), emptied(rows), emptied(heard_by), emptied(touched)
   records, fetched, homes = emptied(records), emptied(fetched), emptied(homes)
-  changed, batches, after = emptied(changed), emptied(batches), emptied(after)
+  changed, batches, after, standing = emptied(changed), emptied(batches), emptied(after), emptied(standing)
   buckets, heavy_buckets, light_buckets = emptied(buckets), emptied(heavy_buckets), emptied(light_buckets)
   for code, known in next, scores do
     scores[code] = emptied(known)

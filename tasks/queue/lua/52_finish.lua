@@ -3,7 +3,6 @@
 
 local emit, keep_error, finish
 local EMPTY = { result = '{}' }
-local KEY_MS = 86400000 -- so long at least an idempotency key stands for its task
 
 do
 
@@ -57,15 +56,6 @@ local function expire(r, keep)
   end
 end
 
--- The idempotency key goes on standing for an ended task, which may have no record by then: how it ended is noted.
-local function release_key(r, code)
-  local key = P .. 'k:' .. r.x
-  if code ~= 'C' then
-    call('APPEND', key, ' ' .. code)
-  end
-  call('PEXPIRE', key, math.max(1000, whole(r).created + KEY_MS - now))
-end
-
 -- Keeps result or error: in the record, or apart where it is long.
 local function keep_text(r, letter, text, short)
   if #text <= short then
@@ -107,7 +97,8 @@ finish = function(r, code, e)
   end
   e = keep_outcome(r, code, e)
   if r.x then
-    release_key(r, code)
+    keys.release(r, code)
+    r.x, r.more = nil, false
   end
   if r.X then
     call('ZREM', P .. 'x', r.id)

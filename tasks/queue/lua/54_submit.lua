@@ -2,7 +2,7 @@
 -- New tasks. Order of checks: idempotency key, then limits; a refused task leaves no trace.
 
 local heads = {} -- text -> what head_of() made of it
-local create, take_key, limit_of, set_limits, head_of
+local create, limit_of, set_limits, head_of
 local UNLEASED, LEASED, WAITING = 'p 0 0 ', 'p 1 1 ', 'u 0 0 ' -- state, attempt and fence of a new task
 
 do
@@ -11,7 +11,7 @@ local LIMIT_RETRY_MS = 1000
 local STREAM_FIRST_MS = 120000 -- a new stream is kept so long without a word of its hub (80_audio.lua)
 local DELAY_MAX_MS = 366 * 86400000 -- less than an owner's counters are kept without any event
 
-local DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT = 1, 2, 3, 4 -- enum queue_code
+local USER_LIMIT, GLOBAL_LIMIT = 3, 4 -- enum queue_code
 
 -- What follows from a task's head, "task queue priority max base cap flags". Few heads ever occur; they are kept.
 local heads_count = 0
@@ -74,32 +74,6 @@ create = function(o, id, head, args, rare, lease)
   return seq
 end
 
-local taken_at, till -- when a key was taken last, and until when such a one stands
-
--- Makes an idempotency key stand for a task. `what`: its type and the digest of its arguments; `code`: how it ended,
--- nil of one that goes on. Answer: {code, id, status, head of the log} of the task that it stands for already, else nil.
-take_key = function(o, effect, id, what, code)
-  local key, set = P .. 'k:' .. effect, nil
-  if code then
-    if taken_at ~= now then
-      taken_at, till = now, text_of(now + KEY_MS)
-    end
-    set = call('SET', key, id .. ' ' .. what .. ' ' .. code, 'NX', 'PXAT', till)
-  else
-    set = call('SET', key, id .. ' ' .. what, 'NX')
-  end
-  if set then
-    return nil
-  end
-  local first, same, ended = match(call('GET', key), '^(%S+) (%S+ %S+) ?(%u?)$')
-  if same ~= what then
-    return { MISMATCH, first, '', 0 }
-  end
-  flush_records() -- the task may have been made by this call
-  local r = record_of(first)
-  return { DUPLICATE, first, r and r.s or STATUS_OF[ended] or 'completed', o.seq }
-end
-
 local user_limit, global_limit, light_limit -- of the call
 
 -- A light task runs at once or is refused by its hub; only those that wait in Redis are counted here.
@@ -118,32 +92,29 @@ set_limits = function(user, all, light)
   user_limit, global_limit, light_limit = user + 0, all + 0, light + 0
 end
 
--- Takes "lease retry_of delay expires digest effect" apart; the digest is that of the arguments.
+-- Takes "lease retry_of delay expires effect key" apart; key is what its idempotency key shall stand for.
 local function read_options(options)
-  local lease, retry_of, delay, expires, digest, effect = match(options, '^(%w) (%S+) (%d+) (%d+) (%S+) (%S+)$')
+  local lease, retry_of, delay, expires, effect, key = match(options, '^(%w) (%S+) (%d+) (%d+) (%S+) (.*)$')
   return {
     lease = lease == '1',
     waits = lease == 'u',
     retry_of = retry_of ~= '-' and retry_of or nil,
     due = delay ~= '0' and now + math.min(delay + 0, DELAY_MAX_MS) or nil,
     expires = expires ~= '0' and expires + 0 or nil,
-    digest = digest,
     effect = effect ~= '-' and effect or nil,
+    field = effect ~= '-' and keys.bytes_of(effect) or nil,
+    key = key,
   }
 end
 
 -- A task with options. Answer: as submit(), per task.
 local function submit_rare(o, id, head, args, rare, deadline)
-  local refused = rare.effect and take_key(o, rare.effect, id, head.task .. ' ' .. rare.digest)
+  local refused = rare.effect and keys.earlier(o, rare.field, rare.key) or not rare.lease and limit_of(o, head.light)
   if refused then
     return refused
   end
-  refused = not rare.lease and limit_of(o, head.light)
-  if refused then
-    if rare.effect then
-      call('DEL', P .. 'k:' .. rare.effect)
-    end
-    return refused
+  if rare.effect then
+    keys.put(rare.field, rare.key)
   end
   if rare.lease then
     rare.due = nil
@@ -160,23 +131,36 @@ local function submit_rare(o, id, head, args, rare, deadline)
   return create(o, id, head, args, rare, UNLEASED)
 end
 
--- args: user limit, global limit, lease ms, light limit, then per task: id, owner, head, arguments, options ('' or
--- "lease (1 = leased at once, u = waits for a unique key, else 0) retry_of delay expires digest effect", times in ms,
--- "-" and 0 = none). Answer per task: its seq, or {code, id, status, number} where the number is the log's head
--- (duplicate) or when to try again in ms (limits); behind them the time.
-local function submit(args)
-  local answer, names = {}, {}
-  for i = 8, #args, 5 do
-    names[#names + 1] = args[i]
+-- Reads owners and keys of all tasks; answer: their options.
+local function fetch_submitted(args)
+  local names, wanted, options = {}, { '', '' }, {}
+  for i = 7, #args, 5 do
+    names[#names + 1] = args[i + 1]
+    if args[i + 4] ~= '' then
+      options[i] = read_options(args[i + 4])
+      wanted[#wanted + 1] = options[i].field
+    end
   end
   fetch_owners(names)
+  if #wanted > 2 then
+    keys.fetch(wanted)
+  end
+  return options
+end
+
+-- args: user limit, global limit, lease ms, light limit, then per task: id, owner, head, arguments, options ('' or
+-- "lease (1 = leased at once, u = waits for a unique key, else 0) retry_of delay expires effect key", times in ms,
+-- "-" and 0 = none, key as 51_keys.lua says). Answer per task: its seq, or {code, id, status, number} where the number
+-- is the log's head (duplicate) or when to try again in ms (limits); behind them the time.
+local function submit(args)
+  local answer, options = {}, fetch_submitted(args)
   set_limits(args[3], args[4], args[6])
   local deadline = text_of(now + args[5])
   for i = 7, #args, 5 do
-    local id, o, head, options = args[i], owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2]), args[i + 4]
+    local id, o, head = args[i], owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2])
     local result
-    if options ~= '' then
-      result = submit_rare(o, id, head, args[i + 3], read_options(options), deadline)
+    if options[i] then
+      result = submit_rare(o, id, head, args[i + 3], options[i], deadline)
     else
       result = limit_of(o, head.light)
       if not result then

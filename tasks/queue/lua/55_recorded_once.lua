@@ -64,37 +64,48 @@ local function outcome_of(id, code, text)
   return text, args, apart ~= '' and ' y=' .. apart or '', e
 end
 
--- The owners of a call's tasks, whose rows are read at once.
-local function fetch_rows(args)
-  local names, i = {}, 4
+-- Reads owners and keys of all tasks.
+local function fetch_once(args)
+  local names, wanted, i = {}, { '', '' }, 4
   while i <= #args do
+    local kind = args[i + 3]
     names[#names + 1] = args[i + 1]
-    i = i + WORDS[args[i + 3]]
+    if KEYED[kind] then
+      wanted[#wanted + 1] = args[i + 6]
+    end
+    i = i + WORDS[kind]
   end
   fetch_owners(names)
+  if #wanted > 2 then
+    keys.fetch(wanted)
+  end
 end
 
 -- args: retention, then per task: id, owner, head, kind C or X, or c or x with an idempotency key, began, outcome (C: the
--- result, '' = {}; X: code, error and arguments, one per line), then for a key effect and digest of the arguments.
+-- result, '' = {}; X: code, error and arguments, one per line), then for a key its field and value (51_keys.lua).
 -- Answer as of submit().
 local function recorded_once(args)
   keep_light = args[3] + 0
-  fetch_rows(args)
+  fetch_once(args)
   local answer, n, i, total = {}, 0, 4, #args
   local hear_all = global.watch > now
   local ended = ' ' .. now_digits .. '  '
   local state = { C = '\nC 1 1 ' .. holder .. ' 0 ', X = '\nX 1 1 ' .. holder .. ' 0 ' }
   local logged = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
   local done = { C = 0, X = 0 }
-  local time, created, words
+  local time, created, words, taken
   local same_head, same_began, fixed, rest -- parts of a record that are mostly those of the one before
   while i <= total do
     local id, owner, kind, began = args[i], args[i + 1], args[i + 3], args[i + 4]
     local o, head = owners[owner] or owner_of(owner), heads[args[i + 2]] or head_of(args[i + 2])
-    local code, effect, earlier = CODE[kind], '', nil
+    local code, earlier = CODE[kind], nil
     if not code then
-      code, effect = KEYED[kind], args[i + 6]
-      earlier = take_key(o, effect, id, head.task .. ' ' .. args[i + 7], code)
+      local effect, key = args[i + 6], args[i + 7]
+      code, earlier = KEYED[kind], standing[effect] and keys.earlier(o, effect, key)
+      if not earlier then
+        taken, standing[effect] = taken or keys.ended(), key
+        put(taken, effect, key)
+      end
     end
     n = n + 1
     if earlier then
@@ -105,9 +116,6 @@ local function recorded_once(args)
       local text, input, more, e = args[i + 5], '', '', EMPTY
       if text ~= '' then
         text, input, more, e = outcome_of(id, code, text)
-      end
-      if effect ~= '' then
-        more = 'x=' .. effect .. more
       end
       log_append(o, entry)
       if sub(id, 1, 13) ~= time then

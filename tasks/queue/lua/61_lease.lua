@@ -94,6 +94,7 @@ local function beat(args)
   end
   flush_batches()
   note_reader()
+  keys.drop()
   call('ZADD', P .. 'ws', now, origin)
   call('HSET', P .. 'wi', origin, info)
   local gone = call('ZRANGE', P .. 'ws', '-inf', now - BEAT_KEPT_MS, 'BYSCORE', 'LIMIT', 0, 16)

@@ -83,6 +83,9 @@ local function audit_task(r)
   if not active then
     found('index', r.id, 'an active task is not listed')
   end
+  if r.x and not keys.lives(r.x) then
+    found('key', r.id, 'its idempotency key does not stand')
+  end
 end
 
 local function audit_log(o)

@@ -1,0 +1,127 @@
+-- SPDX-License-Identifier: MIT
+-- Idempotency keys. While its task lives, a key is a field of the hash k, then for one to two days one of k:<day>,
+-- which goes as a whole. Field: the 16 bytes of the task's effect id. Value: the 16 bytes of the task's id, as many of
+-- the digest of its type and arguments, and how it ended, X or K, if not well. A call reads the keys of all its tasks
+-- with one command per hash, and writes them with another.
+
+local keys = {} -- what other files call; Lua bounds the number of locals
+
+do
+
+local DUPLICATE, MISMATCH = 1, 2 -- enum queue_code
+local KEPT_MS = 86400000 -- at least so long a key stands
+local SLACK_MS = 3600000 -- the hash expires so long after a beat should have dropped it
+
+-- A field that is no key's. It is longer than what Redis packs into a list, so that the hash is a table.
+local NOTE = '# effect id = task id, digest of type and arguments, how it ended (bytes)'
+
+local bytes -- two hexadecimal digits -> byte
+
+-- An id as 16 bytes, and back.
+keys.bytes_of = function(id)
+  if not bytes then
+    bytes = {}
+    for i = 0, 255 do
+      bytes[format('%02x', i)] = string.char(i)
+    end
+  end
+  return (string.gsub(string.gsub(id, '%-', ''), '%x%x', bytes))
+end
+
+local function id_of(value)
+  return format('%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x', byte(value, 1, 16))
+end
+
+local function key_of_day(ago)
+  return 'k:' .. text_of(floor(now / KEPT_MS) - ago)
+end
+
+-- Reads the keys that stand behind the first two of the words.
+keys.fetch = function(words)
+  words[1] = 'HMGET'
+  for _, home in ipairs({ key_of_day(0), key_of_day(1), 'k' }) do
+    words[2] = P .. home
+    local found = fetch_words(words)
+    for i = 1, #found do
+      if found[i] then
+        standing[words[i + 2]] = found[i]
+      end
+    end
+  end
+end
+
+-- What a submission with a key that was fetched is answered: {code, id, status, head of the log} of the task that it
+-- stands for already, nil if there is none.
+keys.earlier = function(o, effect, value)
+  local first = standing[effect]
+  if not first then
+    return nil
+  end
+  local id = id_of(first)
+  if sub(first, 17, 32) ~= sub(value, 17, 32) then
+    return { MISMATCH, id, '', 0 }
+  end
+  flush_records() -- the task may have been made by this call
+  local r = record_of(id)
+  return { DUPLICATE, id, r and r.s or STATUS_OF[sub(first, 33)] or 'completed', o.seq }
+end
+
+local function words_to(home, keep)
+  local words = batches[home]
+  if not words then
+    words = batch_all(home, 'HSET', home)
+    if call('HEXISTS', words[2], NOTE) == 0 then
+      put(words, NOTE, '')
+      words.keep = keep
+    end
+  end
+  return words
+end
+
+-- Makes a key stand for a task that lives.
+keys.put = function(effect, value)
+  standing[effect] = value
+  put(words_to('k'), effect, value)
+end
+
+-- The words that keys of ended tasks are put to.
+keys.ended = function()
+  return words_to(key_of_day(0), 2 * KEPT_MS - now % KEPT_MS + SLACK_MS)
+end
+
+local function move_ended()
+  local words = after.released
+  local found = fetch_words(words)
+  local to = keys.ended()
+  for i = 1, #found do
+    if found[i] then
+      put(to, words[i + 2], found[i] .. words.codes[i])
+    end
+  end
+  words[1] = 'HDEL'
+  call_words(words)
+  flush_batches()
+end
+
+-- The key of a task that ends goes on standing for it, also when its record is gone.
+keys.release = function(r, code)
+  local words = after.released
+  if not words then
+    words = { 'HMGET', P .. 'k', codes = {} }
+    after.released = words
+    after[#after + 1] = move_ended
+  end
+  push(words, keys.bytes_of(r.x))
+  push(words.codes, code ~= 'C' and code or '')
+end
+
+keys.lives = function(effect)
+  return call('HEXISTS', P .. 'k', keys.bytes_of(effect)) == 1
+end
+
+-- Frees what has stood for long enough. Every beat does it: that a large hash expires would take long.
+keys.drop = function()
+  call('UNLINK', P .. key_of_day(2))
+end
+
+end
