@@ -50,18 +50,12 @@ struct token {
 
 static bool split(struct span text, struct token *token)
 {
-    if (text.n == 0 || text.n > TOKEN_MAX)
-        return false;
-    const char *end = text.p + text.n;
-    const char *first = memchr(text.p, '.', text.n);
-    const char *second = first ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
-    if (second == NULL)
-        return false;
-    token->header = (struct span){text.p, (size_t)(first - text.p)};
-    token->payload = (struct span){first + 1, (size_t)(second - first - 1)};
-    token->signature = (struct span){second + 1, (size_t)(end - second - 1)}; /* another '.' is no base64 */
-    token->signed_part = (struct span){text.p, (size_t)(second - text.p)};
-    return true;
+    struct span rest = text;
+    token->header = span_cut(&rest, '.');
+    token->payload = span_cut(&rest, '.');
+    token->signature = rest; /* another '.' is no base64 */
+    token->signed_part = (struct span){text.p, token->header.n + 1 + token->payload.n};
+    return text.n <= TOKEN_MAX && rest.p;
 }
 
 /* Decodes a part and checks that it is a JSON object. */

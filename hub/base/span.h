@@ -31,3 +31,25 @@ static inline bool span_is(struct span a, const char *text)
 {
     return span_equal(a, span_of(text));
 }
+
+static inline bool span_begins(struct span text, const char *with)
+{
+    size_t n = strlen(with);
+    return text.n >= n && memcmp(text.p, with, n) == 0;
+}
+
+/* Without its first `n` bytes (at most all of them). */
+static inline struct span span_from(struct span text, size_t n)
+{
+    return (struct span){text.p + n, text.n - n};
+}
+
+/* Cuts `rest` at its first `at`: gives what stands before, leaves what stands behind. Without one it gives
+ * all, and the absent span is left. */
+static inline struct span span_cut(struct span *rest, char at)
+{
+    struct span all = *rest;
+    const char *found = all.n ? memchr(all.p, at, all.n) : NULL;
+    *rest = found ? span_from(all, (size_t)(found - all.p) + 1) : SPAN_NONE;
+    return found ? (struct span){all.p, (size_t)(found - all.p)} : all;
+}

@@ -25,21 +25,6 @@ static char *percent_decode(struct span text)
     return buf_take_string(&out);
 }
 
-/* Cuts `text` at the first `c`: the part before it is returned, the rest stays in *text (absent if there
- * is no `c`). */
-static struct span cut(struct span *text, char c)
-{
-    struct span head = *text;
-    const char *at = text->n ? memchr(text->p, c, text->n) : NULL;
-    if (at) {
-        head.n = (size_t)(at - text->p);
-        *text = (struct span){at + 1, text->n - head.n - 1};
-    } else {
-        *text = SPAN_NONE;
-    }
-    return head;
-}
-
 static bool parse_number(struct span text, unsigned max, unsigned *ret)
 {
     int64_t value;
@@ -49,22 +34,15 @@ static bool parse_number(struct span text, unsigned max, unsigned *ret)
     return true;
 }
 
-static bool starts_with(struct span text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-    return text.n >= n && memcmp(text.p, prefix, n) == 0;
-}
-
 /* unix:PATH[?db=N] */
 static const char *parse_unix(struct span rest, struct redis_url *url)
 {
-    if (starts_with(rest, "//"))
-        rest = (struct span){rest.p + 2, rest.n - 2};
-    struct span path = cut(&rest, '?');
+    if (span_begins(rest, "//"))
+        rest = span_from(rest, 2);
+    struct span path = span_cut(&rest, '?');
     if (path.n == 0)
         return "the socket's path is missing";
-    if (rest.p &&
-        (!starts_with(rest, "db=") || !parse_number((struct span){rest.p + 3, rest.n - 3}, 65535, &url->db)))
+    if (rest.p && (!span_begins(rest, "db=") || !parse_number(span_from(rest, 3), 65535, &url->db)))
         return "after ? only db=NUMBER is understood";
     url->unix_path = percent_decode(path);
     return url->unix_path ? NULL : "broken % escape in the path";
@@ -72,7 +50,7 @@ static const char *parse_unix(struct span rest, struct redis_url *url)
 
 static const char *parse_login(struct span login, struct redis_url *url)
 {
-    struct span user = cut(&login, ':');
+    struct span user = span_cut(&login, ':');
     if (login.p == NULL)
         return "the password is missing (user:password@ or :password@)";
     if (user.n && (url->user = percent_decode(user)) == NULL)
@@ -85,16 +63,16 @@ static const char *parse_login(struct span login, struct redis_url *url)
 static const char *parse_host(struct span text, struct redis_url *url)
 {
     struct span host;
-    if (starts_with(text, "[")) {
-        text = (struct span){text.p + 1, text.n - 1};
-        host = cut(&text, ']');
+    if (span_begins(text, "[")) {
+        text = span_from(text, 1);
+        host = span_cut(&text, ']');
         if (text.p == NULL)
             return "the bracket around the address is not closed";
         if (text.n && text.p[0] != ':')
             return "after ] only :PORT may follow";
-        text = text.n ? (struct span){text.p + 1, text.n - 1} : SPAN_NONE;
+        text = text.n ? span_from(text, 1) : SPAN_NONE;
     } else {
-        host = cut(&text, ':');
+        host = span_cut(&text, ':');
     }
     if (text.p && (!parse_number(text, 65535, &url->port) || url->port == 0))
         return "the port is not a number from 1 to 65535";
@@ -109,7 +87,7 @@ static const char *parse_host(struct span text, struct redis_url *url)
 /* [user:password@]host[:port][/db] */
 static const char *parse_tcp(struct span rest, struct redis_url *url)
 {
-    struct span place = cut(&rest, '/');
+    struct span place = span_cut(&rest, '/');
     if (rest.n && !parse_number(rest, 65535, &url->db))
         return "the database after / is not a number";
     const char *at = place.n ? memrchr(place.p, '@', place.n) : NULL;
@@ -118,7 +96,7 @@ static const char *parse_tcp(struct span rest, struct redis_url *url)
         const char *reason = parse_login((struct span){place.p, n}, url);
         if (reason)
             return reason;
-        place = (struct span){at + 1, place.n - n - 1};
+        place = span_from(place, n + 1);
     }
     return parse_host(place, url);
 }
@@ -128,11 +106,11 @@ bool redis_url_parse(const char *text, struct redis_url *ret, const char **ret_r
     struct redis_url url = {.port = 6379};
     struct span all = span_of(text);
     const char *reason = "it must begin with redis:// or unix:";
-    if (starts_with(all, "redis://"))
-        reason = parse_tcp((struct span){all.p + 8, all.n - 8}, &url);
-    else if (starts_with(all, "unix:"))
-        reason = parse_unix((struct span){all.p + 5, all.n - 5}, &url);
-    else if (starts_with(all, "rediss://"))
+    if (span_begins(all, "redis://"))
+        reason = parse_tcp(span_from(all, 8), &url);
+    else if (span_begins(all, "unix:"))
+        reason = parse_unix(span_from(all, 5), &url);
+    else if (span_begins(all, "rediss://"))
         reason = "TLS to Redis (rediss://) is not in this build";
     if (reason) {
         redis_url_free(&url);
