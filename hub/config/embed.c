@@ -4,18 +4,8 @@
 
 const struct embed *embed_find(struct span name)
 {
-    size_t low = 0, high = embed_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        struct span other = span_of(embed_table[middle].name);
-        size_t common = name.n < other.n ? name.n : other.n;
-        int order = common ? memcmp(name.p, other.p, common) : 0;
-        if (order == 0 && name.n == other.n)
-            return &embed_table[middle];
-        if (order < 0 || (order == 0 && name.n < other.n))
-            high = middle;
-        else
-            low = middle + 1;
-    }
+    for (size_t i = 0; i < embed_count; i++)
+        if (span_is(name, embed_table[i].name))
+            return &embed_table[i];
     return NULL;
 }

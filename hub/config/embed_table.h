@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The generated table behind embed_find(): sorted by name, made by hub/config/embed.py. Immutable. */
+/* The generated table behind embed_find(), made by hub/config/embed.py. Immutable. */
 #pragma once
 
 #include "hub/config/embed.h"
