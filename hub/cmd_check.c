@@ -22,19 +22,19 @@
 
 static bool audit_wanted;
 
-static const struct cli_flag check_flags[] = {
+static const struct option_flag check_flags[] = {
     {"--audit", NULL, "also check that every task record, queue and counter in Redis agrees", NULL,
      &audit_wanted},
+    {.name = NULL},
 };
 static const struct cli_command check_command = {
-    .name = "check",
+    .program = "taskhub",
+    .name = "taskhub check",
     .summary =
         "Checks configuration, keys, database and Redis. Exit code 0: fit; 1: something is wrong; 2: the\n"
         "configuration is.",
     .usage = "taskhub check [--audit] [option…]",
     .flags = check_flags,
-    .flag_count = NELEMS(check_flags),
-    .options = true,
 };
 
 struct check {

@@ -5,7 +5,6 @@
 #include "hub/auth/keyfile.h"
 #include "hub/base/clock.h"
 #include "hub/config/cli.h"
-#include "hub/config/options_table.h"
 
 #include <stdio.h>
 
@@ -13,19 +12,19 @@
 
 static struct buf user_text, role_text, ttl_text;
 
-static const struct cli_flag token_flags[] = {
+static const struct option_flag token_flags[] = {
     {"--user", "ID", "owner id the token is for: 1 to 128 of A-Z a-z 0-9 . _ @ + - (required)", &user_text,
      NULL},
     {"--role", "ROLE", "admin or viewer; may be given twice", &role_text, NULL},
     {"--ttl", "TIME", "how long it is valid: 90s, 15m, 1h, 7d [1h]", &ttl_text, NULL},
+    {.name = NULL},
 };
 static const struct cli_command token_command = {
-    .name = "token",
+    .program = "taskhub",
+    .name = "taskhub token",
     .summary = "Prints one signed token and nothing else. Reads the same configuration as `taskhub serve`.",
     .usage = "taskhub token --user ID [--role ROLE] [--ttl TIME] [option…]",
     .flags = token_flags,
-    .flag_count = NELEMS(token_flags),
-    .options = true,
 };
 
 /* The role bits of "admin,viewer"; -1 if a word is neither. */
@@ -102,16 +101,16 @@ int cmd_token(int argc, char **argv)
 
 static bool document;
 
-static const struct cli_flag config_flags[] = {
+static const struct option_flag config_flags[] = {
     {"--document", NULL, "print the reference of all options as a Markdown table instead", NULL, &document},
+    {.name = NULL},
 };
 static const struct cli_command config_command = {
-    .name = "config",
+    .program = "taskhub",
+    .name = "taskhub config",
     .summary = "Prints the configuration that is in effect and where each value comes from.",
     .usage = "taskhub config [--document] [option…]",
     .flags = config_flags,
-    .flag_count = NELEMS(config_flags),
-    .options = true,
 };
 
 int cmd_config(int argc, char **argv)

@@ -204,13 +204,13 @@ static void start_handles(struct hub *hub)
 }
 
 static const struct cli_command serve_command = {
-    .name = "serve",
+    .program = "taskhub",
+    .name = "taskhub serve",
     .summary = "Runs the hub. Without redis.url it starts a private Redis and a worker, too.",
     .usage = "taskhub [serve] [option…]\n"
              "       taskhub token --user ID …   prints a signed token\n"
              "       taskhub check …             checks configuration and Redis\n"
              "       taskhub config …            prints the effective configuration",
-    .options = true,
 };
 
 /* What must be right before anything is started. The exit code, after an error message; EXIT_FINE to go on.

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Subcommand flags, help and version; see cli.h. */
+/* Help, version and mistakes of a command line; see cli.h. */
 #include "hub/config/cli.h"
 
 #include "hub/base/log.h"
-#include "hub/config/options_table.h"
 
-#include <ctype.h>
 #include <stdio.h>
 
 #define DURATION_MAX_S 315360000 /* ten years */
 
 int cli_usage_error(const struct cli_command *command, char *reason)
 {
-    fprintf(stderr, "taskhub: %s\nSee `taskhub %s --help`.\n", reason, command->name);
+    fprintf(stderr, "%s: %s\nSee `%s --help`.\n", command->program, reason, command->name);
     free(reason);
     return EXIT_USAGE;
 }
@@ -21,72 +19,14 @@ static void print_help(const struct cli_command *command)
 {
     struct buf text CLEANUP(buf_free) = BUF_INIT;
     buf_printf(&text, "usage: %s\n\n%s\n\n", command->usage, command->summary);
-    if (command->flag_count)
+    if (command->flags)
         buf_append_text(&text, "Flags of this command:\n");
-    for (size_t i = 0; i < command->flag_count; i++) {
-        const struct cli_flag *flag = &command->flags[i];
+    for (const struct option_flag *flag = command->flags; flag && flag->name; flag++)
         buf_printf(&text, "  %s%s%s\n      %s\n", flag->name, flag->word ? " " : "",
                    flag->word ? flag->word : "", flag->help);
-    }
     buf_append_text(&text, "  --help, --version\n      this text; the version\n\n");
-    if (command->options)
-        options_help(&text);
+    options_help(&text);
     fwrite(text.data, 1, text.len, stdout);
-}
-
-/* Whether argv[at] is this flag, alone or with "=value". */
-static bool is_flag(const char *argument, const struct cli_flag *flag)
-{
-    size_t n = strlen(flag->name);
-    return strncmp(argument, flag->name, n) == 0 && (argument[n] == '\0' || argument[n] == '=');
-}
-
-/* Takes the value of a flag at argv[at]. How many words were used, 0 and *ret_reason when it is wrong. */
-static int take_flag(const struct cli_flag *flag, int argc, char **argv, int at, char **ret_reason)
-{
-    const char *value = strchr(argv[at], '=');
-    int used = 1;
-    if (flag->word == NULL && value) {
-        *ret_reason = xasprintf("%s takes no value", flag->name);
-        return 0;
-    }
-    if (flag->given)
-        *flag->given = true;
-    if (flag->word == NULL)
-        return 1;
-    if (value == NULL && at + 1 < argc && strncmp(argv[at + 1], "--", 2) != 0)
-        used = 2;
-    value = value ? value + 1 : used == 2 ? argv[at + 1] : NULL;
-    if (value == NULL) {
-        *ret_reason = xasprintf("%s needs a value", flag->name);
-        return 0;
-    }
-    if (flag->value->len)
-        flag->value->data[flag->value->len - 1] = ',';
-    buf_append(flag->value, value, strlen(value) + 1);
-    return used;
-}
-
-/* Moves the flags of the command out of argv; the rest keeps its order. False and *ret_reason. */
-static bool take_flags(const struct cli_command *command, int *argc, char **argv, char **ret_reason)
-{
-    int kept = 1;
-    for (int at = 1; at < *argc;) {
-        const struct cli_flag *flag = NULL;
-        for (size_t i = 0; i < command->flag_count && flag == NULL; i++)
-            if (is_flag(argv[at], &command->flags[i]))
-                flag = &command->flags[i];
-        if (flag == NULL) {
-            argv[kept++] = argv[at++];
-            continue;
-        }
-        int used = take_flag(flag, *argc, argv, at, ret_reason);
-        if (used == 0)
-            return false;
-        at += used;
-    }
-    *argc = kept;
-    return true;
 }
 
 static bool has_word(int argc, char **argv, const char *word, const char *other)
@@ -100,27 +40,25 @@ static bool has_word(int argc, char **argv, const char *word, const char *other)
 bool cli_begin(const struct cli_command *command, int argc, char **argv, struct options *ret, int *ret_exit)
 {
     char *reason = NULL;
-    int rest = argc;
+    int rest;
     *ret_exit = EXIT_FINE;
     if (has_word(argc, argv, "--help", "-h")) {
         print_help(command);
         return false;
     }
     if (has_word(argc, argv, "--version", "-V")) {
-        printf("taskhub %s\n", TASKHUB_VERSION);
+        printf("%s %s\n", command->program, TASKHUB_VERSION);
         return false;
     }
-    bool fine = take_flags(command, &argc, argv, &reason) && options_load(ret, argc, argv, &rest, &reason);
-    if (fine && rest < argc) {
+    if (options_load(ret, argc, argv, command->flags, &rest, &reason) && rest < argc) {
         reason = xasprintf("unexpected argument: %s", argv[rest]);
         options_free(ret);
-        fine = false;
     }
-    if (!fine) {
+    if (reason) {
         *ret_exit = cli_usage_error(command, reason);
         return false;
     }
-    log_setup("taskhub", ret->log_level, ret->log_format);
+    log_setup(command->program, ret->log_level, ret->log_format);
     return true;
 }
 

@@ -36,11 +36,19 @@ struct options {
     struct option_origin origin[OPTION_IDS];
 };
 
-/* Fills *ret from argv[1…] (options only; the index of the first argument that is none, or argc, goes
- * to *ret_rest), environment and file. False and *ret_reason (free()), which names file, line, key and
- * the nearest valid key; *ret is empty then. Options may stand before and after other arguments only
- * up to the first such argument. */
-bool options_load(struct options *ret, int argc, char **argv, int *ret_rest, char **ret_reason) MUSTCHECK;
+struct option_flag {  /* of one command alone */
+    const char *name; /* "--user"; NULL ends a list of them */
+    const char *word; /* how --help names its value; NULL = it takes none */
+    const char *help;
+    struct buf *value; /* with word: the values given, joined by commas, NUL-terminated once given */
+    bool *given;       /* or NULL */
+};
+
+/* Fills *ret from argv[1…], environment and file; the command's own flags (may be NULL) go where they say.
+ * *ret_rest: the index of the first argument that is no flag, or argc. False and *ret_reason (free()), which
+ * names file, line, key and the nearest valid key; *ret is empty then. */
+bool options_load(struct options *ret, int argc, char **argv, const struct option_flag *own, int *ret_rest,
+                  char **ret_reason) MUSTCHECK;
 void options_free(struct options *options);
 /* Appends `key = value` lines with the origin of each; secrets are redacted. */
 void options_print(const struct options *options, struct buf *to);

@@ -46,25 +46,16 @@ static void print_value(struct buf *to, const char *value)
 
 static void print_origin(struct buf *to, const struct options *options, size_t id)
 {
-    const struct option_row *row = &option_rows[id];
     const struct option_origin *origin = &options->origin[id];
     char name[OPTION_NAME_MAX];
-    switch (origin->source) {
-    case OPTION_FILE:
-        buf_printf(to, "%s line %u", options->config_path ? options->config_path : "file", origin->line);
-        break;
-    case OPTION_ENVIRONMENT:
-        option_env_name(row->key, name);
-        buf_printf(to, "environment %s", origin->alias ? row->alias : name);
-        break;
-    case OPTION_FLAG:
-        option_flag_name(row->key, name);
-        buf_append_text(to, name);
-        break;
-    case OPTION_DEFAULT:
+    option_name(option_rows[id].key, origin->source, name);
+    if (origin->source == OPTION_DEFAULT)
         buf_append_text(to, "default");
-        break;
-    }
+    else if (origin->source == OPTION_FILE)
+        buf_printf(to, "%s line %u", options->config_path ? options->config_path : "file", origin->line);
+    else
+        buf_printf(to, "%s%s", origin->source == OPTION_ENVIRONMENT ? "environment " : "",
+                   origin->alias ? option_rows[id].alias : name);
 }
 
 void options_print(const struct options *options, struct buf *to)
@@ -95,16 +86,6 @@ void options_print(const struct options *options, struct buf *to)
     }
 }
 
-static void default_text(const struct option_row *row, struct buf *to)
-{
-    if (row->kind == KIND_OPTION_STRING)
-        buf_append_text(to, row->text);
-    else if (row->kind == KIND_OPTION_INT)
-        buf_append_i64(to, row->number);
-    else
-        buf_append_text(to, row->number ? "true" : "false");
-}
-
 void options_help(struct buf *to)
 {
     static const char *const kinds[] = {"TEXT", "N", "[true|false]"};
@@ -114,13 +95,10 @@ void options_help(struct buf *to)
                         "      configuration file; default ./taskhub.conf, /etc/taskhub/taskhub.conf\n");
     for (size_t i = 0; i < OPTION_IDS; i++) {
         const struct option_row *row = &option_rows[i];
-        option_flag_name(row->key, name);
+        option_name(row->key, OPTION_FLAG, name);
         buf_printf(to, "  %s %s\n      %s", name, kinds[row->kind], row->help);
-        if (row->kind != KIND_OPTION_STRING || *row->text) {
-            buf_append_text(to, " [");
-            default_text(row, to);
-            buf_append_char(to, ']');
-        }
+        if (*row->text)
+            buf_printf(to, " [%s]", row->text);
         buf_append_char(to, '\n');
     }
     buf_append_text(to, "  --routes-TYPE threads|queue\n      run tasks of TYPE there\n");
@@ -132,14 +110,10 @@ void options_document(struct buf *to)
     buf_append_text(to, "| key | default | environment | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < OPTION_IDS; i++) {
         const struct option_row *row = &option_rows[i];
-        option_env_name(row->key, name);
+        option_name(row->key, OPTION_ENVIRONMENT, name);
         buf_printf(to, "| `%s` | ", row->key);
-        size_t from = to->len;
-        buf_append_char(to, '`');
-        default_text(row, to);
-        buf_append_char(to, '`');
-        if (to->len == from + 2)
-            to->len = from; /* an empty default stays an empty cell */
+        if (*row->text)
+            buf_printf(to, "`%s`", row->text);
         buf_printf(to, " | `%s`", name);
         if (*row->alias)
             buf_printf(to, ", `%s`", row->alias);
@@ -160,7 +134,7 @@ void options_export(const struct options *options, void (*fn)(void *ctx, const c
         if (options->origin[i].source != OPTION_FLAG)
             continue;
         char *value = value_text(options, &option_rows[i]);
-        option_env_name(option_rows[i].key, name);
+        option_name(option_rows[i].key, OPTION_ENVIRONMENT, name);
         fn(ctx, name, value);
         free(value);
     }

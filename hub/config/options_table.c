@@ -5,41 +5,63 @@
 #include "hub/base/digits.h"
 
 #include <ctype.h>
+#include <limits.h>
 #include <stdio.h>
 
 const struct option_row option_rows[OPTION_IDS] = {
 #define OPTION_STRING(key, member, default_, flags, alias, help)                                             \
-    {key, alias, help, KIND_OPTION_STRING, offsetof(struct options, member), flags, default_, 0, 0, 0},
+    {key, alias, help, KIND_OPTION_STRING, offsetof(struct options, member), flags, default_, 0, 0},
 #define OPTION_INT(key, member, default_, min, max, flags, alias, help)                                      \
-    {key, alias, help, KIND_OPTION_INT, offsetof(struct options, member), flags, NULL, default_, min, max},
+    {key, alias, help, KIND_OPTION_INT, offsetof(struct options, member), flags, #default_, min, max},
 #define OPTION_BOOL(key, member, default_, flags, alias, help)                                               \
-    {key, alias, help, KIND_OPTION_BOOL, offsetof(struct options, member), flags, NULL, default_, 0, 1},
+    {key, alias, help, KIND_OPTION_BOOL, offsetof(struct options, member), flags, #default_, 0, 0},
 #include "hub/config/options.def"
 };
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
-void option_flag_name(const char *key, char name[static OPTION_NAME_MAX])
+static const struct {
+    const char *prefix;
+    char dot, underscore; /* what they become */
+} styles[] = {[OPTION_DEFAULT] = {"", '.', '_'},
+              [OPTION_FILE] = {"", '.', '_'},
+              [OPTION_ENVIRONMENT] = {"TASKHUB_", '_', '_'},
+              [OPTION_FLAG] = {"--", '-', '-'}};
+
+void option_name(const char *key, enum option_source source, char name[static OPTION_NAME_MAX])
 {
-    snprintf(name, OPTION_NAME_MAX, "--%s", key);
-    for (char *p = name; *p; p++)
+    int n = snprintf(name, OPTION_NAME_MAX, "%s", styles[source].prefix);
+    snprintf(name + n, OPTION_NAME_MAX - (size_t)n, "%s", key);
+    for (char *p = name + n; *p; p++) {
         if (*p == '.' || *p == '_')
-            *p = '-';
+            *p = *p == '.' ? styles[source].dot : styles[source].underscore;
+        else if (source == OPTION_ENVIRONMENT)
+            *p = (char)toupper((unsigned char)*p);
+    }
 }
 
-void option_env_name(const char *key, char name[static OPTION_NAME_MAX])
+const struct option_row *option_find(struct span name, enum option_source source)
 {
-    snprintf(name, OPTION_NAME_MAX, "TASKHUB_%s", key);
-    for (char *p = name; *p; p++)
-        *p = *p == '.' ? '_' : (char)toupper((unsigned char)*p);
-}
-
-const struct option_row *option_find(struct span key)
-{
-    for (size_t i = 0; i < OPTION_IDS; i++)
-        if (span_is(key, option_rows[i].key))
-            return &option_rows[i];
+    char own[OPTION_NAME_MAX];
+    for (const struct option_row *row = option_rows; row < option_rows + OPTION_IDS; row++) {
+        option_name(row->key, source, own);
+        if (span_is(name, own) || (source == OPTION_ENVIRONMENT && *row->alias && span_is(name, row->alias)))
+            return row;
+    }
     return NULL;
+}
+
+bool option_names_route(struct span name, enum option_source source, struct buf *ret_type)
+{
+    char prefix[OPTION_NAME_MAX];
+    option_name("routes.", source, prefix);
+    if (!span_begins(name, prefix))
+        return false;
+    for (struct span type = span_from(name, strlen(prefix)); type.n; type = span_from(type, 1)) {
+        char c = source == OPTION_ENVIRONMENT ? (char)tolower((unsigned char)*type.p) : *type.p;
+        buf_append_char(ret_type, source == OPTION_FLAG && c == '-' ? '_' : c);
+    }
+    return true;
 }
 
 #define DISTANCE_MAX_LEN 64
@@ -51,7 +73,7 @@ static unsigned distance(struct span a, const char *b)
     unsigned row[DISTANCE_MAX_LEN + 1];
     size_t bn = strlen(b);
     if (a.n > DISTANCE_MAX_LEN || bn > DISTANCE_MAX_LEN)
-        return DISTANCE_MAX_LEN;
+        return UINT_MAX;
     for (unsigned j = 0; j <= bn; j++)
         row[j] = j;
     for (unsigned i = 1; i <= a.n; i++) {
@@ -72,9 +94,10 @@ static unsigned distance(struct span a, const char *b)
     return row[bn];
 }
 
-const char *option_nearest(struct span key)
+const char *option_nearest(struct span name, enum option_source source, unsigned *ret_distance)
 {
-    const char *nearest = "";
+    const char *prefix = styles[source].prefix, *nearest = NULL;
+    struct span key = span_begins(name, prefix) ? span_from(name, strlen(prefix)) : name;
     unsigned best = 1 + (unsigned)(key.n / 2); /* more than half of it wrong is no likeness */
     for (size_t i = 0; i < OPTION_IDS; i++) {
         unsigned d = distance(key, option_rows[i].key);
@@ -83,12 +106,9 @@ const char *option_nearest(struct span key)
             nearest = option_rows[i].key;
         }
     }
+    if (ret_distance)
+        *ret_distance = best;
     return nearest;
-}
-
-bool option_is_slip(struct span a, const char *b)
-{
-    return distance(a, b) <= 2;
 }
 
 /* ---- values ----------------------------------------------------------------------------------- */
@@ -136,6 +156,9 @@ char *option_assign(struct options *options, const struct option_row *row, struc
 {
     void *member = (char *)options + row->offset;
     char *reason = NULL;
+    const struct option_origin *before = &options->origin[row - option_rows];
+    if (origin.source == OPTION_FILE && before->source == OPTION_FILE)
+        return xasprintf("is given twice, first in line %u", before->line);
     if (value.n && memchr(value.p, '\0', value.n))
         return xstrdup("holds a NUL byte");
     if (row->kind == KIND_OPTION_STRING)
@@ -151,21 +174,10 @@ char *option_assign(struct options *options, const struct option_row *row, struc
 
 void option_fill_defaults(struct options *options)
 {
-    for (size_t i = 0; i < OPTION_IDS; i++) {
-        const struct option_row *row = &option_rows[i];
-        void *member = (char *)options + row->offset;
-        if (options->origin[i].source != OPTION_DEFAULT)
-            continue;
-        if (row->kind == KIND_OPTION_STRING) {
-            char **text = member;
-            free(*text);
-            *text = xstrdup(row->text);
-        } else if (row->kind == KIND_OPTION_INT) {
-            *(int64_t *)member = row->number;
-        } else {
-            *(bool *)member = row->number != 0;
-        }
-    }
+    for (const struct option_row *row = option_rows; row < option_rows + OPTION_IDS; row++)
+        if (options->origin[row - option_rows].source == OPTION_DEFAULT)
+            free(option_assign(options, row, span_of(row->text),
+                               (struct option_origin){OPTION_DEFAULT, 0, false}));
     if (options->routes == NULL)
         options->routes = xstrdup("\n");
 }
@@ -183,11 +195,6 @@ static char *find_route(const struct options *options, struct span type)
     return NULL;
 }
 
-bool option_has_route(const struct options *options, struct span type)
-{
-    return find_route(options, type) != NULL;
-}
-
 static bool is_type_name(struct span name)
 {
     for (size_t i = 0; i < name.n; i++)
@@ -197,14 +204,17 @@ static bool is_type_name(struct span name)
     return name.n >= 1 && name.n <= 64;
 }
 
-char *option_assign_route(struct options *options, struct span type, struct span executor)
+char *option_assign_route(struct options *options, struct span type, struct span executor,
+                          struct option_origin origin)
 {
+    char *old = find_route(options, type);
+    if (old && origin.source == OPTION_FILE) /* by an earlier line: the file is read before all else */
+        return xstrdup("is given twice");
     if (!is_type_name(type))
         return xstrdup("is no name of a task type");
     if (!span_is(executor, "threads") && !span_is(executor, "queue"))
         return xstrdup("must be threads or queue");
     struct buf routes = BUF_INIT;
-    char *old = find_route(options, type);
     if (old) {
         char *after = strchr(old + 1, '\n');
         memmove(old, after, strlen(after) + 1);

@@ -12,22 +12,22 @@ struct option_row {
     enum option_kind kind;
     size_t offset; /* of the member in struct options */
     unsigned flags;
-    const char *text; /* default of a string */
-    int64_t number;   /* default of an integer or boolean */
+    const char *text; /* default */
     int64_t min, max; /* of an integer */
 };
 extern const struct option_row option_rows[OPTION_IDS];
 
 #define OPTION_NAME_MAX 80
-/* "--a-b-c" and "TASKHUB_A_B_C" of the key "a.b_c"; longer keys are cut. */
-void option_flag_name(const char *key, char name[static OPTION_NAME_MAX]);
-void option_env_name(const char *key, char name[static OPTION_NAME_MAX]);
-/* The row of `key`, NULL if there is none. */
-const struct option_row *option_find(struct span key);
-/* The key most like `key`, "" if none is near. */
-const char *option_nearest(struct span key);
-/* Whether the two differ by no more than a slip of the pen. */
-bool option_is_slip(struct span a, const char *b);
+/* Writes the name that the key "a.b_c" has there: itself in a file, TASKHUB_A_B_C in the environment, --a-b-c
+ * as a flag; longer ones are cut. */
+void option_name(const char *key, enum option_source source, char name[static OPTION_NAME_MAX]);
+/* The row that has this name there, alias or not; NULL if there is none. */
+const struct option_row *option_find(struct span name, enum option_source source);
+/* Whether it is the name of a type's route; appends the type. */
+bool option_names_route(struct span name, enum option_source source, struct buf *ret_type);
+/* The key whose name there is most like `name`, NULL if none is near. *ret_distance (may be NULL): how many
+ * characters differ. */
+const char *option_nearest(struct span name, enum option_source source, unsigned *ret_distance);
 
 /* Checks what the table cannot say (words, addresses). NULL, or a fixed English reason. */
 const char *option_check_text(enum option_id id, const char *value);
@@ -35,12 +35,12 @@ const char *option_check_text(enum option_id id, const char *value);
  * the key. */
 const char *option_check_together(const struct options *options);
 
-/* Sets one option from text. NULL, or an English reason (free()) that names neither key nor place. */
+/* Sets one option from text; a file may do so once. NULL, or an English reason (free()) that names neither
+ * key nor place. */
 char *option_assign(struct options *options, const struct option_row *row, struct span value,
                     struct option_origin origin);
 /* Sets `routes.<type>`, replacing an earlier one. Same errors. */
-char *option_assign_route(struct options *options, struct span type, struct span executor);
-/* Whether `routes.<type>` was set. */
-bool option_has_route(const struct options *options, struct span type);
+char *option_assign_route(struct options *options, struct span type, struct span executor,
+                          struct option_origin origin);
 /* The default of every option that was not set. */
 void option_fill_defaults(struct options *options);

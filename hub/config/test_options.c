@@ -27,7 +27,7 @@ static bool load(struct options *options, const char *a, const char *b, const ch
         argv[argc++] = xstrdup(args[i]);
     free(last_reason);
     last_reason = NULL;
-    bool loaded = options_load(options, argc, argv, &rest, &last_reason);
+    bool loaded = options_load(options, argc, argv, NULL, &rest, &last_reason);
     for (int i = 1; i < argc; i++)
         free(argv[i]);
     return loaded;
@@ -190,6 +190,7 @@ static void test_bad_files(void)
     refused_file("duplicate route", "routes.a = queue\nroutes.a = queue\n",
                  "line 2: routes.a: is given twice");
     refused_file("no equals sign", "listen 127.0.0.1:1\n", "`key = value` expected");
+    refused_file("no equals sign, a secret perhaps", "redis.url\tsecret x\n", "line 1: redis.url: `key");
     refused_file("out of range", "limits.batch = 5000\n", "line 1: limits.batch: must be a whole number");
     refused_file("open quote", "hub.name = \"a\n", "quoted value");
     refused_file("text after quote", "hub.name = \"a\" b\n", "quoted value");

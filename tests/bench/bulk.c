@@ -111,7 +111,7 @@ int main(int argc, char **argv)
     struct options options;
     char *reason = NULL;
     int rest = argc;
-    if (sodium_init() < 0 || !options_load(&options, argc, argv, &rest, &reason)) {
+    if (sodium_init() < 0 || !options_load(&options, argc, argv, NULL, &rest, &reason)) {
         fprintf(stderr, "bulk: %s\n", reason ? reason : "libsodium does not start");
         return 2;
     }

@@ -129,7 +129,7 @@ int main(int argc, char **argv)
     log_setup("echo_server", "info", "logfmt");
     if (sodium_init() < 0 || loop_init(&me.loop) < 0)
         return 1;
-    if (!options_load(&options, argc - me.echo, argv + me.echo, &rest, &reason)) {
+    if (!options_load(&options, argc - me.echo, argv + me.echo, NULL, &rest, &reason)) {
         fprintf(stderr, "%s\n", reason);
         return 2;
     }

@@ -239,7 +239,7 @@ int main(int argc, char **argv)
         argc--;
         argv++;
     }
-    if (!options_load(&options, argc, argv, &rest, &reason)) {
+    if (!options_load(&options, argc, argv, NULL, &rest, &reason)) {
         fprintf(stderr, "speech_cli: %s\n", reason);
         free(reason);
         return 2;
