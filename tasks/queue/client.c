@@ -155,19 +155,6 @@ static void report_free(struct report *report)
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
-static struct batch *batch_new(struct queue *queue, const struct stage_call *call)
-{
-    struct batch *batch = queue->spare[call->stage];
-    queue->spare[call->stage] = NULL;
-    if (batch == NULL) {
-        batch = xcalloc(1, sizeof *batch);
-        list_init(&batch->node);
-        batch->queue = queue;
-    }
-    batch->call = call;
-    return batch;
-}
-
 static void clear_items(struct batch *batch)
 {
     for (size_t i = 0; i < batch->count; i++)
@@ -184,21 +171,23 @@ static void batch_free(struct batch *batch)
     free(batch);
 }
 
-static void batch_done(struct batch *batch)
+/* An empty one: the spare one of the stage, if there is one. */
+static struct batch *batch_new(struct queue *queue, const struct stage_call *call)
 {
-    struct batch **spare = &batch->queue->spare[batch->call->stage];
-    if (*spare || batch->queue->closed) {
-        batch_free(batch);
-        return;
+    struct batch *batch = queue->spare[call->stage];
+    queue->spare[call->stage] = NULL;
+    if (batch == NULL) {
+        batch = xcalloc(1, sizeof *batch);
+        list_init(&batch->node);
+        batch->queue = queue;
     }
-    if (batch->words.bytes.cap > SPARE_BYTES)
-        buf_free(&batch->words.bytes);
+    batch->call = call;
     buf_clear(&batch->words.bytes);
     batch->words.count = 0;
     clear_items(batch);
-    if (indexed[batch->call->stage])
+    if (indexed[call->stage])
         memset(batch->places, 0, sizeof batch->places);
-    *spare = batch;
+    return batch;
 }
 
 void batch_seal(struct queue *queue, enum stage stage)
@@ -405,12 +394,21 @@ static void on_batch(void *ctx, const redisReply *reply)
 {
     struct batch *batch = ctx;
     struct queue *queue = batch->queue;
+    struct batch **spare = &queue->spare[batch->call->stage];
     const redisReply *answer = take_answer(queue, reply);
     queue->batches--;
-    if (!queue->closed)
-        batch->call->done(batch, answer);
-    batch_done(batch);
-    maybe_free(queue);
+    if (queue->closed) {
+        batch_free(batch);
+        maybe_free(queue);
+        return;
+    }
+    batch->call->done(batch, answer);
+    if (batch->words.bytes.cap > SPARE_BYTES)
+        buf_free(&batch->words.bytes);
+    if (*spare)
+        batch_free(batch);
+    else
+        *spare = batch;
 }
 
 #define REPORT_WORDS 6
@@ -475,7 +473,10 @@ static void batch_send(struct batch *batch)
         sent++;
     }
     if (sent == 0) {
-        batch_done(batch);
+        if (queue->spare[batch->call->stage])
+            batch_free(batch);
+        else
+            queue->spare[batch->call->stage] = batch;
         return;
     }
     queue->batches++;
