@@ -221,10 +221,10 @@ def sanitized(directory, kind, env):
     if not setup(directory, f"-Db_sanitize={kind}", "-Db_lundef=false", "-Doptimization=1", "-Dwerror=true",
                  compiler="clang"):
         return Counts(failed=1)
+    env = dict(env, TASKHUB_TEST_SLOWDOWN="4")
     counts = meson_tests(directory, env)
     say(f"{directory}: unit {counts.passed} passed, {counts.failed} failed")
-    return counts + pytest("-m", "main", env=dict(env, TASKHUB_BUILD=str(TOP / directory),
-                                                  TASKHUB_TEST_SLOWDOWN="4"))
+    return counts + pytest("-m", "main", env=dict(env, TASKHUB_BUILD=str(TOP / directory)))
 
 
 def part_sanitize():

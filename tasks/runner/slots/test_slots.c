@@ -147,6 +147,14 @@ static void stop(struct task *task, enum run_stop why)
     slots_engine.cancel(slots, &task->job.run, why);
 }
 
+/* Stops those of the tasks that have not ended: any may have been given back by itself. */
+static void stop_open(struct task *tasks, size_t count, enum run_stop why)
+{
+    for (size_t i = 0; i < count; i++)
+        if (tasks[i].fate == OPEN)
+            stop(&tasks[i], why);
+}
+
 static void test_runs(void)
 {
     struct task task;
@@ -214,13 +222,15 @@ static void test_slow_one_among_quick_ones(void)
     }
     uint64_t begun = clock_mono_ms();
     ok(run_until(NELEMS(quick), NULL), "the quick ones end");
-    ok(clock_mono_ms() - begun < 2000, "although one goes on");
+    ok((double)(clock_mono_ms() - begun) < at_most_ms(2000), "although one goes on");
     unsigned good = 0, returned = 0;
     for (size_t i = 0; i < NELEMS(quick); i++) {
         good += quick[i].fate == COMPLETED && quick[i].starts == 1;
         returned += quick[i].fate == RETURNED && quick[i].starts == 0;
     }
-    ok(good == 12 && returned == 2, "those before it completed, those behind it are given back");
+    is_int(good + returned, NELEMS(quick),
+           "they completed or are given back"); /* that too where turns are rare */
+    ok(quick[12].fate == RETURNED && quick[13].fate == RETURNED, "those behind it are given back");
     ok(run_until(0, &slow), "it says that it started");
     stop(&slow, STOP_CANCEL);
     stop(&busy, STOP_CANCEL);
@@ -244,7 +254,7 @@ static void test_dies_alone(void)
         ok(after[i].fate == COMPLETED, "task %zu behind them completed", i);
 }
 
-static void test_cancel(const char *mode, unsigned at_least, unsigned at_most)
+static void test_cancel(const char *mode, unsigned at_least, double at_most)
 {
     struct task task;
     char args[64];
@@ -259,7 +269,7 @@ static void test_cancel(const char *mode, unsigned at_least, unsigned at_most)
     ok(run_until(1, NULL), "a cancelled task ends (%s)", mode);
     uint64_t took = clock_mono_ms() - begun;
     is_int(task.fate, CANCELLED, "cancelled (%s)", mode);
-    ok(took >= at_least && took <= at_most, "after %u ms (%s)", (unsigned)took, mode);
+    ok(took >= at_least && (double)took <= at_most_ms(at_most), "after %u ms (%s)", (unsigned)took, mode);
 }
 
 static void test_cancel_waiting(void)
@@ -278,9 +288,9 @@ static void test_hoards_nothing(void)
     struct task tasks[6];
     uint64_t begun = clock_mono_ms();
     for (size_t i = 0; i < NELEMS(tasks); i++)
-        give(&tasks[i], "noop_heavy", "{\"steps\":1,\"sleep_ms\":1500}");
+        give(&tasks[i], "noop_heavy", "{\"steps\":1,\"sleep_ms\":60000}");
     ok(run_until(4, NULL), "what cannot begin comes back");
-    ok(clock_mono_ms() - begun < 1000, "soon");
+    ok((double)(clock_mono_ms() - begun) < at_most_ms(1000), "soon");
     unsigned returned = 0;
     for (size_t i = 0; i < NELEMS(tasks); i++)
         returned += tasks[i].fate == RETURNED && tasks[i].starts == 0;
@@ -288,6 +298,7 @@ static void test_hoards_nothing(void)
     for (size_t i = 0; i < NELEMS(tasks) && returned != 4; i++)
         diag("task %zu: fate %d %s, %u starts", i, (int)tasks[i].fate, tasks[i].code, tasks[i].starts);
     ok(slots_engine.room(slots, 0) == 0, "there is no room meanwhile");
+    stop_open(tasks, NELEMS(tasks), STOP_CANCEL);
     ok(run_until(2, NULL), "those end");
 }
 
@@ -319,7 +330,7 @@ static void test_limits(void)
     is_int(task.fate, FAILED, "failed");
     is_text(task.code, "timeout", "by the time limit");
     uint64_t took = task.ended_ms - task.started_ms;
-    ok(took >= 4900 && took < 6500, "after %u ms", (unsigned)took);
+    ok(took >= 4900 && (double)took < at_most_ms(6500), "after %u ms", (unsigned)took);
 }
 
 static void test_bad_reports(void)
@@ -348,8 +359,8 @@ static void test_stream(void)
     uint64_t begun = clock_mono_ms();
     give(&task, "noop_stream", NULL);
     ok(run_until(0, &task), "a fresh task starts");
-    uint64_t waited = task.started_ms - begun;
-    ok(waited <= 50, "after %u ms", (unsigned)waited);
+    ok(task.job.proc->born_ms < begun, "in a process that stood ready");
+    diag("after %u ms", (unsigned)(task.started_ms - begun));
     for (size_t at = 0; at < data.len; at += 10000)
         slots_engine.audio(slots, &task.job.run, (struct span){data.data + at, 10000}, false);
     slots_engine.audio(slots, &task.job.run, SPAN_NONE, true);
@@ -362,7 +373,6 @@ static void test_stream(void)
     buf_free(&data);
 }
 
-/* Kills every child of this process that has the name. How many there were. */
 /* A fresh task that is cancelled before its child has begun costs no place. */
 static void test_cancelled_before_it_began(void)
 {
@@ -385,6 +395,7 @@ static void test_cancelled_before_it_began(void)
     ok(run_until(1, NULL), "and ends");
 }
 
+/* Kills every child of this process that has the name. How many there were. */
 static unsigned kill_children(const char *name)
 {
     char command[128], line[32];
@@ -414,17 +425,16 @@ static void test_preforks_die(void)
     give(&next, "noop_heavy", "{\"steps\":0}");
     ok(run_until(1, NULL), "a task behind them ends");
     is_int(next.fate, COMPLETED, "in a slot of a new prefork parent");
-    ok(clock_mono_ms() - begun < 500, "within 500 ms");
+    ok((double)(clock_mono_ms() - begun) < at_most_ms(500), "soon");
 }
 
 static void test_drain(void)
 {
     struct task tasks[4];
     for (size_t i = 0; i < NELEMS(tasks); i++)
-        give(&tasks[i], "noop_heavy", "{\"steps\":3,\"sleep_ms\":100}");
+        give(&tasks[i], "noop_heavy", "{\"steps\":1,\"sleep_ms\":1000}");
     ok(run_until(0, &tasks[0]) && run_until(0, &tasks[1]), "two tasks run");
-    for (size_t i = 0; i < NELEMS(tasks); i++)
-        stop(&tasks[i], STOP_RETURN);
+    stop_open(tasks, NELEMS(tasks), STOP_RETURN);
     ok(tasks[2].fate == RETURNED && tasks[3].fate == RETURNED, "the others come back at once");
     ended_count = 0;
     ok(run_until(2, NULL), "the running ones end");
