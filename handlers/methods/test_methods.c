@@ -208,7 +208,7 @@ static void test_watch(void)
     reader_gone(admin);
 }
 
-/* ---- another envelope ---- */
+/* ---- stand-in: another envelope, as HTTP will be ---- */
 
 static char answered[300];
 
@@ -226,12 +226,15 @@ static void other_free(struct answerer *to)
     snprintf(answered, sizeof answered, "let go");
 }
 
-/* One request, one answer, nobody who stays: as HTTP will be. The methods do not notice. */
+static const struct answerer_ops other_ops = {.answer = other_answer, .free = other_free};
+
+/* ---- one request, one answer, nobody who stays ---- */
+
+/* The methods do not notice. */
 static void test_envelope(void)
 {
-    static const struct answerer_ops ops = {.answer = other_answer, .free = other_free};
     struct reader *c = user("h2", 0);
-    struct answerer once = {.ops = &ops, .app = &app, .who = &c->who, .refs = 1};
+    struct answerer once = {.ops = &other_ops, .app = &app, .who = &c->who, .refs = 1};
     id_count = 0;
     dispatch(&once, "task.submit", SPAN("{\"task\":\"quick\"}"), SPAN("GET"));
     hears(c, "event C 1 #0\n", "a socket of the owner hears");

@@ -12,21 +12,21 @@ static struct request *waiting[8]; /* of the method "later" */
 static unsigned waits;
 static uint64_t seq; /* of the newest event */
 
-/* ---- a log, and methods ---- */
+/* ---- stand-in: a log, and methods of the test ---- */
 
 static void attach(void *ctx, const char *owner, owner_position_fn *fn, void *fn_ctx)
 {
-    (void)ctx;
-    (void)owner;
+    (void)ctx, (void)owner;
     const struct owner_position at = {.ok = true, .epoch = "e1", .head = seq};
     fn(fn_ctx, &at);
 }
 
 static void detach(void *ctx, const char *owner)
 {
-    (void)ctx;
-    (void)owner;
+    (void)ctx, (void)owner;
 }
+
+static const struct owner_source source = {.attach = attach, .detach = detach};
 
 static void run_now(struct request *request, const struct span *values)
 {
@@ -61,6 +61,8 @@ static const struct handler methods[] = {
     {"viewer", VIEWER, IN_BATCH, NULL, 0, run_now},
     {"anyone", ANYONE, IN_BATCH, now_params, 1, run_now},
 };
+
+/* ---- helpers ---- */
 
 static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)
 {
@@ -250,7 +252,7 @@ int main(void)
     app =
         (struct app){.options = &options, .loop = &loop, .methods = methods, .method_count = NELEMS(methods)};
     app.requests = requests_new();
-    app.owners = owners_new(&loop, (struct owner_source){.attach = attach, .detach = detach});
+    app.owners = owners_new(&loop, source);
     test_envelope();
     test_callers();
     test_batches();

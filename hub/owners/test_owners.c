@@ -9,7 +9,7 @@
 
 #include <sodium.h>
 
-/* ---- members that record --------------------------------------------------------------------- */
+/* ---- stand-in: members, that record ---- */
 struct recorder {
     struct member *member;
     char log[4096]; /* "41 T42 43 P7 lost " */
@@ -62,14 +62,14 @@ static struct recorder *new_recorder(void)
     return recorder;
 }
 
-/* ---- a log that answers when the test says so ------------------------------------------------- */
+/* ---- stand-in: a log, which answers when the test says so ---- */
 static struct {
     bool up, at_once;
     const char *epoch;
     uint64_t head, trimmed; /* events 1 … trimmed are gone */
     char codes[20000];      /* by seq; 0 = 'A' */
     char tasks[20000];      /* by seq; task letter, 0 = 'a' */
-    unsigned attaches, detaches, replays, last_max;
+    unsigned attaches, detaches, replays;
     uint64_t last_after;
     struct call {
         owner_position_fn *position;
@@ -158,6 +158,8 @@ static void fake_replay(void *ctx, const char *owner, uint64_t after, size_t max
     queue_call((struct call){.replay = fn, .ctx = fn_ctx, .after = after, .max = max});
 }
 
+static const struct owner_source fake_source = {fake_attach, fake_detach, fake_replay, NULL};
+
 /* ---- helpers ------------------------------------------------------------------------------------- */
 static struct loop loop;
 static struct owners *owners;
@@ -168,7 +170,7 @@ static void begin(uint64_t head)
     source.up = source.at_once = true;
     source.epoch = "k3v9";
     source.head = head;
-    owners = owners_new(&loop, (struct owner_source){fake_attach, fake_detach, fake_replay, NULL});
+    owners = owners_new(&loop, fake_source);
 }
 
 static void end(void)

@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+/* ---- stand-in: who reads what a socket would send ---- */
+
 struct reader {
     struct answerer answerer;
     struct client client;
@@ -82,6 +84,8 @@ static inline struct reader *reader_new(struct app *app, const char *user, unsig
     reader->answerer.member = reader->member;
     return reader;
 }
+
+/* ---- what it does ---- */
 
 /* It has left; requests of it may still be answered. */
 static inline void reader_gone(struct reader *reader)

@@ -9,9 +9,10 @@ import subprocess
 import tempfile
 
 import spdx
-from tree import TOP, Skip, code_lines, files, functions, product, read, tool
+from tree import TOP, Skip, code_lines, files, functions, is_test, product, read, tool
 
 FUNCTION_MAX, FUNCTION_MEDIAN, FILE_MAX, C_FILE_MAX = 60, 11, 500, 900
+STAND_INS_MAX = 400
 CLANG_FORMAT = "14"  # another major version formats differently
 BANNED = ("strcpy", "strcat", "sprintf", "atoi", "strtok", "rand", "usleep", "gets", "vsprintf")
 
@@ -92,6 +93,26 @@ def check_head_comment():
             text = spdx.without(read(name)).lstrip()
             if text and not text.startswith(marks):
                 yield f"{name}: no comment at the top that says what the file owns"
+
+
+def check_stand_ins():
+    """What unit tests put in the place of a part of the product is at most 400 lines, in sections that say so."""
+    tables = "(owner_source|member_ops|answerer_ops|conn_ops|task_ctx_ops|engine|handler)"
+    table = re.compile(rf"struct {tables}\b[^;()]*= \{{|\(struct {tables}\)\s*\{{")
+    count = 0
+    for name in files(".c", ".h"):
+        if not is_test(name) or (name.startswith(("tests/lib/", "tests/bench/")) and name.endswith(".c")):
+            continue  # a program of its own
+        inside = False
+        for number, line in enumerate(read(name).split("\n"), 1):
+            if line.startswith("/* ---- "):
+                inside = line.startswith("/* ---- stand-in: ")
+            count += inside
+            if not inside and table.search(line):
+                yield f"{name}:{number}: a stand-in outside a section /* ---- stand-in: … ---- */"
+    print(f"# {count} lines of stand-ins, at most {STAND_INS_MAX}")
+    if count > STAND_INS_MAX:
+        yield f"{count} lines of stand-ins, at most {STAND_INS_MAX}"
 
 
 def check_shell():
