@@ -348,12 +348,6 @@ static void take_message(struct redis *redis, const redisReply *reply)
 /* ---- reading --------------------------------------------------------------------------------------- */
 
 #if HIREDIS_MAJOR >= 1
-#define sdsMakeRoomFor hi_sdsMakeRoomFor
-#define sdsIncrLen hi_sdsIncrLen
-#define sdsavail hi_sdsavail
-#define sdsempty hi_sdsempty
-#define sdsfree hi_sdsfree
-
 /* hiredis 1.x frees nested arrays by recursion and puts no bound on their depth; 0.14 stops at 7. */
 static void *(*create_any_array)(const redisReadTask *task, size_t elements);
 
