@@ -243,10 +243,6 @@ void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *
 
 /* ---- leases ------------------------------------------------------------------------------------------ */
 
-#define LEASED_HEAD 2 /* time of the next delayed task, the tasks' lines; behind them long arguments */
-#define LEASED_LINES                                                                                         \
-    4 /* per task: its id and, if its arguments are long, the letter a; three of its record */
-
 /* Cuts off what stands before the next `end`, or all that is left; a NUL takes its place. */
 static char *cut(char **rest, char end)
 {
@@ -262,13 +258,11 @@ static unsigned cut_number(char **rest)
     return (unsigned)strtoul(cut(rest, ' '), NULL, 10);
 }
 
-/* Takes a task's lines apart (its record: tasks/queue/lua/40_record.lua); the members point into them. */
-static struct queue_leased cut_leased(char **rest, bool *ret_long)
+/* Takes a task's record apart (tasks/queue/lua/40_record.lua); the members point into it. */
+static struct queue_leased cut_leased(const char *id, char *record, bool *ret_long)
 {
-    char *head = cut(rest, '\n'), *fixed = cut(rest, '\n'), *args = cut(rest, '\n');
-    char *state = cut(rest, '\n'), *effect;
-    struct queue_leased task = {.args = *args ? span_of(args) : SPAN("{}")};
-    task.id = task.effect_id = cut(&head, ' ');
+    char *fixed = cut(&record, '\n'), *args = cut(&record, '\n'), *state = cut(&record, '\n'), *more;
+    struct queue_leased task = {.id = id, .effect_id = id, .args = *args ? span_of(args) : SPAN("{}")};
     task.owner = cut(&fixed, ' ');
     task.task = cut(&fixed, ' ');
     cut(&state, ' '); /* status */
@@ -277,35 +271,26 @@ static struct queue_leased cut_leased(char **rest, bool *ret_long)
     for (int skipped = 0; skipped < 3; skipped++) /* holder, progress, seq */
         cut(&state, ' ');
     task.rev = cut_number(&state);
-    if ((effect = strstr(state, " x=")) != NULL) {
-        effect += strlen(" x=");
-        task.effect_id = cut(&effect, ' ');
+    *ret_long = (more = strstr(state, " y=")) != NULL && memchr(more + 1, 'a', strcspn(more + 1, " "));
+    if ((more = strstr(state, " x=")) != NULL) {
+        more += strlen(" x=");
+        task.effect_id = cut(&more, ' ');
     }
-    *ret_long = *head == 'a';
     return task;
-}
-
-static size_t count_tasks(const char *lines)
-{
-    size_t count = *lines ? 1 : 0;
-    for (const char *p = lines; (p = strchr(p, '\n')) != NULL; p++)
-        count++;
-    return count / LEASED_LINES;
 }
 
 static void on_leased(struct op *op, const redisReply *answer)
 {
-    static char none[1];
-    bool sound = reply_count(answer) >= LEASED_HEAD && answer->element[1]->type == REDIS_REPLY_STRING;
-    char *rest = sound ? answer->element[1]->str : none; /* which nobody else reads */
-    size_t count = count_tasks(rest), at = LEASED_HEAD;
-    struct queue_leased *tasks = xcalloc(count, sizeof *tasks);
-    for (size_t i = 0; i < count; i++) {
+    size_t count = 0, at = 1;
+    struct queue_leased *tasks = xcalloc(reply_count(answer) / 2, sizeof *tasks);
+    while (at + 1 < reply_count(answer) && answer->element[at + 1]->type == REDIS_REPLY_STRING) {
         bool is_long;
-        tasks[i] = cut_leased(&rest, &is_long);
+        struct queue_leased *task = &tasks[count++];
+        *task = cut_leased(reply_text(answer, at), answer->element[at + 1]->str, &is_long);
+        at += 2;
         if (is_long && at < reply_count(answer)) {
-            tasks[i].args = reply_span(answer, at);
-            tasks[i].args_home = &answer->element[at++]->str;
+            task->args = reply_span(answer, at);
+            task->args_home = &answer->element[at++]->str;
         }
     }
     op->fn.leased(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, tasks, count,

@@ -85,14 +85,19 @@ def lines_of(text):
     return parts
 
 
-def leased(lines, words):
-    """What tasks/queue/attempt.c makes of a leased task's lines; long arguments are taken from `words`."""
-    head, fixed, short, state = lines
-    id, *long = head.split(" ")
-    owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
-    _, attempt, fence, _, _, _, rev, *_ = state.split(" ")
-    return {"id": id, "owner": owner, "task": task, "attempt": attempt, "fence": fence, "max": most, "flags": flags[1:],
-            "args": words.pop(0) if long else short, "rev": rev}
+def leased(words):
+    """What tasks/queue/attempt.c makes of the words of a lease."""
+    tasks = []
+    while words:
+        id, record = words[:2]
+        fixed, short, state, *_ = record.split("\n")
+        owner, task, flags, _, _, _, most, *_ = fixed.split(" ")
+        _, attempt, fence, _, _, _, rev, *_ = state.split(" ")
+        apart = not short and any(word.startswith("y=") and "a" in word for word in state.split(" "))
+        tasks.append({"id": id, "owner": owner, "task": task, "attempt": attempt, "fence": fence, "max": most,
+                      "flags": flags[1:], "args": words[2] if apart else short, "rev": rev})
+        words = words[3 if apart else 2:]
+    return tasks
 
 
 def library():
@@ -217,9 +222,8 @@ class Queue:
         return self.call("recorded_once", LIGHT_MS, *[w for owner in owners for w in once(new_id(), owner, result)])
 
     def lease(self, queue="default", count=1):
-        self.next_due, text, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
-        lines = text.split("\n") if text else []
-        return [leased(lines[i:i + 4], words) for i in range(0, len(lines), 4)]
+        self.next_due, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
+        return leased(words)
 
     def report(self, id, fence, verbs, *words):
         return self.call("report", HEAVY_MS, LIGHT_MS, id, fence, verbs, *words)[0]

@@ -3,7 +3,6 @@
 
 local heads = {} -- text -> what head_of() made of it
 local create, limit_of, set_limits, head_of
-local UNLEASED, LEASED, WAITING = 'p 0 0 ', 'p 1 1 ', 'u 0 0 ' -- state, attempt and fence of a new task
 
 do
 

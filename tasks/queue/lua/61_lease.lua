@@ -8,20 +8,18 @@ do
 LOST = 9 -- enum queue_code: QUEUE_LOST
 local BEAT_KEPT_MS = 60000
 
--- Gives one task to the caller, if it is there still: its id and its record's lines but the result go to `texts`, arguments
--- that do not stand there to the answer.
-local function lease_one(id, deadline, texts, answer)
-  local text, rest = lease_text(id)
+-- Gives one task to the caller, if it is there still: its id, its record and, if they do not stand there, its arguments.
+local function lease_one(id, deadline, answer)
+  local text = lease_text(id)
   if not text then
     return
   end
-  put(batch_all('l+', 'ZADD', 'l'), deadline, id)
-  local n, state_end = #texts, #text - #rest + find(rest, '\n', 1, true) - 1
-  if find(rest, '^[^\n]* y=%a*a') then
-    answer[#answer + 1] = call('GET', P .. 'args:' .. id) or ''
-    id = id .. ' a'
+  local n = #answer
+  answer[n + 1], answer[n + 2] = id, text
+  if find(text, '\n\n', 1, true) and find(text, '^[^\n]*\n\n[^\n]* y=%a*a') then
+    answer[n + 3] = call('GET', P .. 'args:' .. id) or ''
   end
-  texts[n + 1], texts[n + 2] = id, sub(text, 1, state_end)
+  put(batches['l+'] or batch_all('l+', 'ZADD', 'l'), deadline, id)
 end
 
 -- The virtual time of a class goes on to the tag of the task leased last.
@@ -52,22 +50,20 @@ local function take_first(queue, count)
   return ids
 end
 
--- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, per task its id
--- (and the letter a if its arguments are long) and its record's first three lines, long arguments…}.
+-- args: retention, queue, count, lease ms. Answer: {ms until the next delayed task, then per task its id, its record
+-- and, if they are long, its arguments}.
 local function lease(args)
   retention(args)
   local queue, deadline = args[5], format('%d', now + args[7])
-  local due = sweep_late()
+  local answer = { sweep_late() }
   flush_batches()
   flush_records()
   records, fetched = emptied(records), emptied(fetched) -- what the sweep read may have changed
-  local texts, answer = {}, { due, '' }
   local ids = take_first(queue, args[6] + 0)
   fetch_records(ids)
   for i = 1, #ids do
-    lease_one(ids[i], deadline, texts, answer)
+    lease_one(ids[i], deadline, answer)
   end
-  answer[2] = concat(texts, '\n')
   return answer
 end
 
