@@ -142,29 +142,30 @@ local function verbs_of(text)
 end
 
 -- What became of most tasks: reported once, from start to end, they leave nothing but a result. Such a record needs not
--- be taken apart. Answer: whether it is one.
-local function end_whole(args, i, verbs)
+-- be taken apart. `mine`: how the third line of a task begins that was leased once, to the caller. Answer: whether it is
+-- one.
+local function end_whole(args, i, verbs, mine)
   local id, at = args[i], i + 3
-  local percent, rev, update = '0', '0', ''
-  local text = not records[id] and verbs.whole and fetched[id]
-  if not text then
+  local text = verbs.whole and args[i + 1] == '1' and not records[id] and fetched[id]
+  local state = text and find(text, mine, 1, true)
+  if not state or sub(text, -#UNTOUCHED) ~= UNTOUCHED then
     return false
   end
+  local percent, rev, update = '0', '0', ''
   if verbs.reports then
     if args[at + 2] ~= '' or args[at + 3] ~= '' then
       return false
     end
     percent, rev, update, at = args[at], args[at + 4], now_digits, at + 6
   end
-  local result, begin = args[at], state_at(text)
-  local attempt, fence, who = match(text, PLAIN, begin)
+  local result = args[at]
   local owner, task, flags = match(text, FIXED)
-  if fence ~= args[i + 1] or who ~= holder or flags ~= '-' or #result > SHORT then
+  if flags ~= '-' or #result > SHORT then
     return false
   end
   local o, outcome = owners[owner] or owner_of(owner), EMPTY
   if verbs.reports then
-    local entry = entry_of('S', attempt, id, '0', task)
+    local entry = entry_of('S', '1', id, '0', task)
     say(o, false, add_event, entry, text_of(log_append(o, entry)), LOGGED, NOTHING)
     say(o, false, add_lines, args[i + 8])
   end
@@ -173,11 +174,11 @@ local function end_whole(args, i, verbs)
   elseif result ~= '' then
     outcome = { result = result }
   end
-  local entry = entry_of('C', attempt, id, '100', task)
+  local entry = entry_of('C', '1', id, '100', task)
   local seq = text_of(log_append(o, entry))
   say(o, false, add_event, entry, seq, LOGGED, outcome)
-  text = sub(text, 1, begin - 1) .. 'C ' .. attempt .. ' ' .. fence .. ' ' .. who .. ' ' .. percent .. ' ' .. seq
-    .. ' ' .. rev .. ' ' .. now_digits .. ' ' .. now_digits .. ' ' .. update .. ' \n' .. result
+  text = sub(text, 1, state) .. 'C 1 1 ' .. holder .. ' ' .. percent .. ' ' .. seq .. ' ' .. rev .. ' ' .. now_digits .. ' '
+    .. now_digits .. ' ' .. update .. ' \n' .. result
   fetched[id] = text
   bucket_put(homes[id], id, text)
   count_in(homes[id], -1, now + keep_heavy)
@@ -189,8 +190,8 @@ local function end_whole(args, i, verbs)
 end
 
 -- Takes one task's reports; answer: its code.
-local function report_one(args, i, verbs)
-  if end_whole(args, i, verbs) then
+local function report_one(args, i, verbs, mine)
+  if end_whole(args, i, verbs, mine) then
     return 0
   end
   local r = record_of(args[i])
@@ -234,7 +235,7 @@ local function fetch_owners_of(ids)
     local text = fetched[ids[i]]
     if text then
       n = n + 1
-      names[n] = match(text, '^%S+')
+      names[n] = sub(text, 1, find(text, ' ', 1, true) - 1)
     end
   end
   fetch_owners(names)
@@ -245,10 +246,10 @@ end
 local function report(args)
   retention(args)
   fetch_owners_of(ids_of(args))
-  local answer, i = {}, 5
+  local answer, i, mine = {}, 5, '\n' .. LEASED .. holder .. ' 0 '
   while i <= #args do
     local verbs = verbs_of(args[i + 2])
-    answer[#answer + 1] = report_one(args, i, verbs)
+    answer[#answer + 1] = report_one(args, i, verbs, mine)
     i = i + verbs.words
   end
   return answer
