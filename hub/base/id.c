@@ -82,17 +82,12 @@ void id_of_bytes(char id[static ID_SIZE], const unsigned char bytes[static 16])
     write_raw(id, raw);
 }
 
-static unsigned digit_value(char c) /* '0' to '9' or 'a' to 'f' */
-{
-    return (c & 15u) + (unsigned char)c / 64u * 9;
-}
-
 void id_bytes(unsigned char ret_bytes[static 16], const char id[static ID_SIZE])
 {
+    static const unsigned char at[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
     for (size_t i = 0; i < 16; i++) {
-        id += *id == '-';
-        unsigned high = digit_value(*id++);
-        ret_bytes[i] = (unsigned char)(high << 4 | digit_value(*id++));
+        unsigned high = (unsigned char)id[at[i]], low = (unsigned char)id[at[i] + 1]; /* letters have bit 6 */
+        ret_bytes[i] = (unsigned char)((high + high / 64 * 9) << 4 | ((low + low / 64 * 9) & 15));
     }
 }
 

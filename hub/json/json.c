@@ -175,6 +175,11 @@ bool json_string_copy(struct span value, char *to, size_t size)
         return false;
     struct json_unescape u = json_unescape(value.p + 1, value.n - 2);
     size_t n = 0;
+    if (value.n - 2 < size && memchr(value.p, '\\', value.n) == NULL) {
+        n = value.n - 2;
+        memcpy(to, u.p, n);
+        u.p = u.end;
+    }
     for (int byte; (byte = json_unescape_next(&u)) >= 0;) {
         if (n + 1 >= size)
             return false;
