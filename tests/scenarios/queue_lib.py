@@ -345,6 +345,16 @@ class Queue:
         assert len(found) <= 1, found
         return found and (found[0][0], str(uuid.UUID(bytes=found[0][1][:16])), found[0][1][32:].decode())
 
+    def pass_day(self):
+        """What stands in the hash of idempotency keys of a day is moved to that of the day before."""
+        homes = (self.redis("HGET", PREFIX + "g", "keys") or "").split()
+        days = sorted(int(home[2:]) for home in homes if home != "k")
+        for day in days:
+            if self.redis("EXISTS", f"{PREFIX}k:{day}"):
+                self.redis("RENAME", f"{PREFIX}k:{day}", f"{PREFIX}k:{day - 1}")
+        self.redis("HSET", PREFIX + "g", "keys", " ".join(
+            ["", *(f"k:{day - 1}" for day in reversed(days)), *(home for home in homes if home == "k"), ""]) or " ")
+
     def subscribe(self, channel):
         other = Resp(self.dir / "s")
         other("SUBSCRIBE", PREFIX + channel)

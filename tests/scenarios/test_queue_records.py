@@ -98,7 +98,6 @@ def test_the_key_of_a_leased_task_says_how_it_ended(q, kind, status):
 
 
 def test_a_key_stands_while_its_task_lives_and_a_day_longer(q):
-    """A day is that of Redis' clock: what stands in the hash of one is moved to the days before."""
     def answers():
         assert q.submit(key="k") is None and q.recorded_once(key="k", task="noop_heavy") is None
         return q.answer[:2]
@@ -109,13 +108,15 @@ def test_a_key_stands_while_its_task_lives_and_a_day_longer(q):
     q.cancel(id)
     home, *stands = q.key("u1", "k")
     assert stands == [id, "K"] and 86400000 < q.redis("PTTL", PREFIX + home) <= 2 * 86400000 + 3600000
-    day = int(home[2:])
-    q.redis("RENAME", PREFIX + home, f"{PREFIX}k:{day - 1}")
+    q.pass_day()
     q.beat()
     assert answers() == [DUPLICATE, id]
-    q.redis("RENAME", f"{PREFIX}k:{day - 1}", f"{PREFIX}k:{day - 2}")
+    other = q.recorded_once(key="other")
+    assert q.key("u1", "other")[:2] == (home, other)
+    q.pass_day()
     q.beat()
     assert q.key("u1", "k") == [] and q.submit(key="k")
+    assert q.recorded_once(key="other") is None and q.answer[:2] == [DUPLICATE, other]
 
 
 def test_records_of_a_time_expire_when_the_last_task_has_ended(q):

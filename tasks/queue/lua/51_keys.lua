@@ -2,7 +2,7 @@
 -- Idempotency keys. While its task lives, a key is a field of the hash k, then for one to two days one of k:<day>,
 -- which goes as a whole. Field: the 16 bytes of the task's effect id. Value: the 16 bytes of the task's id, as many of
 -- the digest of its type and arguments, and how it ended, X or K, if not well. A call reads the keys of all its tasks
--- with one command per hash, and writes them with another.
+-- with one command per hash, and writes them with another. The field keys of g names the hashes, each between blanks.
 
 local keys = {} -- what other files call; Lua bounds the number of locals
 
@@ -39,7 +39,7 @@ end
 -- Reads the keys that stand behind the first two of the words.
 keys.fetch = function(words)
   words[1] = 'HMGET'
-  for _, home in ipairs({ key_of_day(0), key_of_day(1), 'k' }) do
+  for home in string.gmatch(global.keys, '%S+') do
     words[2] = P .. home
     local found = fetch_words(words)
     for i = 1, #found do
@@ -66,13 +66,30 @@ keys.earlier = function(o, effect, value)
   return { DUPLICATE, id, r and r.s or STATUS_OF[sub(first, 33)] or 'completed', o.seq }
 end
 
+local function is_home(home)
+  return find(global.keys, ' ' .. home .. ' ', 1, true)
+end
+
+-- Makes one of the hashes, and forgets those of older days.
+local function note_home(home)
+  local names = ' '
+  for _, name in ipairs({ key_of_day(0), key_of_day(1), 'k' }) do
+    if name == home or is_home(name) then
+      names = names .. name .. ' '
+    end
+  end
+  global.keys = names
+  call('HSET', P .. 'g', 'keys', names)
+end
+
 local function words_to(home, keep)
   local words = batches[home]
   if not words then
     words = batch_all(home, 'HSET', home)
-    if call('HEXISTS', words[2], NOTE) == 0 then
+    if not is_home(home) then
       put(words, NOTE, '')
       words.keep = keep
+      note_home(home)
     end
   end
   return words

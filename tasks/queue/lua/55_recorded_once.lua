@@ -93,7 +93,7 @@ local function recorded_once(args)
   local state = { C = '\nC 1 1 ' .. holder .. ' 0 ', X = '\nX 1 1 ' .. holder .. ' 0 ' }
   local logged = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
   local done = { C = 0, X = 0 }
-  local time, created, words, taken
+  local time, created, words, taken, at_key
   local same_head, same_began, fixed, rest -- parts of a record that are mostly those of the one before
   while i <= total do
     local id, owner, kind, began = args[i], args[i + 1], args[i + 3], args[i + 4]
@@ -103,8 +103,12 @@ local function recorded_once(args)
       local effect, key = args[i + 6], args[i + 7]
       code, earlier = KEYED[kind], standing[effect] and keys.earlier(o, effect, key)
       if not earlier then
-        taken, standing[effect] = taken or keys.ended(), key
-        put(taken, effect, key)
+        if not taken then
+          taken = keys.ended()
+          at_key = #taken
+        end
+        standing[effect], taken[at_key + 1], taken[at_key + 2] = key, effect, key
+        at_key = at_key + 2
       end
     end
     n = n + 1
