@@ -3,14 +3,13 @@
  * one file, never writes one. Secrets pass through buffers that are wiped. */
 #include "hub/auth/keyring.h"
 
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define KEY_FILE_MAX 65536
 
@@ -185,38 +184,21 @@ void keyring_free(struct keyring **ring)
     *ring = NULL;
 }
 
-/* Reads the file into `text`; its size or -1 and errno. */
-static ssize_t read_key_file(const char *path, char *text, size_t size)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    size_t have = 0;
-    ssize_t n;
-    while (have < size && (n = read(fd, text + have, size - have)) > 0)
-        have += (size_t)n;
-    int error = errno;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & (S_IRWXG | S_IRWXO))
-        log_warn("key file can be read by others", "path", path);
-    close(fd);
-    errno = have == size ? EFBIG : error;
-    return n < 0 || have == size ? -1 : (ssize_t)have;
-}
-
 struct keyring *keyring_load(const char *path, char **ret_reason)
 {
     char *text = sodium_malloc(KEY_FILE_MAX), *reason = NULL;
     struct keyring *ring = NULL;
-    ssize_t n = text ? read_key_file(path, text, KEY_FILE_MAX) : -1;
-    if (n < 0) {
-        refuse(ret_reason, "key file %s: %s", path, strerror(errno));
-    } else {
+    struct stat st;
+    ssize_t n = text ? file_read(path, text, KEY_FILE_MAX) : -1;
+    if (n < 0)
+        reason = xstrdup(strerror(errno));
+    else
         ring = keyring_parse((struct span){text, (size_t)n}, &reason);
-        if (ring == NULL)
-            refuse(ret_reason, "key file %s: %s", path, reason);
-    }
-    free(reason);
     sodium_free(text);
+    if (ring == NULL)
+        refuse(ret_reason, "key file %s: %s", path, reason);
+    else if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & (S_IRWXG | S_IRWXO))
+        log_warn("key file can be read by others", "path", path);
+    free(reason);
     return ring;
 }

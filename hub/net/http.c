@@ -3,16 +3,15 @@
  * upgrade. Loop thread only. A response is built whole and sent in one write; the library buffers what
  * the socket does not take at once. The page's files come from the program itself, or from the directory
  * web_root while somebody works on them: reading that blocks. */
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/config/embed.h"
 #include "hub/net/server_private.h"
 
 #include <ctype.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static const char security_headers[] =
     "Content-Security-Policy: default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
@@ -165,22 +164,12 @@ static bool name_valid(struct span name)
 
 static bool read_file(const char *path, struct buf *to)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return false;
     struct stat st;
-    bool ok = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size <= FILE_BYTES_MAX;
-    while (ok) {
-        ssize_t n = read(fd, buf_reserve(to, 65536), 65536);
-        if (n <= 0) {
-            ok = n == 0;
-            break;
-        }
-        to->len += (size_t)n;
-        ok = to->len <= FILE_BYTES_MAX;
-    }
-    close(fd);
-    return ok;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    ssize_t n = file_read(path, buf_reserve(to, FILE_BYTES_MAX), FILE_BYTES_MAX);
+    to->len = n < 0 ? 0 : (size_t)n;
+    return n >= 0;
 }
 
 /* Reads a file that lies, links resolved, below the directory. */
