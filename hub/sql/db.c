@@ -122,7 +122,7 @@ int db_end(struct db *db, int rc)
 static int schema_version(struct db *db)
 {
     int64_t version;
-    return db_one(db, &version, "PRAGMA user_version", "") == 0 ? (int)version : -1;
+    return db_one(db_query(db, "PRAGMA user_version", ""), &version) == 0 ? (int)version : -1;
 }
 
 /* Inside a transaction; the version is read again because another process may have been first. */
@@ -205,9 +205,11 @@ static void bind_text(sqlite3_stmt *statement, int mark, struct span text)
         sqlite3_bind_text64(statement, mark, text.p, text.n, SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
-static struct db_query *query_of(struct db *db, const char *sql, const char *types, va_list values)
+struct db_query *db_query(struct db *db, const char *sql, const char *types, ...)
 {
     struct db_query *query = prepare(db, sql);
+    va_list values;
+    va_start(values, types);
     for (int mark = 1; query && types[mark - 1]; mark++) {
         switch (types[mark - 1]) {
         case 's':
@@ -226,35 +228,19 @@ static struct db_query *query_of(struct db *db, const char *sql, const char *typ
             abort(); /* the caller's mistake */
         }
     }
-    return query;
-}
-
-struct db_query *db_query(struct db *db, const char *sql, const char *types, ...)
-{
-    va_list values;
-    va_start(values, types);
-    struct db_query *query = query_of(db, sql, types, values);
     va_end(values);
     return query;
 }
 
-int db_run(struct db *db, const char *sql, const char *types, ...)
+int db_run(struct db_query *query)
 {
-    va_list values;
-    va_start(values, types);
-    struct db_query *query = query_of(db, sql, types, values);
-    va_end(values);
     int row = db_step(query);
     db_done(query);
     return row == 0 ? 0 : -1;
 }
 
-int db_one(struct db *db, int64_t *ret, const char *sql, const char *types, ...)
+int db_one(struct db_query *query, int64_t *ret)
 {
-    va_list values;
-    va_start(values, types);
-    struct db_query *query = query_of(db, sql, types, values);
-    va_end(values);
     int row = db_step(query);
     *ret = row == 1 ? db_int(query, 0) : 0;
     db_done(query);
@@ -276,16 +262,6 @@ struct span db_text(struct db_query *query, int column)
 int64_t db_int(struct db_query *query, int column)
 {
     return sqlite3_column_int64(query->statement, column);
-}
-
-double db_double(struct db_query *query, int column)
-{
-    return sqlite3_column_double(query->statement, column);
-}
-
-bool db_is_null(struct db_query *query, int column)
-{
-    return sqlite3_column_type(query->statement, column) == SQLITE_NULL;
 }
 
 void db_done(struct db_query *query)

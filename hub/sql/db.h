@@ -34,15 +34,13 @@ int db_end(struct db *db, int rc) MUSTCHECK;
 struct db_query *db_query(struct db *db, const char *sql, const char *types, ...);
 /* 1 = a row, 0 = done, -1 = error (or a query that is NULL). */
 int db_step(struct db_query *query) MUSTCHECK;
-struct span db_text(struct db_query *query, int column); /* from 0; until the next step */
-int64_t db_int(struct db_query *query, int column);
-double db_double(struct db_query *query, int column);
-bool db_is_null(struct db_query *query, int column);
+struct span db_text(struct db_query *query, int column); /* from 0; until the next step; NULL is absent */
+int64_t db_int(struct db_query *query, int column);      /* NULL is 0 */
 /* Ends the query, returns the statement to the cache; NULL is fine. */
 void db_done(struct db_query *query);
-/* Runs a statement that gives no rows. 0 or -1. */
-int db_run(struct db *db, const char *sql, const char *types, ...) MUSTCHECK;
-/* The first column of the only row as an integer, 0 without a row. 0 or -1. */
-int db_one(struct db *db, int64_t *ret, const char *sql, const char *types, ...) MUSTCHECK;
+/* Runs and ends a query that gives no rows. 0 or -1. */
+int db_run(struct db_query *query) MUSTCHECK;
+/* Runs and ends a query: the first column of its first row as an integer, 0 without a row. 0 or -1. */
+int db_one(struct db_query *query, int64_t *ret) MUSTCHECK;
 int64_t db_changes(struct db *db);
 const char *db_error(struct db *db); /* English text of the last error, until the next call */

@@ -8,13 +8,13 @@
 
 static int add_one(struct db *db, const char *key, int64_t count, int64_t now_ms)
 {
-    const char *space = strchr(key, ' ');
-    struct span resource = {key, space ? (size_t)(space - key) : strlen(key)};
-    return db_run(db,
-                  "INSERT INTO impressions (resource_id, kind, count, updated_at) VALUES (?, ?, ?, ?) "
-                  "ON CONFLICT (resource_id, kind) DO UPDATE SET count = impressions.count + excluded.count, "
-                  "updated_at = excluded.updated_at",
-                  "ssll", resource, span_of(space ? space + 1 : "view"), count, now_ms);
+    struct span kind = span_of(key), resource = span_cut(&kind, ' ');
+    return db_run(
+        db_query(db,
+                 "INSERT INTO impressions (resource_id, kind, count, updated_at) VALUES (?, ?, ?, ?) "
+                 "ON CONFLICT (resource_id, kind) DO UPDATE SET count = impressions.count + excluded.count, "
+                 "updated_at = excluded.updated_at",
+                 "ssll", resource, kind.p ? kind : SPAN("view"), count, now_ms));
 }
 
 static int add_all(struct db *db, json_t *counts, int64_t now_ms, int64_t *ret_count)
@@ -31,28 +31,27 @@ static int add_all(struct db *db, json_t *counts, int64_t now_ms, int64_t *ret_c
 /* Nothing if the batch stands already. */
 static int add_batch(struct db *db, struct span batch_id, json_t *counts, int64_t now_ms, int64_t *ret_count)
 {
-    if (db_run(db,
-               "INSERT INTO impression_batches (id, applied_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
-               "sl", batch_id, now_ms) != 0)
+    if (db_run(db_query(
+            db, "INSERT INTO impression_batches (id, applied_at) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
+            "sl", batch_id, now_ms)) != 0)
         return -1;
     if (db_changes(db) == 0)
         return 0;
     if (add_all(db, counts, now_ms, ret_count) != 0)
         return -1;
-    return db_run(db, "DELETE FROM impression_batches WHERE applied_at < ? AND id <> ?", "ls",
-                  (int64_t)(now_ms - BATCH_MEMORY_MS), batch_id);
+    return db_run(db_query(db, "DELETE FROM impression_batches WHERE applied_at < ? AND id <> ?", "ls",
+                           (int64_t)(now_ms - BATCH_MEMORY_MS), batch_id));
 }
 
 int impressions_add(struct db *db, struct span batch_id, json_t *counts, int64_t now_ms, int64_t *ret_count)
 {
     *ret_count = 0;
-    if (db_begin(db) != 0)
-        return -1;
-    return db_end(db, add_batch(db, batch_id, counts, now_ms, ret_count));
+    return db_begin(db) == 0 ? db_end(db, add_batch(db, batch_id, counts, now_ms, ret_count)) : -1;
 }
 
 int impressions_resources(struct db *db, int64_t now_ms, int64_t *ret)
 {
-    return db_one(db, ret, "SELECT count(DISTINCT resource_id) FROM impressions WHERE updated_at >= ?", "l",
-                  now_ms);
+    return db_one(db_query(db, "SELECT count(DISTINCT resource_id) FROM impressions WHERE updated_at >= ?",
+                           "l", now_ms),
+                  ret);
 }

@@ -3,73 +3,64 @@
 #include "tasks/store/notifications.h"
 
 #include "hub/base/clock.h"
+#include "hub/base/digits.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 static int add(struct db *db, const struct notification *n, int64_t *ret_created_ms)
 {
-    if (db_run(db,
-               "INSERT INTO notifications (id, user_id, title, body, link, created_at) "
-               "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-               "sssssl", n->id, n->user, n->title, n->body, n->link, n->created_ms) != 0)
+    if (db_run(db_query(db,
+                        "INSERT INTO notifications (id, user_id, title, body, link, created_at) "
+                        "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                        "sssssl", n->id, n->user, n->title, n->body, n->link, n->created_ms)) != 0)
         return -1;
-    if (db_one(db, ret_created_ms, "SELECT created_at FROM notifications WHERE id = ?", "s", n->id) != 0)
+    if (db_one(db_query(db, "SELECT created_at FROM notifications WHERE id = ?", "s", n->id),
+               ret_created_ms) != 0)
         return -1;
-    return db_run(db, /* forgets what is beyond NOTIFICATIONS_KEPT */
-                  "DELETE FROM notifications WHERE user_id = ? AND id IN (SELECT id FROM notifications "
-                  "WHERE user_id = ? ORDER BY created_at DESC, id DESC LIMIT 1000000 OFFSET ?)",
-                  "ssi", n->user, n->user, NOTIFICATIONS_KEPT);
+    return db_run(
+        db_query(db, /* forgets what is beyond NOTIFICATIONS_KEPT */
+                 "DELETE FROM notifications WHERE user_id = ? AND id IN (SELECT id FROM notifications "
+                 "WHERE user_id = ? ORDER BY created_at DESC, id DESC LIMIT 1000000 OFFSET ?)",
+                 "ssi", n->user, n->user, NOTIFICATIONS_KEPT));
 }
 
 int notifications_add(struct db *db, const struct notification *notification, int64_t *ret_created_ms)
 {
-    if (db_begin(db) != 0)
-        return -1;
-    return db_end(db, add(db, notification, ret_created_ms));
+    return db_begin(db) == 0 ? db_end(db, add(db, notification, ret_created_ms)) : -1;
 }
 
 int notifications_unread(struct db *db, struct span user, int64_t *ret)
 {
-    return db_one(db, ret, "SELECT count(*) FROM notifications WHERE user_id = ? AND read_at IS NULL", "s",
-                  user);
+    return db_one(
+        db_query(db, "SELECT count(*) FROM notifications WHERE user_id = ? AND read_at IS NULL", "s", user),
+        ret);
 }
 
 static json_t *json_text(struct span text)
 {
-    return json_stringn(text.p ? text.p : "", text.n);
+    return text.p ? json_stringn(text.p, text.n) : NULL;
 }
 
 static json_t *row_object(struct db_query *query)
 {
     char at[CLOCK_TEXT_SIZE];
     clock_format(db_int(query, 4), at);
-    json_t *link = db_is_null(query, 3) ? NULL : json_text(db_text(query, 3));
     return json_pack("{s:o, s:o, s:o, s:o*, s:s, s:b}", "id", json_text(db_text(query, 0)), "title",
-                     json_text(db_text(query, 1)), "body", json_text(db_text(query, 2)), "link", link, "at",
-                     at, "read", !db_is_null(query, 5));
+                     json_text(db_text(query, 1)), "body", json_text(db_text(query, 2)), "link",
+                     json_text(db_text(query, 3)), "at", at, "read", db_int(query, 5) != 0);
 }
 
-struct cursor {
+struct cursor { /* the last row that was given */
     int64_t created_ms;
-    char id[129];
+    struct span id;
 };
 
-/* "<created>:<id>" of the last row that was given; the beginning when empty. */
+/* "<created>:<id>"; the beginning when empty. */
 static bool cursor_parse(const char *text, struct cursor *cursor)
 {
-    char *end;
-    cursor->created_ms = INT64_MAX;
-    cursor->id[0] = '\0';
-    if (*text == '\0')
-        return true;
-    size_t digits = strspn(text, "0123456789");
-    errno = 0;
-    cursor->created_ms = strtoll(text, &end, 10);
-    if (digits == 0 || errno || *end != ':' || strlen(end + 1) >= sizeof cursor->id)
-        return false;
-    snprintf(cursor->id, sizeof cursor->id, "%s", end + 1);
-    return true;
+    struct span id = span_of(text), created = span_cut(&id, ':');
+    *cursor = (struct cursor){INT64_MAX, id.p ? id : SPAN("")};
+    return *text == '\0' || (id.p && created.p[0] != '-' && digits_int(created, &cursor->created_ms));
 }
 
 int notifications_list(struct db *db, struct span user, const char *cursor, bool unread_only, json_t **ret,
@@ -80,13 +71,12 @@ int notifications_list(struct db *db, struct span user, const char *cursor, bool
     *ret_bad_cursor = !cursor_parse(cursor, &from);
     if (*ret_bad_cursor)
         return -1;
-    struct db_query *query =
-        db_query(db,
-                 "SELECT id, title, body, link, created_at, read_at FROM notifications WHERE user_id = ? AND "
-                 "(created_at < ? OR (created_at = ? AND id < ?)) AND (? = 0 OR read_at IS NULL) "
-                 "ORDER BY created_at DESC, id DESC LIMIT ?",
-                 "sllsii", user, from.created_ms, from.created_ms, span_of(from.id), unread_only,
-                 NOTIFICATIONS_PAGE + 1);
+    struct db_query *query = db_query(
+        db,
+        "SELECT id, title, body, link, created_at, read_at FROM notifications WHERE user_id = ? AND "
+        "(created_at < ? OR (created_at = ? AND id < ?)) AND (? = 0 OR read_at IS NULL) "
+        "ORDER BY created_at DESC, id DESC LIMIT ?",
+        "sllsii", user, from.created_ms, from.created_ms, from.id, unread_only, NOTIFICATIONS_PAGE + 1);
     json_t *rows = json_array();
     int row;
     while ((row = db_step(query)) == 1 && json_array_size(rows) < NOTIFICATIONS_PAGE) {
@@ -106,6 +96,7 @@ int notifications_list(struct db *db, struct span user, const char *cursor, bool
 
 int notifications_mark_read(struct db *db, struct span user, struct span id, int64_t now_ms)
 {
-    return db_run(db, "UPDATE notifications SET read_at = ? WHERE id = ? AND user_id = ? AND read_at IS NULL",
-                  "lss", now_ms, id, user);
+    return db_run(
+        db_query(db, "UPDATE notifications SET read_at = ? WHERE id = ? AND user_id = ? AND read_at IS NULL",
+                 "lss", now_ms, id, user));
 }

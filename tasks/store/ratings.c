@@ -8,7 +8,6 @@
 #define PRIOR_VOTES 5.0       /* how many average votes a new resource begins with */
 #define PRIOR_MEAN 3.0        /* while nobody voted at all */
 #define Z95 1.959963984540054 /* 97.5 % quantile of the normal distribution */
-#define SAME 1e-9
 
 /* Bayesian average: PRIOR_VOTES imaginary votes of the mean of all votes are added, so that one five-star
  * vote does not beat a hundred good ones. (The estimate IMDb published as its "weighted rating".)
@@ -31,24 +30,23 @@ struct rating rating_of(int64_t votes, int64_t stars, double prior_mean)
 static int write_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
 {
     int64_t before; /* 0: none */
-    if (db_one(db, &before, "SELECT stars FROM votes WHERE resource_id = ? AND user_id = ?", "ss", resource,
-               user) != 0)
+    if (db_one(db_query(db, "SELECT stars FROM votes WHERE resource_id = ? AND user_id = ?", "ss", resource,
+                        user),
+               &before) != 0)
         return -1;
-    if (db_run(db,
-               "INSERT INTO votes (resource_id, user_id, stars, voted_at) VALUES (?, ?, ?, ?) "
-               "ON CONFLICT (resource_id, user_id) DO UPDATE SET stars = excluded.stars, "
-               "voted_at = excluded.voted_at",
-               "ssil", resource, user, stars, now_ms) != 0)
+    if (db_run(db_query(db,
+                        "INSERT INTO votes (resource_id, user_id, stars, voted_at) VALUES (?, ?, ?, ?) "
+                        "ON CONFLICT (resource_id, user_id) DO UPDATE SET stars = excluded.stars, "
+                        "voted_at = excluded.voted_at",
+                        "ssil", resource, user, stars, now_ms)) != 0)
         return -1;
-    return db_run(db, "UPDATE vote_totals SET votes = votes + ?, stars = stars + ?", "il", before == 0,
-                  stars - before);
+    return db_run(db_query(db, "UPDATE vote_totals SET votes = votes + ?, stars = stars + ?", "il",
+                           before == 0, stars - before));
 }
 
 int ratings_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
 {
-    if (db_begin(db) != 0)
-        return -1;
-    return db_end(db, write_vote(db, resource, user, stars, now_ms));
+    return db_begin(db) == 0 ? db_end(db, write_vote(db, resource, user, stars, now_ms)) : -1;
 }
 
 int ratings_prior(struct db *db, double *ret)
@@ -63,95 +61,64 @@ int ratings_prior(struct db *db, double *ret)
     return row == 1 ? 0 : -1;
 }
 
-static int sum_votes(struct db *db, struct span resource, double prior_mean, struct rating *ret)
+/* Stores it unless it is the same as before. */
+static int store(struct db *db, struct span resource, const struct rating *rating, int64_t now_ms)
 {
-    struct db_query *query = db_query(
-        db, "SELECT count(*), coalesce(sum(stars), 0) FROM votes WHERE resource_id = ?", "s", resource);
-    int row = db_step(query);
-    if (row == 1)
-        *ret = rating_of(db_int(query, 0), db_int(query, 1), prior_mean);
-    db_done(query);
-    return row == 1 ? 0 : -1;
-}
-
-static int is_changed(struct db *db, struct span resource, const struct rating *rating, bool *ret)
-{
-    struct db_query *query =
-        db_query(db, "SELECT rating, votes, lower_bound FROM ratings WHERE resource_id = ?", "s", resource);
-    int row = db_step(query);
-    *ret = row == 0 || (row == 1 && (fabs(db_double(query, 0) - rating->rating) > SAME ||
-                                     db_int(query, 1) != rating->votes ||
-                                     fabs(db_double(query, 2) - rating->lower_bound) > SAME));
-    db_done(query);
-    return row < 0 ? -1 : 0;
+    return db_run(db_query(
+        db,
+        "INSERT INTO ratings (resource_id, rating, votes, lower_bound, calculated_at) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (resource_id) DO UPDATE SET rating = excluded.rating, votes = excluded.votes, "
+        "lower_bound = excluded.lower_bound, calculated_at = excluded.calculated_at "
+        "WHERE ratings.votes <> excluded.votes OR abs(ratings.rating - excluded.rating) > 1e-9 "
+        "OR abs(ratings.lower_bound - excluded.lower_bound) > 1e-9",
+        "sdldl", resource, rating->rating, rating->votes, rating->lower_bound, now_ms));
 }
 
 int ratings_calculate(struct db *db, struct span resource, double prior_mean, int64_t now_ms,
                       struct rating *ret, bool *ret_changed)
 {
+    struct db_query *query = db_query(
+        db, "SELECT count(*), coalesce(sum(stars), 0) FROM votes WHERE resource_id = ?", "s", resource);
+    int row = db_step(query);
     *ret_changed = false;
-    if (sum_votes(db, resource, prior_mean, ret) != 0)
+    if (row == 1)
+        *ret = rating_of(db_int(query, 0), db_int(query, 1), prior_mean);
+    db_done(query);
+    if (row != 1 || (ret->votes > 0 && store(db, resource, ret, now_ms) != 0))
         return -1;
-    if (ret->votes == 0)
-        return 0;
-    if (is_changed(db, resource, ret, ret_changed) != 0)
-        return -1;
-    if (!*ret_changed)
-        return 0;
-    return db_run(db,
-                  "INSERT INTO ratings (resource_id, rating, votes, lower_bound, calculated_at) "
-                  "VALUES (?, ?, ?, ?, ?) ON CONFLICT (resource_id) DO UPDATE SET "
-                  "rating = excluded.rating, votes = excluded.votes, lower_bound = excluded.lower_bound, "
-                  "calculated_at = excluded.calculated_at",
-                  "sdldl", resource, ret->rating, ret->votes, ret->lower_bound, now_ms);
+    *ret_changed = ret->votes > 0 && db_changes(db) > 0;
+    return 0;
 }
 
 int ratings_count(struct db *db, int64_t since_ms, int64_t *ret)
 {
-    return db_one(db, ret, "SELECT count(DISTINCT resource_id) FROM votes WHERE voted_at >= ?", "l",
-                  since_ms);
+    return db_one(
+        db_query(db, "SELECT count(DISTINCT resource_id) FROM votes WHERE voted_at >= ?", "l", since_ms),
+        ret);
 }
 
-/* The ids of the batch, each a string of its own. How many, or -1. */
-static int batch_ids(struct db *db, const struct ratings_batch *batch, char *ids[RATINGS_BATCH])
+static int calculate_batch(struct db *db, struct ratings_batch *batch)
 {
-    struct db_query *query = db_query(db,
-                                      "SELECT DISTINCT resource_id FROM votes WHERE resource_id > ? "
-                                      "AND voted_at >= ? ORDER BY resource_id LIMIT ?",
-                                      "sli", span_of(batch->after), batch->since_ms, RATINGS_BATCH);
-    int count = 0, row = 1;
-    while (count < RATINGS_BATCH && (row = db_step(query)) == 1) {
-        struct span id = db_text(query, 0);
-        ids[count++] = xstrndup(id.p, id.n);
-    }
-    db_done(query);
-    return row < 0 ? -1 : count;
-}
-
-static int calculate_ids(struct db *db, struct ratings_batch *batch, char *const *ids, int count)
-{
+    struct db_query *ids = db_query(db,
+                                    "SELECT DISTINCT resource_id FROM votes WHERE resource_id > ? "
+                                    "AND voted_at >= ? ORDER BY resource_id LIMIT ?",
+                                    "sli", span_of(batch->after), batch->since_ms, RATINGS_BATCH);
     struct rating rating;
     bool changed;
-    int rc = 0;
-    if (db_begin(db) != 0)
-        return -1;
-    for (int i = 0; i < count && rc == 0; i++) {
-        rc = ratings_calculate(db, span_of(ids[i]), batch->prior_mean, batch->now_ms, &rating, &changed);
+    int row, rc = 0;
+    while ((row = db_step(ids)) == 1 && rc == 0) {
+        struct span id = db_text(ids, 0);
+        rc = ratings_calculate(db, id, batch->prior_mean, batch->now_ms, &rating, &changed);
+        snprintf(batch->after, sizeof batch->after, "%.*s", SPAN_ARG(id));
+        batch->done++;
         batch->changed += changed;
     }
-    return db_end(db, rc);
+    db_done(ids);
+    return row < 0 ? -1 : rc;
 }
 
 int ratings_calculate_batch(struct db *db, struct ratings_batch *batch)
 {
-    char *ids[RATINGS_BATCH] = {NULL};
-    int count = batch_ids(db, batch, ids);
-    batch->done = count;
-    batch->changed = 0;
-    int rc = count < 0 ? -1 : calculate_ids(db, batch, ids, count);
-    if (rc == 0 && count > 0)
-        snprintf(batch->after, sizeof batch->after, "%s", ids[count - 1]);
-    for (int i = 0; i < RATINGS_BATCH; i++)
-        free(ids[i]);
-    return rc;
+    batch->done = batch->changed = 0;
+    return db_begin(db) == 0 ? db_end(db, calculate_batch(db, batch)) : -1;
 }

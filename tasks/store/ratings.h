@@ -27,7 +27,7 @@ int ratings_count(struct db *db, int64_t since_ms, int64_t *ret) MUSTCHECK;
 
 #define RATINGS_BATCH 100
 /* Calculates the next RATINGS_BATCH of those resources behind `after` in one transaction and moves
- * `after` to the last of them. */
+ * `after` to the last of them; without meaning after an error. */
 struct ratings_batch {
     char after[257]; /* "" at the beginning */
     int64_t since_ms, now_ms;

@@ -150,8 +150,9 @@ static void test_pages(void)
 static int64_t impressions_of(const char *resource)
 {
     int64_t count;
-    if (db_one(db, &count, "SELECT coalesce(sum(count), 0) FROM impressions WHERE resource_id = ?", "s",
-               span_of(resource)) != 0)
+    if (db_one(db_query(db, "SELECT coalesce(sum(count), 0) FROM impressions WHERE resource_id = ?", "s",
+                        span_of(resource)),
+               &count) != 0)
         return -1;
     return count;
 }
@@ -173,7 +174,7 @@ static void test_impressions(void)
     ok(impressions_add(db, SPAN("b3"), counts, later, &added) == 0 && added == 9,
        "a newer one forgets the old");
     int64_t batches;
-    ok(db_one(db, &batches, "SELECT count(*) FROM impression_batches", "") == 0 && batches == 1,
+    ok(db_one(db_query(db, "SELECT count(*) FROM impression_batches", ""), &batches) == 0 && batches == 1,
        "only the newest is remembered");
     json_decref(counts);
 }
