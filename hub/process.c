@@ -6,7 +6,6 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -36,9 +35,7 @@ void process_name(const struct options *options, const char *address, char name[
     if (gethostname(host, sizeof host - 1) != 0)
         snprintf(host, sizeof host, "hub");
     snprintf(name, PROCESS_NAME_SIZE, "%s%s", host, port ? port : address);
-    for (char *p = name; *p; p++)
-        if (!isalnum((unsigned char)*p) && strchr("._-:@", *p) == NULL)
-            *p = '-';
+    options_clean_name(name);
 }
 
 static void print_demo_link(const struct options *options, const struct keyring *ring, const char *address)

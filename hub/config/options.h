@@ -50,6 +50,8 @@ struct option_flag {  /* of one command alone */
 bool options_load(struct options *ret, int argc, char **argv, const struct option_flag *own, int *ret_rest,
                   char **ret_reason) MUSTCHECK;
 void options_free(struct options *options);
+/* Makes a name one that hub.name or worker.name may have: what it must not hold becomes '-'. */
+void options_clean_name(char *name);
 /* Appends `key = value` lines with the origin of each; secrets are redacted. */
 void options_print(const struct options *options, struct buf *to);
 /* Appends the option part of --help. */

@@ -54,10 +54,22 @@ static const char *check_celery(const char *value)
 }
 
 /* Names go into Redis keys and log lines. */
+static bool is_name_char(char c)
+{
+    return isalnum((unsigned char)c) || (c && strchr("._-:@", c));
+}
+
+void options_clean_name(char *name)
+{
+    for (char *p = name; *p; p++)
+        if (!is_name_char(*p))
+            *p = '-';
+}
+
 static const char *check_name(const char *value)
 {
     for (const char *p = value; *p; p++)
-        if (!isalnum((unsigned char)*p) && !strchr("._-:@", *p))
+        if (!is_name_char(*p))
             return "may hold letters, digits and . _ - : @ only";
     return strlen(value) <= 64 ? NULL : "is longer than 64 characters";
 }

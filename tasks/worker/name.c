@@ -16,15 +16,6 @@
 #define STEP_MS 50
 #define NUMBERS 1000
 
-/* Text that keys, logs and lists can hold. */
-static void clean(char *name)
-{
-    for (char *p = name; *p; p++)
-        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '.' ||
-              *p == '_' || *p == '-'))
-            *p = '-';
-}
-
 static uint64_t mix(uint64_t hash, const char *text)
 {
     for (; *text; text++)
@@ -67,33 +58,24 @@ static bool claim_number(const char *host, const struct options *options, char n
 
 bool worker_claim_name(const struct options *options, char name[static WORKER_NAME_SIZE], char **ret_reason)
 {
-    const char *wanted = options->worker_name;
     char host[65] = "";
-    if (*wanted == '\0') {
+    if (*options->worker_name == '\0') {
         if (gethostname(host, sizeof host - 1) < 0 || *host == '\0')
             snprintf(host, sizeof host, "worker");
-        clean(host);
+        options_clean_name(host);
         if (claim_number(host, options, name))
             return true;
         *ret_reason = xstrdup("no free name for this worker; set worker.name");
         return false;
     }
-    if (strlen(wanted) > 64) {
-        *ret_reason = xstrdup("worker.name is longer than 64 bytes");
-        return false;
-    }
-    snprintf(name, WORKER_NAME_SIZE, "%s", wanted);
-    clean(name);
-    for (uint64_t end = clock_mono_ms() + WAIT_MS;;) {
-        if (hold(name, options))
-            return true;
-        if (clock_mono_ms() >= end)
-            break;
+    snprintf(name, WORKER_NAME_SIZE, "%s", options->worker_name);
+    for (uint64_t end = clock_mono_ms() + WAIT_MS; !hold(name, options);) {
+        if (clock_mono_ms() >= end) {
+            *ret_reason = xasprintf(
+                "another worker on this machine is called %s; give this one another worker.name", name);
+            return false;
+        }
         nanosleep(&(struct timespec){0, STEP_MS * 1000000L}, NULL);
     }
-    struct buf reason = BUF_INIT;
-    buf_printf(&reason, "another worker on this machine is called %s; give this one another worker.name",
-               name);
-    *ret_reason = buf_take_string(&reason);
-    return false;
+    return true;
 }
