@@ -155,12 +155,8 @@ static void on_down(void *ctx, const char *reason)
 static void check_server(struct check *check, const char *address)
 {
     struct redis_url url;
-    const char *why;
-    if (!redis_url_parse(address, &url, &why)) {
-        say(check, false, "redis", why);
-        check->misconfigured = true;
-        return;
-    }
+    if (redis_url_parse(address, &url))
+        abort(); /* it was checked with the options */
     snprintf(check->why, sizeof check->why, "no answer");
     if (url.unix_path)
         snprintf(check->where, sizeof check->where, "%s", url.unix_path);

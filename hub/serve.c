@@ -85,19 +85,14 @@ static void build_app(struct hub *hub)
 static bool build(struct hub *hub, const char *redis_address)
 {
     struct redis_url url;
-    const char *why;
-    if (!redis_url_parse(redis_address, &url, &why)) {
-        fprintf(stderr, "taskhub: redis.url: %s\n", why);
-        hub->exit_code = EXIT_USAGE;
+    if (!open_server(hub))
         return false;
-    }
-    bool open = open_server(hub);
-    if (open) {
-        build_queue(hub, &url);
-        build_app(hub);
-    }
+    if (redis_url_parse(redis_address, &url))
+        abort(); /* it was checked with the options */
+    build_queue(hub, &url);
+    build_app(hub);
     redis_url_free(&url);
-    return open;
+    return true;
 }
 
 static bool on_private_locked(void *ctx, const char *url)

@@ -2,6 +2,8 @@
 /* Checks of option values that the table cannot say; see options_table.h. Pure functions. */
 #include "hub/config/options_table.h"
 
+#include "hub/config/redis_url.h"
+
 #include <ctype.h>
 
 static bool is_port(const char *text)
@@ -28,15 +30,10 @@ static const char *check_listen(const char *value)
 
 static const char *check_redis_url(const char *value)
 {
-    static const char *const schemes[] = {"redis://", "unix:"};
-    if (*value == '\0')
-        return NULL;
-    for (size_t i = 0; i < NELEMS(schemes); i++)
-        if (strncmp(value, schemes[i], strlen(schemes[i])) == 0)
-            return NULL;
-    if (strncmp(value, "rediss://", 9) == 0)
-        return "TLS to Redis (rediss://) is not in this build";
-    return "must be redis://[user:password@]host[:port][/db] or unix:PATH";
+    struct redis_url url = {.port = 0};
+    const char *reason = *value ? redis_url_parse(value, &url) : NULL;
+    redis_url_free(&url);
+    return reason;
 }
 
 static const char *check_database_url(const char *value)

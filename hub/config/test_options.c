@@ -145,6 +145,10 @@ static void test_flags(void)
     refused("bad boolean", "true or false", "--diagnostics=on", NULL, NULL, NULL);
     refused("bad word", "debug, info, warn or error", "--log-level", "loud", NULL, NULL);
     refused("password as argument", "password", "--redis-url", "redis://:secret@host", NULL, NULL);
+    refused("bad URL of Redis", "--redis-url: the port is not a number", "--redis-url", "redis://h:x", NULL,
+            NULL);
+    refused("URL without a scheme", "--redis-url: must be redis://", "--redis-url", "localhost:6379", NULL,
+            NULL);
     refused("bad route", "threads or queue", "--routes-noop", "celery", NULL, NULL);
     static const char *const bad_listens[] = {
         "8080",         "127.0.0.1:x", "127.0.0.1:65536", ":80",  "::1:80", "[::1]80", "unix:",
@@ -207,13 +211,15 @@ static void test_bad_files(void)
 static void test_print(void)
 {
     struct options options;
-    setenv("REDIS_URL", "redis://user:hunter2@host:1/2?x=hunter2", 1);
+    setenv("REDIS_URL", "redis://user:hunter2@host:1/2", 1);
+    setenv("DATABASE_URL", "sqlite:/x.db?key=hunter2", 1);
     ok(load(&options, "--hub-name", "h", "--speech-exec", "a \"b\""), "loads");
     struct buf text = BUF_INIT;
     options_print(&options, &text);
     buf_append_char(&text, '\0');
     ok(strstr(text.data, "hunter2") == NULL, "the password is not shown");
-    ok(strstr(text.data, "redis.url = redis://…@host:1/2?… ") != NULL, "the host is");
+    ok(strstr(text.data, "redis.url = redis://…@host:1/2 ") != NULL, "the host is");
+    ok(strstr(text.data, "database_url = sqlite:/x.db?… ") != NULL, "nor what stands behind a ?");
     ok(strstr(text.data, "environment REDIS_URL") != NULL, "origin of an alias");
     ok(strstr(text.data, "# --hub-name") != NULL, "origin of a flag");
     ok(strstr(text.data, "speech.exec = \"a \\\"b\\\"\"") != NULL, "quoted for a file");
@@ -226,6 +232,7 @@ static void test_print(void)
     buf_free(&text);
     options_free(&options);
     unsetenv("REDIS_URL");
+    unsetenv("DATABASE_URL");
 }
 
 static void count_export(void *ctx, const char *name, const char *value)

@@ -6,22 +6,12 @@
 
 #include "hub/base/loop.h"
 #include "hub/base/span.h"
+#include "hub/config/redis_url.h"
 
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 
 struct redis;
-
-struct redis_url {         /* parsed from redis://[user:password@]host[:port][/db] or unix:PATH[?db=N] */
-    char *unix_path;       /* or NULL */
-    char *host;            /* or NULL */
-    unsigned port;         /* default 6379 */
-    unsigned db;           /* default 0 */
-    char *user, *password; /* or NULL; never logged */
-};
-/* False and a fixed English reason if the text is no such URL. Free with redis_url_free(). */
-bool redis_url_parse(const char *text, struct redis_url *ret, const char **ret_reason) MUSTCHECK;
-void redis_url_free(struct redis_url *url);
 
 /* A reply, or NULL when the connection was lost: then the command's outcome is unknown. The reply is
  * freed after the callback. */

@@ -226,14 +226,11 @@ int worker_run(const struct options *options, const char *name, const char *vers
 {
     static struct worker worker;
     struct redis_url url;
-    const char *reason;
     worker.options = options;
     worker.name = name;
     worker.version = version;
-    if (!redis_url_parse(options->redis_url, &url, &reason)) {
-        log_error("the worker has no Redis", "option", "redis.url", "reason", reason);
-        return 2;
-    }
+    if (redis_url_parse(options->redis_url, &url))
+        abort(); /* it was checked with the options */
     if (gethostname(worker.host, sizeof worker.host - 1) < 0 || loop_init(&worker.loop) < 0)
         return 1;
     clock_format(clock_wall_ms(), worker.started_at);

@@ -88,8 +88,8 @@ static void on_down(void *ctx, const char *reason)
 static void connect_queue(const struct options *options)
 {
     struct redis_url url;
-    const char *why = "";
-    if (!redis_url_parse(options->redis_url, &url, &why)) {
+    const char *why;
+    if ((why = redis_url_parse(options->redis_url, &url)) != NULL) {
         fprintf(stderr, "bulk: redis.url: %s\n", why);
         exit(2);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Configuration files, and the URL of Redis. */
 #include "hub/config/options_table.h"
-#include "hub/redis/redis.h"
+#include "hub/config/redis_url.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -23,12 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     char *copy = xstrndup(text.p, text.n);
     struct redis_url url;
-    const char *why = NULL;
-    if (redis_url_parse(copy, &url, &why)) {
+    if (redis_url_parse(copy, &url) == NULL) {
         HOLDS(url.unix_path || url.host);
         redis_url_free(&url);
-    } else {
-        HOLDS(why != NULL);
     }
     free(copy);
     return 0;

@@ -274,8 +274,7 @@ static inline void connect_side(struct side *side, const char *name, bool is_hub
                                 struct queue_feed_hooks hooks)
 {
     struct redis_url url;
-    const char *reason;
-    if (!redis_url_parse(server.url, &url, &reason))
+    if (redis_url_parse(server.url, &url))
         abort();
     struct queue_config config = {.origin = name,
                                   .hub = is_hub,

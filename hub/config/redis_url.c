@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Parses the address of a Redis; see redis.h. Any thread; no I/O. */
-#include "hub/redis/redis.h"
+/* Parses the address of a Redis; see redis_url.h. */
+#include "hub/config/redis_url.h"
 
 #include "hub/base/buf.h"
 #include "hub/base/digits.h"
@@ -101,24 +101,22 @@ static const char *parse_tcp(struct span rest, struct redis_url *url)
     return parse_host(place, url);
 }
 
-bool redis_url_parse(const char *text, struct redis_url *ret, const char **ret_reason)
+const char *redis_url_parse(const char *text, struct redis_url *ret)
 {
     struct redis_url url = {.port = 6379};
     struct span all = span_of(text);
-    const char *reason = "it must begin with redis:// or unix:";
+    const char *reason = "must be redis://[user:password@]host[:port][/db] or unix:PATH";
     if (span_begins(all, "redis://"))
         reason = parse_tcp(span_from(all, 8), &url);
     else if (span_begins(all, "unix:"))
         reason = parse_unix(span_from(all, 5), &url);
     else if (span_begins(all, "rediss://"))
         reason = "TLS to Redis (rediss://) is not in this build";
-    if (reason) {
+    if (reason)
         redis_url_free(&url);
-        *ret_reason = reason;
-        return false;
-    }
-    *ret = url;
-    return true;
+    else
+        *ret = url;
+    return reason;
 }
 
 void redis_url_free(struct redis_url *url)

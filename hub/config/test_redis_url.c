@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* Addresses of Redis: what they mean, which are refused. */
+#include "hub/config/redis_url.h"
+#include "tests/lib/tap.h"
+
+static void test_good_urls(void)
+{
+    static const struct {
+        const char *text, *unix_path, *host, *user, *password;
+        unsigned port, db;
+    } rows[] = {
+        {"redis://localhost", NULL, "localhost", NULL, NULL, 6379, 0},
+        {"redis://", NULL, "127.0.0.1", NULL, NULL, 6379, 0},
+        {"redis://10.0.0.1:7000/3", NULL, "10.0.0.1", NULL, NULL, 7000, 3},
+        {"redis://u:p%40ss@h:1/", NULL, "h", "u", "p@ss", 1, 0},
+        {"redis://:secret@[::1]:6380", NULL, "::1", NULL, "secret", 6380, 0},
+        {"redis://a:b@c@host", NULL, "host", "a", "b@c", 6379, 0},
+        {"unix:/run/r.sock", "/run/r.sock", NULL, NULL, NULL, 6379, 0},
+        {"unix:///run/r.sock?db=2", "/run/r.sock", NULL, NULL, NULL, 6379, 2},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        struct redis_url url = {0};
+        ok(redis_url_parse(rows[i].text, &url) == NULL, "%s parses", rows[i].text);
+        is_text(url.unix_path, rows[i].unix_path, "%s: path", rows[i].text);
+        is_text(url.host, rows[i].host, "%s: host", rows[i].text);
+        is_text(url.user, rows[i].user, "%s: user", rows[i].text);
+        is_text(url.password, rows[i].password, "%s: password", rows[i].text);
+        is_int(url.port, rows[i].port, "%s: port", rows[i].text);
+        is_int(url.db, rows[i].db, "%s: database", rows[i].text);
+        redis_url_free(&url);
+    }
+}
+
+static void test_bad_urls(void)
+{
+    static const char *const texts[] = {
+        "",
+        "localhost",
+        "http://x",
+        "rediss://x",
+        "redis://h:0",
+        "redis://h:65536",
+        "redis://h:x",
+        "redis://h/x",
+        "redis://h:1/70000",
+        "redis://user@h",
+        "redis://:p%4@h",
+        "redis://:p%00@h",
+        "redis://[::1",
+        "redis://[::1]x",
+        "redis://ho st",
+        "unix:",
+        "unix:/x?db=",
+        "unix:/x?name=1",
+    };
+    for (size_t i = 0; i < NELEMS(texts); i++) {
+        struct redis_url url = {.port = 77};
+        const char *reason = redis_url_parse(texts[i], &url);
+        ok(reason && url.port == 77, "'%s' is refused: %s", texts[i], reason ? reason : "");
+    }
+}
+
+int main(void)
+{
+    test_good_urls();
+    test_bad_urls();
+    return done_testing();
+}
