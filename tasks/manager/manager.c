@@ -331,8 +331,9 @@ static void record_once(struct submission *submission)
 {
     const struct run *run = submission->run;
     bool failed = run->end.kind == QUEUE_FAILED;
-    struct queue_submit task = record_of(submission, "light");
-    struct queue_once call = {.task = &task, .started_ms = (uint64_t)run->began_ms, .end = &submission->end};
+    struct queue_submit call = record_of(submission, "light");
+    call.started_ms = (uint64_t)run->began_ms;
+    call.end = &submission->end;
     submission->end = (struct event_text){.code = failed ? 'X' : 'C',
                                           .attempt = 1,
                                           .progress = failed ? 0 : 100,
@@ -343,7 +344,7 @@ static void record_once(struct submission *submission)
                                           .error = run->end.error,
                                           .result = run->end.result};
     submission_become(submission, SUBMISSION_RECORDING);
-    queue_recorded_once(submission->manager->config.queue, &call, on_recorded_once, submission);
+    queue_submit(submission->manager->config.queue, &call, on_recorded_once, submission);
 }
 
 /* A first failure that may be tried again needs a record to wait in. */

@@ -64,6 +64,12 @@ struct queue_submit { /* every pointer is borrowed during the call only */
     bool light;  /* not counted in the heavy limits; light retention */
     bool stream; /* an audio stream follows: stage "listening" is expected, bytes by queue_audio_* */
     bool lease;  /* light: record and lease to this process in one step */
+    /* A light task that ran before it is recorded, NULL = any other: the record is written once, as it ended;
+     * the log gets its terminal event only, whose number is submitted.seq. Completed or failed, plain,
+     * without a time; borrowed until fn is called. Arguments are kept only when it failed, for task.retry.
+     * When the key stands for another task (QUEUE_DUPLICATE, QUEUE_MISMATCH), the outcome is dropped. */
+    struct event_text *end;
+    uint64_t started_ms; /* with .end: wall time */
 };
 struct queue_submitted {
     enum queue_code code;
@@ -73,24 +79,13 @@ struct queue_submitted {
     int64_t at_ms;       /* QUEUE_OK: Redis' time of the submission */
     unsigned fence;      /* with .lease: 1, as is the attempt */
     uint64_t retry_ms;   /* limits: when to try again */
-    struct event *event; /* queue_recorded_once() and QUEUE_OK: the end, borrowed; else NULL */
+    struct event *event; /* with .end and QUEUE_OK: the end, borrowed; else NULL */
 };
 typedef void queue_submitted_fn(void *ctx, const struct queue_submitted *submitted);
 void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx);
 
 /* What all submissions of an owner with one idempotency key share: names their effects (a UUID). */
 void queue_effect_id(char id[static ID_SIZE], const char *owner, struct span key);
-
-/* A light task that ran before it is recorded: the record is written once, as it ended; the log gets its
- * terminal event only, whose number is submitted.seq. QUEUE_DUPLICATE, QUEUE_MISMATCH: the outcome is
- * dropped. */
-struct queue_once {
-    const struct queue_submit *task; /* its arguments are kept only when it failed, for task.retry */
-    uint64_t started_ms;             /* wall time */
-    struct event_text *end; /* completed or failed, plain, without a time; borrowed until fn is called */
-};
-void queue_recorded_once(struct queue *queue, const struct queue_once *once, queue_submitted_fn *fn,
-                         void *ctx);
 
 /* ---- the runner's side --------------------------------------------------------------------------- */
 struct queue_leased {

@@ -113,73 +113,65 @@ static unsigned submit_numbers(const struct queue_config *config, uint64_t ret_n
     return 4;
 }
 
-static const struct stage_call submit_call = {STAGE_SUBMIT, FUNCTION("submit"), submit_numbers, on_submitted};
-
-void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
-{
-    struct batch *batch;
-    struct item *item = item_new(queue, &submit_call, submit->id, &batch);
-    struct words *words = &batch->words;
-    item->fn.submitted = fn;
-    item->ctx = ctx;
-    item->lease = submit->lease;
-    words_text(words, submit->id);
-    words_text(words, submit->owner);
-    add_head(words, submit);
-    words_json(words, is_empty_object(submit->args) ? SPAN_NONE : submit->args);
-    add_options(words, submit);
-    item_done(batch);
-}
-
 static unsigned once_numbers(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX])
 {
     ret_numbers[0] = config->retention_light_ms;
     return 1;
 }
 
+static const struct stage_call submit_call = {STAGE_SUBMIT, FUNCTION("submit"), submit_numbers, on_submitted};
 static const struct stage_call once_call = {STAGE_ONCE, FUNCTION("recorded_once"), once_numbers,
                                             on_submitted};
 
-/* Result, or code, error and arguments, a line each. */
-static void add_outcome(struct words *words, const struct queue_once *once)
+static void add_args(struct words *words, struct span json)
 {
-    const struct event_text *end = once->end;
-    if (end->code == 'C') {
-        words_json(words, is_empty_object(end->result) ? SPAN_NONE : end->result);
-        return;
-    }
-    char code[WORD_SIZE];
-    text_word(code, end->error_code.p, end->error_code.n);
-    buf_append_text(&words->bytes, code);
-    buf_append_char(&words->bytes, '\n');
-    text_quoted(&words->bytes, end->error.p ? end->error : SPAN(""), 4096);
-    buf_append_char(&words->bytes, '\n');
-    words_json(words, is_empty_object(once->task->args) ? SPAN_NONE : once->task->args);
+    words_json(words, is_empty_object(json) ? SPAN_NONE : json);
 }
 
-void queue_recorded_once(struct queue *queue, const struct queue_once *once, queue_submitted_fn *fn,
-                         void *ctx)
+/* How a task ended that is recorded once: its kind (those with a key are small), when it began, and its
+ * result, or code, error and arguments, a line each. */
+static void add_end(struct words *words, const struct queue_submit *submit)
 {
-    static const char *const kinds[2][2] = {{"C", "X"}, {"c", "x"}}; /* those with a key are small */
-    const struct queue_submit *task = once->task;
+    static const char *const kinds[2][2] = {{"C", "X"}, {"c", "x"}};
+    const struct event_text *end = submit->end;
+    bool failed = end->code == 'X';
+    words_text(words, kinds[submit->effect_id != NULL][failed]);
+    words_number(words, submit->started_ms);
+    if (failed) {
+        char code[WORD_SIZE];
+        text_word(code, end->error_code.p, end->error_code.n);
+        buf_append_text(&words->bytes, code);
+        buf_append_char(&words->bytes, '\n');
+        text_quoted(&words->bytes, end->error.p ? end->error : SPAN(""), 4096);
+        buf_append_char(&words->bytes, '\n');
+    }
+    add_args(words, failed ? submit->args : end->result);
+    if (submit->effect_id) {
+        unsigned char effect[16];
+        id_bytes(effect, submit->effect_id);
+        words_add(words, (struct span){(const char *)effect, sizeof effect});
+        add_key(words, submit);
+        words_text(words, failed ? "X" : "");
+    }
+}
+
+void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
+{
     struct batch *batch;
-    struct item *item = item_new(queue, &once_call, task->id, &batch);
+    struct item *item = item_new(queue, submit->end ? &once_call : &submit_call, submit->id, &batch);
     struct words *words = &batch->words;
     item->fn.submitted = fn;
     item->ctx = ctx;
-    item->end = once->end;
-    words_text(words, task->id);
-    words_text(words, task->owner);
-    add_head(words, task);
-    words_text(words, kinds[task->effect_id != NULL][once->end->code == 'X']);
-    words_number(words, once->started_ms);
-    add_outcome(words, once);
-    if (task->effect_id) {
-        unsigned char effect[16];
-        id_bytes(effect, task->effect_id);
-        words_add(words, (struct span){(const char *)effect, sizeof effect});
-        add_key(words, task);
-        words_text(words, once->end->code == 'X' ? "X" : "");
+    item->lease = submit->lease;
+    item->end = submit->end;
+    words_text(words, submit->id);
+    words_text(words, submit->owner);
+    add_head(words, submit);
+    if (submit->end) {
+        add_end(words, submit);
+    } else {
+        add_args(words, submit->args);
+        add_options(words, submit);
     }
     item_done(batch);
 }

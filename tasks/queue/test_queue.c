@@ -147,9 +147,10 @@ static struct event_text end_of(char code, char id[static ID_SIZE])
 static void test_callers(void)
 {
     char id[ID_SIZE];
-    struct queue_submit task = {.id = id, .owner = owner, .task = "noop", .queue = "light", .light = true};
     struct event_text end = end_of('C', id);
-    queue_recorded_once(hub.queue, &(struct queue_once){.task = &task, .end = &end}, on_submitted, NULL);
+    struct queue_submit task = {
+        .id = id, .owner = owner, .task = "noop", .queue = "light", .light = true, .end = &end};
+    queue_submit(hub.queue, &task, on_submitted, NULL);
     finish(1);
     queue_get(hub.queue, &(struct queue_caller){.owner = "u2"}, id, on_answer, NULL);
     finish(1);
@@ -168,14 +169,15 @@ static void test_recorded_once(void)
     well_done.result = SPAN("{\"x\":1}");
     bad.error_code = SPAN("oops");
     bad.error = SPAN("no\nluck");
-    struct queue_once once = {.task = &task, .started_ms = (uint64_t)clock_wall_ms(), .end = &well_done};
-    queue_recorded_once(hub.queue, &once, on_submitted, NULL);
+    task.started_ms = (uint64_t)clock_wall_ms();
+    task.end = &well_done;
+    queue_submit(hub.queue, &task, on_submitted, NULL);
     queue_effect_id(effect, owner, SPAN("once"));
     task.id = failed;
     task.args = SPAN("{\"q\":2}");
     task.effect_id = effect;
-    once.end = &bad;
-    queue_recorded_once(hub.queue, &once, on_submitted, NULL);
+    task.end = &bad;
+    queue_submit(hub.queue, &task, on_submitted, NULL);
     finish(2);
     is_int(told.submitted.code, QUEUE_OK, "two light tasks recorded in one call");
     uint64_t head = told.submitted.seq;
@@ -183,13 +185,13 @@ static void test_recorded_once(void)
     id_new(again);
     task.id = again;
     task.args = SPAN("{ \"q\": 2 }");
-    queue_recorded_once(hub.queue, &once, on_submitted, NULL);
+    queue_submit(hub.queue, &task, on_submitted, NULL);
     finish(1);
     ok(told.submitted.code == QUEUE_DUPLICATE && told.submitted.seq == head, "the key again");
     is_text(told.submitted.id, failed, "stands for the first task");
     is_text(told.submitted.status, "failed", "as it ended");
     task.args = SPAN("{\"q\":3}");
-    queue_recorded_once(hub.queue, &once, on_submitted, NULL);
+    queue_submit(hub.queue, &task, on_submitted, NULL);
     finish(1);
     is_int(told.submitted.code, QUEUE_MISMATCH, "other arguments are a conflict");
     queue_get(hub.queue, &caller, id, on_answer, NULL);
@@ -322,9 +324,14 @@ static void test_many(void)
     for (int i = 0; i < 1000; i++) {
         char id[ID_SIZE];
         id_new(id);
-        struct queue_submit task = {.id = id, .owner = "u5", .task = "noop", .queue = "light", .light = true};
-        queue_recorded_once(hub.queue, &(struct queue_once){.task = &task, .started_ms = 1, .end = &end},
-                            on_submitted, NULL);
+        const struct queue_submit task = {.id = id,
+                                          .owner = "u5",
+                                          .task = "noop",
+                                          .queue = "light",
+                                          .light = true,
+                                          .end = &end,
+                                          .started_ms = 1};
+        queue_submit(hub.queue, &task, on_submitted, NULL);
     }
     finish(1000);
     is_int(told.submitted.seq, 1000, "a thousand of one turn, in several calls, in order");
