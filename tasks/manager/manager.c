@@ -61,11 +61,6 @@ struct manager {
     bool draining, closing;
 };
 
-static struct submission *submission_of(struct run *run)
-{
-    return run_holder(run);
-}
-
 static void submission_become(struct submission *submission, enum submission_state to)
 {
     static const unsigned from[] = {
@@ -191,7 +186,9 @@ static void reply_recorded(struct submission *submission, const struct queue_sub
     memcpy(reply.id, submitted->id, sizeof reply.id);
     memcpy(reply.status, submitted->status, sizeof reply.status);
     if (reply.refusal == TASK_ACCEPTED) {
-        reply.news.seq = reply.seq;
+        reply.news.event = submitted->event;
+        reply.news.seq = submitted->event ? 0 : reply.seq;
+        metric_add(METRIC_LIGHT_ONCE, submitted->event != NULL);
         metric_add(submission->run->type->kind == TASK_LIGHT ? METRIC_TASKS_LIGHT : METRIC_TASKS_HEAVY, 1);
     } else if (reply.refusal != TASK_DUPLICATE) {
         metric_add(METRIC_TASKS_REFUSED, 1);
@@ -228,33 +225,7 @@ static struct queue_submit record_of(const struct submission *submission, const 
     };
 }
 
-/* ---- route "queue": recorded in Redis for the workers ------------------------------------------------ */
-
-static void on_queued(void *ctx, const struct queue_submitted *submitted)
-{
-    struct submission *submission = ctx;
-    reply_recorded(submission, submitted);
-    runner_drop(submission->run);
-}
-
-static void submit_queue(struct submission *submission)
-{
-    struct manager *manager = submission->manager;
-    const struct run *run = submission->run;
-    if (!charge_take(&submission->charge, &manager->recording, QUOTA_ONE, 1, UNDER_WAY_MAX)) {
-        refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
-        return;
-    }
-    struct queue_submit call = record_of(submission, run->type->queue ? run->type->queue : "default");
-    submission_become(submission, SUBMISSION_RECORDING);
-    if (manager->config.hold) {
-        submission->events_held = true;
-        manager->config.hold(manager->config.hold_ctx, run->owner, run->id);
-    }
-    queue_submit(manager->config.queue, &call, on_queued, submission);
-}
-
-/* ---- route "threads": recorded first ------------------------------------------------------------------ */
+/* ---- what waits behind a submission --------------------------------------------------------------- */
 
 static void record(struct submission *submission);
 
@@ -283,18 +254,47 @@ static void leave(struct submission *submission)
     submission->run->gone = NULL;
 }
 
+/* ---- route "queue": recorded in Redis for the workers ------------------------------------------------ */
+
+/* Its record stands, or does not (then the outcome of one that ran is dropped): that was all. */
+static void on_told(void *ctx, const struct queue_submitted *submitted)
+{
+    struct submission *submission = ctx;
+    leave(submission);
+    reply_recorded(submission, submitted);
+    runner_drop(submission->run);
+}
+
+static void submit_queue(struct submission *submission)
+{
+    struct manager *manager = submission->manager;
+    const struct run *run = submission->run;
+    if (!charge_take(&submission->charge, &manager->recording, QUOTA_ONE, 1, UNDER_WAY_MAX)) {
+        refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
+        return;
+    }
+    struct queue_submit call = record_of(submission, run->type->queue ? run->type->queue : "default");
+    submission_become(submission, SUBMISSION_RECORDING);
+    if (manager->config.hold) {
+        submission->events_held = true;
+        manager->config.hold(manager->config.hold_ctx, run->owner, run->id);
+    }
+    queue_submit(manager->config.queue, &call, on_told, submission);
+}
+
+/* ---- route "threads": recorded first ------------------------------------------------------------------ */
+
 /* Its record stands, or does not: then what it does on a thread is told to nobody. */
 static void on_recorded(void *ctx, const struct queue_submitted *submitted)
 {
     struct submission *submission = ctx;
-    struct run *run = submission->run;
     bool leased = submitted->code == QUEUE_OK && submission->request.delay_ms == 0;
     reply_recorded(submission, submitted);
     let_behind_go(submission);
     if (leased)
-        runner_adopt(run, submitted->fence);
+        runner_adopt(submission->run, submitted->fence);
     else
-        runner_drop(run);
+        runner_drop(submission->run);
 }
 
 /* Records it, leased to this hub unless it shall wait; one that has not run yet runs then. */
@@ -308,26 +308,8 @@ static void record(struct submission *submission)
 
 /* ---- route "threads": run first, recorded with its end ------------------------------------------------ */
 
-static void on_recorded_once(void *ctx, const struct queue_submitted *done)
-{
-    struct submission *submission = ctx;
-    if (done->code != QUEUE_OK) { /* the outcome is dropped */
-        reply_recorded(submission, done);
-        runner_drop(submission->run);
-        return;
-    }
-    struct task_reply reply;
-    reply = (struct task_reply){.refusal = TASK_ACCEPTED, .seq = done->seq, .status = "pending"};
-    memcpy(reply.id, submission->run->id, sizeof reply.id);
-    reply.news.event = done->event;
-    metric_add(METRIC_TASKS_LIGHT, 1);
-    metric_add(METRIC_LIGHT_ONCE, 1);
-    leave(submission);
-    reply_to(submission, &reply);
-    runner_drop(submission->run);
-}
-
-static void record_once(struct submission *submission)
+/* The call that records it with its end. */
+static struct queue_submit record_once(struct submission *submission)
 {
     const struct run *run = submission->run;
     bool failed = run->end.kind == QUEUE_FAILED;
@@ -344,7 +326,7 @@ static void record_once(struct submission *submission)
                                           .error = run->end.error,
                                           .result = run->end.result};
     submission_become(submission, SUBMISSION_RECORDING);
-    queue_submit(submission->manager->config.queue, &call, on_recorded_once, submission);
+    return call;
 }
 
 /* A first failure that may be tried again needs a record to wait in. */
@@ -363,19 +345,20 @@ static void end_internal(struct submission *submission)
     runner_drop(submission->run);
 }
 
-static void on_done(struct run *run)
+static bool on_done(void *holder, struct queue_submit *ret_record)
 {
-    struct submission *submission = submission_of(run);
-    if (submission->state == SUBMISSION_INTERNAL)
+    struct submission *submission = holder;
+    if (submission->state == SUBMISSION_INTERNAL) {
         end_internal(submission);
-    else if (submission->manager->closing)
-        runner_drop(run); /* its outcome goes nowhere */
-    else if (submission->state != SUBMISSION_FIRST)
-        return; /* it is being recorded: on_recorded() goes on */
-    else if (wants_retry(run))
+    } else if (submission->manager->closing) {
+        runner_drop(submission->run); /* its outcome goes nowhere */
+    } else if (submission->state == SUBMISSION_FIRST && wants_retry(submission->run)) {
         record(submission);
-    else
-        record_once(submission);
+    } else if (submission->state == SUBMISSION_FIRST) {
+        *ret_record = record_once(submission);
+        return true;
+    }
+    return false; /* one that is being recorded: on_recorded() goes on */
 }
 
 /* Whether the oldest task has had its time. One that no thread has begun with (jobs begin in order, so the
@@ -482,7 +465,7 @@ static struct submission *submission_new(struct manager *manager, const struct t
                                          struct span owner, void *ctx)
 {
     struct run *run = run_new(manager->lane, type, owner);
-    struct submission *submission = submission_of(run);
+    struct submission *submission = run_holder(run);
     submission->manager = manager;
     submission->run = run;
     submission->ctx = ctx;
@@ -580,9 +563,9 @@ void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx)
     runner_drain(manager->runner, UINT64_MAX, fn, ctx);
 }
 
-static void on_gone(struct run *run)
+static void on_gone(void *holder)
 {
-    struct submission *submission = submission_of(run);
+    struct submission *submission = holder;
     if (submission->state != SUBMISSION_NONE)
         leave(submission);
 }
@@ -607,7 +590,7 @@ struct manager *manager_new(const struct manager_config *config)
         .engines = engines,
         .holder_size = sizeof(struct submission),
         .poll_ms = POLL_MS,
-        .hooks = {.done = on_done, .gone = on_gone, .info = write_info},
+        .hooks = {.done = on_done, .recorded = on_told, .gone = on_gone, .info = write_info},
         .ctx = manager,
     });
     manager->lane = runner_lane(manager->runner, "light");

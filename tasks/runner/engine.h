@@ -51,8 +51,8 @@ struct run { /* a task that this process holds: the head of the engine's object,
     /* the runner's own */
     enum run_state state;
     enum run_begun begun;
-    unsigned calls;                /* under way, with this object as their context */
-    void (*gone)(struct run *run); /* runner_hooks.gone */
+    unsigned calls;             /* under way, with this object as their context */
+    void (*gone)(void *holder); /* runner_hooks.gone */
     struct list node;
     struct table_node by_id;
     struct queue_end end; /* from RUN_DONE on; its spans point into the object or into end_text */

@@ -129,7 +129,7 @@ void run_free(struct run *run)
     struct runner *runner = runner_of(run);
     struct running_engine *engine = run->lane->engine;
     if (run->gone)
-        run->gone(run);
+        run->gone(run_holder(run));
     for (struct list *node; (node = list_pop(&run->finals)) != NULL;)
         free(container_of(node, struct final, node));
     list_remove(&run->node);
@@ -343,8 +343,11 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
         say(run);
         return;
     }
+    const struct runner_hooks *hooks = &runner_of(run)->config.hooks;
+    struct queue_submit record;
     run_become(run, RUN_DONE);
-    runner_of(run)->config.hooks.done(run);
+    if (hooks->done(run_holder(run), &record))
+        queue_submit(queue_of(run), &record, hooks->recorded, run_holder(run));
 }
 
 static void on_returned(struct run *run)

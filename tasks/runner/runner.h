@@ -9,13 +9,15 @@
 
 struct runner;
 
-struct runner_hooks {
-    /* A RUN_FIRST run ended (run->end, run->began_ms): now RUN_DONE. The holder calls runner_adopt() or
-     * runner_drop(), now or later. */
-    void (*done)(struct run *run);
+struct runner_hooks { /* `holder` is run_holder() */
+    /* A RUN_FIRST run ended (run->end, run->began_ms): now RUN_DONE. True: it is recorded as *ret_record
+     * says, which is borrowed until `recorded` is told. The holder calls runner_adopt() or runner_drop(), now
+     * or later. */
+    bool (*done)(void *holder, struct queue_submit *ret_record);
+    queue_submitted_fn *recorded; /* ctx: the holder */
     /* The run is about to be freed: the holder's part ends here. NULL = nothing to do. It is run.gone of each
      * new run; a holder whose part has ended already clears that. */
-    void (*gone)(struct run *run);
+    void (*gone)(void *holder);
     /* Nothing of a predecessor is left and work begins, once. NULL = nothing to do. */
     void (*ready)(void *ctx);
     /* The JSON object that a beat shows to admin.workers. */

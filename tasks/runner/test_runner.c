@@ -124,15 +124,17 @@ static void write_info(void *ctx, struct buf *to)
     buf_append_text(to, "{}");
 }
 
-static void on_run_done(struct run *run)
+static bool on_run_done(void *holder, struct queue_submit *ret_record)
 {
-    (void)run;
+    (void)holder;
+    (void)ret_record;
     done_calls++;
+    return false;
 }
 
-static void on_gone(struct run *run)
+static void on_gone(void *holder)
 {
-    unsigned *marks = run_holder(run);
+    const unsigned *marks = holder;
     gone_calls += *marks == 0 ? 1 : *marks;
 }
 
