@@ -91,15 +91,20 @@ static void append_escaped(struct buf *buf, unsigned char c)
     }
 }
 
+/* Most are: two comparisons tell. */
+static bool is_plain(unsigned char c)
+{
+    return (c > '"' && c < '\\') || (c > '\\' && c < 127) || c == ' ' || c == '!';
+}
+
 void buf_append_json(struct buf *buf, struct span text)
 {
     const unsigned char *p = (const unsigned char *)(text.p ? text.p : "");
     size_t done = 0;
     buf_append_char(buf, '"');
     for (size_t i = 0; i < text.n;) {
-        bool escaped = p[i] < 32 || p[i] == '"' || p[i] == '\\' || p[i] == 127;
-        size_t length = p[i] < 128 ? 1 : utf8_length(p + i, text.n - i);
-        if (length && !escaped) {
+        size_t length = 1;
+        if (is_plain(p[i]) || (p[i] >= 128 && (length = utf8_length(p + i, text.n - i)) != 0)) {
             i += length;
             continue;
         }
