@@ -6,6 +6,7 @@ const struct task_type task_type_demo_steps = {
     .name = "demo_steps",
     .title = "Steps of a second that can be watched and cancelled",
     .kind = TASK_LIGHT,
+    .lane = LIGHT_SLOW,
     .repeatable = true,
     .args = demo_steps_args,
     .arg_count = NELEMS(demo_steps_args),

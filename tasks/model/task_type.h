@@ -18,12 +18,20 @@ enum task_isolation {
     TASK_FRESH,   /* a new child per task, forked from a parent that ran preload() once */
 };
 
+enum light_lane { /* of a light type: with whom it shares the hub's threads */
+                  LIGHT_QUICK,
+                  LIGHT_REQUEST, /* it does the SQL of a request */
+                  LIGHT_SLOW,    /* it may run for longer than light.slow_ms; others are found out */
+                  LIGHT_LANES,
+};
+
 struct task_type {
     const char *name;  /* [a-z0-9_.]{1,64} */
     const char *title; /* one line for people: what it does */
     enum task_kind kind;
     const char *queue;             /* heavy: "default" or "live" */
     enum task_isolation isolation; /* heavy */
+    enum light_lane lane;          /* light */
     bool admin;                    /* only principals with the role admin may submit it */
     /* Name of an argument that holds an owner id: naming somebody else takes the role admin. NULL = none. */
     const char *owner_arg;

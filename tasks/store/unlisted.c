@@ -70,13 +70,18 @@ static void run_notification_read(struct task_ctx *ctx)
     finish_unread(ctx, db, json_pack("{s:[]}", "notifications"));
 }
 
-const struct task_type store_rating_submit = {
-    .name = "store.rating_submit", .title = "rating.submit", .kind = TASK_LIGHT, .run = run_rating_submit};
+const struct task_type store_rating_submit = {.name = "store.rating_submit",
+                                              .title = "rating.submit",
+                                              .kind = TASK_LIGHT,
+                                              .lane = LIGHT_REQUEST,
+                                              .run = run_rating_submit};
 const struct task_type store_notification_list = {.name = "store.notification_list",
                                                   .title = "notification.list",
                                                   .kind = TASK_LIGHT,
+                                                  .lane = LIGHT_REQUEST,
                                                   .run = run_notification_list};
 const struct task_type store_notification_read = {.name = "store.notification_read",
                                                   .title = "notification.read",
                                                   .kind = TASK_LIGHT,
+                                                  .lane = LIGHT_REQUEST,
                                                   .run = run_notification_read};
