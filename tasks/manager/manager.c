@@ -361,8 +361,8 @@ static bool on_done(void *holder, struct queue_submit *ret_record)
     return false; /* one that is being recorded: on_recorded() goes on */
 }
 
-/* Whether the oldest task has had its time. One that no thread has begun with (jobs begin in order, so the
- * ones behind it wait, too) gets more of it: waiting is no sign that it is a long one. */
+/* Whether the oldest task has had its time. One that no thread has begun with gets more of it (and so do
+ * those behind it, which mostly wait, too): waiting is no sign that it is a long one. */
 static bool fuse_is_over(const struct manager *manager, struct submission *oldest, uint64_t now)
 {
     uint64_t fuse_us = (uint64_t)manager->config.options->light_fuse_us, age_us = now - oldest->submitted_us;

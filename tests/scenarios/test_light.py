@@ -124,6 +124,39 @@ async def test_cancelled_or_expired_before_it_ran(stack):
     stack.audit()
 
 
+async def test_slow_tasks_hold_nobody_up(stack):
+    """Nothing slow ends before the quick work is done."""
+    hub = stack.hub({"light.threads": 2})
+    async with connect(hub, "alice") as a, connect(hub, "bob") as b, connect(hub, "carol") as c:
+        slow = [(who, await who.submit("demo_steps", {"seconds": 60})) for who in (a, b) * 3]
+        await a.wait_event(type="started")
+        assert (await c.wait_end(await c.submit("process_text", {"text": "one two"})))["status"] == "completed"
+        assert (await c.call("rating.submit", {"resource_id": "r1", "stars": 4})) == {"ok": True}
+        assert (await c.call("notification.list"))["unread"] == 0
+        async with connect(hub, "carol", resume={"epoch": "forged", "seq": 0}) as back:
+            assert back.session["resumed"] == "gap" and back.session["unread"] == 0
+        assert [(await who.get(one))["is_active"] for who, one in slow] == [True] * 6
+        for who, one in slow:
+            await who.cancel(one)
+        for who, one in slow:
+            assert (await who.wait_end(one))["status"] == "cancelled"
+        for client in (a, b, c):
+            client.check()
+
+
+async def test_one_owner_of_many_tasks_lets_others_in(stack):
+    hub = stack.hub({"light.threads": 1})
+    async with connect(hub, "alice") as a, connect(hub, "bob") as b:
+        many = await asyncio.gather(*[a.submit("noop", {"sleep_ms": 200}) for _ in range(50)])
+        await b.wait_end(await b.submit("process_text", {"text": "one two"}))
+        assert (await a.get(many[-1]))["is_active"]
+        for one in reversed(many):
+            await a.request("task.cancel", {"task_id": one})  # it may have ended
+        for one in many:
+            await a.wait_end(one)
+        a.check()
+
+
 async def test_idempotency_key(hub):
     async with connect(hub) as c:
         first = await c.call("task.submit", {"task": "noop", "idempotency_key": "k1"})

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine `threads`: hand-over, order of reports and ends, cancel, calls to services, closing. Written to
- * be run under ThreadSanitizer too. */
+/* The engine `threads`: hand-over, order of reports and ends, cancel, calls to services, closing; lanes, and
+ * turns between owners. Written to be run under ThreadSanitizer too. */
 #include "tasks/runner/threads/threads.h"
 
 #include "hub/base/clock.h"
@@ -14,15 +14,17 @@ static struct loop loop;
 static struct options options = {
     .result_bytes = 1000, .data_dir = (char[]){"."}, .database_url = (char[]){""}};
 static void *pool;
-static unsigned ended, reports, starts;
+static unsigned ended, reports, starts, ticks;
 static struct queue_update last_report;
 static char last_stage[33], last_meta[64], last_message[64];
+static _Atomic int go;     /* what is held may end */
 static struct run *asking; /* it called "never" */
 static uint32_t asked;
 static uv_timer_t timer;
 
 struct item { /* how a run ended; behind the engine's object */
     bool done;
+    unsigned place; /* it was the so manieth to end */
     enum queue_end_kind kind;
     char code[33], result[64];
 };
@@ -69,7 +71,7 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
 {
     struct item *item = item_of(run);
     item->done = true;
-    ended++;
+    item->place = ++ended;
     if (end) {
         item->kind = end->kind;
         snprintf(item->code, sizeof item->code, "%.*s", SPAN_ARG(end->error_code));
@@ -84,6 +86,7 @@ static const struct engine_hooks hooks = {
 static void start_pool(unsigned threads, unsigned max_queued, unsigned coalesce_ms)
 {
     ended = reports = starts = 0;
+    atomic_store(&go, 0);
     options.light_threads = threads;
     options.light_queue = max_queued;
     options.progress_coalesce_ms = coalesce_ms;
@@ -106,6 +109,13 @@ static struct run *put(const struct task_type *type, const char *args)
     return run;
 }
 
+static struct run *put_of(const char *owner, const struct task_type *type)
+{
+    struct run *run = put(type, "{}");
+    snprintf(run->owner, sizeof run->owner, "%s", owner);
+    return run;
+}
+
 static unsigned load(void)
 {
     struct engine_health health;
@@ -122,7 +132,15 @@ static void run_until(unsigned want)
 
 static void on_tick(uv_timer_t *handle)
 {
-    (void)handle; /* only so that uv_run() returns now and then */
+    (void)handle;
+    ticks++;
+}
+
+/* The pool's own timer comes as often. */
+static void let_ticks_pass(void)
+{
+    for (unsigned until = ticks + 20; ticks < until;)
+        uv_run(&loop.uv, UV_RUN_ONCE);
 }
 
 /* ---- task types of this test --------------------------------------------------------------------- */
@@ -159,8 +177,6 @@ static void run_stuck_caller(struct task_ctx *ctx)
 }
 static const struct task_type stuck_caller = {.name = "stuck_caller", .run = run_stuck_caller};
 
-static _Atomic int go;
-
 static void run_reporter(struct task_ctx *ctx)
 {
     task_meta(ctx, json_pack("{s:i}", "a", 1));
@@ -174,6 +190,17 @@ static void run_reporter(struct task_ctx *ctx)
     task_finish(ctx, NULL);
 }
 static const struct task_type reporter = {.name = "reporter", .run = run_reporter};
+
+static void run_held(struct task_ctx *ctx)
+{
+    while (atomic_load(&go) == 0 && task_sleep_ms(ctx, 1))
+        ;
+    task_finish(ctx, NULL);
+}
+static const struct task_type held = {.name = "held", .run = run_held};
+static const struct task_type slow = {.name = "slow", .lane = LIGHT_SLOW, .run = run_held};
+static const struct task_type request = {.name = "request", .lane = LIGHT_REQUEST, .run = run_quick};
+static const struct task_type held_request = {.name = "held_request", .lane = LIGHT_REQUEST, .run = run_held};
 
 static void run_silent(struct task_ctx *ctx)
 {
@@ -296,7 +323,6 @@ static void test_calls(void)
 static void test_reports(void)
 {
     start_pool(1, 10, 0);
-    atomic_store(&go, 0);
     struct run *run = put(&reporter, "{}");
     while (run->began_ms == 0)
         uv_run(&loop.uv, UV_RUN_ONCE);
@@ -321,7 +347,6 @@ static void test_reports(void)
 static void test_coalescing(void)
 {
     start_pool(1, 10, 20);
-    atomic_store(&go, 0);
     struct run *run = put(&reporter, "{}");
     threads_engine.listen(pool, run);
     while (reports == 0)
@@ -354,12 +379,87 @@ static void test_ends(void)
     threads_engine.stop(pool);
 }
 
+/* Ends what is held, and the pool. */
+static void release(struct run *const *runs, unsigned count)
+{
+    atomic_store(&go, 1);
+    run_until(count);
+    is_int(ended, count, "every run ends");
+    is_int(load(), 0, "nothing is left");
+    for (unsigned i = 0; i < count; i++)
+        free(runs[i]);
+    threads_engine.stop(pool);
+}
+
+static void test_turns_between_owners(void)
+{
+    enum { COUNT = 12 };
+    struct run *runs[COUNT];
+    start_pool(1, 20, 0);
+    runs[0] = put_of("a", &held);
+    for (unsigned i = 1; i < COUNT - 1; i++)
+        runs[i] = put_of("a", &quick);
+    let_ticks_pass();
+    runs[COUNT - 1] = put_of("b", &quick);
+    let_ticks_pass();
+    atomic_store(&go, 1);
+    run_until(COUNT);
+    is_int(item_of(runs[COUNT - 1])->place, 3, "an owner's first waits for one task of another who has many");
+    bool in_order = true;
+    for (unsigned i = 2; i < COUNT - 1; i++)
+        in_order &= item_of(runs[i])->place > item_of(runs[i - 1])->place;
+    ok(in_order, "the tasks of one owner run in their order");
+    release(runs, COUNT);
+}
+
+static void test_lanes(void)
+{
+    struct run *runs[7];
+    start_pool(1, 20, 0);
+    runs[0] = put_of("a", &slow);
+    runs[1] = put_of("b", &slow);
+    runs[2] = put_of("c", &quick);
+    run_until(1);
+    ok(item_of(runs[2])->done, "slow tasks leave a thread to quick ones");
+    runs[3] = put_of("a", &held);
+    runs[4] = put_of("c", &request);
+    run_until(2);
+    ok(item_of(runs[4])->done, "and all of them leave one to requests");
+    runs[5] = put_of("a", &held_request);
+    runs[6] = put_of("b", &held_request);
+    let_ticks_pass();
+    is_int(runs[1]->began_ms, 0, "a slow task waits while one runs");
+    is_int(runs[6]->began_ms, 0, "as does a request");
+    release(runs, 7);
+}
+
+static void test_full_lanes(void)
+{
+    struct run *runs[8], *beyond[3];
+    start_pool(1, 4, 0);
+    for (unsigned i = 0; i < 3; i++)
+        runs[i] = put_of("a", &slow);
+    beyond[0] = new_run(&slow, "{}");
+    ok(!threads_engine.give(pool, 0, beyond[0]), "slow tasks that wait leave half of the queue");
+    for (unsigned i = 3; i < 5; i++)
+        runs[i] = put_of("a", &held);
+    beyond[1] = new_run(&quick, "{}");
+    ok(!threads_engine.give(pool, 0, beyond[1]), "to quick ones");
+    for (unsigned i = 5; i < 8; i++)
+        runs[i] = put_of("a", &request);
+    run_until(3);
+    ok(item_of(runs[7])->done, "requests are taken when the queue is full");
+    free(beyond[0]);
+    free(beyond[1]);
+    release(runs, 8);
+}
+
 int main(void)
 {
     if (sodium_init() < 0 || loop_init(&loop) < 0)
         return 1;
     uv_timer_init(&loop.uv, &timer);
-    uv_timer_start(&timer, on_tick, 1, 5);
+    uv_timer_start(&timer, on_tick, 5, 5); /* uv_run() returns now and then */
     test_many();
     test_bound();
     test_cancelled_before_it_ran();
@@ -367,6 +467,9 @@ int main(void)
     test_reports();
     test_coalescing();
     test_ends();
+    test_turns_between_owners();
+    test_lanes();
+    test_full_lanes();
     uv_close((uv_handle_t *)&timer, NULL);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
     is_int(loop_deinit(&loop), 0, "no handle is left");

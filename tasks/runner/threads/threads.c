@@ -2,10 +2,13 @@
 /* The pool of threads: runs staged during a turn are handed over under one lock, ends and reports come back
  * as lists per wake-up. What a job may do (task_ctx_ops) is here, too. run() of a job is on a pool thread,
  * all else on the loop thread but where it says so. One lock round per job on the thread, one per turn on the
- * loop. Never calls back while it holds the lock. */
+ * loop. Never calls back while it holds the lock.
+ * Lanes: no thread is bound to one, but jobs of a lane hold at most `width` threads. A lane is first come,
+ * first served, until something has waited for a tick: then its owners take turns. */
 #include "tasks/runner/threads/threads.h"
 
 #include "hub/base/clock.h"
+#include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/config/options.h"
 #include "hub/sql/db.h"
@@ -22,6 +25,7 @@
 #define REPORTS_MAX 1024 /* on their way to the loop; beyond, progress is kept and the rest waits */
 #define ROOM 64          /* what is leased at once */
 #define CALL_TIMEOUT_MS 10000
+#define TICK_MS 5 /* how often the pool looks for what waits */
 
 enum report_kind { REPORT_STARTED, REPORT_CALL, REPORT_PROGRESS, REPORT_PARTIAL, REPORT_FINAL, REPORT_LOG };
 struct report { /* what a running job says */
@@ -32,6 +36,26 @@ struct report { /* what a running job says */
     char word[33];             /* REPORT_PROGRESS: the stage, "" = none; REPORT_CALL: the service */
     struct span message, json; /* SPAN_NONE = unchanged; they point into `text` */
     char text[];
+};
+
+struct line { /* of an owner: what waits in a lane; exists while there is something */
+    struct list node;
+    struct table_node by_owner;
+    struct list jobs;
+    char owner[];
+};
+
+struct lane {
+    unsigned load_max;  /* of the pool: beyond, its jobs are refused */
+    struct list staged; /* loop thread: jobs of this turn */
+    unsigned staged_count;
+    /* under the pool's lock: */
+    struct list fresh;   /* in the order they came: no line yet */
+    struct list turns;   /* lines; go before what is fresh */
+    struct table owners; /* the lines */
+    unsigned waiting;    /* jobs, in all of these */
+    unsigned came;       /* jobs since the last tick */
+    unsigned busy;       /* threads that run its jobs */
 };
 
 struct job {
@@ -55,29 +79,31 @@ struct pool {
     struct loop *loop;
     const struct options *options;
     const struct engine_hooks *hooks;
-    unsigned coalesce_ms; /* shortest time between two progress reports of a job; 0 = all */
-    struct list staged;   /* loop thread: jobs of this turn */
-    size_t staged_count;
+    unsigned coalesce_ms;  /* shortest time between two progress reports of a job; 0 = all */
+    unsigned width;        /* threads of a lane */
+    bool staged;           /* loop thread: a lane has staged jobs */
     unsigned load;         /* loop thread: jobs that were given and have not ended */
     struct list listening; /* loop thread: jobs whose reports are delivered */
     uv_timer_t *collect;   /* passes on progress that came too soon after the last one */
+    uv_timer_t *tick;      /* while there are jobs */
     uv_async_t *async;     /* wakes the loop */
 
-    pthread_mutex_t lock; /* protects everything below */
-    pthread_cond_t work;  /* a job waits, or the pool closes */
-    pthread_cond_t wake;  /* for jobs that wait: cancelled, answered, room for a report, closing */
-    struct list ready;    /* jobs for the threads */
-    size_t ready_count;
-    struct list done, reports; /* for the loop thread */
+    pthread_mutex_t lock;           /* protects everything below */
+    pthread_cond_t work;            /* a job waits, or the pool closes */
+    pthread_cond_t wake;            /* for jobs that wait: cancelled, answered, room for a report, closing */
+    struct lane lanes[LIGHT_LANES]; /* jobs for the threads */
+    struct list done, reports;      /* for the loop thread */
     size_t report_count;
     bool notified; /* the loop thread knows that there is something for it */
     unsigned idle;
+    bool calling; /* a thread was called and has not come yet */
     _Atomic bool closing;
 
-    unsigned thread_count;
+    unsigned thread_count, thread_max;
     struct pool_thread {
         struct pool *pool;
         pthread_t id;
+        struct lane *lane;
         struct db *db; /* the thread's own, opened on first use */
     } threads[];
 };
@@ -273,20 +299,88 @@ static const struct task_ctx_ops ctx_ops = {
 
 /* ---- threads ------------------------------------------------------------------------------------- */
 
+static void *thread_main(void *arg);
+
+static bool add_thread(struct pool *pool)
+{
+    struct pool_thread *thread = &pool->threads[pool->thread_count];
+    sigset_t all, before;
+    char name[16];
+    if (pool->thread_count == pool->thread_max)
+        return false;
+    thread->pool = pool;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop thread's */
+    bool made = pthread_create(&thread->id, NULL, thread_main, thread) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!made) {
+        log_warn("no thread could be made for light tasks"); /* the next tick tries again */
+        return false;
+    }
+    snprintf(name, sizeof name, "light-%u", pool->thread_count++ % 1000u);
+    pthread_setname_np(thread->id, name);
+    return true;
+}
+
+/* With the lock held: one more thread shall look for work. The result says whether `work` must be signalled,
+ * after unlocking. */
+static bool call_thread(struct pool *pool)
+{
+    if (pool->calling || (pool->idle == 0 && !add_thread(pool)))
+        return false;
+    pool->calling = true;
+    return pool->idle > 0;
+}
+
+/* With the lock held: whether one more of its jobs may run. */
+static bool may_run(const struct pool *pool, const struct lane *lane)
+{
+    return lane->waiting && lane->busy < pool->width;
+}
+
+/* With the lock held: where a thread is wanted most; NULL = nowhere. */
+static struct lane *choose(struct pool *pool)
+{
+    struct lane *best = NULL;
+    struct lane *lane = pool->lanes, *end = lane + LIGHT_LANES;
+    for (; lane < end && (best == NULL || best->busy); lane++)
+        if (may_run(pool, lane) && (best == NULL || lane->busy < best->busy))
+            best = lane;
+    return best;
+}
+
+/* With the lock held: a job that waits, of the owner whose turn it is. */
+static struct job *take(struct lane *lane)
+{
+    lane->waiting--;
+    if (list_empty(&lane->turns))
+        return container_of(list_pop(&lane->fresh), struct job, node);
+    struct line *line = container_of(list_pop(&lane->turns), struct line, node);
+    struct list *node = list_pop(&line->jobs);
+    if (!list_empty(&line->jobs)) {
+        list_append(&lane->turns, &line->node);
+    } else {
+        table_remove(&lane->owners, &line->by_owner);
+        free(line);
+    }
+    return container_of(node, struct job, node);
+}
+
 /* With the lock held: waits for a job; NULL when the pool closes. */
 static struct job *next_job(struct pool *pool)
 {
-    while (list_empty(&pool->ready) && !pool->closing) {
+    struct lane *lane;
+    while ((lane = choose(pool)) == NULL && !pool->closing) {
         pool->idle++;
         pthread_cond_wait(&pool->work, &pool->lock);
         pool->idle--;
+        pool->calling = false;
     }
     if (pool->closing)
         return NULL;
-    pool->ready_count--;
-    if (pool->ready_count && pool->idle)
-        pthread_cond_signal(&pool->work);
-    return container_of(list_pop(&pool->ready), struct job, node);
+    lane->busy++;
+    self->lane = lane;
+    return take(lane);
 }
 
 /* One that was cancelled while it waited does nothing any more. */
@@ -312,6 +406,7 @@ static void *thread_main(void *arg)
     self = arg;
     struct pool *pool = self->pool;
     pthread_mutex_lock(&pool->lock);
+    pool->calling = false;
     for (struct job *job; (job = next_job(pool)) != NULL;) {
         run_job(pool, job);
         list_append(&pool->done, &job->node);
@@ -320,43 +415,81 @@ static void *thread_main(void *arg)
             notify(pool);
             pthread_mutex_lock(&pool->lock);
         }
+        self->lane->busy--;
     }
     pthread_mutex_unlock(&pool->lock);
     db_close(&self->db);
     return NULL;
 }
 
-static void start_threads(struct pool *pool)
+/* ---- lanes --------------------------------------------------------------------------------------- */
+
+static struct line *line_of(struct lane *lane, struct span owner)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop thread's */
-    for (unsigned i = 0; i < pool->thread_count; i++) {
-        char name[16];
-        pool->threads[i].pool = pool;
-        if (pthread_create(&pool->threads[i].id, NULL, thread_main, &pool->threads[i]) != 0)
-            abort();
-        snprintf(name, sizeof name, "light-%u", i % 100u);
-        pthread_setname_np(pool->threads[i].id, name);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    struct table_node *node = table_find(&lane->owners, owner);
+    if (node)
+        return container_of(node, struct line, by_owner);
+    struct line *line = xmalloc(sizeof *line + owner.n);
+    memcpy(line->owner, owner.p, owner.n);
+    line->by_owner.key = (struct span){line->owner, owner.n};
+    list_init(&line->jobs);
+    table_insert(&lane->owners, &line->by_owner);
+    list_append(&lane->turns, &line->node);
+    return line;
+}
+
+/* With the lock held: whether something waits there since the tick before; owners take turns then. */
+static bool line_up(struct lane *lane)
+{
+    bool old = lane->waiting > lane->came;
+    lane->came = 0;
+    for (struct list *node; old && (node = list_pop(&lane->fresh)) != NULL;)
+        list_append(&line_of(lane, span_of(container_of(node, struct job, node)->run.owner))->jobs, node);
+    return old;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct pool *pool = timer->data;
+    bool old = false;
+    pthread_mutex_lock(&pool->lock);
+    for (unsigned i = 0; i < LIGHT_LANES; i++)
+        old |= line_up(&pool->lanes[i]);
+    bool call = old && choose(pool) && call_thread(pool);
+    pthread_mutex_unlock(&pool->lock);
+    if (call)
+        pthread_cond_signal(&pool->work);
+    if (pool->load == 0)
+        uv_timer_stop(timer);
 }
 
 /* ---- the loop's side ----------------------------------------------------------------------------- */
 
+/* With the lock held. */
+static void unstage(struct lane *lane)
+{
+    list_splice(&lane->fresh, &lane->staged);
+    lane->waiting += lane->staged_count;
+    lane->came += lane->staged_count;
+    lane->staged_count = 0;
+}
+
 static void hand_over(void *ctx)
 {
     struct pool *pool = ctx;
-    if (pool->staged_count == 0)
+    if (!pool->staged)
         return;
+    pool->staged = false;
     pthread_mutex_lock(&pool->lock);
-    list_splice(&pool->ready, &pool->staged);
-    pool->ready_count += pool->staged_count;
-    bool wake = pool->idle > 0;
+    for (unsigned i = 0; i < LIGHT_LANES; i++)
+        unstage(&pool->lanes[i]);
+    const struct lane *lane = choose(pool);
+    bool call = lane && lane->busy == 0 && call_thread(pool);
     pthread_mutex_unlock(&pool->lock);
-    pool->staged_count = 0;
-    if (wake)
+    if (call)
         pthread_cond_signal(&pool->work);
+    if (!uv_is_active((uv_handle_t *)pool->tick))
+        uv_timer_start(pool->tick, on_tick, TICK_MS, TICK_MS);
 }
 
 static void deliver_report(struct pool *pool, const struct report *report)
@@ -514,12 +647,13 @@ static unsigned room(void *engine, unsigned lane)
     return pool->load > (unsigned)pool->options->light_queue / 2 ? 0 : ROOM;
 }
 
-static bool give(void *engine, unsigned lane, struct run *run)
+static bool give(void *engine, unsigned number, struct run *run)
 {
     struct pool *pool = engine;
     struct job *job = container_of(run, struct job, run);
-    (void)lane;
-    if (pool->closing || pool->load >= (unsigned)pool->options->light_queue + pool->thread_count)
+    struct lane *lane = &pool->lanes[run->type->kind == TASK_HEAVY ? LIGHT_SLOW : run->type->lane];
+    (void)number;
+    if (pool->closing || pool->load >= lane->load_max)
         return false;
     memset(&job->node, 0, offsetof(struct job, ctx) - offsetof(struct job, node));
     list_init(&job->node);
@@ -531,8 +665,9 @@ static bool give(void *engine, unsigned lane, struct run *run)
     job->ctx.attempt = run->attempt;
     job->ctx.args_text = run->args;
     pool->load++;
-    pool->staged_count++;
-    list_append(&pool->staged, &job->node);
+    lane->staged_count++;
+    list_append(&lane->staged, &job->node);
+    pool->staged = true;
     return true;
 }
 
@@ -567,19 +702,19 @@ static void health(const void *engine, unsigned lane, struct engine_health *ret)
 {
     const struct pool *pool = engine;
     (void)lane;
-    *ret = (struct engine_health){.busy = pool->load < pool->thread_count ? pool->load : pool->thread_count,
-                                  .total = pool->thread_count,
+    *ret = (struct engine_health){.busy = pool->load < pool->width ? pool->load : pool->width,
+                                  .total = pool->width,
                                   .load = pool->load};
 }
 
 /* ---- life ---------------------------------------------------------------------------------------- */
 
-static unsigned thread_count(const struct options *options)
+static unsigned width_of(const struct options *options)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (options->light_threads > 0)
         return (unsigned)options->light_threads;
-    return cores > 1 ? (unsigned)(cores > 65 ? 64 : cores - 1) : 1;
+    return cores > 3 ? (unsigned)(cores > 65 ? 64 : cores - 1) : 2;
 }
 
 static void init_lock(struct pool *pool)
@@ -593,38 +728,56 @@ static void init_lock(struct pool *pool)
     pthread_condattr_destroy(&attr);
 }
 
+static void init_lane(struct lane *lane, unsigned load_max)
+{
+    lane->load_max = load_max;
+    list_init(&lane->staged);
+    list_init(&lane->fresh);
+    list_init(&lane->turns);
+}
+
+/* Slow ones leave half of the queue to quick ones, and there is as much again for requests. */
+static const unsigned halves[] = {[LIGHT_QUICK] = 2, [LIGHT_REQUEST] = 4, [LIGHT_SLOW] = 1};
+
 static void *start(const struct engine_config *config)
 {
-    unsigned threads = thread_count(config->options);
+    unsigned width = width_of(config->options), threads = LIGHT_LANES * width;
     struct pool *pool = xcalloc(1, sizeof *pool + threads * sizeof pool->threads[0]);
-    struct list *const lists[] = {&pool->staged, &pool->listening, &pool->ready, &pool->done, &pool->reports};
-    for (size_t i = 0; i < NELEMS(lists); i++)
-        list_init(lists[i]);
+    list_init(&pool->listening);
+    list_init(&pool->done);
+    list_init(&pool->reports);
+    for (unsigned i = 0; i < LIGHT_LANES; i++)
+        init_lane(&pool->lanes[i], (unsigned)config->options->light_queue * halves[i] / 2 + width);
     pool->loop = config->loop;
     pool->options = config->options;
     pool->hooks = config->hooks;
     pool->coalesce_ms = (unsigned)config->options->progress_coalesce_ms;
-    pool->thread_count = threads;
+    pool->width = width;
+    pool->thread_max = threads;
     init_lock(pool);
     json_object_seed(0); /* before threads race for it */
     pool->async = xcalloc(1, sizeof *pool->async);
     pool->collect = loop_timer(config->loop, pool);
+    pool->tick = loop_timer(config->loop, pool);
     if (uv_async_init(&config->loop->uv, pool->async, on_async) < 0)
         abort();
     pool->async->data = pool;
     loop_hook(config->loop, LOOP_STAGE_POOL, hand_over, pool);
-    start_threads(pool);
+    if (!add_thread(pool))
+        abort();
     return pool;
 }
 
 /* Jobs that never ran end as interrupted. */
-static void interrupt(struct pool *pool, struct list *jobs)
+static void close_lane(struct pool *pool, struct lane *lane)
 {
-    list_for_each (node, jobs) {
-        struct job *job = container_of(node, struct job, node);
+    unstage(lane);
+    while (lane->waiting) {
+        struct job *job = take(lane);
         task_fail(&job->ctx, (struct task_error){"interrupted", true}, "The hub stopped");
+        list_append(&pool->done, &job->node);
     }
-    list_splice(&pool->done, jobs);
+    table_free(&lane->owners);
 }
 
 static void stop(void *engine)
@@ -637,12 +790,13 @@ static void stop(void *engine)
     pthread_cond_broadcast(&pool->wake);
     for (unsigned i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i].id, NULL);
-    list_splice(&pool->ready, &pool->staged);
-    interrupt(pool, &pool->ready);
+    for (unsigned i = 0; i < LIGHT_LANES; i++)
+        close_lane(pool, &pool->lanes[i]);
     fetch(pool);
     loop_unhook(pool->loop, LOOP_STAGE_POOL, hand_over, pool);
     loop_close(pool->async);
     loop_close(pool->collect);
+    loop_close(pool->tick);
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->wake);
