@@ -107,7 +107,7 @@ async def test_cancel_running(hub):
 
 async def test_cancelled_or_expired_before_it_ran(stack):
     """What waits for a thread and is cancelled, or expires, does not do its work any more."""
-    hub = stack.hub({"light.threads": 1})
+    hub = stack.hub({"light.threads": 1, "light.slow_ms": 60000})
     async with connect(hub) as c:
         busy = await c.submit("noop", {"sleep_ms": 2000})
         await c.wait_event(task_id=busy, type="started")
@@ -124,11 +124,12 @@ async def test_cancelled_or_expired_before_it_ran(stack):
     stack.audit()
 
 
-async def test_slow_tasks_hold_nobody_up(stack):
-    """Nothing slow ends before the quick work is done."""
+@pytest.mark.parametrize("task, args", [("demo_steps", {"seconds": 60}), ("noop", {"sleep_ms": 10000})])
+async def test_slow_tasks_hold_nobody_up(stack, task, args):
+    """Those of a type that says so, and of one that is found out. Nothing below ends before the quick work is done."""
     hub = stack.hub({"light.threads": 2})
     async with connect(hub, "alice") as a, connect(hub, "bob") as b, connect(hub, "carol") as c:
-        slow = [(who, await who.submit("demo_steps", {"seconds": 60})) for who in (a, b) * 3]
+        slow = [(who, await who.submit(task, args)) for who in (a, b) * 3]
         await a.wait_event(type="started")
         assert (await c.wait_end(await c.submit("process_text", {"text": "one two"})))["status"] == "completed"
         assert (await c.call("rating.submit", {"resource_id": "r1", "stars": 4})) == {"ok": True}
@@ -145,7 +146,7 @@ async def test_slow_tasks_hold_nobody_up(stack):
 
 
 async def test_one_owner_of_many_tasks_lets_others_in(stack):
-    hub = stack.hub({"light.threads": 1})
+    hub = stack.hub({"light.threads": 1, "light.slow_ms": 60000})
     async with connect(hub, "alice") as a, connect(hub, "bob") as b:
         many = await asyncio.gather(*[a.submit("noop", {"sleep_ms": 200}) for _ in range(50)])
         await b.wait_end(await b.submit("process_text", {"text": "one two"}))

@@ -89,6 +89,7 @@ static void start_pool(unsigned threads, unsigned max_queued, unsigned coalesce_
     atomic_store(&go, 0);
     options.light_threads = threads;
     options.light_queue = max_queued;
+    options.light_slow_ms = 60000;
     options.progress_coalesce_ms = coalesce_ms;
     pool = threads_engine.start(&(struct engine_config){&loop, &options, &hooks});
 }
@@ -198,6 +199,7 @@ static void run_held(struct task_ctx *ctx)
     task_finish(ctx, NULL);
 }
 static const struct task_type held = {.name = "held", .run = run_held};
+static const struct task_type held_too = {.name = "held_too", .run = run_held};
 static const struct task_type slow = {.name = "slow", .lane = LIGHT_SLOW, .run = run_held};
 static const struct task_type request = {.name = "request", .lane = LIGHT_REQUEST, .run = run_quick};
 static const struct task_type held_request = {.name = "held_request", .lane = LIGHT_REQUEST, .run = run_held};
@@ -454,6 +456,41 @@ static void test_full_lanes(void)
     release(runs, 8);
 }
 
+/* Two types that nobody knew to be slow, with several runs each. */
+static void test_slow_ones_are_found_out(void)
+{
+    enum { HELD = 10, AGAIN = 16 };
+    struct run *runs[HELD + 2 + AGAIN + 2];
+    unsigned count = 0, began = 0;
+    start_pool(1, 100, 0);
+    options.light_slow_ms = 20;
+    for (unsigned i = 0; i < HELD; i++)
+        runs[count++] = put_of(i % 2 ? "a" : "b", i % 3 ? &held : &held_too);
+    runs[count++] = put_of("c", &quick);
+    run_until(1);
+    ok(item_of(runs[HELD])->done, "a quick task ends although slow ones were there before it");
+    for (unsigned i = 0; i < HELD; i++)
+        began += runs[i]->began_ms != 0;
+    is_int(began, 2, "one of each type was tried");
+    let_ticks_pass();
+    runs[count++] = put_of("c", &held);
+    let_ticks_pass();
+    is_int(runs[HELD + 1]->began_ms, 0, "what is known to be slow waits with the slow ones");
+    atomic_store(&go, 1);
+    run_until(count);
+    for (unsigned i = 0; i < AGAIN; i++)
+        runs[count++] = put_of("a", &held);
+    run_until(count);
+    atomic_store(&go, 0);
+    runs[count++] = put_of("a", &slow);
+    let_ticks_pass();
+    runs[count] = put_of("a", &held);
+    for (uint64_t until = clock_mono_ms() + 20000; runs[count]->began_ms == 0 && clock_mono_ms() < until;)
+        uv_run(&loop.uv, UV_RUN_ONCE);
+    ok(runs[count++]->began_ms != 0, "after enough quick runs a type is quick again");
+    release(runs, count);
+}
+
 int main(void)
 {
     if (sodium_init() < 0 || loop_init(&loop) < 0)
@@ -470,6 +507,7 @@ int main(void)
     test_turns_between_owners();
     test_lanes();
     test_full_lanes();
+    test_slow_ones_are_found_out();
     uv_close((uv_handle_t *)&timer, NULL);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
     is_int(loop_deinit(&loop), 0, "no handle is left");

@@ -3,8 +3,10 @@
  * as lists per wake-up. What a job may do (task_ctx_ops) is here, too. run() of a job is on a pool thread,
  * all else on the loop thread but where it says so. One lock round per job on the thread, one per turn on the
  * loop. Never calls back while it holds the lock.
- * Lanes: no thread is bound to one, but jobs of a lane hold at most `width` threads. A lane is first come,
- * first served, until something has waited for a tick: then its owners take turns. */
+ * Lanes: no thread is bound to one, but jobs of a lane hold at most `width` threads. A job of the quick lane
+ * that holds its thread for too long goes over to the slow lane with it, and its type stays there until it
+ * was quick for a while; the lane of requests keeps `width` threads whatever the others do. A lane is first
+ * come, first served, until something has waited for a tick: then its owners take turns. */
 #include "tasks/runner/threads/threads.h"
 
 #include "hub/base/clock.h"
@@ -25,7 +27,10 @@
 #define REPORTS_MAX 1024 /* on their way to the loop; beyond, progress is kept and the rest waits */
 #define ROOM 64          /* what is leased at once */
 #define CALL_TIMEOUT_MS 10000
-#define TICK_MS 5 /* how often the pool looks for what waits */
+#define TICK_MS 5      /* how often the pool looks for what waits or runs for long */
+#define CAUGHT 16      /* threads for what was not known to be slow, beyond those of the lanes */
+#define LEARNT_MAX 32  /* types known to be slow by what they did */
+#define QUICK_AGAIN 16 /* quick runs in a row after which one is quick again */
 
 enum report_kind { REPORT_STARTED, REPORT_CALL, REPORT_PROGRESS, REPORT_PARTIAL, REPORT_FINAL, REPORT_LOG };
 struct report { /* what a running job says */
@@ -61,6 +66,7 @@ struct lane {
 struct job {
     struct run run;
     struct list node;
+    bool slow;               /* loop thread: it held its thread for too long */
     struct list listen_node; /* of pool.listening */
     enum run_stop why;       /* loop thread */
     _Atomic bool cancelled;
@@ -79,8 +85,13 @@ struct pool {
     struct loop *loop;
     const struct options *options;
     const struct engine_hooks *hooks;
-    unsigned coalesce_ms;  /* shortest time between two progress reports of a job; 0 = all */
-    unsigned width;        /* threads of a lane */
+    unsigned coalesce_ms; /* shortest time between two progress reports of a job; 0 = all */
+    unsigned width;       /* threads of a lane */
+    struct learnt {
+        const struct task_type *type;
+        unsigned quick;   /* runs since it was slow */
+    } learnt[LEARNT_MAX]; /* loop thread */
+    unsigned learnt_count;
     bool staged;           /* loop thread: a lane has staged jobs */
     unsigned load;         /* loop thread: jobs that were given and have not ended */
     struct list listening; /* loop thread: jobs whose reports are delivered */
@@ -103,8 +114,10 @@ struct pool {
     struct pool_thread {
         struct pool *pool;
         pthread_t id;
+        struct job *job; /* it runs */
         struct lane *lane;
-        struct db *db; /* the thread's own, opened on first use */
+        unsigned ticks; /* seen with this job */
+        struct db *db;  /* the thread's own, opened on first use */
     } threads[];
 };
 
@@ -335,7 +348,10 @@ static bool call_thread(struct pool *pool)
 /* With the lock held: whether one more of its jobs may run. */
 static bool may_run(const struct pool *pool, const struct lane *lane)
 {
-    return lane->waiting && lane->busy < pool->width;
+    const struct lane *lanes = pool->lanes;
+    return lane->waiting && lane->busy < pool->width &&
+           (lanes[LIGHT_QUICK].busy + lanes[LIGHT_SLOW].busy < pool->thread_max - pool->width ||
+            lane == &lanes[LIGHT_REQUEST]);
 }
 
 /* With the lock held: where a thread is wanted most; NULL = nowhere. */
@@ -380,7 +396,9 @@ static struct job *next_job(struct pool *pool)
         return NULL;
     lane->busy++;
     self->lane = lane;
-    return take(lane);
+    self->job = take(lane);
+    self->ticks = 0;
+    return self->job;
 }
 
 /* One that was cancelled while it waited does nothing any more. */
@@ -409,6 +427,7 @@ static void *thread_main(void *arg)
     pool->calling = false;
     for (struct job *job; (job = next_job(pool)) != NULL;) {
         run_job(pool, job);
+        self->job = NULL;
         list_append(&pool->done, &job->node);
         if (must_notify(pool)) {
             pthread_mutex_unlock(&pool->lock);
@@ -423,6 +442,62 @@ static void *thread_main(void *arg)
 }
 
 /* ---- lanes --------------------------------------------------------------------------------------- */
+
+static struct learnt *learnt_of(struct pool *pool, const struct task_type *type)
+{
+    for (unsigned i = 0; i < pool->learnt_count; i++)
+        if (pool->learnt[i].type == type)
+            return &pool->learnt[i];
+    return NULL;
+}
+
+static struct lane *lane_of(struct pool *pool, const struct task_type *type)
+{
+    bool slow = type->lane == LIGHT_QUICK && (type->kind == TASK_HEAVY || learnt_of(pool, type));
+    return &pool->lanes[slow ? LIGHT_SLOW : type->lane];
+}
+
+static void learn(struct pool *pool, const struct task_type *type)
+{
+    struct learnt *learnt = learnt_of(pool, type);
+    if (learnt == NULL)
+        learnt = &pool->learnt[pool->learnt_count < LEARNT_MAX ? pool->learnt_count++ : 0];
+    *learnt = (struct learnt){.type = type};
+}
+
+/* What a run says about its type. One that failed or was stopped says nothing. */
+static void judge(struct pool *pool, const struct job *job)
+{
+    struct learnt *learnt = learnt_of(pool, job->run.type);
+    if (learnt && !job->slow && !job->ctx.failed && ++learnt->quick == QUICK_AGAIN)
+        *learnt = pool->learnt[--pool->learnt_count];
+}
+
+/* With the lock held: what waits in the quick lane and is not for it goes to the slow one. */
+static void sort_out(struct pool *pool)
+{
+    struct lane *quick = &pool->lanes[LIGHT_QUICK];
+    for (unsigned count = quick->waiting; count; count--) {
+        struct job *job = take(quick);
+        struct lane *lane = lane_of(pool, job->run.type);
+        list_append(&lane->fresh, &job->node);
+        lane->waiting++;
+    }
+}
+
+/* With the lock held: the thread has been seen with its job once more. */
+static void watch(struct pool *pool, struct pool_thread *thread)
+{
+    unsigned slow_ticks = (unsigned)pool->options->light_slow_ms / TICK_MS + 1;
+    if (thread->job == NULL || thread->lane == &pool->lanes[LIGHT_REQUEST] || ++thread->ticks != slow_ticks)
+        return;
+    thread->job->slow = true;
+    learn(pool, thread->job->run.type);
+    thread->lane->busy--;
+    thread->lane = &pool->lanes[LIGHT_SLOW];
+    thread->lane->busy++;
+    sort_out(pool);
+}
 
 static struct line *line_of(struct lane *lane, struct span owner)
 {
@@ -453,6 +528,8 @@ static void on_tick(uv_timer_t *timer)
     struct pool *pool = timer->data;
     bool old = false;
     pthread_mutex_lock(&pool->lock);
+    for (unsigned i = 0; i < pool->thread_count; i++)
+        watch(pool, &pool->threads[i]);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
         old |= line_up(&pool->lanes[i]);
     bool call = old && choose(pool) && call_thread(pool);
@@ -548,6 +625,7 @@ static void deliver_done(struct pool *pool, struct list *done)
         free(job->answer);
         list_remove(&job->listen_node);
         pool->load--;
+        judge(pool, job);
         if (job->why == STOP_LOST) {
             task_ctx_clear(&job->ctx);
             pool->hooks->ended(&job->run, NULL, NULL);
@@ -651,7 +729,7 @@ static bool give(void *engine, unsigned number, struct run *run)
 {
     struct pool *pool = engine;
     struct job *job = container_of(run, struct job, run);
-    struct lane *lane = &pool->lanes[run->type->kind == TASK_HEAVY ? LIGHT_SLOW : run->type->lane];
+    struct lane *lane = lane_of(pool, run->type);
     (void)number;
     if (pool->closing || pool->load >= lane->load_max)
         return false;
@@ -741,7 +819,7 @@ static const unsigned halves[] = {[LIGHT_QUICK] = 2, [LIGHT_REQUEST] = 4, [LIGHT
 
 static void *start(const struct engine_config *config)
 {
-    unsigned width = width_of(config->options), threads = LIGHT_LANES * width;
+    unsigned width = width_of(config->options), threads = LIGHT_LANES * width + CAUGHT;
     struct pool *pool = xcalloc(1, sizeof *pool + threads * sizeof pool->threads[0]);
     list_init(&pool->listening);
     list_init(&pool->done);
