@@ -283,18 +283,6 @@ enum queue_code reply_code(const redisReply *array, size_t i)
     return code >= QUEUE_OK && code <= QUEUE_UNAVAILABLE ? (enum queue_code)code : QUEUE_UNAVAILABLE;
 }
 
-/* The events that a call caused. */
-static void deliver(struct queue *queue, struct span caused)
-{
-    struct event_lines lines = {.rest = caused};
-    for (struct span line; queue->hooks.on_event && (line = event_lines_next(&lines)).p != NULL;) {
-        struct event *event = event_lines_read(&lines, line);
-        if (event)
-            queue->hooks.on_event(queue->hooks.ctx, lines.owner, event);
-        event_unref(&event);
-    }
-}
-
 /* The call failed half-way: some of its events may stand in the log already, and nobody here was told.
  * {"", {owner, seq to read on from, …}, why} */
 static void recover(struct queue *queue, const redisReply *reply)
@@ -323,7 +311,7 @@ static const redisReply *take_answer(struct queue *queue, const redisReply *repl
         recover(queue, reply);
     if (reply_count(reply) != 2)
         return NULL;
-    deliver(queue, reply_span(reply, 1));
+    event_lines_tell(reply_span(reply, 1), queue->hooks.on_event, queue->hooks.ctx);
     return reply->element[0];
 }
 

@@ -243,12 +243,10 @@ static void set_part(struct event_text *text, struct span part)
 
 struct span event_lines_next(struct event_lines *lines)
 {
-    lines->turned = false;
     while (lines->rest.n) {
         struct span line = cut(&lines->rest, '\n');
         if (line.n == 0 || line.p[0] != '@')
             return line;
-        lines->turned = true;
         lines->last.code = '\0';
         snprintf(lines->owner, sizeof lines->owner, "%.*s", (int)line.n - 1, line.p + 1);
     }
@@ -295,4 +293,16 @@ struct event *event_lines_read(struct event_lines *lines, struct span line)
     if (last->code == 'N' && (last->meta.n == 0 || last->meta.p[0] != '{'))
         return NULL;
     return event_text_build(last, seq, rev);
+}
+
+void event_lines_tell(struct span text, void (*fn)(void *ctx, const char *owner, struct event *event),
+                      void *ctx)
+{
+    struct event_lines lines = {.rest = text};
+    for (struct span line; fn && (line = event_lines_next(&lines)).p != NULL;) {
+        struct event *event = event_lines_read(&lines, line);
+        if (event)
+            fn(ctx, lines.owner, event);
+        event_unref(&event);
+    }
 }

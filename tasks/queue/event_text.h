@@ -46,7 +46,6 @@ size_t text_word(char to[static WORD_SIZE], const char *text, size_t size);
 struct event_lines { /* the lines of a message or a reply: "@owner", the owner's lines, "@owner", … */
     struct span rest;
     char owner[USER_ID_MAX + 1]; /* whose line the last one was */
-    bool turned;                 /* and whether that is another owner than before */
     struct event_text last;      /* of the last event; .code 0 = there is none to continue */
 };
 
@@ -56,3 +55,6 @@ struct span event_lines_next(struct event_lines *lines);
  *   "=seq rev entry[\t<letter><text>…]", of a notification with the letter b and its body
  *   "~rev code time progress[ stage][\t…]", one more progress of the task in the line before. */
 struct event *event_lines_read(struct event_lines *lines, struct span line);
+/* Calls fn (NULL = nobody) for each event of these lines, in their order; the event is borrowed. */
+void event_lines_tell(struct span lines, void (*fn)(void *ctx, const char *owner, struct event *event),
+                      void *ctx);

@@ -215,15 +215,6 @@ static struct span message_text(const redisReply *reply)
     return strcmp(reply_text(reply, 0), "message") == 0 ? reply_span(reply, 2) : SPAN_NONE;
 }
 
-static void tell(const struct queue_feed *feed, void (*fn)(void *ctx, const char *owner, struct event *event),
-                 struct event_lines *lines, struct span line)
-{
-    struct event *event = fn ? event_lines_read(lines, line) : NULL;
-    if (event)
-        fn(feed->hooks.ctx, lines->owner, event);
-    event_unref(&event);
-}
-
 /* ---- owners ---- */
 
 static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
@@ -285,17 +276,12 @@ static void on_lost(struct queue_feed *feed)
     free(waiting);
 }
 
-/* Only owners this feed knows: others were detached just now. */
-static void tell_owners(const struct queue_feed *feed, struct span text)
+/* An owner this feed does not know was detached just now. */
+static void on_hub_event(void *ctx, const char *owner, struct event *event)
 {
-    struct event_lines lines = {.rest = text};
-    bool known = false;
-    for (struct span line; (line = event_lines_next(&lines)).p != NULL;) {
-        if (lines.turned)
-            known = table_find(&feed->owners, span_of(lines.owner)) != NULL;
-        if (known)
-            tell(feed, feed->hooks.on_event, &lines, line);
-    }
+    struct queue_feed *feed = ctx;
+    if (feed->hooks.on_event && find_owner(feed, owner))
+        feed->hooks.on_event(feed->hooks.ctx, owner, event);
 }
 
 static void on_hub(void *ctx, const redisReply *reply)
@@ -305,7 +291,7 @@ static void on_hub(void *ctx, const redisReply *reply)
     if (reply == NULL) {
         on_lost(feed);
     } else if (text.p) {
-        tell_owners(feed, text);
+        event_lines_tell(text, on_hub_event, feed);
     } else {
         feed->subscribed = true;
         feed->subscribing = false;
@@ -414,11 +400,8 @@ static void on_admin(void *ctx, const redisReply *reply)
 {
     const struct queue_feed *feed = ctx;
     struct span text = reply ? message_text(reply) : SPAN_NONE;
-    if (text.p == NULL || !feed->watching)
-        return;
-    struct event_lines lines = {.rest = text};
-    for (struct span line; (line = event_lines_next(&lines)).p != NULL;)
-        tell(feed, feed->hooks.on_admin, &lines, line);
+    if (text.p && feed->watching)
+        event_lines_tell(text, feed->hooks.on_admin, feed->hooks.ctx);
 }
 
 void queue_feed_listen_bell(struct queue_feed *feed, const char *queue)

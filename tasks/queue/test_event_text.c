@@ -95,12 +95,9 @@ static void test_messages(void)
                                              "~4 P 1795000000001 20\n~6 P 1795000000002 30 last\tm\"m\"\n"
                                              "@u2\n=0 8 P 1 " ID " 1795000000000 40 noop_heavy\n")};
     check_next(&lines, "u1", 2, 10, "step");
-    ok(lines.turned, "the first of an owner");
     check_next(&lines, "u1", 4, 20, "started");
-    ok(!lines.turned, "another of the same");
     check_next(&lines, "u1", 6, 30, "last");
     check_next(&lines, "u2", 8, 40, "started");
-    ok(lines.turned, "the next owner");
     ok(event_lines_next(&lines).p == NULL, "the end");
     static const char *const alone[] = {
         "~4 P 1795000000001 20",
