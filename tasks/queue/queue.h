@@ -172,9 +172,10 @@ struct queue_caller { /* who asks; checked inside the function */
 };
 struct queue_answer {
     enum queue_code code;
+    struct span json; /* get: the task object; list: {"tasks":[…],…}; why, stats, …: as protocol.md */
+    /* Of cancel and retry: */
     char id[ID_SIZE];
     char status[12], stage[33];
-    struct span json; /* get: the task object; list: {"tasks":[…],…}; why, stats, …: as protocol.md */
     uint64_t seq;
     int64_t at_ms;     /* retry: time of the accepted event */
     uint64_t retry_ms; /* limits: when to try again */

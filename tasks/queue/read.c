@@ -138,18 +138,24 @@ static void write_totals(struct buf *to, const char *name, const redisReply *tot
     buf_append_char(to, '}');
 }
 
-/* {totals, next cursor, rows} */
+/* {code, row} */
+static void write_one(struct buf *to, const redisReply *answer)
+{
+    write_task(to, reply_array(answer, 1));
+}
+
+/* {code, totals, next cursor, rows} */
 static void write_list(struct buf *to, const redisReply *answer)
 {
     buf_append_char(to, '{');
-    write_tasks(to, reply_array(answer, 2));
-    if (reply_span(answer, 1).n)
-        json_member_text(to, "next_cursor", reply_span(answer, 1));
-    write_totals(to, "totals", reply_array(answer, 0));
+    write_tasks(to, reply_array(answer, 3));
+    if (reply_span(answer, 2).n)
+        json_member_text(to, "next_cursor", reply_span(answer, 2));
+    write_totals(to, "totals", reply_array(answer, 1));
     buf_append_char(to, '}');
 }
 
-/* {head of the log, rows} */
+/* {code, rows} */
 static void write_snapshot(struct buf *to, const redisReply *answer)
 {
     buf_append_char(to, '{');
@@ -203,20 +209,20 @@ static void write_queues(struct buf *to, const redisReply *queues)
     buf_append_char(to, '}');
 }
 
-/* {totals, heavy active, queues, delayed, leased, workers, hubs, failed in the last hour, days} */
+/* {code, totals, heavy active, queues, delayed, leased, workers, hubs, failed in the last hour, days} */
 static void write_stats(struct buf *to, const redisReply *answer)
 {
-    const redisReply *days = reply_array(answer, 8);
+    const redisReply *days = reply_array(answer, 9);
     int64_t sum_ms = 0, count = 0;
     buf_append_char(to, '{');
-    write_totals(to, "tasks", reply_array(answer, 0));
-    json_member_int(to, "active", reply_number(answer, 1));
-    write_queues(to, reply_array(answer, 2));
-    json_member_int(to, "delayed", reply_number(answer, 3));
-    json_member_int(to, "leased", reply_number(answer, 4));
-    json_member_int(to, "workers", reply_number(answer, 5));
-    json_member_int(to, "hubs", reply_number(answer, 6));
-    json_member_int(to, "failed_last_hour", reply_number(answer, 7));
+    write_totals(to, "tasks", reply_array(answer, 1));
+    json_member_int(to, "active", reply_number(answer, 2));
+    write_queues(to, reply_array(answer, 3));
+    json_member_int(to, "delayed", reply_number(answer, 4));
+    json_member_int(to, "leased", reply_number(answer, 5));
+    json_member_int(to, "workers", reply_number(answer, 6));
+    json_member_int(to, "hubs", reply_number(answer, 7));
+    json_member_int(to, "failed_last_hour", reply_number(answer, 8));
     json_member(to, "days");
     buf_append_char(to, '[');
     for (size_t i = 0; i < reply_count(days); i++) {
@@ -229,12 +235,13 @@ static void write_stats(struct buf *to, const redisReply *answer)
     buf_append_char(to, '}');
 }
 
-/* Per process: name, time of its last beat, alive, its own words. */
+/* {code, per process: {name, time of its last beat, alive, its own words}} */
 static void write_workers(struct buf *to, const redisReply *answer)
 {
+    const redisReply *processes = reply_array(answer, 1);
     buf_append_text(to, "{\"workers\":[");
-    for (size_t i = 0; i < reply_count(answer); i++) {
-        const redisReply *row = reply_array(answer, i);
+    for (size_t i = 0; i < reply_count(processes); i++) {
+        const redisReply *row = reply_array(processes, i);
         struct span name = reply_span(row, 0);
         bool hub = name.n > 2 && name.p[0] == 'h';
         buf_append_text(to, i ? ",{" : "{");
@@ -266,6 +273,7 @@ enum why { /* words of the answer of why() */
            WHY_STARTED,
            WHY_CANCEL,
            WHY_ERROR,
+           WHY_ID,
 };
 
 /* The holder's name without the letter of its kind. */
@@ -308,13 +316,13 @@ static void explain(struct buf *to, const redisReply *answer)
         buf_printf(to, "It has ended: %s.", reply_text(answer, WHY_STATUS));
 }
 
-static void write_why(struct buf *to, const char *id, const redisReply *answer)
+static void write_why(struct buf *to, const redisReply *answer)
 {
     struct buf line CLEANUP(buf_free) = BUF_INIT;
     struct span holder = holder_of(answer);
     explain(&line, answer);
     buf_append_char(to, '{');
-    json_member_text(to, "task_id", span_of(id));
+    json_member_text(to, "task_id", reply_span(answer, WHY_ID));
     json_member_text(to, "status", reply_span(answer, WHY_STATUS));
     json_member_text(to, "stage", reply_span(answer, WHY_STAGE));
     json_member_text(to, "why", buf_span(&line));
@@ -337,12 +345,24 @@ static void write_why(struct buf *to, const char *id, const redisReply *answer)
     buf_append_text(to, "}}");
 }
 
+/* ---- calls -------------------------------------------------------------------------------------------- */
+
 #define SNAPSHOT_TASKS "200"
 #define OPTIONAL_BYTES "98304" /* results, metas, messages and pieces of one list, which is one frame */
+#define SCRATCH_KEPT (1u << 20)
 
-static void copy_text(char *to, size_t size, const char *text)
+/* Answers with what op->write makes of the reply. */
+static void on_read(struct op *op, const redisReply *reply)
 {
-    snprintf(to, size, "%s", text);
+    struct queue_answer answer = {.code = reply_code(reply, 0)};
+    struct buf *json = &op->queue->json;
+    buf_clear(json);
+    if (answer.code == QUEUE_OK)
+        op->write(json, reply);
+    answer.json = buf_span(json);
+    op->fn.answer(op->ctx, &answer);
+    if (json->cap > SCRATCH_KEPT)
+        buf_free(json);
 }
 
 static struct op *answer_op(struct queue *queue, const char *function,
@@ -355,6 +375,15 @@ static struct op *answer_op(struct queue *queue, const char *function,
     return op;
 }
 
+static struct op *read_op(struct queue *queue, const char *function,
+                          void (*write)(struct buf *to, const redisReply *answer), queue_answer_fn *fn,
+                          void *ctx)
+{
+    struct op *op = answer_op(queue, function, on_read, fn, ctx);
+    op->write = write;
+    return op;
+}
+
 static void words_caller(struct words *words, const char *id, const char *owner, bool any)
 {
     words_text(words, id);
@@ -362,121 +391,23 @@ static void words_caller(struct words *words, const char *id, const char *owner,
     words_text(words, any ? "1" : "0");
 }
 
-static void reply_with(struct op *op, struct queue_answer *answer)
-{
-    answer->json = buf_span(&op->queue->json);
-    op->fn.answer(op->ctx, answer);
-    if (op->queue->json.cap > (1u << 20))
-        buf_free(&op->queue->json);
-}
-
-/* ---- one task --------------------------------------------------------------------------------------- */
-
-static void on_got(struct op *op, const redisReply *reply)
-{
-    struct queue_answer answer = {.code = reply_code(reply, 0)};
-    const redisReply *row = reply_array(reply, 1);
-    buf_clear(&op->queue->json);
-    copy_text(answer.id, sizeof answer.id, op->id);
-    if (row) {
-        copy_text(answer.status, sizeof answer.status, reply_text(row, 3));
-        copy_text(answer.stage, sizeof answer.stage, reply_text(row, 4));
-        answer.seq = (uint64_t)reply_number(row, 11);
-        write_task(&op->queue->json, row);
-    }
-    reply_with(op, &answer);
-}
-
 void queue_get(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx)
 {
-    struct op *op = answer_op(queue, FUNCTION("get"), on_got, fn, ctx);
-    copy_text(op->id, sizeof op->id, id);
+    struct op *op = read_op(queue, FUNCTION("get"), write_one, fn, ctx);
     words_caller(&op->words, id, who->owner, who->any_read);
-}
-
-static void on_why(struct op *op, const redisReply *reply)
-{
-    struct queue_answer answer = {.code = reply_code(reply, 0)};
-    buf_clear(&op->queue->json);
-    copy_text(answer.id, sizeof answer.id, op->id);
-    if (answer.code == QUEUE_OK) {
-        copy_text(answer.status, sizeof answer.status, reply_text(reply, 1));
-        copy_text(answer.stage, sizeof answer.stage, reply_text(reply, 2));
-        write_why(&op->queue->json, op->id, reply);
-    }
-    reply_with(op, &answer);
 }
 
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx)
 {
-    struct op *op = answer_op(queue, FUNCTION("why"), on_why, fn, ctx);
-    copy_text(op->id, sizeof op->id, id);
+    struct op *op = read_op(queue, FUNCTION("why"), write_why, fn, ctx);
     words_caller(&op->words, id, who->owner, who->any_read);
-}
-
-static void on_cancelled(struct op *op, const redisReply *reply)
-{
-    struct queue_answer answer = {.code = reply_code(reply, 0)};
-    buf_clear(&op->queue->json);
-    copy_text(answer.id, sizeof answer.id, op->id);
-    copy_text(answer.status, sizeof answer.status, reply_text(reply, 1));
-    copy_text(answer.stage, sizeof answer.stage, reply_text(reply, 2));
-    answer.seq = (uint64_t)reply_number(reply, 3);
-    reply_with(op, &answer);
-}
-
-void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
-                  void *ctx)
-{
-    struct op *op = answer_op(queue, FUNCTION("cancel"), on_cancelled, fn, ctx);
-    copy_text(op->id, sizeof op->id, id);
-    op_retention(op);
-    words_caller(&op->words, id, who->owner, who->any_write);
-}
-
-/* {code, seq, status, retry ms, time} */
-static void on_retried(struct op *op, const redisReply *reply)
-{
-    struct queue_answer answer = {.code = reply_code(reply, 0)};
-    buf_clear(&op->queue->json);
-    copy_text(answer.id, sizeof answer.id, op->id);
-    copy_text(answer.status, sizeof answer.status, reply_text(reply, 2));
-    answer.seq = (uint64_t)reply_number(reply, 1);
-    answer.retry_ms = (uint64_t)reply_number(reply, 3);
-    answer.at_ms = reply_number(reply, 4);
-    reply_with(op, &answer);
-}
-
-void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
-                 const char *own_arg, queue_answer_fn *fn, void *ctx)
-{
-    struct op *op = answer_op(queue, FUNCTION("retry"), on_retried, fn, ctx);
-    copy_text(op->id, sizeof op->id, new_id);
-    words_number(&op->words, queue->config.user_tasks);
-    words_number(&op->words, queue->config.global_tasks);
-    words_number(&op->words, queue->config.user_light);
-    words_caller(&op->words, id, who->owner, who->any_write);
-    words_text(&op->words, new_id);
-    words_text(&op->words, own_arg ? own_arg : "");
-}
-
-/* ---- many tasks --------------------------------------------------------------------------------------- */
-
-static void on_json(struct op *op, const redisReply *reply)
-{
-    struct queue_answer answer = {.code = reply ? QUEUE_OK : QUEUE_UNAVAILABLE};
-    buf_clear(&op->queue->json);
-    if (reply)
-        op->write(&op->queue->json, reply);
-    reply_with(op, &answer);
 }
 
 void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, FUNCTION("list"), on_json, fn, ctx);
-    op->write = write_list;
+    struct op *op = read_op(queue, FUNCTION("list"), write_list, fn, ctx);
     words_number(&op->words, queue->config.retention_light_ms);
     words_text(&op->words, filter->owner);
     words_text(&op->words, filter->status);
@@ -490,8 +421,7 @@ void queue_list(struct queue *queue, const struct queue_filter *filter, queue_an
 
 void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, FUNCTION("snapshot"), on_json, fn, ctx);
-    op->write = write_snapshot;
+    struct op *op = read_op(queue, FUNCTION("snapshot"), write_snapshot, fn, ctx);
     words_text(&op->words, owner);
     words_text(&op->words, SNAPSHOT_TASKS);
     words_text(&op->words, OPTIONAL_BYTES);
@@ -499,13 +429,44 @@ void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn,
 
 void queue_stats(struct queue *queue, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, FUNCTION("stats"), on_json, fn, ctx);
-    op->write = write_stats;
+    struct op *op = read_op(queue, FUNCTION("stats"), write_stats, fn, ctx);
     words_number(&op->words, queue->config.retention_light_ms);
 }
 
 void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, FUNCTION("workers"), on_json, fn, ctx);
-    op->write = write_workers;
+    read_op(queue, FUNCTION("workers"), write_workers, fn, ctx);
+}
+
+/* {code, status, stage, seq, id, time, ms to try again} */
+static void on_changed(struct op *op, const redisReply *reply)
+{
+    struct queue_answer answer = {.code = reply_code(reply, 0),
+                                  .seq = (uint64_t)reply_number(reply, 3),
+                                  .at_ms = reply_number(reply, 5),
+                                  .retry_ms = (uint64_t)reply_number(reply, 6)};
+    snprintf(answer.status, sizeof answer.status, "%s", reply_text(reply, 1));
+    snprintf(answer.stage, sizeof answer.stage, "%s", reply_text(reply, 2));
+    snprintf(answer.id, sizeof answer.id, "%s", reply_text(reply, 4));
+    op->fn.answer(op->ctx, &answer);
+}
+
+void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
+                  void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("cancel"), on_changed, fn, ctx);
+    op_retention(op);
+    words_caller(&op->words, id, who->owner, who->any_write);
+}
+
+void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
+                 const char *own_arg, queue_answer_fn *fn, void *ctx)
+{
+    struct op *op = answer_op(queue, FUNCTION("retry"), on_changed, fn, ctx);
+    words_number(&op->words, queue->config.user_tasks);
+    words_number(&op->words, queue->config.global_tasks);
+    words_number(&op->words, queue->config.user_light);
+    words_caller(&op->words, id, who->owner, who->any_write);
+    words_text(&op->words, new_id);
+    words_text(&op->words, own_arg ? own_arg : "");
 }

@@ -52,8 +52,8 @@ static void test_cycle(void)
     is_int(told.code, QUEUE_LOST, "a second end is refused");
     queue_get(hub.queue, &caller, id, on_answer, NULL);
     finish(1);
-    is_text(told.answer.status, "completed", "get: completed");
-    is_int(told.answer.seq, 4, "its last event");
+    ok(strstr(told.json, "\"status\":\"completed\""), "get: completed");
+    ok(strstr(told.json, "\"seq\":4,"), "its last event");
     ok(json_check(span_of(told.json), JSON_LIMITS, &(const char *){NULL}) == KIND_OBJECT, "get: JSON");
     ok(json_string_is(json_get(span_of(told.json), "user_id"), owner), "with its owner");
     forget_events();
@@ -241,7 +241,7 @@ static void test_cancel_running(void)
     is_int(told.code, QUEUE_OK, "its completion");
     queue_get(hub.queue, &caller, id, on_answer, NULL);
     finish(1);
-    is_text(told.answer.status, "cancelled", "makes it cancelled");
+    ok(strstr(told.json, "\"status\":\"cancelled\""), "makes it cancelled");
     queue_beat(worker.queue, &(struct queue_beat_item){id, 1}, 1, SPAN_NONE, on_beat, NULL);
     finish(1);
     is_int(told.lost, 1, "then it is lost to the worker");

@@ -158,6 +158,11 @@ static inline void on_answer(void *ctx, const struct queue_answer *answer)
     (void)ctx;
     told.answer = *answer;
     snprintf(told.json, sizeof told.json, "%.*s", SPAN_ARG(answer->json));
+    struct span json = answer->json.n ? answer->json : SPAN("{}");
+    struct span status = json_get(json, "status"), stage = json_get(json, "stage");
+    if (status.p && (!json_string_copy(status, told.answer.status, sizeof told.answer.status) ||
+                     !json_string_copy(stage, told.answer.stage, sizeof told.answer.stage)))
+        diag("a task without status or stage: %s", told.json);
     told.done++;
 }
 

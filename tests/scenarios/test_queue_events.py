@@ -272,7 +272,7 @@ def test_optional_parts_of_a_list_are_bounded(q):
         id = q.run()
         q.update(id, message='"' + "m" * 400 + '"', meta='{"x":"' + "y" * 3000 + '"}')
         q.end(id, text='{"x":"' + "y" * 9000 + '"}')
-    _, _, rows = q.call("list", LIGHT_MS, "u1", "", "", -1, -1, "", 50, 30000)
+    *_, rows = q.call("list", LIGHT_MS, "u1", "", "", -1, -1, "", 50, 30000)
     size = sum(len(word) for row in rows for word in row if isinstance(word, str))
     assert len(rows) == 10 and size < 36000
     assert [row[20] for row in rows].count("1") >= 7
@@ -282,23 +282,23 @@ def test_stats_and_workers(q):
     tasks = mixed(q)
     q.as_("w:one").beat(info='{"slots":4}')
     q.beat()
-    totals, active, queues, delayed, leased, workers, _, failed, days = q.call("stats", LIGHT_MS)
+    _, totals, active, queues, delayed, leased, workers, _, failed, days = q.call("stats", LIGHT_MS)
     assert active == list(tasks.values()).count("pending") + list(tasks.values()).count("processing")
     assert (delayed, leased, workers, failed) == (10, 10, 1, 10)
     assert queues == ["default", 0, "live", 0, "light", 0]
     fields = dict(zip(days[0][1][::2], days[0][1][1::2]))
     assert (fields["done:completed"], fields["done:failed"], fields["done:cancelled"]) == ("20", "10", "10")
     assert totals[:2] == [10, 10]
-    rows = q.call("workers")
+    rows = q.call("workers")[1]
     assert {row[0]: row[2:] for row in rows} == {"w:one": [1, '{"slots":4}'], "h:one": [1, "{}"]}
 
 
 def test_a_worker_that_is_silent_leaves_the_list(q):
     q.as_("w:one").beat()
     q.redis("ZADD", "th:{0}:ws", 1, "w:one")
-    assert q.call("workers")[0][2] == 0
+    assert q.call("workers")[1][0][2] == 0
     q.beat()
-    assert [row[0] for row in q.call("workers")] == ["h:one"]
+    assert [row[0] for row in q.call("workers")[1]] == ["h:one"]
     assert q.redis("HGET", "th:{0}:wi", "w:one") is None
 
 

@@ -296,7 +296,7 @@ def test_retry_copies_arguments(q):
 def test_retry_of_a_light_task(q):
     id = q.recorded_once(failed=True, args='{"a":1}')
     new = q.retry(id)
-    assert q.answer[2] == "pending" and int(q.answer[4]) > 0
+    assert q.answer[1] == "pending" and int(q.answer[5]) > 0
     leased = q.lease("light")
     assert (leased[0]["id"], leased[0]["args"]) == (new, '{"a":1}')
 
@@ -307,7 +307,7 @@ def test_retry_refusals(q):
     assert q.retry(id, owner="u2") is None and q.answer == [FORBIDDEN]
     assert q.retry(new_id()) is None and q.answer == [NOT_FOUND]
     q.limits = (0, 10)
-    assert q.retry(id) is None and q.answer[0] == USER_LIMIT and q.answer[3] > 0
+    assert q.retry(id) is None and q.answer[0] == USER_LIMIT and q.answer[6] > 0
 
 
 def test_limits(q):

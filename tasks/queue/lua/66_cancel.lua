@@ -18,6 +18,11 @@ reach = function(id, owner, any)
   return r
 end
 
+-- How it stands: {code, status, stage, seq, id}.
+local function changed_as(r, code, stage)
+  return { code, r.s, stage or stage_of(r), r.e, r.id }
+end
+
 local function cancel_running(r)
   if not r.z then
     set(r, 'z', now_digits)
@@ -26,10 +31,10 @@ local function cancel_running(r)
     emit_latest(r, 'P', NOTHING)
     tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
   end
-  return { 0, r.s, 'cancelling', r.e }
+  return changed_as(r, 0, 'cancelling')
 end
 
--- args: retention, id, owner, any. Answer: {code, status, stage, seq}.
+-- args: retention, id, owner, any. Answer: {code, status, stage, seq, id}.
 local function cancel(args)
   retention(args)
   local r, code = reach(args[5], args[6], args[7])
@@ -42,9 +47,9 @@ local function cancel(args)
     tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
     finish(r, 'K', NOTHING)
   elseif r.s ~= 'cancelled' then
-    return { STATE, r.s, stage_of(r), r.e }
+    return changed_as(r, STATE)
   end
-  return { 0, r.s, stage_of(r), r.e }
+  return changed_as(r, 0)
 end
 
 local function inherit_audio(old, new)
@@ -60,13 +65,13 @@ local function names_own(input, name, owner)
 end
 
 -- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or ''. Answer:
--- {code, seq, status, retry ms, time}.
+-- {code, status, stage, seq, id, time, ms to try again}.
 local function retry(args)
   local r, code = reach(args[6], args[7], args[8])
   if not r then
     return { code }
   elseif r.s ~= 'failed' and r.s ~= 'cancelled' then
-    return { STATE, r.e, r.s }
+    return changed_as(r, STATE)
   end
   local input = args_of(r)
   if not input or r.stream and call('EXISTS', P .. 'a:' .. r.id) == 0 then
@@ -78,7 +83,7 @@ local function retry(args)
   set_limits(args[3], args[4], args[5])
   local limit = limit_of(o, r.light)
   if limit then
-    return { limit[1], 0, '', limit[4] }
+    return { limit[1], '', '', 0, r.id, now_digits, limit[4] }
   end
   if r.stream then
     inherit_audio(r.id, id)
@@ -87,7 +92,7 @@ local function retry(args)
   local head = head_of(concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '))
   put_ready(o, id, head)
   local seq = create(o, id, head, input, { retry_of = r.id, audio = r.stream and r.A or nil }, UNLEASED)
-  return { 0, seq, 'pending', 0, now_digits }
+  return { 0, 'pending', 'queued', seq, id, now_digits, 0 }
 end
 
 export('cancel', { 'allow-oom' }, cancel)

@@ -112,7 +112,7 @@ end
 
 -- Why a task is where it is. args: id, owner, any. Answer: {code, status, stage, place, queue, position in the
 -- ready set, its size, due, live workers, holder, lease deadline, attempt, max, started, cancel asked, error
--- code}
+-- code, id}
 local function why(args)
   local r, code = reach(args[3], args[4], args[5])
   if not r then
@@ -129,7 +129,7 @@ local function why(args)
   return {
     0, r.s, stage_of(r), place, r.queue, position, size, r.t or '0', live_workers(),
     r.w ~= '' and holder_name(r) or '', deadline, r.a, r.max, r.b, r.z and 1 or 0,
-    (error_of(r)),
+    (error_of(r)), r.id,
   }
 end
 

@@ -29,7 +29,7 @@ local function failed_last_hour()
   return n
 end
 
--- args: retention of light tasks. Answer: {totals, heavy active, {queue, ready, …}, delayed, leased, live workers,
+-- args: retention of light tasks. Answer: {0, totals, heavy active, {queue, ready, …}, delayed, leased, live workers,
 -- live hubs, failed in the last hour, days}
 local function stats(args)
   local queues = {}
@@ -38,6 +38,7 @@ local function stats(args)
     queues[#queues + 1] = call('ZCARD', P .. 'q:' .. name)
   end
   return {
+    0,
     totals_of('', tonumber(args[3])),
     global.act,
     queues,
@@ -50,7 +51,7 @@ local function stats(args)
   }
 end
 
--- Answer: per process: name, time of its last beat, alive (0/1), its own words (JSON).
+-- Answer: {0, per process: {name, time of its last beat, alive (0/1), its own words (JSON)}}.
 local function workers()
   local out = {}
   local names = call('ZRANGE', P .. 'ws', 0, -1, 'WITHSCORES')
@@ -58,7 +59,7 @@ local function workers()
     local alive = names[i + 1] + ALIVE_MS > now
     out[#out + 1] = { names[i], names[i + 1], alive and 1 or 0, call('HGET', P .. 'wi', names[i]) or '{}' }
   end
-  return out
+  return { 0, out }
 end
 
 export('stats', { 'no-writes' }, stats)
