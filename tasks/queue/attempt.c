@@ -85,9 +85,9 @@ static const struct stage_call update_call = {STAGE_UPDATE, FUNCTION("update"), 
 static const struct stage_call end_call = {STAGE_END, FUNCTION("report"), numbers_retention, on_codes};
 
 static struct item *lease_item(struct queue *queue, const struct stage_call *call, const char *id,
-                               unsigned fence, struct batch **ret_batch)
+                               unsigned fence, queue_done_fn *fn, void *ctx, struct batch **ret_batch)
 {
-    struct item *item = item_new(queue, call, id, ret_batch);
+    struct item *item = item_new(queue, call, id, (union answer_fn){.done = fn}, ctx, ret_batch);
     item->fence = fence;
     words_text(&(*ret_batch)->words, id);
     words_number(&(*ret_batch)->words, fence);
@@ -104,7 +104,7 @@ static struct item *report_item(struct queue *queue, const char *id, unsigned fe
     }
     if (item)
         batch_seal(queue, STAGE_REPORT); /* a task stands in a call once */
-    item = lease_item(queue, &report_call, id, fence, ret_batch);
+    item = lease_item(queue, &report_call, id, fence, NULL, NULL, ret_batch);
     item_done(*ret_batch);
     return item;
 }
@@ -162,7 +162,7 @@ static void update_partial(struct queue *queue, const struct queue_update *updat
 {
     struct batch *batch;
     struct buf line CLEANUP(buf_free) = BUF_INIT;
-    lease_item(queue, &update_call, update->id, update->fence, &batch);
+    lease_item(queue, &update_call, update->id, update->fence, NULL, NULL, &batch);
     update->reported->rev += 2;
     add_partial(&line, update);
     words_text(&batch->words, "p");
@@ -182,9 +182,7 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
         report(queue, update);
         return;
     }
-    struct item *item = lease_item(queue, &update_call, update->id, update->fence, &batch);
-    item->fn.done = fn;
-    item->ctx = ctx;
+    lease_item(queue, &update_call, update->id, update->fence, fn, ctx, &batch);
     if (update->kind == QUEUE_FINAL) {
         words_text(&batch->words, "F");
         words_json(&batch->words, update->meta);
@@ -225,9 +223,7 @@ void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *
     struct batch *batch;
     if (item_find(queue, STAGE_END, end->id))
         batch_seal(queue, STAGE_END); /* a task stands in a call once */
-    struct item *item = lease_item(queue, &end_call, end->id, end->fence, &batch);
-    item->fn.done = fn;
-    item->ctx = ctx;
+    struct item *item = lease_item(queue, &end_call, end->id, end->fence, fn, ctx, &batch);
     take_report(queue, end, batch, item);
     set_verbs(item, end->kind == QUEUE_FAILED && end->retry ? "Xr" : kinds[end->kind]);
     if (end->kind == QUEUE_COMPLETED) {
@@ -300,9 +296,7 @@ static void on_leased(struct op *op, const redisReply *answer)
 
 void queue_lease(struct queue *queue, const char *name, unsigned count, queue_leased_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, FUNCTION("lease"), on_leased);
-    op->fn.leased = fn;
-    op->ctx = ctx;
+    struct op *op = op_new(queue, FUNCTION("lease"), on_leased, (union answer_fn){.leased = fn}, ctx);
     op_retention(op);
     words_text(&op->words, name);
     words_number(&op->words, count);
@@ -326,9 +320,7 @@ static void on_reclaimed(struct op *op, const redisReply *answer)
 /* One slice; the first `skip` leases are those of others. */
 static void reclaim_from(struct queue *queue, int64_t skip, queue_done_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, FUNCTION("reclaim"), on_reclaimed);
-    op->fn.done = fn;
-    op->ctx = ctx;
+    struct op *op = op_new(queue, FUNCTION("reclaim"), on_reclaimed, (union answer_fn){.done = fn}, ctx);
     op_retention(op);
     words_signed(&op->words, skip);
 }
@@ -361,9 +353,7 @@ static void on_beat(struct op *op, const redisReply *answer)
 void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t count, struct span info,
                 queue_beat_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, FUNCTION("beat"), on_beat);
-    op->fn.beat = fn;
-    op->ctx = ctx;
+    struct op *op = op_new(queue, FUNCTION("beat"), on_beat, (union answer_fn){.beat = fn}, ctx);
     op_retention(op);
     words_number(&op->words, queue->config.lease_ms);
     words_json(&op->words, info.n ? info : SPAN("{}"));

@@ -24,9 +24,7 @@ void queue_audio_append(struct queue *queue, const char *owner, const char *id, 
                         struct span bytes, queue_audio_fn *fn, void *ctx)
 {
     struct batch *batch;
-    struct item *item = item_new(queue, &append_call, id, &batch);
-    item->fn.audio = fn;
-    item->ctx = ctx;
+    struct item *item = item_new(queue, &append_call, id, (union answer_fn){.audio = fn}, ctx, &batch);
     words_text(&batch->words, owner);
     words_text(&batch->words, id);
     words_number(&batch->words, offset);
@@ -42,31 +40,27 @@ static void on_stand(struct op *op, const redisReply *answer)
         op->fn.audio(op->ctx, &audio);
 }
 
-static struct op *stand_op(struct queue *queue, const char *function, const char *owner, const char *id)
+static void stand_op(struct queue *queue, const char *function, const char *owner, const char *id,
+                     queue_audio_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, function, on_stand);
+    struct op *op = op_new(queue, function, on_stand, (union answer_fn){.audio = fn}, ctx);
     words_text(&op->words, owner);
     words_text(&op->words, id);
-    return op;
 }
 
 void queue_audio_end(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
 {
-    struct op *op = stand_op(queue, FUNCTION("audio_end"), owner, id);
-    op->fn.audio = fn;
-    op->ctx = ctx;
+    stand_op(queue, FUNCTION("audio_end"), owner, id, fn, ctx);
 }
 
 void queue_audio_take(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx)
 {
-    struct op *op = stand_op(queue, FUNCTION("audio_take"), owner, id);
-    op->fn.audio = fn;
-    op->ctx = ctx;
+    stand_op(queue, FUNCTION("audio_take"), owner, id, fn, ctx);
 }
 
 void queue_audio_keep(struct queue *queue, const char *const *ids, size_t count, uint64_t keep_ms)
 {
-    struct op *op = op_new(queue, FUNCTION("audio_keep"), NULL);
+    struct op *op = op_new(queue, FUNCTION("audio_keep"), NULL, NOBODY, NULL);
     words_number(&op->words, keep_ms);
     for (size_t i = 0; i < count; i++)
         words_text(&op->words, ids[i]);
@@ -84,9 +78,7 @@ static void on_failed(struct op *op, const redisReply *answer)
 void queue_audio_fail(struct queue *queue, const char *owner, const char *id, const char *code,
                       const char *error, queue_done_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, FUNCTION("audio_fail"), on_failed);
-    op->fn.done = fn;
-    op->ctx = ctx;
+    struct op *op = op_new(queue, FUNCTION("audio_fail"), on_failed, (union answer_fn){.done = fn}, ctx);
     op_retention(op);
     words_text(&op->words, owner);
     words_text(&op->words, id);
@@ -107,9 +99,7 @@ static void on_read(struct op *op, const redisReply *answer)
 void queue_audio_read(struct queue *queue, const char *owner, const char *id, uint64_t offset,
                       size_t max_bytes, queue_audio_data_fn *fn, void *ctx)
 {
-    struct op *op = op_new(queue, FUNCTION("audio_read"), on_read);
-    op->fn.data = fn;
-    op->ctx = ctx;
+    struct op *op = op_new(queue, FUNCTION("audio_read"), on_read, (union answer_fn){.data = fn}, ctx);
     words_text(&op->words, owner);
     words_text(&op->words, id);
     words_number(&op->words, offset);

@@ -64,7 +64,7 @@ static void report(struct audit *audit, const char *error)
 
 static void drop(struct op *op)
 {
-    struct audit *audit = op->more;
+    struct audit *audit = op->ctx;
     buf_free(&audit->findings);
     free(audit);
 }
@@ -72,8 +72,7 @@ static void drop(struct op *op)
 static struct op *audit_op(struct audit *audit, const char *function,
                            void (*done)(struct op *op, const redisReply *answer))
 {
-    struct op *op = op_new(audit->queue, function, done);
-    op->more = audit;
+    struct op *op = op_new(audit->queue, function, done, NOBODY, audit);
     op->drop = drop;
     return op;
 }
@@ -88,7 +87,7 @@ static void next_slice(struct audit *audit, struct span cursor)
 /* {next cursor, checked, findings} */
 static void on_slice(struct op *op, const redisReply *answer)
 {
-    struct audit *audit = op->more;
+    struct audit *audit = op->ctx;
     if (answer == NULL) {
         report(audit,
                audit->tasks || audit->owners_now
@@ -112,8 +111,8 @@ static void on_slice(struct op *op, const redisReply *answer)
 /* {checked, findings} */
 static void on_places(struct op *op, const redisReply *answer)
 {
-    note_all(op->more, reply_array(answer, 1));
-    report(op->more, answer ? NULL : "Redis did not answer");
+    note_all(op->ctx, reply_array(answer, 1));
+    report(op->ctx, answer ? NULL : "Redis did not answer");
 }
 
 void audit_run(struct queue *queue, void (*fn)(void *ctx, bool clean, struct span report_json), void *ctx)

@@ -218,8 +218,8 @@ bool batch_is_large(const struct batch *batch)
     return batch->words.bytes.len + batch->beside > BATCH_BYTES;
 }
 
-struct item *item_new(struct queue *queue, const struct stage_call *call, const char *id,
-                      struct batch **ret_batch)
+struct item *item_new(struct queue *queue, const struct stage_call *call, const char *id, union answer_fn fn,
+                      void *ctx, struct batch **ret_batch)
 {
     enum stage stage = call->stage;
     struct batch *batch = queue->open[stage];
@@ -234,7 +234,7 @@ struct item *item_new(struct queue *queue, const struct stage_call *call, const 
     }
     struct item *item = &batch->items[batch->count++];
     queue->staged++;
-    *item = (struct item){.first_word = batch->words.count};
+    *item = (struct item){.fn = fn, .ctx = ctx, .first_word = batch->words.count};
     memcpy(item->id, id, strnlen(id, sizeof item->id - 1));
     if (indexed[stage])
         *place_of(batch, item->id) = (uint16_t)batch->count;
@@ -473,12 +473,15 @@ static void batch_send(struct batch *batch)
 
 /* ---- ops ------------------------------------------------------------------------------------------ */
 
-struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *))
+struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *),
+                  union answer_fn fn, void *ctx)
 {
     struct op *op = xcalloc(1, sizeof *op);
     op->queue = queue;
     op->function = function;
     op->done = done;
+    op->fn = fn;
+    op->ctx = ctx;
     list_append(&queue->ops, &op->node);
     return op;
 }
@@ -599,7 +602,7 @@ static void drop_unused(struct load *load, const redisReply *answer)
 
 static void on_joined(struct op *op, const redisReply *answer)
 {
-    struct load *load = op->more;
+    struct load *load = op->ctx;
     char reason[128];
     if (answer && reply_number(answer, 1)) {
         drop_unused(load, answer);
@@ -613,14 +616,12 @@ static void on_joined(struct op *op, const redisReply *answer)
 
 static void drop_load(struct op *op)
 {
-    loaded(op->more, QUEUE_UNAVAILABLE, "the connection was lost");
+    loaded(op->ctx, QUEUE_UNAVAILABLE, "the connection was lost");
 }
 
 static void join(struct load *load)
 {
-    struct op *op = op_new(load->queue, FUNCTION("join"), on_joined);
-    op->more = load;
-    op->drop = drop_load;
+    op_new(load->queue, FUNCTION("join"), on_joined, NOBODY, load)->drop = drop_load;
 }
 
 static void on_library(void *ctx, const redisReply *reply)

@@ -32,6 +32,21 @@ void words_json(struct words *words, struct span json);
 /* A stage or an error code: at most 32 printable characters without quotes; others become '_'. */
 void words_word(struct words *words, const char *text, size_t size);
 
+/* Whom the answer of an item or an op is told. */
+union answer_fn {
+    queue_submitted_fn *submitted;
+    queue_done_fn *done;
+    queue_leased_fn *leased;
+    queue_beat_fn *beat;
+    queue_answer_fn *answer;
+    queue_audio_fn *audio;
+    queue_audio_data_fn *data;
+    owner_position_fn *position;
+    owner_replay_fn *replay;
+    void (*service)(void *ctx, struct span json); /* services.h */
+};
+#define NOBODY ((union answer_fn){.done = NULL})
+
 /* ---- batches ------------------------------------------------------------------------------------- */
 
 struct batch;
@@ -69,11 +84,7 @@ struct stage_call {
 unsigned numbers_retention(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX]);
 
 struct item {
-    union {
-        queue_submitted_fn *submitted;
-        queue_done_fn *done;
-        queue_audio_fn *audio;
-    } fn;
+    union answer_fn fn;
     void *ctx;
     char id[ID_SIZE];
     unsigned fence;
@@ -102,8 +113,8 @@ struct batch {
 };
 
 /* The item that the following words_*() calls on batch->words belong to, until item_done(). */
-struct item *item_new(struct queue *queue, const struct stage_call *call, const char *id,
-                      struct batch **ret_batch);
+struct item *item_new(struct queue *queue, const struct stage_call *call, const char *id, union answer_fn fn,
+                      void *ctx, struct batch **ret_batch);
 void item_done(struct batch *batch);
 /* The newest item of this id in the open batch, NULL if there is none or it was skipped. Only STAGE_REPORT,
  * STAGE_UPDATE and STAGE_END can be searched. */
@@ -123,19 +134,8 @@ struct op {
     struct words words;
     /* `answer` NULL = unavailable. NULL = nobody wants to know. */
     void (*done)(struct op *op, const redisReply *answer);
-    union {
-        queue_answer_fn *answer;
-        queue_done_fn *done;
-        queue_leased_fn *leased;
-        queue_beat_fn *beat;
-        queue_audio_fn *audio;
-        queue_audio_data_fn *data;
-        owner_position_fn *position;
-        owner_replay_fn *replay;
-        void (*service)(void *ctx, struct span json); /* services.h */
-    } fn;
+    union answer_fn fn;
     void *ctx;
-    char id[ID_SIZE];
     void (*write)(struct buf *to, const redisReply *answer); /* the JSON of the answer */
     void *more;                                              /* what `done` wants besides */
     /* Frees `more` when the op ends without `done`; NULL = nothing to free. */
@@ -143,8 +143,9 @@ struct op {
 };
 /* The name of a function of the library. */
 #define FUNCTION(name) "th1_" name /* the number is FORMAT's of tasks/queue/lua */
-/* An op without words; it leaves at the end of the turn. */
-struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *));
+/* An op without words; it leaves at the end of the turn. `fn` and `ctx` are for `done`. */
+struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *),
+                  union answer_fn fn, void *ctx);
 void op_retention(struct op *op); /* the two words that lead some calls */
 
 /* ---- the queue ------------------------------------------------------------------------------------ */

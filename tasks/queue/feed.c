@@ -66,9 +66,10 @@ static void drop_call(struct op *op)
 }
 
 static struct op *owner_op(struct queue *queue, const char *function, const char *owner, uint64_t number,
-                           void (*done)(struct op *op, const redisReply *answer))
+                           void (*done)(struct op *op, const redisReply *answer), union answer_fn fn,
+                           void *ctx)
 {
-    struct op *op = op_new(queue, function, done);
+    struct op *op = op_new(queue, function, done, fn, ctx);
     size_t size = strlen(owner) + 1;
     struct owner_call *call = xmalloc(sizeof *call + size);
     call->number = number;
@@ -157,21 +158,12 @@ static void on_replayed(struct op *op, const redisReply *answer)
     free(op->more);
 }
 
-static struct op *replay_new(struct queue *queue, const char *owner, uint64_t after, size_t max,
-                             void (*done)(struct op *op, const redisReply *answer))
+static void replay_op(struct queue *queue, const char *owner, uint64_t after, size_t max,
+                      void (*done)(struct op *op, const redisReply *answer), union answer_fn fn, void *ctx)
 {
-    struct op *op = owner_op(queue, FUNCTION("replay"), owner, after, done);
+    struct op *op = owner_op(queue, FUNCTION("replay"), owner, after, done, fn, ctx);
     words_number(&op->words, after);
     words_number(&op->words, max);
-    return op;
-}
-
-static void replay_log(struct queue *queue, const char *owner, uint64_t after, size_t max,
-                       owner_replay_fn *fn, void *ctx)
-{
-    struct op *op = replay_new(queue, owner, after, max, on_replayed);
-    op->fn.replay = fn;
-    op->ctx = ctx;
 }
 
 static void tell_logged(struct queue *queue, const char *owner, uint64_t after);
@@ -191,7 +183,7 @@ static void on_logged(struct op *op, const redisReply *answer)
 
 static void tell_logged(struct queue *queue, const char *owner, uint64_t after)
 {
-    replay_new(queue, owner, after, TELL_PAGE, on_logged);
+    replay_op(queue, owner, after, TELL_PAGE, on_logged, NOBODY, NULL);
 }
 
 /* ---- channels ---- */
@@ -244,7 +236,8 @@ static void call_attach(struct queue_feed *feed, struct feed_owner *owner)
     char epoch[13];
     id_random(epoch, sizeof epoch);
     owner->call = ++feed->calls;
-    struct op *op = owner_op(feed->queue, FUNCTION("attach"), owner->name, owner->call, on_attached);
+    struct op *op =
+        owner_op(feed->queue, FUNCTION("attach"), owner->name, owner->call, on_attached, NOBODY, NULL);
     words_text(&op->words, epoch);
 }
 
@@ -336,7 +329,7 @@ static void detach(void *ctx, const char *name)
     struct feed_owner *owner = find_owner(feed, name);
     if (owner == NULL)
         return;
-    struct op *op = op_new(feed->queue, FUNCTION("detach"), NULL);
+    struct op *op = op_new(feed->queue, FUNCTION("detach"), NULL, NOBODY, NULL);
     words_text(&op->words, name);
     remove_owner(feed, owner);
 }
@@ -345,7 +338,7 @@ static void replay(void *ctx, const char *owner, uint64_t after, size_t max, own
                    void *fn_ctx)
 {
     struct queue_feed *feed = ctx;
-    replay_log(feed->queue, owner, after, max, fn, fn_ctx);
+    replay_op(feed->queue, owner, after, max, on_replayed, (union answer_fn){.replay = fn}, fn_ctx);
 }
 
 struct owner_source queue_feed_source(struct queue_feed *feed)
@@ -416,7 +409,7 @@ void queue_feed_listen_control(struct queue_feed *feed)
 
 static void call_watch(struct queue_feed *feed)
 {
-    op_new(feed->queue, FUNCTION("watch"), NULL);
+    op_new(feed->queue, FUNCTION("watch"), NULL, NOBODY, NULL);
 }
 
 void queue_feed_watch(struct queue_feed *feed, bool on)
@@ -450,7 +443,7 @@ static void say_alive(struct queue_feed *feed)
     if (clock_mono_ms() - feed->alive_ms > SILENCE_MS && feed->subscribed)
         attach_all(feed);
     feed->alive_ms = clock_mono_ms();
-    op_retention(op_new(feed->queue, FUNCTION("alive"), NULL));
+    op_retention(op_new(feed->queue, FUNCTION("alive"), NULL, NOBODY, NULL));
 }
 
 static void on_tick(uv_timer_t *timer)

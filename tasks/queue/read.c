@@ -365,21 +365,11 @@ static void on_read(struct op *op, const redisReply *reply)
         buf_free(json);
 }
 
-static struct op *answer_op(struct queue *queue, const char *function,
-                            void (*done)(struct op *op, const redisReply *answer), queue_answer_fn *fn,
-                            void *ctx)
-{
-    struct op *op = op_new(queue, function, done);
-    op->fn.answer = fn;
-    op->ctx = ctx;
-    return op;
-}
-
 static struct op *read_op(struct queue *queue, const char *function,
                           void (*write)(struct buf *to, const redisReply *answer), queue_answer_fn *fn,
                           void *ctx)
 {
-    struct op *op = answer_op(queue, function, on_read, fn, ctx);
+    struct op *op = op_new(queue, function, on_read, (union answer_fn){.answer = fn}, ctx);
     op->write = write;
     return op;
 }
@@ -454,7 +444,7 @@ static void on_changed(struct op *op, const redisReply *reply)
 void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                   void *ctx)
 {
-    struct op *op = answer_op(queue, FUNCTION("cancel"), on_changed, fn, ctx);
+    struct op *op = op_new(queue, FUNCTION("cancel"), on_changed, (union answer_fn){.answer = fn}, ctx);
     op_retention(op);
     words_caller(&op->words, id, who->owner, who->any_write);
 }
@@ -462,7 +452,7 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
                  const char *own_arg, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = answer_op(queue, FUNCTION("retry"), on_changed, fn, ctx);
+    struct op *op = op_new(queue, FUNCTION("retry"), on_changed, (union answer_fn){.answer = fn}, ctx);
     words_number(&op->words, queue->config.user_tasks);
     words_number(&op->words, queue->config.global_tasks);
     words_number(&op->words, queue->config.user_light);

@@ -17,9 +17,7 @@ static void on_answer(struct op *op, const redisReply *answer)
 static struct op *call_new(struct queue *queue, const char *function, service_reply_fn *fn, void *ctx,
                            void (*write)(struct buf *to, const redisReply *answer))
 {
-    struct op *op = op_new(queue, function, on_answer);
-    op->fn.service = fn;
-    op->ctx = ctx;
+    struct op *op = op_new(queue, function, on_answer, (union answer_fn){.service = fn}, ctx);
     op->write = write;
     return op;
 }

@@ -158,10 +158,9 @@ static void add_end(struct words *words, const struct queue_submit *submit)
 void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
 {
     struct batch *batch;
-    struct item *item = item_new(queue, submit->end ? &once_call : &submit_call, submit->id, &batch);
+    struct item *item = item_new(queue, submit->end ? &once_call : &submit_call, submit->id,
+                                 (union answer_fn){.submitted = fn}, ctx, &batch);
     struct words *words = &batch->words;
-    item->fn.submitted = fn;
-    item->ctx = ctx;
     item->lease = submit->lease;
     item->end = submit->end;
     words_text(words, submit->id);

@@ -15,16 +15,14 @@ static void on_impression(struct op *op, const redisReply *answer)
 void usage_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
                       void *ctx)
 {
-    struct op *op = op_new(queue, FUNCTION("impression"), on_impression);
-    op->fn.done = fn;
-    op->ctx = ctx;
+    struct op *op = op_new(queue, FUNCTION("impression"), on_impression, (union answer_fn){.done = fn}, ctx);
     words_text(&op->words, resource_id);
     words_text(&op->words, kind ? kind : "view");
 }
 
 void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
 {
-    struct op *op = op_new(queue, FUNCTION("session"), NULL);
+    struct op *op = op_new(queue, FUNCTION("session"), NULL, NOBODY, NULL);
     words_text(&op->words, owner);
     words_text(&op->words, session);
     words_signed(&op->words, expires_at_s);
