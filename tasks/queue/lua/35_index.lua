@@ -87,9 +87,11 @@ local INDEX_SLACK_MS = 86400000
 local TRIM_EVENTS = 256 -- of an owner, between two trims of what it has
 local INDEX_TRIMMED = 1000 -- at most so many per band and time
 
--- Drops what an index still names although it has expired; a slice of about `wanted`, another one each time.
-trim_index = function(key, wanted)
-  local before = now - (keep_heavy or HEAVY_KEEP_MS) - INDEX_SLACK_MS
+-- Drops what an index still names although it has expired, of tasks made before a time (ms); a slice of about
+-- `wanted`, another one each time. Answer: how many.
+trim_index = function(key, wanted, before)
+  local dropped = 0
+  before = before or now - (keep_heavy or HEAVY_KEEP_MS) - INDEX_SLACK_MS
   wanted = math.min(wanted, INDEX_TRIMMED)
   for _, band in pairs(BAND_OF) do
     local from, to = format('%.0f', band), format('%.0f', band + before)
@@ -99,9 +101,10 @@ trim_index = function(key, wanted)
     local old = first and call('ZRANGE', key, first + skip, first + math.min(skip + wanted, count) - 1) or {}
     local gone = expired_of(old)
     if #gone > 0 then
-      call('ZREM', key, unpack(gone))
+      dropped = dropped + call('ZREM', key, unpack(gone))
     end
   end
+  return dropped
 end
 
 -- Renews one of an owner's indexes. One that is gone is noted again, and gets its expiry, when it is written next.

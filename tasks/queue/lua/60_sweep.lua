@@ -2,7 +2,7 @@
 -- What time alone brings about: leases that ran out, delayed tasks that are due, tasks that expired before
 -- their start. Done in bounded slices inside ordinary calls, so no process has to do it.
 
-local wait_again, give_back, died, retention, sweep, sweep_late, sweep_streams, fail_stream
+local wait_again, give_back, died, retention, sweep, sweep_late, sweep_streams, fail_stream, end_from_outside
 
 do
 
@@ -24,6 +24,13 @@ wait_again = function(r, why, same)
   set(r, 'w', '')
   r.same = same
   emit(r, 'R', why, why.code .. '\n' .. why.error)
+end
+
+-- Ends a task that waits or runs, with code and `e` of finish(); who holds it is told to stop.
+end_from_outside = function(r, code, e)
+  leave_place(r)
+  tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
+  finish(r, code, e)
 end
 
 -- A leased task waits again, before all others of its priority; the attempt goes on. The caller has removed it
@@ -69,40 +76,40 @@ local function lapsed(r)
   end
 end
 
-local function sweep_leases()
-  local late = call('ZRANGE', P .. 'l', '-inf', '(' .. now_digits, 'BYSCORE', 'LIMIT', 0, LEASES_SWEPT)
-  fetch_records(late)
-  for i = 1, #late do
-    call('ZREM', P .. 'l', late[i])
-    local r = record_of(late[i])
-    if r and not terminal(r) then
-      lapsed(r)
+-- Takes at most `most` tasks whose time has come out of a set, one by one; gives the records of those that have not
+-- ended.
+local function late_tasks(set, till, most)
+  local ids, i = call('ZRANGE', P .. set, '-inf', till, 'BYSCORE', 'LIMIT', 0, most), 0
+  fetch_records(ids)
+  return function()
+    while i < #ids do
+      i = i + 1
+      call('ZREM', P .. set, ids[i])
+      local r = record_of(ids[i])
+      if r and not terminal(r) then
+        return r
+      end
     end
   end
 end
 
+local function sweep_leases()
+  for r in late_tasks('l', '(' .. now_digits, LEASES_SWEPT) do
+    lapsed(r)
+  end
+end
+
 local function sweep_expired()
-  local late = call('ZRANGE', P .. 'x', '-inf', now_digits, 'BYSCORE', 'LIMIT', 0, EXPIRED_SWEPT)
-  for i = 1, #late do
-    call('ZREM', P .. 'x', late[i])
-    local r = record_of(late[i])
-    if r and not terminal(r) and r.s == 'pending' and r.b == '' then
-      leave_place(r)
-      tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
-      finish(r, 'X', { code = 'expired', error = '"The task expired before it could start."' })
+  for r in late_tasks('x', now_digits, EXPIRED_SWEPT) do
+    if r.s == 'pending' and r.b == '' then
+      end_from_outside(r, 'X', { code = 'expired', error = '"The task expired before it could start."' })
     end
   end
 end
 
 local function sweep_due()
-  local due = call('ZRANGE', P .. 'd', '-inf', now_digits, 'BYSCORE', 'LIMIT', 0, DUE_SWEPT)
-  fetch_records(due)
-  for i = 1, #due do
-    call('ZREM', P .. 'd', due[i])
-    local r = record_of(due[i])
-    if r and not terminal(r) then
-      make_ready(r)
-    end
+  for r in late_tasks('d', now_digits, DUE_SWEPT) do
+    make_ready(r)
   end
 end
 
@@ -120,21 +127,16 @@ end
 
 -- Ends a stream's task from outside and frees its bytes.
 fail_stream = function(r, code, error)
-  leave_place(r)
-  tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
   r.audio_dropped = true
-  finish(r, r.z and 'K' or 'X', r.z and NOTHING or { code = code, error = error })
+  end_from_outside(r, r.z and 'K' or 'X', r.z and NOTHING or { code = code, error = error })
 end
 
 -- Streams that wait for bytes and that no hub keeps any more: theirs died and nobody resumed them. They stand
 -- in as, by the time until which they were kept.
 sweep_streams = function()
   flush_batches() -- what was swept before stands in its place then
-  local late = call('ZRANGE', P .. 'as', '-inf', now_digits, 'BYSCORE', 'LIMIT', 0, STREAMS_SWEPT)
-  for i = 1, #late do
-    call('ZREM', P .. 'as', late[i])
-    local r = record_of(late[i])
-    if r and not terminal(r) and not r.E then
+  for r in late_tasks('as', now_digits, STREAMS_SWEPT) do
+    if not r.E then
       fail_stream(r, 'abandoned', '"The stream was not resumed in time"')
     end
   end

@@ -43,9 +43,7 @@ local function cancel(args)
   elseif r.s == 'processing' and not r.waits then
     return cancel_running(r)
   elseif not terminal(r) then
-    leave_place(r)
-    tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
-    finish(r, 'K', NOTHING)
+    end_from_outside(r, 'K', NOTHING)
   elseif r.s ~= 'cancelled' then
     return changed_as(r, STATE)
   end

@@ -82,20 +82,6 @@ local function clean_audio(key, id)
   return call('UNLINK', key)
 end
 
--- What an index of ended tasks still names although its record has expired.
-local function clean_index(key, before)
-  local gone = {}
-  for _, band in pairs(BAND_OF) do
-    local old = call('ZRANGE', key, format('%.0f', band), format('%.0f', band + before), 'BYSCORE', 'LIMIT', 0,
-      CLEAN_INDEX)
-    local expired = expired_of(old)
-    for i = 1, #expired do
-      push(gone, expired[i])
-    end
-  end
-  return #gone > 0 and call('ZREM', key, unpack(gone)) or 0
-end
-
 -- One slice of the key space. Answer: {next cursor, audio streams, tasks}.
 local function clean_keys(cursor, before)
   local page = call('SCAN', cursor, 'MATCH', string.gsub(P, '[%[%]*?\\]', '\\%0') .. '*', 'COUNT', CLEAN_KEYS)
@@ -106,7 +92,7 @@ local function clean_keys(cursor, before)
     if string.sub(name, 1, 2) == 'a:' then
       audio = audio + clean_audio(key, string.sub(name, 3))
     elseif name == 'i' or string.sub(name, 1, 2) == 'i:' then
-      tasks = tasks + clean_index(key, before)
+      tasks = tasks + trim_index(key, CLEAN_INDEX, before)
     end
   end
   return page[1], audio, tasks
