@@ -24,19 +24,13 @@ static void on_places(struct op *op, const redisReply *answer);
 /* "rule id what" */
 static void note(struct audit *audit, struct span finding)
 {
-    const char *space = memchr(finding.p, ' ', finding.n);
-    const char *end = finding.p + finding.n;
-    if (space == NULL || audit->count++ >= FINDINGS_MAX)
+    struct span rule = span_cut(&finding, ' '), id = span_cut(&finding, ' ');
+    if (audit->count++ >= FINDINGS_MAX)
         return;
-    struct span rule = {finding.p, (size_t)(space - finding.p)};
-    struct span id = {space + 1, (size_t)(end - space - 1)};
-    const char *second = memchr(id.p, ' ', id.n);
-    struct span what = second ? (struct span){second + 1, (size_t)(end - second - 1)} : SPAN("");
-    id.n = second ? (size_t)(second - id.p) : id.n;
     buf_append_text(&audit->findings, audit->findings.len ? ",{" : "{");
     json_member_text(&audit->findings, "rule", rule);
     json_member_text(&audit->findings, "id", id);
-    json_member_text(&audit->findings, "what", what);
+    json_member_text(&audit->findings, "what", finding);
     buf_append_char(&audit->findings, '}');
 }
 

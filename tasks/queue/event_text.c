@@ -167,19 +167,9 @@ void event_text_line(struct buf *lines, const struct event_text *text, uint64_t 
 
 /* ---- words ---------------------------------------------------------------------------------------- */
 
-/* Cuts off what stands before the next `end`, or all that is left. */
-static struct span cut(struct span *rest, char end)
-{
-    const char *at = rest->n ? memchr(rest->p, end, rest->n) : NULL;
-    struct span word = {rest->p, at ? (size_t)(at - rest->p) : rest->n};
-    size_t used = word.n + (at != NULL);
-    *rest = (struct span){rest->p + used, rest->n - used};
-    return word;
-}
-
 static bool number(struct span *rest, uint64_t *ret)
 {
-    struct span word = cut(rest, ' ');
+    struct span word = span_cut(rest, ' ');
     uint64_t value = 0;
     if (word.n == 0 || word.n > 18)
         return false;
@@ -194,7 +184,7 @@ static bool number(struct span *rest, uint64_t *ret)
 
 static bool word(struct span *rest, size_t max_bytes, struct span *ret)
 {
-    *ret = cut(rest, ' ');
+    *ret = span_cut(rest, ' ');
     return ret->n <= max_bytes;
 }
 
@@ -211,7 +201,7 @@ static bool time_and_progress(struct span *rest, struct event_text *ret)
 bool event_text_read(struct span entry, struct event_text *ret)
 {
     uint64_t attempt;
-    struct span code = cut(&entry, ' ');
+    struct span code = span_cut(&entry, ' ');
     *ret = (struct event_text){.quoted = true};
     if (code.n != 1 || !number(&entry, &attempt) || !word(&entry, ID_SIZE - 1, &ret->id) ||
         !time_and_progress(&entry, ret) || !word(&entry, TASK_MAX, &ret->task) ||
@@ -244,7 +234,7 @@ static void set_part(struct event_text *text, struct span part)
 struct span event_lines_next(struct event_lines *lines)
 {
     while (lines->rest.n) {
-        struct span line = cut(&lines->rest, '\n');
+        struct span line = span_cut(&lines->rest, '\n');
         if (line.n == 0 || line.p[0] != '@')
             return line;
         lines->last.code = '\0';
@@ -264,7 +254,7 @@ static bool short_head(struct event_text *last, struct span head, uint64_t *ret_
 {
     if (last->code == '\0' || !number(&head, ret_rev))
         return false;
-    struct span code = cut(&head, ' ');
+    struct span code = span_cut(&head, ' ');
     *last = (struct event_text){.quoted = true, .attempt = last->attempt, .id = last->id, .task = last->task};
     if (code.n != 1 || (code.p[0] != 'P' && code.p[0] != 'p') || !time_and_progress(&head, last) ||
         !word(&head, WORD_SIZE - 1, &last->stage))
@@ -279,7 +269,7 @@ struct event *event_lines_read(struct event_lines *lines, struct span line)
     struct event_text *last = &lines->last;
     char kind = line.n ? line.p[0] : '\0';
     struct span rest = kind ? (struct span){line.p + 1, line.n - 1} : SPAN("");
-    struct span head = cut(&rest, '\t');
+    struct span head = span_cut(&rest, '\t');
     bool good = kind == '='   ? full_head(last, head, &seq, &rev)
                 : kind == '~' ? short_head(last, head, &rev)
                               : false;
@@ -289,7 +279,7 @@ struct event *event_lines_read(struct event_lines *lines, struct span line)
     }
     last->owner = span_of(lines->owner);
     while (rest.n)
-        set_part(last, cut(&rest, '\t'));
+        set_part(last, span_cut(&rest, '\t'));
     if (last->code == 'N' && (last->meta.n == 0 || last->meta.p[0] != '{'))
         return NULL;
     return event_text_build(last, seq, rev);

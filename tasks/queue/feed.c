@@ -85,15 +85,13 @@ static struct op *owner_op(struct queue *queue, const char *function, const char
 /* What only the log knows. */
 static void set_logged(struct event_text *text, struct span logged)
 {
-    const char *end = logged.n ? memchr(logged.p, '\n', logged.n) : NULL;
     if (text->code == 'F' || text->code == 'N') {
         text->meta = logged;
     } else if (text->code == 'L') {
         text->message = logged;
-    } else if (text->code == 'R' && end) { /* "code\nerror" */
-        size_t n = (size_t)(end - logged.p);
-        text->error_code = (struct span){logged.p, n};
-        text->error = (struct span){end + 1, logged.n - n - 1};
+    } else if (text->code == 'R' && logged.n) { /* "code\nerror" */
+        text->error_code = span_cut(&logged, '\n');
+        text->error = logged;
     }
 }
 
