@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Normalisation of text. Owns the tables of accents, of number words and of spellings. */
+/* Normalisation of text. Owns the tables of accents and of spellings; number words are flite's. */
 #include "tasks/speech/normalize.h"
 
 #include "hub/base/buf.h"
 
 #include <ctype.h>
-#include <stdint.h>
+#include <flite/flite.h>
+
+/* Of libflite_usenglish, whose header leaves them out: the words of a whole number, of each of its digits. */
+cst_val *en_exp_number(const char *digits);
+cst_val *en_exp_digits(const char *digits);
 
 #define DIGITS_MAX 9 /* longer numbers are read digit by digit */
 
@@ -14,13 +18,6 @@
 static const char plain[] = "aaaaaaaceeeeiiiidnooooo ouuuuytsaaaaaaaceeeeiiiidnooooo ouuuuyty"
                             "aaaaaaccccccccddddeeeeeeeeeegggggggghhhhiiiiiiiiiiiijjkkklllllll"
                             "lllnnnnnnnnnoooooooorrrrrrssssssssttttttuuuuuuuuuuuuwwyyyzzzzzzs";
-
-static const char *const ones[] = {"zero",    "one",     "two",       "three",    "four",
-                                   "five",    "six",     "seven",     "eight",    "nine",
-                                   "ten",     "eleven",  "twelve",    "thirteen", "fourteen",
-                                   "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"};
-static const char *const tens[] = {"",      "",      "twenty",  "thirty", "forty",
-                                   "fifty", "sixty", "seventy", "eighty", "ninety"};
 
 static const char *const spellings[][2] = {
     {"mr", "mister"}, {"mrs", "missus"},   {"dr", "doctor"},    {"ok", "okay"},      {"til", "till"},
@@ -42,50 +39,14 @@ static void add(struct word_list *words, size_t max, const char *text, size_t le
     words->list[words->count++] = xstrndup(text, length);
 }
 
-static void add_text(struct word_list *words, size_t max, const char *text)
+static void spell_number(struct word_list *words, size_t max, const char *digits)
 {
-    add(words, max, text, strlen(text));
-}
-
-static void spell_below_thousand(struct word_list *words, size_t max, unsigned n)
-{
-    if (n >= 100) {
-        add_text(words, max, ones[n / 100]);
-        add_text(words, max, "hundred");
-        n %= 100;
-    }
-    if (n >= 20) {
-        add_text(words, max, tens[n / 10]);
-        n %= 10;
-    }
-    if (n)
-        add_text(words, max, ones[n]);
-}
-
-static void spell_number(struct word_list *words, size_t max, const char *digits, size_t length)
-{
-    static const struct {
-        unsigned value;
-        const char *word;
-    } groups[] = {{1000000, "million"}, {1000, "thousand"}, {1, NULL}};
-    if (length > DIGITS_MAX || (length > 1 && digits[0] == '0')) {
-        for (size_t i = 0; i < length; i++)
-            add_text(words, max, ones[digits[i] - '0']);
-        return;
-    }
-    unsigned n = 0;
-    for (size_t i = 0; i < length; i++)
-        n = 10 * n + (unsigned)(digits[i] - '0');
-    if (n == 0)
-        add_text(words, max, ones[0]);
-    for (size_t i = 0; i < NELEMS(groups); i++) {
-        if (n < groups[i].value || n == 0)
-            continue;
-        spell_below_thousand(words, max, n / groups[i].value);
-        if (groups[i].word)
-            add_text(words, max, groups[i].word);
-        n %= groups[i].value;
-    }
+    size_t length = strlen(digits);
+    bool singly = length > DIGITS_MAX || (length > 1 && digits[0] == '0');
+    cst_val *spelled = singly ? en_exp_digits(digits) : en_exp_number(digits);
+    for (const cst_val *word = spelled; word; word = val_cdr(word))
+        add(words, max, val_string(val_car(word)), strlen(val_string(val_car(word))));
+    delete_val(spelled);
 }
 
 /* The letter that stands at `p`, lower case and plain; ' for an apostrophe, a space for anything else.
@@ -123,8 +84,8 @@ static size_t take_number(const char *text, size_t max, struct word_list *words)
             buf_append_char(&digits, text[i]);
         i++;
     }
-    spell_number(words, max, digits.data, digits.len);
-    buf_free(&digits);
+    char *plain_digits CLEANUP(free_char) = buf_take_string(&digits);
+    spell_number(words, max, plain_digits);
     return i;
 }
 
