@@ -4,7 +4,6 @@
  * file, a proxy that can cut connections. Everything started here is ended by its pid.
  */
 import { execFileSync, spawn } from 'node:child_process';
-import { webcrypto } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, openSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -19,9 +18,6 @@ export const SLOWDOWN = Number(process.env.TASKHUB_TEST_SLOWDOWN ?? 1);
 /** "go forward ten meters", 16 kHz PCM (Debian's pocketsphinx-testdata). */
 export const SPEECH = '/usr/share/pocketsphinx/test/data/goforward.raw';
 const QUIET = ['--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-
-/** Not global yet in Node 18. */
-globalThis.crypto ??= webcrypto;
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -110,10 +106,13 @@ export async function startHub({ options = {}, alsoAt = [] } = {}) {
   return hub;
 }
 
-/** Forwards to a port until cut; `bytes` counts what went up. */
+/**
+ * Forwards to a port until cut; `bytes` counts what went up. While it is `silent` it swallows everything and
+ * holds the sockets open; `down(data)` sees what comes from the hub, and keeps it if that is false.
+ */
 export async function startProxy() {
   const sockets = new Set();
-  const proxy = { target: 0, open: true, bytes: 0, port: 0, cut: () => {}, close: () => {} };
+  const proxy = { target: 0, open: true, silent: false, down: () => true, bytes: 0, port: 0, cut: () => {}, close: () => {} };
   const server = createServer((client) => {
     if (!proxy.open) {
       client.destroy();
@@ -129,8 +128,13 @@ export async function startProxy() {
         up.destroy();
       });
     }
-    client.on('data', (data) => (proxy.bytes += data.length));
-    client.pipe(up).pipe(client);
+    client.on('data', (data) => {
+      proxy.bytes += data.length;
+      if (!proxy.silent) up.write(data);
+    });
+    up.on('data', (data) => {
+      if (!proxy.silent && proxy.down(data) !== false) client.write(data);
+    });
   });
   await new Promise((done) => server.listen(0, '127.0.0.1', done));
   proxy.port = server.address().port;

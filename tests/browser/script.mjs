@@ -10,8 +10,8 @@ after(() => open.forEach((close) => close()));
  * A server whose methods are functions (params, connection) => result; throwing {code, message, data}
  * answers an error. `seen` holds every request, `connections` every connection so far.
  */
-export async function script(methods = {}) {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+export async function script(methods = {}, { port = 0 } = {}) {
+  const server = new WebSocketServer({ port, host: '127.0.0.1' });
   await new Promise((done) => server.once('listening', done));
   const made = { url: 'ws://127.0.0.1:' + server.address().port, seen: [], connections: [], binary: [] };
   const all = { auth: () => auth(), ping: () => ({ time: 'now' }), ...methods };
@@ -31,6 +31,7 @@ export async function script(methods = {}) {
       const { id, method, params } = JSON.parse(data);
       made.seen.push({ method, params, at: Date.now() });
       try {
+        if (!all[method]) throw { code: -32601, message: 'Unknown method', data: { code: 'method' } };
         const result = await all[method](params, connection);
         if (result !== undefined) socket.send(JSON.stringify({ jsonrpc: '2.0', id, result }));
       } catch (error) {
@@ -53,7 +54,7 @@ export const resuming = (params, more) => auth({ resumed: params.resume ? 'ok' :
 
 /** A client of the scripted hub, closed with the test file. `sdk`: the library, as fixtures.mjs loads it. */
 export function connect(sdk, server, options = {}) {
-  const hub = new sdk.TaskHub(server.url, { token: 't', WebSocket, ...options });
+  const hub = new sdk.TaskHub(server.url, { token: 't', WebSocket: globalThis.WebSocket ?? WebSocket, ...options });
   open.push(() => hub.close());
   return hub;
 }

@@ -5,7 +5,6 @@
  */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { WebSocket } from 'ws';
 import { eventually, library } from './fixtures.mjs';
 import { auth, connect as connectWith, resuming, script } from './script.mjs';
 
@@ -231,7 +230,7 @@ test('refusals are errors with code, field and time', async () => {
 });
 
 test('calls wait for the connection, but not without bound', async () => {
-  const hub = new sdk.TaskHub('ws://127.0.0.1:9', { token: 't', WebSocket, maxCalls: 2 });
+  const hub = connect({ url: 'ws://127.0.0.1:9' }, { maxCalls: 2 });
   const waiting = [hub.call('ping'), hub.call('ping')];
   await assert.rejects(hub.call('ping'), { code: 'queue_full' });
   const refused = Promise.all(waiting.map((call) => assert.rejects(call, { code: 'closed' })));
