@@ -4,7 +4,7 @@
  * the hub has acknowledged them, the bytes; a lost connection is resumed where the hub stands, so the
  * task reads exactly what was captured. Never sends more than the hub gave credit for.
  */
-import { Emitter, deviceError, newKey } from './taskhub-task.js';
+import { Emitter, deviceError, onAbort } from './taskhub-task.js';
 
 /** @typedef {import('./taskhub.js').TaskHub} TaskHub */
 /** @typedef {{read: (from: number, to: number) => Uint8Array|Promise<Uint8Array>, size: number, whole: boolean, release: (to: number) => void}} Source */
@@ -64,17 +64,20 @@ export class AudioStream extends Emitter {
     this.#source = source;
     this.#offs = [
       hub.on('audio.ack', (ack) => ack.stream === this.#stream && this.#grant(ack)),
-      hub.on('state', () => {
+      hub.on('state', (/** @type {string} */ state, /** @type {any} */ error) => {
         this.#stream = 0;
-        this.pump();
+        if (state === 'closed' && error.code === 'closed') this.#fail(error);
+        else this.pump();
       }),
     ];
   }
 
-  /** @param {string} task @param {object} args @param {object} format */
-  async start(task, args, format) {
-    const reply = await this.#hub.call('audio.start', { task, args, format, idempotency_key: newKey() }, { resend: true });
+  /** @param {string} task @param {object} args @param {object} format @param {AbortSignal} [signal] */
+  async start(task, args, format, signal) {
+    const reply = await this.#hub.call('audio.start', { task, args, format }, { signal, undo: this.#hub._undo });
     this.task = this.#hub._accepted(reply, task);
+    if (signal) this.task._bind(signal);
+    this.#offs.push(onAbort(signal, () => this.#close()));
     this.#offs.push(this.task.on('done', () => this.#close()));
     this.#sent = reply.received ?? 0;
     this.#grant({ received: 0, ...reply });
@@ -96,8 +99,8 @@ export class AudioStream extends Emitter {
     } catch (/** @type {any} */ error) {
       if (error.retryMs) setTimeout(() => this.pump(), error.retryMs);
       else if (error.code !== 'connection_lost') {
-        if (error.rpc !== ENDED) this.emit('error', error);
-        this.#close();
+        if (error.rpc === ENDED) this.#close();
+        else this.#fail(error);
       }
     }
     this.#busy = false;
@@ -136,6 +139,11 @@ export class AudioStream extends Emitter {
     this.pump();
   }
 
+  #fail(/** @type {any} */ error) {
+    this.emit('error', error);
+    this.#close();
+  }
+
   #close() {
     for (const off of this.#offs.splice(0)) off();
     this.emit('close');
@@ -148,10 +156,10 @@ export class AudioStream extends Emitter {
  * @param {TaskHub} hub
  * @param {string} task its type
  * @param {object} [args]
- * @param {{onlevel?: (level: {rms: number, peak: number}) => void, constraints?: object}} [options]
+ * @param {{onlevel?: (level: {rms: number, peak: number}) => void, constraints?: object, signal?: AbortSignal}} [options]
  * @returns {Promise<AudioStream & {stop: () => void}>}
  */
-export async function record(hub, task, args = {}, { onlevel, constraints } = {}) {
+export async function record(hub, task, args = {}, { onlevel, constraints, signal } = {}) {
   const ring = new Ring();
   const stream = new AudioStream(hub, ring);
   try {
@@ -180,7 +188,7 @@ export async function record(hub, task, args = {}, { onlevel, constraints } = {}
       track.stop();
     };
     track.onended = stop; // unplugged, or not allowed any more
-    return Object.assign(await stream.start(task, args, PCM), { stop });
+    return Object.assign(await stream.start(task, args, PCM, signal), { stop });
   } catch (error) {
     stream.abort();
     throw deviceError(error);
@@ -193,10 +201,11 @@ export async function record(hub, task, args = {}, { onlevel, constraints } = {}
  * @param {Blob & {name?: string}} file
  * @param {string} task its type
  * @param {object} [args]
+ * @param {{signal?: AbortSignal}} [options]
  * @returns {Promise<AudioStream>}
  */
-export function sendFile(hub, file, task, args = {}) {
+export function sendFile(hub, file, task, args = {}, { signal } = {}) {
   const read = async (/** @type {number} */ from, /** @type {number} */ to) => new Uint8Array(await file.slice(from, to).arrayBuffer());
   const source = { read, release() {}, size: file.size, whole: true };
-  return new AudioStream(hub, source).start(task, args, { encoding: 'file', name: file.name });
+  return new AudioStream(hub, source).start(task, args, { encoding: 'file', name: file.name }, signal);
 }

@@ -10,6 +10,7 @@
  * @typedef {object} TaskData What is known of a task, named as on the wire.
  * @property {string} task_id
  * @property {string} [task] its type
+ * @property {string} [user_id] its owner
  * @property {'pending'|'processing'|Ended} status
  * @property {string} [stage]
  * @property {number} progress 0–100
@@ -39,10 +40,10 @@ export class TaskHubError extends Error {
   /**
    * @param {string} code a stable word
    * @param {string} message
-   * @param {{rpc?: number, status?: number, field?: string, retry_ms?: number}} [more]
+   * @param {{rpc?: number, status?: number, field?: string, retry_ms?: number, cause?: any}} [more]
    */
   constructor(code, message, more = {}) {
-    super(message);
+    super(message, { cause: more.cause });
     this.name = 'TaskHubError';
     this.code = code;
     /** JSON-RPC code and HTTP status, where the hub refused. */
@@ -93,6 +94,11 @@ export class Emitter {
     this.#listeners.get(type)?.delete(fn);
   }
 
+  /** @param {string} type @param {Function} fn */
+  has(type, fn) {
+    return !!this.#listeners.get(type)?.has(fn);
+  }
+
   /** A listener that throws disturbs nobody: its error surfaces by itself. */
   emit(/** @type {string} */ type, /** @type {any[]} */ ...args) {
     for (const fn of [...(this.#listeners.get(type) ?? [])]) {
@@ -107,15 +113,10 @@ export class Emitter {
   }
 }
 
-/** Rejects when the signal fires; `promise` itself goes on. */
-function abortable(/** @type {Promise<any>|undefined} */ promise, /** @type {AbortSignal|undefined} */ signal = undefined) {
-  if (!signal || !promise) return promise;
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(signal.reason);
-    if (signal.aborted) stop();
-    signal.addEventListener('abort', stop, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
-  });
+/** Calls when the signal fires. @returns {() => void} stops that */
+export function onAbort(/** @type {AbortSignal|undefined} */ signal, /** @type {() => void} */ fn) {
+  signal?.addEventListener('abort', fn, { once: true });
+  return () => signal?.removeEventListener('abort', fn);
 }
 
 /**
@@ -126,8 +127,11 @@ function abortable(/** @type {Promise<any>|undefined} */ promise, /** @type {Abo
 export class Task extends Emitter {
   #hub;
   #rev = 0;
-  /** @type {Promise<any>|undefined} */
-  #loading;
+  #reading = false;
+  /** @type {AbortSignal|undefined} of the submission */
+  #signal;
+  /** What is known may not be the truth: the record has to be read. */
+  _stale = false;
 
   /** @param {TaskHub} hub @param {string} id */
   constructor(hub, id) {
@@ -153,84 +157,132 @@ export class Task extends Emitter {
   /** @param {string} type @param {(...args: any[]) => void} fn */
   on(type, fn) {
     const off = super.on(type, fn);
-    if (type === 'done' && this.finished) queueMicrotask(() => fn(this));
+    if (type === 'done' && this.finished) queueMicrotask(() => super.has(type, fn) && fn(this));
     return off;
   }
 
   /**
-   * The result; throws a TaskHubError if the task failed or was cancelled. Waits through reconnects, and
-   * while the hub is closed until it is opened again. Aborting the signal stops the waiting, not the task.
+   * The result; throws a TaskHubError if the task failed or was cancelled. Waits through reconnects; ends with
+   * `closed` or `unauthenticated` when the hub does, with `unreachable` when it is gone too long. Aborting the
+   * signal ends the waiting, not the task.
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<any>}
    */
   async result({ signal } = {}) {
-    if (!this.data.task) await abortable(this.#loading, signal);
-    if (!this.finished) await abortable(new Promise((resolve) => this.once('done', resolve)), signal);
-    if (this.data.result_omitted) await abortable(this.refresh(), signal);
+    signal?.throwIfAborted();
+    if (!this.finished) await this.#wait('done', signal);
+    if (this.data.result_omitted) await this.refresh({ signal });
     const { status, error, message, result } = this.data;
     if (status === 'completed') return result;
+    if (status === 'cancelled') this.#signal?.throwIfAborted();
     throw new TaskHubError(error?.code ?? status, error?.message ?? message ?? 'Task ' + status);
   }
 
-  /** Asks the task to end; its 'done' event tells when it did. */
-  async cancel() {
-    const { status } = await this.#hub.call('task.cancel', { task_id: this.id });
+  /** @param {string} event @param {AbortSignal|undefined} signal */
+  #wait(event, signal) {
+    this.#signal?.throwIfAborted();
+    if (this._stale) this._read();
+    return this.#hub._wait({}, signal, (resolve, reject) => {
+      const offs = [this.on(event, resolve), this.on('lost', reject)];
+      return () => offs.forEach((off) => off());
+    });
+  }
+
+  /** Aborting the signal cancels the task; who waits for it hears at once. */
+  _bind(/** @type {AbortSignal} */ signal) {
+    this.#signal = signal;
+    const stop = () => {
+      this.emit('lost', signal.reason);
+      this.cancel().catch(() => {});
+    };
+    if (signal.aborted) stop();
+    else this.on('done', this.#hub._onAbort(signal, stop));
+  }
+
+  /** Asks the task to end; its 'done' event tells when it did. @param {import('./taskhub.js').CallOptions} [options] */
+  async cancel(options) {
+    const { status } = await this.#hub.call('task.cancel', { task_id: this.id }, options);
     return status;
   }
 
-  /** Runs a failed or cancelled task again, as a new one. @returns {Promise<Task>} */
-  async retry() {
-    const reply = await this.#hub.call('task.retry', { task_id: this.id });
+  /**
+   * Runs a failed or cancelled task again, as a new one.
+   * @param {import('./taskhub.js').CallOptions} [options]
+   * @returns {Promise<Task>}
+   */
+  async retry(options) {
+    const reply = await this.#hub.call('task.retry', { task_id: this.id }, options);
     return this.#hub._accepted(reply, this.data.task);
   }
 
-  /** Why it is not running yet: one line and facts. */
-  why() {
-    return this.#hub.call('task.why', { task_id: this.id });
+  /** Why it is not running yet: one line and facts. @param {import('./taskhub.js').CallOptions} [options] */
+  why(options) {
+    return this.#hub.call('task.why', { task_id: this.id }, options);
   }
 
-  /** Reads the record. @returns {Promise<Task>} */
-  refresh() {
-    this.#loading = this.#hub.call('task.get', { task_id: this.id }).then(
-      (data) => this._merge({ result_omitted: false, ...data }),
-      (error) => {
-        if (error.rpc === -32004 && this.data.task) this._merge({ status: 'failed', error: { code: 'gone', message: error.message } });
-        else throw error;
-      },
-    );
-    return this.#loading.then(() => this);
+  /** Reads the record. @param {import('./taskhub.js').CallOptions} [options] @returns {Promise<Task>} */
+  async refresh(options) {
+    try {
+      this._merge({ result_omitted: false, ...(await this.#hub.call('task.get', { task_id: this.id }, options)) });
+    } catch (/** @type {any} */ error) {
+      if (error?.rpc !== -32004 || !this.data.task) throw error;
+      this._merge({ status: 'failed', error: { code: 'gone', message: error.message } });
+    }
+    this._stale = false;
+    return this;
   }
 
-  /** Its events, ending with the one that ends the task. Progress that was not read is replaced. */
-  async *[Symbol.asyncIterator]() {
+  /** Reads the record because something may be missing; who waits for the task hears if that fails. */
+  async _read() {
+    this._stale = true;
+    if (this.#reading) return;
+    this.#reading = true;
+    try {
+      await this.refresh();
+      if (!this.finished && this.#hub._foreign(this.data)) await this.#hub._watch(this);
+    } catch (error) {
+      this.emit('lost', error);
+    }
+    this.#reading = false;
+  }
+
+  /**
+   * Its events, ending with the one that ends the task. Progress that was not read is replaced. Throws where
+   * result() would without an end of the task. `for await (… of task)` is the same without a signal.
+   * @param {{signal?: AbortSignal}} [options]
+   * @returns {AsyncGenerator<TaskEvent, void, void>}
+   */
+  async *events({ signal } = {}) {
     /** @type {TaskEvent[]} */
     const queue = [];
-    let wake = () => {};
     const off = this.on('event', (event) => {
       const newest = queue[queue.length - 1];
       if (newest && event.type === 'progress' && newest.type === 'progress') queue.pop();
       queue.push(event);
-      wake();
     });
     try {
       for (;;) {
+        signal?.throwIfAborted();
         if (!queue.length && this.finished) queue.push({ ...this.data, type: this.status });
-        while (queue.length) {
-          const event = /** @type {TaskEvent} */ (queue.shift());
-          yield event;
-          if (ENDED.has(event.type)) return;
-        }
-        await new Promise((resolve) => (wake = () => resolve(0)));
+        const event = queue.shift();
+        if (event) yield event;
+        else await this.#wait('event', signal);
+        if (event && ENDED.has(event.type)) return;
       }
     } finally {
       off();
     }
   }
 
+  [Symbol.asyncIterator]() {
+    return this.events();
+  }
+
   /** An event from the hub; false if it is older than what is known. */
   _apply(/** @type {TaskEvent} */ event) {
     const { type, seq, from, rev, at, ...fields } = event;
-    if (seq ? seq <= this.data.seq : this.finished || fields.attempt < this.data.attempt || (rev ?? 1) <= this.#rev) return false;
+    const { seq: known, attempt, updated_at = '' } = this.data;
+    if (seq ? seq <= known : this.finished || fields.attempt < attempt || (rev ? rev <= this.#rev : at < updated_at)) return false;
     if (type === 'partial' || type === 'log') {
       delete fields.meta;
       delete fields.message;
@@ -267,6 +319,7 @@ export class Task extends Emitter {
 
 /** A key no other submission has. */
 export function newKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const random = () => Math.random() * 256; // Node 18 has no global crypto; a key need not be secret
+  const bytes = globalThis.crypto?.getRandomValues(new Uint8Array(16)) ?? Uint8Array.from({ length: 16 }, random);
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
