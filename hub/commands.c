@@ -3,8 +3,8 @@
 #include "hub/commands.h"
 
 #include "hub/auth/keyfile.h"
-#include "hub/base/clock.h"
 #include "hub/config/cli.h"
+#include "hub/process.h"
 
 #include <stdio.h>
 
@@ -27,22 +27,23 @@ static const struct cli_command token_command = {
     .flags = token_flags,
 };
 
-/* The role bits of "admin,viewer"; -1 if a word is neither. */
-static int parse_roles(const char *text)
+/* The role bits of "admin,viewer"; 0 of "". False if a word is no role. */
+static bool parse_roles(const char *text, unsigned *ret)
 {
-    int roles = 0;
-    for (const char *at = text; *at;) {
-        size_t n = strcspn(at, ",");
-        struct span word = {at, n};
-        if (!span_is(word, "admin") && !span_is(word, "viewer"))
-            return -1;
-        roles |= span_is(word, "admin") ? ROLE_ADMIN : ROLE_VIEWER;
-        at += n + (at[n] == ',');
+    struct span rest = *text ? span_of(text) : SPAN_NONE;
+    for (*ret = 0; rest.p;) {
+        struct span word = span_cut(&rest, ',');
+        unsigned role = 0;
+        for (unsigned i = 0; i < ROLES; i++)
+            role |= span_is(word, role_names[i]) ? 1u << i : 0;
+        if (role == 0)
+            return false;
+        *ret |= role;
     }
-    return roles;
+    return true;
 }
 
-static int print_token(const struct options *options, struct auth_claims *claims)
+static int print_token(const struct options *options, const char *user, unsigned roles, int64_t ttl_s)
 {
     char *reason = NULL;
     if (keyfile_missing(options, &reason)) {
@@ -51,45 +52,35 @@ static int print_token(const struct options *options, struct auth_claims *claims
         return EXIT_TROUBLE;
     }
     struct keyring *ring = keyfile_load(options, &reason);
-    if (ring == NULL)
-        return cli_usage_error(&token_command, reason);
-    char *token = auth_sign(ring, claims);
+    char *token CLEANUP(free_char) = ring ? process_token(options, ring, user, roles, ttl_s) : NULL;
+    if (ring && token == NULL)
+        reason = xstrdup("the key file holds public keys only, so nothing can be signed with it");
     keyring_free(&ring);
-    if (token == NULL)
-        return cli_usage_error(
-            &token_command, xstrdup("the key file holds public keys only, so nothing can be signed with it"));
+    if (reason)
+        return cli_usage_error(&token_command, reason);
     puts(token);
-    free(token);
     return EXIT_FINE;
 }
 
 int cmd_token(int argc, char **argv)
 {
     struct options options;
+    unsigned roles;
     int code;
     if (!cli_begin(&token_command, argc, argv, &options, &code))
         return code;
-    const char *user = user_text.len ? user_text.data : "";
-    int roles = parse_roles(role_text.len ? role_text.data : "");
-    int64_t ttl = cli_duration_s(ttl_text.len ? ttl_text.data : "1h"), now = clock_wall_ms() / 1000;
-    struct auth_claims claims = {
-        .user_id = user,
-        .audience = options.auth_audience,
-        .issuer = *options.auth_issuer ? options.auth_issuer : NULL,
-        .roles = (unsigned)roles,
-        .issued_at = now,
-        .expires_at = now + ttl,
-    };
-    if (!auth_user_id_valid(span_of(user)))
-        code = cli_usage_error(&token_command,
-                               xstrdup(*user ? "--user: an owner id is 1 to 128 of A-Z a-z 0-9 . _ @ + -"
-                                             : "--user is required"));
-    else if (roles < 0)
-        code = cli_usage_error(&token_command, xstrdup("--role: must be admin or viewer"));
-    else if (ttl < 1)
-        code = cli_usage_error(&token_command, xstrdup("--ttl: must be a time like 90s, 15m, 1h or 7d"));
-    else
-        code = print_token(&options, &claims);
+    const char *user = user_text.len ? user_text.data : "", *wrong = NULL;
+    int64_t ttl_s = cli_duration_s(ttl_text.len ? ttl_text.data : "1h");
+    if (*user == '\0')
+        wrong = "--user is required";
+    else if (!auth_user_id_valid(span_of(user)))
+        wrong = "--user: an owner id is 1 to 128 of A-Z a-z 0-9 . _ @ + -";
+    else if (!parse_roles(role_text.len ? role_text.data : "", &roles))
+        wrong = "--role: must be admin or viewer";
+    else if (ttl_s < 1)
+        wrong = "--ttl: must be a time like 90s, 15m, 1h or 7d";
+    code =
+        wrong ? cli_usage_error(&token_command, xstrdup(wrong)) : print_token(&options, user, roles, ttl_s);
     buf_free(&user_text);
     buf_free(&role_text);
     buf_free(&ttl_text);

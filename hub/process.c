@@ -38,18 +38,24 @@ void process_name(const struct options *options, const char *address, char name[
     options_clean_name(name);
 }
 
-static void print_demo_link(const struct options *options, const struct keyring *ring, const char *address)
+char *process_token(const struct options *options, const struct keyring *ring, const char *user_id,
+                    unsigned roles, int64_t ttl_s)
 {
     int64_t now = clock_wall_ms() / 1000;
     const struct auth_claims claims = {
-        .user_id = "demo",
+        .user_id = user_id,
         .audience = options->auth_audience,
         .issuer = *options->auth_issuer ? options->auth_issuer : NULL,
-        .roles = ROLE_ADMIN,
+        .roles = roles,
         .issued_at = now,
-        .expires_at = now + DEMO_TTL_S,
+        .expires_at = now + ttl_s,
     };
-    char *token = auth_sign(ring, &claims); /* NULL: public keys alone */
+    return auth_sign(ring, &claims);
+}
+
+static void print_demo_link(const struct options *options, const struct keyring *ring, const char *address)
+{
+    char *token = process_token(options, ring, "demo", ROLE_ADMIN, DEMO_TTL_S);
     if (token)
         printf("\n  Open http://%s/#token=%s\n\n", address, token);
     fflush(stdout);

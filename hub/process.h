@@ -13,6 +13,10 @@ void process_raise_descriptors(const struct options *options);
 /* The stable name of this hub: hub.name, else host and port; only characters that keys and logs may hold. */
 void process_name(const struct options *options, const char *address, char name[static PROCESS_NAME_SIZE]);
 
+/* A token (free()) by the rules that the options say, valid from now for so long; NULL: the ring has public
+ * keys alone. */
+char *process_token(const struct options *options, const struct keyring *ring, const char *user_id,
+                    unsigned roles, int64_t ttl_s);
 /* Logs that the hub is ready at `address`. Prints the demo link (a token in the fragment, which browsers
  * do not send) when listening on loopback and it was asked for or stdout is a terminal. */
 void process_announce(const struct options *options, const struct keyring *ring, const char *address,

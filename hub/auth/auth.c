@@ -14,6 +14,8 @@
 
 static const struct json_limits token_limits = {4, 64};
 
+const char *const role_names[ROLES] = {"admin", "viewer"};
+
 /* ---- principals ------------------------------------------------------------------------------- */
 
 bool auth_user_id_valid(struct span user_id)
@@ -225,10 +227,8 @@ static const char *read_roles(struct span claims, struct principal *who)
     while (json_next_element(&iter, &role)) {
         if (json_kind_of(role) != KIND_STRING)
             return "roles holds something else than words";
-        if (json_string_is(role, "admin"))
-            who->roles |= ROLE_ADMIN;
-        if (json_string_is(role, "viewer"))
-            who->roles |= ROLE_VIEWER;
+        for (unsigned i = 0; i < ROLES; i++)
+            who->roles |= json_string_is(role, role_names[i]) ? 1u << i : 0;
     }
     return NULL;
 }
@@ -338,10 +338,13 @@ static void append_claims(struct buf *to, const struct auth_claims *claims)
         append_member(&json, "iss", claims->issuer);
     buf_printf(&json, ",\"iat\":%lld,\"exp\":%lld,\"roles\":[", (long long)claims->issued_at,
                (long long)claims->expires_at);
-    if (claims->roles & ROLE_ADMIN)
-        buf_append_text(&json, "\"admin\"");
-    if (claims->roles & ROLE_VIEWER)
-        buf_append_text(&json, claims->roles & ROLE_ADMIN ? ",\"viewer\"" : "\"viewer\"");
+    const char *separator = "";
+    for (unsigned i = 0; i < ROLES; i++) {
+        if ((claims->roles & 1u << i) == 0)
+            continue;
+        buf_printf(&json, "%s\"%s\"", separator, role_names[i]);
+        separator = ",";
+    }
     buf_append_text(&json, "]}");
     append_base64url(to, json.data, json.len);
 }

@@ -9,6 +9,8 @@
 #define USER_ID_MAX 128
 
 enum role { ROLE_ADMIN = 1, ROLE_VIEWER = 2 };
+#define ROLES 2
+extern const char *const role_names[ROLES]; /* the name of 1 << i */
 
 struct principal {
     char user_id[USER_ID_MAX + 1];
