@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* `taskhub check [--audit]`; see cmd_check.h. Prints one line per thing that was looked at. Runs a loop
+/* `taskhub check [--audit]`; see commands.h. Prints one line per thing that was looked at. Runs a loop
  * of its own for as long as Redis takes to answer. */
-#include "hub/cmd_check.h"
+#include "hub/commands.h"
 
 #include "hub/auth/keyfile.h"
 #include "hub/base/child.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of a hub, in order; see drain.h. */
-#include "hub/drain.h"
+/* The end of a hub, in order; see hub.h. */
+#include "hub/hub.h"
 
 #include "hub/base/log.h"
 #include "hub/private_worker.h"
@@ -41,14 +41,14 @@ void drain_begin(struct hub *hub, int exit_code)
         return;
     hub->draining = true;
     hub->exit_code = exit_code;
-    uint64_t guard = DRAIN_GUARD_MS;
-    if (hub->worker && private_worker_grace_ms(&hub->options) + 2000 > guard)
-        guard = private_worker_grace_ms(&hub->options) + 2000;
+    unsigned grace = private_worker_grace_ms(&hub->options), guard = grace + 2000;
+    if (hub->worker == NULL || guard < DRAIN_GUARD_MS)
+        guard = DRAIN_GUARD_MS;
     uv_timer_start(&hub->guard, on_guard, guard, 0);
     hub->leaving = 1;
     if (hub->worker) {
         hub->leaving++;
-        child_stop(hub->worker, private_worker_grace_ms(&hub->options), on_drained, hub);
+        child_stop(hub->worker, grace, on_drained, hub);
     }
     if (hub->app.manager) {
         hub->leaving += 2;

@@ -39,3 +39,19 @@ struct hub {
     unsigned leaving; /* parts that are still being drained */
     uv_timer_t guard;
 };
+
+/* ---- readiness.c: ready is a hub whose commands Redis takes and that hears events ---- */
+
+/* Opens both connections, and follows Redis from then on: it comes and goes, it fits or not, the function
+ * library is loaded, then the worker of a private one is started. */
+void readiness_connect(struct hub *hub, const struct redis_url *url);
+/* Another try where Redis answers but was not usable. */
+void readiness_retry(struct hub *hub);
+/* For the server: whether it is ready; if not, appends a JSON object with the reasons. `ctx` is the app. */
+bool readiness_ask(void *ctx, struct buf *reasons);
+
+/* ---- drain.c ---- */
+
+/* Begins the end, once: connections, light tasks and the worker are drained side by side, then Redis is
+ * stopped, then the loop. What holds on too long is cut off with the process. */
+void drain_begin(struct hub *hub, int exit_code);

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* taskhub: the subcommands. */
-#include "hub/cmd_check.h"
 #include "hub/commands.h"
 #include "hub/config/cli.h"
-#include "hub/serve.h"
 #include "tasks/types.h"
 
 #include <signal.h>

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether the hub can serve; see readiness.h. */
-#include "hub/readiness.h"
+/* Whether the hub can serve; see hub.h. */
+#include "hub/hub.h"
 
 #include "handlers/methods/methods.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/config/cli.h"
-#include "hub/drain.h"
 #include "hub/private_worker.h"
 #include "hub/redis/redis_facts.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* `taskhub serve`: builds the parts of a hub, connects them, and takes them apart at the end; nothing else
  * knows all of them. Main thread, which is the loop's. */
-#include "hub/serve.h"
+#include "hub/commands.h"
 
 #include "handlers/methods/methods.h"
 #include "handlers/session/session.h"
@@ -10,9 +10,8 @@
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/config/cli.h"
-#include "hub/drain.h"
+#include "hub/hub.h"
 #include "hub/private_worker.h"
-#include "hub/readiness.h"
 #include "tasks/model/task_type.h"
 #include "tasks/store/schema.h"
 
