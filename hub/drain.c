@@ -44,7 +44,7 @@ void drain_begin(struct hub *hub, int exit_code)
     unsigned grace = private_worker_grace_ms(&hub->options), guard = grace + 2000;
     if (hub->worker == NULL || guard < DRAIN_GUARD_MS)
         guard = DRAIN_GUARD_MS;
-    uv_timer_start(&hub->guard, on_guard, guard, 0);
+    uv_timer_start(hub->guard, on_guard, guard, 0);
     hub->leaving = 1;
     if (hub->worker) {
         hub->leaving++;

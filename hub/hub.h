@@ -23,7 +23,7 @@ struct hub {
     char *worker_program;
     char *redis_url; /* where the private Redis answers */
     char name[PROCESS_NAME_SIZE];
-    uv_timer_t tick;
+    uv_timer_t *tick;
     uint64_t tick_due_ms;
     bool on_terminal;
 
@@ -37,7 +37,7 @@ struct hub {
     /* drain.c */
     bool draining;
     unsigned leaving; /* parts that are still being drained */
-    uv_timer_t guard;
+    uv_timer_t *guard;
 };
 
 /* ---- readiness.c: ready is a hub whose commands Redis takes and that hears events ---- */

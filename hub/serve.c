@@ -148,8 +148,8 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static void free_loop(struct hub *hub)
 {
-    uv_close((uv_handle_t *)&hub->tick, NULL);
-    uv_close((uv_handle_t *)&hub->guard, NULL);
+    loop_close(hub->tick);
+    loop_close(hub->guard);
     loop_deinit(&hub->loop);
 }
 
@@ -190,11 +190,10 @@ static void on_tick(uv_timer_t *timer)
 static void start_handles(struct hub *hub)
 {
     loop_signals(&hub->loop, (const int[]){SIGINT, SIGTERM, SIGHUP, 0}, on_signal, hub);
-    uv_timer_init(&hub->loop.uv, &hub->tick);
-    uv_timer_init(&hub->loop.uv, &hub->guard);
-    hub->tick.data = hub->guard.data = hub;
+    hub->tick = loop_timer(&hub->loop, hub);
+    hub->guard = loop_timer(&hub->loop, hub);
     hub->tick_due_ms = clock_mono_ms() + TICK_MS;
-    uv_timer_start(&hub->tick, on_tick, TICK_MS, TICK_MS);
+    uv_timer_start(hub->tick, on_tick, TICK_MS, TICK_MS);
 }
 
 static const struct cli_command serve_command = {

@@ -23,13 +23,13 @@
 struct private_redis {
     struct loop *loop;
     struct private_redis_hooks hooks;
+    const struct options *options;
     char *program;   /* path of redis-server */
     char *directory; /* DATA/redis, absolute */
-    char *fsync;
     int lock_fd;
     int directory_fd; /* O_PATH, -1 unless the socket's path is too long */
     uint64_t deadline_ms;
-    uv_timer_t timer; /* polls the lock */
+    uv_timer_t *timer; /* polls the lock */
     struct child *child;
     char state[160];
     bool stopping; /* it ends because we said so */
@@ -105,7 +105,8 @@ static const char *const settings[][2] = {{"--port", "0"},
 
 static void start_server(struct private_redis *redis)
 {
-    const char *argv[2 * NELEMS(settings) + 4] = {redis->program, "--appendfsync", redis->fsync};
+    const char *argv[2 * NELEMS(settings) + 4] = {redis->program, "--appendfsync",
+                                                  redis->options->redis_fsync};
     memcpy(argv + 3, settings, sizeof settings);
     const struct child_config config = {
         .name = "redis-server",
@@ -208,18 +209,17 @@ struct private_redis *private_redis_new(struct loop *loop, const struct options 
         return NULL;
     }
     struct private_redis *redis = xcalloc(1, sizeof *redis);
-    redis->loop = loop;
-    redis->hooks = hooks;
-    redis->program = program;
-    redis->directory = directory;
-    redis->fsync = xstrdup(options->redis_fsync);
-    redis->lock_fd = lock_fd;
-    redis->directory_fd = -1;
-    redis->deadline_ms = clock_mono_ms() + LOCK_WAIT_MS;
-    uv_timer_init(&loop->uv, &redis->timer);
-    redis->timer.data = redis;
-    uv_timer_start(&redis->timer, on_poll, 0, LOCK_POLL_MS);
-    snprintf(redis->state, sizeof redis->state, "starting");
+    *redis = (struct private_redis){.loop = loop,
+                                    .hooks = hooks,
+                                    .options = options,
+                                    .program = program,
+                                    .directory = directory,
+                                    .lock_fd = lock_fd,
+                                    .directory_fd = -1,
+                                    .deadline_ms = clock_mono_ms() + LOCK_WAIT_MS,
+                                    .timer = loop_timer(loop, redis),
+                                    .state = "starting"};
+    uv_timer_start(redis->timer, on_poll, 0, LOCK_POLL_MS);
     return redis;
 }
 
@@ -241,7 +241,7 @@ int private_redis_descriptor(const struct private_redis *redis)
 
 void private_redis_stop(struct private_redis *redis, void (*fn)(void *ctx), void *ctx)
 {
-    uv_timer_stop(&redis->timer);
+    uv_timer_stop(redis->timer);
     redis->stopping = true;
     if (redis->child)
         child_stop(redis->child, STOP_GRACE_MS, fn, ctx);
@@ -249,26 +249,20 @@ void private_redis_stop(struct private_redis *redis, void (*fn)(void *ctx), void
         fn(ctx);
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-    struct private_redis *redis = handle->data;
-    free(redis->program);
-    free(redis->directory);
-    free(redis->fsync);
-    free(redis);
-}
-
 void private_redis_free(struct private_redis **redis)
 {
     struct private_redis *gone = *redis;
+    *redis = NULL;
     if (gone == NULL)
         return;
     child_free(&gone->child);
     close(gone->lock_fd);
     if (gone->directory_fd >= 0)
         close(gone->directory_fd);
-    uv_close((uv_handle_t *)&gone->timer, on_closed);
-    *redis = NULL;
+    loop_close(gone->timer);
+    free(gone->program);
+    free(gone->directory);
+    free(gone);
 }
 
 bool private_redis_address(const struct options *options, struct buf *ret_url, int *ret_descriptor)

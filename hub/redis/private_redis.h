@@ -17,7 +17,8 @@ struct private_redis_hooks {
     void *ctx;
 };
 
-/* Begins; everything that can be checked at once is: NULL and *ret_reason (free()). */
+/* Begins; everything that can be checked at once is: NULL and *ret_reason (free()). The options stay its
+ * caller's and must outlive it. */
 struct private_redis *private_redis_new(struct loop *loop, const struct options *options,
                                         struct private_redis_hooks hooks, char **ret_reason);
 /* The server answered. */
@@ -28,7 +29,7 @@ const char *private_redis_state(const struct private_redis *redis);
 int private_redis_descriptor(const struct private_redis *redis);
 /* Stops the server; its data is on disk when fn is called. */
 void private_redis_stop(struct private_redis *redis, void (*fn)(void *ctx), void *ctx);
-/* Kills it if it still runs, gives the lock back; NULL is fine. The loop must turn once more. */
+/* Kills it if it still runs, gives the lock back; NULL is fine. Not from its hooks. */
 void private_redis_free(struct private_redis **redis);
 
 /* Appends the address of a data directory's server as a client outside of the hub reaches it (for
