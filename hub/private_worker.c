@@ -6,27 +6,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define LINES_MAX (OPTION_IDS + 8)
 #define DRAIN_S 5 /* unless configured: a hub shall be gone within ten seconds of its SIGTERM */
-
-struct lines {
-    char *text[LINES_MAX + 1];
-    size_t count;
-};
-
-static void add_line(void *ctx, const char *name, const char *value)
-{
-    struct lines *lines = ctx;
-    if (lines->count == LINES_MAX)
-        abort();
-    lines->text[lines->count++] = xasprintf("%s=%s", name, value);
-}
-
-static void free_lines(struct lines *lines)
-{
-    for (size_t i = 0; i < lines->count; i++)
-        free(lines->text[i]);
-}
 
 char *private_worker_program(char **ret_reason)
 {
@@ -60,30 +40,28 @@ unsigned private_worker_grace_ms(const struct options *options)
 struct child *private_worker_new(struct loop *loop, const struct options *options, const char *program,
                                  const char *hub_name, const char *redis_url, int descriptor)
 {
-    struct lines lines = {.count = 0};
+    struct child_env environment = {0};
     char text[160];
-    const char *const argv[] = {program, NULL};
-    options_export(options, add_line, &lines);
-    add_line(&lines, "TASKHUB_REDIS_URL", redis_url);
-    add_line(&lines, "TASKHUB_DATA_DIR", options->data_dir);
+    options_export(options, &environment);
+    child_env_add(&environment, "TASKHUB_REDIS_URL", redis_url);
+    child_env_add(&environment, "TASKHUB_DATA_DIR", options->data_dir);
     if (options->config_path)
-        add_line(&lines, "TASKHUB_CONFIG", options->config_path);
+        child_env_add(&environment, "TASKHUB_CONFIG", options->config_path);
     if (*options->worker_name == '\0') {
         snprintf(text, sizeof text, "%s-worker", hub_name);
-        add_line(&lines, "TASKHUB_WORKER_NAME", text);
+        child_env_add(&environment, "TASKHUB_WORKER_NAME", text);
     }
     snprintf(text, sizeof text, "%lld", (long long)drain_s(options));
-    add_line(&lines, "TASKHUB_WORKER_DRAIN_S", text);
-    lines.text[lines.count] = NULL;
+    child_env_add(&environment, "TASKHUB_WORKER_DRAIN_S", text);
     const struct child_config config = {
         .name = "taskhub-worker",
-        .argv = argv,
-        .environment = (const char *const *)lines.text,
+        .argv = (const char *const[]){program, NULL},
+        .environment = environment,
         .inherit = {descriptor},
         .inherit_count = descriptor >= 0,
         .death_signal = SIGKILL,
     };
     struct child *child = child_new(loop, &config);
-    free_lines(&lines);
+    free(environment.lines);
     return child;
 }

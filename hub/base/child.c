@@ -175,14 +175,10 @@ static void on_sigchld(uv_signal_t *handle, int number)
 
 /* ---- the object ---------------------------------------------------------------------------------- */
 
-static char *argz_of(const char *const *words, size_t *ret_size)
+void child_env_add(struct child_env *env, const char *name, const char *value)
 {
-    char *argz = NULL;
-    *ret_size = 0;
-    for (; words && *words; words++)
-        if (argz_add(&argz, ret_size, *words) != 0)
-            abort();
-    return argz;
+    if (envz_add(&env->lines, &env->size, name, value) != 0)
+        abort();
 }
 
 static char **pointers(const char *argz, size_t size)
@@ -192,27 +188,33 @@ static char **pointers(const char *argz, size_t size)
     return list;
 }
 
+static void copy_words(struct child *child, const char *const *argv)
+{
+    size_t size = 0;
+    for (; *argv; argv++)
+        if (argz_add(&child->words, &size, *argv) != 0)
+            abort();
+    child->argv = pointers(child->words, size);
+}
+
 static void make_environment(struct child *child, const struct child_config *config)
 {
-    size_t size, own_size;
-    char *own = argz_of(config->environment, &own_size);
-    child->lines = argz_of(config->bare ? NULL : (const char *const *)environ, &size);
-    if (envz_merge(&child->lines, &size, own, own_size, true) != 0)
+    size_t size = 0;
+    const struct child_env *own = &config->environment;
+    if ((!config->bare && argz_create(environ, &child->lines, &size) != 0) ||
+        envz_merge(&child->lines, &size, own->lines, own->size, true) != 0)
         abort();
-    free(own);
     child->environment = pointers(child->lines, size);
 }
 
 struct child *child_new(struct loop *loop, const struct child_config *config)
 {
     struct child *child = xcalloc(1, sizeof *child);
-    size_t size;
     child->config = *config;
     child->name = xstrdup(config->name);
     child->program = xstrdup(config->program ? config->program : config->argv[0]);
     child->directory = config->directory ? xstrdup(config->directory) : NULL;
-    child->words = argz_of(config->argv, &size);
-    child->argv = pointers(child->words, size);
+    copy_words(child, config->argv);
     make_environment(child, config);
     child->timer = loop_timer(loop, child);
     child->sigchld = xcalloc(1, sizeof *child->sigchld);

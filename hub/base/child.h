@@ -12,13 +12,20 @@
 
 #define CHILD_INHERIT_MAX 2
 
+/* Variables of an environment; all zero has none. */
+struct child_env {
+    char *lines; /* as envz_add(3) makes them; free() */
+    size_t size;
+};
+void child_env_add(struct child_env *env, const char *name, const char *value);
+
 struct child;
 struct child_config { /* texts are copied */
     const char *name;
     const char *program;            /* its path; NULL = argv[0] */
     const char *const *argv;        /* NULL-ended */
-    const char *const *environment; /* "NAME=value" lines that are added or replaced; NULL-ended, or NULL */
-    bool bare;                      /* these lines are all it gets */
+    struct child_env environment;   /* is added, or replaces what has the same name */
+    bool bare;                      /* it is all that the child gets */
     const char *directory;          /* working directory, NULL = unchanged */
     int inherit[CHILD_INHERIT_MAX]; /* open descriptors that stay open, under their numbers */
     size_t inherit_count;

@@ -50,7 +50,7 @@ static void on_stopped(void *ctx)
     uv_stop(&watch->loop.uv);
 }
 
-static void begin(struct watch *watch, const char *const *argv, const char *const *environment)
+static void begin(struct watch *watch, const char *const *argv, struct child_env environment)
 {
     const struct child_config config = {
         .name = "test",
@@ -79,7 +79,7 @@ static void test_restart(void)
 {
     static const char *const argv[] = {"/bin/sleep", "60", NULL};
     struct watch watch = {.kills = 4};
-    begin(&watch, argv, NULL);
+    begin(&watch, argv, (struct child_env){0});
     is_int(watch.starts, 5, "started again after every death");
     ok(watch.back_ms - watch.died_ms < 500, "within half a second");
     child_stop(watch.child, 5000, on_stopped, &watch);
@@ -94,7 +94,7 @@ static void test_backoff(void)
 {
     static const char *const argv[] = {"/bin/false", NULL};
     struct watch watch = {.until = 7};
-    begin(&watch, argv, NULL);
+    begin(&watch, argv, (struct child_env){0});
     uv_run(&watch.loop.uv, UV_RUN_DEFAULT);
     is_int(watch.starts, 7, "one that cannot run is started again and again");
     uint64_t pause = watch.back_ms - watch.before_ms;
@@ -106,16 +106,17 @@ static void test_stubborn(void)
 {
     static const char *const argv[] = {"/bin/sh", "-c",
                                        "trap '' TERM; echo > \"$FIFO\"; while :; do sleep 0.2; done", NULL};
-    char fifo[] = "/tmp/test-child-XXXXXX", line[64];
+    char fifo[] = "/tmp/test-child-XXXXXX";
     int fd = mkstemp(fifo);
     unlink(fifo);
     close(fd);
     if (fd < 0 || mkfifo(fifo, 0600) != 0)
         abort();
-    snprintf(line, sizeof line, "FIFO=%s", fifo);
-    const char *const environment[] = {line, NULL};
+    struct child_env environment = {0};
+    child_env_add(&environment, "FIFO", fifo);
     struct watch watch = {0};
     begin(&watch, argv, environment);
+    free(environment.lines);
     FILE *ready = fopen(fifo, "r"); /* opens when the child has set its trap */
     ok(ready && fgetc(ready) == '\n', "got its environment");
     if (ready)
@@ -132,7 +133,7 @@ static void test_free(void)
 {
     static const char *const argv[] = {"/bin/sleep", "60", NULL};
     struct watch watch = {0};
-    begin(&watch, argv, NULL);
+    begin(&watch, argv, (struct child_env){0});
     pid_t pid = child_pid(watch.child);
     end(&watch);
     ok(kill(pid, 0) != 0 && errno == ESRCH, "freeing kills");
@@ -153,12 +154,14 @@ static void test_socket(void)
     static const char *const argv[] = {"somebody", "-c",
                                        "echo $(env | grep -v -e PWD= -e SHLVL= -e _=) $0 >&7", NULL};
     int ours = -1;
+    struct child_env environment = {0};
     struct loop loop;
     char text[200] = "";
+    child_env_add(&environment, "A", "1");
     const struct child_config config = {.name = "test",
                                         .program = "/bin/sh",
                                         .argv = argv,
-                                        .environment = (const char *const[]){"A=1", NULL},
+                                        .environment = environment,
                                         .bare = true,
                                         .socket = 7,
                                         .on_start = on_paired,
@@ -166,6 +169,7 @@ static void test_socket(void)
     if (loop_init(&loop) != 0)
         abort();
     struct child *child = child_new(&loop, &config);
+    free(environment.lines);
     struct pollfd readable = {ours, POLLIN, 0};
     ok(poll(&readable, 1, 60000) == 1 && read(ours, text, sizeof text - 1) > 0,
        "a child has its end of a pair");

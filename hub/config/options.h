@@ -5,6 +5,7 @@
 #pragma once
 
 #include "hub/base/buf.h"
+#include "hub/base/child.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -62,7 +63,5 @@ void options_document(struct buf *to);
  * options_load()); false and *ret_reason (free()), which begins with `name`. */
 bool options_parse_file(struct options *options, const char *name, struct span text,
                         char **ret_reason) MUSTCHECK;
-/* What a child process needs in its environment to see the options that came by flag: calls fn with
- * each variable's name and value. */
-void options_export(const struct options *options, void (*fn)(void *ctx, const char *name, const char *value),
-                    void *ctx);
+/* Adds what a child process needs in its environment to see the options that came by flag. */
+void options_export(const struct options *options, struct child_env *to);

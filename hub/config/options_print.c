@@ -61,8 +61,9 @@ static void print_origin(struct buf *to, const struct options *options, size_t i
 void options_print(const struct options *options, struct buf *to)
 {
     for (size_t i = 0; i < OPTION_IDS; i++) {
-        char *value = value_text(options, &option_rows[i]);
-        char *shown = option_rows[i].flags & OPTION_SECRET ? redacted(value) : xstrdup(value);
+        char *value CLEANUP(free_char) = value_text(options, &option_rows[i]);
+        char *shown CLEANUP(free_char) =
+            option_rows[i].flags & OPTION_SECRET ? redacted(value) : xstrdup(value);
         size_t from = to->len;
         buf_printf(to, "%s = ", option_rows[i].key);
         print_value(to, shown);
@@ -72,8 +73,6 @@ void options_print(const struct options *options, struct buf *to)
         buf_append_text(to, "# ");
         print_origin(to, options, i);
         buf_append_char(to, '\n');
-        free(shown);
-        free(value);
     }
     for (const char *line = options->routes + 1; *line;) {
         size_t length = strcspn(line, "\n"), type = strcspn(line, "=");
@@ -126,16 +125,14 @@ void options_document(struct buf *to)
                         "threads or queue |\n");
 }
 
-void options_export(const struct options *options, void (*fn)(void *ctx, const char *name, const char *value),
-                    void *ctx)
+void options_export(const struct options *options, struct child_env *to)
 {
     char name[OPTION_NAME_MAX];
     for (size_t i = 0; i < OPTION_IDS; i++) {
         if (options->origin[i].source != OPTION_FLAG)
             continue;
-        char *value = value_text(options, &option_rows[i]);
+        char *value CLEANUP(free_char) = value_text(options, &option_rows[i]);
         option_name(option_rows[i].key, OPTION_ENVIRONMENT, name);
-        fn(ctx, name, value);
-        free(value);
+        child_env_add(to, name, value);
     }
 }

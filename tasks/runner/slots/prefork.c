@@ -215,18 +215,15 @@ static const char *const kept_names[] = {
     "TSAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",  "MALLOC_ARENA_MAX",
 };
 
-static void make_environment(char *env[static NELEMS(kept_names) + 1])
+static struct child_env make_environment(void)
 {
-    size_t count = 0;
+    struct child_env env = {0};
     for (size_t i = 0; i < NELEMS(kept_names); i++) {
         const char *value = getenv(kept_names[i]);
-        if (value == NULL)
-            continue;
-        struct buf pair = BUF_INIT;
-        buf_printf(&pair, "%s=%s", kept_names[i], value);
-        env[count++] = buf_take_string(&pair);
+        if (value)
+            child_env_add(&env, kept_names[i], value);
     }
-    env[count] = NULL;
+    return env;
 }
 
 /* ---- starting ---- */
@@ -358,12 +355,12 @@ static void on_exit_of_parent(void *ctx)
 struct prefork *prefork_new(const struct prefork_config *config)
 {
     struct prefork *prefork = xcalloc(1, sizeof *prefork);
-    char *environment[NELEMS(kept_names) + 1], name[80];
+    struct child_env environment = make_environment();
+    char name[80];
     prefork->config = *config;
     prefork->socket = -1;
     list_init(&prefork->requests);
     snprintf(name, sizeof name, "prefork %s", config->type ? config->type->name : "slots");
-    make_environment(environment);
     prefork->child = child_new(
         config->loop,
         &(struct child_config){.name = name,
@@ -371,15 +368,14 @@ struct prefork *prefork_new(const struct prefork_config *config)
                                .program = "/proc/self/exe",
                                .argv = (const char *[]){"taskhub-worker", PREFORK_WORD,
                                                         config->type ? config->type->name : NULL, NULL},
-                               .environment = (const char *const *)environment,
+                               .environment = environment,
                                .bare = true,
                                .socket = PREFORK_SOCKET,
                                .death_signal = SIGKILL,
                                .on_start = on_start,
                                .on_exit = on_exit_of_parent,
                                .ctx = prefork});
-    for (size_t i = 0; environment[i]; i++)
-        free(environment[i]);
+    free(environment.lines);
     return prefork;
 }
 
