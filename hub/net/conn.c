@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections: their table and deadlines, what comes in and what goes out, and the callback of libwebsockets;
+/* Connections: their deadlines, what comes in and what goes out, and the callback of libwebsockets;
  * see conn.h. Loop thread only. Frames are built by the outbox and leave at the end of the turn; every write
  * holds whole frames, since the library may put a pong between two writes. Knows no meaning of a message. */
 #include "hub/base/clock.h"
@@ -31,8 +31,9 @@ struct conn {
     struct conns *conns;
     struct lws *wsi; /* NULL once it is gone */
     struct peer *peer;
+    struct list all;   /* in conns->all */
     struct list dirty; /* in conns->dirty while something must be written */
-    uint32_t slot;
+    uv_timer_t timer;  /* of the next thing to look at, or earlier */
     enum conn_state state;
     bool pinged;
     bool in_binary; /* kind of the unfinished message */
@@ -54,14 +55,8 @@ struct conns {
     const struct options *options;
     struct conn_ops ops;
     void *app;
-    struct slot {
-        struct conn *conn; /* NULL = free */
-        uint64_t due;      /* mono ms of the next thing to look at */
-        uint32_t next_free;
-    } * slots;
-    uint32_t slot_count, free_slot; /* free_slot == slot_count: none */
+    struct list all, dirty;
     size_t count;
-    struct list dirty, dead;
     struct quota users; /* connections of each */
     struct buf spares[SPARES];
     size_t spare_count;
@@ -107,8 +102,6 @@ static void earlier(uint64_t *due, uint64_t other)
 
 static uint64_t next_due(const struct conn *conn)
 {
-    if (conn->state == CONN_GONE)
-        return UINT64_MAX;
     if (conn->state != CONN_OPEN)
         return conn->close_due;
     uint64_t due = conn->heard_at + (conn->pinged ? HANGUP_MS : PING_MS);
@@ -119,10 +112,15 @@ static uint64_t next_due(const struct conn *conn)
     return due;
 }
 
-/* Recomputes when conns_tick() must look at the connection. */
+static void on_timer(uv_timer_t *timer);
+
+/* Something is due earlier than it was. What is due later needs no call: a timer that comes too early is
+ * started anew, which is cheaper than with every message. */
 static void schedule(struct conn *conn)
 {
-    conn->conns->slots[conn->slot].due = next_due(conn);
+    uint64_t due = next_due(conn), now = now_of(conn->conns), in = due > now ? due - now : 0;
+    if (!uv_is_active((uv_handle_t *)&conn->timer) || in < uv_timer_get_due_in(&conn->timer))
+        uv_timer_start(&conn->timer, on_timer, in, 0);
 }
 
 static void mark_dirty(struct conn *conn)
@@ -145,11 +143,12 @@ static void conn_become(struct conn *conn, enum conn_state to)
     if (to == CONN_GONE) {
         conn->wsi = NULL;
         list_remove(&conn->dirty);
+        uv_timer_stop(&conn->timer);
     } else {
         conn->close_due = now_of(conn->conns) + CLOSE_MS;
         mark_dirty(conn);
+        schedule(conn);
     }
-    schedule(conn);
 }
 
 /* ---- buffers with memory to reuse -------------------------------------------------------------------- */
@@ -307,10 +306,7 @@ void conn_refresh_who(struct conn *conn, struct principal *who)
 static void heard(struct conn *conn)
 {
     conn->heard_at = now_of(conn->conns);
-    if (conn->pinged) {
-        conn->pinged = false;
-        schedule(conn);
-    }
+    conn->pinged = false;
 }
 
 /* Bytes a message may have. */
@@ -358,7 +354,6 @@ static void deliver_assembled(struct conn *conn)
     conn->in = BUF_INIT;
     conn->pieces = 0;
     conn->message_due = 0;
-    schedule(conn);
     deliver(conn, buf_span(&whole), conn->in_binary);
     give_buf(conn->conns, &whole);
 }
@@ -420,13 +415,6 @@ static void flush_dirty(void *ctx)
     }
 }
 
-static void free_dead(void *ctx)
-{
-    struct conns *conns = ctx;
-    for (struct list *node; (node = list_pop(&conns->dead));)
-        free(container_of(node, struct conn, dirty));
-}
-
 struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app)
 {
     struct conns *conns = xcalloc(1, sizeof *conns);
@@ -434,10 +422,9 @@ struct conns *conns_new(struct loop *loop, const struct options *options, struct
     conns->options = options;
     conns->ops = ops;
     conns->app = app;
+    list_init(&conns->all);
     list_init(&conns->dirty);
-    list_init(&conns->dead);
     loop_hook(loop, LOOP_STAGE_CONN, flush_dirty, conns);
-    loop_hook(loop, LOOP_STAGE_FREE, free_dead, conns);
     return conns;
 }
 
@@ -448,12 +435,9 @@ void conns_free(struct conns **conns)
         return;
     *conns = NULL;
     loop_unhook(dying->loop, LOOP_STAGE_CONN, flush_dirty, dying);
-    loop_unhook(dying->loop, LOOP_STAGE_FREE, free_dead, dying);
-    free_dead(dying);
     for (size_t i = 0; i < dying->spare_count; i++)
         buf_free(&dying->spares[i]);
     quota_free(&dying->users);
-    free(dying->slots);
     free(dying);
 }
 
@@ -462,34 +446,15 @@ size_t conns_count(const struct conns *conns)
     return conns->count;
 }
 
-static uint32_t take_slot(struct conns *conns)
-{
-    if (conns->free_slot == conns->slot_count) {
-        uint32_t more = conns->slot_count ? conns->slot_count * 2 : 64;
-        conns->slots = xrealloc(conns->slots, more * sizeof conns->slots[0]);
-        for (uint32_t i = conns->slot_count; i < more; i++)
-            conns->slots[i] = (struct slot){.next_free = i + 1};
-        conns->slot_count = more;
-    }
-    uint32_t slot = conns->free_slot;
-    conns->free_slot = conns->slots[slot].next_free;
-    return slot;
-}
-
-static void give_slot(struct conns *conns, uint32_t slot)
-{
-    conns->slots[slot] = (struct slot){.next_free = conns->free_slot};
-    conns->free_slot = slot;
-}
-
 static struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *peer)
 {
     struct conn *conn = xcalloc(1, sizeof *conn);
     conn->conns = conns;
     conn->wsi = wsi;
     conn->peer = peer;
-    conn->slot = take_slot(conns);
-    conns->slots[conn->slot].conn = conn;
+    uv_timer_init(&conns->loop->uv, &conn->timer);
+    conn->timer.data = conn;
+    list_append(&conns->all, &conn->all);
     list_init(&conn->dirty);
     uint64_t now = now_of(conns);
     conn->heard_at = conn->rate_at = now;
@@ -500,18 +465,23 @@ static struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *
     return conn;
 }
 
+static void on_timer_closed(uv_handle_t *timer)
+{
+    free(timer->data);
+}
+
 /* Its memory stays until the end of the turn. */
 static void conn_free(struct conn *conn)
 {
     struct conns *conns = conn->conns;
-    give_slot(conns, conn->slot);
+    list_remove(&conn->all);
     metric_set(METRIC_CONNECTIONS, --conns->count);
     charge_give(&conn->user);
     member_free(&conn->member);
     principal_clear(&conn->who);
     outbox_free(&conn->outbox);
     give_buf(conns, &conn->in);
-    list_append(&conns->dead, &conn->dirty);
+    uv_close((uv_handle_t *)&conn->timer, on_timer_closed);
 }
 
 static void tell_expiring(struct conn *conn)
@@ -525,9 +495,14 @@ static void tell_expiring(struct conn *conn)
     conn_send(conn, (struct span){text, (size_t)n}, false);
 }
 
-/* A deadline of the connection has come. */
-static void on_due(struct conn *conn, uint64_t now)
+static void on_timer(uv_timer_t *timer)
 {
+    struct conn *conn = timer->data;
+    uint64_t now = now_of(conn->conns);
+    if (now < next_due(conn)) {
+        schedule(conn);
+        return;
+    }
     if (conn->state != CONN_OPEN || now >= conn->heard_at + HANGUP_MS) {
         conn_become(conn, CONN_DROPPING);
     } else if (conn->auth_due && now >= conn->auth_due) {
@@ -546,29 +521,19 @@ static void on_due(struct conn *conn, uint64_t now)
     schedule(conn);
 }
 
-void conns_tick(struct conns *conns)
-{
-    uint64_t now = now_of(conns);
-    for (uint32_t i = 0; i < conns->slot_count; i++)
-        if (conns->slots[i].conn && conns->slots[i].due <= now)
-            on_due(conns->slots[i].conn, now);
-}
-
 void conns_send(struct conns *conns, struct span text)
 {
-    for (uint32_t i = 0; i < conns->slot_count; i++)
-        if (conns->slots[i].conn)
-            conn_send(conns->slots[i].conn, text, false);
+    list_for_each (node, &conns->all)
+        conn_send(container_of(node, struct conn, all), text, false);
 }
 
-void conns_close(struct conns *conns, uint32_t *at, size_t count, unsigned code, const char *reason)
+void conns_close(struct conns *conns, size_t count, unsigned code, const char *reason)
 {
-    for (; count && *at < conns->slot_count; ++*at) {
-        struct conn *conn = conns->slots[*at].conn;
-        if (conn == NULL)
-            continue;
+    list_for_each (node, &conns->all) {
+        struct conn *conn = container_of(node, struct conn, all);
+        if (conn->state == CONN_OPEN && count-- == 0)
+            return;
         conn_close(conn, code, reason);
-        count--;
     }
 }
 

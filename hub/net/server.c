@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+#define TICK_MS 100
 #define DRAIN_TICK_MS 50
 #define CLOSE_DRAINING 4100   /* reconnect elsewhere */
 #define SPARE_DESCRIPTORS 128 /* for Redis, files, pipes, children */
@@ -99,18 +100,7 @@ static char *default_origins(const char *name)
 static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->data;
-    conns_tick(server->conns);
     listener_tick(&server->listener);
-}
-
-static void start_timers(struct server *server)
-{
-    uv_loop_t *uv = &server->config.loop->uv;
-    uv_timer_init(uv, &server->tick);
-    uv_timer_init(uv, &server->drain);
-    server->tick.data = server->drain.data = server;
-    server->open_timers = 2;
-    uv_timer_start(&server->tick, on_tick, CONN_TICK_MS, CONN_TICK_MS);
 }
 
 struct server *server_new(const struct server_config *config, char **ret_reason)
@@ -123,7 +113,9 @@ struct server *server_new(const struct server_config *config, char **ret_reason)
     }
     server->listener.max = limit_descriptors((size_t)config->options->connections);
     server->conns = conns_new(config->loop, config->options, config->ops, config->app);
-    start_timers(server);
+    server->tick = loop_timer(config->loop, server);
+    server->drain = loop_timer(config->loop, server);
+    uv_timer_start(server->tick, on_tick, TICK_MS, TICK_MS);
     if (!start_library(server, ret_reason)) {
         server_free(&server);
         return NULL;
@@ -152,7 +144,7 @@ static void drop_peers(struct server *server, bool all)
 static void on_drain(uv_timer_t *timer)
 {
     struct server *server = timer->data;
-    conns_close(server->conns, &server->drain_at, server->drain_batch, CLOSE_DRAINING, "draining");
+    conns_close(server->conns, server->drain_batch, CLOSE_DRAINING, "draining");
     bool late = uv_now(timer->loop) >= server->drain_until;
     if (late || conns_count(server->conns) == 0)
         drop_peers(server, late);
@@ -178,34 +170,26 @@ void server_drain(struct server *server, unsigned timeout_ms, void (*fn)(void *c
                      500 + count);
     listener_stop(&server->listener);
     conns_send(server->conns, (struct span){text, (size_t)n});
-    uv_timer_start(&server->drain, on_drain, DRAIN_TICK_MS, DRAIN_TICK_MS);
+    uv_timer_start(server->drain, on_drain, DRAIN_TICK_MS, DRAIN_TICK_MS);
 }
 
 /* ---- teardown ------------------------------------------------------------------------------------------ */
-static void on_timer_closed(uv_handle_t *timer)
-{
-    struct server *server = timer->data;
-    server->open_timers--;
-}
-
 void server_free(struct server **server)
 {
     struct server *dying = *server;
     if (dying == NULL)
         return;
     *server = NULL;
-    uv_loop_t *uv = &dying->config.loop->uv;
     listener_stop(&dying->listener);
-    uv_close((uv_handle_t *)&dying->tick, on_timer_closed);
-    uv_close((uv_handle_t *)&dying->drain, on_timer_closed);
+    loop_close(dying->tick);
+    loop_close(dying->drain);
     /* On a foreign loop the library needs turns between two calls to let go of its handles. */
     if (dying->context) {
         drop_peers(dying, true);
         lws_context_destroy(dying->context);
     }
-    for (int turns = 0; turns < 100 && (dying->open_timers || dying->listener.all.used || turns < 20);
-         turns++)
-        uv_run(uv, UV_RUN_NOWAIT);
+    for (int turns = 0; turns < 100 && (dying->listener.all.used || turns < 20); turns++)
+        uv_run(&dying->config.loop->uv, UV_RUN_NOWAIT);
     if (dying->context)
         lws_context_destroy(dying->context);
     conns_free(&dying->conns);

@@ -13,17 +13,13 @@
 #define SERVER_HEADER_BYTES 8192 /* of a request's head */
 
 /* ---- conn.c: connections and their table --------------------------------------------------------- */
-#define CONN_TICK_MS 100
-
 struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app);
 void conns_free(struct conns **conns);
 size_t conns_count(const struct conns *conns);
-/* Every CONN_TICK_MS. */
-void conns_tick(struct conns *conns);
 /* Sends a text to all of them. */
 void conns_send(struct conns *conns, struct span text);
-/* Closes the next `count`; *at, 0 at first, says how far it is. */
-void conns_close(struct conns *conns, uint32_t *at, size_t count, unsigned code, const char *reason);
+/* Closes `count` that are open; O(connections). */
+void conns_close(struct conns *conns, size_t count, unsigned code, const char *reason);
 /* The callback of the one protocol. */
 int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 
@@ -63,6 +59,7 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
 void listener_stop(struct listener *listener);
 /* What is left of a stopped one when its peers are gone. */
 void listener_free(struct listener *listener);
+/* Ten times a second. */
 void listener_tick(struct listener *listener);
 /* The library has let go of the connection. */
 void peer_free(struct peer *peer);
@@ -80,11 +77,9 @@ struct server {
     struct lws_context *context;
     struct lws_vhost *vhost;
     char *origins; /* allowed, separated by spaces */
-    uv_timer_t tick, drain;
-    unsigned open_timers;
+    uv_timer_t *tick, *drain;
     bool draining;
     uint64_t drain_until;
-    uint32_t drain_at; /* for conns_close() */
     size_t drain_batch;
     void (*drained)(void *ctx);
     void *drained_ctx;
