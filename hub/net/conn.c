@@ -211,28 +211,23 @@ static void close_slow(struct conn *conn)
     conn_become(conn, CONN_CLOSING);
 }
 
-void conn_send(void *to, struct span text, bool droppable)
+static void send_message(struct conn *conn, const struct outbox_message *message)
 {
-    struct conn *conn = to;
-    if (!ready(conn))
-        return;
-    if (outbox_text(&conn->outbox, text, droppable, budget_of(conn)) != OUTBOX_FULL)
+    if (!ready(conn) || outbox_put(&conn->outbox, message, budget_of(conn)) != OUTBOX_FULL)
         return;
     flush(conn); /* a burst within one turn is no slowness: a chunk leaves early */
-    if (ready(conn) && outbox_text(&conn->outbox, text, droppable, budget_of(conn)) == OUTBOX_FULL)
+    if (ready(conn) && outbox_put(&conn->outbox, message, budget_of(conn)) == OUTBOX_FULL)
         close_slow(conn);
+}
+
+void conn_send(void *to, struct span text, bool droppable)
+{
+    send_message(to, &(struct outbox_message){.text = text, .droppable = droppable});
 }
 
 void conn_send_event(void *to, struct event *event)
 {
-    struct conn *conn = to;
-    if (!ready(conn))
-        return;
-    if (outbox_event(&conn->outbox, event, budget_of(conn)) != OUTBOX_FULL)
-        return;
-    flush(conn);
-    if (ready(conn) && outbox_event(&conn->outbox, event, budget_of(conn)) == OUTBOX_FULL)
-        close_slow(conn);
+    send_message(to, &(struct outbox_message){.event = event});
 }
 
 void conn_close(struct conn *conn, unsigned code, const char *reason)

@@ -152,16 +152,18 @@ static void set_given(struct outbox *outbox, uint64_t seq)
 }
 
 /* ---- the backlog --------------------------------------------------------------------------------- */
-static struct item *append(struct outbox *outbox, size_t size)
+static void append(struct outbox *outbox, struct item head, struct span data)
 {
+    struct item *item = xmalloc(sizeof *item + data.n);
     if (outbox->items == NULL) {
         outbox->items = xmalloc(sizeof *outbox->items);
         list_init(outbox->items);
     }
-    struct item *item = xcalloc(1, sizeof *item + size);
-    item->size = size;
+    *item = head;
+    item->size = data.n;
+    memcpy(item->data, data.n ? data.p : "", data.n);
     list_append(outbox->items, &item->node);
-    return item;
+    outbox->item_bytes += cost_of(item);
 }
 
 static void drop(struct outbox *outbox, struct item *item)
@@ -208,35 +210,17 @@ static bool make_room(struct outbox *outbox, size_t size, size_t limit)
 }
 
 /* Whether a new thing may wait; what must be delivered may go over the budget once. */
-static enum outbox_put admit(struct outbox *outbox, size_t size, bool droppable, size_t budget)
+static enum outbox_put admit(struct outbox *outbox, const struct outbox_message *message, size_t budget)
 {
+    const struct event *event = message->event;
     size_t limit = budget / 2;
-    if (make_room(outbox, size, limit))
+    if (make_room(outbox, sizeof(struct item) + (event ? event->size : message->text.n), limit))
         return OUTBOX_TAKEN;
-    if (droppable) {
+    if (event ? event->type->class != EVENT_MUST : message->droppable) {
         metric_add(METRIC_EVENTS_DROPPED, 1);
         return OUTBOX_DROPPED;
     }
     return outbox->item_bytes < limit ? OUTBOX_TAKEN : OUTBOX_FULL;
-}
-
-enum outbox_put outbox_text(struct outbox *outbox, struct span text, bool droppable, size_t budget)
-{
-    if (!backlogged(outbox)) {
-        if (outbox_waiting(outbox) >= outbox_chunk(budget))
-            return OUTBOX_FULL;
-        frame_text(outbox, FRAME_TEXT, text);
-        return OUTBOX_TAKEN;
-    }
-    enum outbox_put put = admit(outbox, sizeof(struct item) + text.n, droppable, budget);
-    if (put != OUTBOX_TAKEN)
-        return put;
-    struct item *item = append(outbox, text.n);
-    item->opcode = FRAME_TEXT;
-    item->droppable = droppable;
-    memcpy(item->data, text.p, text.n);
-    outbox->item_bytes += cost_of(item);
-    return OUTBOX_TAKEN;
 }
 
 /* Takes the event of the same task and type that a newer one replaces out of the backlog. */
@@ -262,35 +246,41 @@ static bool replace_latest(struct outbox *outbox, struct event *event)
     return false;
 }
 
-enum outbox_put outbox_event(struct outbox *outbox, struct event *event, size_t budget)
+static void frame_message(struct outbox *outbox, const struct outbox_message *message)
 {
+    if (message->event)
+        frame_event(outbox, message->event);
+    else
+        frame_text(outbox, FRAME_TEXT, message->text);
+}
+
+enum outbox_put outbox_put(struct outbox *outbox, const struct outbox_message *message, size_t budget)
+{
+    struct event *event = message->event;
     if (!backlogged(outbox)) {
         if (outbox_waiting(outbox) >= outbox_chunk(budget))
             return OUTBOX_FULL;
-        frame_event(outbox, event);
+        frame_message(outbox, message);
         return OUTBOX_TAKEN;
     }
-    bool must = event->type->class == EVENT_MUST;
-    if (event->type->class == EVENT_LATEST && replace_latest(outbox, event))
+    if (event && event->type->class == EVENT_LATEST && replace_latest(outbox, event))
         return OUTBOX_TAKEN;
-    enum outbox_put put = admit(outbox, sizeof(struct item) + event->size, !must, budget);
-    if (put != OUTBOX_TAKEN)
-        return put;
-    struct item *item = append(outbox, 0);
-    item->event = event_ref(event);
-    outbox->item_bytes += cost_of(item);
-    return OUTBOX_TAKEN;
+    enum outbox_put put = admit(outbox, message, budget);
+    if (put == OUTBOX_TAKEN)
+        append(outbox,
+               (struct item){.event = event ? event_ref(event) : NULL,
+                             .droppable = message->droppable,
+                             .opcode = FRAME_TEXT},
+               event ? SPAN_NONE : message->text);
+    return put;
 }
 
 void outbox_skip(struct outbox *outbox, uint64_t seq)
 {
-    if (outbox->items == NULL) {
+    if (outbox->items)
+        append(outbox, (struct item){.skip = seq}, SPAN_NONE);
+    else
         set_given(outbox, seq);
-        return;
-    }
-    struct item *item = append(outbox, 0);
-    item->skip = seq;
-    outbox->item_bytes += cost_of(item);
 }
 
 void outbox_ping(struct outbox *outbox)
@@ -312,10 +302,7 @@ void outbox_close(struct outbox *outbox, unsigned code, const char *reason, bool
     }
     struct buf frame = BUF_INIT;
     frame_close(&frame, code, reason);
-    struct item *item = append(outbox, frame.len - 2);
-    item->opcode = FRAME_CLOSE;
-    memcpy(item->data, frame.data + 2, frame.len - 2);
-    outbox->item_bytes += cost_of(item);
+    append(outbox, (struct item){.opcode = FRAME_CLOSE}, (struct span){frame.data + 2, frame.len - 2});
     buf_free(&frame);
 }
 

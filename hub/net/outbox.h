@@ -34,9 +34,13 @@ static inline size_t outbox_chunk(size_t budget)
 
 /* Bytes that wait, in whatever form. */
 size_t outbox_waiting(const struct outbox *outbox);
+struct outbox_message {
+    struct event *event; /* or, where that is NULL, */
+    struct span text;
+    bool droppable; /* of a text; what may happen to an event, its class says */
+};
 /* Appends a frame. While blocked, droppable ones are dropped when there is no room. */
-enum outbox_put outbox_text(struct outbox *outbox, struct span text, bool droppable, size_t budget);
-enum outbox_put outbox_event(struct outbox *outbox, struct event *event, size_t budget);
+enum outbox_put outbox_put(struct outbox *outbox, const struct outbox_message *message, size_t budget);
 /* The event `seq` counts as given; keeps its place among what waits. */
 void outbox_skip(struct outbox *outbox, uint64_t seq);
 /* Appends a ping, unless something waits anyway. */

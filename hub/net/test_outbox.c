@@ -22,9 +22,14 @@ static struct event *event_of(char code, uint64_t number, const char *task)
 static enum outbox_put put(struct outbox *box, char code, uint64_t number, const char *task)
 {
     struct event *event = event_of(code, number, task);
-    enum outbox_put result = outbox_event(box, event, BUDGET);
+    enum outbox_put result = outbox_put(box, &(struct outbox_message){.event = event}, BUDGET);
     event_unref(&event);
     return result;
+}
+
+static enum outbox_put put_text(struct outbox *box, struct span text, bool droppable, size_t budget)
+{
+    return outbox_put(box, &(struct outbox_message){.text = text, .droppable = droppable}, budget);
 }
 
 /* Bytes of the frame that `data` begins with; *ret_head: those of its header. */
@@ -67,13 +72,13 @@ static void test_frame(size_t size, size_t want_head)
 {
     struct outbox box = {.at = 0};
     char *text = xcalloc(1, size + 1);
-    outbox_text(&box, (struct span){text, size}, false, BUDGET);
+    put_text(&box, (struct span){text, size}, false, BUDGET);
     struct span frame = outbox_next(&box, 1 << 30);
     size_t head = 0;
     is_int(frame.n, want_head + size, "a text of %zu bytes is one frame", size);
     is_int((unsigned char)frame.p[0], 0x81, "final, of text");
     is_int(frame_at(frame, &head), frame.n, "which says its size, without a mask");
-    outbox_text(&box, SPAN("x"), false, 1 << 30);
+    put_text(&box, SPAN("x"), false, 1 << 30);
     is_int(outbox_next(&box, 1).n, frame.n, "and is found again in front of another");
     free(text);
     outbox_free(&box);
@@ -106,7 +111,7 @@ static void test_framing(void)
     put(&box, 'A', 41, TASK_A);
     put(&box, 'P', 7, TASK_A);
     put(&box, 'N', 42, "");
-    outbox_text(&box, SPAN("reply"), false, BUDGET);
+    put_text(&box, SPAN("reply"), false, BUDGET);
     outbox_skip(&box, 43);
     put(&box, 'C', 44, TASK_A);
     put(&box, 'C', 46, TASK_B);
@@ -126,7 +131,7 @@ static void test_whole_frames(void)
     char text[100];
     memset(text, 'x', sizeof text);
     for (int i = 0; i < 10; i++)
-        outbox_text(&box, (struct span){text, sizeof text}, false, BUDGET);
+        put_text(&box, (struct span){text, sizeof text}, false, BUDGET);
     is_int(outbox_next(&box, 250).n, 204, "as many whole frames as fit");
     outbox_sent(&box, 204, false);
     is_int(outbox_next(&box, 50).n, 102, "but at least one");
@@ -136,7 +141,7 @@ static void test_whole_frames(void)
     is_int(outbox_next(&box, 1 << 20).n, 7 * 102, "then the rest");
     struct outbox bulk = {.at = 0};
     int taken = 0;
-    while (outbox_text(&bulk, (struct span){text, sizeof text}, false, BUDGET) == OUTBOX_TAKEN)
+    while (put_text(&bulk, (struct span){text, sizeof text}, false, BUDGET) == OUTBOX_TAKEN)
         taken++;
     is_int(taken, BUDGET / 4 / 102 + 1, "a complete chunk wants to be written before more comes");
     outbox_free(&bulk);
@@ -148,7 +153,7 @@ static struct outbox blocked_box(void)
 {
     struct outbox box = {.at = 0};
     outbox_skip(&box, 0);
-    outbox_text(&box, SPAN("first"), false, BUDGET);
+    put_text(&box, SPAN("first"), false, BUDGET);
     outbox_next(&box, 100);
     outbox_sent(&box, 7, true);
     return box;
@@ -159,7 +164,7 @@ static void test_backlog_order(void)
     struct outbox box = blocked_box();
     put(&box, 'A', 1, TASK_A);
     put(&box, 'P', 1, TASK_A);
-    outbox_text(&box, SPAN("reply"), false, BUDGET);
+    put_text(&box, SPAN("reply"), false, BUDGET);
     outbox_skip(&box, 2);
     put(&box, 'P', 1, TASK_B);
     put(&box, 'P', 2, TASK_A);
@@ -208,15 +213,15 @@ static void test_full(void)
     ok(taken > 10 && taken < 100, "must-deliver events are refused when they alone use up the budget");
     is_int(put(&box, 'L', 2000, TASK_A), OUTBOX_DROPPED, "a bounded one is dropped then");
     is_int(put(&box, 'P', 1, TASK_A), OUTBOX_DROPPED, "progress too");
-    is_int(outbox_text(&box, SPAN("x"), true, BUDGET), OUTBOX_DROPPED, "and a droppable text");
-    is_int(outbox_text(&box, SPAN("x"), false, BUDGET), OUTBOX_FULL, "a reply is refused");
+    is_int(put_text(&box, SPAN("x"), true, BUDGET), OUTBOX_DROPPED, "and a droppable text");
+    is_int(put_text(&box, SPAN("x"), false, BUDGET), OUTBOX_FULL, "a reply is refused");
     outbox_close(&box, 4101, "too slow", true);
     outbox_drained(&box);
     is_text(drain(&box), "op8\n", "the close frame takes the place of everything");
 
     outbox_free(&box);
     box = blocked_box();
-    outbox_text(&box, SPAN("reply"), false, BUDGET);
+    put_text(&box, SPAN("reply"), false, BUDGET);
     outbox_close(&box, 1000, "bye", false);
     outbox_drained(&box);
     is_text(drain(&box), "reply\nop8\n", "or stands behind it");
@@ -224,11 +229,11 @@ static void test_full(void)
     struct outbox fresh = {.at = 0};
     char large[3 * BUDGET];
     memset(large, 'x', sizeof large);
-    is_int(outbox_text(&fresh, (struct span){large, sizeof large}, false, BUDGET), OUTBOX_TAKEN,
+    is_int(put_text(&fresh, (struct span){large, sizeof large}, false, BUDGET), OUTBOX_TAKEN,
            "one text larger than the budget passes");
-    is_int(outbox_text(&fresh, SPAN("x"), false, BUDGET), OUTBOX_FULL, "a second one wants a flush first");
+    is_int(put_text(&fresh, SPAN("x"), false, BUDGET), OUTBOX_FULL, "a second one wants a flush first");
     outbox_free(&fresh);
-    outbox_text(&fresh, SPAN("reply"), false, BUDGET);
+    put_text(&fresh, SPAN("reply"), false, BUDGET);
     outbox_ping(&fresh);
     is_text(drain(&fresh), "reply\nop9\n", "a ping goes behind what waits: who reads slowly is asked, too");
     outbox_free(&fresh);
