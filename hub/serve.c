@@ -70,12 +70,9 @@ static bool open_server(struct hub *hub)
 
 static void build_app(struct hub *hub)
 {
-    const struct manager_config manager = {.options = &hub->options,
-                                           .queue = hub->app.queue,
-                                           .loop = &hub->loop,
-                                           .hold = app_hold,
-                                           .hold_ctx = &hub->app};
     hub->app.owners = owners_new(&hub->loop, queue_feed_source(hub->app.feed));
+    const struct manager_config manager = {
+        .options = &hub->options, .queue = hub->app.queue, .loop = &hub->loop, .owners = hub->app.owners};
     hub->app.manager = manager_new(&manager);
     app_start(&hub->app);
 }

@@ -174,9 +174,3 @@ void app_cancel(void *ctx, const char *id, unsigned fence)
     (void)fence;
     manager_cancel_local(app->manager, id);
 }
-
-void app_hold(void *ctx, const char *owner, const char *id)
-{
-    struct app *app = ctx;
-    owners_hold(app->owners, owner, id);
-}

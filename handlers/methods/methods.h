@@ -12,8 +12,6 @@ void app_start(struct app *app);
 void app_stop(struct app *app);
 /* Redis answers and the library is loaded, or it does not any more: tells everybody who waits for it. */
 void app_redis(struct app *app, bool ready);
-/* manager_config.hold: owners_hold(). `app` is the struct app. */
-void app_hold(void *app, const char *owner, const char *id);
 /* queue_hooks and queue_feed_hooks; `app` is the struct app. An event of this owner: for who listens, and for
  * what this hub does for the task. Work for light tasks, a cancel of one. An event of any owner, for clients
  * that watch. */

@@ -62,7 +62,7 @@ static void test_hold(void)
     id_count = 0;
     says(c, SUBMIT("1", "heavy"));
     hears(c, ACCEPTED("1", "#0", "1") "\n", "recorded");
-    app_hold(&app, "w1", ids[0]);
+    owners_hold(app.owners, "w1", ids[0]);
     struct event *started = event_new('S', 2, 0, 1, span_of(ids[0]), SPAN("{}"));
     app_event(&app, "w1", started);
     event_unref(&started);

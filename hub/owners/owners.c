@@ -59,7 +59,8 @@ struct owner {
     unsigned in[MEMBER_STATES]; /* members in each state, but for MEMBER_OUT */
     struct list holds;
     bool attached;  /* where the log stands is known, and its events come */
-    bool attaching; /* the question is under way */
+    bool attaching; /* the question is under way, one at a time */
+    uint64_t floor; /* the cursor when it was sent */
     bool doubted;   /* within this second it was asked whether the log began anew */
     bool healing;   /* a gap is being read */
     char epoch[24];
@@ -81,15 +82,13 @@ struct hold {
 };
 
 struct owners {
-    struct loop *loop;
     struct owner_source source;
     struct progress *progress;
     struct table by_id, holds;
     struct list all, timed;
-    unsigned reads;  /* of members, in flight */
-    uint64_t serial; /* of the newest member */
-    uv_timer_t fast, slow;
-    unsigned open_timers;
+    unsigned reads;          /* of members, in flight */
+    uint64_t serial;         /* of the newest member */
+    uv_timer_t *fast, *slow; /* of owners that wait for something; of all, once a second */
 };
 
 static struct member *member_at(struct list *node)
@@ -114,6 +113,8 @@ static bool held(const struct owners *owners, const char *task_id)
     return owners->holds.count && task_id[0] && table_find(&owners->holds, span_of(task_id));
 }
 
+static void on_fast(uv_timer_t *timer);
+
 /* The fast timer visits the owner while it waits for something. */
 static void wake(struct owner *owner)
 {
@@ -121,8 +122,8 @@ static void wake(struct owner *owner)
     if (!list_empty(&owner->timed))
         return;
     list_append(&owners->timed, &owner->timed);
-    if (!uv_is_active((uv_handle_t *)&owners->fast))
-        uv_timer_start(&owners->fast, owners->fast.timer_cb, OWNER_TICK_MS, OWNER_TICK_MS);
+    if (!uv_is_active((uv_handle_t *)owners->fast))
+        uv_timer_start(owners->fast, on_fast, OWNER_TICK_MS, OWNER_TICK_MS);
 }
 
 /* Notes a gap or its end. */
@@ -613,14 +614,9 @@ static void decide_waiting(struct owner *owner, bool ok)
     }
 }
 
-struct attach_call {
-    struct owner *owner;
-    uint64_t floor; /* the cursor when the question was sent */
-};
-
-static void position_known(struct owner *owner, const struct owner_position *position, uint64_t floor)
+static void position_known(struct owner *owner, const struct owner_position *position)
 {
-    if (owner->attached && (strcmp(position->epoch, owner->epoch) != 0 || position->head < floor)) {
+    if (owner->attached && (strcmp(position->epoch, owner->epoch) != 0 || position->head < owner->floor)) {
         lose(owner, "data set replaced");
         owner->known = owner->delivered = position->head;
     }
@@ -635,13 +631,12 @@ static void position_known(struct owner *owner, const struct owner_position *pos
 
 static void on_position(void *ctx, const struct owner_position *position)
 {
-    struct attach_call call = *(struct attach_call *)ctx;
-    free(ctx);
-    call.owner->attaching = false;
+    struct owner *owner = ctx;
+    owner->attaching = false;
     if (position->ok)
-        position_known(call.owner, position, call.floor);
-    decide_waiting(call.owner, position->ok);
-    call.owner->calls--;
+        position_known(owner, position);
+    decide_waiting(owner, position->ok);
+    owner->calls--;
 }
 
 /* Asks the source where the log stands; a call in flight is enough. */
@@ -649,12 +644,11 @@ static void attach(struct owner *owner)
 {
     if (owner->attaching)
         return;
-    struct attach_call *call = xmalloc(sizeof *call);
-    *call = (struct attach_call){owner, owner->delivered};
     owner->attaching = true;
+    owner->floor = owner->delivered;
     owner->calls++;
     struct owner_source *source = &owner->owners->source;
-    source->attach(source->ctx, owner->id, on_position, call);
+    source->attach(source->ctx, owner->id, on_position, owner);
 }
 
 static struct owner *owner_new(struct owners *owners, const char *id)
@@ -738,7 +732,7 @@ void owners_tick(struct owners *owners)
             list_append(&owners->timed, &owner->timed);
     }
     if (list_empty(&owners->timed))
-        uv_timer_stop(&owners->fast);
+        uv_timer_stop(owners->fast);
 }
 
 /* Frees an owner nobody needs. */
@@ -794,26 +788,15 @@ static void on_slow(uv_timer_t *timer)
 struct owners *owners_new(struct loop *loop, struct owner_source source)
 {
     struct owners *owners = xcalloc(1, sizeof *owners);
-    owners->loop = loop;
     owners->source = source;
     owners->progress = progress_new();
     list_init(&owners->all);
     list_init(&owners->timed);
-    uv_timer_init(&loop->uv, &owners->fast);
-    uv_timer_init(&loop->uv, &owners->slow);
-    owners->fast.data = owners->slow.data = owners;
-    owners->fast.timer_cb = on_fast;
-    owners->open_timers = 2;
-    uv_timer_start(&owners->slow, on_slow, 1000, 1000);
-    uv_unref((uv_handle_t *)&owners->slow);
+    owners->fast = loop_timer(loop, owners);
+    owners->slow = loop_timer(loop, owners);
+    uv_timer_start(owners->slow, on_slow, 1000, 1000);
+    uv_unref((uv_handle_t *)owners->slow);
     return owners;
-}
-
-static void on_timer_closed(uv_handle_t *timer)
-{
-    struct owners *owners = timer->data;
-    if (--owners->open_timers == 0)
-        free(owners);
 }
 
 void owners_free(struct owners **owners)
@@ -831,6 +814,7 @@ void owners_free(struct owners **owners)
     table_free(&dying->by_id);
     table_free(&dying->holds);
     free(dying->progress);
-    uv_close((uv_handle_t *)&dying->fast, on_timer_closed);
-    uv_close((uv_handle_t *)&dying->slow, on_timer_closed);
+    loop_close(dying->fast);
+    loop_close(dying->slow);
+    free(dying);
 }

@@ -41,7 +41,7 @@ struct submission { /* the holder's part of a run */
     void *ctx;                   /* of either */
     struct charge charge;        /* light: of its owner's; heavy: of what is under way */
     struct task_request request; /* its spans are borrowed during submit */
-    bool events_held;            /* manager_config.hold was called */
+    bool events_held;            /* until the answer; task_reply.news says so */
     uint64_t submitted_us;
     bool keyed;                    /* it has an idempotency key: run.effect_id is the key's */
     struct table_node node_of_key; /* in manager.keyed, while it is the key's first */
@@ -275,10 +275,8 @@ static void submit_queue(struct submission *submission)
     }
     struct queue_submit call = record_of(submission, run->type->queue ? run->type->queue : "default");
     submission_become(submission, SUBMISSION_RECORDING);
-    if (manager->config.hold) {
-        submission->events_held = true;
-        manager->config.hold(manager->config.hold_ctx, run->owner, run->id);
-    }
+    submission->events_held = true;
+    owners_hold(manager->config.owners, run->owner, run->id);
     queue_submit(manager->config.queue, &call, on_told, submission);
 }
 

@@ -15,10 +15,7 @@ struct manager_config {
     const struct options *options;
     struct queue *queue;
     struct loop *loop;
-    /* A task that others may run is about to be recorded: hold its events back until it was answered
-     * (task_reply.news says so). NULL = nobody to hold for. */
-    void (*hold)(void *ctx, const char *owner, const char *id);
-    void *hold_ctx;
+    struct owners *owners; /* events of a task that others may run are held until it was answered */
 };
 struct manager *manager_new(const struct manager_config *config);
 /* Running light tasks are told to stop and waited for; their leases expire or are reclaimed. Call after
@@ -60,7 +57,7 @@ struct task_reply {
     uint64_t retry_ms;
     struct json_field_error error; /* TASK_BAD_ARGS */
     /* What must come behind the reply; owner and task_id (the id this submission was given) always stand,
-     * held says whether manager_config.hold was called, event is the end of a light task that has ended
+     * held says whether its events are held, event is the end of a light task that has ended
      * already. */
     struct owner_news news;
 };

@@ -13,7 +13,8 @@
 static struct side mine; /* the hub under test, new with every test */
 static struct manager *manager;
 static struct options options;
-static unsigned replies, accepted, duplicates, holds;
+static struct owners *owners;
+static unsigned replies, accepted, duplicates;
 static struct task_reply last;
 static char last_event[256], last_id[ID_SIZE];
 static _Atomic int go;        /* lets slow tasks end */
@@ -159,14 +160,6 @@ static void wait_status(const char *id, const char *status)
     is_text(told.answer.status, status, "status of the record");
 }
 
-static void on_hold(void *ctx, const char *holder, const char *id)
-{
-    (void)ctx;
-    (void)holder;
-    (void)id;
-    holds++;
-}
-
 static void begin(void)
 {
     static char empty[] = "";
@@ -180,11 +173,13 @@ static void begin(void)
                                .light_threads = 2,
                                .light_fuse_us = 5000,
                                .lease_ms = 15000};
-    replies = accepted = duplicates = holds = 0;
+    replies = accepted = duplicates = 0;
     atomic_store(&go, 0);
     atomic_store(&runs, 0);
     open_side(&mine, "hub/m", true, "m");
-    struct manager_config config = {.options = &options, .loop = &loop, .queue = mine.queue, .hold = on_hold};
+    owners = owners_new(&loop, queue_feed_source(mine.feed));
+    struct manager_config config = {
+        .options = &options, .loop = &loop, .queue = mine.queue, .owners = owners};
     manager = manager_new(&config);
     manager_redis(manager, true);
 }
@@ -193,6 +188,7 @@ static void begin(void)
 static void end(void)
 {
     redis_free(&mine.commands);
+    owners_free(&owners);
     queue_feed_free(&mine.feed);
     queue_free(&mine.queue);
     manager_free(&manager);
@@ -451,7 +447,6 @@ static void test_heavy(void)
 {
     begin();
     submit_task("heavy", "{\"n\":1}");
-    is_int(holds, 1, "its events are held");
     wait_replies(1);
     is_int(last.refusal, TASK_ACCEPTED, "a heavy task is recorded");
     ok(last.news.held, "the answer says that events are held");

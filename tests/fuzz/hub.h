@@ -35,7 +35,7 @@ static void start_once(void)
     app.feed = queue_feed_new(app.queue, redis, (struct queue_feed_hooks){.on_event = NULL});
     app.owners = owners_new(&loop, queue_feed_source(app.feed));
     app.manager = manager_new(&(struct manager_config){
-        .options = &options, .queue = app.queue, .loop = &loop, .hold = app_hold, .hold_ctx = &app});
+        .options = &options, .queue = app.queue, .loop = &loop, .owners = app.owners});
 }
 
 static inline void client_comes(bool authenticated, unsigned roles)

@@ -177,7 +177,7 @@ static inline void hub_begin(void)
     app.feed = hub.feed;
     app.owners = owners_new(&loop, queue_feed_source(app.feed));
     app.manager = manager_new(&(struct manager_config){
-        .options = &options, .queue = app.queue, .loop = &loop, .hold = app_hold, .hold_ctx = &app});
+        .options = &options, .queue = app.queue, .loop = &loop, .owners = app.owners});
     app_start(&app);
     ok(reach(&hub.ready, 1) && reach(&hub.feed_ups, 1), "the hub is ready");
     app_redis(&app, true);
