@@ -18,7 +18,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ACCEPT_BURST 128     /* connections taken in one turn */
+#define ACCEPT_BURST 128 /* connections taken in one turn */
+#define ADDRESS_SIZE 64
 #define REFUSE_AFTER_MS 1000 /* a full house waits so long for room before it refuses */
 
 /* ---- states ------------------------------------------------------------------------------------------ */
@@ -197,20 +198,16 @@ static void name_socket(int fd, char *name, size_t size)
 {
     struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof at;
-    char host[INET6_ADDRSTRLEN] = "";
+    char host[INET6_ADDRSTRLEN] = "", port[8] = "";
     getsockname(fd, (struct sockaddr *)&at, &len);
-    const struct sockaddr_in *v4 = (const void *)&at;
-    const struct sockaddr_in6 *v6 = (const void *)&at;
-    if (at.ss_family == AF_INET) {
-        inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-        snprintf(name, size, "%s:%u", host, ntohs(v4->sin_port));
-    } else if (at.ss_family == AF_INET6) {
-        inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(name, size, "[%s]:%u", host, ntohs(v6->sin6_port));
-    } else {
-        const struct sockaddr_un *un = (const void *)&at;
+    const struct sockaddr_un *un = (const void *)&at;
+    if (at.ss_family == AF_UNIX) {
         snprintf(name, size, "unix:%.*s", (int)sizeof un->sun_path, un->sun_path);
+        return;
     }
+    getnameinfo((struct sockaddr *)&at, len, host, sizeof host, port, sizeof port,
+                NI_NUMERICHOST | NI_NUMERICSERV);
+    snprintf(name, size, at.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
 bool listener_open(struct listener *listener, struct server *server, char **ret_reason)
@@ -238,25 +235,22 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
 }
 
 /* ---- peers ------------------------------------------------------------------------------------------ */
-/* Text of a peer's address without its port. */
-static void address_text(const struct sockaddr_storage *from, char *text, socklen_t size, bool *ret_exempt)
+/* A peer's address without its port, in `text`: "192.0.2.7", "2001:db8::1", "unix". */
+static struct span address_of(const struct sockaddr_storage *from, socklen_t size,
+                              char text[static ADDRESS_SIZE])
 {
-    const struct sockaddr_in *v4 = (const void *)from;
-    const struct sockaddr_in6 *v6 = (const void *)from;
-    *ret_exempt = false;
-    if (from->ss_family == AF_INET) {
-        inet_ntop(AF_INET, &v4->sin_addr, text, size);
-        *ret_exempt = (ntohl(v4->sin_addr.s_addr) >> 24) == 127;
-    } else if (from->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {
-        inet_ntop(AF_INET, &v6->sin6_addr.s6_addr[12], text, size);
-        *ret_exempt = v6->sin6_addr.s6_addr[12] == 127;
-    } else if (from->ss_family == AF_INET6) {
-        inet_ntop(AF_INET6, &v6->sin6_addr, text, size);
-        *ret_exempt = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
-    } else {
-        memcpy(text, "unix", 5);
-        *ret_exempt = true;
-    }
+    if (from->ss_family != AF_INET && from->ss_family != AF_INET6)
+        return SPAN("unix");
+    text[0] = '\0';
+    getnameinfo((const struct sockaddr *)from, size, text, ADDRESS_SIZE, NULL, 0, NI_NUMERICHOST);
+    bool mapped = strncmp(text, "::ffff:", 7) == 0 && strchr(text, '.');
+    return span_of(mapped ? text + 7 : text);
+}
+
+/* Whether peers of this address are of this machine: then one address may have any number of them. */
+static bool is_local(struct span address)
+{
+    return span_is(address, "unix") || span_is(address, "::1") || strncmp(address.p, "127.", 4) == 0;
 }
 
 void peer_authenticated(struct peer *peer)
@@ -293,34 +287,31 @@ static void refuse(int fd, enum metric reason)
 }
 
 /* Takes what a new peer costs; false and why not. */
-static bool admit(struct peer *peer, const struct sockaddr_storage *from, enum metric *ret_reason)
+static bool admit(struct peer *peer, struct span address, enum metric *ret_reason)
 {
     struct listener *listener = peer->listener;
     const struct options *options = listener->server->config.options;
-    char text[64];
-    bool exempt;
-    address_text(from, text, sizeof text, &exempt);
-    size_t of_address = exempt ? QUOTA_UNLIMITED : (size_t)options->address_connections;
+    size_t of_address = is_local(address) ? QUOTA_UNLIMITED : (size_t)options->address_connections;
     if (!charge_take(&peer->total, &listener->all, QUOTA_ONE, 1, listener->max))
         *ret_reason = METRIC_REFUSED_TOTAL;
     else if (!charge_take(&peer->unauthenticated, &listener->unauthenticated, QUOTA_ONE, 1,
                           (size_t)options->unauthenticated))
         *ret_reason = METRIC_REFUSED_UNAUTHENTICATED;
-    else if (!charge_take(&peer->address, &listener->addresses, span_of(text), 1, of_address))
+    else if (!charge_take(&peer->address, &listener->addresses, address, 1, of_address))
         *ret_reason = METRIC_REFUSED_ADDRESS;
     else
         return true;
     return false;
 }
 
-static void adopt(struct listener *listener, int fd, const struct sockaddr_storage *from)
+static void adopt(struct listener *listener, int fd, struct span address)
 {
     int on = 1;
     enum metric reason;
     struct peer *peer = xcalloc(1, sizeof *peer);
     peer->listener = listener;
     list_append(&listener->peers, &peer->node);
-    if (!admit(peer, from, &reason)) {
+    if (!admit(peer, address, &reason)) {
         peer_free(peer);
         refuse(fd, reason);
         return;
@@ -345,9 +336,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         }
         struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
         socklen_t size = sizeof from;
+        char text[ADDRESS_SIZE];
         int fd = accept4(listener->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            adopt(listener, fd, &from);
+            adopt(listener, fd, address_of(&from, size, text));
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn("connections wait: out of file descriptors or memory", "error", strerror(errno));
             listener_become(listener, LISTENER_PAUSED);
