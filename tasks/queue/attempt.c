@@ -65,14 +65,19 @@ static void add_partial(struct buf *lines, const struct queue_update *update)
 
 /* ---- items ------------------------------------------------------------------------------------------ */
 
+/* `answer`: number and code of those that went not well. */
 static void on_codes(struct batch *batch, const redisReply *answer)
 {
-    size_t at = 0;
+    size_t number = 0, at = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct item *item = &batch->items[i];
         if (item->skipped)
             continue;
-        enum queue_code code = reply_code(answer, at++);
+        enum queue_code code = answer ? QUEUE_OK : QUEUE_UNAVAILABLE;
+        if (reply_number(answer, at) == (int64_t)++number) {
+            code = reply_code(answer, at + 1);
+            at += 2;
+        }
         if (item->started)
             item->started(item->started_ctx, code);
         if (item->fn.done)

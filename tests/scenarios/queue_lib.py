@@ -100,6 +100,12 @@ def leased(words):
     return tasks
 
 
+def code_of(answer):
+    """The code of the only item, of number and code of those that went not well."""
+    assert answer == [] or answer[0] == 1
+    return answer[1] if answer else OK
+
+
 def library():
     return "".join(p.read_text() for p in sorted((TOP / "tasks" / "queue" / "lua").glob("*.lua")))
 
@@ -226,7 +232,7 @@ class Queue:
         return leased(words)
 
     def report(self, id, fence, verbs, *words):
-        return self.call("report", HEAVY_MS, LIGHT_MS, id, fence, verbs, *words)[0]
+        return code_of(self.call("report", HEAVY_MS, LIGHT_MS, id, fence, verbs, *words))
 
     def started(self, id, fence=1):
         return self.report(id, fence, "s")
@@ -234,7 +240,7 @@ class Queue:
     def update(self, id, fence=1, kind="P", percent=0, stage="", message="", meta="", number=0):
         """P and p go with the line that a worker makes of them, F and L are made events by the function."""
         if kind in "FL":
-            return self.call("update", id, fence, kind, meta if kind == "F" else message, number)[0]
+            return code_of(self.call("update", id, fence, kind, meta if kind == "F" else message, number))
         rev = self.revs[id] = self.revs.get(id, 0) + 2
         line = f"=0 {rev} {kind} 1 {id} {int(time.time() * 1000)} {percent} noop_heavy {stage}".rstrip()
         line += (f"\tm{message}" if message else "") + (f"\tt{meta}" if meta else "")

@@ -38,13 +38,14 @@ local function add(counts, code, n)
   end
 end
 
--- Counts an end that happens now; `began` in ms as text, '' if it never ran, or was a light task: of those there are
+-- Counts n ends, one if not told, that happen now; `began` in ms as text, '' if it never ran, or was a light task: of those there are
 -- many, and how long they take says nothing of the others.
-count_end = function(code, began)
+count_end = function(code, began, n)
   local counts = after.day_counts or counts_of_day()
-  add(counts, code, 1)
+  n = n or 1
+  add(counts, code, n)
   if began ~= '' then
-    counts.ran = counts.ran + 1
+    counts.ran = counts.ran + n
     if began ~= now_digits then
       counts.run_ms = counts.run_ms + math.max(0, now - began)
     end

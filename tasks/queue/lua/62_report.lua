@@ -2,7 +2,7 @@
 -- What runners report of the attempts they hold: that it starts, its progress, how it ends; all that is new of a task
 -- in one go.
 
-local emit_latest
+local emit_latest, note_code
 
 do
 
@@ -122,6 +122,13 @@ local function end_one(r, kind, again, text, code)
   end
 end
 
+-- Adds what became of item n of a call, if it is not that all went well.
+note_code = function(answer, n, code)
+  if code ~= 0 then
+    put(answer, n, code)
+  end
+end
+
 -- What verbs say: s = it starts, p = progress follows (6 words), C X K D B W = the lease ends (2 words), r = may be tried
 -- again.
 local VERBS = '^(s?)(p?)([CXKDBW]?)(r?)$'
@@ -141,14 +148,17 @@ local function verbs_of(text)
   return verbs
 end
 
+local UNTOUCHED = ' 0    \n' -- how the record of a task ends that nothing happened to yet but a lease
+
 -- What became of most tasks: reported once, from start to end, they leave nothing but a result. Such a record needs not
 -- be taken apart. `mine`: how the third line of a task begins that was leased once, to the caller. Answer: whether it is
--- one.
-local function end_whole(args, i, verbs, mine)
+-- one; its end is counted by the caller.
+local function end_whole(args, i, verbs, owner, mine)
   local id, at = args[i], i + 3
   local text = verbs.whole and args[i + 1] == '1' and not records[id] and fetched[id]
   local state = text and find(text, mine, 1, true)
-  if not state or sub(text, -#UNTOUCHED) ~= UNTOUCHED then
+  local task = state and sub(text, -7) == UNTOUCHED and match(text, '^(%S+) %- ', #owner + 2)
+  if not task then
     return false
   end
   local percent, rev, update = '0', '0', ''
@@ -158,42 +168,36 @@ local function end_whole(args, i, verbs, mine)
     end
     percent, rev, update, at = args[at], args[at + 4], now_digits, at + 6
   end
-  local result = args[at]
-  local owner, task, flags = match(text, FIXED)
-  if flags ~= '-' or #result > SHORT then
+  local result, outcome = args[at], EMPTY
+  if #result > SHORT then
     return false
+  elseif result == '{}' then
+    result = ''
+  elseif result ~= '' then
+    outcome = { result = result }
   end
-  local o, outcome = owners[owner] or owner_of(owner), EMPTY
+  local o, home = owners[owner] or owner_of(owner), homes[id]
   if verbs.reports then
     local entry = entry_of('S', '1', id, '0', task)
     say(o, false, add_event, entry, text_of(log_append(o, entry)), LOGGED, NOTHING)
     say(o, false, add_lines, args[i + 8])
   end
-  if result == '{}' then
-    result = ''
-  elseif result ~= '' then
-    outcome = { result = result }
-  end
   local entry = entry_of('C', '1', id, '100', task)
   local seq = text_of(log_append(o, entry))
   say(o, false, add_event, entry, seq, LOGGED, outcome)
-  text = sub(text, 1, state) .. 'C 1 1 ' .. holder .. ' ' .. percent .. ' ' .. seq .. ' ' .. rev .. ' ' .. now_digits .. ' '
+  text = sub(text, 1, state) .. 'C 1 1 ' .. holder .. ' ' .. percent .. ' ' .. seq .. ' ' .. rev .. at_now
     .. now_digits .. ' ' .. update .. ' \n' .. result
   fetched[id] = text
-  bucket_put(homes[id], id, text)
-  count_in(homes[id], -1, now + keep_heavy)
+  bucket_put(home, id, text)
+  count_in(home, -1, now + keep_heavy)
   place(o, id, 'C')
   count_active(o, -1)
-  count_end('C', now_digits)
   push(batches['l-'] or batch_all('l-', 'ZREM', 'l'), id)
   return true
 end
 
 -- Takes one task's reports; answer: its code.
-local function report_one(args, i, verbs, mine)
-  if end_whole(args, i, verbs, mine) then
-    return 0
-  end
+local function report_one(args, i, verbs)
   local r = record_of(args[i])
   local at = i + 3
   if not holds(r, args[i + 1]) then
@@ -217,41 +221,39 @@ local function report_one(args, i, verbs, mine)
   return 0
 end
 
--- The ids in the arguments of report().
-local function ids_of(args)
-  local ids, i = {}, 5
+-- Reads the tasks in the arguments of report(), and their owners. Answer: the owners' names, false of a task that is gone.
+local function fetch_all(args)
+  local ids, names, i = {}, {}, 5
   while i <= #args do
     ids[#ids + 1] = args[i]
-    i = i + verbs_of(args[i + 2]).words
+    i = i + (read_verbs[args[i + 2]] or verbs_of(args[i + 2])).words
   end
-  return ids
-end
-
--- The rows of the owners of these tasks.
-local function fetch_owners_of(ids)
-  local names, n = {}, 0
   fetch_records(ids)
-  for i = 1, #ids do
-    local text = fetched[ids[i]]
-    if text then
-      n = n + 1
-      names[n] = sub(text, 1, find(text, ' ', 1, true) - 1)
-    end
+  for n = 1, #ids do
+    local text = fetched[ids[n]]
+    names[n] = text and sub(text, 1, find(text, ' ', 1, true) - 1)
   end
   fetch_owners(names)
+  return names
 end
 
 -- args: retention, then per task: id, fence, verbs; with p: percent, stage, message, meta ('' = unchanged; texts as
--- JSON), rev, lines; with an end: text (C: result, '' = {}; X: error as JSON), error code. Answer: one code per task.
+-- JSON), rev, lines; with an end: text (C: result, '' = {}; X: error as JSON), error code. Answer: number and code of
+-- each task whose code is not 0.
 local function report(args)
   retention(args)
-  fetch_owners_of(ids_of(args))
-  local answer, i, mine = {}, 5, '\n' .. LEASED .. holder .. ' 0 '
-  while i <= #args do
+  local names = fetch_all(args)
+  local answer, i, whole, mine = {}, 5, 0, '\n' .. LEASED .. holder .. ' 0 '
+  for n = 1, #names do
     local verbs = verbs_of(args[i + 2])
-    answer[#answer + 1] = report_one(args, i, verbs, mine)
+    if end_whole(args, i, verbs, names[n], mine) then
+      whole = whole + 1
+    else
+      note_code(answer, n, report_one(args, i, verbs))
+    end
     i = i + verbs.words
   end
+  count_end('C', now_digits, whole)
   return answer
 end
 

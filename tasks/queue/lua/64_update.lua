@@ -50,7 +50,7 @@ local function partial(r, lines, rev)
 end
 
 -- args: then per update: id, fence, kind F, L or p, text (F: meta object, L: message as JSON, p: lines), number (p:
--- rev). Answer: one code per update.
+-- rev). Answer as of report().
 local function update(args)
   local answer = {}
   for i = 3, #args, 5 do
@@ -64,7 +64,7 @@ local function update(args)
         KINDS[args[i + 2]](r, args[i + 3])
       end
     end
-    answer[#answer + 1] = code
+    note_code(answer, (i + 2) / 5, code)
   end
   return answer
 end
