@@ -19,7 +19,7 @@ local origin -- name of the calling process: "h:<hub>" or "w:<worker>"
 local holder -- origin and incarnation: what a lease is held by
 local from_hub -- a hub gets the events of its calls in the reply, a worker's are published
 local now -- milliseconds since 1970, by Redis' clock
-local now_digits -- the same as text: making text of numbers is slow
+local now_digits, at_now -- the same as text, and between blanks: making text of numbers is slow
 local owners = {} -- name -> its row, in use during this call
 local rows = {} -- name -> text of a row that was fetched and not used yet, false if there is none
 local heard_by = {} -- hubs of a row -> who listens
@@ -60,8 +60,11 @@ local function emptied(t)
   local n = 0
   for key in next, t do
     t[key], n = nil, n + 1
+    if n > EMPTIED then
+      return {}
+    end
   end
-  return n <= EMPTIED and t or {}
+  return t
 end
 
 local function begin(keys, args)
@@ -79,6 +82,7 @@ local function begin(keys, args)
   local clock = call('TIME')
   now = clock[1] * 1000 + floor(clock[2] / 1000)
   now_digits = format('%d', now)
+  at_now = ' ' .. now_digits .. ' '
   reply, admin_lines = false, false
   owners, rows, heard_by, touched = emptied(owners), emptied(rows), emptied(heard_by), emptied(touched)
   records, fetched, homes = emptied(records), emptied(fetched), emptied(homes)

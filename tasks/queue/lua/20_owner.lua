@@ -7,7 +7,7 @@
 -- nothing is escaped here; owner ids and type names have no character that needs it.
 
 local RESULT_INLINE = 16384
-local NOTHING = {} -- of say(): no optional members
+local NOTHING = { rest = '' } -- of say(): no optional members
 
 -- A row is msgpack, which costs less than text here. Its values: seq of the log's newest event, act = active heavy
 -- tasks, run = running tasks, touch = when expiries were renewed, kinds = which of the owner's indexes there are,
@@ -19,12 +19,12 @@ local EMPTY_ROW
 -- from its first row on: a call reads many rows, and a list is searched for each.
 local NOTE = '# rows of owners: seq act run touch kinds hubs class tag tags (msgpack)'
 
--- Reads the rows of several owners at once; a name may occur more than once.
+-- Reads the rows of several owners at once; a name may occur more than once, or be false.
 local function fetch_owners(names)
   local words, n = { 'HMGET', P .. 'o' }, 2
   for i = 1, #names do
     local name = names[i]
-    if rows[name] == nil then
+    if name and rows[name] == nil then
       rows[name] = false
       n = n + 1
       words[n] = name
@@ -39,10 +39,11 @@ local function fetch_owners(names)
 end
 
 -- Who listens, by that part of a row. `mine`: the calling hub; `others`: some other hub; `lines`: what those get at the
--- end of this call.
+-- end of this call; `told`: whether anybody must be told what the calling hub builds itself.
 local function listeners(hubs)
   local mine = from_hub and find(hubs, ' ' .. holder .. ' ', 1, true) ~= nil
   local who = { hubs = hubs, mine = mine, others = hubs ~= '' and (not mine or #hubs > #holder + 2), lines = false }
+  who.told = who.others or not from_hub or global.watch > now
   heard_by[hubs] = who
   return who
 end
@@ -60,7 +61,7 @@ local function new_owner(name)
   local o = {
     name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
     tags = '', who = false, lists = false, moved = false, renewed = false, logs = 2, places = 2,
-    log = { 'RPUSH', P .. 'e:' .. name }, index = { 'ZADD', P .. 'i:' .. name },
+    at = '@' .. name, log = { 'RPUSH', P .. 'e:' .. name }, index = { 'ZADD', P .. 'i:' .. name },
   }
   pool[name], pool_size = o, pool_size + 1
   return o
@@ -95,7 +96,7 @@ end
 
 -- What an event is, in the log as well as in the feed. `task` may be followed by a stage.
 local function entry_of(code, attempt, id, progress, task)
-  return code .. ' ' .. attempt .. ' ' .. id .. ' ' .. now_digits .. ' ' .. progress .. ' ' .. task
+  return code .. ' ' .. attempt .. ' ' .. id .. at_now .. progress .. ' ' .. task
 end
 
 -- Appends an event to the log; `text` is what only the log knows (a line, a piece, "code\nerror" of an attempt that
@@ -107,18 +108,14 @@ local function log_append(o, entry, text)
   return seq
 end
 
--- Lines of the feed are gathered in pieces; "@owner" stands before the lines of an owner, unless those before are
--- its own.
-local function lines_for(lines, o)
-  local n = lines.n
+-- Adds lines to the feed; "@owner" stands before the lines of an owner, unless those before are its own.
+local function add_lines(lines, o, text)
+  local n = lines.n + 1
   if lines.owner ~= o then
-    lines.owner = o
-    lines[n + 1] = '@'
-    lines[n + 2] = o.name
-    lines[n + 3] = '\n'
-    n = n + 3
+    lines.owner, lines[n] = o, o.at
+    n = n + 1
   end
-  return n
+  lines[n], lines.n = text, n
 end
 
 local function new_lines()
@@ -127,44 +124,13 @@ end
 
 -- A line is "=seq rev entry", then what the event carries besides, each behind a tab and a letter. The hub makes the
 -- event's JSON of it (tasks/queue/event_text.h); `e` may hold message, meta, result, error (JSON text), code, or
--- the body of a notification.
+-- the body of a notification; or `rest`, all this of an event that is always the same.
 local function add_event(lines, o, entry, seq, rev, e)
-  local n = lines_for(lines, o)
-  lines[n + 1] = '='
-  lines[n + 2] = seq
-  lines[n + 3] = rev
-  lines[n + 4] = entry
-  n = n + 4
-  if e.message then
-    n = n + 1
-    lines[n] = '\tm' .. e.message
-  end
-  if e.meta then
-    n = n + 1
-    lines[n] = '\tt' .. e.meta
-  end
-  if e.body then
-    n = n + 1
-    lines[n] = '\tb' .. e.body
-  end
-  if e.result then
-    n = n + 1
-    lines[n] = #e.result > RESULT_INLINE and '\to' or '\tr' .. e.result
-  end
-  if e.code then
-    n = n + 1
-    lines[n] = '\tc' .. e.code .. '\te' .. (e.error or '""')
-  end
-  lines[n + 1] = '\n'
-  lines.n = n + 1
-end
-
--- Lines that are ready.
-local function add_lines(lines, o, text)
-  local n = lines_for(lines, o)
-  lines[n + 1] = text
-  lines[n + 2] = '\n'
-  lines.n = n + 2
+  local rest = e.rest or (e.message and '\tm' .. e.message or '') .. (e.meta and '\tt' .. e.meta or '')
+    .. (e.body and '\tb' .. e.body or '')
+    .. (e.result and (#e.result > RESULT_INLINE and '\to' or '\tr' .. e.result) or '')
+    .. (e.code and '\tc' .. e.code .. '\te' .. (e.error or '""') or '')
+  add_lines(lines, o, '=' .. seq .. rev .. entry .. rest)
 end
 
 -- Calls add(lines, o, …) for everybody who gets the owner's events at the end of this call: other hubs, admins, the

@@ -5,6 +5,7 @@
 
 local flush_records -- 40_record.lua
 local keep_owner, TOUCH_MS -- 35_index.lua
+local TRIM_EVENTS = 256 -- of an owner, between two trims of what it has
 local row_text -- an owner's row as it is stored
 local flush
 
@@ -64,7 +65,7 @@ end
 local function publish_lines()
   for hubs, who in pairs(heard_by) do
     if who.lines then
-      local text = concat(who.lines)
+      local text = concat(who.lines, '\n')
       for hub in string.gmatch(hubs, '%S+') do
         if not (who.mine and hub == holder) and call('PUBLISH', P .. 'hub:' .. hub, text) == 0 then
           forget_hub(hub)
@@ -74,7 +75,7 @@ local function publish_lines()
     end
   end
   if admin_lines then
-    call('PUBLISH', P .. 'adm', concat(admin_lines))
+    call('PUBLISH', P .. 'adm', concat(admin_lines, '\n'))
     admin_lines = false
   end
 end
@@ -100,8 +101,9 @@ flush = function()
     look_after(after[i])
   end
   for i = 1, #touched do
-    if touched[i].seq > touched[i].seq_was or touched[i].renewed then
-      look_after(keep_owner, touched[i])
+    local o = touched[i]
+    if o.renewed or o.seq % TRIM_EVENTS < o.seq - o.seq_was then
+      look_after(keep_owner, o)
     end
   end
 end
@@ -147,7 +149,7 @@ local function export(name, flags, run)
       if not ok then
         return { '', missed(), full_name .. ': ' .. tostring(type(answer) == 'table' and answer.err or answer) }
       end
-      return { answer, reply and concat(reply) or '' }
+      return { answer, reply and concat(reply, '\n') or '' }
     end,
   })
 end

@@ -44,7 +44,7 @@ local function note_kind(o, kind)
 end
 
 -- Places a queued task in the indexes: code A = active, C, X, K = ended. In that of all a task that went well stays
--- where it is: there are many, and few ask.
+-- where it is: there are many, and few ask. Answer: its score.
 local function place(o, id, code)
   local index, n, score = o.index, o.places, score_of(id, code)
   if n == 2 then
@@ -60,6 +60,7 @@ local function place(o, id, code)
     all[n + 1] = score
     all[n + 2] = id
   end
+  return score
 end
 
 -- Names a light task that ended in the list of everybody, which is cut now and then.
@@ -84,7 +85,6 @@ end
 do
 
 local INDEX_SLACK_MS = 86400000
-local TRIM_EVENTS = 256 -- of an owner, between two trims of what it has
 local INDEX_TRIMMED = 1000 -- at most so many per band and time
 
 -- Drops what an index still names although it has expired, of tasks made before a time (ms); a slice of about

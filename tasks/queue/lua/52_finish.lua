@@ -2,7 +2,7 @@
 -- The end of a task, whoever causes it: record, event, indexes, counters, expiry of everything it owns.
 
 local emit, keep_error, finish
-local EMPTY = { result = '{}' }
+local EMPTY = { result = '{}', rest = '\tr{}' }
 
 do
 

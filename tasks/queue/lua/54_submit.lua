@@ -59,17 +59,18 @@ create = function(o, id, head, args, rare, lease)
     args = ''
   end
   local bucket = bucket_of(id, head.light)
-  bucket_put(bucket, id, o.name .. head.lead .. score_of(id, 'A') .. head.tail .. args .. '\n' .. lease .. ' 0 '
+  bucket_put(bucket, id, o.name .. head.lead .. place(o, id, 'A') .. head.tail .. args .. '\n' .. lease .. ' 0 '
     .. seq_text .. ' 0    ' .. more .. '\n')
   count_in(bucket, 1, 0)
   if rare and rare.expires then
     call('ZADD', P .. 'x', now + rare.expires, id)
   end
-  place(o, id, 'A')
   if not head.light then
     count_active(o, 1)
   end
-  say(o, from_hub, add_event, entry, seq_text, LOGGED, NOTHING)
+  if o.who.told then
+    say(o, from_hub, add_event, entry, seq_text, LOGGED, NOTHING)
+  end
   return seq
 end
 

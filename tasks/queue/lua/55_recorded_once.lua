@@ -88,7 +88,6 @@ local function recorded_once(args)
   keep_light = args[3] + 0
   fetch_once(args)
   local answer, n, i, total = {}, 0, 4, #args
-  local hear_all = global.watch > now
   local ended = ' ' .. now_digits .. '  '
   local state = { C = '\nC 1 1 ' .. holder .. ' 0 ', X = '\nX 1 1 ' .. holder .. ' 0 ' }
   local logged = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
@@ -139,7 +138,7 @@ local function recorded_once(args)
       words[at + 2] = owner .. fixed .. input .. state[code] .. seq_text .. rest .. more .. '\n' .. text
       list_light(o, code, id)
       done[code] = done[code] + 1
-      if o.who.others or hear_all then
+      if o.who.told then
         say(o, true, add_event, entry, seq_text, LOGGED, e)
       end
       answer[n] = seq
