@@ -20,7 +20,6 @@ local STATUS_OF = { p = 'pending', q = 'pending', u = 'pending', s = 'processing
   X = 'failed', K = 'cancelled' }
 local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = 'X', cancelled = 'K' }
 local WAITS = { w = 'w', u = 'u' }
-local UNTOUCHED = ' 0    \n' -- how the record of a task ends that nothing happened to yet but a lease
 local UNLEASED, LEASED, WAITING = 'p 0 0 ', 'p 1 1 ', 'u 0 0 ' -- how the third line of a new task begins
 local FIXED = '^(%S+) (%S+) (%S+) '
 local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
@@ -71,7 +70,7 @@ local function words_of(bucket)
 end
 
 local function bucket_put(bucket, field, text)
-  local words = words_of(bucket)
+  local words = bucket.words or words_of(bucket)
   local n = #words
   words[n + 1] = field
   words[n + 2] = text

@@ -25,7 +25,7 @@ end
 
 local function score_text(priority, tag)
   local text = text_of(tag)
-  return 9 - priority .. zeros[#text] .. text
+  return digits[9 - priority] .. zeros[#text] .. text
 end
 
 local function class_of(r)
@@ -53,7 +53,7 @@ end
 
 -- The owner's next tag in a class.
 local function next_tag(o, class)
-  local time = virtual_time(class)
+  local time = global.times[class] or virtual_time(class)
   if o.class ~= class then
     turn_to(o, class)
   end
@@ -89,7 +89,7 @@ end
 
 -- Puts a task into the ready set of its class (`where` knows class, queue and priority).
 put_ready = function(o, id, where)
-  local words = ready_set(where.queue)
+  local words = batches[where.queue] or ready_set(where.queue)
   local n = #words
   words[n + 1] = score_text(where.priority, next_tag(o, where.class))
   words[n + 2] = id
