@@ -233,7 +233,6 @@ void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *
     set_verbs(item, end->kind == QUEUE_FAILED && end->retry ? "Xr" : kinds[end->kind]);
     if (end->kind == QUEUE_COMPLETED) {
         words_json(&batch->words, end->result);
-        words_text(&batch->words, "");
     } else {
         struct span code = end->error_code.n ? end->error_code : SPAN("internal");
         words_quoted(&batch->words, end->error.p ? end->error : SPAN(""), ERROR_MAX);

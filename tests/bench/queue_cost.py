@@ -53,7 +53,7 @@ def heavy(q, batch, owners, calls=60):
     pipeline(q, "submit", made)
     leased = pipeline(worker, "lease", [[HEAVY_MS, LIGHT_MS, "default", batch, 600000]] * calls)
     spent += cpu(q.redis) - before
-    ends = [[HEAVY_MS, LIGHT_MS, *[w for id in rows[1::2] for w in (id, 1, "sC", "", "")]]
+    ends = [[HEAVY_MS, LIGHT_MS, *[w for id in rows[1::2] for w in (id, 1, "sC", "")]]
             for rows in leased]
     before = cpu(q.redis)
     pipeline(worker, "report", ends)

@@ -250,7 +250,7 @@ class Queue:
 
     def end(self, id, fence=1, kind="C", flags="", text="", code=""):
         verbs = flags.replace("r", "") + kind + ("r" if "r" in flags else "")
-        return self.report(id, fence, verbs, text, code)
+        return self.report(id, fence, verbs, text, *([] if kind == "C" else [code]))
 
     def fail(self, id, fence=1, retry=False, code="oops"):
         return self.end(id, fence, "X", "r" if retry else "", '"it broke"', code)

@@ -26,7 +26,7 @@ def test_one_item_or_several_leave_the_same(q, progress, result):
     """A task that is reported once as a whole takes a shorter way; what stands in the end is the same."""
     at_once, apart = q.submit(owner="u1"), q.submit(owner="u2")
     q.lease(count=2)
-    assert q.report(at_once, 1, "sp"[:1 + bool(progress)] + "C", *progress, result, "") == OK
+    assert q.report(at_once, 1, "sp"[:1 + bool(progress)] + "C", *progress, result) == OK
     assert q.started(apart) == OK
     if progress:
         assert q.report(apart, 1, "p", *progress) == OK
@@ -252,7 +252,7 @@ def test_indexes_are_trimmed_by_more_than_they_grow(q):
     for at in range(0, len(ids), 100):
         for id in ids[at:at + 100]:
             q.submit(id=id)
-        words = [word for id in ids[at:at + 100] for word in (id, 1, "sC", "", "")]
+        words = [word for id in ids[at:at + 100] for word in (id, 1, "sC", "")]
         assert len(q.lease(count=100)) == 100
         q.call("report", 1, 1, *words)
         for key in q.keys("t:*"):

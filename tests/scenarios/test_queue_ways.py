@@ -139,16 +139,16 @@ def test_one_report_or_several(q, seed):
             q.submit(owner, id=id, **options)
         assert sorted(task["id"] for task in q.lease(count=2)) == sorted((whole, steps))
         progress, kind, text = reports_of(rng)
-        code = "oops" if kind == "X" else ""
+        code = [] if kind == "C" else ["oops" if kind == "X" else ""]
         cancelled = rng.random() < .1
         if cancelled:  # of a running task
             for id, owner in ((whole, "u1"), (steps, "u2")):
                 q.started(id)
                 q.cancel(id, owner)
-        assert q.report(whole, 1, "s" + "p" * bool(progress) + kind, *progress, text, code) == OK
+        assert q.report(whole, 1, "s" + "p" * bool(progress) + kind, *progress, text, *code) == OK
         assert q.started(steps) == OK
         assert not progress or q.report(steps, 1, "p", *progress) == OK
-        assert q.end(steps, 1, kind, "", text, code) == OK
+        assert q.end(steps, 1, kind, "", text, *code) == OK
         assert record(q, whole, "t") == record(q, steps, "t")
         assert row(q, whole, "u1") == row(q, steps, "u2")
         assert lists(q, whole, "u1") == lists(q, steps, "u2")

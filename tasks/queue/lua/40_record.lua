@@ -20,7 +20,7 @@ local STATUS_OF = { p = 'pending', q = 'pending', u = 'pending', s = 'processing
   X = 'failed', K = 'cancelled' }
 local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = 'X', cancelled = 'K' }
 local WAITS = { w = 'w', u = 'u' }
-local UNLEASED, LEASED, WAITING = 'p 0 0 ', 'p 1 1 ', 'u 0 0 ' -- how the third line of a new task begins
+local UNLEASED, LEASED = '\np 0 0 ', '\np 1 1 ' -- how the third line of a new task begins
 local FIXED = '^(%S+) (%S+) (%S+) '
 local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
 local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
@@ -262,18 +262,18 @@ end
 -- Leases a task that waits, without a look at what it is: its new text, nil if it does not wait any more.
 local function lease_text(id)
   local text = fetched[id]
-  local at, state, rest = text and find(text, '\n' .. UNLEASED, 1, true), LEASED, nil
+  local at, state, rest = text and find(text, UNLEASED, 1, true), LEASED, nil
   if at then
-    rest = sub(text, at + 1 + #UNLEASED)
+    rest = sub(text, at + #UNLEASED)
   else
     at = text and state_at(text) - 1
-    local status, attempt, fence, others = match(text or '', '^([pq]) (%d+) (%d+) %S*( .*)$', at and at + 1)
+    local status, attempt, fence, others = match(text or '', '^\n([pq]) (%d+) (%d+) %S*( .*)$', at)
     if not status then
       return nil
     end
-    state, rest = 'p ' .. (status == 'p' and text_of(attempt + 1) or attempt) .. ' ' .. text_of(fence + 1) .. ' ', others
+    state, rest = '\np ' .. (status == 'p' and text_of(attempt + 1) or attempt) .. ' ' .. text_of(fence + 1) .. ' ', others
   end
-  text = sub(text, 1, at) .. state .. holder .. rest
+  text = sub(text, 1, at - 1) .. state .. holder .. rest
   bucket_put(homes[id], id, text)
   return text
 end

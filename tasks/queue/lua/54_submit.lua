@@ -6,6 +6,7 @@ local create, limit_of, set_limits, head_of
 
 do
 
+local WAITING = '\nu 0 0 ' -- as UNLEASED
 local LIMIT_RETRY_MS = 1000
 local STREAM_FIRST_MS = 120000 -- a new stream is kept so long without a word of its hub (80_audio.lua)
 local DELAY_MAX_MS = 366 * 86400000 -- less than an owner's counters are kept without any event
@@ -48,7 +49,7 @@ end
 -- caller's. `head` as of head_of(); `rare`: nil, or what rare_text() reads; `lease`: LEASED and the holder
 -- of one that is leased at once, else UNLEASED. Answer: seq.
 create = function(o, id, head, args, rare, lease)
-  local entry = entry_of('A', '0', id, '0', head.task)
+  local entry = 'A 0 ' .. id .. at_now .. '0 ' .. head.task
   local seq = log_append(o, entry)
   local seq_text = text_of(seq)
   local more = rare and rare_text(rare) or ''
@@ -59,7 +60,7 @@ create = function(o, id, head, args, rare, lease)
     args = ''
   end
   local bucket = bucket_of(id, head.light)
-  bucket_put(bucket, id, o.name .. head.lead .. place(o, id, 'A') .. head.tail .. args .. '\n' .. lease .. ' 0 '
+  bucket_put(bucket, id, o.name .. head.lead .. place(o, id, 'A') .. head.tail .. args .. lease .. ' 0 '
     .. seq_text .. ' 0    ' .. more .. '\n')
   count_in(bucket, 1, 0)
   if rare and rare.expires then
@@ -157,7 +158,7 @@ local function submit(args)
   set_limits(args[3], args[4], args[6])
   local deadline = text_of(now + args[5])
   for i = 7, #args, 5 do
-    local id, o, head = args[i], owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2])
+    local id, o, head = args[i], owners[args[i + 1]] or owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2])
     local result
     if options[i] then
       result = submit_rare(o, id, head, args[i + 3], options[i], deadline)

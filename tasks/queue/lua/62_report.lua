@@ -2,7 +2,7 @@
 -- What runners report of the attempts they hold: that it starts, its progress, how it ends; all that is new of a task
 -- in one go.
 
-local emit_latest, note_code
+local emit_latest
 
 do
 
@@ -122,14 +122,7 @@ local function end_one(r, kind, again, text, code)
   end
 end
 
--- Adds what became of item n of a call, if it is not that all went well.
-note_code = function(answer, n, code)
-  if code ~= 0 then
-    put(answer, n, code)
-  end
-end
-
--- What verbs say: s = it starts, p = progress follows (6 words), C X K D B W = the lease ends (2 words), r = may be tried
+-- What verbs say: s = it starts, p = progress follows (6 words), C = it ends well (1 word), X K D B W = the lease ends (2 words), r = may be tried
 -- again.
 local VERBS = '^(s?)(p?)([CXKDBW]?)(r?)$'
 local read_verbs = {} -- text -> what it says
@@ -139,7 +132,7 @@ local function verbs_of(text)
   if not verbs then
     local starts, reports, kind, again = match(text, VERBS)
     verbs = { starts = starts == 's', reports = reports == 'p', kind = kind ~= '' and kind, again = again == 'r' }
-    verbs.words = 3 + (verbs.reports and 6 or 0) + (verbs.kind and 2 or 0)
+    verbs.words = 3 + (verbs.reports and 6 or 0) + (kind == 'C' and 1 or verbs.kind and 2 or 0)
     verbs.whole = verbs.starts and kind == 'C'
     if starts then
       read_verbs[text] = verbs
@@ -151,22 +144,21 @@ end
 local UNTOUCHED = ' 0    \n' -- how the record of a task ends that nothing happened to yet but a lease
 
 -- What became of most tasks: reported once, from start to end, they leave nothing but a result. Such a record needs not
--- be taken apart. `mine`: how the third line of a task begins that was leased once, to the caller. Answer: whether it is
--- one; its end is counted by the caller.
-local function end_whole(args, i, verbs, owner, mine)
+-- be taken apart. `line`: pieces of its third line. Answer: whether it is one; its end is counted by the caller.
+local function end_whole(args, i, verbs, owner, line)
   local id, at = args[i], i + 3
   local text = verbs.whole and args[i + 1] == '1' and not records[id] and fetched[id]
-  local state = text and find(text, mine, 1, true)
+  local state = text and find(text, line.leased, 1, true)
   local task = state and sub(text, -7) == UNTOUCHED and match(text, '^(%S+) %- ', #owner + 2)
   if not task then
     return false
   end
-  local percent, rev, update = '0', '0', ''
+  local percent, rev, ended = '0', '0', line.ended
   if verbs.reports then
     if args[at + 2] ~= '' or args[at + 3] ~= '' then
       return false
     end
-    percent, rev, update, at = args[at], args[at + 4], now_digits, at + 6
+    percent, rev, ended, at = args[at], args[at + 4], line.told, at + 6
   end
   local result, outcome = args[at], EMPTY
   if #result > SHORT then
@@ -182,11 +174,10 @@ local function end_whole(args, i, verbs, owner, mine)
     say(o, false, add_event, entry, text_of(log_append(o, entry)), LOGGED, NOTHING)
     say(o, false, add_lines, args[i + 8])
   end
-  local entry = entry_of('C', '1', id, '100', task)
+  local entry = 'C 1 ' .. id .. at_now .. '100 ' .. task
   local seq = text_of(log_append(o, entry))
   say(o, false, add_event, entry, seq, LOGGED, outcome)
-  text = sub(text, 1, state) .. 'C 1 1 ' .. holder .. ' ' .. percent .. ' ' .. seq .. ' ' .. rev .. at_now
-    .. now_digits .. ' ' .. update .. ' \n' .. result
+  text = sub(text, 1, state - 1) .. line.completed .. percent .. ' ' .. seq .. ' ' .. rev .. ended .. result
   fetched[id] = text
   bucket_put(home, id, text)
   count_in(home, -1, now + keep_heavy)
@@ -238,18 +229,25 @@ local function fetch_all(args)
 end
 
 -- args: retention, then per task: id, fence, verbs; with p: percent, stage, message, meta ('' = unchanged; texts as
--- JSON), rev, lines; with an end: text (C: result, '' = {}; X: error as JSON), error code. Answer: number and code of
+-- JSON), rev, lines; with an end: C: result ('' = {}), else error as JSON and error code. Answer: number and code of
 -- each task whose code is not 0.
 local function report(args)
   retention(args)
   local names = fetch_all(args)
-  local answer, i, whole, mine = {}, 5, 0, '\n' .. LEASED .. holder .. ' 0 '
+  local answer, i, whole = {}, 5, 0
+  local line = {
+    leased = LEASED .. holder .. ' 0 ', completed = '\nC 1 1 ' .. holder .. ' ',
+    ended = at_now .. now_digits .. '  \n', told = at_now .. now_digits .. at_now .. '\n',
+  }
   for n = 1, #names do
     local verbs = verbs_of(args[i + 2])
-    if end_whole(args, i, verbs, names[n], mine) then
+    if end_whole(args, i, verbs, names[n], line) then
       whole = whole + 1
     else
-      note_code(answer, n, report_one(args, i, verbs))
+      local code = report_one(args, i, verbs)
+      if code ~= 0 then
+        put(answer, n, code)
+      end
     end
     i = i + verbs.words
   end

@@ -55,16 +55,13 @@ local function update(args)
   local answer = {}
   for i = 3, #args, 5 do
     local r = record_of(args[i])
-    local code = LOST
-    if holds(r, args[i + 1]) and r.s == 'processing' then
-      code = 0
-      if args[i + 2] == 'p' then
-        partial(r, args[i + 3], args[i + 4])
-      elseif not known(r, args[i + 4] + 0) then
-        KINDS[args[i + 2]](r, args[i + 3])
-      end
+    if not holds(r, args[i + 1]) or r.s ~= 'processing' then
+      put(answer, (i + 2) / 5, LOST)
+    elseif args[i + 2] == 'p' then
+      partial(r, args[i + 3], args[i + 4])
+    elseif not known(r, args[i + 4] + 0) then
+      KINDS[args[i + 2]](r, args[i + 3])
     end
-    note_code(answer, (i + 2) / 5, code)
   end
   return answer
 end
