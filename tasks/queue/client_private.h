@@ -178,7 +178,8 @@ struct queue {
 
 /* ---- replies ---------------------------------------------------------------------------------------- */
 
-/* Element i of an array as text ("" if there is none), as number, as code. */
+/* Element i of an array as text ("" if there is none), as number (0), as code (QUEUE_UNAVAILABLE); borrowed
+ * from the reply. `array` may be NULL. */
 const char *reply_text(const redisReply *array, size_t i);
 struct span reply_span(const redisReply *array, size_t i);
 int64_t reply_number(const redisReply *array, size_t i);

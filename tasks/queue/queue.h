@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The task queue in Redis, as C sees it: every transition of a task is one function call of the
- * library tasks/queue/ (Lua), and everything staged during a loop turn leaves in one call per kind
- * (arrays). Used by the hub and by the worker's parent; loop thread only. Keys are made by the
- * library alone. Callbacks come in the order of the calls of one kind. */
+/* The task queue in Redis, as C sees it: every transition of a task is one function of the library
+ * tasks/queue/lua, and what is staged during a turn of the loop leaves in one call per kind. Used by the hub
+ * and by the worker's parent; loop thread only. Keys are made by the library alone.
+ *
+ * Each call copies its texts unless it says otherwise, and tells `fn` once, after it has returned, in the
+ * order of the calls of its kind; not at all when the queue is freed first. What `fn` is given is borrowed.
+ * Without an answer of Redis the code is QUEUE_UNAVAILABLE: the call may have been carried out or not. */
 #pragma once
 
 #include "hub/owners/event.h"
@@ -39,15 +42,17 @@ struct queue_hooks {
 };
 
 struct queue;
-/* The library is loaded (FUNCTION LOAD, replaced when its text differs) and `fn` is told; call in every
- * on_up of the connection. code: QUEUE_OK, or with an English reason QUEUE_UNAVAILABLE, or QUEUE_STATE: the
- * data has a format that this version cannot read. */
-typedef void queue_ready_fn(void *ctx, enum queue_code code, const char *reason);
+/* `redis` is borrowed, `config` copied. Give it back with queue_free(). */
 struct queue *queue_new(struct loop *loop, struct redis *redis, const struct queue_config *config,
                         struct queue_hooks hooks);
+/* Loads the library (FUNCTION LOAD, replaced when its text differs); call in every on_up of the connection.
+ * code: QUEUE_OK, or with an English reason QUEUE_UNAVAILABLE, or QUEUE_STATE: the data has a format that
+ * this version cannot read. fn may be NULL. */
+typedef void queue_ready_fn(void *ctx, enum queue_code code, const char *reason);
 void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx);
 /* Free the connection first: it answers what is under way. What is still pending is forgotten. */
 void queue_free(struct queue **queue);
+/* The connection it was made with. */
 struct redis *queue_redis(struct queue *queue);
 
 /* ---- submit ------------------------------------------------------------------------------------ */
@@ -160,8 +165,8 @@ struct queue_beat_item {
 };
 typedef void queue_beat_fn(void *ctx, enum queue_code code, const char *const *lost, size_t lost_count,
                            const char *const *cancelled, size_t cancelled_count);
-/* Renews the leases of these tasks and registers the process (worker list, `info` = JSON object shown
- * by admin.workers). */
+/* Renews the leases of these tasks and registers the process; `info` is the JSON object that admin.workers
+ * shows. Tells which of the tasks this process does not hold any more, and which are asked to stop. */
 void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t count, struct span info,
                 queue_beat_fn *fn, void *ctx);
 
@@ -181,6 +186,7 @@ struct queue_answer {
     uint64_t retry_ms; /* limits: when to try again */
 };
 typedef void queue_answer_fn(void *ctx, const struct queue_answer *answer);
+/* One task as docs/protocol.md has it. QUEUE_NOT_FOUND, QUEUE_FORBIDDEN; also of those below. */
 void queue_get(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx);
 struct queue_filter {
@@ -190,24 +196,30 @@ struct queue_filter {
     const char *cursor;         /* NULL = from the newest */
     unsigned limit;             /* 1–200 */
 };
+/* A page of tasks, the newest first, the totals by status and the cursor of the next page. */
 void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx);
-/* The snapshot after a gap: {"tasks":[…]} all non-terminal and the newest ended, 200 in total. */
+/* What a client needs after a gap: {"tasks":[…]}, all active ones and the newest that ended, 200 at most. */
 void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx);
+/* A task that waits ends at once; a running one is asked to stop, and its stage is "cancelling". QUEUE_OK
+ * also for one that was cancelled before; QUEUE_STATE: it had ended otherwise. */
 void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                   void *ctx);
-/* A new task with the arguments (and audio) of a failed or cancelled one; *.id is the new one, *.seq and
- * *.at_ms are its accepted event's: as for queue_submit(), the hub tells it to its sockets itself. */
+/* A new task with the arguments (and audio) of a failed or cancelled one. `own_arg`: the argument that must
+ * be absent or name the caller, NULL = none. In the answer id is the new task, seq and at_ms are its accepted
+ * event's: as for queue_submit(), the hub tells it to its sockets itself. QUEUE_STATE, QUEUE_INPUT_GONE, and
+ * the limits with retry_ms. */
 void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
                  const char *own_arg, queue_answer_fn *fn, void *ctx);
+/* Why a task is where it is: a line for people and the facts. */
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx);
-/* {"tasks":{by status},"queues":{…},"workers":N,…}, {"workers":[…]} */
+/* Figures of the whole data set, and the processes that work on it: admin.stats, admin.workers. */
 void queue_stats(struct queue *queue, queue_answer_fn *fn, void *ctx);
 void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx);
 
 /* ---- audio ------------------------------------------------------------------------------------- */
 struct queue_audio {
-    enum queue_code code; /* QUEUE_STATE: the task is terminal or the stream has ended */
+    enum queue_code code; /* QUEUE_STATE: the task or its stream has ended */
     uint64_t received;    /* bytes that stand in Redis */
     bool ended;
 };
@@ -216,6 +228,7 @@ typedef void queue_audio_fn(void *ctx, const struct queue_audio *audio);
  * are borrowed until fn is called or the queue freed. */
 void queue_audio_append(struct queue *queue, const char *owner, const char *id, uint64_t offset,
                         struct span bytes, queue_audio_fn *fn, void *ctx);
+/* No more bytes will come. QUEUE_OK also when that was said before. */
 void queue_audio_end(struct queue *queue, const char *owner, const char *id, queue_audio_fn *fn, void *ctx);
 /* This hub keeps these open streams for so long; one that no hub keeps fails as "abandoned". At most
  * QUEUE_KEEP_MAX ids. */
@@ -228,14 +241,15 @@ void queue_audio_take(struct queue *queue, const char *owner, const char *id, qu
  * "abandoned" only if no other hub has taken it. */
 void queue_audio_fail(struct queue *queue, const char *owner, const char *id, const char *code,
                       const char *error, queue_done_fn *fn, void *ctx);
-/* Reads up to max_bytes from offset on (the worker's parent; poll after a doorbell). *.json = bytes. */
+/* Reads up to max_bytes from `offset` on; on_audio of the feed tells when there are more. `total`: bytes that
+ * stand in Redis; `ended`: no more will come. */
 typedef void queue_audio_data_fn(void *ctx, enum queue_code code, struct span bytes, bool ended,
                                  uint64_t total);
 void queue_audio_read(struct queue *queue, const char *owner, const char *id, uint64_t offset,
                       size_t max_bytes, queue_audio_data_fn *fn, void *ctx);
 
 /* ---- feeds (a second connection: subscriptions) -------------------------------------------------- */
-struct queue_feed_hooks {
+struct queue_feed_hooks { /* NULL = nobody; what they are given is borrowed */
     void (*on_event)(void *ctx, const char *owner, struct event *event); /* not this origin's own */
     void (*on_bell)(void *ctx, const char *queue);                /* this queue has work, and had none */
     void (*on_cancel)(void *ctx, const char *id, unsigned fence); /* for this worker */
@@ -244,13 +258,17 @@ struct queue_feed_hooks {
     void *ctx;
 };
 struct queue_feed;
+/* One per queue; `subscriber` is borrowed. Free it before either. */
 struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
                                   struct queue_feed_hooks hooks);
 void queue_feed_free(struct queue_feed **feed);
 /* Call in every on_up of the subscriber: subscribes again to everything wanted; a hub, to its channel. */
 void queue_feed_up(struct queue_feed *feed);
-void queue_feed_listen_bell(struct queue_feed *feed, const char *queue); /* worker, hub ("light") */
-void queue_feed_listen_control(struct queue_feed *feed);                 /* worker: cancels, audio */
-void queue_feed_watch(struct queue_feed *feed, bool on);                 /* hub: admin feed */
-/* The three functions of struct owner_source (hub/owners/owners.h). */
+/* Calls on_bell for this queue, once more with each subscription: work may have come before it. */
+void queue_feed_listen_bell(struct queue_feed *feed, const char *queue);
+/* Calls on_cancel and on_audio for what this process holds. */
+void queue_feed_listen_control(struct queue_feed *feed);
+/* Whether on_admin is called, with the events of every owner. */
+void queue_feed_watch(struct queue_feed *feed, bool on);
+/* The owners' logs and events as hub/owners wants them; valid while the feed is. */
 struct owner_source queue_feed_source(struct queue_feed *feed);

@@ -5,7 +5,8 @@
 
 #include "tasks/queue/queue.h"
 
-/* Counts one impression of a resource (kind NULL = "view"). */
+/* Counts one impression of a resource (kind NULL = "view"). QUEUE_GLOBAL_LIMIT: there are too many counters
+ * for a new one. */
 void usage_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
                       void *ctx);
 /* Registers an authenticated connection's session until expires_at_s (wall seconds); `session` is any id. */
