@@ -40,6 +40,7 @@ static bool read_piece(int16_t *samples)
     return true;
 }
 
+/* What was heard so far is decoded again with the mean that it gives. */
 static void restart(const int16_t *heard, size_t count)
 {
     struct sphinx_mean mean = {.frames = 0};

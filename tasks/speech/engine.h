@@ -46,14 +46,15 @@ struct engine {
     bool whole_stream; /* takes every sample by audio(), without begin() and end() */
     /* NULL and *ret_reason (free()) if it cannot serve. `host` is borrowed. */
     void *(*open)(const struct engine_host *host, char **ret_reason);
-    void (*begin)(void *engine, unsigned utterance, uint64_t start); /* sample position */
+    /* Utterances: their number from 0, where they start and end in samples, what was said between. */
+    void (*begin)(void *engine, unsigned utterance, uint64_t start);
     void (*audio)(void *engine, const int16_t *samples, size_t count);
     void (*end)(void *engine, uint64_t end);
     /* Goes on with what is pending, for at most about 50 ms. The bits of enum engine_load. */
     unsigned (*work)(void *engine);
     /* No more audio: gives all final pieces. False if it was stopped, or broke down with *ret_reason. */
     bool (*finish)(void *engine, char **ret_reason); /* NULL = nothing is left after the last end() */
-    void (*close)(void *engine);
+    void (*close)(void *engine);                     /* at any time; frees it */
 };
 
 extern const struct engine engine_builtin, engine_http, engine_exec;

@@ -36,6 +36,7 @@ ssize_t fence_read(struct fence *fence, void *to, size_t size);
 void fence_send(struct fence *fence, struct buf *pending);
 /* Waits until the child has written something or takes input, at most `ms`. */
 void fence_wait(const struct fence *fence, int ms);
+/* The child reads the end of its input. */
 void fence_close_input(struct fence *fence);
 /* Looks after the child: reads its stderr, kills it when its time is over. True once it has ended. */
 bool fence_ended(struct fence *fence);
@@ -46,5 +47,5 @@ int fence_status(const struct fence *fence);
 const char *fence_complaint(struct fence *fence, const char *const *ignored);
 /* Whether what the child last wrote to stderr (4 KiB) holds this text. */
 bool fence_said(const struct fence *fence, const char *text);
-/* Kills the child's group if it still runs, and reaps it. */
+/* Kills the child's group if it still runs, reaps it and frees the rest; NULL is fine. */
 void fence_close(struct fence **fence);

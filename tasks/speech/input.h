@@ -13,8 +13,8 @@
 
 struct input_sink {
     void *arg;
-    void (*samples)(void *arg, const int16_t *samples, size_t count);
-    void (*warn)(void *arg, const char *warning); /* a stable word */
+    void (*samples)(void *arg, const int16_t *samples, size_t count); /* borrowed for the call */
+    void (*warn)(void *arg, const char *warning);                     /* a stable word */
 };
 struct input_failure {
     const char *code; /* a stable word */
@@ -26,7 +26,8 @@ void input_fail(struct input_failure *failure, const char *code, const char *mes
 
 struct input;
 
-/* `format` is the task's argument (NULL = 16 kHz PCM); `sink` is copied. */
+/* `format` is the task's argument {encoding, sample_rate?, channels?, name?}, checked, NULL = 16 kHz PCM; it
+ * is not kept. `sink` is copied. */
 struct input *input_open(const json_t *format, const struct input_sink *sink);
 /* Takes the next bytes; samples may come out at once or by input_work(). */
 void input_feed(struct input *input, const void *bytes, size_t size);

@@ -16,8 +16,8 @@
 
 #define PENDING_MAX (256 * 1024) /* bytes waiting before more are declined */
 #define READ_BYTES 32768
-#define INDEX_WAIT_MAX                                                                                       \
-    (64 * 1024) /* bytes of an MP4 looked at before it is taken for one with its index last */
+/* Bytes of an MP4 that are looked at before it is taken for one with its index last. */
+#define INDEX_WAIT_MAX (64 * 1024)
 #define CODECS                                                                                               \
     "opus,libopus,vorbis,libvorbis,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,flac,alac," \
     "pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_f64le,pcm_u8,pcm_alaw,pcm_mulaw,"       \

@@ -18,8 +18,11 @@ struct media;
  * more samples. */
 struct media *media_open(const struct media_source *source, const struct media_sink *sink,
                          struct input_failure *failure);
+/* The next bytes of the file; they wait for media_work(). */
 void media_feed(struct media *media, const uint8_t *bytes, size_t size);
+/* No more bytes will come. */
 void media_finish(struct media *media);
-/* As input_work(). */
+/* As input_work(): feeds ffmpeg, and gives the sink what it has decoded. Never blocks. */
 unsigned media_work(struct media *media);
+/* Kills ffmpeg; NULL is fine. */
 void media_close(struct media **media);

@@ -12,7 +12,7 @@ struct word_list {
     size_t count;
 };
 
-/* The words of UTF-8 text; at most `max` of them. */
+/* The words of UTF-8 text; at most `max` of them. Give them back with word_list_free(). */
 void normalize_text(const char *text, size_t max, struct word_list *ret_words);
 void word_list_free(struct word_list *words);
 /* Whether two normalised words are the same word in other spelling ("mr", "mister"). */

@@ -21,10 +21,11 @@ struct transcript {
     size_t warning_count;
 };
 
+/* A final piece was heard: appends its text (none = nothing happens) and, if they are known, its words. */
 void transcript_add(struct transcript *transcript, const char *text, const struct words *words);
 /* Adds a static word to the result's `warnings`, once. */
 void transcript_warn(struct transcript *transcript, const char *warning);
 void transcript_free(struct transcript *transcript);
-/* The result object: text, words, duration_s, words_per_minute, pauses, utterances, engine, and if so
- * degraded, warnings. */
+/* The result object, the caller's: text, words, duration_s, words_per_minute, pauses, utterances, engine, and
+ * if so degraded, warnings. */
 json_t *transcript_result(struct transcript *transcript);

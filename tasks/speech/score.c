@@ -9,8 +9,9 @@
 #define HEARD_ONLY_LEAST 0.5 /* accuracy of a heard word of no confidence when there is no alignment */
 #define EXTRA_COST 0.5       /* an unexpected word weighs half a missed one: many are the recogniser's */
 
-/* Edit distance with its path: cost[i][j] for the first i expected and j heard words. Whole sentences
- * come in, so the quadratic table is small. */
+/* Edit distance with its path (Wagner and Fischer): cost[i][j] for the first i expected and j heard words; a
+ * word left out or added costs 2, one said for another 3. Whole sentences come in, so the quadratic table is
+ * small. */
 size_t score_match(const struct word_list *expected, const struct word_list *heard, int *ret_heard_at)
 {
     size_t n = expected->count < SCORE_WORDS_MAX ? expected->count : SCORE_WORDS_MAX;

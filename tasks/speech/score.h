@@ -13,9 +13,11 @@
 #define SCORE_WORDS_MAX 2000
 size_t score_match(const struct word_list *expected, const struct word_list *heard, int *ret_heard_at);
 
-/* Accuracy of one word, 0–100. `fits` = how well the sound fits it (0–1), negative = not known;
- * `confidence` = of the matching heard word, negative = none was heard. */
+/* Accuracy of one word, 0–100: both witnesses must be against it to make it wrong (docs/speech.md, "The
+ * score"). `fits` = how well the sound fits it (0–1), negative = not known; `confidence` = of the matching
+ * heard word, negative = none was heard. */
 double score_word(double fits, double confidence);
 
-/* 0–100 from the words' accuracies and the number of words that were said but not expected. */
+/* 0–100: the sum of the words' accuracies, divided by their number and half that of the words that were said
+ * but not expected. */
 double score_total(const double *accuracy, size_t count, size_t extra);

@@ -26,6 +26,7 @@ struct media_source {
     unsigned rate, channels; /* of MEDIA_PCM: samples per second, 1 or more; else not looked at */
 };
 
+/* By the signature that each format's specification gives; MEDIA_UNKNOWN if there is none. */
 enum media_kind sniff_media(const uint8_t *bytes, size_t size);
 /* Whether a WAV file has the usual header of s16le samples and nothing else before them: then *ret_source is
  * what stands behind these bytes, and *ret_bytes how many of it, UINT64_MAX = to the end of the stream, as

@@ -46,4 +46,5 @@ struct sphinx_aligner *sphinx_aligner_new(double beam, const struct sphinx_mean 
  * about every second of audio and ends the search when true. Time grows with words times samples. */
 bool sphinx_aligner_run(struct sphinx_aligner *aligner, struct words *words, const int16_t *samples,
                         size_t count, bool (*stop)(void *arg), void *arg) MUSTCHECK;
+/* NULL is fine. */
 void sphinx_aligner_free(struct sphinx_aligner **aligner);

@@ -17,7 +17,7 @@ struct word {
     double confidence; /* 0–1; negative = unknown */
 };
 
-struct words {
+struct words { /* begins as WORDS_INIT, goes by spoken_free() */
     struct word *list;
     size_t count, capacity;
 };
@@ -29,6 +29,7 @@ struct words {
 struct word *spoken_add(struct words *words, const char *text, size_t length);
 /* Appends the words of `more`. */
 void spoken_append(struct words *words, const struct words *more);
+/* Frees the list; it is empty and usable again. */
 void spoken_free(struct words *words);
 /* Splits text that came without times and spreads its words over start…end by their length. */
 void spoken_spread(struct words *words, const char *text, double start, double end);
@@ -38,7 +39,7 @@ void spoken_spread(struct words *words, const char *text, double start, double e
 void spoken_read_json(struct words *words, const json_t *object, double offset);
 /* The words separated by spaces (free()). */
 char *spoken_text(const struct words *words);
-/* [{word, start, end, confidence?}…] with times in hundredths; at most `max` of them. */
+/* [{word, start, end, confidence?}…] with times in hundredths, at most `max` of them; the caller's. */
 json_t *spoken_json(const struct words *words, size_t max);
 /* A JSON number rounded to hundredths. */
 json_t *json_hundredths(double value);
