@@ -204,7 +204,8 @@ class Process:
 
 
 class Redis(Process):
-    """A private redis-server on a unix socket, with the settings the product asks for."""
+    """A private redis-server on a unix socket, with the settings the product asks for. It forgets nothing when it is
+    killed; with everysec it would what it holds back while the disk is slow."""
 
     def __init__(self, directory, name="redis"):
         super().__init__(name, [], directory)
@@ -218,7 +219,7 @@ class Redis(Process):
         self.data.mkdir(exist_ok=True)
         self.extra = list(extra) or self.extra
         self.argv = ["redis-server", "--port", "0", "--unixsocket", str(self.socket_path), "--dir",
-                     str(self.data), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+                     str(self.data), "--appendonly", "yes", "--appendfsync", "always", "--save", "",
                      "--maxmemory-policy", "noeviction", "--loglevel", "warning", *self.extra]
         self.spawn()
 

@@ -115,7 +115,6 @@ async def test_redis_restarts_in_the_middle(stack):
     hub = stack.hub()
     stack.worker()
     data = os.urandom(400_000)
-    stack.redis.command("CONFIG", "SET", "appendfsync", "always")  # else kill -9 may take what was acknowledged
     async with connect(hub) as c:
         stream = await start(c)
         await c.audio_send(1, data[:100_000], stream["credit"], frame=10_000)

@@ -135,7 +135,7 @@ async def test_redis_is_killed(stack):
 
 @pytest.mark.limit(180)
 async def test_private_hub_is_killed_with_all_it_started(stack):
-    hub = stack.private_hub(FAST)
+    hub = stack.private_hub({**FAST, "redis.fsync": "always"})
     load = Load([hub])
 
     def kill():

@@ -92,7 +92,7 @@ async def test_second_hub_waits_and_says_who(stack):
 
 
 async def test_redis_dies(stack):
-    hub = stack.private_hub()
+    hub = stack.private_hub({"redis.fsync": "always"})
     async with connect(hub) as c:
         task = await c.submit("noop_heavy", {"steps": 30, "sleep_ms": 100})
         await c.wait_event(task_id=task, type="started")
