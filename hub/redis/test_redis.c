@@ -4,14 +4,13 @@
 #include "hub/redis/redis.h"
 
 #include "tests/lib/redis_server.h"
-#include "tests/lib/tap.h"
+#include "tests/lib/wait.h"
 
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-static struct loop loop;
 static struct redis *redis;
 static struct redis_server server;
 
@@ -63,25 +62,6 @@ static void on_count(uv_timer_t *timer)
 {
     unsigned *count = timer->data;
     ++*count;
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-/* Runs the loop until *counter reaches `want`, at most 10 s. */
-static bool reach(const unsigned *counter, unsigned want)
-{
-    uv_timer_t timer;
-    uint64_t end = uv_now(&loop.uv) + 10000;
-    uv_timer_init(&loop.uv, &timer);
-    uv_timer_start(&timer, on_tick, 10, 10);
-    while (*counter < want && uv_now(&loop.uv) < end)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&timer, NULL);
-    uv_run(&loop.uv, UV_RUN_NOWAIT);
-    return *counter >= want;
 }
 
 static void open_redis(const char *text, unsigned timeout_ms)

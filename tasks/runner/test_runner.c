@@ -166,10 +166,7 @@ static void begin(unsigned room_of_first, unsigned room_of_second)
 /* Until nothing is held. */
 static void finish_all(void)
 {
-    uint64_t until = clock_mono_ms() + 10000;
-    while (runner_load(runner) && clock_mono_ms() < until)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    is_int(runner_load(runner), 0, "nothing is held any more");
+    ok(UNTIL(runner_load(runner) == 0), "nothing is held any more");
 }
 
 static void end_runner(void)

@@ -12,7 +12,6 @@
 
 static struct options options;
 static struct app app;
-static uv_timer_t beat;
 static unsigned joins;
 
 /* ---- task types ---- */
@@ -38,14 +37,6 @@ static const struct task_type *const types[] = {
 };
 
 /* ---- waiting ---- */
-
-/* Runs the loop until the condition holds, at most 10 s. */
-#define UNTIL(condition)                                                                                     \
-    do {                                                                                                     \
-        uint64_t until_ = clock_mono_ms() + 10000;                                                           \
-        while (!(condition) && clock_mono_ms() < until_)                                                     \
-            uv_run(&loop.uv, UV_RUN_ONCE);                                                                   \
-    } while (0)
 
 static inline bool log_has(struct reader *reader, const char *part)
 {
@@ -164,8 +155,6 @@ static inline void hub_begin(void)
     if (loop_init(&loop) != 0 || !store_prepare(&options, &reason))
         abort();
     task_types_use(types);
-    uv_timer_init(&loop.uv, &beat);
-    uv_timer_start(&beat, on_tick, 1, 5);
     app = (struct app){.options = &options, .loop = &loop};
     connect_side(&hub, "hub/1", true,
                  (struct queue_feed_hooks){.on_event = app_event,
@@ -193,7 +182,6 @@ static inline void hub_end(void)
     manager_free(&app.manager);
     app_stop(&app);
     redis_free(&hub.subscriber);
-    uv_close((uv_handle_t *)&beat, NULL);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
     is_int(loop_deinit(&loop), 0, "no handle is left");
     options_free(&options);

@@ -3,14 +3,13 @@
  * one loop and one real redis-server; and a note of everything they were told. */
 #pragma once
 
-#include "hub/base/clock.h"
 #include "hub/json/json.h"
 #include "tasks/queue/audit.h"
 #include "tasks/queue/event_text.h"
 #include "tasks/queue/queue.h"
 
 #include "tests/lib/redis_server.h"
-#include "tests/lib/tap.h"
+#include "tests/lib/wait.h"
 
 #include <sodium.h>
 
@@ -21,7 +20,6 @@ struct side { /* a process as the queue sees it */
     unsigned ready, feed_ups;
 };
 
-static struct loop loop;
 static struct redis_server server;
 static struct side hub, other, worker;
 
@@ -219,25 +217,6 @@ static inline void on_report(void *ctx, bool clean, struct span json)
 }
 
 /* ---- running ---- */
-
-static inline void on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-/* Runs the loop until *counter reaches `want`, at most 10 s. */
-static inline bool reach(const unsigned *counter, unsigned want)
-{
-    uv_timer_t timer;
-    uint64_t end = uv_now(&loop.uv) + 10000;
-    uv_timer_init(&loop.uv, &timer);
-    uv_timer_start(&timer, on_tick, 5, 5);
-    while (*counter < want && uv_now(&loop.uv) < end)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&timer, NULL);
-    uv_run(&loop.uv, UV_RUN_NOWAIT);
-    return *counter >= want;
-}
 
 /* Waits for n more callbacks. */
 static inline void finish(unsigned n)

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Slot processes without a queue: real prefork parents and slots, fed by hand. The program is its own prefork
  * parent. */
-#include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/runner/slots/prefork.h"
 #include "tasks/runner/slots/proc.h"
 #include "tasks/runner/slots/slots.h"
 #include "tasks/types.h"
-#include "tests/lib/tap.h"
+#include "tests/lib/wait.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -26,7 +25,6 @@ struct task { /* one job and what became of it */
     uint64_t started_ms, ended_ms, taken;
 };
 
-static struct loop loop;
 static struct options options;
 static void *slots;
 static unsigned ended_count;
@@ -103,25 +101,13 @@ static void on_returned(struct run *run)
     task_of(run)->fate = RETURNED;
 }
 
-static void on_deadline(uv_timer_t *timer)
-{
-    *(bool *)timer->data = true;
-}
-
-/* Turns the loop until `want` more tasks have ended; false after 20 s. */
+/* Turns the loop until `want` more tasks have ended, or this one has started. False if that takes too long.
+ */
 static bool run_until(unsigned want, const struct task *started)
 {
-    bool late = false;
-    uv_timer_t timer;
-    uv_timer_init(&loop.uv, &timer);
-    timer.data = &late;
-    uv_timer_start(&timer, on_deadline, 20000, 0);
-    while (!late && (started ? started->starts == 0 : ended_count < want))
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&timer, NULL);
-    uv_run(&loop.uv, UV_RUN_NOWAIT);
+    bool ended = UNTIL(started ? started->starts : ended_count >= want);
     ended_count = started ? ended_count : ended_count - (ended_count < want ? ended_count : want);
-    return !late;
+    return ended;
 }
 
 static unsigned lane_of(const struct task_type *type)
@@ -222,7 +208,7 @@ static void test_slow_one_among_quick_ones(void)
     }
     uint64_t begun = clock_mono_ms();
     ok(run_until(NELEMS(quick), NULL), "the quick ones end");
-    ok((double)(clock_mono_ms() - begun) < at_most_ms(2000), "although one goes on");
+    ok(in_time(clock_mono_ms() - begun, 2000), "although one goes on");
     unsigned good = 0, returned = 0;
     for (size_t i = 0; i < NELEMS(quick); i++) {
         good += quick[i].fate == COMPLETED && quick[i].starts == 1;
@@ -254,7 +240,7 @@ static void test_dies_alone(void)
         ok(after[i].fate == COMPLETED, "task %zu behind them completed", i);
 }
 
-static void test_cancel(const char *mode, unsigned at_least, double at_most)
+static void test_cancel(const char *mode, unsigned at_least, unsigned at_most)
 {
     struct task task;
     char args[64];
@@ -269,7 +255,7 @@ static void test_cancel(const char *mode, unsigned at_least, double at_most)
     ok(run_until(1, NULL), "a cancelled task ends (%s)", mode);
     uint64_t took = clock_mono_ms() - begun;
     is_int(task.fate, CANCELLED, "cancelled (%s)", mode);
-    ok(took >= at_least && (double)took <= at_most_ms(at_most), "after %u ms (%s)", (unsigned)took, mode);
+    ok(took >= at_least && in_time(took, at_most), "after %u ms (%s)", (unsigned)took, mode);
 }
 
 static void test_cancel_waiting(void)
@@ -290,7 +276,7 @@ static void test_hoards_nothing(void)
     for (size_t i = 0; i < NELEMS(tasks); i++)
         give(&tasks[i], "noop_heavy", "{\"steps\":1,\"sleep_ms\":60000}");
     ok(run_until(4, NULL), "what cannot begin comes back");
-    ok((double)(clock_mono_ms() - begun) < at_most_ms(1000), "soon");
+    ok(in_time(clock_mono_ms() - begun, 1000), "soon");
     unsigned returned = 0;
     for (size_t i = 0; i < NELEMS(tasks); i++)
         returned += tasks[i].fate == RETURNED && tasks[i].starts == 0;
@@ -330,7 +316,7 @@ static void test_limits(void)
     is_int(task.fate, FAILED, "failed");
     is_text(task.code, "timeout", "by the time limit");
     uint64_t took = task.ended_ms - task.started_ms;
-    ok(took >= 4900 && (double)took < at_most_ms(6500), "after %u ms", (unsigned)took);
+    ok(took >= 4900 && in_time(took, 6500), "after %u ms", (unsigned)took);
 }
 
 static void test_bad_reports(void)
@@ -425,7 +411,7 @@ static void test_preforks_die(void)
     give(&next, "noop_heavy", "{\"steps\":0}");
     ok(run_until(1, NULL), "a task behind them ends");
     is_int(next.fate, COMPLETED, "in a slot of a new prefork parent");
-    ok((double)(clock_mono_ms() - begun) < at_most_ms(500), "soon");
+    ok(in_time(clock_mono_ms() - begun, 500), "soon");
 }
 
 static void test_drain(void)

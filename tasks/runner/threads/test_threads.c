@@ -3,24 +3,21 @@
  * turns between owners. Written to be run under ThreadSanitizer too. */
 #include "tasks/runner/threads/threads.h"
 
-#include "hub/base/clock.h"
 #include "hub/config/options.h"
 #include "tasks/model/ctx.h"
-#include "tests/lib/tap.h"
+#include "tests/lib/wait.h"
 
 #include <sodium.h>
 
-static struct loop loop;
 static struct options options = {
     .result_bytes = 1000, .data_dir = (char[]){"."}, .database_url = (char[]){""}};
 static void *pool;
-static unsigned ended, reports, starts, ticks;
+static unsigned ended, reports, starts;
 static struct queue_update last_report;
 static char last_stage[33], last_meta[64], last_message[64];
 static _Atomic int go;     /* what is held may end */
 static struct run *asking; /* it called "never" */
 static uint32_t asked;
-static uv_timer_t timer;
 
 struct item { /* how a run ended; behind the engine's object */
     bool done;
@@ -126,22 +123,26 @@ static unsigned load(void)
 
 static void run_until(unsigned want)
 {
-    uint64_t until = clock_mono_ms() + 20000;
-    while (ended < want && clock_mono_ms() < until)
-        uv_run(&loop.uv, UV_RUN_ONCE);
+    (void)UNTIL(ended >= want);
 }
 
-static void on_tick(uv_timer_t *handle)
+static void on_tick(uv_timer_t *timer)
 {
-    (void)handle;
-    ticks++;
+    unsigned *ticks = timer->data;
+    ++*ticks;
 }
 
 /* The pool's own timer comes as often. */
 static void let_ticks_pass(void)
 {
-    for (unsigned until = ticks + 20; ticks < until;)
-        uv_run(&loop.uv, UV_RUN_ONCE);
+    unsigned ticks = 0;
+    uv_timer_t timer;
+    uv_timer_init(&loop.uv, &timer);
+    timer.data = &ticks;
+    uv_timer_start(&timer, on_tick, 5, 5);
+    (void)reach(&ticks, 20);
+    uv_close((uv_handle_t *)&timer, NULL);
+    uv_run(&loop.uv, UV_RUN_NOWAIT);
 }
 
 /* ---- task types of this test --------------------------------------------------------------------- */
@@ -262,7 +263,7 @@ static void test_bound(void)
     ok(item_of(runs[0])->done, "a cancelled run ends");
     is_int(item_of(runs[0])->kind, QUEUE_CANCELLED, "as cancelled");
     threads_engine.stop(pool);
-    ok(clock_mono_ms() - from < 5000, "sleeps end at once");
+    ok(in_time(clock_mono_ms() - from, 5000), "sleeps end at once");
     ok(item_of(runs[1])->done && item_of(runs[2])->done, "stopping ends all");
     is_text(item_of(runs[2])->code, "interrupted", "one that never ran was interrupted");
     for (int i = 0; i < 3; i++)
@@ -289,8 +290,7 @@ static void test_cancelled_before_it_ran(void)
 static struct run *put_stuck(void)
 {
     struct run *run = put(&stuck_caller, "{}");
-    while (asking == NULL)
-        uv_run(&loop.uv, UV_RUN_ONCE);
+    ok(UNTIL(asking), "it asks");
     asking = NULL;
     return run;
 }
@@ -326,10 +326,8 @@ static void test_reports(void)
 {
     start_pool(1, 10, 0);
     struct run *run = put(&reporter, "{}");
-    while (run->began_ms == 0)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    for (int i = 0; i < 20; i++)
-        uv_run(&loop.uv, UV_RUN_ONCE);
+    int turns = 0;
+    ok(UNTIL(run->began_ms) && UNTIL(turns++ == 20), "it runs for some turns");
     is_int(reports, 0, "nobody listens: nothing is delivered");
     threads_engine.listen(pool, run);
     is_int(starts, 1, "listening tells that it runs already");
@@ -351,10 +349,7 @@ static void test_coalescing(void)
     start_pool(1, 10, 20);
     struct run *run = put(&reporter, "{}");
     threads_engine.listen(pool, run);
-    while (reports == 0)
-        uv_run(&loop.uv, UV_RUN_ONCE);
-    while (last_report.percent < 30)
-        uv_run(&loop.uv, UV_RUN_ONCE);
+    ok(UNTIL(reports && last_report.percent >= 30), "progress comes");
     ok(reports <= 3, "progress that comes too soon is passed on when it is time");
     unsigned before = reports;
     atomic_store(&go, 1);
@@ -485,8 +480,7 @@ static void test_slow_ones_are_found_out(void)
     runs[count++] = put_of("a", &slow);
     let_ticks_pass();
     runs[count] = put_of("a", &held);
-    for (uint64_t until = clock_mono_ms() + 20000; runs[count]->began_ms == 0 && clock_mono_ms() < until;)
-        uv_run(&loop.uv, UV_RUN_ONCE);
+    (void)UNTIL(runs[count]->began_ms);
     ok(runs[count++]->began_ms != 0, "after enough quick runs a type is quick again");
     release(runs, count);
 }
@@ -495,8 +489,6 @@ int main(void)
 {
     if (sodium_init() < 0 || loop_init(&loop) < 0)
         return 1;
-    uv_timer_init(&loop.uv, &timer);
-    uv_timer_start(&timer, on_tick, 5, 5); /* uv_run() returns now and then */
     test_many();
     test_bound();
     test_cancelled_before_it_ran();
@@ -508,7 +500,6 @@ int main(void)
     test_lanes();
     test_full_lanes();
     test_slow_ones_are_found_out();
-    uv_close((uv_handle_t *)&timer, NULL);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
     is_int(loop_deinit(&loop), 0, "no handle is left");
     return done_testing();
