@@ -14,6 +14,8 @@ import { chromium } from 'playwright-core';
 export const TOP = fileURLToPath(new URL('../..', import.meta.url));
 const BUILD = resolve(process.env.TASKHUB_BUILD ?? join(TOP, 'build'));
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+/** The versions of Node that the library is for: this one, and others where npm has them for this machine. */
+export const NODES = [['this Node', process.execPath], ...['node18', 'node22'].map((name) => [name, join(TOP, 'tests/browser/node_modules', name, 'bin/node')])];
 export const SLOWDOWN = Number(process.env.TASKHUB_TEST_SLOWDOWN ?? 1);
 /** "go forward ten meters", 16 kHz PCM (Debian's pocketsphinx-testdata). */
 export const SPEECH = '/usr/share/pocketsphinx/test/data/goforward.raw';
@@ -57,7 +59,7 @@ export async function library() {
     if (/^taskhub.*\.js$/.test(name)) cpSync(join(TOP, 'web/sdk', name), join(directory, name));
   }
   const load = (name) => import(pathToFileURL(join(directory, name)));
-  return { ...(await load('taskhub.js')), ...(await load('taskhub-audio.js')) };
+  return { folder: directory, ...(await load('taskhub.js')), ...(await load('taskhub-audio.js')) };
 }
 
 function environment(options) {
