@@ -12,7 +12,7 @@
 #define LIBRARIES "taskhub_"
 #define LIBRARY "taskhub_1" /* the number of FUNCTION() */
 #define LIBRARIES_MAX 16
-#define FIXED_WORDS 10 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
+#define FIXED_WORDS 11 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
 #define BATCH_ITEMS 256
 #define BATCH_BYTES (1u << 20)
 #define SPARE_BYTES 65536 /* a batch that grew beyond is not worth keeping whole */
@@ -117,6 +117,9 @@ void words_word(struct words *words, const char *text, size_t size)
 /* Stages that item_find() looks into. */
 static const bool indexed[STAGES] = {[STAGE_REPORT] = true, [STAGE_UPDATE] = true, [STAGE_END] = true};
 
+/* Stages of items that may have an idempotency key. */
+static const bool keyed[STAGES] = {[STAGE_SUBMIT] = true, [STAGE_ONCE] = true};
+
 _Static_assert(BATCH_PLACES >= 2 * BATCH_ITEMS, "the index is never more than half full");
 _Static_assert((BATCH_PLACES & (BATCH_PLACES - 1)) == 0, "a power of two");
 
@@ -167,6 +170,7 @@ static void batch_free(struct batch *batch)
 {
     clear_items(batch);
     words_free(&batch->words);
+    buf_free(&batch->keys);
     free(batch->items);
     free(batch);
 }
@@ -183,6 +187,7 @@ static struct batch *batch_new(struct queue *queue, const struct stage_call *cal
     }
     batch->call = call;
     buf_clear(&batch->words.bytes);
+    buf_clear(&batch->keys);
     batch->words.count = 0;
     clear_items(batch);
     if (indexed[call->stage])
@@ -454,6 +459,8 @@ static void batch_send(struct batch *batch)
     char text[NUMBERS_MAX][24];
     size_t sent = 0;
     push_numbers(&argv, batch, text);
+    if (keyed[batch->call->stage])
+        push(&argv, batch->keys.len ? batch->keys.data : "", batch->keys.len);
     for (size_t i = 0; i < batch->count; i++) {
         if (batch->items[i].skipped)
             continue;

@@ -106,6 +106,7 @@ struct batch {
     struct queue *queue;
     const struct stage_call *call;
     struct words words;
+    struct buf keys; /* idempotency keys of its items: one word before them */
     struct item *items;
     size_t count, cap;
     size_t beside;                 /* bytes of its items that do not stand in the words */

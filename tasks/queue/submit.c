@@ -10,15 +10,18 @@ static bool is_empty_object(struct span json)
     return json.n == 0 || span_is(json, "{}");
 }
 
-/* Adds what its idempotency key stands for: the task's id and a digest of its type and arguments. The word is
- * not ended. */
-static void add_key(struct words *words, const struct queue_submit *submit)
+/* Adds its idempotency key as 48 bytes: effect, then what it stands for, the task's id and a digest of its
+ * type and arguments. */
+static void add_key(struct batch *batch, const struct queue_submit *submit)
 {
-    unsigned char key[16 + crypto_shorthash_siphashx24_BYTES], digest[JSON_DIGEST_SIZE];
-    id_bytes(key, submit->id);
+    unsigned char key[32 + crypto_shorthash_siphashx24_BYTES], digest[JSON_DIGEST_SIZE];
+    if (submit->effect_id == NULL)
+        return;
+    id_bytes(key, submit->effect_id);
+    id_bytes(key + 16, submit->id);
     json_digest(submit->args.n ? submit->args : SPAN("{}"), digest);
-    crypto_shorthash_siphashx24(key + 16, (const unsigned char *)submit->task, strlen(submit->task), digest);
-    buf_append(&words->bytes, key, sizeof key);
+    crypto_shorthash_siphashx24(key + 32, (const unsigned char *)submit->task, strlen(submit->task), digest);
+    buf_append(&batch->keys, key, sizeof key);
 }
 
 _Static_assert(JSON_DIGEST_SIZE == crypto_shorthash_siphashx24_KEYBYTES, "one digest is the key of the next");
@@ -53,15 +56,13 @@ static void add_head(struct words *words, const struct queue_submit *submit)
     words_text(words, submit->stream ? "s" : ""); /* ends the word */
 }
 
-/* "lease retry_of delay expires effect key". Nothing for a plain task. */
+/* "lease retry_of delay expires effect". Nothing for a plain task. */
 static void add_options(struct words *words, const struct queue_submit *submit)
 {
     if (submit->lease || submit->retry_of || submit->delay_ms || submit->expires_ms || submit->effect_id)
-        buf_printf(&words->bytes, "%d %s %llu %llu %s ", submit->lease,
+        buf_printf(&words->bytes, "%d %s %llu %llu %s", submit->lease,
                    submit->retry_of ? submit->retry_of : "-", (unsigned long long)submit->delay_ms,
                    (unsigned long long)submit->expires_ms, submit->effect_id ? submit->effect_id : "-");
-    if (submit->effect_id)
-        add_key(words, submit);
     words_add(words, SPAN_NONE); /* ends the word */
 }
 
@@ -128,7 +129,7 @@ static void add_args(struct words *words, struct span json)
     words_json(words, is_empty_object(json) ? SPAN_NONE : json);
 }
 
-/* How a task ended that is recorded once: its kind (those with a key are small), when it began, and its
+/* How a task ended that is recorded once: its kind (small with a key), when it began, and its
  * result, or code, error and arguments, a line each. */
 static void add_end(struct words *words, const struct queue_submit *submit)
 {
@@ -146,13 +147,6 @@ static void add_end(struct words *words, const struct queue_submit *submit)
         buf_append_char(&words->bytes, '\n');
     }
     add_args(words, failed ? submit->args : end->result);
-    if (submit->effect_id) {
-        unsigned char effect[16];
-        id_bytes(effect, submit->effect_id);
-        words_add(words, (struct span){(const char *)effect, sizeof effect});
-        add_key(words, submit);
-        words_text(words, failed ? "X" : "");
-    }
 }
 
 void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
@@ -172,5 +166,6 @@ void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_
         add_args(words, submit->args);
         add_options(words, submit);
     }
+    add_key(batch, submit);
     item_done(batch);
 }

@@ -14,7 +14,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scenarios"))
 
-from queue_lib import HEAVY_MS, LIGHT_MS, PREFIX, Queue, new_id, once  # noqa: E402
+from queue_lib import HEAVY_MS, LIGHT_MS, PREFIX, Queue, key_of, new_id, once  # noqa: E402
 
 SETS = 100000
 
@@ -36,8 +36,11 @@ def pipeline(process, function, calls, at_once=16):
 
 
 def light(q, batch, owners, calls=200, keyed=False):
-    made = [[LIGHT_MS, *[w for k in range(batch) for w in once(
-        new_id(), f"u{(i * batch + k) % owners}", key=new_id() if keyed else "")]] for i in range(calls)]
+    made = []
+    for i in range(calls):
+        tasks = [(new_id(), f"u{(i * batch + k) % owners}", new_id() if keyed else "") for k in range(batch)]
+        made.append([LIGHT_MS, b"".join(key_of(id, owner, "noop", key) for id, owner, key in tasks),
+                     *[w for id, owner, key in tasks for w in once(id, owner, key=key)]])
     before = cpu(q.redis)
     pipeline(q, "recorded_once", made)
     return (cpu(q.redis) - before) / (calls * batch)
@@ -45,7 +48,7 @@ def light(q, batch, owners, calls=200, keyed=False):
 
 def heavy(q, batch, owners, calls=60):
     worker, spent = q.as_("w:one"), 0
-    made = [[10 ** 6, 10 ** 6, 15000, 10 ** 6, *[
+    made = [[10 ** 6, 10 ** 6, 15000, 10 ** 6, "", *[
         w for k in range(batch) for w in (new_id(), f"u{(i * batch + k) % owners}",
                                           "noop_heavy default 4 3 1000 60000 -", '{"steps":3}', "")]]
             for i in range(calls)]

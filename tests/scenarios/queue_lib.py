@@ -136,16 +136,15 @@ def field_of(owner, key):
     return uuid.UUID(effect_of(owner, key)).bytes
 
 
-def stands_for(id, task, args):
-    """What a key stands for: id, digest of type and arguments."""
-    return uuid.UUID(id).bytes + hashlib.md5(f"{task} {args}".encode()).digest()
+def key_of(id, owner, task, key, args=""):
+    """A key as a call brings it: field, id, digest of type and arguments."""
+    return field_of(owner, key) + uuid.UUID(id).bytes + hashlib.md5(f"{task} {args}".encode()).digest() if key else b""
 
 
-def once(id, owner, outcome="", code="C", task="noop", key="", args=""):
+def once(id, owner, outcome="", code="C", task="noop", key=""):
     """The words of a light task that ran before it is recorded."""
-    words = id, owner, f"{task} light 4 3 1000 60000 -l", code, int(id[:8] + id[9:13], 16), outcome
-    return (*words[:3], code.lower(), *words[4:], field_of(owner, key),
-            stands_for(id, task, args) + (b"X" if code == "X" else b"")) if key else words
+    return (id, owner, f"{task} light 4 3 1000 60000 -l", code.lower() if key else code,
+            int(id[:8] + id[9:13], 16), outcome)
 
 
 class Queue:
@@ -209,23 +208,22 @@ class Queue:
         id = id or new_id()
         flags = "-" + ("l" if light else "") + ("s" if stream else "")
         head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
-        options = f"{'u' if waits else int(lease)} {retry_of or '-'} {delay} {expires} {effect_of(owner, key)} "
-        answer = self.call("submit", *self.limits, self.lease_ms, self.light_limit, id, owner, head, args,
-                           b"" if options == "0 - 0 0 - " else
-                           options.encode() + (stands_for(id, task, args) if key else b""))[0]
+        options = f"{'u' if waits else int(lease)} {retry_of or '-'} {delay} {expires} {effect_of(owner, key)}"
+        answer = self.call("submit", *self.limits, self.lease_ms, self.light_limit,
+                           key_of(id, owner, task, key, args), id, owner, head, args,
+                           "" if options == "0 - 0 0 -" else options)[0]
         self.answer = answer
         return id if isinstance(answer, int) else None
 
     def recorded_once(self, owner="u1", result="", failed=False, args="", id=None, task="noop", key=""):
         id = id or new_id()
-        self.answer = self.call("recorded_once", LIGHT_MS, *once(
-            id, owner, f'oops\n"it broke"\n{args}' if failed else result, "X" if failed else "C", task, key,
-            args))[0]
+        self.answer = self.call("recorded_once", LIGHT_MS, key_of(id, owner, task, key, args), *once(
+            id, owner, f'oops\n"it broke"\n{args}' if failed else result, "X" if failed else "C", task, key))[0]
         return id if isinstance(self.answer, int) else None
 
     def many_once(self, owners, result=""):
         """Light tasks of one call, one per owner."""
-        return self.call("recorded_once", LIGHT_MS, *[w for owner in owners for w in once(new_id(), owner, result)])
+        return self.call("recorded_once", LIGHT_MS, "", *[w for owner in owners for w in once(new_id(), owner, result)])
 
     def lease(self, queue="default", count=1):
         self.next_due, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)

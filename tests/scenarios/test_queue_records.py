@@ -6,7 +6,7 @@ import time
 import pytest
 
 from queue_lib import (DUPLICATE, HEAVY_MS, INPUT_GONE, LIGHT_MS, LOST, MISMATCH, OK, PREFIX, STATE,
-                       effect_of, field_of, ids_of_one_time, new_id, stands_for)
+                       effect_of, field_of, ids_of_one_time, key_of, new_id)
 from taskhub import eventually
 
 
@@ -68,8 +68,8 @@ def test_idempotency_key(q):
 def test_an_idempotency_key_twice_in_one_call(q):
     first, second = new_id(), new_id()
     head = "noop_heavy default 4 3 0 0 -"
-    answer = q.call("submit", 1, 1, 15000, 9, *[
-        w for id in (first, second) for w in (id, "u1", head, "", b"0 - 0 0 %s " % effect_of("u1", "k").encode() + stands_for(id, "noop_heavy", ""))])
+    answer = q.call("submit", 1, 1, 15000, 9, b"".join(key_of(id, "u1", "noop_heavy", "k") for id in (first, second)), *[
+        w for id in (first, second) for w in (id, "u1", head, "", "0 - 0 0 " + effect_of("u1", "k"))])
     assert answer[:2] == [1, [DUPLICATE, first, "pending", 1]]
     assert [task["id"] for task in q.lease(count=2)] == [first]
 

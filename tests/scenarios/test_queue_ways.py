@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from queue_lib import LIGHT_MS, LOST, OK, PREFIX, Queue, ids_of_one_time, new_id, once
+from queue_lib import LIGHT_MS, LOST, OK, PREFIX, Queue, ids_of_one_time, key_of, new_id, once
 
 ROUNDS = 60
 
@@ -107,8 +107,9 @@ def test_many_in_one_call_or_each_in_its_own():
         try:
             words = [once(id, owner, 'oops\n"x"\n' if failed else "", "X" if failed else "C", "noop", key)
                      for id, owner, failed, key in tasks]
-            answers = (q.call("recorded_once", LIGHT_MS, *sum(words, ())) if at_once
-                       else [q.call("recorded_once", LIGHT_MS, *task)[0] for task in words])[:100]
+            keys = [key_of(id, owner, "noop", key) for id, owner, _, key in tasks]
+            answers = (q.call("recorded_once", LIGHT_MS, b"".join(keys), *sum(words, ())) if at_once
+                       else [q.call("recorded_once", LIGHT_MS, key, *task)[0] for key, task in zip(keys, words)])[:100]
             stands.append((answers, [q.log(owner) for owner in "abc"], [lists(q, id, o) for id, o, *_ in tasks],
                            [answer if isinstance(answer, list) else record(q, id, "tl")
                             for answer, (id, *_) in zip(answers, tasks)], q.audit()))

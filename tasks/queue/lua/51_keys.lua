@@ -17,8 +17,8 @@ local NOTE = '# effect id = task id, digest of type and arguments, how it ended 
 
 local bytes -- two hexadecimal digits -> byte
 
--- An id as 16 bytes, and back.
-keys.bytes_of = function(id)
+-- A UUID as 16 bytes, and back.
+local function bytes_of(id)
   if not bytes then
     bytes = {}
     for i = 0, 255 do
@@ -36,18 +36,26 @@ local function key_of_day(ago)
   return 'k:' .. text_of(floor(now / KEPT_MS) - ago)
 end
 
--- Reads the keys that stand behind the first two of the words.
-keys.fetch = function(words)
-  words[1] = 'HMGET'
+-- Reads the keys of a call. `text`: field and value of each, 48 bytes. Answer: the same as a list: field, value, field …
+keys.fetch = function(text)
+  local count = #text / 48
+  if count == 0 then
+    return NOTHING
+  end
+  local words, wanted = { struct.unpack(string.rep('c16c32', count), text) }, { 'HMGET', '' }
+  for i = 1, count do
+    wanted[i + 2] = words[2 * i - 1]
+  end
   for home in string.gmatch(global.keys, '%S+') do
-    words[2] = P .. home
-    local found = fetch_words(words)
-    for i = 1, #found do
+    wanted[2] = P .. home
+    local found = fetch_words(wanted)
+    for i = 1, count do
       if found[i] then
-        standing[words[i + 2]] = found[i]
+        standing[wanted[i + 2]] = found[i]
       end
     end
   end
+  return words
 end
 
 -- What a submission with a key that was fetched is answered: {code, id, status, head of the log} of the task that it
@@ -128,12 +136,12 @@ keys.release = function(r, code)
     after.released = words
     after[#after + 1] = move_ended
   end
-  push(words, keys.bytes_of(r.x))
+  push(words, bytes_of(r.x))
   push(words.codes, code ~= 'C' and code or '')
 end
 
 keys.lives = function(effect)
-  return call('HEXISTS', P .. 'k', keys.bytes_of(effect)) == 1
+  return call('HEXISTS', P .. 'k', bytes_of(effect)) == 1
 end
 
 -- Frees what has stood for long enough. Every beat does it: that a large hash expires would take long.

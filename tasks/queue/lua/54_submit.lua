@@ -93,9 +93,9 @@ set_limits = function(user, all, light)
   user_limit, global_limit, light_limit = user + 0, all + 0, light + 0
 end
 
--- Takes "lease retry_of delay expires effect key" apart; key is what its idempotency key shall stand for.
+-- Takes "lease retry_of delay expires effect" apart.
 local function read_options(options)
-  local lease, retry_of, delay, expires, effect, key = match(options, '^(%w) (%S+) (%d+) (%d+) (%S+) (.*)$')
+  local lease, retry_of, delay, expires, effect = match(options, '^(%w) (%S+) (%d+) (%d+) (%S+)$')
   return {
     lease = lease == '1',
     waits = lease == 'u',
@@ -103,19 +103,17 @@ local function read_options(options)
     due = delay ~= '0' and now + math.min(delay + 0, DELAY_MAX_MS) or nil,
     expires = expires ~= '0' and expires + 0 or nil,
     effect = effect ~= '-' and effect or nil,
-    field = effect ~= '-' and keys.bytes_of(effect) or nil,
-    key = key,
   }
 end
 
--- A task with options. Answer: as submit(), per task.
-local function submit_rare(o, id, head, args, rare, deadline)
-  local refused = rare.effect and keys.earlier(o, rare.field, rare.key) or not rare.lease and limit_of(o, head.light)
+-- A task with options; `field`, `key`: of its idempotency key. Answer: as submit(), per task.
+local function submit_rare(o, id, head, args, rare, deadline, field, key)
+  local refused = rare.effect and keys.earlier(o, field, key) or not rare.lease and limit_of(o, head.light)
   if refused then
     return refused
   end
   if rare.effect then
-    keys.put(rare.field, rare.key)
+    keys.put(field, key)
   end
   if rare.lease then
     rare.due = nil
@@ -132,36 +130,25 @@ local function submit_rare(o, id, head, args, rare, deadline)
   return create(o, id, head, args, rare, UNLEASED)
 end
 
--- Reads owners and keys of all tasks; answer: their options.
-local function fetch_submitted(args)
-  local names, wanted, options = {}, { '', '' }, {}
-  for i = 7, #args, 5 do
-    names[#names + 1] = args[i + 1]
-    if args[i + 4] ~= '' then
-      options[i] = read_options(args[i + 4])
-      wanted[#wanted + 1] = options[i].field
-    end
+-- args: user limit, global limit, lease ms, light limit, keys (51_keys.lua), then per task: id, owner, head, arguments,
+-- options ('' or "lease (1 = leased at once, u = waits for a unique key, else 0) retry_of delay expires effect", times in
+-- ms, "-" and 0 = none). Answer per task: its seq, or {code, id, status, number} where the number is the log's head
+-- (duplicate) or when to try again in ms (limits); behind them the time.
+local function submit(args)
+  local answer, names, taken, at = {}, {}, keys.fetch(args[7]), -1
+  for i = 9, #args, 5 do
+    names[#names + 1] = args[i]
   end
   fetch_owners(names)
-  if #wanted > 2 then
-    keys.fetch(wanted)
-  end
-  return options
-end
-
--- args: user limit, global limit, lease ms, light limit, then per task: id, owner, head, arguments, options ('' or
--- "lease (1 = leased at once, u = waits for a unique key, else 0) retry_of delay expires effect key", times in ms,
--- "-" and 0 = none, key as 51_keys.lua says). Answer per task: its seq, or {code, id, status, number} where the number
--- is the log's head (duplicate) or when to try again in ms (limits); behind them the time.
-local function submit(args)
-  local answer, options = {}, fetch_submitted(args)
   set_limits(args[3], args[4], args[6])
   local deadline = text_of(now + args[5])
-  for i = 7, #args, 5 do
+  for i = 8, #args, 5 do
     local id, o, head = args[i], owners[args[i + 1]] or owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2])
     local result
-    if options[i] then
-      result = submit_rare(o, id, head, args[i + 3], options[i], deadline)
+    if args[i + 4] ~= '' then
+      local rare = read_options(args[i + 4])
+      at = rare.effect and at + 2 or at
+      result = submit_rare(o, id, head, args[i + 3], rare, deadline, taken[at], taken[at + 1])
     else
       result = limit_of(o, head.light)
       if not result then

@@ -6,7 +6,6 @@
 
 do
 
-local WORDS = { C = 6, X = 6, c = 8, x = 8 } -- of a task, by its kind
 local CODE, KEYED = { C = 'C', X = 'X' }, { c = 'C', x = 'X' }
 local LIGHT_MAX = { lc = 700, lx = 250, lk = 50 }
 
@@ -64,50 +63,37 @@ local function outcome_of(id, code, text)
   return text, args, apart ~= '' and ' y=' .. apart or '', e
 end
 
--- Reads owners and keys of all tasks.
-local function fetch_once(args)
-  local names, wanted, i = {}, { '', '' }, 4
-  while i <= #args do
-    local kind = args[i + 3]
-    names[#names + 1] = args[i + 1]
-    if KEYED[kind] then
-      wanted[#wanted + 1] = args[i + 6]
-    end
-    i = i + WORDS[kind]
-  end
-  fetch_owners(names)
-  if #wanted > 2 then
-    keys.fetch(wanted)
-  end
-end
-
--- args: retention, then per task: id, owner, head, kind C or X, or c or x with an idempotency key, began, outcome (C: the
--- result, '' = {}; X: code, error and arguments, one per line), then for a key its field and value (51_keys.lua).
--- Answer as of submit().
+-- args: retention, keys (51_keys.lua), then per task: id, owner, head, kind C or X, or c or x with an idempotency key,
+-- began, outcome (C: the result, '' = {}; X: code, error and arguments, one per line). Answer as of submit().
 local function recorded_once(args)
   keep_light = args[3] + 0
-  fetch_once(args)
-  local answer, n, i, total = {}, 0, 4, #args
+  local answer, names, n, taken, at_key = {}, {}, 0, keys.fetch(args[4]), -1
+  for i = 6, #args, 6 do
+    names[#names + 1] = args[i]
+  end
+  fetch_owners(names)
   local ended = ' ' .. now_digits .. '  '
   local state = { C = '\nC 1 1 ' .. holder .. ' 0 ', X = '\nX 1 1 ' .. holder .. ' 0 ' }
   local logged = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
   local done = { C = 0, X = 0 }
-  local time, created, words, taken, at_key
+  local time, created, words, key_words, last_key
   local same_head, same_began, fixed, rest -- parts of a record that are mostly those of the one before
-  while i <= total do
+  for i = 5, #args, 6 do
     local id, owner, kind, began = args[i], args[i + 1], args[i + 3], args[i + 4]
     local o, head = owners[owner] or owner_of(owner), heads[args[i + 2]] or head_of(args[i + 2])
     local code, earlier = CODE[kind], nil
     if not code then
-      local effect, key = args[i + 6], args[i + 7]
+      at_key = at_key + 2
+      local effect, key = taken[at_key], taken[at_key + 1]
       code, earlier = KEYED[kind], standing[effect] and keys.earlier(o, effect, key)
       if not earlier then
-        if not taken then
-          taken = keys.ended()
-          at_key = #taken
+        if not key_words then
+          key_words = keys.ended()
+          last_key = #key_words
         end
-        standing[effect], taken[at_key + 1], taken[at_key + 2] = key, effect, key
-        at_key = at_key + 2
+        key = code == 'X' and key .. code or key
+        standing[effect], key_words[last_key + 1], key_words[last_key + 2] = key, effect, key
+        last_key = last_key + 2
       end
     end
     n = n + 1
@@ -143,7 +129,6 @@ local function recorded_once(args)
       end
       answer[n] = seq
     end
-    i = i + WORDS[kind]
   end
   count_ends(done)
   answer[n + 1] = now
