@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of waiting after failures; see backoff.h. */
+/* How long to wait after failures; see backoff.h. */
 #include "hub/base/backoff.h"
 
 #include "hub/base/mem.h"
@@ -11,6 +11,7 @@ static const unsigned process_ms[] = {50, 50, 50, 50, 50, 1000, 2000, 5000};
 const struct backoff_rule backoff_process = {.waits_ms = process_ms, .count = NELEMS(process_ms)};
 const struct backoff_rule backoff_connection = {.first_ms = 50, .max_ms = 2000};
 
+/* "Equal jitter": half of the doubled time, and a random part of the other half. */
 static unsigned doubled(const struct backoff_rule *rule, unsigned failures)
 {
     unsigned most = rule->first_ms;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A growable byte buffer. Owned by one thread at a time; the holder bounds what goes in. */
+/* A growable byte buffer. One thread at a time. Aborts when there is no memory, so its user bounds what goes
+ * in. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -16,19 +17,21 @@ struct buf {
 
 #define BUF_INIT ((struct buf){NULL, 0, 0})
 
-/* Makes room for `more` bytes behind the content and returns where they go; buf.len is not moved. */
+/* Makes room for `more` bytes behind the content and returns where they go; the caller raises buf.len. */
 char *buf_reserve(struct buf *buf, size_t more);
+/* Append a copy. */
 void buf_append(struct buf *buf, const void *data, size_t size);
 void buf_append_span(struct buf *buf, struct span text);
 void buf_append_text(struct buf *buf, const char *text);
 void buf_append_char(struct buf *buf, char c);
 void buf_append_u64(struct buf *buf, uint64_t value); /* decimal */
 void buf_append_i64(struct buf *buf, int64_t value);  /* decimal */
+/* Appends without the NUL. */
 void buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* Appends `text` as a JSON string: quoted, escaped, `<`, `>` and U+2028/9 left as they are. The
- * text must be valid UTF-8; an invalid byte becomes U+FFFD. */
+/* Appends `text` (UTF-8) as a JSON string (RFC 8259 §7), quoted. An invalid byte becomes U+FFFD; `<`, `>` and
+ * U+2028/9 stay as they are. */
 void buf_append_json(struct buf *buf, struct span text);
-/* Removes the first `size` bytes. */
+/* Removes the first `size` bytes, at most all. Moves the rest: O(length). */
 void buf_consume(struct buf *buf, size_t size);
 /* Forgets the content and keeps the memory. */
 void buf_clear(struct buf *buf);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Starting, watching and stopping one child process; see child.h. fork() and execve() by hand, because
- * the child must ask for its death signal between the two. */
+/* Starting, watching and stopping one child process; see child.h. fork() and execve() instead of uv_spawn(),
+ * because the child must ask for its death signal between the two. */
 #include "hub/base/child.h"
 
 #include "hub/base/backoff.h"
@@ -23,14 +23,14 @@
 extern char **environ;
 
 struct child {
-    struct child_config config; /* but for its texts, which are these: */
+    struct child_config config; /* its texts are stale; these are copies: */
     char *name, *program, *directory;
-    char **argv, **environment; /* environment: the whole of it */
-    char *words, *lines;        /* what the two point into */
+    char **argv, **environment; /* NULL-ended */
+    char *words, *lines;        /* argz and envz vectors that the two point into */
 
     pid_t pid; /* 0 = does not run */
     uint64_t started_ms;
-    struct backoff deaths; /* before it was ready */
+    struct backoff deaths; /* since it was ready last */
     bool stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
@@ -47,7 +47,8 @@ static void set_cloexec(int fd, bool on)
         fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC);
 }
 
-/* Handlers of the hub must not run here: its loop's wake-up pipe is shared until exec. */
+/* The parent's handlers must not run here: they write to its loop's wake-up pipe, which is shared until exec.
+ */
 static void reset_signals(void)
 {
     sigset_t none;
@@ -61,7 +62,7 @@ static void reset_signals(void)
 __attribute__((noreturn)) static void child_exec(const struct child *child, pid_t hub, int theirs)
 {
     if (prctl(PR_SET_PDEATHSIG, child->config.death_signal) != 0 || getppid() != hub)
-        _exit(127); /* the hub died before the kernel knew whom to tell */
+        _exit(127); /* the parent died before the kernel knew whom to tell */
     setsid();
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
@@ -83,7 +84,7 @@ __attribute__((noreturn)) static void child_exec(const struct child *child, pid_
 static void on_timer(uv_timer_t *timer);
 static void restart_later(struct child *child);
 
-/* The pid, or -1 and errno. */
+/* Returns the pid, or -1 and errno. Signals are blocked until the child has reset its handlers. */
 static pid_t fork_exec(const struct child *child, int theirs)
 {
     sigset_t all, before;
@@ -135,7 +136,7 @@ static void restart_later(struct child *child)
     uv_timer_start(child->timer, on_timer, delay, 0);
 }
 
-/* Time for the next start; while it is being stopped, its grace is over. */
+/* Starts it again; while it is being stopped, kills it: its grace is over. */
 static void on_timer(uv_timer_t *timer)
 {
     struct child *child = timer->data;

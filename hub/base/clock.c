@@ -32,7 +32,7 @@ int64_t clock_wall_ms(void)
 
 void clock_format(int64_t wall_ms, char text[static CLOCK_TEXT_SIZE])
 {
-    static _Thread_local time_t known = -1; /* most calls of a second want the same one */
+    static _Thread_local time_t known = -1; /* most calls within a second ask for that second */
     static _Thread_local char second[CLOCK_TEXT_SIZE];
     static _Thread_local size_t n;
     if (wall_ms < 0 || wall_ms > INT64_C(253402300799999))
@@ -54,7 +54,7 @@ void clock_format(int64_t wall_ms, char text[static CLOCK_TEXT_SIZE])
     *p = '\0';
 }
 
-/* Milliseconds of the fraction at *p (".123456"), moving *p behind it. */
+/* Reads the fraction at *p (".123456") in milliseconds and moves *p behind it. */
 static int64_t parse_fraction(const char **p)
 {
     int64_t ms = 0, unit = 100;

@@ -7,11 +7,13 @@
 
 #define CLOCK_TEXT_SIZE 25 /* "2026-01-31T10:20:30.123Z" and the NUL */
 
+/* Milliseconds and microseconds since some moment before this process began; never go back. */
 uint64_t clock_mono_ms(void);
 uint64_t clock_mono_us(void);
-int64_t clock_wall_ms(void); /* since 1970-01-01 UTC */
+/* Milliseconds since 1970-01-01 UTC; jumps when somebody sets the clock. */
+int64_t clock_wall_ms(void);
 
-/* Writes wall_ms as RFC 3339 UTC with milliseconds into `text`; a negative time prints as 1970. */
+/* Writes wall_ms as RFC 3339 UTC with milliseconds; a time before 1970 or after 9999 prints as 1970. */
 void clock_format(int64_t wall_ms, char text[static CLOCK_TEXT_SIZE]);
-/* Parses RFC 3339 (any offset, fraction optional) to milliseconds since 1970; -1 if it is not one. */
+/* Parses an RFC 3339 time (any offset, fraction optional) to milliseconds since 1970; -1 if it is none. */
 int64_t clock_parse(const char *text, size_t len);

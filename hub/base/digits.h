@@ -8,7 +8,7 @@
 
 #define HEX_DIGITS "0123456789abcdef"
 
-/* The value of a hex digit of either case, -1 if it is none. */
+/* Returns the value of a hex digit of either case, -1 if it is none. */
 int hex_value(char c);
 /* A whole number: decimal digits with an optional minus, nothing else. False if it is none or does not fit.
  */

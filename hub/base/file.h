@@ -5,5 +5,6 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Reads a file into `to`: how many bytes it has; -1 and errno, EFBIG if these are `size` or more. */
+/* Reads the whole file into `to` and returns its length in bytes; -1 and errno, EFBIG if it has `size` bytes
+ * or more. */
 ssize_t file_read(const char *path, void *to, size_t size);

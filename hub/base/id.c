@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Identifiers; see id.h. The random pool is per thread, so no lock is needed. */
+/* Identifiers; see id.h. Pool and counter are per thread, so that no lock is needed. */
 #include "hub/base/id.h"
 
 #include "hub/base/clock.h"
@@ -7,7 +7,7 @@
 
 #include <sodium.h>
 
-/* Random bytes are drawn 1 KiB at a time: one system call serves about a hundred ids. */
+/* Draws 1 KiB at a time: one system call serves about a hundred ids. */
 static void random_bytes(unsigned char *to, size_t size)
 {
     static _Thread_local unsigned char pool[1024];
@@ -21,6 +21,8 @@ static void random_bytes(unsigned char *to, size_t size)
     sodium_memzero(pool + left, size);
 }
 
+/* Within a millisecond, or while the clock is behind, the counter tells ids apart (RFC 9562 §6.2, method 1).
+ */
 static void new_raw(unsigned char raw[static 16])
 {
     static _Thread_local uint64_t last_ms;

@@ -8,13 +8,13 @@
 
 #define ID_SIZE 37 /* a UUID in text and its NUL */
 
-/* Writes a new UUID version 7 (RFC 9562 §5.7: milliseconds, then a counter, then random bits), so
- * ids made by one process sort by time of creation. Lower case. */
+/* Writes a new UUID version 7 (RFC 9562 §5.7: milliseconds, counter, random bits) in lower case. Those of one
+ * thread sort by their creation, also when the clock goes back. */
 void id_new(char id[static ID_SIZE]);
-/* The same with `tail` as its ID_TAIL_BITS lowest bits. */
+/* The same; its ID_TAIL_BITS lowest bits are those of `tail`. */
 #define ID_TAIL_BITS 10
 void id_new_tail(char id[static ID_SIZE], unsigned tail);
-/* Writes these bytes as a UUID version 8: the same ones give the same id. */
+/* Writes these bytes as a UUID version 8 (RFC 9562 §5.8): the same bytes give the same id. */
 void id_of_bytes(char id[static ID_SIZE], const unsigned char bytes[static 16]);
 /* The 16 bytes of an id. */
 void id_bytes(unsigned char ret_bytes[static 16], const char id[static ID_SIZE]);

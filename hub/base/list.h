@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Intrusive doubly linked list: the node is a member of the object, the list owns nothing. */
+/* An intrusive doubly linked list: the node is a member of the object, the list owns nothing. One thread at a
+ * time.
+ */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -10,6 +12,7 @@ struct list {
     struct list *next, *prev; /* a node that is in no list, and an empty head, point to themselves */
 };
 
+/* Makes an empty list, or a node that is in none. */
 static inline void list_init(struct list *node)
 {
     node->next = node->prev = node;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Log lines on stderr, logfmt or JSON, one line per call, rate limited per call site. Any thread.
- * Values are escaped, so text from users cannot forge a line; tokens and audio are never logged. */
+/* Log lines on stderr, logfmt or JSON, one line per call, at most 20 per call site and second. Any thread.
+ * Values are escaped, so that text from users cannot forge a line; tokens and audio are never logged. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -14,16 +14,16 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
  * log.level and log.format, unknown ones mean info and logfmt. */
 void log_setup(const char *program, const char *level, const char *format);
 
-struct log_site { /* one static object per call; at most 20 lines per site and second */
+struct log_site { /* of one call: how many lines it wrote in this second */
     uint64_t second;
     unsigned count;
 };
 
-/* Writes `msg` (a fixed text) and a list of key, value pairs: const char *key, const char *value
- * (NULL prints as empty), ended by NULL. */
+/* Writes `msg` (a fixed text) and pairs of const char *key, const char *value (NULL prints as empty), ended
+ * by NULL. Call it by the macros below. */
 void log_write(struct log_site *site, enum log_level level, const char *msg, ...) __attribute__((sentinel));
 
-/* A decimal number for a value, valid until the end of the enclosing block. */
+/* A number as the text of a value; valid until the end of the enclosing block. */
 #define LOG_NUM(n) (log_num((char[24]){0}, (int64_t)(n)))
 char *log_num(char text[static 24], int64_t n);
 

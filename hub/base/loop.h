@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The one event loop of a process (libuv) and the hooks that run once per turn, after all callbacks
- * of the turn and again before the loop sleeps. That is where everything staged during a turn
- * leaves: jobs to the pool, commands to Redis, frames to sockets. Loop thread only. */
+/* The one event loop of a process (libuv), and hooks that run once per turn, after its callbacks and again
+ * before the loop sleeps. There leaves what was staged during the turn: jobs to the pool, commands to Redis,
+ * frames to sockets. Loop thread only. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -29,17 +29,17 @@ struct loop {
     size_t signal_count;
 };
 
-/* 0 or a negative errno (libuv's). */
+/* Returns 0 or an error of libuv (a negative errno). */
 int loop_init(struct loop *loop) MUSTCHECK;
 /* Adds a hook (at most 8 per stage, aborts beyond). A hook must be cheap when nothing is staged. */
 void loop_hook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);
-/* Takes a hook out again; not from inside a hook of the same stage. */
+/* Takes a hook out again; not while hooks of its stage run. */
 void loop_unhook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx), void *ctx);
-/* Runs every hook now, in order. */
+/* Runs every hook now, stage by stage. */
 void loop_flush(struct loop *loop);
-/* A timer that is not running, with this data; ends by loop_close(). */
+/* Returns a timer that does not run, with this data; give it to loop_close(). */
 uv_timer_t *loop_timer(struct loop *loop, void *data);
-/* Closes a handle with memory of its own, which is freed when libuv has let it go. */
+/* Closes a handle that lies alone in memory of malloc(3), and frees that when libuv has let it go. */
 void loop_close(void *handle);
 /* Calls fn, with this data in its handle, at each of the signals (ended by 0), until the loop ends. */
 void loop_signals(struct loop *loop, const int *numbers, uv_signal_cb fn, void *data);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocation and ownership helpers. Owns nothing; every thread may use it. A failed allocation of a
- * small, fixed-size object aborts the process: there is no useful way on, and systemd restarts us.
- * Whatever a client can size is bounded by its caller before it is allocated. */
+/* Allocation and ownership. Any thread. A failed allocation aborts the process: there is no useful way on,
+ * and a service manager starts it again. Whoever allocates what a client can size bounds that before. */
 #pragma once
 
 #include <stddef.h>

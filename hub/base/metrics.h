@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Counters and gauges in Prometheus text. One fixed list (metrics.def); counters are plain numbers of
- * the loop thread, so counting costs one addition. Loop thread only. */
+/* Counters and gauges, listed in metrics.def. Plain numbers, so that counting costs one addition. Loop thread
+ * only.
+ */
 #pragma once
 
 #include "hub/base/buf.h"
@@ -14,13 +15,15 @@ enum metric {
 
 extern uint64_t metrics[METRICS];
 
+/* For counters. */
 static inline void metric_add(enum metric metric, uint64_t n)
 {
     metrics[metric] += n;
 }
+/* For gauges. */
 static inline void metric_set(enum metric metric, uint64_t value)
 {
     metrics[metric] = value;
 }
-/* Appends all of them in the Prometheus text format 0.0.4. */
+/* Appends all of them in the text format 0.0.4 of Prometheus. */
 void metrics_write(struct buf *to);

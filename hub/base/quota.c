@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Quotas and charges; see quota.h. A holder exists while it has something. One thread at a time. */
+/* Quotas and charges; see quota.h. A holder exists while it has something. */
 #include "hub/base/quota.h"
 
 struct quota_holder {

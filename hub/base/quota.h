@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* How much of something each holder (a user, an address) has at once, as values that give themselves back:
- * what pays for a thing is a charge inside that thing. One thread at a time. */
+/* Quotas: how much of something (connections, bytes) each holder (a user, an address) has at once. What is
+ * taken is a charge, a value inside the thing it pays for, and is given back with that. One thread at a time.
+ */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -14,22 +15,22 @@ struct quota { /* all zero: nothing is taken */
 };
 
 struct quota_holder;
-struct charge { /* all zero: holds nothing; may be copied if one of the copies is given back */
+struct charge { /* all zero: holds nothing; of its copies one is given back */
     struct quota_holder *holder;
     size_t n;
 };
 
-/* Takes `n` (at least 1) for `who` into an empty charge: false, and nothing taken, if `who` would have more
- * than `limit` then. Where there is one holder only, `who` is QUOTA_ONE. */
+/* Takes `n` (at least 1) for `who` into an empty charge. False, and nothing is taken, if `who` would have
+ * more than `limit` then. Where there is one holder only, it is called QUOTA_ONE. */
 bool charge_take(struct charge *charge, struct quota *quota, struct span who, size_t n,
                  size_t limit) MUSTCHECK;
 #define QUOTA_ONE SPAN("")
 #define QUOTA_UNLIMITED SIZE_MAX
-/* Gives it back; an empty one is fine. */
+/* Gives back what it holds and empties it; an empty one is fine. */
 void charge_give(struct charge *charge);
-/* Who pays, valid while the charge is; NULL for an empty one. */
+/* Returns who pays (valid until it is given back), NULL for an empty charge. */
 const char *charge_who(const struct charge *charge);
-/* What `who` has. */
+/* Returns how much `who` has. */
 size_t quota_used(const struct quota *quota, struct span who);
-/* A charge that was not given back must not be touched any more. */
+/* Frees the table. No charge may be given back afterwards. */
 void quota_free(struct quota *quota);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A borrowed piece of text: pointer and length, not NUL-terminated, owned by someone else. */
+/* A borrowed piece of text: pointer and length, not NUL-terminated, owned by somebody else. Pure functions;
+ * any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -22,6 +23,7 @@ static inline struct span span_of(const char *text)
     return (struct span){text, text ? strlen(text) : 0};
 }
 
+/* Bytes for bytes; absent and empty are equal. */
 static inline bool span_equal(struct span a, struct span b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
@@ -38,14 +40,14 @@ static inline bool span_begins(struct span text, const char *with)
     return text.n >= n && memcmp(text.p, with, n) == 0;
 }
 
-/* Without its first `n` bytes (at most all of them). */
+/* The text behind its first `n` bytes; n is at most its length. */
 static inline struct span span_from(struct span text, size_t n)
 {
     return (struct span){text.p + n, text.n - n};
 }
 
-/* Cuts `rest` at its first `at`: gives what stands before, leaves what stands behind. Without one it gives
- * all, and the absent span is left. */
+/* Cuts `rest` at its first `at`: returns what stands before, leaves what stands behind. Without one it
+ * returns all and leaves the absent span. */
 static inline struct span span_cut(struct span *rest, char at)
 {
     struct span all = *rest;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Hash table of intrusive nodes; see table.h. One thread at a time. */
+/* A hash table of intrusive nodes; see table.h. */
 #include "hub/base/table.h"
 
 #include "hub/base/mem.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A hash table of intrusive nodes keyed by text, with a secret hash seed (keys come from tokens and
- * addresses). Owns its buckets only; the key's bytes belong to the object that holds the node. */
+/* A hash table of intrusive nodes keyed by text. Hashed by SipHash-2-4 with a secret seed, as keys come from
+ * strangers. Owns its buckets only; a key's bytes belong to the object that holds the node. One thread at a
+ * time. */
 #pragma once
 
 #include "hub/base/span.h"
@@ -21,12 +22,13 @@ struct table {
 
 #define TABLE_INIT ((struct table){NULL, 0, 0})
 
+/* Returns the node with this key, NULL if there is none. */
 struct table_node *table_find(const struct table *table, struct span key);
-/* Inserts a node with node->key set; the key must not be in the table yet. */
+/* Inserts a node whose key is set and not in the table yet. */
 void table_insert(struct table *table, struct table_node *node);
 /* Takes out a node that is in the table. */
 void table_remove(struct table *table, struct table_node *node);
 /* Frees the buckets; the nodes are left to their holders. */
 void table_free(struct table *table);
-/* Any node, NULL if the table is empty: for tearing down. */
+/* Returns any node, NULL if the table is empty: for tearing down. O(buckets). */
 struct table_node *table_any(const struct table *table);

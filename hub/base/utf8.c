@@ -4,6 +4,7 @@
 
 #include "hub/base/mem.h"
 
+/* The rows are those of Unicode's table 3-7, well-formed byte sequences. */
 size_t utf8_length(const unsigned char *p, size_t left)
 {
     static const struct {

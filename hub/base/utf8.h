@@ -4,7 +4,8 @@
 
 #include <stddef.h>
 
-/* Bytes (1–4) of the character at p, of which `left` (at least 1) may be read; 0 if it is not valid. */
+/* Returns the length (1 to 4 bytes) of the character at p, 0 if it is not valid. `left` bytes, at least 1,
+ * may be read. */
 size_t utf8_length(const unsigned char *p, size_t left);
-/* Writes a code point (not a surrogate, at most 0x10ffff) as 1–4 bytes and returns how many. */
+/* Writes a code point (no surrogate, at most 0x10ffff) and returns its length, 1 to 4 bytes. */
 unsigned utf8_encode(unsigned long code, unsigned char to[static 4]);
