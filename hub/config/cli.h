@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The command line around the options of options.def: commands, their own flags, help, version.
- * Runs at start only, on the main thread; prints to stdout and stderr. */
+/* The command line around the options of options.def: commands, their own flags, help, version. Prints to
+ * stdout and stderr. Main thread, at start. */
 #pragma once
 
 #include "hub/config/options.h"
@@ -13,11 +13,11 @@ struct cli_command {
     const struct option_flag *flags; /* of its own; NULL = none */
 };
 
-/* Prints "PROGRAM: reason" and a hint, frees `reason`, returns EXIT_USAGE. */
+/* Prints "PROGRAM: reason" and where help is, frees `reason`, returns EXIT_USAGE. */
 int cli_usage_error(const struct cli_command *command, char *reason);
 /* Prepares a command: handles --help and --version, loads its options and flags, sets the log up. argv[0] is
  * the program or the subcommand. False when the program shall end with *ret_exit now. */
 bool cli_begin(const struct cli_command *command, int argc, char **argv, struct options *ret,
                int *ret_exit) MUSTCHECK;
-/* "90s", "15m", "1h", "7d" or seconds; -1 if it is none of these or beyond ten years. */
+/* Returns the seconds of "90s", "15m", "1h", "7d" or "90"; -1 if it is none of these or beyond ten years. */
 int64_t cli_duration_s(const char *text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Looks up the embedded files; see embed.h. Any thread. */
+/* Finds an embedded file; see embed.h. */
 #include "hub/config/embed_table.h"
 
 const struct embed *embed_find(struct span name)

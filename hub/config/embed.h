@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files of web/ and the Lua library as they were at build time, found by name. Immutable. */
+/* Files of web/ and the Lua library as they were at build time. Immutable; any thread. */
 #pragma once
 
 #include "hub/base/span.h"
@@ -10,5 +10,5 @@ struct embed {
     const char *etag; /* quoted, from the content's hash */
     struct span data;
 };
-/* NULL if there is none of that name. */
+/* Returns the file of that name, NULL if there is none. */
 const struct embed *embed_find(struct span name);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Loading the configuration: file, environment, flags, and what follows from them; see options.h.
- * Reads files and the environment once, at start; keeps nothing open. */
+/* Loads the configuration from file, environment and command line; see options.h. */
 #include "hub/config/options_table.h"
 
 #include "hub/base/file.h"
@@ -16,7 +15,7 @@
 
 extern char **environ;
 
-/* What options are being set from. */
+/* Where options are being set from. */
 struct source {
     struct options *options;
     struct option_origin origin;
@@ -24,7 +23,7 @@ struct source {
     char *reason;     /* why it was refused, with its place */
 };
 
-/* Takes `reason`. Always false. */
+/* Keeps the reason (taken) with its place. Always false. */
 static bool refuse(struct source *source, struct span name, char *reason)
 {
     struct buf text = BUF_INIT;
@@ -82,7 +81,7 @@ static struct span trim(struct span text)
     return text;
 }
 
-/* The text of a "quoted" value; \" and \\ are its escapes. False when it does not end well. */
+/* Appends the text of a "quoted" value; \" and \\ are its escapes. False when it does not end well. */
 static bool unquote(struct span text, struct buf *to)
 {
     size_t i = 1;
@@ -97,8 +96,8 @@ static bool unquote(struct span text, struct buf *to)
     return rest.n == 0 || rest.p[0] == '#';
 }
 
-/* The value behind '=': quoted, or plain up to a '#' that follows white space. False: it does not end well.
- */
+/* Appends the value behind '=': quoted, or plain up to a '#' that follows white space. False when it does not
+ * end well. */
 static bool read_value(struct span text, struct buf *to)
 {
     text = trim(text);
@@ -220,7 +219,7 @@ static const struct option_flag *find_own(const struct flags *flags, struct span
     return NULL;
 }
 
-/* The value of a flag: what stood behind its '=', else the next word. False: there is none. */
+/* The value of a flag is what stood behind its '=', else the next word. False: there is none. */
 static bool take_value(struct flags *flags, bool optional, struct span *value)
 {
     const char *next = flags->at < flags->argc ? flags->argv[flags->at] : NULL;
@@ -276,7 +275,8 @@ static bool take_flag(struct flags *flags)
     return true;
 }
 
-/* Takes the command line apart, up to the first word that is no flag. */
+/* Takes the command line apart up to the first word that is no flag, and sets nothing: --config must be known
+ * before. */
 static bool take_flags(struct flags *flags)
 {
     for (flags->at = 1; flags->at < flags->argc && strncmp(flags->argv[flags->at], "--", 2) == 0;) {
@@ -301,7 +301,7 @@ static bool load_flags(const struct flags *flags, struct source *source)
 
 /* ---- all together ----------------------------------------------------------------------------- */
 
-/* The data directory when none was configured: decisions in docs/configuration.md. */
+/* The data directory when none is configured; docs/configuration.md promises this order. */
 static char *default_data_dir(void)
 {
     const char *state = getenv("STATE_DIRECTORY"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Configuration: one table (options.def) gives the parser, the environment names, --help, the printed
- * effective configuration and the struct below. Flag > environment > file > default. Read once at
- * start, immutable afterwards; any thread. */
+/* Configuration. One table (options.def) gives the names in file, environment and command line, --help, what
+ * is printed and the struct below. A flag beats the environment, that the file, that the default. Read once
+ * at start, immutable afterwards; any thread. */
 #pragma once
 
 #include "hub/base/buf.h"
@@ -32,7 +32,7 @@ struct options {
 #define OPTION_INT(key, member, default_, min, max, flags, alias, help) int64_t member;
 #define OPTION_BOOL(key, member, default_, flags, alias, help) bool member;
 #include "hub/config/options.def"
-    char *routes;      /* of all `routes.<type> = <executor>` lines: "\ntype=executor\n…" */
+    char *routes;      /* what `routes.<type>` says, of all types: "\ntype=executor\n…" */
     char *config_path; /* the file that was read, NULL if none */
     struct option_origin origin[OPTION_IDS];
 };
@@ -50,18 +50,19 @@ struct option_flag {  /* of one command alone */
  * names file, line, key and the nearest valid key; *ret is empty then. */
 bool options_load(struct options *ret, int argc, char **argv, const struct option_flag *own, int *ret_rest,
                   char **ret_reason) MUSTCHECK;
+/* Frees the texts; all zero is fine. */
 void options_free(struct options *options);
 /* Makes a name one that hub.name or worker.name may have: what it must not hold becomes '-'. */
 void options_clean_name(char *name);
-/* Appends `key = value` lines with the origin of each; secrets are redacted. */
+/* Appends a line `key = value # origin` for each option; secrets are redacted. */
 void options_print(const struct options *options, struct buf *to);
-/* Appends the option part of --help. */
+/* Appends the options as --help shows them. */
 void options_help(struct buf *to);
-/* Appends the reference page docs/configuration.md is made of. */
+/* Appends the table of all options that docs/configuration.md holds. */
 void options_document(struct buf *to);
-/* Parses a configuration file's text into options that are zeroed or loaded (for the fuzz target and
- * options_load()); false and *ret_reason (free()), which begins with `name`. */
+/* Sets what the text of a configuration file says in options that are all zero. False and *ret_reason
+ * (free()), which begins with `name`. For options_load() and tests. */
 bool options_parse_file(struct options *options, const char *name, struct span text,
                         char **ret_reason) MUSTCHECK;
-/* Adds what a child process needs in its environment to see the options that came by flag. */
+/* Adds the variables by which a child process gets the options that came by flag. */
 void options_export(const struct options *options, struct child_env *to);

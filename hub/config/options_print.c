@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The configuration as people read it: effective values with their origin, --help, the reference page,
- * and the variables that hand flags down to a child; see options.h. Pure functions. */
+/* The configuration as people read it (effective values with their origin, --help, the reference page) and as
+ * a child process does; see options.h. Pure functions. */
 #include "hub/config/options_table.h"
 
 #include <stdio.h>

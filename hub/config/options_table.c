@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The option table, names of options, and setting one value; see options_table.h. No I/O. */
+/* The option table, the names of options, and setting one value; see options_table.h. Pure functions. */
 #include "hub/config/options_table.h"
 
 #include "hub/base/digits.h"
@@ -66,8 +66,9 @@ bool option_names_route(struct span name, enum option_source source, struct buf 
 
 #define DISTANCE_MAX_LEN 64
 
-/* Levenshtein's distance: single-character insertions, deletions and replacements. Whatever separates
- * words counts as the same character, so that a wrong separator is the nearest miss. */
+/* Levenshtein's distance (V. I. Levenshtein, 1966): insertions, deletions and replacements of one character,
+ * in one row of the table. All separators of words count as the same character, so that a wrong one is the
+ * nearest miss. */
 static unsigned distance(struct span a, const char *b)
 {
     unsigned row[DISTANCE_MAX_LEN + 1];
@@ -184,7 +185,7 @@ void option_fill_defaults(struct options *options)
 
 /* ---- routes ----------------------------------------------------------------------------------- */
 
-/* Where "\ntype=" stands in the routes, NULL if it does not. */
+/* Returns where "\ntype=" stands in the routes, NULL if it does not. */
 static char *find_route(const struct options *options, struct span type)
 {
     if (options->routes == NULL)

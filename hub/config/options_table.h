@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rows that options.def makes, shared by the files of the options module and by nobody else.
- * Immutable; any thread. */
+/* The rows that options.def makes, for the files of the options module alone. Immutable; any thread. */
 #pragma once
 
 #include "hub/config/options.h"
@@ -18,15 +17,15 @@ struct option_row {
 extern const struct option_row option_rows[OPTION_IDS];
 
 #define OPTION_NAME_MAX 80
-/* Writes the name that the key "a.b_c" has there: itself in a file, TASKHUB_A_B_C in the environment, --a-b-c
+/* Writes the name that a key has in a source: a.b_c in a file, TASKHUB_A_B_C in the environment, --a-b-c
  * as a flag; longer ones are cut. */
 void option_name(const char *key, enum option_source source, char name[static OPTION_NAME_MAX]);
-/* The row that has this name there, alias or not; NULL if there is none. */
+/* Returns the row that has this name (or alias) in a source, NULL if there is none. */
 const struct option_row *option_find(struct span name, enum option_source source);
-/* Whether it is the name of a type's route; appends the type. */
+/* Whether `name` is that of a type's route in a source; appends the type. */
 bool option_names_route(struct span name, enum option_source source, struct buf *ret_type);
-/* The key whose name there is most like `name`, NULL if none is near. *ret_distance (may be NULL): how many
- * characters differ. */
+/* Returns the key whose name in a source is most like `name`, NULL if none is near. *ret_distance (may be
+ * NULL): Levenshtein's distance. */
 const char *option_nearest(struct span name, enum option_source source, unsigned *ret_distance);
 
 /* Checks what the table cannot say (words, addresses). NULL, or a fixed English reason. */
@@ -39,8 +38,8 @@ const char *option_check_together(const struct options *options);
  * key nor place. */
 char *option_assign(struct options *options, const struct option_row *row, struct span value,
                     struct option_origin origin);
-/* Sets `routes.<type>`, replacing an earlier one. Same errors. */
+/* Sets `routes.<type>`, replacing what another source said. Same errors. */
 char *option_assign_route(struct options *options, struct span type, struct span executor,
                           struct option_origin origin);
-/* The default of every option that was not set. */
+/* Sets the options that no source has set to their defaults. */
 void option_fill_defaults(struct options *options);

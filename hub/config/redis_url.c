@@ -5,7 +5,7 @@
 #include "hub/base/buf.h"
 #include "hub/base/digits.h"
 
-/* Decodes %XX; NULL if an escape is broken or spells NUL. */
+/* Decodes %XX (RFC 3986 §2.1); NULL if an escape is broken or spells NUL. */
 static char *percent_decode(struct span text)
 {
     struct buf out CLEANUP(buf_free) = BUF_INIT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The private redis-server; see private_redis.h. The lock is a flock(2) on DATA/lock whose descriptor
- * the server inherits: it is free only when both the hub and its server are gone. */
+/* The private redis-server; see private_redis.h. The lock is a flock(2) on DATA/lock whose descriptor the
+ * server inherits, so that it is free only when both the hub and its server are gone. */
 #include "hub/redis/private_redis.h"
 
 #include "hub/auth/keyfile.h"
@@ -32,7 +32,7 @@ struct private_redis {
     uv_timer_t *timer; /* polls the lock */
     struct child *child;
     char state[160];
-    bool stopping; /* it ends because we said so */
+    bool stopping; /* its end is no news */
 };
 
 /* ---- the lock ------------------------------------------------------------------------------------ */
@@ -46,7 +46,7 @@ static void write_pids(int fd, pid_t hub, pid_t redis)
         log_warn("cannot write the lock file", "reason", strerror(errno));
 }
 
-/* Who holds the lock, as text: the hub if it lives, else its server. */
+/* Names who holds the lock: the hub if it lives, else its server. */
 static void describe_holder(int fd, char *text, size_t size)
 {
     char content[64] = "";
@@ -88,8 +88,8 @@ static void on_child_exit(void *ctx)
                  redis->state + strlen("redis-server ended; see "));
 }
 
-/* The socket's name is relative: the server runs in its directory, where paths have no limit. Records expire
- * many at a time (lazyfree). */
+/* The socket's path is relative to the server's directory, as sun_path is short. lazyfree: records expire
+ * many at a time. */
 static const char *const settings[][2] = {{"--port", "0"},
                                           {"--unixsocket", "redis.sock"},
                                           {"--unixsocketperm", "700"},
@@ -122,7 +122,7 @@ static void start_server(struct private_redis *redis)
     redis->child = child_new(redis->loop, &config);
 }
 
-/* Appends the path with what a URL would take apart escaped. */
+/* Appends the path as it stands in a URL. */
 static void append_escaped(struct buf *to, const char *path)
 {
     for (const char *p = path; *p; p++) {
@@ -133,8 +133,8 @@ static void append_escaped(struct buf *to, const char *path)
     }
 }
 
-/* Appends "unix:…/redis.sock"; with a path too long for a socket the way leads through a descriptor of
- * the directory, which *ret_descriptor keeps (else -1). */
+/* Appends "unix:…/redis.sock". Where the path is too long for a socket it leads through a descriptor of the
+ * directory, *ret_descriptor, which the caller closes; else that is -1. */
 static void append_url(struct buf *to, const char *directory, int *ret_descriptor)
 {
     char through[64];

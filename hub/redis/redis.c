@@ -95,7 +95,7 @@ static ssize_t plain_writev(struct redis_stream *stream, const struct iovec *pie
     return writev(stream->fd, pieces, count);
 }
 
-/* Who went away without a word is noticed after half a minute. */
+/* Keep-alive notices after half a minute a peer that went away without a word. */
 static void set_tcp(int fd)
 {
     static const int options[][3] = {
@@ -113,7 +113,7 @@ static void stream_close(struct redis_stream *stream)
     *stream = REDIS_STREAM_CLOSED;
 }
 
-/* Begins; the socket becomes writable when it is decided. 0 or an errno. */
+/* Begins to connect; the socket becomes writable when that is decided. 0 or an errno. */
 static int stream_connect(struct redis_stream *stream, const struct sockaddr *address, socklen_t size)
 {
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -139,7 +139,7 @@ static int stream_connect_path(struct redis_stream *stream, const char *path)
     return stream_connect(stream, (const struct sockaddr *)&address, sizeof address);
 }
 
-/* How connecting came out. */
+/* 0 or the errno of connecting. */
 static int stream_outcome(const struct redis_stream *stream)
 {
     int error = 0;
@@ -206,7 +206,7 @@ static void fail_subs(struct redis *redis)
     table_free(&lost);
 }
 
-/* The connection is gone, or an attempt failed: everybody is told, then the next attempt is waited for. */
+/* The connection is gone, or an attempt failed: whoever waits is told, the next attempt is set. */
 static void lose(struct redis *redis, const char *reason)
 {
     char text[160]; /* the reason may stand in what is about to go */
@@ -227,8 +227,8 @@ static void lose(struct redis *redis, const char *reason)
 
 /* ---- commands -------------------------------------------------------------------------------------- */
 
-/* Beats, like those of the watchdog, are counted and not measured: replies that wait to be read while this
- * process is busy are read between two beats. */
+/* Counts beats and measures no time, as the watchdog does: while this process is busy, replies wait unread,
+ * but they are read between two beats. */
 static void on_pulse(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
@@ -286,7 +286,7 @@ static struct sub *find_sub(const struct redis *redis, struct span channel)
     return node ? container_of(node, struct sub, node) : NULL;
 }
 
-/* Its confirmation comes like a message, not like an answer. */
+/* Its confirmation comes as a message, not as an answer, so it is no call. */
 static void send_verb(struct redis *redis, const char *verb, struct span channel)
 {
     redis_out_command(&redis->out, 2, (const char *[]){verb, channel.p}, (size_t[]){strlen(verb), channel.n},
@@ -394,8 +394,8 @@ static ssize_t fill(redisReader *reader, struct redis_stream *stream)
     return n;
 }
 
-/* Redis speaks unasked when it turns a connection away; and what it was lent must have gone before whoever
- * lent it is told. */
+/* Redis speaks unasked when it turns a connection away. An answer to a command that is not written yet would
+ * let its lent words go too early. */
 static void take_unasked(struct redis *redis, const redisReply *reply)
 {
     lose(redis, reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer to nothing");
@@ -589,7 +589,7 @@ static void watch(struct redis *redis, int error)
     arm(redis, UV_WRITABLE);
 }
 
-/* Attempts go through all addresses of a name. */
+/* Each attempt takes the next address of the name. */
 static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list)
 {
     struct redis *redis = lookup->data;

@@ -13,28 +13,28 @@
 
 struct redis;
 
-/* A reply, or NULL when the connection was lost: then the command's outcome is unknown. The reply is
- * freed after the callback. */
+/* Gets a reply, which is freed afterwards; NULL: the connection was lost, whether the command ran is unknown.
+ */
 typedef void redis_reply_fn(void *ctx, const redisReply *reply);
 
 struct redis_hooks {
-    /* After each connect: SELECT and AUTH are done; commands may be issued. */
+    /* After each connect: AUTH and SELECT are done, commands may be issued. */
     void (*on_up)(void *ctx);
     /* After each loss, and after each failed attempt; `reason` is English. */
     void (*on_down)(void *ctx, const char *reason);
     void *ctx;
 };
 
-/* Starts connecting at once. `url` is copied. `timeout_ms`: a command without an answer for so long
- * drops the connection (0 = never). With subscriptions it is asked for a sign of life when nothing came for
- * half of that. */
+/* Begins to connect. `url` is copied. `timeout_ms`: a command without an answer for so long drops the
+ * connection (0 = never). With subscriptions Redis is asked for a sign of life when nothing came for half of
+ * that. */
 struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned timeout_ms,
                         struct redis_hooks hooks);
 /* Closes; pending callbacks get NULL. Sets *redis to NULL. */
 void redis_free(struct redis **redis);
 /* Whether commands reach Redis now; NULL, a connection that is closed, is not up. */
 bool redis_is_up(const struct redis *redis);
-/* Commands sent and not answered yet. */
+/* Returns how many commands have no answer yet. */
 size_t redis_in_flight(const struct redis *redis);
 
 /* Asks to be told when Redis hangs: fn is called once per stall, when commands are under way and none was
@@ -45,16 +45,17 @@ bool redis_is_stalled(const struct redis *redis);
 /* Sends a PING if nothing else is under way, so that a stall shows. */
 void redis_probe(struct redis *redis);
 
-/* Issues a command given as an argument vector; fn may be NULL. While the connection is down fn is
- * called with NULL before the function returns. Words of 1 KiB and more are not copied: they must stay as
- * they are until fn is called (without fn all is copied). */
+/* Issues a command; `lengths` NULL = the words end with a NUL. fn may be NULL; while the connection is down
+ * it is called with NULL before this returns. Words of 1 KiB and more are not copied: they must stay as they
+ * are until fn is called (without fn all are copied). */
 void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
                 const size_t *lengths);
 /* The same with NUL-terminated words, the list ended by NULL. */
 #define redis_callv(redis, fn, ctx, ...)                                                                     \
     redis_call(redis, fn, ctx, (int)NELEMS(((const char *const[]){__VA_ARGS__})) - 1,                        \
                (const char *const[]){__VA_ARGS__}, NULL)
-/* Subscriptions: fn is called for every message of the channel (an array reply "message" channel
- * text) and once with "subscribe". After a reconnect the caller subscribes again in on_up. */
+/* Calls fn once with "subscribe", then for every message of the channel (an array: "message", channel, text),
+ * at last with NULL when the connection is lost: then the caller subscribes again in on_up. */
 void redis_subscribe(struct redis *redis, redis_reply_fn *fn, void *ctx, struct span channel);
+/* fn is not called any more. */
 void redis_unsubscribe(struct redis *redis, struct span channel);

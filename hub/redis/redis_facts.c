@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What follows `name` in its line, "" if there is none. */
+/* Writes what follows `name` in its line, "" if there is none. */
 static void info_value(struct span info, const char *name, char *to, size_t size)
 {
     size_t n = strlen(name);

@@ -12,8 +12,8 @@ struct redis_facts {
     bool aof;        /* aof_enabled */
 };
 
-/* Reads the text of INFO. */
+/* Reads the text of INFO; what it does not say is 0 or "". */
 void redis_facts_read(struct span info, struct redis_facts *ret);
-/* NULL if the server fits; else an English reason that names the setting to change. With
+/* Returns NULL if the server fits, else an English reason (fixed) that names the setting to change. With
  * `allow_volatile` only the version counts. */
 const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile);

@@ -18,7 +18,7 @@ struct redis_out_word {
 
 /* ---- gathering ------------------------------------------------------------------------------------ */
 
-/* Writes "*3\r\n" or "$5\r\n"; the place behind it. */
+/* Writes "*3\r\n" or "$5\r\n" and returns the place behind it. */
 static char *put_head(char *to, char kind, size_t number)
 {
     char digits[20], *from = digits + sizeof digits;
@@ -102,7 +102,7 @@ static void gather(const struct redis_out *out, struct pieces *pieces)
         add_piece(pieces, out->bytes.data + at, out->bytes.len - at);
 }
 
-/* So many bytes of the current lap, bytes before a word and the word, are behind us. */
+/* Counts `n` more bytes as written: those before the next lent word, that word, and so on. */
 static void advance(struct redis_out *out, size_t n)
 {
     out->sent += n;
@@ -130,7 +130,7 @@ static void forget_all(struct redis_out *out)
         buf_free(&out->bytes);
 }
 
-/* Gives the room of what was written back while a rest waits. */
+/* Drops what was written while a rest waits, once that is much. */
 static void compact(struct redis_out *out)
 {
     if (out->at < KEPT_BYTES || out->at < out->bytes.len / 2)

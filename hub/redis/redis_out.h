@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What waits to be written to a Redis: commands in the protocol's form. Heads and short words are gathered in
- * one buffer, long words stay where they are and go out from there, all in one writev. Loop thread only. */
+/* What waits to be written to a Redis: commands in RESP. Heads and short words are gathered in one buffer,
+ * long words stay where they are and go out from there, all in one writev(2). Loop thread only. */
 #pragma once
 
 #include "hub/base/buf.h"
@@ -23,8 +23,9 @@ static inline bool redis_out_empty(const struct redis_out *out)
 {
     return out->sent == out->taken;
 }
-/* Writes what the stream takes. 0: everything; EAGAIN: a rest waits; else the errno that ends the stream. */
+/* Writes what the stream takes. Returns 0: all is written; EAGAIN: a rest waits; else the errno that ends the
+ * stream. */
 int redis_out_flush(struct redis_out *out, struct redis_stream *stream);
-/* Forgets what was not written, and wipes the buffer. */
+/* Forgets what was not written, and wipes the buffer: a password may have stood there. */
 void redis_out_clear(struct redis_out *out);
 void redis_out_free(struct redis_out *out);

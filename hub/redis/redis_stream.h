@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What a Redis connection reads from and writes to: a socket by two functions. TLS would be another pair of
- * them. Never blocks. Loop thread only. */
+/* What a Redis connection reads from and writes to: a socket and two functions, so that tests can cut writes
+ * short and TLS can be another pair. Never blocks. Loop thread only. */
 #pragma once
 
 #include <sys/uio.h>
 
 struct redis_stream {
     int fd; /* -1 = closed */
-    /* As read(2) and writev(2): -1 and errno, EAGAIN = nothing now. A read that gives less than it was asked
-     * for took all there was. */
+    /* As read(2) and writev(2). A read that gives less than it was asked for took all there was. */
     ssize_t (*read)(struct redis_stream *stream, void *to, size_t size);
     ssize_t (*writev)(struct redis_stream *stream, const struct iovec *pieces, int count);
 };
