@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Verifying and signing JSON Web Tokens (RFC 7515, 7519, 8037, 8725) with libsodium; see auth.h. The
- * algorithm is a property of the key, never of the token. The signature is checked first; claims are
- * looked at only when it holds. No I/O, no clock of its own. */
+/* Verifies and signs JSON Web Tokens (RFC 7515, 7519, 8037) by libsodium; see auth.h. After RFC 8725 the key
+ * decides the algorithm, never the token, and claims are looked at only when the signature holds. */
 #include "hub/auth/auth.h"
 
 #include "hub/auth/keyring.h"
@@ -76,7 +75,7 @@ struct header {
     char kid[KID_MAX + 1];
 };
 
-/* Members that would choose the key or change what is signed are refused, not ignored. */
+/* Refuses members that would choose the key or change what is signed: to ignore them would be wrong, too. */
 static bool is_forbidden(struct span name)
 {
     static const char *const names[] = {"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"};

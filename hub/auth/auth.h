@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Tokens: the key ring, signing, verifying (JWT HS256 and EdDSA by libsodium), and the principal a
- * valid token makes. Does no I/O after the ring was loaded. Immutable after loading; loop thread. */
+/* Tokens (JWT, HS256 and EdDSA): the keys that check and sign them, and the principal that a valid one makes.
+ * A ring of keys is immutable; reads no file after it was loaded. Any thread. */
 #pragma once
 
 #include "hub/base/id.h"
@@ -17,38 +17,42 @@ struct principal {
     unsigned roles;     /* role bits */
     int64_t expires_at; /* seconds since 1970 */
     int64_t issued_at;  /* seconds since 1970, 0 if the token does not say */
-    char *tasks;        /* NULL = any; else '\n'-framed list "\nname\nname\n" of the allowed types */
+    char *tasks;        /* the types it may submit, "\nname\nname\n"; NULL = any */
 };
+/* Frees what it holds and makes it all zero. */
 void principal_clear(struct principal *who);
+/* Whether the token allows this type; the type's own role is another question. */
 bool principal_may_submit(const struct principal *who, const char *task);
 
 struct keyring;
 
-/* Loads the ring from the text of a key file: either a JSON Web Key Set ({"keys":[…]} or one JWK;
- * kty oct with alg HS256, kty OKP with crv Ed25519, "d" only where the key shall sign), or one line
- * of base64url: a secret of at least 32 bytes. NULL and *ret_reason (free()) if it is neither. */
+/* Makes a ring of the text of a key file: a JSON Web Key Set (RFC 7517: {"keys":[…]}, or one JWK alone; kty
+ * oct with alg HS256, kty OKP with crv Ed25519 (RFC 8037), "d" only where the key shall sign), or one line of
+ * base64url: a secret of 32 to 512 bytes. NULL and *ret_reason (free()) if it is neither. */
 struct keyring *keyring_parse(struct span text, char **ret_reason);
-/* Reads the file; same errors, naming the path. */
+/* Reads the file at `path`; same errors, naming that. */
 struct keyring *keyring_load(const char *path, char **ret_reason);
+/* Wipes the keys; NULL is fine. */
 void keyring_free(struct keyring **ring);
 
 struct auth_rules {
     const char *audience; /* must be or be in "aud" */
     const char *issuer;   /* NULL = not checked */
 };
-#define AUTH_SKEW_S 30
+#define AUTH_SKEW_S 30 /* by how much clocks may differ */
 
-/* Verifies a compact JWT at wall time now_s. False and a fixed English reason on any doubt; *ret is
- * untouched then. The caller clears *ret with principal_clear(). About 3 us (HS256), 50 us (EdDSA). */
+/* Verifies a compact JWT at wall time now_s (seconds since 1970). True, and *ret to be cleared by
+ * principal_clear(); on any doubt false, *ret untouched, and *ret_reason (fixed). About 3 µs (HS256), 50 µs
+ * (EdDSA). */
 bool auth_verify(const struct keyring *ring, const struct auth_rules *rules, struct span token, int64_t now_s,
                  struct principal *ret, const char **ret_reason) MUSTCHECK;
 
 struct auth_claims {
     const char *user_id, *audience, *issuer; /* issuer may be NULL */
     unsigned roles;
-    int64_t issued_at, expires_at;
+    int64_t issued_at, expires_at; /* seconds since 1970 */
 };
-/* A signed token (free()), by the first key able to sign; NULL if there is none. */
+/* Returns a token (free()) signed by the first key that can, NULL if none can. */
 char *auth_sign(const struct keyring *ring, const struct auth_claims *claims);
 /* Whether `user_id` is a legal owner id: [A-Za-z0-9._@+-]{1,128}. */
 bool auth_user_id_valid(struct span user_id);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Creating and loading DATA/jwt.key; see keyfile.h. A complete file appears under its name in one step
- * (link), so nobody ever reads half a key, and whoever comes second uses the first one's. */
+/* Creates and loads DATA/jwt.key; see keyfile.h. link(2) puts the complete file under its name, so that
+ * nobody reads half a key, and whoever comes second uses the first one's. */
 #include "hub/auth/keyfile.h"
 
 #include "hub/base/log.h"

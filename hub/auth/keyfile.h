@@ -5,12 +5,12 @@
 #include "hub/auth/auth.h"
 #include "hub/config/options.h"
 
-/* Makes the directory (and those above it) with mode 0700 if it is missing. False and *ret_reason
+/* Makes the directory if it is missing, with mode 0700, those above it with 0755. False and *ret_reason
  * (free()), naming the directory. */
 bool data_dir_make(const char *path, char **ret_reason) MUSTCHECK;
-/* The key ring that the options name: jwt.key_file, or DATA/jwt.key, which is created with a new random
- * secret (mode 0600) when it is missing. Safe when several processes do so at once. NULL and
- * *ret_reason (free()). */
+/* Loads the key ring that the options name: jwt.key_file, or DATA/jwt.key, which it creates with a random
+ * secret (mode 0600) when it is missing. Safe when several processes do so at once. NULL and *ret_reason
+ * (free()). */
 struct keyring *keyfile_load(const struct options *options, char **ret_reason);
 /* Whether that would create one: for commands that must not, as no hub knows a key made in a wrong directory.
  * Then *ret_reason (free()). */

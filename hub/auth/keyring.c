@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Loading a key ring: JSON Web Keys (RFC 7517, RFC 8037) or one line of base64url; see auth.h. Reads
- * one file, never writes one. Secrets pass through buffers that are wiped. */
+/* Loads a key ring: JSON Web Keys (RFC 7517, 8037) or one line of base64url; see auth.h. Secrets pass through
+ * buffers that are wiped. */
 #include "hub/auth/keyring.h"
 
 #include "hub/base/file.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a key ring, shared by keyring.c (loading) and auth.c (using) and by nobody else.
- * Lies in locked memory that is read-only after loading. Loop thread. */
+/* The inside of a key ring, for keyring.c and auth.c alone. Lies in locked memory that is read-only once
+ * loaded. */
 #pragma once
 
 #include "hub/auth/auth.h"
@@ -29,6 +29,6 @@ struct keyring {
     struct key keys[KEYRING_MAX];
 };
 
-/* Strict base64url without padding: every byte of `text` is consumed and the tail bits are zero. Bytes
- * written to `to`, -1 if it is none or does not fit. */
+/* Decodes base64url without padding (RFC 4648 §5), strictly: all of `text`, unused bits zero. Returns the
+ * bytes written to `to`, -1 if it is none or does not fit. */
 ssize_t base64url_decode(struct span text, unsigned char *to, size_t size);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SQLite with a statement cache and migrations; see db.h. A connection is used by one thread at a time
- * and never by the loop thread. Several processes share the file: WAL mode, busy timeout, write
- * transactions that take the lock at their beginning. */
+/* SQLite with a cache of statements and migrations; see db.h. Several processes share the file: WAL mode, a
+ * busy timeout, and transactions that take the write lock at their beginning. */
 #include "hub/sql/db.h"
 
 #include "hub/base/log.h"
@@ -34,8 +33,7 @@ static const char *const setup_sql = "PRAGMA journal_mode = WAL;"
                                      "PRAGMA trusted_schema = OFF;"
                                      "PRAGMA journal_size_limit = 16777216;";
 
-/* Processes that open a new file at once get in each other's way while it changes to WAL, and SQLite
- * asks no busy handler then. */
+/* While a new file changes to WAL mode SQLite asks no busy handler, so it is tried again here. */
 static int set_up(sqlite3 *handle)
 {
     int rc = SQLITE_BUSY;
@@ -159,7 +157,7 @@ int db_migrate(struct db *db, const struct db_migration *steps, size_t count)
 
 /* ---- queries ------------------------------------------------------------------------------------ */
 
-/* A free slot: unused, else the one idle for longest; NULL when all are handed out. */
+/* Frees the slot that was idle for longest; NULL when all are handed out. */
 static struct db_query *free_slot(struct db *db)
 {
     struct db_query *oldest = NULL;

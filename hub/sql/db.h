@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SQL for domain data: SQLite in the data directory, WAL mode. A connection belongs to one thread;
- * the loop thread never has one. Knows no table; the schema stands in tasks/store/. */
+/* SQL for domain data, in SQLite. A connection belongs to one thread at a time, and never to the loop's, as
+ * everything here may block. Knows no table: the schema stands in tasks/store/. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -11,11 +11,12 @@
 struct db;
 struct db_query; /* a prepared statement being run */
 
-/* Opens (creates) the database file; NULL and *ret_reason (free()) on failure. */
+/* Opens the database file, which it creates when it is missing. NULL and *ret_reason (free()). */
 struct db *db_open(const char *path, char **ret_reason);
+/* Ends all queries, too; NULL is fine. */
 void db_close(struct db **db);
-/* Applies the steps with a number above the stored schema version, each in its own transaction, under
- * one write lock, so that processes starting together do not collide. 0 or -1 (db_error()). */
+/* Applies the steps above the stored schema version, each in a transaction of its own that holds the write
+ * lock, so that processes starting together do not collide. 0 or -1 (db_error()). */
 struct db_migration {
     int version; /* rising */
     const char *sql;
@@ -24,23 +25,27 @@ int db_migrate(struct db *db, const struct db_migration *steps, size_t count) MU
 
 /* Runs statements without results. 0 or -1. */
 int db_exec(struct db *db, const char *sql) MUSTCHECK;
-int db_begin(struct db *db) MUSTCHECK; /* BEGIN IMMEDIATE */
+/* Begins a transaction and takes the write lock; waits for it up to 10 s. 0 or -1. */
+int db_begin(struct db *db) MUSTCHECK;
 /* Ends the transaction: commits if rc is 0, else rolls back. 0 or -1. */
 int db_end(struct db *db, int rc) MUSTCHECK;
 
-/* A statement with `?` marks, prepared or from the connection's cache, and their values. `types` has a letter
- * for each: s = struct span (absent = NULL), i = int, l = int64_t, d = double. Texts are copied. NULL on
- * error, which db_step() passes on. */
+/* Begins a query: a statement with `?` marks, and their values. `types` has a letter for each: s = struct
+ * span (absent = NULL), i = int, l = int64_t, d = double. Texts are copied. NULL on error, which db_step(),
+ * db_run() and db_one() pass on. */
 struct db_query *db_query(struct db *db, const char *sql, const char *types, ...);
-/* 1 = a row, 0 = done, -1 = error (or a query that is NULL). */
+/* Returns 1: a row is there; 0: there are no more; -1: an error. */
 int db_step(struct db_query *query) MUSTCHECK;
-struct span db_text(struct db_query *query, int column); /* from 0; until the next step; NULL is absent */
-int64_t db_int(struct db_query *query, int column);      /* NULL is 0 */
-/* Ends the query, returns the statement to the cache; NULL is fine. */
+/* A column (from 0) of the row, valid until the next step; NULL is absent or 0. */
+struct span db_text(struct db_query *query, int column);
+int64_t db_int(struct db_query *query, int column);
+/* Ends the query; NULL is fine. */
 void db_done(struct db_query *query);
 /* Runs and ends a query that gives no rows. 0 or -1. */
 int db_run(struct db_query *query) MUSTCHECK;
 /* Runs and ends a query: the first column of its first row as an integer, 0 without a row. 0 or -1. */
 int db_one(struct db_query *query, int64_t *ret) MUSTCHECK;
+/* How many rows the last statement changed. */
 int64_t db_changes(struct db *db);
-const char *db_error(struct db *db); /* English text of the last error, until the next call */
+/* English text of the last error, valid until the next call. */
+const char *db_error(struct db *db);
