@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `taskhub check [--audit]`; see commands.h. Prints one line per thing that was looked at. Runs a loop
- * of its own for as long as Redis takes to answer. */
+/* `taskhub check [--audit]`; see commands.h. Prints a line for each thing it looked at. Runs a loop of its
+ * own while Redis takes its time to answer. Creates nothing. */
 #include "hub/commands.h"
 
 #include "hub/auth/keyfile.h"
@@ -71,7 +71,7 @@ static void append_member(struct buf *to, struct span object, const char *name)
         json_string_append(to, value);
 }
 
-/* One line per finding: rule, id, what. How many there are. */
+/* Appends a line for each finding: rule, id, what. Returns how many there are. */
 static size_t append_findings(struct buf *to, struct span findings)
 {
     struct json_iter iter = json_walk(findings);
@@ -105,7 +105,7 @@ static void on_audit(void *ctx, bool clean, struct span report)
     finish(check);
 }
 
-/* The auditor only reads: the library must have been loaded by a hub or worker before. */
+/* Asks the function library, which a hub or worker must have loaded before: the auditor only reads. */
 static void audit(struct check *check)
 {
     const struct queue_config config = {.origin = "check", .reads_only = true};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of a hub, in order; see hub.h. */
+/* Brings a hub to its end; see hub.h. */
 #include "hub/hub.h"
 
 #include "hub/base/log.h"
@@ -27,7 +27,7 @@ static void on_drained(void *ctx)
         stop_loop(hub);
 }
 
-/* What still holds on is cut off: the kernel takes the children down with this process. */
+/* Cuts off what still holds on: the kernel takes the children down with this process. */
 static void on_guard(uv_timer_t *timer)
 {
     struct hub *hub = timer->data;

@@ -21,7 +21,7 @@ struct hub {
     struct server *server;
     struct private_redis *private_redis; /* NULL with redis.url */
     char *worker_program;
-    char *redis_url; /* where the private Redis answers */
+    char *redis_url; /* of the private Redis, once its lock is held */
     char name[PROCESS_NAME_SIZE];
     uv_timer_t *tick;
     uint64_t tick_due_ms;
@@ -32,7 +32,7 @@ struct hub {
     enum library { LIBRARY_UNKNOWN, LIBRARY_ASKED, LIBRARY_LOADED } library; /* of functions, in this Redis */
     char trouble[200];                                                       /* why Redis cannot be used */
     bool announced;
-    struct child *worker; /* of the private Redis, once that is there */
+    struct child *worker; /* of the private Redis, once that can be used */
 
     /* drain.c */
     bool draining;
@@ -45,9 +45,10 @@ struct hub {
 /* Opens both connections, and follows Redis from then on: it comes and goes, it fits or not, the function
  * library is loaded, then the worker of a private one is started. */
 void readiness_connect(struct hub *hub, const struct redis_url *url);
-/* Another try where Redis answers but was not usable. */
+/* Tries again where Redis answers but could not be used. */
 void readiness_retry(struct hub *hub);
-/* For the server: whether it is ready; if not, appends a JSON object with the reasons. `ctx` is the app. */
+/* Whether the hub is ready; if not, appends a JSON object with the reasons. `ctx`: the app. For the server.
+ */
 bool readiness_ask(void *ctx, struct buf *reasons);
 
 /* ---- drain.c ---- */

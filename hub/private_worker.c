@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Starting the private worker; see private_worker.h. What it must know travels in its environment. */
+/* Starts the private worker; see private_worker.h. What it must know travels in its environment. */
 #include "hub/private_worker.h"
 
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Descriptors, name, announcement; see process.h. */
+/* Descriptors, name, tokens, the first word to the operator; see process.h. */
 #include "hub/process.h"
 
 #include "hub/auth/keyfile.h"
@@ -62,7 +62,7 @@ static void print_demo_link(const struct options *options, const struct keyring 
     free(token);
 }
 
-/* Whether the address is one of this machine alone: numbers, localhost; a name may mean anything. */
+/* Whether only this machine reaches the address. Of names localhost alone is known to be such. */
 static bool on_loopback(const char *address)
 {
     return strncmp(address, "localhost:", 10) == 0 || strncmp(address, "[::1]:", 6) == 0 ||

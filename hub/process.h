@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a hub arranges with its surroundings at start: descriptors, its name, the first word to the
- * operator. Main thread; no state. */
+/* What a hub arranges with its surroundings: descriptors, its name, the first word to the operator, keys.
+ * Main thread; no state. */
 #pragma once
 
 #include "hub/auth/auth.h"
@@ -10,7 +10,7 @@
 void process_raise_descriptors(const struct options *options);
 
 #define PROCESS_NAME_SIZE 96
-/* The stable name of this hub: hub.name, else host and port; only characters that keys and logs may hold. */
+/* Writes the stable name of this hub: hub.name, else host and port, of characters that hub.name may have. */
 void process_name(const struct options *options, const char *address, char name[static PROCESS_NAME_SIZE]);
 
 /* A token (free()) by the rules that the options say, valid from now for so long; NULL: the ring has public
@@ -22,5 +22,6 @@ char *process_token(const struct options *options, const struct keyring *ring, c
 void process_announce(const struct options *options, const struct keyring *ring, const char *address,
                       const char *name);
 
-/* Loads the key file again. All or nothing: one with a mistake in it leaves the old ring in force, logged. */
+/* Loads the key file again and replaces *ring. False and a log line if it has a mistake: the old ring stays.
+ */
 bool process_reload_keys(const struct options *options, struct keyring **ring);

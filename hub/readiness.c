@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether the hub can serve; see hub.h. */
+/* Follows the hub's Redis and says whether the hub can serve; see hub.h. */
 #include "hub/hub.h"
 
 #include "handlers/methods/methods.h"

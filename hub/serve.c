@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `taskhub serve`: builds the parts of a hub, connects them, and takes them apart at the end; nothing else
+/* `taskhub serve`: builds the parts of a hub, connects them, and takes them apart at the end. Nothing else
  * knows all of them. Main thread, which is the loop's. */
 #include "hub/commands.h"
 
@@ -77,7 +77,7 @@ static void build_app(struct hub *hub)
     app_start(&hub->app);
 }
 
-/* Everything that needs to know where Redis is. False after an error message. */
+/* Builds everything that needs to know where Redis is. False after an error message. */
 static bool build(struct hub *hub, const char *redis_address)
 {
     struct redis_url url;
@@ -150,8 +150,8 @@ static void free_loop(struct hub *hub)
     loop_deinit(&hub->loop);
 }
 
-/* Who still waits for an answer is told while all the others are there; then whoever uses something goes
- * before it, the loop at last. */
+/* The commands go first, so that whoever waits for an answer is told while all others are there; then each
+ * goes before what it uses, the loop last. */
 static void free_hub(struct hub *hub)
 {
     redis_free(&hub->commands);
@@ -174,7 +174,7 @@ static void free_hub(struct hub *hub)
 
 /* ---- serve ------------------------------------------------------------------------------------------- */
 
-/* Once a second: how late the loop is, and another try where Redis answers but was not usable. */
+/* Once a second measures how late the loop is, and tries a Redis again that could not be used. */
 static void on_tick(uv_timer_t *timer)
 {
     struct hub *hub = timer->data;
@@ -203,7 +203,7 @@ static const struct cli_command serve_command = {
              "       taskhub config …            prints the effective configuration",
 };
 
-/* What must be right before anything is started. The exit code, after an error message; EXIT_FINE to go on.
+/* Checks what must be right before anything is started. EXIT_FINE, or the exit code after an error message.
  */
 static int prepare(struct hub *hub)
 {

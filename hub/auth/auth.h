@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Tokens (JWT, HS256 and EdDSA): the keys that check and sign them, and the principal that a valid one makes.
- * A ring of keys is immutable; reads no file after it was loaded. Any thread. */
+ * A ring of keys is immutable; only loading reads a file. Loop thread. */
 #pragma once
 
 #include "hub/base/id.h"

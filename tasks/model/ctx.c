@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a running task may do; see ctx.h. Holds a task's progress and outcome while it runs; what becomes
- * of them is behind task_ctx_ops. On the thread that runs the task; never touches sockets or Redis. */
+/* What a running task may do; see ctx.h. Keeps a task's progress and outcome while it runs; task_ctx_ops
+ * decide what becomes of them. Touches neither sockets nor Redis. */
 #include "tasks/model/ctx.h"
 
 #include "hub/base/log.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The work that demonstrates work; see demo_steps.h. Owns nothing, computes nothing. */
+/* Work that can be watched; see demo_steps.h. */
 #include "tasks/model/demo_steps.h"
 
 #include "tasks/model/ctx.h"

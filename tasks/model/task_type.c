@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The task types of this process and where they run; see task_type.h. Filled in main(), read by any thread.
- */
+/* The task types of this process and where they run; see task_type.h. */
 #include "tasks/model/task_type.h"
 
 #include "hub/base/mem.h"

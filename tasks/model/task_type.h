@@ -57,17 +57,17 @@ struct task_type {
     void (*run)(struct task_ctx *ctx);
 };
 
-/* Makes these the types of the process (NULL-ended; borrowed, they and the list stay). Once, in main(),
+/* Makes these the types of the process (NULL-ended; borrowed for as long as it lives). Once, in main(),
  * before there are threads. */
 void task_types_use(const struct task_type *const *types);
-/* By name; NULL if there is none. */
+/* Returns the type of that name, NULL if there is none. */
 const struct task_type *task_type_find(const char *name);
-/* All of them, NULL-ended. */
+/* Returns all types, NULL-ended. */
 const struct task_type *const *task_type_all(void);
 
 enum task_route { ROUTE_THREADS, ROUTE_QUEUE };
-/* Takes the configured routes over, in main(), too. False and *ret_reason (free()), naming the key: no such
- * type, or a type that needs a process of its own was sent to threads. */
+/* Takes over the configured routes, in main(), too. False and *ret_reason (free()), which names the key:
+ * there is no such type, or one that needs a process of its own was sent to threads. */
 bool task_types_route(const struct options *options, char **ret_reason) MUSTCHECK;
-/* Where tasks of one of the types run: as configured, else light ones on threads, heavy ones by the queue. */
+/* Returns where tasks of the type run: as configured, else light ones on threads, heavy ones by the queue. */
 enum task_route task_type_route(const struct task_type *type);

@@ -25,5 +25,6 @@ struct text_figures {
     size_t keyword_count;
 };
 
-/* `language`: two letters; NULL counts as "en". */
+/* Measures a text. `language`: two letters (ISO 639-1), it decides which words are no keywords; NULL = "en".
+ * The sources of the formulas stand in text.c. */
 void text_measure(struct span text, const char *language, struct text_figures *ret);

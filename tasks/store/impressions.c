@@ -2,8 +2,8 @@
 /* Impressions in SQL; see impressions.h. */
 #include "tasks/store/impressions.h"
 
-/* Batches are remembered for so long; one that is still in Redis is never that old and forgotten, because
- * only adding a newer batch forgets, and a newer one exists only after the older was dropped there. */
+/* How long a batch is remembered. One that is still in Redis is not forgotten however old: only adding a
+ * newer batch forgets, and Redis makes a newer one only after the older was dropped. */
 #define BATCH_MEMORY_MS (7LL * 86400 * 1000)
 
 static int add_one(struct db *db, const char *key, int64_t count, int64_t now_ms)

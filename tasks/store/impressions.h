@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Impressions that were counted in Redis, summed up by resource and kind. Any thread with a database of
- * its own; every function returns 0, or -1 with db_error(). */
+/* Impressions that were counted in Redis, summed up by resource and kind. Any thread with a database of its
+ * own. Every function returns 0, or -1 and db_error(). Times are milliseconds since 1970. */
 #pragma once
 
 #include "hub/sql/db.h"
 
 #include <jansson.h>
 
-/* Adds a batch: {"resource kind": count, …}; the resource has no space in it. All of it and the batch's id
- * in one transaction, so that a batch counts once however often it is added. *ret_count: impressions added
- * now, 0 when the batch stood already. */
+/* Adds a batch, {"resource kind": count, …} (a resource has no space in it), and remembers its id in the same
+ * transaction, so that it counts once however often it is added. *ret_count: impressions added now, 0 when
+ * the batch stood already. */
 int impressions_add(struct db *db, struct span batch_id, json_t *counts, int64_t now_ms,
                     int64_t *ret_count) MUSTCHECK;
-/* How many resources were added to at `now_ms` or later. */
+/* *ret: how many resources were added to at `now_ms` or later. */
 int impressions_resources(struct db *db, int64_t now_ms, int64_t *ret) MUSTCHECK;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Notifications of a user. Any thread with a database of its own; every function returns 0, or -1 with
+/* Notifications of a user. Any thread with a database of its own. Every function returns 0, or -1 and
  * db_error(). Times are milliseconds since 1970. */
 #pragma once
 
@@ -15,12 +15,15 @@ struct notification {
     struct span id, user, title, body, link; /* link may be SPAN_NONE */
     int64_t created_ms;
 };
-/* Stores it once per id; *ret_created_ms is the time of the first storing. */
+/* Stores it, once per id, and forgets what is beyond NOTIFICATIONS_KEPT. *ret_created_ms: when it was stored
+ * first. */
 int notifications_add(struct db *db, const struct notification *notification,
                       int64_t *ret_created_ms) MUSTCHECK;
+/* *ret: how many the user has not read. */
 int notifications_unread(struct db *db, struct span user, int64_t *ret) MUSTCHECK;
-/* The newest page behind `cursor` ("" = the newest): {"notifications":[{id,title,body,link?,at,read}…],
- * "next_cursor"?}. *ret_bad_cursor: the cursor is none of ours (then -1). */
+/* *ret (json_decref()): the page behind `cursor` ("" = the newest), newest first, as
+ * {"notifications":[{id,title,body,link?,at,read}…],"next_cursor"?}. *ret_bad_cursor: -1 means that the
+ * cursor is none of ours. */
 int notifications_list(struct db *db, struct span user, const char *cursor, bool unread_only, json_t **ret,
                        bool *ret_bad_cursor) MUSTCHECK;
 /* Marks one of the user's notifications as read; an unknown id changes nothing. */

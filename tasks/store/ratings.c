@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Votes and ratings in SQL; see ratings.h. */
+/* Votes and ratings in SQL; see ratings.h. What all votes sum up to is kept in one row, so that a vote costs
+ * no sum. */
 #include "tasks/store/ratings.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Votes and ratings. Any thread with a database of its own; every function returns 0, or -1 with
+/* Votes and ratings. Any thread with a database of its own. Functions that return int return 0, or -1 and
  * db_error(). Times are milliseconds since 1970. */
 #pragma once
 
@@ -12,17 +12,18 @@ struct rating {
     int64_t votes;
     double lower_bound; /* Wilson, 0 to 1 */
 };
-/* The figures of `votes` votes with `stars` stars in all, where an average resource has prior_mean. */
+/* Returns the figures of `votes` votes with `stars` stars in all, where the mean of all votes is prior_mean.
+ * The sources of the formulas stand in ratings.c. */
 struct rating rating_of(int64_t votes, int64_t stars, double prior_mean);
 
-/* One vote; a second one of the same user replaces the first. */
+/* Counts a vote of 1 to 5 stars; a second one of the same user replaces the first. */
 int ratings_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms) MUSTCHECK;
-/* Mean stars of all votes, 3 while there is none. */
+/* *ret: the mean of all votes, 3 while there is none. */
 int ratings_prior(struct db *db, double *ret) MUSTCHECK;
-/* Calculates and stores one resource's rating (a resource without votes is not stored). */
+/* Calculates a resource's rating and stores it if it changed; one without votes is not stored. */
 int ratings_calculate(struct db *db, struct span resource, double prior_mean, int64_t now_ms,
                       struct rating *ret, bool *ret_changed) MUSTCHECK;
-/* How many resources got votes since `since_ms` (0 = ever). */
+/* *ret: how many resources got votes since `since_ms` (0 = ever). */
 int ratings_count(struct db *db, int64_t since_ms, int64_t *ret) MUSTCHECK;
 
 #define RATINGS_BATCH 100

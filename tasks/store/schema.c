@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The schema as numbered steps; see schema.h. A step that was released is never changed, only followed.
- * Times are milliseconds since 1970. SQL that both SQLite and PostgreSQL understand. */
+/* The schema as numbered steps; see schema.h. A step that was released is never changed, only followed. Times
+ * are milliseconds since 1970. In SQL that both SQLite and PostgreSQL understand. */
 #include "tasks/store/schema.h"
 
 #include "hub/auth/keyfile.h"

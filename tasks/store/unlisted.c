@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Light types that nobody may submit; see unlisted.h. Arguments are checked here again only as far as their
- * shape in the dispatch table cannot say. Run on pool threads. */
+/* Light types that nobody may submit; see unlisted.h. The dispatch table of the methods has checked their
+ * arguments. */
 #include "tasks/store/unlisted.h"
 
 #include "hub/base/clock.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* taskhub-worker: the command line. Decides whether this process is the worker's parent or, started by one, a
- * prefork parent (tasks/runner/slots/prefork.h). Main thread. */
+/* taskhub-worker: whether this process is the worker's parent or, started by one, a prefork parent
+ * (tasks/runner/slots/prefork.h). */
 #include "hub/config/cli.h"
 #include "tasks/runner/slots/prefork.h"
 #include "tasks/store/schema.h"
@@ -19,7 +19,7 @@ static const struct cli_command worker_command = {
     .usage = "taskhub-worker [options]",
 };
 
-/* Runs the worker with its options; gives the exit code. */
+/* Returns the exit code. */
 static int run(const struct options *options)
 {
     char name[WORKER_NAME_SIZE], *reason CLEANUP(free_char) = NULL;

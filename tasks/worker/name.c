@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The name of a worker, held by an abstract unix socket: it is free again the moment its process is gone.
- * Main thread, at start. */
+/* The name of a worker, held by an abstract unix socket, which is free again the moment its process is gone;
+ * see worker.h. */
 #include "tasks/worker/worker.h"
 
 #include "hub/base/clock.h"
@@ -16,6 +16,7 @@
 #define STEP_MS 50
 #define NUMBERS 1000
 
+/* FNV-1a (G. Fowler, L. C. Noll, K.-P. Vo). Other versions of the worker must find the same. */
 static uint64_t mix(uint64_t hash, const char *text)
 {
     for (; *text; text++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of the worker's parent; see worker.h. Owns its Redis connections and signals; what it holds is the
- * runner's. Loop thread, the only one. */
+/* The life of the worker's parent; see worker.h. Owns its loop and its connections to Redis; the tasks it
+ * leased are the runner's. */
 #include "tasks/worker/worker.h"
 
 #include "hub/base/clock.h"
@@ -28,7 +28,7 @@ struct worker {
     struct runner *runner;
     char trouble[128]; /* why Redis did not answer last; "" while it does */
     bool loaded;       /* Redis answers and has the functions */
-    bool refused;      /* what Redis holds cannot be read by this version */
+    bool refused;      /* this version cannot read what Redis holds */
     bool loading;
     bool draining;
     uv_timer_t *second;
@@ -154,7 +154,7 @@ static void on_audio(void *ctx, const char *id)
     runner_audio(worker->runner, id);
 }
 
-/* Asked twice, the drain stops what runs. */
+/* A second signal stops what runs. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct worker *worker = handle->data;
