@@ -12,12 +12,10 @@ static struct guard_verdict refuse(unsigned status, const char *code, const char
 
 bool guard_origin(struct span origin, const char *origins)
 {
-    while (*origins) {
-        size_t n = strcspn(origins, " ");
-        if (n && span_equal(origin, (struct span){origins, n}))
+    for (struct span rest = span_of(origins); rest.n;) {
+        struct span allowed = span_cut(&rest, ' ');
+        if (allowed.n && span_equal(origin, allowed))
             return true;
-        origins += n;
-        origins += strspn(origins, " ");
     }
     return false;
 }
@@ -38,21 +36,22 @@ static bool key_valid(struct span key)
     return true;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* Whether a list of offered subprotocols holds ours. */
 static bool offers_protocol(struct span list)
 {
     while (list.n) {
-        const char *comma = memchr(list.p, ',', list.n);
-        size_t n = comma ? (size_t)(comma - list.p) : list.n;
-        struct span word = {list.p, n};
-        while (word.n && (*word.p == ' ' || *word.p == '\t'))
-            word.p++, word.n--;
-        while (word.n && (word.p[word.n - 1] == ' ' || word.p[word.n - 1] == '\t'))
+        struct span word = span_cut(&list, ',');
+        while (word.n && is_blank(word.p[0]))
+            word = span_from(word, 1);
+        while (word.n && is_blank(word.p[word.n - 1]))
             word.n--;
         if (span_is(word, GUARD_PROTOCOL))
             return true;
-        list.p += comma ? n + 1 : n;
-        list.n -= comma ? n + 1 : n;
     }
     return false;
 }

@@ -364,9 +364,8 @@ static void let_library_look(struct listener *listener)
 void listener_tick(struct listener *listener)
 {
     let_library_look(listener);
-    if (listener->state == LISTENER_REFUSING && !full(listener))
-        listener_become(listener, LISTENER_ACCEPTING);
-    if (listener->state == LISTENER_PAUSED && !full(listener))
+    bool waits = listener->state == LISTENER_PAUSED || listener->state == LISTENER_REFUSING;
+    if (waits && !full(listener))
         listener_become(listener, LISTENER_ACCEPTING);
     else if (listener->state == LISTENER_PAUSED && now_of(listener) - listener->paused_at >= REFUSE_AFTER_MS)
         listener_become(listener, LISTENER_REFUSING);
