@@ -34,25 +34,13 @@ static enum json_kind number_kind(struct span value)
 
 enum json_kind json_kind_of(struct span value)
 {
+    static const unsigned char kinds[256] = {['{'] = KIND_OBJECT, ['['] = KIND_ARRAY, ['"'] = KIND_STRING,
+                                             ['t'] = KIND_TRUE,   ['f'] = KIND_FALSE, ['n'] = KIND_NULL};
     value = json_trim(value);
-    switch (value.n ? value.p[0] : '\0') {
-    case '\0':
+    if (value.n == 0)
         return KIND_NONE;
-    case '{':
-        return KIND_OBJECT;
-    case '[':
-        return KIND_ARRAY;
-    case '"':
-        return KIND_STRING;
-    case 't':
-        return KIND_TRUE;
-    case 'f':
-        return KIND_FALSE;
-    case 'n':
-        return KIND_NULL;
-    default:
-        return number_kind(value);
-    }
+    unsigned char kind = kinds[(unsigned char)value.p[0]];
+    return kind ? kind : number_kind(value);
 }
 
 static const char *after_string(const char *p) /* p is at the opening quote */
