@@ -24,8 +24,8 @@ enum member_state {
 struct catch_up {        /* what a member has at hand before it is live */
     struct event **page; /* of the log */
     size_t page_at, page_count;
-    uint64_t *replied;                              /* seqs that replies stood for meanwhile, ascending */
-    size_t replied_at, replied_count, replied_room; /* before replied_at: given */
+    struct buf replied; /* seqs (uint64_t) that replies stood for meanwhile, ascending */
+    size_t replied_at;  /* in its bytes; before: given */
 };
 
 struct member {
@@ -166,25 +166,20 @@ static void page_free(struct catch_up *catch_up)
 static void catch_up_free(struct catch_up *catch_up)
 {
     page_free(catch_up);
-    free(catch_up->replied);
+    buf_free(&catch_up->replied);
     *catch_up = (struct catch_up){.page = NULL};
-}
-
-static void note_replied(struct catch_up *catch_up, uint64_t seq)
-{
-    if (catch_up->replied_count == catch_up->replied_room) {
-        catch_up->replied_room = catch_up->replied_room ? 2 * catch_up->replied_room : 8;
-        catch_up->replied = xrealloc(catch_up->replied, catch_up->replied_room * sizeof *catch_up->replied);
-    }
-    catch_up->replied[catch_up->replied_count++] = seq;
 }
 
 /* Asked in ascending order, as events are given. */
 static bool was_replied(struct catch_up *catch_up, uint64_t seq)
 {
-    while (catch_up->replied_at < catch_up->replied_count && catch_up->replied[catch_up->replied_at] < seq)
-        catch_up->replied_at++;
-    return catch_up->replied_at < catch_up->replied_count && catch_up->replied[catch_up->replied_at] == seq;
+    uint64_t next = 0;
+    for (; catch_up->replied_at < catch_up->replied.len; catch_up->replied_at += sizeof next) {
+        memcpy(&next, catch_up->replied.data + catch_up->replied_at, sizeof next);
+        if (next >= seq)
+            break;
+    }
+    return next == seq;
 }
 
 /* ---- members ---------------------------------------------------------------------------------------- */
@@ -248,7 +243,7 @@ static void give(struct member *member, uint64_t seq, struct event *event, uint6
 {
     bool replied = member->serial == replied_to;
     if (member->state == MEMBER_CATCHING && replied)
-        note_replied(&member->catch_up, seq);
+        buf_append(&member->catch_up.replied, &seq, sizeof seq);
     if (member->state != MEMBER_LIVE || seq <= member->cursor)
         return;
     if (replied) {
