@@ -46,9 +46,8 @@ static bool adopt(struct session *session, struct request *request, struct princ
 struct entry { /* SESSION_JOINING: an auth from the question where the log stands to its answer */
     struct session *session; /* NULL: it has closed, or was answered: what still comes counts no more */
     struct request *request;
-    uint64_t wanted; /* seq to resume from */
-    bool implied;    /* nobody sent the request */
-    bool reading;    /* the snapshot is read: a callback will come */
+    bool implied; /* nobody sent the request */
+    bool reading; /* the snapshot is read: a callback will come */
     struct owner_position at;
     struct buf snapshot;
 };
@@ -151,7 +150,7 @@ static void welcome(struct entry *entry, enum owners_joined result)
         return;
     }
     const struct principal *who = session->answerer.who;
-    uint64_t seq = result == OWNERS_OK ? entry->wanted : entry->at.head;
+    uint64_t seq = result == OWNERS_OK ? session->resume.seq : entry->at.head;
     struct buf *text = request_result(entry->request);
     write_welcome(text, entry, who, result);
     usage_session(session->answerer.app->queue, who->user_id, session->id, who->expires_at);
@@ -206,7 +205,8 @@ static void on_joined(void *ctx, enum owners_joined result, const struct owner_p
     }
 }
 
-static void join(struct session *session, struct request *request, const struct owners_resume *resume)
+/* Hears the owner's events from session->resume on. */
+static void join(struct session *session, struct request *request)
 {
     struct answerer *answerer = &session->answerer;
     struct app *app = answerer->app;
@@ -214,7 +214,6 @@ static void join(struct session *session, struct request *request, const struct 
     struct entry *entry = xcalloc(1, sizeof *entry);
     entry->session = session;
     entry->request = request;
-    entry->wanted = resume->seq;
     entry->implied = request->handler == NULL;
     session->entry = entry;
     session_become(session, SESSION_JOINING);
@@ -224,13 +223,14 @@ static void join(struct session *session, struct request *request, const struct 
     }
     request_waits(request, on_stalled);
     redis_probe(redis); /* what comes first is a subscription, on the other connection */
-    owners_join(app->owners, answerer->who->user_id, answerer->member, *resume, on_joined, entry);
+    owners_join(app->owners, answerer->who->user_id, answerer->member, session->resume, on_joined, entry);
 }
 
 void auth_join_implied(struct session *session)
 {
     struct request *request = request_new(&session->answerer, NULL, SPAN_NONE);
-    join(session, request, &(struct owners_resume){"", 0});
+    session->resume = (struct owners_resume){"", 0};
+    join(session, request);
 }
 
 /* ---- auth ---- */
@@ -268,7 +268,7 @@ static void on_auth_verified(struct session *session, struct request *request, s
         conn_refresh_who(session->conn, who);
     else if (!adopt(session, request, who))
         return;
-    join(session, request, &session->resume);
+    join(session, request);
 }
 
 /* The session hears its events already, or whoever asks is no session and said with the request who it is. */
@@ -282,7 +282,6 @@ static void fail_authenticated(struct request *request)
 void run_auth(struct request *request, const struct span *values)
 {
     struct session *session = session_asking(request);
-    struct owners_resume resume;
     if (session == NULL || session->state == SESSION_LIVE) {
         fail_authenticated(request);
         return;
@@ -291,13 +290,12 @@ void run_auth(struct request *request, const struct span *values)
         fail_param(request, "token", "is required");
         return;
     }
-    if (!take_resume(request, values[1], &resume))
+    if (!take_resume(request, values[1], &session->resume))
         return;
     if (values[0].p == NULL) {
-        join(session, request, &resume);
+        join(session, request);
         return;
     }
-    session->resume = resume;
     session_become(session, SESSION_VERIFYING);
     token_verify(session, request, values[0], on_auth_verified);
 }

@@ -25,7 +25,7 @@ struct session {
     struct client client;
     struct conn *conn; /* until it is closed */
     enum session_state state;
-    struct owners_resume resume; /* SESSION_VERIFYING: what its auth asks for */
+    struct owners_resume resume; /* what its newest auth asks for */
     struct entry *entry;         /* auth.c: SESSION_JOINING */
     struct buf kept; /* messages that wait for VERIFYING and JOINING to end, each behind its size */
     unsigned kept_count;

@@ -12,7 +12,7 @@
 
 struct token_turns {
     struct app *app;
-    uv_idle_t idle; /* runs while tokens wait */
+    uv_timer_t *next; /* the next turn of the loop, while tokens wait */
     struct list waiting;
     uint64_t spent_us; /* in this turn */
 };
@@ -62,13 +62,13 @@ static void verify_now(struct token_turns *turns, struct turn *turn)
     turn_free(turn);
 }
 
-static void on_idle(uv_idle_t *idle)
+static void on_next(uv_timer_t *timer)
 {
-    struct token_turns *turns = idle->data;
+    struct token_turns *turns = timer->data;
     while (turns->spent_us < VERIFY_US && !list_empty(&turns->waiting))
         verify_now(turns, container_of(list_pop(&turns->waiting), struct turn, node));
-    if (list_empty(&turns->waiting))
-        uv_idle_stop(&turns->idle);
+    if (!list_empty(&turns->waiting))
+        uv_timer_start(timer, on_next, 0, 0);
 }
 
 static void on_turn(void *ctx)
@@ -95,7 +95,7 @@ void token_verify(struct session *session, struct request *request, struct span 
         return;
     }
     list_append(&turns->waiting, &turn->node);
-    uv_idle_start(&turns->idle, on_idle);
+    uv_timer_start(turns->next, on_next, 0, 0);
 }
 
 void token_turns_start(struct app *app)
@@ -103,15 +103,9 @@ void token_turns_start(struct app *app)
     struct token_turns *turns = xcalloc(1, sizeof *turns);
     turns->app = app;
     list_init(&turns->waiting);
-    uv_idle_init(&app->loop->uv, &turns->idle);
-    turns->idle.data = turns;
+    turns->next = loop_timer(app->loop, turns);
     loop_hook(app->loop, LOOP_STAGE_FREE, on_turn, turns);
     app->token_turns = turns;
-}
-
-static void on_idle_closed(uv_handle_t *handle)
-{
-    free(handle->data);
 }
 
 void token_turns_stop(struct app *app)
@@ -124,6 +118,7 @@ void token_turns_stop(struct app *app)
         turn_free(turn);
     }
     loop_unhook(app->loop, LOOP_STAGE_FREE, on_turn, turns);
-    uv_close((uv_handle_t *)&turns->idle, on_idle_closed);
+    loop_close(turns->next);
+    free(turns);
     app->token_turns = NULL;
 }
