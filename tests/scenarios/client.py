@@ -13,6 +13,7 @@ import bisect
 import contextlib
 import json
 import os
+import secrets
 import socket
 import struct
 
@@ -177,6 +178,18 @@ class Client:
         if args is not None:
             params["args"] = args
         return (await self.call("task.submit", params))["task_id"]
+
+    async def submit_patiently(self, task, args=None, **more):
+        """submit(), again with the same key while the hub is not available: it may take the load of the machine for a
+        Redis that hangs."""
+        more.setdefault("idempotency_key", secrets.token_hex(8))
+        while True:
+            try:
+                return await self.submit(task, args, **more)
+            except RpcError as error:
+                if error.word != "unavailable":
+                    raise
+                await asyncio.sleep(error.data["retry_ms"] / 1000)
 
     async def get(self, task_id):
         return await self.call("task.get", {"task_id": task_id})

@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
 
 from client import TERMINAL, RpcError, connect
+from taskhub import SLOWDOWN
 
 GONE = (OSError, ConnectionClosed, InvalidHandshake, InvalidMessage, asyncio.TimeoutError)
 FAST = {"lease.ms": 2000, "limits.user_tasks": 40, "limits.global_tasks": 200}
@@ -57,7 +58,7 @@ class Load:
             await asyncio.sleep(0.3)
         finally:
             self.stopping = True
-            await asyncio.wait_for(asyncio.gather(*users), 60)
+            await asyncio.wait_for(asyncio.gather(*users), 60 * SLOWDOWN)
 
     async def verify(self, hub):
         """Every accepted task ends, once, in its owner's log."""

@@ -18,7 +18,7 @@ async def submit_many(client, count, task="noop", args=None):
 
     async def one():
         async with free:
-            task_id = await client.submit(task, args)
+            task_id = await client.submit_patiently(task, args)
             await client.wait_end(task_id, 60)
             return task_id
     return await asyncio.gather(*[one() for _ in range(count)])
