@@ -132,7 +132,7 @@ static void on_tick(uv_timer_t *timer)
     ++*ticks;
 }
 
-/* The pool's own timer comes as often. */
+/* The pool's own timer, of the same loop, comes several times meanwhile. */
 static void let_ticks_pass(void)
 {
     unsigned ticks = 0;

@@ -27,7 +27,7 @@
 #define REPORTS_MAX 1024 /* on their way to the loop; beyond, progress is kept and the rest waits */
 #define ROOM 64          /* what is leased at once */
 #define CALL_TIMEOUT_MS 10000
-#define TICK_MS 5      /* how often the pool looks for what waits or runs for long */
+#define TICK_MS 20     /* how often the pool looks for what waits or runs for long */
 #define CAUGHT 16      /* threads for what was not known to be slow, beyond those of the lanes */
 #define LEARNT_MAX 32  /* types known to be slow by what they did */
 #define QUICK_AGAIN 16 /* quick runs in a row after which one is quick again */
