@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /** The client library with a real hub, in Chromium and in Node: what gets lost, what is repeated, what stays. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { NODES, SLOWDOWN, eventually, library, startBrowser, startHub, startProxy } from './fixtures.mjs';
 
@@ -187,10 +187,28 @@ test('a thousand hubs leave nothing behind, in Node', async () => {
   }
 });
 
-for (const [name, node] of NODES.slice(1)) {
-  test('the library in ' + name, { skip: existsSync(node) ? false : 'no such Node for this machine' }, () => {
+test('a program ends when it closes a hub that went silent', async () => {
+  for (const node of NODES.map(([, program]) => program).filter(existsSync)) {
+    const words = [here('closes.mjs'), 'ws://127.0.0.1:' + proxy.port + '/ws', hub.token('closer'), pathToFileURL(sdk.folder + '/taskhub.js').href];
+    const child = spawn(node, words, { stdio: ['pipe', 'pipe', 'inherit'] });
+    const ended = new Promise((done) => child.on('exit', done));
+    await new Promise((done) => child.stdout.once('data', done));
+    proxy.silent = true;
+    const began = Date.now();
+    child.stdin.end('close');
+    assert.equal(await ended, 0);
+    proxy.silent = false;
+    assert.ok(Date.now() - began < 10000 * SLOWDOWN, node + ' ' + (Date.now() - began) + ' ms');
+  }
+});
+
+describe('the whole library', { concurrency: true }, () => NODES.slice(1).forEach(([name, node]) => {
+  test('in ' + name, { skip: existsSync(node) ? false : 'no such Node for this machine' }, async () => {
     const { NODE_TEST_CONTEXT: _, ...env } = process.env; // it is a run of its own
-    const { status, stdout } = spawnSync(node, [here('run.mjs'), 'settle', 'hostile', 'edges', 'sdk'], { encoding: 'utf8', env });
-    assert.equal(status, 0, stdout.replace(/^ok.*\n/gm, ''));
+    const child = spawn(node, [here('run.mjs'), 'settle', 'hostile', 'edges', 'sdk'], { env });
+    let said = '';
+    child.stdout.on('data', (data) => (said += data));
+    const status = await new Promise((done) => child.on('close', done));
+    assert.equal(status, 0, said.replace(/^ok.*\n/gm, ''));
   });
-}
+}));

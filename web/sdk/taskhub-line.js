@@ -13,6 +13,7 @@ const FED_MS = 2000;
 /** It has so long to answer; longer, up to OPEN_MS, behind bytes that a slow line carries first. */
 const ANSWER_MS = 3000;
 const SLOW_BYTES_PER_MS = 8;
+const ignore = () => {};
 const PING = '{"jsonrpc":"2.0","id":0,"method":"ping"}';
 
 export class Line {
@@ -24,7 +25,7 @@ export class Line {
   #fed = 0;
   /** Bytes sent since the hub was heard. */
   #unheard = 0;
-  /** When it is looked after next. */
+  /** When it is looked after next; -1: it was dropped. */
   #due = 0;
   /** @type {any} */
   #beat;
@@ -60,7 +61,7 @@ export class Line {
   }
 
   #lost(/** @type {string} */ reason) {
-    if (this.#socket.onclose) this.#tell.lost(1006, reason);
+    if (this.#due >= 0) this.#tell.lost(1006, reason);
   }
 
   call(/** @type {string} */ text) {
@@ -90,8 +91,12 @@ export class Line {
     clearTimeout(this.#beat);
     this.#due = -1;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    if (this.#asked && socket.terminate) socket.terminate(); // who does not answer does not say goodbye either
-    else socket.close();
+    socket.onerror = ignore;
+    socket.close();
+    // who does not answer does not say goodbye either: a program of the package "ws" would wait for it
+    if (!socket.terminate) return;
+    const end = setTimeout(() => socket.terminate(), this.#asked ? 0 : ANSWER_MS).unref();
+    socket.onclose = () => clearTimeout(end);
   }
 
   /** Looks after the hub in so many ms, unless it does sooner anyway. */
