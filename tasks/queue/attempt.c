@@ -334,24 +334,25 @@ void queue_reclaim(struct queue *queue, queue_done_fn *fn, void *ctx)
     reclaim_from(queue, 0, fn, ctx);
 }
 
-/* The ids of an array of texts; free() the list. */
-static const char **texts_of(const redisReply *array)
+/* The items of an array of ids and fences; free() the list. */
+static struct queue_beat_item *items_of(const redisReply *array)
 {
-    const char **texts = xcalloc(reply_count(array), sizeof *texts);
-    for (size_t i = 0; i < reply_count(array); i++)
-        texts[i] = reply_text(array, i);
-    return texts;
+    struct queue_beat_item *items = xcalloc(reply_count(array) / 2, sizeof *items);
+    for (size_t i = 0; i < reply_count(array) / 2; i++)
+        items[i] =
+            (struct queue_beat_item){reply_text(array, 2 * i), (unsigned)reply_number(array, 2 * i + 1)};
+    return items;
 }
 
 static void on_beat(struct op *op, const redisReply *answer)
 {
     const redisReply *lost = reply_array(answer, 0), *cancelled = reply_array(answer, 1);
-    const char **lost_ids = texts_of(lost), **cancelled_ids = texts_of(cancelled);
+    struct queue_beat_item *lost_items = items_of(lost), *cancelled_items = items_of(cancelled);
     if (op->fn.beat)
-        op->fn.beat(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, lost_ids, reply_count(lost),
-                    cancelled_ids, reply_count(cancelled));
-    free(lost_ids);
-    free(cancelled_ids);
+        op->fn.beat(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE, lost_items, reply_count(lost) / 2,
+                    cancelled_items, reply_count(cancelled) / 2);
+    free(lost_items);
+    free(cancelled_items);
 }
 
 void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t count, struct span info,

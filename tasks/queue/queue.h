@@ -163,8 +163,9 @@ struct queue_beat_item {
     const char *id;
     unsigned fence;
 };
-typedef void queue_beat_fn(void *ctx, enum queue_code code, const char *const *lost, size_t lost_count,
-                           const char *const *cancelled, size_t cancelled_count);
+typedef void queue_beat_fn(void *ctx, enum queue_code code, const struct queue_beat_item *lost,
+                           size_t lost_count, const struct queue_beat_item *cancelled,
+                           size_t cancelled_count);
 /* Renews the leases of these tasks and registers the process; `info` is the JSON object that admin.workers
  * shows. Tells which of the tasks this process does not hold any more, and which are asked to stop. */
 void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t count, struct span info,

@@ -139,18 +139,25 @@ static void lease(struct run_lane *lane)
 
 /* ---- keeping ------------------------------------------------------------------------------------- */
 
-static void on_beaten(void *ctx, enum queue_code code, const char *const *lost, size_t lost_count,
-                      const char *const *cancelled, size_t cancelled_count)
+/* The run that holds this very lease, NULL if it is over. */
+static struct run *run_of(struct runner *runner, const struct queue_beat_item *item)
+{
+    struct run *run = run_find(runner, item->id);
+    return run && run->fence == item->fence ? run : NULL;
+}
+
+static void on_beaten(void *ctx, enum queue_code code, const struct queue_beat_item *lost, size_t lost_count,
+                      const struct queue_beat_item *cancelled, size_t cancelled_count)
 {
     struct runner *runner = ctx;
     struct run *run;
     if (code != QUEUE_OK)
         return;
     for (size_t i = 0; i < lost_count; i++)
-        if ((run = run_find(runner, lost[i])) != NULL)
+        if ((run = run_of(runner, &lost[i])) != NULL)
             run_lose(run);
     for (size_t i = 0; i < cancelled_count; i++)
-        if ((run = run_find(runner, cancelled[i])) != NULL)
+        if ((run = run_of(runner, &cancelled[i])) != NULL)
             run_cancel(run);
 }
 

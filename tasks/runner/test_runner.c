@@ -277,6 +277,42 @@ static void test_redis_gone(void)
     end_runner();
 }
 
+static bool beats;
+
+static void beat_once(void *ctx)
+{
+    (void)ctx;
+    if (beats)
+        runner_beat(runner);
+    beats = false;
+}
+
+/* The task is leased again, and behind that call goes a beat that still speaks of the lease before. */
+static void test_lost_and_leased(void)
+{
+    char id[ID_SIZE];
+    struct side again;
+    begin(0, 0);
+    start(run_one(id));
+    open_side(&again, "w one", false, "a");
+    queue_reclaim(again.queue, on_done, NULL);
+    finish(1);
+    close_side(&again);
+    loop_hook(&loop, LOOP_STAGE_POOL, beat_once, NULL); /* behind the runner's own */
+    beats = true;
+    first.room = 1;
+    runner_bell(runner, "default");
+    ok(reach(&first.given_count, 2), "the task is leased again");
+    queue_reclaim(worker.queue, on_done, NULL); /* its answer stands behind that of the beat */
+    finish(1);
+    is_int(first.cancels, 1, "what the beat says of the first lease is no news of the second");
+    end_one(first.given[1], QUEUE_COMPLETED);
+    finish_all();
+    is_status(id, "completed", NULL);
+    loop_unhook(&loop, LOOP_STAGE_POOL, beat_once, NULL);
+    end_runner();
+}
+
 static void test_lost(void)
 {
     char id[ID_SIZE];
@@ -491,6 +527,7 @@ int main(void)
     test_run();
     test_redis_gone();
     test_lost();
+    test_lost_and_leased();
     test_cancel();
     test_drain();
     test_reclaim();

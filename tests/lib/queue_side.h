@@ -164,8 +164,8 @@ static inline void on_answer(void *ctx, const struct queue_answer *answer)
     told.done++;
 }
 
-static inline void on_beat(void *ctx, enum queue_code code, const char *const *lost, size_t lost_count,
-                           const char *const *cancelled, size_t cancelled_count)
+static inline void on_beat(void *ctx, enum queue_code code, const struct queue_beat_item *lost,
+                           size_t lost_count, const struct queue_beat_item *cancelled, size_t cancelled_count)
 {
     (void)ctx;
     (void)lost;

@@ -271,7 +271,7 @@ class Queue:
     def beat(self, *items, info="{}"):
         words = [word for item in items for word in item]
         lost, cancelled = self.call("beat", HEAVY_MS, LIGHT_MS, self.lease_ms, info, *words)
-        return lost, cancelled
+        return lost[::2], cancelled[::2]
 
     def sweep(self):
         self.call("alive", HEAVY_MS, LIGHT_MS)

@@ -67,7 +67,8 @@ local function lease(args)
   return answer
 end
 
--- args: lease ms, info (JSON), retention…, then per task: id, fence. Answer: {lost ids, cancelled ids}.
+-- args: lease ms, info (JSON), retention…, then per task: id, fence. Answer: {id and fence of each lease
+-- that is lost, of each whose task is to be cancelled}.
 local function beat(args)
   retention(args)
   local lease_ms, info = tonumber(args[5]), args[6]
@@ -80,11 +81,11 @@ local function beat(args)
   for i = 7, #args, 2 do
     local r = record_of(args[i])
     if not holds(r, args[i + 1]) then
-      lost[#lost + 1] = args[i]
+      put(lost, args[i], args[i + 1])
     else
       put(batch_all('l+', 'ZADD', 'l'), now + lease_ms, r.id)
       if r.z then
-        cancelled[#cancelled + 1] = r.id
+        put(cancelled, r.id, r.fence)
       end
     end
   end
