@@ -188,7 +188,7 @@ void run_audio_start(struct request *request, const struct span *values)
     if (opening == NULL)
         return;
     struct buf args = BUF_INIT;
-    submit.task = span_of(text_of(values[0], name, sizeof name));
+    submit.task = text_of(values[0], name, sizeof name);
     write_args(&args, name, values[1], values[2]);
     submit.args = buf_span(&args);
     task_manager_submit(app->manager, &submit, on_submitted, opening);

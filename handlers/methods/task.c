@@ -21,7 +21,7 @@ void run_task_submit(struct request *request, const struct span *values)
     };
     if (!take_key(request, values[2], key, &submit.idempotency_key))
         return;
-    submit.task = json_string_copy(values[0], name, sizeof name) ? span_of(name) : SPAN_NONE;
+    submit.task = text_of(values[0], name, sizeof name);
     task_manager_submit(request->app->manager, &submit, reply_submitted, request);
 }
 
@@ -122,12 +122,13 @@ struct retry { /* task.retry under way */
 
 static void fail_retry(struct request *request, const struct retry *retry, const struct queue_answer *answer)
 {
-    struct task_reply refused = {.refusal = TASK_ACCEPTED, .type = retry->type, .retry_ms = answer->retry_ms};
-    if (answer->code == QUEUE_USER_LIMIT)
-        refused.refusal = TASK_USER_LIMIT;
-    else if (answer->code == QUEUE_GLOBAL_LIMIT)
-        refused.refusal = TASK_GLOBAL_LIMIT;
-    if (!reply_refused(request, &refused))
+    bool user = answer->code == QUEUE_USER_LIMIT;
+    const struct task_reply refused = {.refusal = user ? TASK_USER_LIMIT : TASK_GLOBAL_LIMIT,
+                                       .type = retry->type,
+                                       .retry_ms = answer->retry_ms};
+    if (user || answer->code == QUEUE_GLOBAL_LIMIT)
+        reply_refused(request, &refused);
+    else
         fail_queue(request, answer->code);
 }
 

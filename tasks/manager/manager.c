@@ -81,14 +81,9 @@ static void submission_become(struct submission *submission, enum submission_sta
 
 /* ---- checks: everything that needs no Redis, in the order of the answers --------------------------- */
 
-static const struct task_type *find_type(const struct manager *manager, struct span name)
+static const struct task_type *find_type(const struct manager *manager, const char *name)
 {
-    char text[65];
-    if (name.n == 0 || name.n >= sizeof text)
-        return NULL;
-    memcpy(text, name.p, name.n);
-    text[name.n] = '\0';
-    const struct task_type *type = task_type_find(text);
+    const struct task_type *type = task_type_find(name);
     return type && type->diagnostics && !manager->config.options->diagnostics ? NULL : type;
 }
 
@@ -160,20 +155,12 @@ static void refuse(struct submission *submission, enum task_refusal refusal, uin
 
 static enum task_refusal refusal_of(enum queue_code code)
 {
-    static const struct {
-        enum queue_code code;
-        enum task_refusal refusal;
-    } rows[] = {
-        {QUEUE_OK, TASK_ACCEPTED},
-        {QUEUE_DUPLICATE, TASK_DUPLICATE},
-        {QUEUE_MISMATCH, TASK_MISMATCH},
-        {QUEUE_USER_LIMIT, TASK_USER_LIMIT},
-        {QUEUE_GLOBAL_LIMIT, TASK_GLOBAL_LIMIT},
-    };
-    for (size_t i = 0; i < NELEMS(rows); i++)
-        if (rows[i].code == code)
-            return rows[i].refusal;
-    return TASK_UNAVAILABLE;
+    static const enum task_refusal refusals[] = {[QUEUE_OK] = TASK_ACCEPTED,
+                                                 [QUEUE_DUPLICATE] = TASK_DUPLICATE,
+                                                 [QUEUE_MISMATCH] = TASK_MISMATCH,
+                                                 [QUEUE_USER_LIMIT] = TASK_USER_LIMIT,
+                                                 [QUEUE_GLOBAL_LIMIT] = TASK_GLOBAL_LIMIT};
+    return code < NELEMS(refusals) ? refusals[code] : TASK_UNAVAILABLE;
 }
 
 /* What a call that recorded the task says to its client. */

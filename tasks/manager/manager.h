@@ -24,7 +24,7 @@ void manager_free(struct manager **manager);
 
 struct task_request { /* borrowed during the call */
     const struct principal *who;
-    struct span task;            /* decoded name */
+    const char *task;            /* its type's name */
     struct span args;            /* JSON object text, SPAN_NONE = {} */
     struct span idempotency_key; /* decoded */
     unsigned priority;

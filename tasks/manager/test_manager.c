@@ -107,7 +107,7 @@ static void on_reply(void *ctx, const struct task_reply *reply)
 
 static void submit_as(const struct principal *who, const char *task, const char *text)
 {
-    struct task_request request = {.who = who, .task = span_of(task), .args = span_of(text), .priority = 4};
+    struct task_request request = {.who = who, .task = task, .args = span_of(text), .priority = 4};
     task_manager_submit(manager, &request, on_reply, NULL);
 }
 
@@ -220,7 +220,7 @@ static void test_checks(void)
     is_int(last.refusal, TASK_ROLE, "a role is missing");
     submit_task("speech", "{}");
     is_int(last.refusal, TASK_NEEDS_STREAM, "a stream type takes audio.start");
-    struct task_request request = {.who = &user, .task = SPAN("quick"), .stream = true};
+    struct task_request request = {.who = &user, .task = "quick", .stream = true};
     task_manager_submit(manager, &request, on_reply, NULL);
     is_int(last.refusal, TASK_NO_STREAM, "another type takes no stream");
     snprintf(long_args, sizeof long_args, "{\"n\":1%120s}", "");
@@ -338,7 +338,7 @@ static void test_redis_gone(void)
 static void test_record_first(void)
 {
     struct task_request request = {
-        .who = &user, .task = SPAN("once"), .args = SPAN("{}"), .idempotency_key = SPAN("once")};
+        .who = &user, .task = "once", .args = SPAN("{}"), .idempotency_key = SPAN("once")};
     char id[ID_SIZE];
     begin();
     task_manager_submit(manager, &request, on_reply, NULL);
@@ -367,7 +367,7 @@ static void test_record_first(void)
 static void test_keys(void)
 {
     struct task_request request = {
-        .who = &user, .task = SPAN("quick"), .args = SPAN("{\"n\":1}"), .idempotency_key = SPAN("k")};
+        .who = &user, .task = "quick", .args = SPAN("{\"n\":1}"), .idempotency_key = SPAN("k")};
     char id[ID_SIZE];
     begin();
     for (int i = 0; i < 3; i++)
