@@ -357,16 +357,14 @@ void audio_stop(struct app *app)
 {
     struct audio *audio = app->audio;
     loop_unhook(app->loop, LOOP_STAGE_POOL, flush, audio);
-    loop_close(audio->timer);
     list_for_each_safe (node, after, &audio->all) {
         struct stream *stream = container_of(node, struct stream, node);
         if (stream->end)
             request_drop(stream->end);
         charge_give(&stream->charge);
-        buf_free(&stream->sent);
-        buf_free(&stream->pending);
-        free(stream);
+        destroy(stream);
     }
+    loop_close(audio->timer);
     table_free(&audio->by_task);
     quota_free(&audio->open);
     free(audio);

@@ -99,6 +99,12 @@ static int send_answer(struct lws *wsi, const struct http_answer *answer)
     return lws_http_transaction_completed(wsi) ? -1 : 0;
 }
 
+static bool answer_ok(struct http_answer *ret, const char *type, struct span body)
+{
+    *ret = (struct http_answer){.status = 200, .type = type, .body = body};
+    return true;
+}
+
 static int send_error(struct lws *wsi, struct guard_verdict verdict)
 {
     char text[256];
@@ -184,8 +190,7 @@ static bool from_directory(const char *root, const char *name, struct buf *hold,
         return false;
     if (strncmp(real, base, n) != 0 || real[n] != '/' || !read_file(real, hold))
         return false;
-    *ret = (struct http_answer){.status = 200, .type = type, .body = buf_span(hold)};
-    return true;
+    return answer_ok(ret, type, buf_span(hold));
 }
 
 static bool find(const struct route_request *request, struct span name, struct http_answer *ret)
@@ -230,9 +235,7 @@ static bool route_page(const struct route_request *request, struct http_answer *
 static bool route_healthz(const struct route_request *request, struct http_answer *answer)
 {
     (void)request;
-    *answer =
-        (struct http_answer){.status = 200, .type = "application/json", .body = SPAN("{\"ok\":true}\n")};
-    return true;
+    return answer_ok(answer, "application/json", SPAN("{\"ok\":true}\n"));
 }
 
 static bool route_readyz(const struct route_request *request, struct http_answer *answer)
@@ -256,9 +259,7 @@ static bool route_readyz(const struct route_request *request, struct http_answer
 static bool route_metrics(const struct route_request *request, struct http_answer *answer)
 {
     metrics_write(request->hold);
-    *answer = (struct http_answer){
-        .status = 200, .type = "text/plain; version=0.0.4; charset=utf-8", .body = buf_span(request->hold)};
-    return true;
+    return answer_ok(answer, "text/plain; version=0.0.4; charset=utf-8", buf_span(request->hold));
 }
 
 /* What the hub answers over HTTP: the first row that has an answer for the path. */
