@@ -93,10 +93,9 @@ static void handle_one(struct answerer *to, struct span text)
     const char *fault = envelope_fault(&envelope, &id);
     if (fault)
         refuse(to, id, RPC_REQUEST, fault);
-    else if (json_string_copy(envelope.method, method, sizeof method))
-        dispatch(to, method, envelope.params, envelope.id);
     else
-        dispatch(to, "", envelope.params, envelope.id);
+        dispatch(to, json_string_copy(envelope.method, method, sizeof method) ? method : "", envelope.params,
+                 envelope.id);
 }
 
 static void handle_batch(struct answerer *to, struct span text)

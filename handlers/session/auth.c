@@ -26,11 +26,10 @@ static void refuse_token(struct session *session, struct request *request, const
 /* Gives the connection its principal (moved); false and answered if the user has too many connections. */
 static bool adopt(struct session *session, struct request *request, struct principal *who)
 {
-    if (conn_set_who(session->conn, who)) {
-        session->answerer.who = conn_who(session->conn);
-        session->answerer.member = conn_member(session->conn);
+    session->answerer.member = conn_set_who(session->conn, who);
+    session->answerer.who = conn_who(session->conn);
+    if (session->answerer.member)
         return true;
-    }
     principal_clear(who);
     if (request)
         request_fail(request, &(struct request_error){.code = RPC_USER_LIMIT,

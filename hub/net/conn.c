@@ -78,11 +78,6 @@ const struct principal *conn_who(const struct conn *conn)
     return conn->member ? &conn->who : NULL;
 }
 
-struct member *conn_member(const struct conn *conn)
-{
-    return conn->member;
-}
-
 const char *conn_address(const struct conn *conn)
 {
     return peer_address(conn->peer);
@@ -274,18 +269,18 @@ static void set_deadlines(struct conn *conn)
     schedule(conn);
 }
 
-bool conn_set_who(struct conn *conn, struct principal *who)
+struct member *conn_set_who(struct conn *conn, struct principal *who)
 {
     struct conns *conns = conn->conns;
     if (!charge_take(&conn->user, &conns->users, span_of(who->user_id), 1,
                      (size_t)conns->options->user_connections)) {
         metric_add(METRIC_REFUSED_USER, 1);
-        return false;
+        return NULL;
     }
     conn->member = member_new(&member_ops, conn);
     peer_authenticated(conn->peer);
     conn_refresh_who(conn, who);
-    return true;
+    return conn->member;
 }
 
 void conn_refresh_who(struct conn *conn, struct principal *who)

@@ -25,14 +25,12 @@ struct conn_ops {
 
 /* NULL before authentication. */
 const struct principal *conn_who(const struct conn *conn);
-/* Makes it this principal's connection (moves *who in), once. Checks connections per user: false (and *who
- * untouched) if that limit is reached. Starts the timers for auth.expiring and 4401. */
-bool conn_set_who(struct conn *conn, struct principal *who) MUSTCHECK;
+/* Makes it this principal's connection (moves *who in), once. Gives its place among those that hear an
+ * owner's events (hub/owners/owners.h), which it leaves when it closes; NULL (and *who untouched) if the user
+ * has as many connections as he may. Starts the timers for auth.expiring and 4401. */
+struct member *conn_set_who(struct conn *conn, struct principal *who) MUSTCHECK;
 /* A refreshed token of the same user. */
 void conn_refresh_who(struct conn *conn, struct principal *who);
-/* Its place among those that hear an owner's events (hub/owners/owners.h), NULL before authentication. It
- * leaves when the connection closes. */
-struct member *conn_member(const struct conn *conn);
 
 /* Appends one text frame to what waits for this struct conn. `droppable`: it may be dropped (and is counted)
  * while the connection is slow; beyond the budget of the outbox, anything else closes it with 4101. */

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -79,14 +78,10 @@ static void room(struct listener *listener)
 /* ---- opening --------------------------------------------------------------------------------------- */
 #define LISTEN_FD_FIRST 3 /* systemd's */
 
-static int fail(char **ret_reason, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static int fail(char **ret_reason, const char *fmt, ...)
+/* Takes the reason. */
+static int fail(char **ret_reason, char *reason)
 {
-    va_list args;
-    va_start(args, fmt);
-    if (vasprintf(ret_reason, fmt, args) < 0)
-        *ret_reason = xstrdup("out of memory");
-    va_end(args);
+    *ret_reason = reason;
     return -1;
 }
 
@@ -116,12 +111,12 @@ static int open_unix(struct listener *listener, const char *path, char **ret_rea
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     struct stat st;
     if (path[0] == '\0' || strlen(path) >= sizeof at.sun_path)
-        return fail(ret_reason, "option listen: the path of a unix socket has 1 to %zu bytes",
-                    sizeof at.sun_path - 1);
+        return fail(ret_reason, xasprintf("option listen: the path of a unix socket has 1 to %zu bytes",
+                                          sizeof at.sun_path - 1));
     memcpy(at.sun_path, path, strlen(path));
     if (stat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         if (unix_alive(&at))
-            return fail(ret_reason, "option listen: %s is in use", path);
+            return fail(ret_reason, xasprintf("option listen: %s is in use", path));
         unlink(path);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -129,7 +124,7 @@ static int open_unix(struct listener *listener, const char *path, char **ret_rea
         int error = errno;
         if (fd >= 0)
             close(fd);
-        return fail(ret_reason, "option listen: %s: %s", path, strerror(error));
+        return fail(ret_reason, xasprintf("option listen: %s: %s", path, strerror(error)));
     }
     listener->unix_path = xstrdup(path);
     return fd;
@@ -177,19 +172,20 @@ static int open_tcp(const char *text, char **ret_reason)
     char host[256];
     const char *port;
     if (!split_address(text, host, sizeof host, &port))
-        return fail(ret_reason, "option listen: '%s' is none of host:port, [v6]:port, unix:PATH", text);
+        return fail(ret_reason,
+                    xasprintf("option listen: '%s' is none of host:port, [v6]:port, unix:PATH", text));
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     int rc = getaddrinfo(host[0] ? host : NULL, port, &hints, &found);
     if (rc != 0)
-        return fail(ret_reason, "option listen: %s: %s", text, gai_strerror(rc));
+        return fail(ret_reason, xasprintf("option listen: %s: %s", text, gai_strerror(rc)));
     int fd = -1;
     for (struct addrinfo *at = found; at && fd < 0; at = at->ai_next)
         fd = bind_one(at);
     int error = errno;
     freeaddrinfo(found);
     if (fd < 0)
-        return fail(ret_reason, "option listen: cannot listen at %s: %s", text, strerror(error));
+        return fail(ret_reason, xasprintf("option listen: cannot listen at %s: %s", text, strerror(error)));
     return fd;
 }
 
@@ -222,7 +218,7 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
     if (fd < 0)
         return false;
     if (listen(fd, SOMAXCONN) < 0) {
-        fail(ret_reason, "option listen: %s: %s", text, strerror(errno));
+        fail(ret_reason, xasprintf("option listen: %s: %s", text, strerror(errno)));
         close(fd);
         return false;
     }

@@ -91,9 +91,7 @@ static char *default_origins(const char *name)
     const char *port = strrchr(name, ':');
     if (strncmp(name, "unix:", 5) == 0 || port == NULL)
         return xstrdup("");
-    struct buf list = BUF_INIT;
-    buf_printf(&list, "http://%s http://localhost%s http://127.0.0.1%s", name, port, port);
-    return buf_take_string(&list);
+    return xasprintf("http://%s http://localhost%s http://127.0.0.1%s", name, port, port);
 }
 
 /* ---- the whole -------------------------------------------------------------------------------------- */
