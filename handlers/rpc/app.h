@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Everything a handler reaches, wired by main.c. Loop thread only. */
+/* Everything a handler reaches, wired by hub/serve.c. Loop thread only. */
 #pragma once
 
 #include "handlers/rpc/request.h"

@@ -64,11 +64,13 @@ struct request {
     char tag[REQUEST_TAG_MAX];
 };
 
+/* Freed by requests_free(). */
 struct requests *requests_new(void);
-/* Every request has been answered. */
+/* Call it when every request has been answered. */
 void requests_free(struct requests **requests);
 
-/* `tag` goes with the answer; SPAN_NONE: nobody waits for one. */
+/* A request of `to`, which lives until it is answered or dropped. `tag` (at most REQUEST_TAG_MAX bytes,
+ * copied) goes with the answer; SPAN_NONE: nobody waits for one. */
 struct request *request_new(struct answerer *to, const struct handler *handler, struct span tag);
 /* Runs a method for `to`, or answers why not. `params`: text that json_check() accepted, SPAN_NONE = none. */
 void dispatch(struct answerer *to, const char *method, struct span params, struct span tag);
@@ -84,8 +86,11 @@ uint64_t request_given(const struct request *request);
 struct buf *request_result(const struct request *request);
 /* The same for a whole message. */
 struct buf *requests_text(struct requests *requests);
-/* Answer; the request is freed. `result` is JSON text. */
+/* Answers with `result`, JSON text, or with an error; the request is freed. */
 void request_reply(struct request *request, struct span result);
+/* The same, and `news` (borrowed) comes behind the answer; for a batch element behind the batch's answer. */
+void request_reply_then(struct request *request, struct span result, const struct owner_news *news);
+/* `error` and its texts are borrowed during the call. */
 void request_fail(struct request *request, const struct request_error *error);
 /* From now on the answer depends on Redis: when that hangs, requests_stalled() calls `undo`, which must use
  * request_fail_early(); NULL = that is all there is to do. */
@@ -97,6 +102,3 @@ void request_fail_early(struct request *request, const struct request_error *err
 void requests_stalled(struct requests *requests);
 /* Nobody will answer it: frees it. */
 void request_drop(struct request *request);
-
-/* The same, and `news` comes behind the answer; for a batch element behind the batch's answer. */
-void request_reply_then(struct request *request, struct span result, const struct owner_news *news);

@@ -6,12 +6,12 @@
 #include "handlers/rpc/request.h"
 
 /* ---- rpc.c ---- */
-/* A text message of a client, whose struct answerer is `from`: checks it, once, and handles it, unless the
- * answerer does not admit it. A conn_ops.on_text. */
+/* Takes a text message of a client, whose struct answerer is `from`: checks it, once, and handles it, unless
+ * the answerer does not admit it. What is no JSON, or came too fast, is answered. A conn_ops.on_text. */
 void rpc_message(void *from, struct span message, bool too_fast);
-/* Whether a message that was checked calls this method (and is no batch). */
+/* Whether a message that was checked calls this method; a batch calls none. */
 bool rpc_calls(struct span message, const char *method);
-/* Handles a message that was checked. */
+/* Handles a message that was checked: every request in it is answered, now or later. */
 void rpc_handle(struct answerer *to, struct span message);
 /* Answers one that was checked and is not handled: with the id of its request, or null. */
 void rpc_refuse(struct answerer *to, struct span message, const struct request_error *error);

@@ -47,5 +47,6 @@ void auth_open(struct session *session, struct span token);
 void auth_join_implied(struct session *session);
 /* The connection has closed: what its auth waits for counts no more. */
 void auth_leave(struct session *session);
+/* Rows of the dispatch table. */
 void run_auth(struct request *request, const struct span *values);
 void run_auth_refresh(struct request *request, const struct span *values);

@@ -14,5 +14,6 @@ typedef void token_verified_fn(struct session *session, struct request *request,
 void token_verify(struct session *session, struct request *request, struct span token,
                   token_verified_fn *then);
 
+/* Makes app->token_turns; token_turns_stop() frees it and drops what waits, unanswered. */
 void token_turns_start(struct app *app);
 void token_turns_stop(struct app *app);

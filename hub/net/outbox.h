@@ -54,4 +54,5 @@ struct span outbox_next(struct outbox *outbox, size_t max);
 void outbox_sent(struct outbox *outbox, size_t n, bool partial);
 /* The partial write has left. */
 void outbox_drained(struct outbox *outbox);
+/* Drops what waits; the outbox is empty and usable again. */
 void outbox_free(struct outbox *outbox);

@@ -45,7 +45,9 @@ struct event *event_new(char code, uint64_t seq, uint64_t rev, uint64_t attempt,
 void event_begin(struct buf *to, size_t size);
 struct event *event_end(struct buf *body, char code, uint64_t seq, uint64_t rev, uint64_t attempt,
                         struct span task_id);
+/* One reference more; gives the event. */
 struct event *event_ref(struct event *event);
+/* Gives a reference back and clears the pointer; the last one frees the event. Fine for NULL. */
 void event_unref(struct event **event);
 
 /* Which progress is news: a short memory of what was delivered of recent tasks, for all owners of a hub. What

@@ -56,6 +56,7 @@ struct member *member_new(const struct member_ops *ops, void *to);
 /* Leaves and frees it. */
 void member_free(struct member **member);
 
+/* No owner yet; `source` is asked from now on. */
 struct owners *owners_new(struct loop *loop, struct owner_source source);
 /* Call it when the source answers no more: no callback may come afterwards. */
 void owners_free(struct owners **owners);
@@ -64,7 +65,12 @@ struct owners_resume { /* what the client asks for; epoch "" = nothing to resume
     char epoch[24];
     uint64_t seq;
 };
-enum owners_joined { OWNERS_OK, OWNERS_NONE, OWNERS_GAP, OWNERS_UNAVAILABLE };
+enum owners_joined {
+    OWNERS_OK,          /* goes on behind the seq that was asked for */
+    OWNERS_NONE,        /* nothing was asked for: begins at the log's end */
+    OWNERS_GAP,         /* events between are lost: needs a snapshot */
+    OWNERS_UNAVAILABLE, /* Redis did not answer */
+};
 /* The answer to owners_join(); nothing was delivered yet. */
 typedef void owners_join_fn(void *ctx, enum owners_joined result, const struct owner_position *at);
 /* Connects a member to an owner's events; it leaves the one it was with. fn is called once, perhaps before
@@ -93,7 +99,8 @@ struct owner_news {
 void owners_news(struct owners *owners, const struct owner_news *news, const struct member *reader);
 /* Whether anybody but `except` listens here: if not, building an event is wasted. */
 bool owners_listening(struct owners *owners, const char *owner, const struct member *except);
-/* Between these, events of this task are held back (its submit reply is not written yet). */
+/* Between these, events of this task are held back (its submit reply is not written yet). Both are fine when
+ * called twice; an owner whom nobody hears holds nothing. */
 void owners_hold(struct owners *owners, const char *owner, const char *task_id);
 void owners_release(struct owners *owners, const char *task_id);
 /* Redis answers again: every owner's position is compared with the log. */

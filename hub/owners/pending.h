@@ -21,6 +21,7 @@ struct pending {
     size_t count, bytes;
 };
 void pending_init(struct pending *pending);
+/* Forgets all that waits. */
 void pending_clear(struct pending *pending);
 /* Keeps a logged event (or the bare seq) in its place; beyond the bounds the latest ones are forgotten. */
 void pending_put(struct pending *pending, uint64_t seq, struct event *event, uint64_t replied_to);
@@ -31,4 +32,5 @@ struct pending_item *pending_last_of(struct pending *pending, const struct event
 void pending_put_latest(struct pending *pending, uint64_t delivered, struct event *event);
 /* The first logged one's seq, 0 if there is none. */
 uint64_t pending_first_seq(const struct pending *pending);
+/* Takes one out and frees it. */
 void pending_drop(struct pending *pending, struct pending_item *item);

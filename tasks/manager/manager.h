@@ -17,6 +17,7 @@ struct manager_config {
     struct loop *loop;
     struct owners *owners; /* events of a task that others may run are held until it was answered */
 };
+/* Copies `config`; what it points to must outlive the manager. Starts the threads. */
 struct manager *manager_new(const struct manager_config *config);
 /* Running light tasks are told to stop and waited for; their leases expire or are reclaimed. Call after
  * queue_free(), whose last callbacks still come here. */
@@ -62,7 +63,8 @@ struct task_reply {
     struct owner_news news;
 };
 typedef void task_reply_fn(void *ctx, const struct task_reply *reply);
-/* fn is called once; before the function returns for everything that needs no Redis. */
+/* Checks type, role, arguments and limits, and takes the route of the type. fn is called once, with what
+ * became of it (task_reply.refusal); before the function returns for everything that needs no Redis. */
 void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
                          void *ctx);
 
