@@ -56,6 +56,15 @@ static bool offers_protocol(struct span list)
     return false;
 }
 
+/* Zero in digits: a length that says there is no body. */
+static bool is_zero(struct span length)
+{
+    size_t zeros = 0;
+    while (zeros < length.n && length.p[zeros] == '0')
+        zeros++;
+    return length.n && zeros == length.n;
+}
+
 struct guard_verdict guard_upgrade(const struct guard_request *request, const char *origins)
 {
     if (!equals_ignoring_case(request->upgrade, "websocket"))
@@ -70,7 +79,7 @@ struct guard_verdict guard_upgrade(const struct guard_request *request, const ch
         return refuse(426, "websocket_version", "Sec-WebSocket-Version must be 13");
     if (!key_valid(request->key))
         return refuse(400, "websocket_key", "Sec-WebSocket-Key must be 16 bytes in base64");
-    if (request->transfer_encoding.p || request->content_length.p)
+    if (request->transfer_encoding.p || (request->content_length.p && !is_zero(request->content_length)))
         return refuse(400, "body", "An upgrade has no body");
     if (request->origin.p && !guard_origin(request->origin, origins))
         return refuse(403, "origin", "This Origin is not allowed (option origins)");

@@ -46,7 +46,11 @@ static void test_upgrade(void)
     CHANGED(key, SPAN("c2hvcnQ="), 400, "a short key");
     CHANGED(key, SPAN("dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=="), 400, "two keys");
     CHANGED(key, SPAN("dGhlIHNhbXBsZSBub25j\r\n=="), 400, "a key that is no base64");
-    CHANGED(content_length, SPAN("0"), 400, "a body's length");
+    CHANGED(content_length, SPAN("0"), 0, "an empty body");
+    CHANGED(content_length, SPAN("000"), 0, "an empty body in three digits");
+    CHANGED(content_length, SPAN("5"), 400, "a body's length");
+    CHANGED(content_length, SPAN("0, 0"), 400, "two lengths");
+    CHANGED(content_length, SPAN(""), 400, "an empty length");
     CHANGED(transfer_encoding, SPAN("chunked"), 400, "a body's coding");
     CHANGED(origin, SPAN("http://localhost:8080"), 0, "an allowed origin");
     CHANGED(origin, SPAN("http://evil.example"), 403, "a foreign origin");

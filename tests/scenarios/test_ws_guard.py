@@ -48,6 +48,12 @@ UPGRADES = {
     "subprotocol-ours": (upgrade(Sec_WebSocket_Protocol="taskhub.v1"), {101}),
     "subprotocol-other": (upgrade(Sec_WebSocket_Protocol="chat"), {400}),
     "subprotocol-among": (upgrade(Sec_WebSocket_Protocol="chat, taskhub.v1"), {101}),
+    "upgrade-empty-body": (upgrade(Content_Length="0"), {101}),
+    "upgrade-of-java": (b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nContent-Length: 0\r\nHost: 127.0.0.1\r\n"
+                        b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\nSec-WebSocket-Version: 13\r\n"
+                        b"Upgrade: websocket\r\nUser-Agent: Java-http-client/17.0.15\r\n\r\n", {101}),
+    "upgrade-two-lengths": (upgrade(Content_Length="0, 0"), {400}),
+    "upgrade-empty-and-chunked": (upgrade(Content_Length="0", Transfer_Encoding="chunked"), {400}),
     "upgrade-with-body": (upgrade(Content_Length="5") + b"hello", {400}),
     "upgrade-chunked": (upgrade(Transfer_Encoding="chunked") + b"0\r\n\r\n", {400}),
     "headers-2000": (upgrade(**{f"X-{i}": "v" for i in range(2000)}), {431, 400, 0}),
