@@ -159,7 +159,7 @@ def part_telling():
 
 
 def part_scenarios():
-    return pytest("-m", "not quick") if setup("build") else Counts(failed=1)
+    return pytest("-m", "not quick and not java") if setup("build") else Counts(failed=1)
 
 
 def npm_ci(folder):
@@ -239,6 +239,10 @@ def part_long_fuzz():
     return part_fuzz(60)
 
 
+def part_java():
+    return pytest("-m", "java") if setup("build") else Counts(failed=1)
+
+
 def part_debian():
     """Needs root and debootstrap; the folder is kept, so that the next run is short."""
     if os.geteuid() or not shutil.which("debootstrap"):
@@ -250,7 +254,7 @@ def part_debian():
 LISTS = {"quick": {"lint": part_lint, "unit": part_unit, "telling": part_telling},
          "test": {"fuzz": part_fuzz, "scenarios": part_scenarios, "browser": part_browser, "way": part_way,
                   "sanitize": part_sanitize},
-         "all": {"long-fuzz": part_long_fuzz, "debian": part_debian}}
+         "all": {"long-fuzz": part_long_fuzz, "java": part_java, "debian": part_debian}}
 PARTS = {name: part for parts in LISTS.values() for name, part in parts.items()}
 
 

@@ -33,6 +33,7 @@ def pytest_collection_modifyitems(items):
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): time limit of this test")
     config.addinivalue_line("markers", "quick: one of QUICK")
+    config.addinivalue_line("markers", "java: needs a JDK; ./run test all")
     config.addinivalue_line("markers", "main: a main scenario, also run under the sanitizers")
 
 
