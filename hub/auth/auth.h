@@ -27,10 +27,11 @@ bool principal_may_submit(const struct principal *who, const char *task);
 struct keyring;
 
 /* Makes a ring of the text of a key file: a JSON Web Key Set (RFC 7517: {"keys":[…]}, or one JWK alone; kty
- * oct with alg HS256, kty OKP with crv Ed25519 (RFC 8037), "d" only where the key shall sign), or one line of
- * base64url: a secret of 32 to 512 bytes. NULL and *ret_reason (free()) if it is neither. */
+ * oct with alg HS256, kty OKP with crv Ed25519 (RFC 8037), "d" only where the key shall sign), or one line
+ * with a secret of 32 to 512 bytes: "text:" and the secret as it is, or "base64url:" and that; base64url
+ * without a word in front, too. NULL and *ret_reason (free()) if it is none of them. */
 struct keyring *keyring_parse(struct span text, char **ret_reason);
-/* Reads the file at `path`; same errors, naming that. */
+/* Reads the file at `path`; same errors, naming that. Warns of a line that may be meant as text. */
 struct keyring *keyring_load(const char *path, char **ret_reason);
 /* Wipes the keys; NULL is fine. */
 void keyring_free(struct keyring **ring);
@@ -40,6 +41,8 @@ struct auth_rules {
     const char *issuer;   /* NULL = not checked */
 };
 #define AUTH_SKEW_S 30 /* by how much clocks may differ */
+#define AUTH_TOKEN_MAX 16384
+#define AUTH_TOKEN_MAX_IN_HEADER 8192 /* of an HTTP request */
 
 /* Verifies a compact JWT at wall time now_s (seconds since 1970). True, and *ret to be cleared by
  * principal_clear(); on any doubt false, *ret untouched, and *ret_reason (fixed). About 3 µs (HS256), 50 µs

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Loads a key ring: JSON Web Keys (RFC 7517, 8037) or one line of base64url; see auth.h. Secrets pass through
- * buffers that are wiped. */
+/* Loads a key ring: JSON Web Keys (RFC 7517, 8037) or one line with a secret; see auth.h. Secrets pass
+ * through buffers that are wiped. */
 #include "hub/auth/keyring.h"
 
 #include "hub/base/file.h"
 #include "hub/base/log.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,6 +39,8 @@ static bool set_hmac(struct key *key, const unsigned char *secret, size_t n, cha
 {
     if (n < HMAC_SECRET_MIN)
         return refuse(ret_reason, "the secret has %zu bytes, at least %d are needed", n, HMAC_SECRET_MIN);
+    if (n > HMAC_SECRET_MAX)
+        return refuse(ret_reason, "the secret has %zu bytes, at most %d are taken", n, HMAC_SECRET_MAX);
     key->algorithm = KEY_HS256;
     key->can_sign = true;
     crypto_auth_hmacsha256_init(&key->hmac, secret, n);
@@ -89,8 +92,8 @@ static bool parse_okp(struct span jwk, struct key *key, char **ret_reason)
     struct span alg = json_get(jwk, "alg");
     if (!json_string_is(json_get(jwk, "crv"), "Ed25519"))
         return refuse(ret_reason, "a key of kty OKP needs \"crv\":\"Ed25519\"");
-    if (alg.p && !json_string_is(alg, "EdDSA"))
-        return refuse(ret_reason, "a key of kty OKP has \"alg\":\"EdDSA\" or none");
+    if (alg.p && !json_string_is(alg, "EdDSA") && !json_string_is(alg, "Ed25519"))
+        return refuse(ret_reason, "a key of kty OKP has \"alg\":\"EdDSA\", \"Ed25519\" or none");
     key->algorithm = KEY_EDDSA;
     if (member_bytes(jwk, "x", key->public_key, sizeof key->public_key) != sizeof key->public_key)
         return refuse(ret_reason, "x must be 32 bytes of base64url");
@@ -148,16 +151,55 @@ static bool parse_json(struct keyring *ring, struct span text, char **ret_reason
     return ring->count ? true : refuse(ret_reason, "the set holds no key");
 }
 
-static bool parse_line(struct keyring *ring, struct span text, char **ret_reason)
+static bool parse_base64url(struct keyring *ring, struct span text, char **ret_reason)
 {
     unsigned char secret[HMAC_SECRET_MAX];
     ssize_t n = base64url_decode(text, secret, sizeof secret);
     if (n < 0)
-        return refuse(ret_reason, "neither a JSON Web Key Set nor one line of base64url without padding");
+        return refuse(ret_reason,
+                      "neither a JSON Web Key Set nor one line of base64url without padding, at "
+                      "most %d bytes; in front of a secret that is text write text:",
+                      HMAC_SECRET_MAX);
     ring->count = 1;
     bool usable = set_hmac(&ring->keys[0], secret, (size_t)n, ret_reason);
     sodium_memzero(secret, sizeof secret);
     return usable;
+}
+
+static bool parse_text(struct keyring *ring, struct span text, char **ret_reason)
+{
+    if (text.n && text.p[text.n - 1] == '\n')
+        text.n--;
+    if (text.n && text.p[text.n - 1] == '\r')
+        text.n--;
+    if (memchr(text.p, '\n', text.n))
+        return refuse(ret_reason, "text: takes one line");
+    ring->count = 1;
+    return set_hmac(&ring->keys[0], (const unsigned char *)text.p, text.n, ret_reason);
+}
+
+/* Whether a line of base64url looks like the 32 random bytes that most keys are: 43 characters, not all of
+ * one case, as hexadecimal digits and pass phrases are. */
+static bool looks_random(struct span line)
+{
+    bool upper = false, lower = false;
+    for (size_t i = 0; i < line.n; i++) {
+        upper = upper || isupper((unsigned char)line.p[i]);
+        lower = lower || islower((unsigned char)line.p[i]);
+    }
+    return line.n == 43 && upper && lower;
+}
+
+/* `end` is where the file ends: blanks at the end belong to a text. */
+static bool parse_line(struct keyring *ring, struct span line, const char *end, char **ret_reason)
+{
+    struct span all = {line.p, (size_t)(end - line.p)};
+    if (span_begins(line, "text:"))
+        return parse_text(ring, span_from(all, strlen("text:")), ret_reason);
+    if (span_begins(line, "base64url:"))
+        return parse_base64url(ring, span_from(line, strlen("base64url:")), ret_reason);
+    ring->ambiguous = !looks_random(line);
+    return parse_base64url(ring, line, ret_reason);
 }
 
 struct keyring *keyring_parse(struct span text, char **ret_reason)
@@ -168,9 +210,10 @@ struct keyring *keyring_parse(struct span text, char **ret_reason)
         return NULL;
     }
     memset(ring, 0, sizeof *ring);
+    const char *end = text.p + text.n;
     text = json_trim(text);
     bool json = text.n && text.p[0] == '{';
-    if (!(json ? parse_json(ring, text, ret_reason) : parse_line(ring, text, ret_reason))) {
+    if (!(json ? parse_json(ring, text, ret_reason) : parse_line(ring, text, end, ret_reason))) {
         sodium_free(ring);
         return NULL;
     }
@@ -199,6 +242,10 @@ struct keyring *keyring_load(const char *path, char **ret_reason)
         refuse(ret_reason, "key file %s: %s", path, reason);
     else if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & (S_IRWXG | S_IRWXO))
         log_warn("key file can be read by others", "path", path);
+    if (ring && ring->ambiguous)
+        log_warn("the key file's line is read as base64url; write base64url: in front of it, or text: if the "
+                 "secret is the text itself",
+                 "path", path);
     free(reason);
     return ring;
 }

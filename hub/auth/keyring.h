@@ -25,6 +25,7 @@ struct key {
 };
 
 struct keyring {
+    bool ambiguous; /* a bare line of base64url that does not look like random bytes */
     size_t count;
     struct key keys[KEYRING_MAX];
 };

@@ -49,6 +49,11 @@ static void test_rings(void)
     refused_ring("{\"kty\":\"OKP\",\"kty\":\"oct\"}", "duplicate");
     refused_ring("{\"kty\":\"oct\",\"alg\":\"HS256\",\"kid\":\"\",\"k\":\"AAAA\"}", "kid must be");
     refused_ring("{\"kty\":\"oct\",\"alg\":\"HS256\",\"use\":\"enc\",\"k\":\"AAAA\"}", "use must be");
+    refused_ring("text:too short", "has 9 bytes");
+    refused_ring("text:", "has 0 bytes");
+    refused_ring("text:a secret of a line that is long enough\nand another", "one line");
+    refused_ring("base64url:c2hvcnQ", "has 5 bytes");
+    refused_ring("base64url:a secret of a line that is long enough", "neither");
     static const char oct[] =
         "{\"kty\":\"oct\",\"alg\":\"HS256\",\"k\":\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"}";
     struct buf twice = BUF_INIT;
@@ -56,6 +61,48 @@ static void test_rings(void)
     char *text = buf_take_string(&twice);
     refused_ring(text, "same kid");
     free(text);
+}
+
+static void loads_as(const char *text, const char *secret, bool ambiguous)
+{
+    char *reason = NULL;
+    struct keyring *keys = keyring_parse(span_of(text), &reason);
+    if (!ok(keys != NULL, "loads: %s %s", text, reason ? reason : ""))
+        return;
+    crypto_auth_hmacsha256_state state;
+    crypto_auth_hmacsha256_init(&state, (const unsigned char *)secret, strlen(secret));
+    ok(memcmp(&state, &keys->keys[0].hmac, sizeof state) == 0, "it is the secret %s", secret);
+    is_int(keys->ambiguous, ambiguous, "whether it may be meant in another way");
+    keyring_free(&keys);
+}
+
+static void test_secrets(void)
+{
+    static const char bytes[] = "0123456789abcdef0123456789abcdef",
+                      coded[] = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY";
+    loads_as("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\n", bytes, false);
+    loads_as("base64url:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\n", bytes, false);
+    loads_as("text:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY", coded, false);
+    loads_as("text:with blanks and more than 32 bytes  \r\n", "with blanks and more than 32 bytes  ", false);
+    loads_as("text:{\"a text that looks like an object\": 1}\n", "{\"a text that looks like an object\": 1}",
+             false);
+    loads_as("YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWZnaGlqa2xtbm9w",
+             "abcdefghijklmnopqrstuvwxyzabcdefghijklmnop", true);
+}
+
+static void test_ambiguous(void)
+{
+    static const char *const lines[] = {"8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918",
+                                        "our-application-secret-of-forty-three-bytes",
+                                        "SECRET_OF_THE_BACK_END_THAT_IS_LONG_ENOUGH_X"};
+    for (size_t i = 0; i < NELEMS(lines); i++) {
+        char *reason = NULL;
+        struct keyring *keys = keyring_parse(span_of(lines[i]), &reason);
+        ok(keys && keys->ambiguous, "may be text: %s %s", lines[i], reason ? reason : "");
+        free(reason);
+        if (keys)
+            keyring_free(&keys);
+    }
 }
 
 static void round_trip(const char *name, const char *text, bool can_sign)
@@ -161,6 +208,8 @@ int main(void)
         abort();
     crypto_sign_seed_keypair(ed_public, ed_secret, ed_seed);
     test_rings();
+    test_secrets();
+    test_ambiguous();
     test_signing();
     test_key_file();
     return done_testing();
