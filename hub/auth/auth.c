@@ -6,9 +6,9 @@
 #include "hub/auth/keyring.h"
 
 #include <ctype.h>
+#include <strings.h>
 
-#define TOKEN_MAX 4096
-#define HEADER_MAX 512
+#define HEADER_MAX 1024
 #define TIME_MAX 253402300799 /* 9999-12-31: what is above is not in seconds */
 
 static const struct json_limits token_limits = {4, 64};
@@ -56,7 +56,7 @@ static bool split(struct span text, struct token *token)
     token->payload = span_cut(&rest, '.');
     token->signature = rest; /* another '.' is no base64 */
     token->signed_part = (struct span){text.p, token->header.n + 1 + token->payload.n};
-    return text.n <= TOKEN_MAX && rest.p;
+    return rest.p != NULL;
 }
 
 /* Decodes a part and checks that it is a JSON object. */
@@ -71,8 +71,7 @@ static bool decode_object(struct span part, unsigned char *to, size_t size, stru
 /* ---- header and signature ------------------------------------------------------------------------ */
 
 struct header {
-    struct span alg;
-    char kid[KID_MAX + 1];
+    struct span alg, kid; /* JSON strings; SPAN_NONE if there is none */
 };
 
 /* Refuses members that would choose the key or change what is signed: to ignore them would be wrong, too. */
@@ -85,6 +84,17 @@ static bool is_forbidden(struct span name)
     return false;
 }
 
+/* Media types are compared without case and may leave out "application/" (RFC 7515 §4.1.9). */
+static bool is_our_type(struct span value)
+{
+    char text[32];
+    if (!json_string_copy(value, text, sizeof text))
+        return false;
+    size_t skip = strlen("application/");
+    const char *type = strncasecmp(text, "application/", skip) == 0 ? text + skip : text;
+    return strcasecmp(type, "JWT") == 0 || strcasecmp(type, "at+jwt") == 0;
+}
+
 static const char *read_header(struct span object, struct header *header)
 {
     struct json_iter iter = json_walk(object);
@@ -95,25 +105,39 @@ static const char *read_header(struct span object, struct header *header)
             return "token header holds a member that is not allowed";
         if (json_key_is(name, "alg"))
             header->alg = value;
-        if (json_key_is(name, "typ") && !json_string_is(value, "JWT") && !json_string_is(value, "at+jwt"))
+        if (json_key_is(name, "typ") && !is_our_type(value))
             return "token is of another type";
         if (!json_key_is(name, "kid"))
             continue;
-        if (!json_string_copy(value, header->kid, sizeof header->kid) || header->kid[0] == '\0')
+        if (json_kind_of(value) != KIND_STRING || json_string_is(value, ""))
             return "kid is malformed";
+        header->kid = value;
     }
     return header->alg.p ? NULL : "alg is missing";
 }
 
-static const struct key *find_key(const struct keyring *ring, const char *kid)
+/* The key of this kid; a single key serves any. */
+static const struct key *find_key(const struct keyring *ring, struct span kid)
 {
-    for (size_t i = 0; i < ring->count; i++)
-        if (strcmp(ring->keys[i].kid, kid) == 0)
+    if (ring->count == 1)
+        return &ring->keys[0];
+    for (size_t i = 0; i < ring->count; i++) {
+        const char *own = ring->keys[i].kid;
+        if (kid.p ? json_string_is(kid, own) : own[0] == '\0')
             return &ring->keys[i];
+    }
     return NULL;
 }
 
-static const char *const algorithm_names[] = {[KEY_HS256] = "HS256", [KEY_EDDSA] = "EdDSA"};
+/* As tokens are signed, and the other name of the same (RFC 9864). */
+static const struct {
+    const char *name, *alias;
+} algorithms[] = {[KEY_HS256] = {"HS256", "HS256"}, [KEY_EDDSA] = {"EdDSA", "Ed25519"}};
+
+static bool names_algorithm(struct span alg, enum key_algorithm of)
+{
+    return json_string_is(alg, algorithms[of].name) || json_string_is(alg, algorithms[of].alias);
+}
 
 static void make_hmac(const struct key *key, const unsigned char *text, size_t n, unsigned char *ret)
 {
@@ -150,7 +174,7 @@ static const char *check_signature(const struct keyring *ring, const struct toke
     const struct key *key = find_key(ring, header.kid);
     if (key == NULL)
         return "no key for this kid";
-    if (!json_string_is(header.alg, algorithm_names[key->algorithm]))
+    if (!names_algorithm(header.alg, key->algorithm))
         return "alg is not that of the key";
     return signature_holds(key, token->signed_part, token->signature) ? NULL : "signature does not match";
 }
@@ -215,13 +239,35 @@ static const char *read_subject(struct span claims, struct principal *who)
     return NULL;
 }
 
+static unsigned role_of(struct span word)
+{
+    for (unsigned i = 0; i < ROLES; i++)
+        if (span_is(word, role_names[i]))
+            return 1u << i;
+    return 0; /* of another program */
+}
+
+/* One string of words with spaces between them. */
+static void read_role_words(struct span value, struct principal *who)
+{
+    struct buf text CLEANUP(buf_free) = BUF_INIT;
+    json_string_append(&text, value);
+    struct span rest = buf_span(&text);
+    while (rest.p)
+        who->roles |= role_of(span_cut(&rest, ' '));
+}
+
 static const char *read_roles(struct span claims, struct principal *who)
 {
     struct span roles = json_get(claims, "roles"), role;
     if (roles.p == NULL)
         return NULL;
+    if (json_kind_of(roles) == KIND_STRING) {
+        read_role_words(roles, who);
+        return NULL;
+    }
     if (json_kind_of(roles) != KIND_ARRAY)
-        return "roles is no list";
+        return "roles is neither a list nor words";
     struct json_iter iter = json_walk(roles);
     while (json_next_element(&iter, &role)) {
         if (json_kind_of(role) != KIND_STRING)
@@ -282,11 +328,13 @@ static const char *read_claims(struct span claims, const struct auth_rules *rule
 bool auth_verify(const struct keyring *ring, const struct auth_rules *rules, struct span token, int64_t now_s,
                  struct principal *ret, const char **ret_reason)
 {
-    unsigned char text[TOKEN_MAX];
+    unsigned char text[AUTH_TOKEN_MAX];
     struct token parts;
     struct span claims;
     struct principal who = {0};
-    const char *reason = split(token, &parts) ? check_signature(ring, &parts) : "token is malformed";
+    const char *reason = token.n > AUTH_TOKEN_MAX ? "token is too long"
+                         : !split(token, &parts)  ? "token is malformed"
+                                                  : check_signature(ring, &parts);
     if (reason == NULL && !decode_object(parts.payload, text, sizeof text, &claims))
         reason = "token payload is malformed";
     if (reason == NULL)
@@ -319,7 +367,7 @@ static void append_header(struct buf *to, const struct key *key)
 {
     struct buf json CLEANUP(buf_free) = BUF_INIT;
     buf_append_char(&json, '{');
-    append_member(&json, "alg", algorithm_names[key->algorithm]);
+    append_member(&json, "alg", algorithms[key->algorithm].name);
     append_member(&json, "typ", "JWT");
     if (key->kid[0])
         append_member(&json, "kid", key->kid);

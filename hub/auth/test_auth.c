@@ -111,6 +111,13 @@ static void test_accepted(void)
     accepted("EdDSA by kid", eddsa(ed_header, CLAIMS(""), ed_secret), "u1", 0);
     accepted("roles", hs256(hs_header, CLAIMS(",\"roles\":[\"admin\",\"editor\",\"viewer\"]")), "u1",
              ROLE_ADMIN | ROLE_VIEWER);
+    accepted("roles as words", hs256(hs_header, CLAIMS(",\"roles\":\"viewer  editor admin\"")), "u1",
+             ROLE_ADMIN | ROLE_VIEWER);
+    accepted("roles as one word", hs256(hs_header, CLAIMS(",\"roles\":\"admin\"")), "u1", ROLE_ADMIN);
+    accepted("roles as another's words", hs256(hs_header, CLAIMS(",\"roles\":\"admins,viewer Admin\"")), "u1",
+             0);
+    accepted("alg by its newer name", eddsa("{\"alg\":\"Ed25519\",\"kid\":\"ed-1\"}", CLAIMS(""), ed_secret),
+             "u1", 0);
     accepted("audience list",
              hs256(hs_header, "{\"sub\":\"a.b_c@d+e-f\",\"aud\":[\"x\",\"taskhub\"],"
                               "\"exp\":1700003600}"),
@@ -126,6 +133,21 @@ static void test_accepted(void)
              "u1", 0);
     accepted("escaped alg is the same word", hs256("{\"alg\":\"HS\\u0032\\u0035\\u0036\"}", CLAIMS("")), "u1",
              0);
+}
+
+static void test_types(void)
+{
+    static const char *const names[] = {
+        "jwt", "Jwt", "at+jwt", "AT+JWT", "application/at+jwt", "Application/JWT"};
+    for (size_t i = 0; i < NELEMS(names); i++) {
+        char header[80];
+        snprintf(header, sizeof header, "{\"alg\":\"HS256\",\"typ\":\"%s\"}", names[i]);
+        accepted(names[i], hs256(header, CLAIMS("")), "u1", 0);
+    }
+    refused("another type", hs256("{\"alg\":\"HS256\",\"typ\":\"application/json\"}", CLAIMS("")));
+    refused("half a type", hs256("{\"alg\":\"HS256\",\"typ\":\"application/\"}", CLAIMS("")));
+    refused("typ of two types", hs256("{\"alg\":\"HS256\",\"typ\":\"JWT,at+jwt\"}", CLAIMS("")));
+    refused("typ number", hs256("{\"alg\":\"HS256\",\"typ\":1}", CLAIMS("")));
 }
 
 static void test_tasks(void)
@@ -165,6 +187,7 @@ static void test_headers(void)
         {"alg twice", "{\"alg\":\"none\",\"alg\":\"HS256\"}"},
         {"alg twice, escaped", "{\"alg\":\"HS256\",\"\\u0061lg\":\"none\"}"},
         {"alg of another key", "{\"alg\":\"EdDSA\"}"},
+        {"alg of another key by its newer name", "{\"alg\":\"Ed25519\"}"},
         {"public key as HMAC secret", "{\"alg\":\"HS256\",\"kid\":\"ed-1\"}"},
         {"jku", "{\"alg\":\"HS256\",\"jku\":\"http://127.0.0.1/keys\"}"},
         {"jwk", "{\"alg\":\"HS256\",\"jwk\":{\"kty\":\"oct\",\"k\":\"AA\"}}"},
@@ -217,7 +240,8 @@ static void test_claims(void)
         {"nbf text", CLAIMS(",\"nbf\":\"0\"")},
         {"issued in the future", CLAIMS(",\"iat\":1700000031")},
         {"iat list", CLAIMS(",\"iat\":[1]")},
-        {"roles text", CLAIMS(",\"roles\":\"admin\"")},
+        {"roles number", CLAIMS(",\"roles\":1")},
+        {"roles null", CLAIMS(",\"roles\":null")},
         {"roles object", CLAIMS(",\"roles\":{\"admin\":true}")},
         {"roles nested", CLAIMS(",\"roles\":[[\"admin\"]]")},
         {"tasks text", CLAIMS(",\"tasks\":\"noop\"")},
@@ -331,15 +355,60 @@ static void test_form(void)
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     token[n - 1] = alphabet[strchr(alphabet, token[n - 1]) - alphabet + 1];
     refused("non-canonical tail", token);
+}
 
+/* A token with `n` bytes of a claim that nobody reads. */
+static char *with_bulk(size_t n)
+{
     struct buf big = BUF_INIT;
     buf_append_text(&big, "{\"sub\":\"u1\",\"aud\":\"taskhub\",\"exp\":1700003600,\"x\":\"");
-    for (int i = 0; i < 4000; i++)
-        buf_append_char(&big, 'a');
+    memset(buf_reserve(&big, n), 'a', n);
+    big.len += n;
     buf_append_text(&big, "\"}");
-    char *claims = buf_take_string(&big);
-    refused("over 4 KiB", hs256(hs_header, claims));
+    char *claims = buf_take_string(&big), *token = hs256(hs_header, claims);
     free(claims);
+    return token;
+}
+
+static void test_size(void)
+{
+    accepted("over 4 KiB", with_bulk(4000), "u1", 0);
+    size_t n = 12000;
+    char *token = with_bulk(n);
+    while (strlen(token) < AUTH_TOKEN_MAX) {
+        free(token);
+        token = with_bulk(++n);
+    }
+    is_int((int64_t)strlen(token), AUTH_TOKEN_MAX, "the longest");
+    accepted("the longest", token, "u1", 0);
+    struct principal who = {0};
+    const char *reason = "";
+    token = with_bulk(n + 1);
+    ok(!verify(span_of(token), &rules, &who, &reason), "a longer one");
+    is_text(reason, "token is too long", "the reason says so");
+    free(token);
+}
+
+static void test_single_key(void)
+{
+    static const char *const kids[] = {"", ",\"kid\":\"main\"", ",\"kid\":\"retired\"",
+                                       ",\"kid\":\"urn:ietf:params:oauth:jwk-thumbprint:sha-256:"
+                                       "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs\""};
+    static const char *const keys[] = {"text:0123456789abcdef0123456789abcdef",
+                                       "{\"kty\":\"oct\",\"alg\":\"HS256\",\"kid\":\"main\","
+                                       "\"k\":\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"}"};
+    struct keyring *before = ring;
+    for (size_t i = 0; i < NELEMS(keys) * NELEMS(kids); i++) {
+        char header[160], *reason = NULL;
+        ring = keyring_parse(span_of(keys[i / NELEMS(kids)]), &reason);
+        if (!ok(ring != NULL, "a ring of one key %s", reason ? reason : ""))
+            break;
+        snprintf(header, sizeof header, "{\"alg\":\"HS256\"%s}", kids[i % NELEMS(kids)]);
+        accepted(header, hs256(header, CLAIMS("")), "u1", 0);
+        refused("of a single key, by another algorithm", eddsa(ed_header, CLAIMS(""), ed_secret));
+        keyring_free(&ring);
+    }
+    ring = before;
 }
 
 /* The group order added to S gives another signature that careless code accepts. */
@@ -377,12 +446,15 @@ int main(void)
     if (!ok(ring != NULL, "the ring loads %s", reason ? reason : ""))
         return done_testing();
     test_accepted();
+    test_types();
     test_tasks();
     test_headers();
     test_claims();
     test_subject_and_audience();
     test_issuer();
     test_form();
+    test_size();
+    test_single_key();
     test_malleable();
     keyring_free(&ring);
     return done_testing();
