@@ -10,6 +10,7 @@
 #include "hub/json/json_write.h"
 
 #define DAY_MS 86400000
+#define TOKEN_READ_MAX 1048576 /* any message: who checks a token says that it is too long */
 #define TASK_ID                                                                                              \
     {                                                                                                        \
         .name = "task_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64                       \
@@ -37,11 +38,11 @@ static const struct json_field task_list[] = {
     {.name = "user_id", .kinds = KIND_STRING, .min = 1, .max = USER_ID_MAX}, /* admin.tasks only */
 };
 static const struct json_field auth[] = {
-    {.name = "token", .kinds = KIND_STRING, .min = 1, .max = 16384},
+    {.name = "token", .kinds = KIND_STRING, .min = 1, .max = TOKEN_READ_MAX},
     {.name = "resume", .kinds = KIND_OBJECT},
 };
 static const struct json_field auth_refresh[] = {
-    {.name = "token", .kinds = KIND_STRING, .required = true, .min = 1, .max = 16384},
+    {.name = "token", .kinds = KIND_STRING, .required = true, .min = 1, .max = TOKEN_READ_MAX},
 };
 static const struct json_field audio_begin[] = {
     {.name = "task", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64},

@@ -19,7 +19,7 @@ static void refuse_token(struct session *session, struct request *request, const
 {
     if (request)
         request_fail(request, &(struct request_error){.code = RPC_UNAUTHENTICATED, .message = reason});
-    conn_close(session->conn, CLOSE_AUTH, "authentication failed");
+    conn_close(session->conn, CLOSE_AUTH, request ? "authentication failed" : reason);
     session_become(session, SESSION_CLOSING);
 }
 

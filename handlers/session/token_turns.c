@@ -32,14 +32,24 @@ static void turn_free(struct turn *turn)
     free(turn);
 }
 
+static bool verify(const struct turn *turn, struct principal *ret, const char **ret_reason)
+{
+    const struct app *app = turn->session->answerer.app;
+    struct auth_rules rules = {app->options->auth_audience,
+                               app->options->auth_issuer[0] ? app->options->auth_issuer : NULL};
+    struct span token = buf_span(&turn->token);
+    if (turn->request == NULL && token.n > AUTH_TOKEN_MAX_IN_HEADER) {
+        *ret_reason = "token is too long for a header";
+        return false;
+    }
+    return auth_verify(app->keyring, &rules, token, clock_wall_ms() / 1000, ret, ret_reason);
+}
+
 static void verify_now(struct token_turns *turns, struct turn *turn)
 {
-    struct app *app = turns->app;
     struct session *session = turn->session;
     struct principal who;
     const char *reason = NULL;
-    struct auth_rules rules = {app->options->auth_audience,
-                               app->options->auth_issuer[0] ? app->options->auth_issuer : NULL};
     if (session->answerer.gone) {
         if (turn->request)
             request_drop(turn->request);
@@ -47,8 +57,7 @@ static void verify_now(struct token_turns *turns, struct turn *turn)
         return;
     }
     uint64_t from = clock_mono_us();
-    bool valid =
-        auth_verify(app->keyring, &rules, buf_span(&turn->token), clock_wall_ms() / 1000, &who, &reason);
+    bool valid = verify(turn, &who, &reason);
     turns->spent_us += clock_mono_us() - from;
     metric_add(valid ? METRIC_AUTH_OK : METRIC_AUTH_FAILED, 1);
     if (!valid)

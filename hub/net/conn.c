@@ -15,7 +15,7 @@
 #define HANGUP_MS 40000             /* … and hang up */
 #define MESSAGE_MS 30000            /* a message must be whole by then */
 #define PIECES_MAX 2048             /* of one message: a flood of tiny fragments ends here */
-#define UNAUTHENTICATED_BYTES 16384 /* of a message before authentication */
+#define UNAUTHENTICATED_BYTES 20480 /* of a message before authentication: a token and what is around it */
 #define CLOSE_MS 3000               /* for the peer to answer a close frame */
 #define SPARES 64                   /* buffers kept for the next connection that needs one … */
 #define SPARE_BYTES 32768           /* … if they are not larger */
@@ -550,7 +550,8 @@ static struct span bearer_token(struct lws *wsi, char *buf, size_t size)
     struct span value = http_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, buf, size);
     if (value.n <= 7 || strncasecmp(value.p, "Bearer ", 7) != 0)
         return SPAN_NONE;
-    return (struct span){value.p + 7, value.n - 7};
+    value = json_trim(span_from(value, 7)); /* RFC 9110 §11.4: spaces in front, §5.5: some behind */
+    return value.n ? value : SPAN_NONE;
 }
 
 static int on_established(struct lws *wsi)

@@ -10,7 +10,7 @@
 
 #include <libwebsockets.h>
 
-#define SERVER_HEADER_BYTES 8192 /* of a request's head */
+#define SERVER_HEADER_BYTES 12288 /* of a request's head: a token and what is around it */
 
 /* ---- conn.c: connections and their table --------------------------------------------------------- */
 struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app);
