@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* Loads; see load.h. Who waits stands in a list of his user, and users of whom somebody waits in a list of
+ * the hub; a timer looks after them, at once when something ended, or when a rate allows more. */
+#include "hub/base/load.h"
+
+#include "hub/base/list.h"
+#include "hub/base/metrics.h"
+#include "hub/base/table.h"
+
+struct user {
+    struct table_node node;
+    struct list pressed; /* in loads->pressed while somebody waits */
+    struct list waiting; /* loads */
+    unsigned refs;       /* loads */
+    size_t requests;     /* under way */
+    size_t unwritten;    /* bytes */
+    struct bucket rate;  /* of messages */
+    char name[];
+};
+
+struct load {
+    struct loads *loads;
+    struct user *user; /* NULL before authentication */
+    struct list node;  /* in user->waiting */
+    unsigned refs;
+    size_t requests;
+    size_t unwritten;
+    struct bucket rate;
+    void (*room)(void *ctx); /* NULL: gone */
+    void *ctx;
+};
+
+struct loads {
+    struct loop *loop;
+    struct load_limits limits;
+    struct table users;
+    struct list pressed;
+    uv_timer_t *timer;
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static uint64_t now_of(const struct loads *loads)
+{
+    return uv_now(&loads->loop->uv);
+}
+
+struct loads *loads_new(struct loop *loop, const struct load_limits *limits)
+{
+    struct loads *loads = xcalloc(1, sizeof *loads);
+    loads->loop = loop;
+    loads->limits = *limits;
+    loads->timer = loop_timer(loop, loads);
+    list_init(&loads->pressed);
+    return loads;
+}
+
+void loads_free(struct loads **loads)
+{
+    loop_close((*loads)->timer);
+    table_free(&(*loads)->users);
+    free(*loads);
+    *loads = NULL;
+}
+
+/* ---- users ---- */
+
+static struct user *user_find(struct loads *loads, struct span name)
+{
+    struct table_node *node = table_find(&loads->users, name);
+    if (node)
+        return container_of(node, struct user, node);
+    struct user *user = xcalloc(1, sizeof *user + name.n + 1);
+    memcpy(user->name, name.p, name.n);
+    user->node.key = (struct span){user->name, name.n};
+    table_insert(&loads->users, &user->node);
+    list_init(&user->pressed);
+    list_init(&user->waiting);
+    bucket_fill(&user->rate, loads->limits.user_rate, now_of(loads));
+    return user;
+}
+
+static void user_unref(struct loads *loads, struct user *user)
+{
+    if (--user->refs)
+        return;
+    table_remove(&loads->users, &user->node);
+    list_remove(&user->pressed);
+    free(user);
+}
+
+static bool user_has_room(const struct loads *loads, const struct user *user)
+{
+    const struct load_limits *limits = &loads->limits;
+    return user->requests < limits->user_requests && user->unwritten < limits->user_bytes &&
+           user->rate.tokens > 0;
+}
+
+static bool own_room(const struct load *load)
+{
+    return load->requests < load->loads->limits.requests;
+}
+
+/* ---- life ---- */
+
+struct load *load_new(struct loads *loads, void (*room)(void *ctx), void *ctx)
+{
+    struct load *load = xcalloc(1, sizeof *load);
+    *load = (struct load){.loads = loads, .refs = 1, .room = room, .ctx = ctx};
+    list_init(&load->node);
+    bucket_fill(&load->rate, loads->limits.rate, now_of(loads));
+    return load;
+}
+
+void load_set_user(struct load *load, struct span name)
+{
+    struct user *user = user_find(load->loads, name);
+    user->refs++;
+    user->requests += load->requests;
+    user->unwritten += load->unwritten;
+    load->user = user;
+}
+
+struct load *load_ref(struct load *load)
+{
+    load->refs++;
+    return load;
+}
+
+void load_unref(struct load *load)
+{
+    if (load == NULL || --load->refs)
+        return;
+    if (load->user)
+        user_unref(load->loads, load->user);
+    free(load);
+}
+
+void load_leave(struct load *load)
+{
+    load_wait_no_more(load);
+    load->room = NULL;
+    load_unref(load);
+}
+
+/* ---- waiting ---- */
+
+/* Somebody waits, and there may be room. */
+static void look(struct loads *loads, uint64_t in_ms)
+{
+    if (!uv_is_active((uv_handle_t *)loads->timer) || in_ms < uv_timer_get_due_in(loads->timer))
+        uv_timer_start(loads->timer, on_timer, in_ms, 0);
+}
+
+static void less(struct load *load)
+{
+    if (load->user && !list_empty(&load->user->waiting))
+        look(load->loads, 0);
+}
+
+bool load_has_room(struct load *load)
+{
+    struct user *user = load->user;
+    if (user == NULL)
+        return true;
+    bucket_take(&user->rate, load->loads->limits.user_rate, 0, now_of(load->loads));
+    return own_room(load) && user_has_room(load->loads, user);
+}
+
+/* Of those who wait some have room again; the others keep their places. */
+static void wake(struct loads *loads, struct user *user)
+{
+    struct list round;
+    list_init(&round);
+    list_splice(&round, &user->waiting);
+    bucket_take(&user->rate, loads->limits.user_rate, 0, now_of(loads));
+    user->refs++; /* what is woken may end the last one */
+    for (struct list *node; (node = list_pop(&round));) {
+        struct load *load = container_of(node, struct load, node);
+        if (own_room(load) && user_has_room(loads, user))
+            load->room(load->ctx);
+        else
+            list_append(&user->waiting, node);
+    }
+    if (list_empty(&user->waiting))
+        list_remove(&user->pressed);
+    else if (user->rate.tokens <= 0)
+        look(loads, bucket_wait_ms(&user->rate, loads->limits.user_rate));
+    user_unref(loads, user);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct loads *loads = timer->data;
+    struct list round;
+    list_init(&round);
+    list_splice(&round, &loads->pressed);
+    for (struct list *node; (node = list_pop(&round));) {
+        list_append(&loads->pressed, node);
+        wake(loads, container_of(node, struct user, pressed));
+    }
+}
+
+void load_wait(struct load *load)
+{
+    struct user *user = load->user;
+    metric_add(METRIC_READING_PAUSED, 1);
+    list_append(&user->waiting, &load->node);
+    if (list_empty(&user->pressed))
+        list_append(&load->loads->pressed, &user->pressed);
+    if (user->rate.tokens <= 0)
+        look(load->loads, bucket_wait_ms(&user->rate, load->loads->limits.user_rate));
+}
+
+void load_wait_no_more(struct load *load)
+{
+    list_remove(&load->node);
+    if (load->user && list_empty(&load->user->waiting))
+        list_remove(&load->user->pressed);
+}
+
+enum load_rate load_count(struct load *load, size_t messages)
+{
+    if (load == NULL)
+        return LOAD_IN_TIME;
+    struct loads *loads = load->loads;
+    uint64_t now = now_of(loads);
+    if (load->user)
+        bucket_take(&load->user->rate, loads->limits.user_rate, (int64_t)messages, now);
+    int64_t left = bucket_take(&load->rate, loads->limits.rate, (int64_t)messages, now);
+    return left >= 0 ? LOAD_IN_TIME : left > -loads->limits.rate.burst * 1000 ? LOAD_TOO_FAST : LOAD_FLOOD;
+}
+
+/* ---- requests and answers ---- */
+
+struct load *load_begin(struct load *load)
+{
+    if (load == NULL)
+        return NULL;
+    load->requests++;
+    if (load->user)
+        load->user->requests++;
+    return load_ref(load);
+}
+
+void load_end(struct load *load)
+{
+    if (load == NULL)
+        return;
+    load->requests--;
+    if (load->user)
+        load->user->requests--;
+    less(load);
+    load_unref(load);
+}
+
+void load_unwritten(struct load *load, size_t before, size_t now)
+{
+    if (load == NULL || before == now)
+        return;
+    load->unwritten += now - before;
+    if (load->user)
+        load->user->unwritten += now - before;
+    if (now < before)
+        less(load);
+}
+
+bool load_fits(const struct load *load, size_t bytes)
+{
+    return load == NULL || load->user == NULL ||
+           load->user->unwritten + bytes <= load->loads->limits.user_bytes;
+}
