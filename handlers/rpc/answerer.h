@@ -6,6 +6,7 @@
 
 #include "hub/auth/auth.h"
 #include "hub/base/list.h"
+#include "hub/base/load.h"
 #include "hub/owners/owners.h"
 
 struct answerer;
@@ -47,6 +48,7 @@ struct answerer {
     struct member *member;         /* gets the owner's events, and these answers; NULL: nobody does */
     struct client *client;         /* NULL: it does not stay */
     void *sink;                    /* takes what is sent */
+    struct load *load;             /* counts its requests (a reference); NULL: nobody does */
     const uint64_t *given;         /* up to which logged event it was given all; NULL: it is given none */
     unsigned refs;
     bool entering; /* its way in is not over: ops->admit is asked first */

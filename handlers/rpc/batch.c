@@ -34,9 +34,13 @@ static void batch_answer(struct answerer *to, struct span id, const struct reque
     static const struct request_error full = {.code = RPC_TOO_LARGE,
                                               .message = "The answers of this batch are too large together"};
     struct buf *out = &batch_of(to)->out;
-    bool fits = error || result.n <= SMALL_BYTES || out->len == 0 || out->len + result.n <= BATCH_BYTES;
-    buf_append_char(out, out->len ? ',' : '[');
+    struct load *load = batch_of(to)->reader->load;
+    size_t before = out->len;
+    bool fits = error || result.n <= SMALL_BYTES ||
+                ((before == 0 || before + result.n <= BATCH_BYTES) && load_fits(load, result.n));
+    buf_append_char(out, before ? ',' : '[');
     rpc_write_answer(out, id, fits ? error : &full, result);
+    load_unwritten(load, before, out->len);
 }
 
 /* The answer is not written yet: events of the task wait, whoever brings them. */
@@ -63,6 +67,7 @@ static void batch_free(struct answerer *answerer)
 {
     struct batch *batch = batch_of(answerer);
     struct answerer *reader = batch->reader;
+    load_unwritten(reader->load, batch->out.len, 0);
     if (!reader->gone && batch->out.len) {
         buf_append_char(&batch->out, ']');
         reader->ops->send(reader->sink, buf_span(&batch->out), false);

@@ -73,6 +73,7 @@ struct request *request_new(struct answerer *to, const struct handler *handler, 
     }
     request->app = to->app;
     request->to = to;
+    request->load = load_begin(reader_of(to)->load);
     request->handler = handler;
     request->params = SPAN_NONE;
     request->wanted = tag.p != NULL;
@@ -88,6 +89,7 @@ void request_drop(struct request *request)
     struct requests *requests = request->app->requests;
     struct answerer *to = request->to;
     list_remove(&request->node);
+    load_end(request->load);
     if (requests->free_count < FREE_MAX) {
         requests->free_count++;
         list_append(&requests->free, &request->node);

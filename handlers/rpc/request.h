@@ -57,6 +57,7 @@ struct request {
 
     /* request.c's own */
     struct answerer *to; /* NULL: answered early */
+    struct load *load;   /* that it counts in */
     struct list node;    /* in the free list, or among those that wait for Redis */
     void (*undo)(struct request *request);
     bool wanted; /* somebody waits for the answer */

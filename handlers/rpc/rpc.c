@@ -111,6 +111,8 @@ static void handle_batch(struct answerer *to, struct span text)
         refuse(to, SPAN_NONE, RPC_REQUEST, message);
         return;
     }
+    if (count > 1)
+        load_count(to->load, (size_t)count - 1);
     struct answerer *batch = batch_new(to);
     iter = json_walk(text);
     while (json_next_element(&iter, &element) && !to->gone)

@@ -92,6 +92,7 @@ static void free_session(struct answerer *answerer)
 {
     struct session *session = session_of(answerer);
     buf_free(&session->kept);
+    load_unref(answerer->load);
     free(session);
 }
 
@@ -121,6 +122,7 @@ static void *on_open(void *app, struct conn *conn, struct span token)
                                           .app = app,
                                           .client = &session->client,
                                           .sink = conn,
+                                          .load = load_ref(conn_load(conn)),
                                           .given = conn_given_seq(conn),
                                           .refs = 1};
     client_init(&session->client, &session->answerer);

@@ -3,6 +3,7 @@
  * see conn.h. Loop thread only. Frames are built by the outbox and leave at the end of the turn; every write
  * holds whole frames, since the library may put a pong between two writes. Knows no meaning of a message. */
 #include "hub/base/clock.h"
+#include "hub/base/load.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/net/outbox.h"
@@ -38,10 +39,11 @@ struct conn {
     bool pinged;
     bool in_binary; /* kind of the unfinished message */
     struct outbox outbox;
-    struct buf in;       /* the unfinished message */
-    unsigned pieces;     /* of it */
-    int64_t rate_tokens; /* thousandths of a message */
-    uint64_t rate_at;
+    struct buf in;   /* the unfinished message */
+    unsigned pieces; /* of it */
+    bool waits;      /* it is whole, but there is no room for it: nothing more is read */
+    struct load *load;
+    size_t unwritten;                                                    /* bytes that count in it */
     uint64_t heard_at;                                                   /* something came */
     uint64_t message_due, auth_due, expiring_due, expiry_due, close_due; /* mono ms, 0 = none */
     struct charge user;                                                  /* empty before authentication */
@@ -55,6 +57,7 @@ struct conns {
     const struct options *options;
     struct conn_ops ops;
     void *app;
+    struct loads *loads;
     struct list all, dirty;
     size_t count;
     struct quota users; /* connections of each */
@@ -81,6 +84,11 @@ const struct principal *conn_who(const struct conn *conn)
 const char *conn_address(const struct conn *conn)
 {
     return peer_address(conn->peer);
+}
+
+struct load *conn_load(const struct conn *conn)
+{
+    return conn->load;
 }
 
 const uint64_t *conn_given_seq(const struct conn *conn)
@@ -124,6 +132,14 @@ static void mark_dirty(struct conn *conn)
         list_append(&conn->conns->dirty, &conn->dirty);
 }
 
+/* What it kept is handled now, or never. */
+static void read_on(struct conn *conn)
+{
+    conn->waits = false;
+    lws_rx_flow_control(conn->wsi, LWS_RXFLOW_REASON_APPLIES_ENABLE | LWS_RXFLOW_REASON_USER_BOOL |
+                                       LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
+}
+
 static void conn_become(struct conn *conn, enum conn_state to)
 {
     static const unsigned moves[] = {
@@ -135,6 +151,10 @@ static void conn_become(struct conn *conn, enum conn_state to)
     if (!(moves[conn->state] & 1u << to))
         abort();
     conn->state = to;
+    if (conn->waits && to != CONN_GONE) { /* the answer to a close frame is read */
+        load_wait_no_more(conn->load);
+        read_on(conn);
+    }
     if (to == CONN_GONE) {
         conn->wsi = NULL;
         list_remove(&conn->dirty);
@@ -186,6 +206,9 @@ static void flush(struct conn *conn)
     }
     if (outbox->out.len == 0)
         give_buf(conn->conns, &outbox->out);
+    size_t unwritten = outbox_waiting(outbox);
+    load_unwritten(conn->load, conn->unwritten, unwritten);
+    conn->unwritten = unwritten;
 }
 
 /* Whether the connection takes anything more; then it has a buffer and will be flushed. */
@@ -278,6 +301,7 @@ struct member *conn_set_who(struct conn *conn, struct principal *who)
         return NULL;
     }
     conn->member = member_new(&member_ops, conn);
+    load_set_user(conn->load, span_of(who->user_id));
     peer_authenticated(conn->peer);
     conn_refresh_who(conn, who);
     return conn->member;
@@ -308,34 +332,16 @@ static size_t limit_of(const struct conn *conn, bool binary)
     return binary ? limit + 4 : limit; /* an audio frame has its stream's number in front */
 }
 
-/* Takes one message off the bucket; false if the connection is far beyond its rate. */
-static bool take_rate(struct conn *conn)
-{
-    const struct options *options = conn->conns->options;
-    int64_t burst = options->messages_burst * 1000;
-    uint64_t now = now_of(conn->conns);
-    int64_t elapsed = (int64_t)(now - conn->rate_at);
-    conn->rate_at = now;
-    if (elapsed > 0) {
-        int64_t missing = burst - conn->rate_tokens;
-        if (elapsed > missing / options->messages_per_s)
-            conn->rate_tokens = burst;
-        else
-            conn->rate_tokens += elapsed * options->messages_per_s;
-    }
-    conn->rate_tokens -= 1000;
-    return conn->rate_tokens > -burst;
-}
-
 static void deliver(struct conn *conn, struct span message, bool binary)
 {
     const struct conn_ops *ops = &conn->conns->ops;
     metric_add(binary ? METRIC_MESSAGES_IN_BINARY : METRIC_MESSAGES_IN, 1);
     metric_add(METRIC_BYTES_IN, message.n);
-    if (!take_rate(conn))
+    enum load_rate rate = load_count(conn->load, 1);
+    if (rate == LOAD_FLOOD)
         conn_close(conn, 4429, "too many messages");
     else
-        (binary ? ops->on_binary : ops->on_text)(conn->layer, message, conn->rate_tokens < 0);
+        (binary ? ops->on_binary : ops->on_text)(conn->layer, message, rate == LOAD_TOO_FAST);
 }
 
 static void deliver_assembled(struct conn *conn)
@@ -346,6 +352,23 @@ static void deliver_assembled(struct conn *conn)
     conn->message_due = 0;
     deliver(conn, buf_span(&whole), conn->in_binary);
     give_buf(conn->conns, &whole);
+}
+
+/* The library keeps what it has read already. */
+static void wait_for_room(struct conn *conn)
+{
+    conn->waits = true;
+    conn->message_due = 0;
+    lws_rx_flow_control(conn->wsi, LWS_RXFLOW_REASON_APPLIES_DISABLE | LWS_RXFLOW_REASON_USER_BOOL);
+    load_wait(conn->load);
+}
+
+static void on_room(void *ctx)
+{
+    struct conn *conn = ctx;
+    heard(conn);
+    read_on(conn);
+    deliver_assembled(conn);
 }
 
 struct piece { /* of a message; `left` payload bytes of its frame are still to come */
@@ -366,7 +389,8 @@ static void receive(struct conn *conn, struct piece piece)
         conn_close(conn, 1009, "message too large");
         return;
     }
-    if (piece.final && conn->pieces == 0) {
+    bool room = load_has_room(conn->load);
+    if (piece.final && conn->pieces == 0 && room) {
         deliver(conn, piece.data, conn->in_binary);
         return;
     }
@@ -378,8 +402,10 @@ static void receive(struct conn *conn, struct piece piece)
     buf_append_span(&conn->in, piece.data);
     if (++conn->pieces > PIECES_MAX)
         conn_close(conn, 1008, "too many fragments");
-    else if (piece.final)
+    else if (piece.final && room)
         deliver_assembled(conn);
+    else if (piece.final)
+        wait_for_room(conn);
 }
 
 /* ---- the table --------------------------------------------------------------------------------------- */
@@ -405,6 +431,18 @@ static void flush_dirty(void *ctx)
     }
 }
 
+static struct loads *new_loads(struct loop *loop, const struct options *options)
+{
+    const struct load_limits limits = {
+        .requests = (size_t)options->connection_requests,
+        .user_requests = (size_t)options->requests,
+        .user_bytes = (size_t)options->answers_bytes,
+        .rate = {options->messages_per_s, options->messages_burst},
+        .user_rate = {options->user_messages_per_s, options->user_messages_per_s},
+    };
+    return loads_new(loop, &limits);
+}
+
 struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app)
 {
     struct conns *conns = xcalloc(1, sizeof *conns);
@@ -412,6 +450,7 @@ struct conns *conns_new(struct loop *loop, const struct options *options, struct
     conns->options = options;
     conns->ops = ops;
     conns->app = app;
+    conns->loads = new_loads(loop, options);
     list_init(&conns->all);
     list_init(&conns->dirty);
     loop_hook(loop, LOOP_STAGE_CONN, flush_dirty, conns);
@@ -428,6 +467,7 @@ void conns_free(struct conns **conns)
     for (size_t i = 0; i < dying->spare_count; i++)
         buf_free(&dying->spares[i]);
     quota_free(&dying->users);
+    loads_free(&dying->loads);
     free(dying);
 }
 
@@ -447,8 +487,8 @@ static struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *
     list_append(&conns->all, &conn->all);
     list_init(&conn->dirty);
     uint64_t now = now_of(conns);
-    conn->heard_at = conn->rate_at = now;
-    conn->rate_tokens = conns->options->messages_burst * 1000;
+    conn->heard_at = now;
+    conn->load = load_new(conns->loads, on_room, conn);
     conn->auth_due = now + (uint64_t)conns->options->auth_deadline_ms;
     metric_set(METRIC_CONNECTIONS, ++conns->count);
     schedule(conn);
@@ -470,6 +510,8 @@ static void conn_free(struct conn *conn)
     member_free(&conn->member);
     principal_clear(&conn->who);
     outbox_free(&conn->outbox);
+    load_unwritten(conn->load, conn->unwritten, 0);
+    load_leave(conn->load);
     give_buf(conns, &conn->in);
     uv_close((uv_handle_t *)&conn->timer, on_timer_closed);
 }
@@ -489,6 +531,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct conn *conn = timer->data;
     uint64_t now = now_of(conn->conns);
+    if (conn->waits && !conn->outbox.blocked) /* it may have said something */
+        heard(conn);
     if (now < next_due(conn)) {
         schedule(conn);
         return;

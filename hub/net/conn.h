@@ -8,6 +8,7 @@
 
 struct conn;
 struct event;
+struct load;
 struct member;
 
 /* What the layer above does with a connection. Every span is valid during the call only. */
@@ -41,6 +42,8 @@ const uint64_t *conn_given_seq(const struct conn *conn);
 /* Appends an event's frame or, while a partial write is pending, keeps the event in the backlog where
  * the rules of its class apply. The log of an owner comes this way. */
 void conn_send_event(void *conn, struct event *event);
+/* What it and its requests hold (hub/base/load.h); who keeps it beyond on_close takes a reference. */
+struct load *conn_load(const struct conn *conn);
 /* The peer's address as text, for log lines: "192.0.2.7", "unix". */
 const char *conn_address(const struct conn *conn);
 
