@@ -98,19 +98,32 @@ static const struct request_error refusals[] = {
                         .message = "task: this type takes no audio stream, use task.submit"},
 };
 
+/* Which of a user's limits was reached. */
+static void write_user_limit(const struct options *options, const struct task_reply *reply,
+                             char text[static REFUSAL_TEXT])
+{
+    int64_t most = options->user_tasks;
+    const char *what = "concurrent tasks";
+    if (reply->type && reply->type->kind == TASK_LIGHT) {
+        most = options->user_light;
+        what = "light tasks in flight";
+    } else if (reply->delayed) {
+        most = options->user_delayed;
+        what = "delayed tasks";
+    }
+    snprintf(text, REFUSAL_TEXT, "Maximum %lld %s per user exceeded", (long long)most, what);
+}
+
 /* The text of a refusal that names a field or a number; else the fixed one. */
 static const char *refusal_text(const struct options *options, const struct task_reply *reply,
                                 char text[static REFUSAL_TEXT])
 {
-    bool light = reply->type && reply->type->kind == TASK_LIGHT;
     if (reply->refusal == TASK_BAD_ARGS)
         return reply->error.message;
     if (reply->refusal == TASK_ARGS_TOO_LARGE)
         snprintf(text, REFUSAL_TEXT, "args: at most %lld bytes", (long long)options->args_bytes);
     else if (reply->refusal == TASK_USER_LIMIT)
-        snprintf(text, REFUSAL_TEXT, "Maximum %lld %s per user exceeded",
-                 (long long)(light ? options->user_light : options->user_tasks),
-                 light ? "light tasks in flight" : "concurrent tasks");
+        write_user_limit(options, reply, text);
     else
         return refusals[reply->refusal].message;
     return text;

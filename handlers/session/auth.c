@@ -115,6 +115,7 @@ static void write_limits(struct buf *to, const struct options *o)
     json_member_int(to, "messages_per_s", o->messages_per_s);
     json_member_int(to, "user_tasks", o->user_tasks);
     json_member_int(to, "user_light", o->user_light);
+    json_member_int(to, "user_delayed", o->user_delayed);
     json_member_int(to, "user_streams", o->user_streams);
     json_member_int(to, "audio_max_bytes", o->audio_max_bytes);
     json_member_int(to, "audio_window_bytes", o->audio_window_bytes);

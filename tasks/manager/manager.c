@@ -169,7 +169,8 @@ static void reply_recorded(struct submission *submission, const struct queue_sub
     struct task_reply reply = {.refusal = refusal_of(submitted->code),
                                .seq = submitted->seq,
                                .at_ms = submitted->at_ms,
-                               .retry_ms = submitted->retry_ms ? submitted->retry_ms : RETRY_BUSY_MS};
+                               .retry_ms = submitted->retry_ms ? submitted->retry_ms : RETRY_BUSY_MS,
+                               .delayed = submission->request.delay_ms > 0};
     memcpy(reply.id, submitted->id, sizeof reply.id);
     memcpy(reply.status, submitted->status, sizeof reply.status);
     if (reply.refusal == TASK_ACCEPTED) {

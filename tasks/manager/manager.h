@@ -56,6 +56,7 @@ struct task_reply {
     uint64_t seq;  /* of the task's newest logged event; of a duplicate, where the owner's log stands */
     int64_t at_ms; /* TASK_ACCEPTED: time of the accepted event */
     uint64_t retry_ms;
+    bool delayed;                  /* it was submitted with a delay, which has a limit of its own */
     struct json_field_error error; /* TASK_BAD_ARGS */
     /* What must come behind the reply; owner and task_id (the id this submission was given) always stand,
      * held says whether its events are held, event is the end of a light task that has ended

@@ -50,7 +50,7 @@ union answer_fn {
 /* ---- batches ------------------------------------------------------------------------------------- */
 
 struct batch;
-#define NUMBERS_MAX 4
+#define NUMBERS_MAX 5
 
 enum stage {
     STAGE_SUBMIT,

@@ -16,7 +16,7 @@ enum queue_code { /* outcome of a call; the wire codes are made of it in handler
                   QUEUE_OK,
                   QUEUE_DUPLICATE,    /* submit: the idempotency key stood for this task already */
                   QUEUE_MISMATCH,     /* submit: same key, other type or arguments */
-                  QUEUE_USER_LIMIT,   /* submit: limits.user_tasks */
+                  QUEUE_USER_LIMIT,   /* submit: limits.user_tasks; with a delay limits.user_delayed */
                   QUEUE_GLOBAL_LIMIT, /* submit: limits.global_tasks */
                   QUEUE_NOT_FOUND,
                   QUEUE_FORBIDDEN,   /* another owner's task */
@@ -31,7 +31,8 @@ struct queue_config {
     bool hub;           /* a hub gets the events it causes on the replies; a worker's are published */
     bool reads_only;    /* the library is not loaded where it is missing */
     unsigned lease_ms, user_tasks, global_tasks;
-    unsigned user_light; /* light tasks of a user that wait in Redis */
+    unsigned user_light;   /* light tasks of a user that wait in Redis */
+    unsigned user_delayed; /* heavy tasks of a user whose first time has not come */
     uint64_t retention_heavy_ms, retention_light_ms;
 };
 

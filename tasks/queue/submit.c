@@ -111,7 +111,8 @@ static unsigned submit_numbers(const struct queue_config *config, uint64_t ret_n
     ret_numbers[1] = config->global_tasks;
     ret_numbers[2] = config->lease_ms;
     ret_numbers[3] = config->user_light;
-    return 4;
+    ret_numbers[4] = config->user_delayed;
+    return 5;
 }
 
 static unsigned once_numbers(const struct queue_config *config, uint64_t ret_numbers[static NUMBERS_MAX])

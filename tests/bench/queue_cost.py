@@ -48,7 +48,7 @@ def light(q, batch, owners, calls=200, keyed=False):
 
 def heavy(q, batch, owners, calls=60):
     worker, spent = q.as_("w:one"), 0
-    made = [[10 ** 6, 10 ** 6, 15000, 10 ** 6, "", *[
+    made = [[10 ** 6, 10 ** 6, 15000, 10 ** 6, 10 ** 6, "", *[
         w for k in range(batch) for w in (new_id(), f"u{(i * batch + k) % owners}",
                                           "noop_heavy default 4 3 1000 60000 -", '{"steps":3}', "")]]
             for i in range(calls)]

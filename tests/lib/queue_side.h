@@ -266,6 +266,7 @@ static inline void connect_side(struct side *side, const char *name, bool is_hub
                                   .user_tasks = 5,
                                   .global_tasks = 20,
                                   .user_light = 64,
+                                  .user_delayed = 100,
                                   .retention_heavy_ms = 86400000,
                                   .retention_light_ms = 3600000};
     *side = (struct side){0};

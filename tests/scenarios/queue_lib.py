@@ -155,7 +155,7 @@ class Queue:
         self.start()
         self.origin, self.incarnation = "h:one", "aaaaaa"
         self.limits = (1000, 1000)
-        self.light_limit = 1000
+        self.light_limit = self.delayed_limit = 1000
         self.lease_ms = 15000
         self.caused = []
         self.revs = {}
@@ -209,7 +209,7 @@ class Queue:
         flags = "-" + ("l" if light else "") + ("s" if stream else "")
         head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
         options = f"{'u' if waits else int(lease)} {retry_of or '-'} {delay} {expires} {effect_of(owner, key)}"
-        answer = self.call("submit", *self.limits, self.lease_ms, self.light_limit,
+        answer = self.call("submit", *self.limits, self.lease_ms, self.light_limit, self.delayed_limit,
                            key_of(id, owner, task, key, args), id, owner, head, args,
                            "" if options == "0 - 0 0 -" else options)[0]
         self.answer = answer
@@ -287,20 +287,21 @@ class Queue:
     ROW = ("id owner task status stage progress attempt created started ended updated seq priority retry_of max result"
            " code error message meta omitted pieces pieces_omitted").split()
 
+    OWNER = ("seq", "act", "run", "touch", "kinds", "hubs", "class", "tag", "tags", "later")
+
     def row(self, owner="u1"):
         """The owner's counters and who listens; None if there is no row."""
         values = self.redis("EVAL", "local row = redis.call('HGET', KEYS[1], ARGV[1])"
                             " return row and {cmsgpack.unpack(row)}", 1, PREFIX + "o", owner)
-        return values and dict(zip(("seq", "act", "run", "touch", "kinds", "hubs"), values))
+        return values and dict(zip(self.OWNER, values))
 
     def set_row(self, owner, **values):
         """Spoils an owner's row."""
-        names = ("seq", "act", "run", "touch", "kinds", "hubs")
         for name, value in values.items():
             self.redis("EVAL", "local row = {cmsgpack.unpack(redis.call('HGET', KEYS[1], ARGV[1]))}"
                        " row[tonumber(ARGV[2])] = tonumber(ARGV[3]) or ARGV[3]"
                        " redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(unpack(row)))",
-                       1, PREFIX + "o", owner, names.index(name) + 1, value)
+                       1, PREFIX + "o", owner, self.OWNER.index(name) + 1, value)
 
     def active(self):
         return sum(self.redis("ZCARD", PREFIX + key) for key in ("q:default", "q:live", "q:light", "d", "l", "w"))

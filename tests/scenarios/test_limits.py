@@ -34,18 +34,34 @@ async def test_sixth_active_task(hub):
 async def test_twenty_first_task_of_all(hub):
     clients = [connect(hub, f"user{n}") for n in range(6)]
     users = [await client.__aenter__() for client in clients]
-    answers = await asyncio.gather(*[c.request("task.submit", HEAVY) for c in users for _ in range(5)])
+    answers = await asyncio.gather(*[c.request("task.submit", HEAVY) for c in users])
+    answers += await asyncio.gather(*[c.request("task.submit", HEAVY) for c in users for _ in range(4)])
     good = [x["result"]["task_id"] for x in answers if "result" in x]
     bad = [x["error"] for x in answers if "error" in x]
     assert len(good) == 20
     for error in bad:
         assert (error["code"], error["data"]["status"]) == (-32053, 503)
         assert error["message"] == "Server is busy, please try again later"
-    async with connect(hub, "root", roles=["admin"]) as root:
+    async with connect(hub, "late") as late, connect(hub, "root", roles=["admin"]) as root:
+        good.append(await late.submit(**HEAVY))  # who has none is served
         for task in good:
             await root.cancel(task)
     for client in clients:
         await client.__aexit__(None, None, None)
+
+
+async def test_delayed_tasks_take_nobodys_place(stack):
+    hub = stack.private_hub({"limits.user_delayed": 7, "limits.global_tasks": 5})
+    async with connect(hub, "alice") as a, connect(hub, "bob") as b:
+        month = {**HEAVY, "delay_ms": 30 * 86400 * 1000}
+        later = [await a.submit(**month) for _ in range(7)]
+        with pytest.raises(RpcError) as error:
+            await a.submit(**month)
+        assert (error.value.code, error.value.data["status"]) == (-32029, 429)
+        assert error.value.message == "Maximum 7 delayed tasks per user exceeded"
+        good = [await b.submit(**HEAVY) for _ in range(5)] + [await a.submit(**HEAVY)]
+        for task in [*good, *later]:
+            await (b if task in good[:5] else a).cancel(task)
 
 
 async def test_sizes(hub):

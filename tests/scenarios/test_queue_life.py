@@ -315,11 +315,51 @@ def test_limits(q):
     first, _ = q.submit(), q.submit()
     assert q.submit() is None and q.answer[0] == USER_LIMIT and q.answer[3] > 0
     assert q.submit(owner="u2")
-    assert q.submit(owner="u3") is None and q.answer[0] == GLOBAL_LIMIT
-    assert q.submit(owner="u3", light=True, queue="light")
+    assert q.submit(owner="u2") is None and q.answer[0] == GLOBAL_LIMIT
+    assert q.submit(owner="u2", light=True, queue="light")
     q.cancel(first)
-    assert q.submit(owner="u3")
-    assert [q.row(owner)["act"] for owner in ("u1", "u2", "u3")] == [1, 1, 1]
+    assert q.submit(owner="u2")
+    assert [q.row(owner)["act"] for owner in ("u1", "u2")] == [1, 2]
+
+
+def test_who_has_no_task_is_admitted_beyond_the_global_limit(q):
+    q.limits = (5, 2)
+    taken = [q.submit(owner="u1"), q.submit(owner="u1")]
+    for n in range(2, 8):
+        taken.append(q.submit(owner=f"u{n}"))
+        assert q.submit(owner=f"u{n}") is None and q.answer[0] == GLOBAL_LIMIT
+    assert None not in taken and len(taken) == 4 * 2
+    assert q.submit(owner="last") is None and q.answer[0] == GLOBAL_LIMIT
+    q.cancel(taken[0])
+    assert q.submit(owner="last")
+
+
+def test_delayed_tasks_have_a_limit_of_their_own(q):
+    q.limits, q.delayed_limit = (2, 2), 3
+    later = [q.submit(delay=60000) for _ in range(3)]
+    assert q.submit(delay=60000) is None and q.answer[0] == USER_LIMIT and q.answer[3] > 0
+    assert (q.row()["act"], q.row()["later"]) == (0, 3) and q.audit() == []
+    assert q.submit() and q.submit(), "they take none of the places of those that are active"
+    assert q.submit(owner="u2")
+    q.cancel(later[0])
+    assert (q.row()["act"], q.row()["later"]) == (2, 2) and q.audit() == []
+    assert q.submit(delay=60000), "and so they do not ask for one"
+
+
+def test_what_comes_due_is_never_refused(q):
+    q.limits = (2, 2)
+    due = [q.submit(delay=20) for _ in range(9)]
+    eventually(lambda: q.sweep() or q.row()["act"] == 9)
+    assert q.row()["later"] == 0 and q.audit() == []
+    assert q.submit() is None and q.answer[0] == USER_LIMIT
+    assert [q.submit(owner=owner) for owner in ("u2", "u2", "u3")].count(None) == 0, "its owner's places, not others'"
+    assert q.submit(owner="u3") is None and q.answer[0] == GLOBAL_LIMIT
+    q.cancel(due[0])
+    [leased] = [task for task in q.lease(count=20) if task["id"] == due[1]]
+    assert q.end(due[1], leased["fence"], "X", "sr", '"e"', "code") == OK, "between two attempts it is active"
+    assert (q.row()["act"], q.row()["later"]) == (8, 0) and q.audit() == []
+    q.cancel(due[1])
+    assert (q.row()["act"], q.redis("HGET", "th:{0}:g", "due")) == (7, "7") and q.audit() == []
 
 
 def test_light_tasks_that_wait_are_bounded(q):

@@ -20,7 +20,7 @@ class Run:
 
     def __init__(self, queue, seed):
         self.q, self.rng = queue, random.Random(seed)
-        self.q.limits = (12, 40)
+        self.q.limits, self.q.delayed_limit = (12, 40), 6
         self.accepted = {}  # id -> owner
         self.cancelled = set()
         self.leases = set()  # (id, fence)
@@ -236,7 +236,7 @@ class Run:
                 if code in TERMINAL:
                     ends[id] = TERMINAL[code]
             row = self.q.row(owner)
-            assert row is None or (row["act"], row["run"]) == (0, 0)
+            assert row is None or (row["act"], row["run"], row["later"]) == (0, 0, 0)
         assert set(ends) == set(self.accepted)
         for id in self.cancelled:
             assert ends[id] == "cancelled", id
@@ -246,7 +246,7 @@ class Run:
         for id, status in ends.items():
             task = self.q.get(id, any=1)
             assert task["status"] == status
-        assert self.q.redis("HMGET", "th:{0}:g", "act", "run") == ["0", "0"]
+        assert self.q.redis("HMGET", "th:{0}:g", "act", "run", "due") == ["0", "0", "0"]
         for key in ("q:default", "q:live", "q:light", "d", "l", "w", "x"):
             assert self.q.redis("EXISTS", "th:{0}:" + key) == 0
 

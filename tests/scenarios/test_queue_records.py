@@ -45,8 +45,9 @@ def test_one_item_or_several_leave_the_same(q, progress, result):
 
 
 def test_a_refused_submission_leaves_no_trace(q):
-    q.limits = (0, 0)
+    q.limits, q.delayed_limit = (0, 0), 0
     assert q.submit(args="x" * 100, key="k", delay=5, expires=5) is None
+    assert q.submit(args="x" * 100, key="k", expires=5) is None
     assert q.keys() == []
 
 
@@ -68,7 +69,7 @@ def test_idempotency_key(q):
 def test_an_idempotency_key_twice_in_one_call(q):
     first, second = new_id(), new_id()
     head = "noop_heavy default 4 3 0 0 -"
-    answer = q.call("submit", 1, 1, 15000, 9, b"".join(key_of(id, "u1", "noop_heavy", "k") for id in (first, second)), *[
+    answer = q.call("submit", 1, 1, 15000, 9, 1, b"".join(key_of(id, "u1", "noop_heavy", "k") for id in (first, second)), *[
         w for id in (first, second) for w in (id, "u1", head, "", "0 - 0 0 " + effect_of("u1", "k"))])
     assert answer[:2] == [1, [DUPLICATE, first, "pending", 1]]
     assert [task["id"] for task in q.lease(count=2)] == [first]

@@ -34,7 +34,8 @@ local changed = {} -- the records to write back, in order of first change
 local buckets, heavy_buckets, light_buckets = {}, {}, {} -- the hashes of records in use, also by their time; see 40_record.lua
 local batches = {} -- sorted sets and lists to write at the end: "command key" -> words
 local after = {} -- what flush() does besides: list of functions
-local global -- of the whole data set: format; act and run = active heavy and running tasks, watch = until when some hub wants
+local global -- of the whole data set: format; act and run = active heavy and running tasks, due = those of act that were delayed when
+-- they came, watch = until when some hub wants
 -- every owner's events; keys = see 51_keys.lua; moved = these changed; times = virtual time by class
 
 local LOG_KEEP_MS = 86400000
@@ -46,10 +47,10 @@ local OWNER_KEEP_MS = 400 * 86400000
 local byte, concat, find, format, match, sub, floor, pack, unpack_values
 
 local function read_global()
-  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch', 'format', 'keys')
+  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch', 'format', 'keys', 'due')
   global = {
     act = (v[1] or 0) + 0, run = (v[2] or 0) + 0, watch = (v[3] or 0) + 0, moved = false, times = {},
-    format = (v[4] or math.max(1, FORMAT - 1)) + 0, keys = v[5] or ' ',
+    format = (v[4] or math.max(1, FORMAT - 1)) + 0, keys = v[5] or ' ', due = (v[6] or 0) + 0,
   }
 end
 

@@ -12,12 +12,12 @@ local NOTHING = { rest = '' } -- of say(): no optional members
 -- A row is msgpack, which costs less than text here. Its values: seq of the log's newest event, act = active heavy
 -- tasks, run = running tasks, touch = when expiries were renewed, kinds = which of the owner's indexes there are,
 -- hubs = names of the hubs that listen, class and tag = the owner's last tag and in which ready set it is, tags = the
--- same of other sets.
+-- same of other sets, later = heavy tasks whose first time has not come.
 local EMPTY_ROW
 
 -- A field that is no owner's. It is longer than what Redis packs into a list, so that the hash of the rows is a table
 -- from its first row on: a call reads many rows, and a list is searched for each.
-local NOTE = '# rows of owners: seq act run touch kinds hubs class tag tags (msgpack)'
+local NOTE = '# rows of owners: seq act run touch kinds hubs class tag tags later (msgpack)'
 
 -- Reads the rows of several owners at once; a name may occur more than once, or be false.
 local function fetch_owners(names)
@@ -60,7 +60,7 @@ local function new_owner(name)
   end
   local o = {
     name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
-    tags = '', who = false, lists = false, moved = false, renewed = false, logs = 2, places = 2,
+    tags = '', later = 0, who = false, lists = false, moved = false, renewed = false, logs = 2, places = 2,
     at = '@' .. name, log = { 'RPUSH', P .. 'e:' .. name }, index = { 'ZADD', P .. 'i:' .. name },
   }
   pool[name], pool_size = o, pool_size + 1
@@ -79,8 +79,8 @@ local function owner_of(name)
     row = call('HGET', P .. 'o', name)
   end
   o = pool_prefix == P and pool[name] or new_owner(name)
-  EMPTY_ROW = EMPTY_ROW or pack(0, 0, 0, 0, '', '', '', 0, '')
-  o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags = unpack_values(row or EMPTY_ROW)
+  EMPTY_ROW = EMPTY_ROW or pack(0, 0, 0, 0, '', '', '', 0, '', 0)
+  o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later = unpack_values(row or EMPTY_ROW)
   o.seq_was, o.who = o.seq, heard_by[o.hubs] or listeners(o.hubs)
   o.moved, o.renewed, o.lists, o.logs, o.places = false, false, false, 2, 2
   owners[name] = o

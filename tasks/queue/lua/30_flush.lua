@@ -25,7 +25,7 @@ local function flush_logs()
 end
 
 row_text = function(o)
-  return pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags)
+  return pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later)
 end
 
 local function flush_rows()
@@ -95,7 +95,7 @@ flush = function()
   publish_lines()
   flush_rows()
   if global.moved then
-    call('HSET', P .. 'g', 'act', global.act, 'run', global.run)
+    call('HSET', P .. 'g', 'act', global.act, 'run', global.run, 'due', global.due)
   end
   for i = 1, #after do
     look_after(after[i])

@@ -124,7 +124,7 @@ local function renew(o)
   local kinds = o.kinds
   for kind in string.gmatch(kinds, '%a') do
     if kind == 'i' then
-      renew_kind(o, 'i', 'i', o.act > 0 and math.max(OWNER_KEEP_MS, index) or index)
+      renew_kind(o, 'i', 'i', o.act + o.later > 0 and math.max(OWNER_KEEP_MS, index) or index)
     else
       renew_kind(o, 'l' .. kind, kind, math.max(LOG_KEEP_MS, keep[2] or 0) + idle)
     end

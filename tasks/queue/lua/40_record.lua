@@ -11,7 +11,7 @@
 -- The fence rises with every lease. Flags: l light, s stream. Letters: g stage · d deaths · m lapses · l log lines of
 -- this attempt · c number of its last numbered report · y which other keys exist · t due · z cancel asked · x effect,
 -- of one with an idempotency key · r retry of · X expires before its start · A bytes of audio · E audio has ended ·
--- H hub that resumed it. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+-- H hub that resumed it · D was delayed when it came, and came due. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
 -- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a whole.
 -- tasks/queue/attempt.c reads the text of a leased task.
@@ -24,7 +24,7 @@ local UNLEASED, LEASED = '\np 0 0 ', '\np 1 1 ' -- how the third line of a new t
 local FIXED = '^(%S+) (%S+) (%S+) '
 local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
 local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
-local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H' }
+local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H', 'D' }
 local IS_RARE = {}
 for i = 1, #RARE do
   IS_RARE[RARE[i]] = true
@@ -284,6 +284,33 @@ local function count_active(o, n)
   local mine, all = o.act + n, g.act + n
   o.act, o.moved = mine > 0 and mine or 0, true
   g.act, g.moved = all > 0 and all or 0, true
+end
+
+-- Heavy tasks that are delayed from their submission on: not active before they come due.
+local delayed = {} -- what other files call; Lua bounds the number of locals
+
+-- Counts one in (1) or out (-1).
+delayed.count = function(o, n)
+  local later = o.later + n
+  o.later, o.moved = later > 0 and later or 0, true
+end
+
+-- The same of one that came due (1) or ended since (-1): it holds no place in the global limit.
+delayed.count_due = function(n)
+  local g = global
+  local due = g.due + n
+  g.due, g.moved = due > 0 and due or 0, true
+end
+
+-- A task was taken out of d: if it was such a one, it is active from now on. Answer: whether it was.
+delayed.leave = function(r)
+  local first = r.fence == '0' and not r.light
+  if first then
+    local o = owner_of(r.o)
+    delayed.count(o, -1)
+    count_active(o, 1)
+  end
+  return first
 end
 
 local function terminal(r)

@@ -126,8 +126,8 @@ leave_place = function(r)
     call('ZREM', P .. 'w', r.id)
   elseif r.w ~= '' then
     call('ZREM', P .. 'l', r.id)
-  elseif call('ZREM', P .. 'q:' .. whole(r).queue, r.id) == 0 then
-    call('ZREM', P .. 'd', r.id)
+  elseif call('ZREM', P .. 'q:' .. whole(r).queue, r.id) == 0 and call('ZREM', P .. 'd', r.id) == 1 then
+    delayed.leave(r)
   end
 end
 

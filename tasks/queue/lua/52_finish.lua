@@ -109,6 +109,9 @@ finish = function(r, code, e)
   else
     place(o, r.id, code)
     count_active(o, -1)
+    if r.D then
+      delayed.count_due(-1)
+    end
   end
   if r.stream then
     call('ZREM', P .. 'as', r.id)

@@ -67,7 +67,8 @@ create = function(o, id, head, args, rare, lease)
     call('ZADD', P .. 'x', now + rare.expires, id)
   end
   if not head.light then
-    count_active(o, 1)
+    local count = rare and rare.due and lease == UNLEASED and delayed.count or count_active
+    count(o, 1)
   end
   if o.who.told then
     say(o, from_hub, add_event, entry, seq_text, LOGGED, NOTHING)
@@ -75,22 +76,26 @@ create = function(o, id, head, args, rare, lease)
   return seq
 end
 
-local user_limit, global_limit, light_limit -- of the call
+local user_limit, global_limit, light_limit, delayed_limit -- of the call
+local NEWCOMERS = 4 -- times the global limit: so far an owner is admitted who has no active task
 
--- A light task runs at once or is refused by its hub; only those that wait in Redis are counted here.
-limit_of = function(o, light)
+-- A light task runs at once or is refused by its hub; only those that wait in Redis are counted here. `later`: of a heavy
+-- one, which is asked for no place among the active ones, now or when it comes due.
+limit_of = function(o, light, later)
   if light then
     local active = call('ZCOUNT', P .. 'i:' .. o.name, '-inf', format('(%.0f', BAND)) + o.places / 2 - 1
-    return active - o.act >= light_limit and { USER_LIMIT, '', '', LIMIT_RETRY_MS } or nil
+    return active - o.act - o.later >= light_limit and { USER_LIMIT, '', '', LIMIT_RETRY_MS } or nil
+  elseif later then
+    return o.later >= delayed_limit and { USER_LIMIT, '', '', LIMIT_RETRY_MS } or nil
   elseif o.act >= user_limit then
     return { USER_LIMIT, '', '', LIMIT_RETRY_MS }
-  elseif global.act >= global_limit then
+  elseif global.act - global.due >= (o.act > 0 and 1 or NEWCOMERS) * global_limit then
     return { GLOBAL_LIMIT, '', '', LIMIT_RETRY_MS }
   end
 end
 
-set_limits = function(user, all, light)
-  user_limit, global_limit, light_limit = user + 0, all + 0, light + 0
+set_limits = function(user, all, light, later)
+  user_limit, global_limit, light_limit, delayed_limit = user + 0, all + 0, light + 0, later + 0
 end
 
 -- Takes "lease retry_of delay expires effect" apart.
@@ -108,7 +113,8 @@ end
 
 -- A task with options; `field`, `key`: of its idempotency key. Answer: as submit(), per task.
 local function submit_rare(o, id, head, args, rare, deadline, field, key)
-  local refused = rare.effect and keys.earlier(o, field, key) or not rare.lease and limit_of(o, head.light)
+  local refused = rare.effect and keys.earlier(o, field, key)
+    or not rare.lease and limit_of(o, head.light, rare.due and not rare.waits)
   if refused then
     return refused
   end
@@ -130,19 +136,19 @@ local function submit_rare(o, id, head, args, rare, deadline, field, key)
   return create(o, id, head, args, rare, UNLEASED)
 end
 
--- args: user limit, global limit, lease ms, light limit, keys (51_keys.lua), then per task: id, owner, head, arguments,
+-- args: user limit, global limit, lease ms, light limit, delayed limit, keys (51_keys.lua), then per task: id, owner, head, arguments,
 -- options ('' or "lease (1 = leased at once, u = waits for a unique key, else 0) retry_of delay expires effect", times in
 -- ms, "-" and 0 = none). Answer per task: its seq, or {code, id, status, number} where the number is the log's head
 -- (duplicate) or when to try again in ms (limits); behind them the time.
 local function submit(args)
-  local answer, names, taken, at = {}, {}, keys.fetch(args[7]), -1
-  for i = 9, #args, 5 do
+  local answer, names, taken, at = {}, {}, keys.fetch(args[8]), -1
+  for i = 10, #args, 5 do
     names[#names + 1] = args[i]
   end
   fetch_owners(names)
-  set_limits(args[3], args[4], args[6])
+  set_limits(args[3], args[4], args[6], args[7])
   local deadline = text_of(now + args[5])
-  for i = 8, #args, 5 do
+  for i = 9, #args, 5 do
     local id, o, head = args[i], owners[args[i + 1]] or owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2])
     local result
     if args[i + 4] ~= '' then

@@ -107,8 +107,13 @@ local function sweep_expired()
   end
 end
 
+-- A task that comes due is never refused: what its owner may keep for later was asked when it came.
 local function sweep_due()
   for r in late_tasks('d', now_digits, DUE_SWEPT) do
+    if delayed.leave(r) then
+      set(r, 'D', '1')
+      delayed.count_due(1)
+    end
     make_ready(r)
   end
 end

@@ -78,7 +78,7 @@ local function retry(args)
     return { FORBIDDEN }
   end
   local o, id = owner_of(r.o), args[9]
-  set_limits(args[3], args[4], args[5])
+  set_limits(args[3], args[4], args[5], 0)
   local limit = limit_of(o, r.light)
   if limit then
     return { limit[1], '', '', 0, r.id, now_digits, limit[4] }

@@ -105,7 +105,7 @@ local function clean_owners(cursor)
   for i = 1, #page[2], 2 do
     rows[page[2][i]] = page[2][i + 1]
     local o = page[2][i] ~= NOTE and owner_of(page[2][i])
-    if o and o.act == 0 and o.run == 0 and o.hubs == '' and now - o.touch > OWNER_KEEP_MS then
+    if o and o.act + o.later == 0 and o.run == 0 and o.hubs == '' and now - o.touch > OWNER_KEEP_MS then
       push(gone, o.name)
     end
   end

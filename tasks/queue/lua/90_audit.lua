@@ -105,9 +105,14 @@ local function audit_log(o)
   end
 end
 
+-- Whether a heavy task's first time has not come.
+local function comes_later(r)
+  return not r.light and r.fence == '0' and call('ZSCORE', P .. 'd', r.id) ~= false
+end
+
 -- Counters of one owner against its records.
 local function audit_owner(o)
-  local heavy, run = 0, 0
+  local heavy, run, later = 0, 0, 0
   for _, id in ipairs(call('ZRANGE', P .. 'i:' .. o.name, '-inf', format('(%.0f', BAND), 'BYSCORE')) do
     local r = record_of(id)
     if not r or terminal(r) then
@@ -115,9 +120,14 @@ local function audit_owner(o)
     elseif r.o ~= o.name then
       found('owner', id, 'is listed for another owner')
     else
-      heavy = heavy + (r.light and 0 or 1)
+      local is_later = comes_later(r)
+      heavy = heavy + ((r.light or is_later) and 0 or 1)
+      later = later + (is_later and 1 or 0)
       run = run + (r.s == 'processing' and 1 or 0)
     end
+  end
+  if later ~= o.later then
+    found('counter', o.name, 'counts ' .. o.later .. ' delayed tasks, has ' .. later)
   end
   if heavy ~= o.act then
     found('counter', o.name, 'counts ' .. o.act .. ' active tasks, has ' .. heavy)
@@ -225,7 +235,7 @@ end
 local function audit_places(args)
   findings = {}
   local most = tonumber(args[3])
-  local heavy, run, checked, left = 0, 0, 0, most
+  local heavy, run, due, checked, left = 0, 0, 0, 0, most
   for _, key in ipairs(PLACES) do
     left = left - call('ZCARD', P .. key)
   end
@@ -239,7 +249,8 @@ local function audit_places(args)
       if not r or terminal(r) then
         found('place', id, 'stands in ' .. key .. (r and ' and has ended' or ' and has no record'))
       else
-        heavy = heavy + (r.light and 0 or 1)
+        heavy = heavy + ((r.light or comes_later(r)) and 0 or 1)
+        due = due + (r.D and not r.light and 1 or 0)
         run = run + (r.s == 'processing' and 1 or 0)
       end
     end
@@ -247,6 +258,9 @@ local function audit_places(args)
   local g = global
   if g.act ~= heavy then
     found('counter', '*', 'counts ' .. g.act .. ' active tasks, has ' .. heavy)
+  end
+  if g.due ~= due then
+    found('counter', '*', 'counts ' .. g.due .. ' active tasks that came due, has ' .. due)
   end
   if g.run ~= run then
     found('counter', '*', 'counts ' .. g.run .. ' running tasks, has ' .. run)
