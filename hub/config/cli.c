@@ -37,6 +37,17 @@ static bool has_word(int argc, char **argv, const char *word, const char *other)
     return false;
 }
 
+static void say_warnings(const struct options *options)
+{
+    struct span lines = span_of(options->warnings ? options->warnings : "");
+    while (lines.n) {
+        char text[256];
+        struct span line = span_cut(&lines, '\n');
+        snprintf(text, sizeof text, "%.*s", SPAN_ARG(line));
+        log_warn("a variable of the environment is of no use here", "variable", text);
+    }
+}
+
 bool cli_begin(const struct cli_command *command, int argc, char **argv, struct options *ret, int *ret_exit)
 {
     char *reason = NULL;
@@ -59,6 +70,7 @@ bool cli_begin(const struct cli_command *command, int argc, char **argv, struct 
         return false;
     }
     log_setup(command->program, ret->log_level, ret->log_format);
+    say_warnings(ret);
     return true;
 }
 

@@ -172,18 +172,40 @@ static bool is_ours(struct span name)
 
 static bool load_environment(struct source *source)
 {
-    source->origin = (struct option_origin){.source = OPTION_ENVIRONMENT, .alias = true};
-    for (size_t i = 0; i < OPTION_IDS; i++) {
-        const char *alias = option_rows[i].alias, *value = getenv(alias);
-        if (value && *value && !set(source, span_of(alias), span_of(value)))
-            return false;
-    }
-    source->origin.alias = false;
+    source->origin = (struct option_origin){.source = OPTION_ENVIRONMENT};
     for (char **entry = environ; *entry; entry++) {
         struct span value = span_of(*entry), name = span_cut(&value, '=');
         bool given = value.n && span_begins(name, "TASKHUB_"); /* an empty variable counts as not set */
         if (given && is_ours(name) && !set(source, name, value))
             return false;
+    }
+    return true;
+}
+
+/* Keeps the reason of a refusal as a warning. */
+static void warn(struct source *source, const struct option_row *row)
+{
+    char *before = source->options->warnings;
+    source->options->warnings =
+        xasprintf("%s%s; passed over (option %s)\n", before ? before : "", source->reason, row->key);
+    free(before);
+    free(source->reason);
+    source->reason = NULL;
+}
+
+/* After all else but the defaults: an alias that is overridden is not looked at, since it may be meant for
+ * another program. */
+static bool load_aliases(struct source *source)
+{
+    source->origin = (struct option_origin){.source = OPTION_ENVIRONMENT, .alias = true};
+    for (const struct option_row *row = option_rows; row < option_rows + OPTION_IDS; row++) {
+        const char *value = *row->alias ? getenv(row->alias) : NULL;
+        bool overridden = source->options->origin[row - option_rows].source > OPTION_FILE;
+        if (value == NULL || *value == '\0' || overridden || set(source, span_of(row->alias), span_of(value)))
+            continue;
+        if (!(row->flags & OPTION_SHARED))
+            return false;
+        warn(source, row);
     }
     return true;
 }
@@ -321,8 +343,8 @@ static bool load_all(struct options *options, struct flags *flags, char **ret_re
     bool fine = take_flags(flags); /* says first what is wrong with the command line */
     if (flags->config == NULL && config && *config)
         flags->config = config;
-    fine =
-        fine && load_file(&source, flags->config) && load_environment(&source) && load_flags(flags, &source);
+    fine = fine && load_file(&source, flags->config) && load_environment(&source) &&
+           load_flags(flags, &source) && load_aliases(&source);
     *ret_reason = source.reason ? source.reason : flags->source.reason;
     if (!fine)
         return false;
@@ -358,5 +380,6 @@ void options_free(struct options *options)
             free(*(char **)(void *)((char *)options + option_rows[i].offset));
     free(options->routes);
     free(options->config_path);
+    free(options->warnings);
     memset(options, 0, sizeof *options);
 }

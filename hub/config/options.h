@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define OPTION_SECRET 1 /* may hold a password: redacted when printed */
+#define OPTION_SHARED 2 /* other programs read its alias, too: what we cannot use there is passed over */
 
 enum option_id {
 #define OPTION_STRING(key, member, default_, flags, alias, help) OPTION_ID_##member,
@@ -34,6 +35,7 @@ struct options {
 #include "hub/config/options.def"
     char *routes;      /* what `routes.<type>` says, of all types: "\ntype=executor\n…" */
     char *config_path; /* the file that was read, NULL if none */
+    char *warnings;    /* what was passed over, a line each; NULL if nothing was */
     struct option_origin origin[OPTION_IDS];
 };
 
@@ -45,9 +47,10 @@ struct option_flag {  /* of one command alone */
     bool *given;       /* or NULL */
 };
 
-/* Fills *ret from argv[1…], environment and file; the command's own flags (may be NULL) go where they say.
- * *ret_rest: the index of the first argument that is no flag, or argc. False and *ret_reason (free()), which
- * names file, line, key and the nearest valid key; *ret is empty then. */
+/* Fills *ret from argv[1…], environment and file. An alias that is overridden is not looked at. The command's
+ * own flags (may be NULL) go where they say. *ret_rest: the index of the first argument that is no flag, or
+ * argc. False and *ret_reason (free()), which names file, line, key and the nearest valid key; *ret is empty
+ * then. */
 bool options_load(struct options *ret, int argc, char **argv, const struct option_flag *own, int *ret_rest,
                   char **ret_reason) MUSTCHECK;
 /* Frees the texts; all zero is fine. */

@@ -168,12 +168,10 @@ static void test_flags(void)
 
 static void test_environment(void)
 {
-    setenv("DATABASE_URL", "postgresql://u:p@h/d", 1);
+    setenv("TASKHUB_DATABASE_URL", "postgresql://u:p@h/d", 1);
     refused("PostgreSQL", "DATABASE_URL: PostgreSQL is not in this build", NULL, NULL, NULL, NULL);
-    unsetenv("DATABASE_URL");
-    setenv("CELERY_BROKER_URL", "redis://x", 1);
-    refused("Celery", "not in this build", NULL, NULL, NULL, NULL);
-    unsetenv("CELERY_BROKER_URL");
+    unsetenv("TASKHUB_DATABASE_URL");
+    refused("Celery", "--celery-broker-url: an existing", "--celery-broker-url", "redis://x", NULL, NULL);
     setenv("TASKHUB_LISTN", "x", 1);
     refused("slip in a variable", "did you mean TASKHUB_LISTEN?", NULL, NULL, NULL, NULL);
     unsetenv("TASKHUB_LISTN");
@@ -182,6 +180,51 @@ static void test_environment(void)
     struct options options;
     ok(load(&options, NULL, NULL, NULL, NULL), "variables of container platforms pass");
     options_free(&options);
+}
+
+/* What an alias says that is meant for another program is passed over, and said. */
+static void test_foreign_aliases(void)
+{
+    static const struct {
+        const char *alias, *value, *key;
+    } rows[] = {{"DATABASE_URL", "postgresql://u:hunter2@h/d", "database_url"},
+                {"DATABASE_URL", "mysql://u:hunter2@h/d", "database_url"},
+                {"CELERY_BROKER_URL", "redis://:hunter2@x", "celery.broker_url"},
+                {"CELERY_RESULT_BACKEND", "rpc://", "celery.result_backend"}};
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        struct options options;
+        setenv(rows[i].alias, rows[i].value, 1);
+        ok(load(&options, NULL, NULL, NULL, NULL), "%s=%s is no mistake", rows[i].alias, rows[i].value);
+        ok(options.warnings && strstr(options.warnings, rows[i].key) &&
+               strstr(options.warnings, rows[i].alias) && strstr(options.warnings, "hunter2") == NULL,
+           "but a warning that names %s: %s", rows[i].key, options.warnings);
+        is_text(options.database_url, "", "it sets nothing");
+        options_free(&options);
+        unsetenv(rows[i].alias);
+    }
+}
+
+static void test_overridden_aliases(void)
+{
+    struct options options;
+    setenv("REDIS_URL", "garbage", 1);
+    setenv("MAX_GLOBAL_CONCURRENT_TASKS", "many", 1);
+    setenv("DATABASE_URL", "postgresql://h/d", 1);
+    setenv("TASKHUB_LIMITS_GLOBAL_TASKS", "9", 1);
+    setenv("TASKHUB_DATABASE_URL", "sqlite:x.db", 1);
+    ok(load(&options, "--redis-url", "redis://h:1", NULL, NULL), "what is overridden is not looked at");
+    is_text(options.redis_url, "redis://h:1", "a flag beats an alias");
+    is_int(options.global_tasks, 9, "so does the own name");
+    ok(options.warnings == NULL, "nothing to warn of");
+    options_free(&options);
+    unsetenv("TASKHUB_LIMITS_GLOBAL_TASKS");
+    refused("a number that is ours", "MAX_GLOBAL_CONCURRENT_TASKS: must be", "--redis-url", "redis://h", NULL,
+            NULL);
+    unsetenv("MAX_GLOBAL_CONCURRENT_TASKS");
+    refused("a Redis that is ours", "REDIS_URL: must be redis://", NULL, NULL, NULL, NULL);
+    unsetenv("REDIS_URL");
+    unsetenv("DATABASE_URL");
+    unsetenv("TASKHUB_DATABASE_URL");
 }
 
 static void test_bad_files(void)
@@ -257,6 +300,8 @@ int main(void)
     test_precedence();
     test_flags();
     test_environment();
+    test_foreign_aliases();
+    test_overridden_aliases();
     test_bad_files();
     test_print();
     test_export();
