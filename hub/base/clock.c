@@ -2,9 +2,11 @@
 /* Time; see clock.h. */
 #include "hub/base/clock.h"
 
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 #include <time.h>
+
+#define TEXT_MAX 40 /* bytes of a time that is read, one more than is taken */
 
 static struct timespec now(clockid_t id)
 {
@@ -54,38 +56,95 @@ void clock_format(int64_t wall_ms, char text[static CLOCK_TEXT_SIZE])
     *p = '\0';
 }
 
-/* Reads the fraction at *p (".123456") in milliseconds and moves *p behind it. */
-static int64_t parse_fraction(const char **p)
+struct cursor { /* of a text that is read; `bad` once it is not what was expected */
+    const char *p, *end;
+    bool bad;
+};
+
+/* The number of exactly `digits` digits between min and max. */
+static int number(struct cursor *at, unsigned digits, int min, int max)
+{
+    int n = 0;
+    for (; digits && at->p < at->end && *at->p >= '0' && *at->p <= '9'; digits--)
+        n = n * 10 + (*at->p++ - '0');
+    at->bad |= digits || n < min || n > max;
+    return n;
+}
+
+/* Passes over one of two characters. */
+static void expect(struct cursor *at, char c, char other)
+{
+    at->bad |= at->p == at->end || (*at->p != c && *at->p != other);
+    at->p += at->p < at->end;
+}
+
+static int days_of(int year, int month)
+{
+    static const char days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && leap);
+}
+
+/* Seconds since 1970 of a date and a time of day; 60 counts as the next minute's first. */
+static int64_t date_and_time(struct cursor *at)
+{
+    struct tm tm = {0};
+    int year = number(at, 4, 0, 9999);
+    expect(at, '-', '-');
+    int month = number(at, 2, 1, 12);
+    expect(at, '-', '-');
+    tm.tm_mday = number(at, 2, 1, at->bad ? 31 : days_of(year, month));
+    expect(at, 'T', 't');
+    tm.tm_hour = number(at, 2, 0, 23);
+    expect(at, ':', ':');
+    tm.tm_min = number(at, 2, 0, 59);
+    expect(at, ':', ':');
+    tm.tm_sec = number(at, 2, 0, 60);
+    tm.tm_year = year - 1900;
+    tm.tm_mon = month - 1;
+    return at->bad ? -1 : (int64_t)timegm(&tm);
+}
+
+/* The milliseconds of ".123456", 0 where there is none; more digits are dropped. */
+static int64_t fraction(struct cursor *at)
 {
     int64_t ms = 0, unit = 100;
-    if (**p != '.')
+    if (at->p == at->end || *at->p != '.')
         return 0;
-    for ((*p)++; **p >= '0' && **p <= '9'; (*p)++) {
-        ms += (**p - '0') * unit;
+    const char *first = ++at->p;
+    for (; at->p < at->end && *at->p >= '0' && *at->p <= '9'; at->p++) {
+        ms += (*at->p - '0') * unit;
         unit /= 10;
     }
+    at->bad |= at->p == first;
     return ms;
+}
+
+/* Seconds that the zone is ahead of UTC: "Z" or "+hh:mm". */
+static int64_t zone(struct cursor *at)
+{
+    bool ahead = at->p < at->end && *at->p == '+';
+    if (!ahead && (at->p == at->end || *at->p != '-')) {
+        expect(at, 'Z', 'z');
+        return 0;
+    }
+    at->p++;
+    int hours = number(at, 2, 0, 23);
+    expect(at, ':', ':');
+    int64_t seconds = hours * 3600 + number(at, 2, 0, 59) * 60;
+    return ahead ? seconds : -seconds;
 }
 
 int64_t clock_parse(const char *text, size_t len)
 {
-    char copy[40];
-    if (len < 20 || len >= sizeof copy)
+    struct cursor at = {text, text + len, false};
+    if (len >= TEXT_MAX)
         return -1;
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    struct tm tm = {0};
-    const char *p = strptime(copy, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (p == NULL)
+    int64_t seconds = date_and_time(&at);
+    bool leap = !at.bad && at.p[-2] == '6';
+    int64_t ms = fraction(&at);
+    seconds -= zone(&at);
+    if (at.bad || at.p != at.end || (leap && seconds % 86400 != 0))
         return -1;
-    int64_t ms = parse_fraction(&p), offset = 0;
-    unsigned hours, minutes;
-    if (*p == '+' || *p == '-') {
-        if (sscanf(p + 1, "%2u:%2u", &hours, &minutes) != 2 || strlen(p) != 6)
-            return -1;
-        offset = (int64_t)(hours * 60 + minutes) * (*p == '+' ? 60000 : -60000);
-    } else if (strcmp(p, "Z") != 0) {
-        return -1;
-    }
-    return (int64_t)timegm(&tm) * 1000 + ms - offset;
+    return seconds < 0 ? 0 : seconds * 1000 + ms;
 }
