@@ -72,6 +72,15 @@ static void test_hold(void)
     reader_gone(c);
 }
 
+/* A submission of "heavy" with this key, as it stands between the quotes. */
+static const char *keyed(const char *key)
+{
+    static char text[512];
+    snprintf(text, sizeof text, CALL("5", "task.submit", "{\"task\":\"heavy\",\"idempotency_key\":\"%s\"}"),
+             key);
+    return text;
+}
+
 static void test_idempotency(void)
 {
     struct reader *c = user("k1", 0);
@@ -85,8 +94,19 @@ static void test_idempotency(void)
           "again: the older task");
     says(c, KEYED("3", "quick", "k"));
     hears_part(c, "\"code\":\"idempotency_mismatch\"", "the same key for another task");
-    says(c, KEYED("4", "quick", "a\\n"));
-    hears_part(c, "\"field\":\"idempotency_key\"", "a key is printable");
+    static const char *const scripts[] = {"заказ-17", "注文 十七", "\\u0637\\u0644\\u0628",
+                                          "a=b & \\\"c\\\""};
+    for (size_t i = 0; i < NELEMS(scripts); i++) {
+        says(c, keyed(scripts[i]));
+        hears_part(c, "\"status\"", "a key in any script");
+        says(c, keyed(scripts[i]));
+        hears_part(c, "\"duplicate\":true", "names one task");
+    }
+    static const char *const bad[] = {"a\\n", "", "\\u009b2J", "a\\u2028b", "\\u202ea"};
+    for (size_t i = 0; i < NELEMS(bad); i++) {
+        says(c, keyed(bad[i]));
+        hears_part(c, "\"field\":\"idempotency_key\"", "a key is printable");
+    }
     reader_gone(c);
 }
 

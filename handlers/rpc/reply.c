@@ -7,6 +7,7 @@
 #include "handlers/rpc/app.h"
 #include "handlers/rpc/rpc.h"
 #include "hub/base/log.h"
+#include "hub/base/utf8.h"
 #include "hub/config/options.h"
 #include "tasks/queue/event_text.h"
 
@@ -230,13 +231,11 @@ bool take_key(struct request *request, struct span value, char text[static KEY_S
     *ret_key = SPAN_NONE;
     if (value.p == NULL)
         return true;
-    bool fits = json_string_copy(value, text, KEY_SIZE);
-    for (const char *p = text; fits && *p; p++)
-        fits = *p >= ' ' && *p <= '~';
-    if (!fits) {
-        fail_param(request, "idempotency_key", "must be printable ASCII");
+    size_t n = json_string_bytes(value);
+    if (!json_string_copy(value, text, KEY_SIZE) || n == 0 || !utf8_printable(text, n)) {
+        fail_param(request, "idempotency_key", "must be 1 to 128 bytes of printable characters");
         return false;
     }
-    *ret_key = span_of(text);
+    *ret_key = (struct span){text, n};
     return true;
 }

@@ -43,3 +43,36 @@ unsigned utf8_encode(unsigned long code, unsigned char to[static 4])
     to[0] = (unsigned char)(rows[row].lead | code);
     return rows[row].length;
 }
+
+/* The code point of a valid character. */
+static unsigned long decode(const unsigned char *p, size_t length)
+{
+    static const unsigned char lead[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    unsigned long code = p[0] & lead[length];
+    for (size_t i = 1; i < length; i++)
+        code = code << 6 | (p[i] & 0x3f);
+    return code;
+}
+
+static bool is_hidden(unsigned long code)
+{
+    static const struct {
+        unsigned long first, last;
+    } rows[] = {{0, 0x1f},        {0x7f, 0x9f},     {0x61c, 0x61c},
+                {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}};
+    for (size_t i = 0; i < NELEMS(rows); i++)
+        if (code >= rows[i].first && code <= rows[i].last)
+            return true;
+    return false;
+}
+
+bool utf8_printable(const char *text, size_t n)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    for (size_t i = 0, length; i < n; i += length) {
+        length = utf8_length(p + i, n - i);
+        if (length == 0 || is_hidden(decode(p + i, length)))
+            return false;
+    }
+    return true;
+}

@@ -2,6 +2,7 @@
 /* UTF-8 (RFC 3629 §4): no overlong forms, no surrogates, nothing above U+10FFFF. No state; any thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Returns the length (1 to 4 bytes) of the character at p, 0 if it is not valid. `left` bytes, at least 1,
@@ -9,3 +10,6 @@
 size_t utf8_length(const unsigned char *p, size_t left);
 /* Writes a code point (no surrogate, at most 0x10ffff) and returns its length, 1 to 4 bytes. */
 unsigned utf8_encode(unsigned long code, unsigned char to[static 4]);
+/* Whether `n` bytes are characters that show or shape what shows: valid UTF-8 without controls (C0, DEL, C1),
+ * separators of lines and paragraphs, and marks that turn the direction of what follows. */
+bool utf8_printable(const char *text, size_t n);

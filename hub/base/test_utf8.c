@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* hub/base/utf8.c: which characters are shown. */
+#include "hub/base/utf8.h"
+
+#include "hub/base/mem.h"
+#include "tests/lib/tap.h"
+
+#include <string.h>
+
+static void test_printable(void)
+{
+    static const struct {
+        const char *text;
+        bool printable;
+    } rows[] = {
+        {"a key of 2026", true},
+        {"заказ-17", true},
+        {"注文 十七", true},
+        {"می‌خواهم", true}, /* with a zero width non-joiner, which its script needs */
+        {"👩‍🔬", true},
+        {"\xc2\xa0", true},
+        {"", true},
+        {"a\nb", false},
+        {"\x7f", false},
+        {"\xc2\x9b"
+         "2J",
+         false},
+        {"a\xe2\x80\xa8"
+         "b",
+         false},
+        {"a\xe2\x80\xae"
+         "b",
+         false},
+        {"a\xe2\x81\xa6"
+         "b",
+         false},
+        {"\xd8\x9c", false},
+        {"\xff", false},
+        {"\xe2\x80", false},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++)
+        is_int(utf8_printable(rows[i].text, strlen(rows[i].text)), rows[i].printable, "row %zu", i);
+    ok(!utf8_printable("a\0b", 3), "a NUL is not shown");
+}
+
+int main(void)
+{
+    test_printable();
+    return done_testing();
+}
