@@ -5,6 +5,7 @@
 
 #include "hub/base/buf.h"
 #include "hub/base/clock.h"
+#include "hub/base/utf8.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -62,6 +63,22 @@ static bool is_plain(const char *value)
     return true;
 }
 
+/* As a JSON string, with what would act on a terminal (C1 controls) or turn the text behind it as \u…, too.
+ */
+static void append_quoted(struct buf *line, const char *value)
+{
+    struct buf text CLEANUP(buf_free) = BUF_INIT;
+    buf_append_json(&text, span_of(value));
+    const unsigned char *p = (const unsigned char *)text.data;
+    for (size_t i = 0, length; i < text.len; i += length) {
+        length = utf8_length(p + i, text.len - i);
+        if (utf8_printable(text.data + i, length))
+            buf_append(line, text.data + i, length);
+        else
+            buf_printf(line, "\\u%04lx", utf8_decode(p + i, length));
+    }
+}
+
 static void append_pair(struct buf *line, const char *key, const char *value)
 {
     value = value ? value : "";
@@ -69,7 +86,7 @@ static void append_pair(struct buf *line, const char *key, const char *value)
         buf_append_text(line, line->len > 1 ? "," : "");
         buf_append_json(line, span_of(key));
         buf_append_char(line, ':');
-        buf_append_json(line, span_of(value));
+        append_quoted(line, value);
         return;
     }
     if (line->len)
@@ -79,7 +96,7 @@ static void append_pair(struct buf *line, const char *key, const char *value)
     if (is_plain(value))
         buf_append_text(line, value);
     else
-        buf_append_json(line, span_of(value));
+        append_quoted(line, value);
 }
 
 void log_write(struct log_site *site, enum log_level level, const char *msg, ...)

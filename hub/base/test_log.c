@@ -56,6 +56,22 @@ static void test_logfmt(void)
     ok(strchr(text, '\x1b') == NULL, "control bytes are escaped");
     ok(strstr(text, "user=\"x\\nts=2026 level=error msg=\\\"fake\\\"\"") != NULL, "quotes are escaped");
     ok(strstr(text, "key=\"a=b\"") != NULL, "an equals sign is quoted");
+
+    capture_begin();
+    log_warn("hidden", "c1",
+             "\xc2\x9b"
+             "2J",
+             "bidi",
+             "a\xe2\x80\xae"
+             "b\xe2\x81\xa9",
+             "line",
+             "a\xe2\x80\xa8"
+             "b",
+             "name", "Żółć 猫");
+    text = capture_end();
+    ok(strstr(text, "c1=\"\\u009b2J\" bidi=\"a\\u202eb\\u2069\" line=\"a\\u2028b\" name=\"Żółć 猫\"\n") !=
+           NULL,
+       "what turns or hides text is escaped, letters are not: %s", text);
 }
 
 static void test_words(void)

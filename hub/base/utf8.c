@@ -44,8 +44,7 @@ unsigned utf8_encode(unsigned long code, unsigned char to[static 4])
     return rows[row].length;
 }
 
-/* The code point of a valid character. */
-static unsigned long decode(const unsigned char *p, size_t length)
+unsigned long utf8_decode(const unsigned char *p, size_t length)
 {
     static const unsigned char lead[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
     unsigned long code = p[0] & lead[length];
@@ -71,7 +70,7 @@ bool utf8_printable(const char *text, size_t n)
     const unsigned char *p = (const unsigned char *)text;
     for (size_t i = 0, length; i < n; i += length) {
         length = utf8_length(p + i, n - i);
-        if (length == 0 || is_hidden(decode(p + i, length)))
+        if (length == 0 || is_hidden(utf8_decode(p + i, length)))
             return false;
     }
     return true;

@@ -8,6 +8,8 @@
 /* Returns the length (1 to 4 bytes) of the character at p, 0 if it is not valid. `left` bytes, at least 1,
  * may be read. */
 size_t utf8_length(const unsigned char *p, size_t left);
+/* The code point of a valid character of `length` bytes. */
+unsigned long utf8_decode(const unsigned char *p, size_t length);
 /* Writes a code point (no surrogate, at most 0x10ffff) and returns its length, 1 to 4 bytes. */
 unsigned utf8_encode(unsigned long code, unsigned char to[static 4]);
 /* Whether `n` bytes are characters that show or shape what shows: valid UTF-8 without controls (C0, DEL, C1),
