@@ -13,8 +13,7 @@
 static struct buf user_text, role_text, ttl_text;
 
 static const struct option_flag token_flags[] = {
-    {"--user", "ID", "owner id the token is for: 1 to 128 of A-Z a-z 0-9 . _ @ + - (required)", &user_text,
-     NULL},
+    {"--user", "ID", "owner id the token is for: 1 to 255 bytes of UTF-8 (required)", &user_text, NULL},
     {"--role", "ROLE", "admin or viewer; may be given twice", &role_text, NULL},
     {"--ttl", "TIME", "how long it is valid: 90s, 15m, 1h, 7d [1h]", &ttl_text, NULL},
     {.name = NULL},
@@ -67,14 +66,15 @@ int cmd_token(int argc, char **argv)
     struct options options;
     unsigned roles;
     int code;
+    char owner[OWNER_SIZE];
     if (!cli_begin(&token_command, argc, argv, &options, &code))
         return code;
     const char *user = user_text.len ? user_text.data : "", *wrong = NULL;
     int64_t ttl_s = cli_duration_s(ttl_text.len ? ttl_text.data : "1h");
     if (*user == '\0')
         wrong = "--user is required";
-    else if (!auth_user_id_valid(span_of(user)))
-        wrong = "--user: an owner id is 1 to 128 of A-Z a-z 0-9 . _ @ + -";
+    else if (!owner_encode(span_of(user), owner))
+        wrong = "--user: an owner id is 1 to 255 bytes of UTF-8 without control characters";
     else if (!parse_roles(role_text.len ? role_text.data : "", &roles))
         wrong = "--role: must be admin or viewer";
     else if (ttl_s < 1)

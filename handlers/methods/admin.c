@@ -5,8 +5,8 @@
 #include "handlers/rpc/reply.h"
 
 struct watch {
-    char owner[USER_ID_MAX + 1]; /* "" = every owner */
-    char task[65];               /* "" = every type */
+    char owner[OWNER_SIZE]; /* "" = every owner */
+    char task[65];          /* "" = every type */
 };
 
 void run_admin_stats(struct request *request, const struct span *values)
@@ -30,9 +30,8 @@ void run_admin_watch(struct request *request, const struct span *values)
     struct app *app = request->app;
     struct client *client = request_client(request);
     struct watch watch = {"", ""};
-    text_of(values[0], watch.owner, sizeof watch.owner);
     text_of(values[1], watch.task, sizeof watch.task);
-    if (watch.owner[0] && !auth_user_id_valid(span_of(watch.owner))) {
+    if (values[0].p && !owner_of_json(values[0], watch.owner)) {
         fail_param(request, "owner", "must be an owner's id");
         return;
     }

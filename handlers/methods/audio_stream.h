@@ -37,7 +37,7 @@ struct stream {
     struct client *client; /* NULL while its connection is lost, or not answered yet */
     uint32_t number;       /* on that connection; 0 = not given yet */
     char id[ID_SIZE];
-    char owner[USER_ID_MAX + 1];
+    char owner[OWNER_SIZE];
     uint64_t received;   /* bytes that stand in Redis */
     uint64_t acked;      /* of them the client knows */
     struct buf sent;     /* the bytes behind them: on their way, or to be sent again */

@@ -117,7 +117,7 @@ void run_task_cancel(struct request *request, const struct span *values)
 struct retry { /* task.retry under way */
     struct request *request;
     const struct task_type *type; /* NULL: this hub does not know it */
-    char id[ID_SIZE], new_id[ID_SIZE], task[65], caller[USER_ID_MAX + 1], owner[USER_ID_MAX + 1];
+    char id[ID_SIZE], new_id[ID_SIZE], task[65], caller[OWNER_SIZE], owner[OWNER_SIZE];
 };
 
 static void fail_retry(struct request *request, const struct retry *retry, const struct queue_answer *answer)
@@ -192,7 +192,7 @@ static void on_retry_found(void *ctx, const struct queue_answer *answer)
         return;
     }
     bool readable = json_string_copy(json_get(answer->json, "task"), retry->task, sizeof retry->task) &&
-                    json_string_copy(json_get(answer->json, "user_id"), retry->owner, sizeof retry->owner);
+                    owner_of_json(json_get(answer->json, "user_id"), retry->owner);
     retry->type = readable ? task_type_find(retry->task) : NULL;
     if (!readable || !may_retry(request, retry->task, retry->type)) {
         if (!readable)
@@ -230,7 +230,7 @@ void run_task_retry(struct request *request, const struct span *values)
 /* ---- lists ---- */
 
 struct list_text { /* decoded parameters of a list; the filter points into it */
-    char status[12], task[65], cursor[257], user_id[USER_ID_MAX + 1];
+    char status[12], task[65], cursor[257], owner[OWNER_SIZE];
 };
 
 /* "score-id", as an earlier page said; false and answered if it is not that. */
@@ -286,11 +286,11 @@ void run_admin_tasks(struct request *request, const struct span *values)
     struct queue_filter filter;
     if (!take_filter(request, values, &text, &filter))
         return;
-    filter.owner = text_of(values[6], text.user_id, sizeof text.user_id);
-    if (filter.owner && !auth_user_id_valid(span_of(filter.owner))) {
+    if (values[6].p && !owner_of_json(values[6], text.owner)) {
         fail_param(request, "user_id", "must be an owner's id");
         return;
     }
+    filter.owner = values[6].p ? text.owner : NULL;
     if (filter.owner == NULL || strcmp(filter.owner, request_who(request)->user_id) != 0)
         log_admin_act(request, NULL);
     queue_list(request->app->queue, &filter, reply_answer, request);

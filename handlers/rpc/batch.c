@@ -12,7 +12,7 @@ struct follower { /* news that are kept until the batch is answered */
     struct list node;
     struct owner_news news;
     bool read; /* the batch's answer tells of it */
-    char owner[USER_ID_MAX + 1];
+    char owner[OWNER_SIZE];
     char task_id[ID_SIZE];
 };
 

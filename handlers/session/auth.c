@@ -129,7 +129,7 @@ static void write_welcome(struct buf *to, const struct entry *entry, const struc
     static const char *const words[] = {[OWNERS_OK] = "ok", [OWNERS_NONE] = "none", [OWNERS_GAP] = "gap"};
     static const char *const roles[] = {"[]", "[\"admin\"]", "[\"viewer\"]", "[\"admin\",\"viewer\"]"};
     buf_append_char(to, '{');
-    json_member_text(to, "user_id", span_of(who->user_id));
+    owner_json_member(to, "user_id", span_of(who->user_id));
     json_member_raw(to, "roles", SPAN_NONE, roles[who->roles & (ROLE_ADMIN | ROLE_VIEWER)]);
     json_member_time(to, "expires_at", who->expires_at * 1000);
     json_member_text(to, "epoch", span_of(entry->at.epoch));

@@ -17,16 +17,9 @@ const char *const role_names[ROLES] = {"admin", "viewer"};
 
 /* ---- principals ------------------------------------------------------------------------------- */
 
-bool auth_user_id_valid(struct span user_id)
-{
-    for (size_t i = 0; i < user_id.n; i++)
-        if (!isalnum((unsigned char)user_id.p[i]) && memchr("._@+-", user_id.p[i], 5) == NULL)
-            return false;
-    return user_id.n >= 1 && user_id.n <= USER_ID_MAX;
-}
-
 void principal_clear(struct principal *who)
 {
+    free(who->user_id);
     free(who->tasks);
     memset(who, 0, sizeof *who);
 }
@@ -231,11 +224,12 @@ static bool names_audience(struct span value, const char *want)
 static const char *read_subject(struct span claims, struct principal *who)
 {
     struct span sub = json_get(claims, "sub");
+    char owner[OWNER_SIZE];
     if (sub.p == NULL)
         return "sub is missing";
-    if (!json_string_copy(sub, who->user_id, sizeof who->user_id) ||
-        !auth_user_id_valid(span_of(who->user_id)))
+    if (!owner_of_json(sub, owner))
         return "sub is no user id";
+    who->user_id = xstrdup(owner);
     return NULL;
 }
 

@@ -3,17 +3,16 @@
  * A ring of keys is immutable; only loading reads a file. Loop thread. */
 #pragma once
 
+#include "hub/auth/owner_id.h"
 #include "hub/base/id.h"
 #include "hub/json/json.h"
-
-#define USER_ID_MAX 128
 
 enum role { ROLE_ADMIN = 1, ROLE_VIEWER = 2 };
 #define ROLES 2
 extern const char *const role_names[ROLES]; /* the name of 1 << i */
 
 struct principal {
-    char user_id[USER_ID_MAX + 1];
+    char *user_id;      /* the owner it is (owner_id.h); NULL only in an empty one */
     unsigned roles;     /* role bits */
     int64_t expires_at; /* seconds since 1970 */
     int64_t issued_at;  /* seconds since 1970, 0 if the token does not say */
@@ -51,11 +50,9 @@ bool auth_verify(const struct keyring *ring, const struct auth_rules *rules, str
                  struct principal *ret, const char **ret_reason) MUSTCHECK;
 
 struct auth_claims {
-    const char *user_id, *audience, *issuer; /* issuer may be NULL */
+    const char *user_id, *audience, *issuer; /* user_id as outside; issuer may be NULL */
     unsigned roles;
     int64_t issued_at, expires_at; /* seconds since 1970 */
 };
 /* Returns a token (free()) signed by the first key that can, NULL if none can. */
 char *auth_sign(const struct keyring *ring, const struct auth_claims *claims);
-/* Whether `user_id` is a legal owner id: [A-Za-z0-9._@+-]{1,128}. */
-bool auth_user_id_valid(struct span user_id);

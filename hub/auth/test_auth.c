@@ -71,7 +71,7 @@ static void refused_bytes(const char *name, struct span token)
     struct principal who = {0};
     const char *reason = NULL;
     bool accepted = verify(token, &rules, &who, &reason);
-    ok(!accepted && reason && who.user_id[0] == '\0', "refused: %s (%s)", name, reason ? reason : "accepted");
+    ok(!accepted && reason && who.user_id == NULL, "refused: %s (%s)", name, reason ? reason : "accepted");
     principal_clear(&who);
 }
 
@@ -118,6 +118,9 @@ static void test_accepted(void)
              0);
     accepted("alg by its newer name", eddsa("{\"alg\":\"Ed25519\",\"kid\":\"ed-1\"}", CLAIMS(""), ed_secret),
              "u1", 0);
+    accepted("a subject of another's kind",
+             hs256(hs_header, "{\"sub\":\"auth0|5f\\u00e9\",\"aud\":\"taskhub\",\"exp\":1700003600}"),
+             "auth0%7C5f%C3%A9", 0);
     accepted("audience list",
              hs256(hs_header, "{\"sub\":\"a.b_c@d+e-f\",\"aud\":[\"x\",\"taskhub\"],"
                               "\"exp\":1700003600}"),
@@ -278,22 +281,19 @@ static void test_subject_and_audience(void)
         {"sub number", "{\"sub\":1,\"aud\":\"taskhub\",\"exp\":1700003600}"},
         {"sub with NUL", "{\"sub\":\"u1\\u0000x\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
         {"sub with newline", "{\"sub\":\"u1\\nx\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
-        {"sub with a key's separator", "{\"sub\":\"u1:x\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
-        {"sub with brace", "{\"sub\":\"u{1}\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
-        {"sub with slash", "{\"sub\":\"../u1\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
-        {"sub with blank", "{\"sub\":\"u 1\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
-        {"sub not ASCII", "{\"sub\":\"\xc3\xbc\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
+        {"sub with C1", "{\"sub\":\"u1\xc2\x85\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
+        {"sub that turns", "{\"sub\":\"u1\\u202e\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
         {"sub twice", "{\"sub\":\"u1\",\"sub\":\"u2\",\"aud\":\"taskhub\",\"exp\":1700003600}"},
     };
     for (size_t i = 0; i < NELEMS(bad); i++)
         refused(bad[i].name, hs256(hs_header, bad[i].claims));
     struct buf long_sub = BUF_INIT;
     buf_append_text(&long_sub, "{\"sub\":\"");
-    for (int i = 0; i < 129; i++)
+    for (int i = 0; i < 256; i++)
         buf_append_char(&long_sub, 'a');
     buf_append_text(&long_sub, "\",\"aud\":\"taskhub\",\"exp\":1700003600}");
     char *claims = buf_take_string(&long_sub);
-    refused("sub of 129 bytes", hs256(hs_header, claims));
+    refused("sub of 256 bytes", hs256(hs_header, claims));
     free(claims);
 }
 

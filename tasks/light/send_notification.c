@@ -27,9 +27,8 @@ static bool is_link(const char *link)
 
 static bool check(const struct span *values, struct json_field_error *ret_error)
 {
-    char user[USER_ID_MAX + 1], link[2001];
-    if (values[ARG_USER].p &&
-        (!json_string_copy(values[ARG_USER], user, sizeof user) || !auth_user_id_valid(span_of(user))))
+    char owner[OWNER_SIZE], link[2001];
+    if (values[ARG_USER].p && !owner_of_json(values[ARG_USER], owner))
         return json_refuse(ret_error, SPAN("user_id"), "must be an owner id");
     if (values[ARG_LINK].p && (!json_string_copy(values[ARG_LINK], link, sizeof link) || !is_link(link)))
         return json_refuse(ret_error, SPAN("link"), "must begin with https://, http:// or /");
@@ -48,10 +47,12 @@ static json_t *message(struct task_ctx *ctx, const char *user, int64_t created_m
 
 static void run(struct task_ctx *ctx)
 {
-    const char *user = task_arg_text(ctx, "user_id");
+    char owner[OWNER_SIZE], user[USER_ID_MAX + 1];
+    const char *named = task_arg_text(ctx, "user_id");
+    bool other = named && owner_encode(span_of(named), owner); /* check() saw that it can be */
     struct notification notification = {
         .id = span_of(task_effect_id(ctx)),
-        .user = span_of(user ? user : task_owner(ctx)),
+        .user = span_of(other ? owner : task_owner(ctx)),
         .title = span_of(task_arg_text(ctx, "title")),
         .body = span_of(task_arg_text(ctx, "body")),
         .link = span_of(task_arg_text(ctx, "link")),
@@ -61,13 +62,14 @@ static void run(struct task_ctx *ctx)
     struct db *db = task_db(ctx);
     if (db == NULL)
         return;
+    owner_decode(notification.user, user);
     task_progress(ctx, 10, "sending", NULL);
     if (notifications_add(db, &notification, &created_ms) != 0 ||
         notifications_unread(db, notification.user, &unread) != 0) {
         task_fail_db(ctx, db);
         return;
     }
-    json_t *answer = task_call(ctx, "notify", message(ctx, notification.user.p, created_ms));
+    json_t *answer = task_call(ctx, "notify", message(ctx, user, created_ms));
     if (answer == NULL) {
         task_fail(ctx, (struct task_error){"unavailable", true},
                   "the notification is stored but was not pushed");

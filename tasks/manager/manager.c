@@ -104,8 +104,9 @@ static bool names_own(const struct task_type *type, const struct task_request *r
 {
     if (type->owner_arg == NULL || request->args.p == NULL || request->who->roles & ROLE_ADMIN)
         return true;
-    struct span owner = json_get(request->args, type->owner_arg);
-    return owner.p == NULL || json_string_is(owner, request->who->user_id);
+    struct span value = json_get(request->args, type->owner_arg);
+    char owner[OWNER_SIZE];
+    return value.p == NULL || (owner_of_json(value, owner) && strcmp(owner, request->who->user_id) == 0);
 }
 
 static enum task_refusal check_type(const struct manager *manager, const struct task_request *request,

@@ -88,7 +88,8 @@ static const struct task_type *const types[] = {
 
 /* ---- helpers --------------------------------------------------------------------------------------- */
 
-static struct principal user = {.user_id = "u1"}, admin = {.user_id = "root", .roles = ROLE_ADMIN};
+static struct principal user = {.user_id = (char[]){"u1"}},
+                        admin = {.user_id = (char[]){"root"}, .roles = ROLE_ADMIN};
 
 static void on_reply(void *ctx, const struct task_reply *reply)
 {
@@ -206,7 +207,7 @@ static void redis_again(void)
 static void test_checks(void)
 {
     char allowed[] = "\nslow\n", long_args[200];
-    struct principal narrow = {.user_id = "u1", .tasks = allowed};
+    struct principal narrow = {.user_id = (char[]){"u1"}, .tasks = allowed};
     begin();
     submit_task("nothing", "{}");
     is_int(last.refusal, TASK_UNKNOWN_TYPE, "an unknown type is refused");

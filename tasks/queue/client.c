@@ -37,6 +37,11 @@ static unsigned crc16(struct span bytes)
 
 unsigned shard_of(struct span owner)
 {
+    char user_id[USER_ID_MAX + 1];
+    if (owner.n && memchr(owner.p, '%', owner.n)) {
+        owner_decode(owner, user_id);
+        owner = span_of(user_id);
+    }
     return crc16(owner) % SHARDS;
 }
 

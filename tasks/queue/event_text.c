@@ -82,7 +82,7 @@ static void write_head(struct buf *to, const struct event_text *text)
     buf_append_char(to, '{');
     json_member_text(to, "task_id", text->id);
     json_member_text(to, "task", text->task);
-    json_member_text(to, "user_id", text->owner);
+    owner_json_member(to, "user_id", text->owner);
     json_member_text(to, "type", span_of(event_type_by_code(text->code)->name));
     json_member_text(to, "status", status);
     json_member_text(to, "stage", stage);

@@ -45,8 +45,8 @@ size_t text_word(char to[static WORD_SIZE], const char *text, size_t size);
 
 struct event_lines { /* the lines of a message or a reply: "@owner", the owner's lines, "@owner", … */
     struct span rest;
-    char owner[USER_ID_MAX + 1]; /* whose line the last one was */
-    struct event_text last;      /* of the last event; .code 0 = there is none to continue */
+    char owner[OWNER_SIZE]; /* whose line the last one was */
+    struct event_text last; /* of the last event; .code 0 = there is none to continue */
 };
 
 /* The next line of an event, absent at the end. */

@@ -88,7 +88,7 @@ static void write_task(struct buf *to, const redisReply *row)
     buf_append_char(to, '{');
     json_member_text(to, "task_id", reply_span(row, ROW_ID));
     json_member_text(to, "task", reply_span(row, ROW_TASK));
-    json_member_text(to, "user_id", reply_span(row, ROW_OWNER));
+    owner_json_member(to, "user_id", reply_span(row, ROW_OWNER));
     json_member_text(to, "status", reply_span(row, ROW_STATUS));
     json_member_text(to, "stage", reply_span(row, ROW_STAGE));
     json_member_int(to, "progress", reply_number(row, ROW_PROGRESS));

@@ -49,13 +49,14 @@ static void write_nothing(struct buf *to, const redisReply *answer)
  * when the task was submitted). */
 static void notify(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx)
 {
-    if (json_kind_of(json_get(args, "user_id")) != KIND_STRING ||
+    char owner[OWNER_SIZE];
+    if (!owner_of_json(json_get(args, "user_id"), owner) ||
         json_kind_of(json_get(args, "id")) != KIND_STRING) {
         fn(ctx, SPAN_NONE);
         return;
     }
     struct op *op = call_new(queue, FUNCTION("notify"), fn, ctx, write_nothing);
-    add_text(op, args, "user_id");
+    words_add(&op->words, span_of(owner));
     add_text(op, args, "id");
     words_json(&op->words, args);
 }

@@ -11,7 +11,8 @@
 /* What every key and channel of the real shard begins with: its hash tag. */
 #define SHARD_PREFIX "th:{0}:"
 
-/* The owner's virtual shard: CRC16 (XMODEM, as Redis Cluster uses it) of the raw name modulo SHARDS. */
+/* The owner's virtual shard: CRC16 (XMODEM, as Redis Cluster uses it) of the user id, as it is outside,
+ * modulo SHARDS. */
 unsigned shard_of(struct span owner);
 /* Writes a new id of a task of this owner. */
 void shard_task_id(char id[static ID_SIZE], struct span owner);

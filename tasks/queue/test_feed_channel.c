@@ -79,7 +79,7 @@ static void test_channels(void)
 
 static void test_messages(void)
 {
-    char name[USER_ID_MAX + 2];
+    char name[OWNER_SIZE + 1];
     struct buf odd = BUF_INIT;
     publish("@u1\n" LINE("1", "S") LINE("2", "C")          /* two lines */
             "@u2\n" LINE("1", "S") "@u@x\n" LINE("1", "K") /* others */

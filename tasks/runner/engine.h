@@ -66,7 +66,7 @@ struct run { /* a task that this process holds: the head of the engine's object,
 
     char id[ID_SIZE];        /* from here on not cleared when the object is used again */
     char effect_id[ID_SIZE]; /* task_effect_id() */
-    char owner[USER_ID_MAX + 1];
+    char owner[OWNER_SIZE];
     char args_inline[RUN_ARGS_INLINE];
 };
 

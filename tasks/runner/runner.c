@@ -53,7 +53,7 @@ static void take(struct run_lane *lane, const struct queue_leased *leased)
     struct run *run = run_find(runner, leased->id);
     if (run) /* an attempt of ours that expired; what it still says is refused */
         run_lose(run);
-    bool sound = strlen(leased->id) == ID_SIZE - 1 && owner.n <= USER_ID_MAX;
+    bool sound = strlen(leased->id) == ID_SIZE - 1 && owner.n < OWNER_SIZE;
     run = run_new(lane, task_type_find(leased->task), sound ? owner : SPAN("-"));
     memcpy(run->id, sound ? leased->id : "00000000-0000-0000-0000-000000000000", ID_SIZE);
     memcpy(run->effect_id, strlen(leased->effect_id) == ID_SIZE - 1 ? leased->effect_id : run->id, ID_SIZE);

@@ -56,7 +56,7 @@ void runner_beat(struct runner *runner);
 /* ---- tasks that are made here -------------------------------------------------------------------- */
 /* The lane that serves this queue; NULL if none does. */
 struct run_lane *runner_lane(struct runner *runner, const char *queue);
-/* A run in RUN_NEW; `owner` (at most USER_ID_MAX bytes) is copied, id and args are the caller's to set. */
+/* A run in RUN_NEW; `owner` (less than OWNER_SIZE bytes) is copied, id and args are the caller's to set. */
 struct run *run_new(struct run_lane *lane, const struct task_type *type, struct span owner);
 void *run_holder(struct run *run); /* holder_size bytes, zero at first */
 /* Copies the arguments; SPAN_NONE = {}. */

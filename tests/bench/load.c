@@ -123,7 +123,7 @@ static void name_of(unsigned index, char *name, size_t size)
 
 static void authenticate(struct ws_conn *conn)
 {
-    char name[USER_ID_MAX + 1];
+    char name[OWNER_SIZE];
     name_of(conn->index, name, sizeof name);
     int64_t now = clock_wall_ms() / 1000;
     const struct auth_claims claims = {

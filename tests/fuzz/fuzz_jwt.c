@@ -33,7 +33,9 @@ static void verify(struct span token)
     struct principal who = {0};
     const char *reason = NULL;
     if (auth_verify(ring, &rules, token, NOW, &who, &reason)) {
-        HOLDS(auth_user_id_valid(span_of(who.user_id)));
+        char user_id[USER_ID_MAX + 1], owner[OWNER_SIZE];
+        owner_decode(span_of(who.user_id), user_id);
+        HOLDS(owner_encode(span_of(user_id), owner) && strcmp(owner, who.user_id) == 0);
         HOLDS(who.expires_at + AUTH_SKEW_S >= NOW);
         principal_may_submit(&who, "noop");
         principal_clear(&who);

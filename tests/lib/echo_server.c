@@ -23,13 +23,14 @@ static struct {
 static bool authenticate(struct conn *conn, const char *user, int64_t seconds)
 {
     struct principal who = {.expires_at = clock_wall_ms() / 1000 + seconds};
-    snprintf(who.user_id, sizeof who.user_id, "%s", user);
+    who.user_id = xstrdup(user);
     if (conn_who(conn)) {
         conn_refresh_who(conn, &who);
         return true;
     }
     if (conn_set_who(conn, &who))
         return true;
+    principal_clear(&who);
     conn_close(conn, 4429, "too many connections");
     return false;
 }

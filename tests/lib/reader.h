@@ -35,6 +35,7 @@ static void reader_send(void *sink, struct span text, bool droppable)
 static void reader_free(struct answerer *answerer)
 {
     buf_free(&reader_of(answerer)->log);
+    free(reader_of(answerer)->who.user_id);
     free(reader_of(answerer));
 }
 
@@ -77,7 +78,7 @@ static inline struct reader *reader_new(struct app *app, const char *user, unsig
     client_init(&reader->client, &reader->answerer);
     if (user == NULL)
         return reader;
-    snprintf(reader->who.user_id, sizeof reader->who.user_id, "%s", user);
+    reader->who.user_id = xstrdup(user);
     reader->who.roles = roles;
     reader->member = member_new(&member_ops, reader);
     reader->answerer.who = &reader->who;

@@ -56,3 +56,63 @@ async def test_sizes(hub):
             await c.call("auth.refresh", {"token": of_size(40000)})
         assert "too long" in str(refused.value)
         await c.call("auth.refresh", {"token": of_size(16380)})
+
+
+SUBJECTS = ["auth0|5f7c8ec7c33c6c004bbafe82", "https://idp.example.org/users/7", "f:8c69:Jos\u00e9 \u5c71",
+            "a%7Cb", "a|b", "{0}:*?[x]\\\"", "\U0001f41f" * 63]
+
+
+async def test_an_owner_of_any_name(two_hubs, stack):
+    """One owner, the same everywhere: events, lists, notifications, retries; and never that of another name."""
+    first, second = two_hubs
+    for name in SUBJECTS:
+        async with connect(first, name) as c, connect(second, name) as other:
+            assert c.session["user_id"] == other.session["user_id"] == name
+            for kind, args in (("noop", {}), ("noop_heavy", {"steps": 1})):
+                task = await c.submit(kind, args, idempotency_key=kind)
+                assert (await c.wait_end(task))["user_id"] == name
+                assert (await other.wait_end(task))["status"] == "completed"
+                assert (await other.get(task))["user_id"] == name
+                assert (await other.submit(kind, args, idempotency_key=kind)) == task
+            tasks = (await other.call("task.list"))["tasks"]
+            assert len(tasks) == 2 and {task["user_id"] for task in tasks} == {name}
+            await c.wait_end(await c.submit("send_notification", {"title": "t", "body": "b", "user_id": name}))
+            await other.until(lambda: [n for n in other.notes if n[0] == "notification"])
+            assert [n[1]["user_id"] for n in other.notes if n[0] == "notification"] == [name]
+            assert (await c.call("notification.list"))["unread"] == 1
+            with pytest.raises(RpcError) as refused:
+                await c.submit("send_notification", {"title": "t", "body": "b", "user_id": name[:-1] + "."})
+            assert refused.value.code == -32003
+            c.check()
+            other.check()
+    stack.audit()
+
+
+async def test_staff_and_owners_of_any_name(two_hubs):
+    first, second = two_hubs
+    async with connect(first, "staff", roles=["admin"]) as staff, connect(second, "a|b") as c:
+        await staff.call("admin.watch", {"owner": "a|b"})
+        task = await c.submit("noop_heavy", {"steps": 1000, "sleep_ms": 50})
+        await staff.until(lambda: [n for n in staff.notes if n[0] == "admin.event" and n[1]["user_id"] == "a|b"])
+        await staff.cancel(task)
+        await c.wait_end(task)
+        listed = (await staff.call("admin.tasks", {"user_id": "a|b"}))["tasks"]
+        assert [(t["task_id"], t["user_id"]) for t in listed] == [(task, "a|b")]
+        assert (await staff.call("admin.tasks", {"user_id": "a%7Cb"}))["tasks"] == []
+        again = await staff.call("task.retry", {"task_id": task})
+        await c.wait_event(task_id=again["task_id"], type="started")
+        await c.cancel(again["task_id"])
+        assert (await c.wait_end(again["task_id"]))["user_id"] == "a|b"
+        with pytest.raises(RpcError) as refused:
+            await staff.call("admin.tasks", {"user_id": "a\u202eb"})
+        assert refused.value.data["field"] == "user_id"
+
+
+async def test_a_retry_names_its_own_owner(two_hubs, stack):
+    """The argument that names the owner is the user id; Redis compares it with the owner."""
+    first, second = two_hubs
+    async with connect(first, "a|b") as c, connect(second, "a|b") as other:
+        task = await c.submit("send_notification", {"title": "t", "body": "b", "user_id": "a|b"}, delay_ms=60000)
+        await other.cancel(task)
+        again = await c.call("task.retry", {"task_id": task})
+        assert (await c.wait_end(again["task_id"]))["status"] == "completed"

@@ -55,11 +55,15 @@ local function inherit_audio(old, new)
   call('PERSIST', P .. 'a:' .. new)
 end
 
--- Whether the argument `name` of a task is absent or `owner`.
+local function encoded(byte)
+  return format('%%%02X', string.byte(byte))
+end
+
+-- Whether the argument `name` of a task, a user id as it is outside, is absent or `owner`.
 local function names_own(input, name, owner)
   local known, args = pcall(cjson.decode, input)
   local named = known and type(args) == 'table' and args[name]
-  return not named or named == owner
+  return not named or string.gsub(tostring(named), '[^%w._@+-]', encoded) == owner
 end
 
 -- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or ''. Answer:
