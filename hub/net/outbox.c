@@ -152,14 +152,14 @@ static void set_given(struct outbox *outbox, uint64_t seq)
 }
 
 /* ---- the backlog --------------------------------------------------------------------------------- */
-static void append(struct outbox *outbox, struct item head, struct span data)
+static void append(struct outbox *outbox, const struct item *head, struct span data)
 {
     struct item *item = xmalloc(sizeof *item + data.n);
     if (outbox->items == NULL) {
         outbox->items = xmalloc(sizeof *outbox->items);
         list_init(outbox->items);
     }
-    *item = head;
+    *item = *head;
     item->size = data.n;
     memcpy(item->data, data.n ? data.p : "", data.n);
     list_append(outbox->items, &item->node);
@@ -268,9 +268,9 @@ enum outbox_put outbox_put(struct outbox *outbox, const struct outbox_message *m
     enum outbox_put put = admit(outbox, message, budget);
     if (put == OUTBOX_TAKEN)
         append(outbox,
-               (struct item){.event = event ? event_ref(event) : NULL,
-                             .droppable = message->droppable,
-                             .opcode = FRAME_TEXT},
+               &(struct item){.event = event ? event_ref(event) : NULL,
+                              .droppable = message->droppable,
+                              .opcode = FRAME_TEXT},
                event ? SPAN_NONE : message->text);
     return put;
 }
@@ -278,7 +278,7 @@ enum outbox_put outbox_put(struct outbox *outbox, const struct outbox_message *m
 void outbox_skip(struct outbox *outbox, uint64_t seq)
 {
     if (outbox->items)
-        append(outbox, (struct item){.skip = seq}, SPAN_NONE);
+        append(outbox, &(struct item){.skip = seq}, SPAN_NONE);
     else
         set_given(outbox, seq);
 }
@@ -302,7 +302,7 @@ void outbox_close(struct outbox *outbox, unsigned code, const char *reason, bool
     }
     struct buf frame = BUF_INIT;
     frame_close(&frame, code, reason);
-    append(outbox, (struct item){.opcode = FRAME_CLOSE}, (struct span){frame.data + 2, frame.len - 2});
+    append(outbox, &(struct item){.opcode = FRAME_CLOSE}, (struct span){frame.data + 2, frame.len - 2});
     buf_free(&frame);
 }
 
