@@ -38,9 +38,6 @@ local global -- of the whole data set: format; act and run = active heavy and ru
 -- they came, watch = until when some hub wants
 -- every owner's events; keys = see 51_keys.lua; moved = these changed; times = virtual time by class
 
-local LOG_KEEP_MS = 86400000
-local LOG_EVENTS = 10000
-local HEAVY_KEEP_MS = 30 * 86400000 -- until a hub has told the configured time
 local OWNER_KEEP_MS = 400 * 86400000
 
 -- The libraries of Lua exist only while a function runs.

@@ -48,6 +48,10 @@ local function listeners(hubs)
   return who
 end
 
+local owner_of, call_pooled
+
+do
+
 -- The tables of owners are used again by later calls: making them would cost more than filling them. Nothing in them
 -- outlives a call but the names of keys.
 local pool, pool_prefix, pool_size = {}, nil, 0
@@ -69,7 +73,7 @@ end
 
 -- An owner's row. `moved`: it changed; `log`, `index`: the commands that write to its log and index, and `logs`,
 -- `places`: how many words they have; `lists`: other batches of its own.
-local function owner_of(name)
+owner_of = function(name)
   local o = owners[name]
   if o then
     return o
@@ -89,9 +93,11 @@ local function owner_of(name)
 end
 
 -- Runs a command whose first n words are set; the words gathered, or fewer when they were many.
-local function call_pooled(words, n)
+call_pooled = function(words, n)
   call(unpack(words, 1, n))
   return n > WORDS_KEPT and { words[1], words[2] } or words
+end
+
 end
 
 -- What an event is, in the log as well as in the feed. `task` may be followed by a stage.

@@ -84,6 +84,9 @@ end
 
 do
 
+local LOG_KEEP_MS = 86400000
+local LOG_EVENTS = 10000
+local HEAVY_KEEP_MS = 30 * 86400000 -- until a hub has told the configured time
 local INDEX_SLACK_MS = 86400000
 local INDEX_TRIMMED = 1000 -- at most so many per band and time
 

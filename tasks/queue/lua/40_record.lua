@@ -217,6 +217,8 @@ local function set(r, field, value)
   end
 end
 
+do
+
 local function more_of(r)
   local words = {}
   for i = 1, #RARE do
@@ -257,6 +259,8 @@ flush_records = function()
   end
   changed = emptied(changed)
   flush_buckets()
+end
+
 end
 
 -- Leases a task that waits, without a look at what it is: its new text, nil if it does not wait any more.
