@@ -6,12 +6,15 @@
  * too: its small entries become the events they were, with results and errors from the records. Loop thread
  * only. */
 #include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
 #include "hub/base/table.h"
 #include "tasks/queue/client_private.h"
 #include "tasks/queue/shard.h"
 
-#define TICK_MS 5000      /* the wish to watch lasts 15 s */
-#define ALIVE_TICKS 4     /* a hub that was not heard of for 120 s counts as dead */
+#define TICK_MS 1500      /* of a longer silence of all, running time counts 3 s only */
+#define WATCH_TICKS 3     /* the wish to watch lasts 15 s */
+#define ALIVE_TICKS 13    /* a hub that was not heard of for 120 s counts as dead */
 #define SILENCE_MS 100000 /* after so long others may have forgotten this hub */
 #define CHANNELS 8
 #define TELL_PAGE 256 /* events at once of what a failed call left behind */
@@ -51,6 +54,7 @@ struct queue_feed {
     uv_timer_t *timer;
     unsigned ticks;
     uint64_t alive_ms; /* when this hub last said that it lives */
+    int64_t steps;     /* of Redis' clock, as far as it was told; -1 = not yet */
 };
 
 /* ---- calls about an owner ---- */
@@ -444,14 +448,33 @@ static void say_alive(struct queue_feed *feed)
     op_retention(op_new(feed->queue, FUNCTION("alive"), NULL, NOBODY, NULL));
 }
 
+/* {steps of the clock, ms of the last one}. What there was before this hub is told by no one. */
+static void on_ticked(struct op *op, const redisReply *answer)
+{
+    struct queue_feed *feed = op->queue->feed;
+    int64_t steps = reply_number(answer, 0);
+    if (feed == NULL || reply_count(answer) < 2)
+        return;
+    if (feed->steps >= 0 && steps > feed->steps) {
+        metric_add(METRIC_CLOCK_STEPS, (uint64_t)(steps - feed->steps));
+        log_warn("time made a step: everything stood still, or Redis' clock was set", "ms",
+                 LOG_NUM(reply_number(answer, 1)));
+    }
+    feed->steps = steps;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct queue_feed *feed = timer->data;
     if (!redis_is_up(feed->queue->redis))
         return;
-    if (feed->watching)
+    feed->ticks++;
+    if (feed->watching && feed->ticks % WATCH_TICKS == 0)
         call_watch(feed);
-    if (feed->queue->config.hub && ++feed->ticks % ALIVE_TICKS == 0)
+    if (!feed->queue->config.hub)
+        return;
+    op_new(feed->queue, FUNCTION("tick"), on_ticked, NOBODY, NULL);
+    if (feed->ticks % ALIVE_TICKS == 0)
         say_alive(feed);
 }
 
@@ -465,6 +488,7 @@ struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
     queue->feed = feed;
     queue->tell_logged = tell_logged;
     feed->alive_ms = clock_mono_ms();
+    feed->steps = -1;
     feed->timer = loop_timer(queue->loop, feed);
     uv_timer_start(feed->timer, on_tick, TICK_MS, TICK_MS);
     uv_unref((uv_handle_t *)feed->timer);

@@ -18,7 +18,8 @@ local P -- prefix of every key, with the shard's hash tag
 local origin -- name of the calling process: "h:<hub>" or "w:<worker>"
 local holder -- origin and incarnation: what a lease is held by
 local from_hub -- a hub gets the events of its calls in the reply, a worker's are published
-local now -- milliseconds since 1970, by Redis' clock
+local now -- wall time: milliseconds since 1970 by Redis' clock; never runs backwards
+local run_ms -- running time: milliseconds in which somebody called; begins with the wall time of the data set's first call
 local now_digits, at_now -- the same as text, and between blanks: making text of numbers is slow
 local owners = {} -- name -> its row, in use during this call
 local rows = {} -- name -> text of a row that was fetched and not used yet, false if there is none
@@ -34,6 +35,7 @@ local changed = {} -- the records to write back, in order of first change
 local buckets, heavy_buckets, light_buckets = {}, {}, {} -- the hashes of records in use, also by their time; see 40_record.lua
 local batches = {} -- sorted sets and lists to write at the end: "command key" -> words
 local after = {} -- what flush() does besides: list of functions
+local clock = { stored = {} } -- see clock.read()
 local global -- of the whole data set: format; act and run = active heavy and running tasks, due = those of act that were delayed when
 -- they came, watch = until when some hub wants
 -- every owner's events; keys = see 51_keys.lua; moved = these changed; times = virtual time by class
@@ -43,8 +45,60 @@ local OWNER_KEEP_MS = 400 * 86400000
 -- The libraries of Lua exist only while a function runs.
 local byte, concat, find, format, match, sub, floor, pack, unpack_values
 
+do
+
+local GAP_MS = 3000 -- of a time in which nobody called, at most so much has run
+local STEP_MS = 2000 -- a gap of more, or a clock that was set back, is a step
+local SETTLE_MS = 5000 -- so long after a step nobody's silence means anything: who comes back may need it
+local CLOCK_EVERY_MS = 100 -- how often the clocks are written, at least
+
+-- Two clocks. Wall time is for stamps, days and what is kept until a day; running time for whatever somebody has to be
+-- awake for: leases, delays, who lives. A machine that slept, a Redis that hung, a clock that was set say nothing of a
+-- worker. Fields of g: run_ms and, of when that was written, time_ms = Redis' own clock, ahead_ms = how much wall time was
+-- ahead of it, where it was set back: then wall time goes at half the speed until it is caught up; steps, step_ms = how
+-- many there were, and the last one. `stored`, `base`, `time`, `ahead`: these as text and as numbers; `latest`: wall
+-- time of the call before; `settled`: the running time from which on silence counts.
+clock.read = function(ran, last, ahead)
+  local c, stored, t = clock, clock.stored, call('TIME')
+  local time = t[1] * 1000 + floor(t[2] / 1000)
+  if ran ~= stored[1] or last ~= stored[2] or ahead ~= stored[3] or not ran then
+    c.stored = { ran, last, ahead }
+    c.base, c.time, c.ahead = (ran or time) + 0, (last or time) + 0, (ahead or 0) + 0
+  end
+  if c.prefix ~= P then
+    c.prefix, c.latest, c.settled = P, 0, 0
+  end
+  local passed = time - c.time
+  local counted = passed < 0 and 0 or passed > GAP_MS and GAP_MS or passed
+  run_ms = c.base + counted
+  now = math.max(time, c.time + c.ahead + floor(counted / 2), c.latest)
+  c.step = (passed > STEP_MS or passed < -STEP_MS) and passed
+  if c.step then
+    c.settled = run_ms + SETTLE_MS
+  end
+  c.latest, c.due, c.now = now, not ran or passed < 0 or passed >= CLOCK_EVERY_MS, time
+end
+
+clock.write = function()
+  local c = clock
+  call('HSET', P .. 'g', 'run_ms', format('%d', run_ms), 'time_ms', format('%d', c.now), 'ahead_ms',
+    format('%d', now - c.now))
+  if c.step then
+    call('HINCRBY', P .. 'g', 'steps', 1)
+    call('HSET', P .. 'g', 'step_ms', format('%d', c.step))
+  end
+end
+
+-- What people are told of a running time.
+clock.wall_of = function(time)
+  return format('%d', now + time - run_ms)
+end
+
+end
+
 local function read_global()
-  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch', 'format', 'keys', 'due')
+  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch', 'format', 'keys', 'due', 'run_ms', 'time_ms', 'ahead_ms')
+  clock.read(v[7], v[8], v[9])
   global = {
     act = (v[1] or 0) + 0, run = (v[2] or 0) + 0, watch = (v[3] or 0) + 0, moved = false, times = {},
     format = (v[4] or math.max(1, FORMAT - 1)) + 0, keys = v[5] or ' ', due = (v[6] or 0) + 0,
@@ -77,8 +131,7 @@ local function begin(keys, args)
   origin = args[1]
   holder = origin .. '/' .. args[2]
   from_hub = byte(origin, 1) == 104
-  local clock = call('TIME')
-  now = clock[1] * 1000 + floor(clock[2] / 1000)
+  read_global()
   now_digits = format('%d', now)
   at_now = ' ' .. now_digits .. ' '
   reply, admin_lines = false, false
@@ -89,7 +142,6 @@ local function begin(keys, args)
   for code, known in next, scores do
     scores[code] = emptied(known)
   end
-  read_global()
 end
 
 -- Lua's stack bounds one unpack(); a call brings at most a few hundred tasks.

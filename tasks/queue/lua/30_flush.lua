@@ -97,6 +97,9 @@ flush = function()
   if global.moved then
     call('HSET', P .. 'g', 'act', global.act, 'run', global.run, 'due', global.due)
   end
+  if clock.due then
+    clock.write()
+  end
   for i = 1, #after do
     look_after(after[i])
   end

@@ -147,7 +147,7 @@ local function submit(args)
   end
   fetch_owners(names)
   set_limits(args[3], args[4], args[6], args[7])
-  local deadline = text_of(now + args[5])
+  local deadline = text_of(run_ms + args[5])
   for i = 9, #args, 5 do
     local id, o, head = args[i], owners[args[i + 1]] or owner_of(args[i + 1]), heads[args[i + 2]] or head_of(args[i + 2])
     local result

@@ -54,7 +54,7 @@ end
 -- and, if they are long, its arguments}.
 local function lease(args)
   retention(args)
-  local queue, deadline = args[5], format('%d', now + args[7])
+  local queue, deadline = args[5], format('%d', run_ms + args[7])
   local answer = { sweep_late() }
   flush_batches()
   flush_records()
@@ -83,7 +83,7 @@ local function beat(args)
     if not holds(r, args[i + 1]) then
       put(lost, args[i], args[i + 1])
     else
-      put(batch_all('l+', 'ZADD', 'l'), now + lease_ms, r.id)
+      put(batch_all('l+', 'ZADD', 'l'), format('%d', run_ms + lease_ms), r.id)
       if r.z then
         put(cancelled, r.id, r.fence)
       end

@@ -125,7 +125,7 @@ local function why(args)
     position = call('ZRANK', P .. 'q:' .. r.queue, r.id) or -1
     place = position >= 0 and 'ready' or r.waits and 'waiting' or r.w ~= '' and 'leased' or 'delayed'
   end
-  local deadline = place == 'leased' and call('ZSCORE', P .. 'l', r.id) or '0'
+  local deadline = place == 'leased' and clock.wall_of(call('ZSCORE', P .. 'l', r.id)) or '0'
   return {
     0, r.s, stage_of(r), place, r.queue, position, size, r.t or '0', live_workers(),
     r.w ~= '' and holder_name(r) or '', deadline, r.a, r.max, r.b, r.z and 1 or 0,

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""The two clocks of the queue. A step of Redis' clock is what the data set says of it: when it was read last."""
+import time
+
+from queue_lib import OK, PREFIX
+from taskhub import eventually
+
+HOUR = 3600000
+
+
+def clock(q):
+    return [int(v) for v in q.redis("HMGET", PREFIX + "g", "run_ms", "time_ms", "ahead_ms", "steps") if v]
+
+
+def step(q, ms):
+    """Redis' clock goes forward by so much while nobody calls, or back (ms < 0)."""
+    q.call("tick")
+    q.redis("HINCRBY", PREFIX + "g", "time_ms", -ms)
+
+
+def wait_written(q, before):
+    eventually(lambda: q.call("tick") and clock(q)[1] > before, what="the clocks to be written")
+
+
+def stamps(q, owner="u1"):
+    return [int(e["entry"].split()[3]) for e in q.replay(owner)[2]]
+
+
+def test_running_time_goes_on_with_calls(q):
+    q.call("tick")
+    first = clock(q)
+    wait_written(q, first[1])
+    second = clock(q)
+    assert first[0] == first[1] and second[0] - first[0] == second[1] - first[1] and len(second) == 3
+
+
+def test_a_gap_counts_three_seconds(q):
+    q.call("tick")
+    before = clock(q)
+    step(q, HOUR)
+    assert q.call("tick")[0] == 1 and abs(q.call("tick")[1] - HOUR) < 1000
+    run, _, ahead, steps = clock(q)
+    assert 3000 <= run - before[0] < 4000 and ahead == 0 and steps == 1
+
+
+def test_a_clock_that_is_set_back_changes_no_order(q):
+    id = q.run()
+    before = clock(q)[0]
+    step(q, -HOUR)
+    q.update(id, percent=5)
+    assert q.end(id) == OK and abs(q.call("tick")[1] + HOUR) < 1000
+    run, time_ms, ahead, steps = clock(q)
+    assert 0 <= run - before < 1000 and HOUR - 1000 < ahead <= HOUR and steps == 1
+    assert stamps(q) == sorted(stamps(q)) and int(q.get(id)["ended"]) >= int(q.get(id)["started"])
+    wait_written(q, time_ms)
+    assert clock(q)[2] < ahead, "wall time is caught up"
+
+
+def test_a_lease_outlives_a_gap_until_its_holder_may_have_come_back(q):
+    w, other = q.as_("w:one"), q.as_("w:two")
+    w.lease_ms = 2500
+    id = w.run()
+    step(q, HOUR)
+    began = time.monotonic()
+    assert other.lease() == [] and w.beat((id, 1)) == ([], [])
+    other.sweep()
+    assert other.lease() == [] and q.codes(id) == "AS"
+    leased = eventually(other.lease, what="the lease to run out")
+    assert (leased[0]["attempt"], leased[0]["fence"]) == ("1", "2") and time.monotonic() - began > 2
+
+
+def test_a_lease_that_was_left_ends_whatever_the_clock_does(q):
+    w, other = q.as_("w:one"), q.as_("w:two")
+    w.lease_ms = 300
+    id = w.run()
+    step(q, -HOUR)
+    leased = eventually(other.lease, what="the lease to run out")
+    assert leased[0]["id"] == id and q.status(id) == "pending"
