@@ -79,6 +79,8 @@ int cmd_token(int argc, char **argv)
         wrong = "--role: must be admin or viewer";
     else if (ttl_s < 1)
         wrong = "--ttl: must be a time like 90s, 15m, 1h or 7d";
+    else if (ttl_s > options.auth_max_ttl_s)
+        wrong = "--ttl: must not be longer than auth.max_ttl, beyond which no hub takes a token";
     code =
         wrong ? cli_usage_error(&token_command, xstrdup(wrong)) : print_token(&options, user, roles, ttl_s);
     buf_free(&user_text);

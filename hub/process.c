@@ -55,7 +55,8 @@ char *process_token(const struct options *options, const struct keyring *ring, c
 
 static void print_demo_link(const struct options *options, const struct keyring *ring, const char *address)
 {
-    char *token = process_token(options, ring, "demo", ROLE_ADMIN, DEMO_TTL_S);
+    int64_t ttl_s = options->auth_max_ttl_s < DEMO_TTL_S ? options->auth_max_ttl_s : DEMO_TTL_S;
+    char *token = process_token(options, ring, "demo", ROLE_ADMIN, ttl_s);
     if (token)
         printf("\n  Open http://%s/#token=%s\n\n", address, token);
     fflush(stdout);

@@ -36,7 +36,8 @@ static bool verify(const struct turn *turn, struct principal *ret, const char **
 {
     const struct app *app = turn->session->answerer.app;
     struct auth_rules rules = {app->options->auth_audience,
-                               app->options->auth_issuer[0] ? app->options->auth_issuer : NULL};
+                               app->options->auth_issuer[0] ? app->options->auth_issuer : NULL,
+                               app->options->auth_max_ttl_s};
     struct span token = buf_span(&turn->token);
     if (turn->request == NULL && token.n > AUTH_TOKEN_MAX_IN_HEADER) {
         *ret_reason = "token is too long for a header";

@@ -154,7 +154,7 @@ static bool signature_holds(const struct key *key, struct span text, struct span
     return sodium_memcmp(made, given, sizeof made) == 0;
 }
 
-static const char *check_signature(const struct keyring *ring, const struct token *token)
+static const char *check_signature(const struct keyring *ring, const struct token *token, uint64_t *ret_key)
 {
     unsigned char text[HEADER_MAX];
     struct span object;
@@ -169,6 +169,7 @@ static const char *check_signature(const struct keyring *ring, const struct toke
         return "no key for this kid";
     if (!names_algorithm(header.alg, key->algorithm))
         return "alg is not that of the key";
+    *ret_key = key->id;
     return signature_holds(key, token->signed_part, token->signature) ? NULL : "signature does not match";
 }
 
@@ -184,7 +185,8 @@ static bool read_time(struct span value, int64_t *ret)
     return true;
 }
 
-static const char *read_times(struct span claims, int64_t now_s, struct principal *who)
+static const char *read_times(struct span claims, const struct auth_rules *rules, int64_t now_s,
+                              struct principal *who)
 {
     struct span exp = json_get(claims, "exp"), nbf = json_get(claims, "nbf"), iat = json_get(claims, "iat");
     int64_t not_before;
@@ -194,6 +196,8 @@ static const char *read_times(struct span claims, int64_t now_s, struct principa
         return "exp is no time in seconds";
     if (now_s >= who->expires_at + AUTH_SKEW_S)
         return "token has expired";
+    if (rules->max_ttl_s && who->expires_at > now_s + rules->max_ttl_s + AUTH_SKEW_S)
+        return "exp is too far ahead (auth.max_ttl)";
     if (nbf.p && !read_time(nbf, &not_before))
         return "nbf is no time in seconds";
     if (nbf.p && now_s + AUTH_SKEW_S < not_before)
@@ -300,10 +304,41 @@ static const char *read_tasks(struct span claims, struct principal *who)
     return NULL;
 }
 
-static const char *read_claims(struct span claims, const struct auth_rules *rules, int64_t now_s,
-                               struct principal *who)
+/* ---- the token's own name ------------------------------------------------------------------------- */
+
+static void hash_name(char kind, struct span text, char to[static TOKEN_ID_SIZE])
 {
-    const char *reason = read_times(claims, now_s, who);
+    unsigned char hash[TOKEN_ID_SIZE / 2];
+    crypto_generichash_state state;
+    crypto_generichash_init(&state, NULL, 0, sizeof hash);
+    crypto_generichash_update(&state, (const unsigned char *)&kind, 1);
+    crypto_generichash_update(&state, (const unsigned char *)text.p, text.n);
+    crypto_generichash_final(&state, hash, sizeof hash);
+    sodium_bin2hex(to, TOKEN_ID_SIZE, hash, sizeof hash);
+}
+
+void auth_token_id_of_jti(struct span jti, char to[static TOKEN_ID_SIZE])
+{
+    hash_name('j', jti, to);
+}
+
+/* What is signed names a token without jti: a signature may be written in several ways. */
+static void name_token(struct span claims, struct span signed_part, char to[static TOKEN_ID_SIZE])
+{
+    struct buf jti CLEANUP(buf_free) = BUF_INIT;
+    struct span value = json_get(claims, "jti");
+    if (value.p == NULL || json_kind_of(value) != KIND_STRING) {
+        hash_name('t', signed_part, to);
+        return;
+    }
+    json_string_append(&jti, value);
+    hash_name('j', buf_span(&jti), to);
+}
+
+static const char *read_claims(struct span claims, struct span signed_part, const struct auth_rules *rules,
+                               int64_t now_s, struct principal *who)
+{
+    const char *reason = read_times(claims, rules, now_s, who);
     if (reason)
         return reason;
     if (!names_audience(json_get(claims, "aud"), rules->audience))
@@ -313,6 +348,7 @@ static const char *read_claims(struct span claims, const struct auth_rules *rule
         if (iss.p == NULL || !json_string_is(iss, rules->issuer))
             return "iss is missing or names somebody else";
     }
+    name_token(claims, signed_part, who->token_id);
     reason = read_subject(claims, who);
     if (reason == NULL)
         reason = read_roles(claims, who);
@@ -328,11 +364,11 @@ bool auth_verify(const struct keyring *ring, const struct auth_rules *rules, str
     struct principal who = {0};
     const char *reason = token.n > AUTH_TOKEN_MAX ? "token is too long"
                          : !split(token, &parts)  ? "token is malformed"
-                                                  : check_signature(ring, &parts);
+                                                  : check_signature(ring, &parts, &who.key);
     if (reason == NULL && !decode_object(parts.payload, text, sizeof text, &claims))
         reason = "token payload is malformed";
     if (reason == NULL)
-        reason = read_claims(claims, rules, now_s, &who);
+        reason = read_claims(claims, parts.signed_part, rules, now_s, &who);
     if (reason) {
         principal_clear(&who);
         *ret_reason = reason;

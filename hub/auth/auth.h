@@ -11,12 +11,17 @@ enum role { ROLE_ADMIN = 1, ROLE_VIEWER = 2 };
 #define ROLES 2
 extern const char *const role_names[ROLES]; /* the name of 1 << i */
 
+/* Names a token: made of its jti, or of all that is signed if it has none. */
+#define TOKEN_ID_SIZE 33
+
 struct principal {
     char *user_id;      /* the owner it is (owner_id.h); NULL only in an empty one */
     unsigned roles;     /* role bits */
     int64_t expires_at; /* seconds since 1970 */
     int64_t issued_at;  /* seconds since 1970, 0 if the token does not say */
-    char *tasks;        /* the types it may submit, "\nname\nname\n"; NULL = any */
+    uint64_t key;       /* which key let it in, for keyring_holds() */
+    char token_id[TOKEN_ID_SIZE];
+    char *tasks; /* the types it may submit, "\nname\nname\n"; NULL = any */
 };
 /* Frees what it holds and makes it all zero. */
 void principal_clear(struct principal *who);
@@ -34,10 +39,13 @@ struct keyring *keyring_parse(struct span text, char **ret_reason);
 struct keyring *keyring_load(const char *path, char **ret_reason);
 /* Wipes the keys; NULL is fine. */
 void keyring_free(struct keyring **ring);
+/* Whether the ring has the key (principal.key), under whatever kid. */
+bool keyring_holds(const struct keyring *ring, uint64_t key);
 
 struct auth_rules {
     const char *audience; /* must be or be in "aud" */
     const char *issuer;   /* NULL = not checked */
+    int64_t max_ttl_s;    /* how far ahead exp may be; 0 = not checked */
 };
 #define AUTH_SKEW_S 30 /* by how much clocks may differ */
 #define AUTH_TOKEN_MAX 16384
@@ -48,6 +56,9 @@ struct auth_rules {
  * (EdDSA). */
 bool auth_verify(const struct keyring *ring, const struct auth_rules *rules, struct span token, int64_t now_s,
                  struct principal *ret, const char **ret_reason) MUSTCHECK;
+
+/* The name of the tokens with this jti (decoded). */
+void auth_token_id_of_jti(struct span jti, char to[static TOKEN_ID_SIZE]);
 
 struct auth_claims {
     const char *user_id, *audience, *issuer; /* user_id as outside; issuer may be NULL */

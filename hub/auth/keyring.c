@@ -35,6 +35,15 @@ static bool refuse(char **ret_reason, const char *fmt, ...)
     return false;
 }
 
+static uint64_t id_of(const unsigned char *bytes, size_t n)
+{
+    unsigned char hash[crypto_generichash_BYTES_MIN];
+    uint64_t id;
+    crypto_generichash(hash, sizeof hash, bytes, n, NULL, 0);
+    memcpy(&id, hash, sizeof id);
+    return id;
+}
+
 static bool set_hmac(struct key *key, const unsigned char *secret, size_t n, char **ret_reason)
 {
     if (n < HMAC_SECRET_MIN)
@@ -44,6 +53,7 @@ static bool set_hmac(struct key *key, const unsigned char *secret, size_t n, cha
     key->algorithm = KEY_HS256;
     key->can_sign = true;
     crypto_auth_hmacsha256_init(&key->hmac, secret, n);
+    key->id = id_of(secret, n);
     return true;
 }
 
@@ -97,6 +107,7 @@ static bool parse_okp(struct span jwk, struct key *key, char **ret_reason)
     key->algorithm = KEY_EDDSA;
     if (member_bytes(jwk, "x", key->public_key, sizeof key->public_key) != sizeof key->public_key)
         return refuse(ret_reason, "x must be 32 bytes of base64url");
+    key->id = id_of(key->public_key, sizeof key->public_key);
     return json_get(jwk, "d").p ? parse_private(jwk, key, ret_reason) : true;
 }
 
@@ -219,6 +230,14 @@ struct keyring *keyring_parse(struct span text, char **ret_reason)
     }
     sodium_mprotect_readonly(ring);
     return ring;
+}
+
+bool keyring_holds(const struct keyring *ring, uint64_t key)
+{
+    for (size_t i = 0; i < ring->count; i++)
+        if (ring->keys[i].id == key)
+            return true;
+    return false;
 }
 
 void keyring_free(struct keyring **ring)

@@ -18,6 +18,7 @@ enum key_algorithm { KEY_HS256, KEY_EDDSA };
 struct key {
     char kid[KID_MAX + 1]; /* "" = serves tokens without kid */
     enum key_algorithm algorithm;
+    uint64_t id;                       /* a hash of what checks: principal.key */
     crypto_auth_hmacsha256_state hmac; /* HS256: the state after the key was mixed in */
     bool can_sign;
     unsigned char public_key[crypto_sign_PUBLICKEYBYTES];

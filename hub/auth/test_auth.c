@@ -314,6 +314,55 @@ static void test_issuer(void)
     free(none);
 }
 
+static void test_max_ttl(void)
+{
+    const struct auth_rules with = {.audience = "taskhub", .max_ttl_s = 3600};
+    static const struct {
+        const char *name, *claims;
+        bool fits;
+    } rows[] = {{"an hour", CLAIMS(""), true},
+                {"and the skew", "{\"sub\":\"u1\",\"aud\":\"taskhub\",\"exp\":1700003630}", true},
+                {"and a second", "{\"sub\":\"u1\",\"aud\":\"taskhub\",\"exp\":1700003631}", false},
+                {"the year 9999", "{\"sub\":\"u1\",\"aud\":\"taskhub\",\"exp\":253402300799}", false}};
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        struct principal who = {0};
+        const char *reason = "";
+        char *token = hs256(hs_header, rows[i].claims);
+        is_int(verify(span_of(token), &with, &who, &reason), rows[i].fits, "exp ahead by %s %s", rows[i].name,
+               reason);
+        principal_clear(&who);
+        free(token);
+    }
+}
+
+static void token_id(char *token, char to[static TOKEN_ID_SIZE])
+{
+    struct principal who = {0};
+    const char *reason = "";
+    ok(verify(span_of(token), &rules, &who, &reason), "a token %s", reason);
+    memcpy(to, who.token_id, TOKEN_ID_SIZE);
+    ok(keyring_holds(ring, who.key) && !keyring_holds(ring, who.key + 1), "of a key of the ring");
+    principal_clear(&who);
+    free(token);
+}
+
+static void test_names_of_tokens(void)
+{
+    char one[TOKEN_ID_SIZE], two[TOKEN_ID_SIZE];
+    token_id(hs256(hs_header, CLAIMS(",\"jti\":\"a\"")), one);
+    token_id(eddsa(ed_header, CLAIMS(",\"jti\":\"\\u0061\",\"iat\":1"), ed_secret), two);
+    is_text(one, two, "tokens of one jti have one name");
+    auth_token_id_of_jti(SPAN("a"), two);
+    is_text(one, two, "that of the jti");
+    token_id(hs256(hs_header, CLAIMS("")), one);
+    token_id(hs256(hs_header, CLAIMS("")), two);
+    is_text(one, two, "without jti a token has a name of its own");
+    token_id(hs256(hs_header, CLAIMS(",\"iat\":1")), two);
+    ok(strcmp(one, two) != 0, "another one another");
+    token_id(hs256(hs_header, CLAIMS(",\"jti\":7")), two);
+    ok(strcmp(one, two) != 0, "a jti that is no text is none");
+}
+
 /* `token` with one thing done to its text. */
 static void refused_edit(const char *name, size_t at, const char *insert, size_t cut)
 {
@@ -452,6 +501,8 @@ int main(void)
     test_claims();
     test_subject_and_audience();
     test_issuer();
+    test_max_ttl();
+    test_names_of_tokens();
     test_form();
     test_size();
     test_single_key();
