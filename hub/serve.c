@@ -5,6 +5,7 @@
 
 #include "handlers/methods/methods.h"
 #include "handlers/session/session.h"
+#include "hub/auth/bearers.h"
 #include "hub/auth/keyfile.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
@@ -128,12 +129,18 @@ static bool begin(struct hub *hub)
 
 /* ---- ending ----------------------------------------------------------------------------------------- */
 
+static void new_keys(struct hub *hub)
+{
+    hub->app.keyring = hub->keyring;
+    bearers_new_keys(hub->app.bearers, hub->keyring);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct hub *hub = handle->data;
     if (number == SIGHUP && !hub->on_terminal) { /* there it says that the terminal was closed */
         if (process_reload_keys(&hub->options, &hub->keyring))
-            hub->app.keyring = hub->keyring;
+            new_keys(hub);
         return;
     }
     if (hub->draining) {
@@ -167,6 +174,7 @@ static void free_hub(struct hub *hub)
     child_free(&hub->worker);
     private_redis_free(&hub->private_redis);
     free_loop(hub);
+    bearers_free(&hub->app.bearers);
     keyring_free(&hub->keyring);
     free(hub->worker_program);
     free(hub->redis_url);
@@ -232,6 +240,7 @@ int cmd_serve(int argc, char **argv)
     hub.on_terminal = isatty(STDIN_FILENO) || isatty(STDERR_FILENO);
     hub.app.options = &hub.options;
     hub.app.keyring = hub.keyring;
+    hub.app.bearers = bearers_new();
     hub.app.loop = &hub.loop;
     process_raise_descriptors(&hub.options);
     if (loop_init(&hub.loop) != 0)

@@ -9,6 +9,7 @@
 struct app {
     const struct options *options;
     const struct keyring *keyring;
+    struct bearers *bearers; /* who was let in */
     struct loop *loop;
     struct owners *owners;
     struct queue *queue;

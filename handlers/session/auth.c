@@ -23,13 +23,31 @@ static void refuse_token(struct session *session, struct request *request, const
     session_become(session, SESSION_CLOSING);
 }
 
+static void end_bearer(struct bearer *bearer, const char *reason)
+{
+    struct session *session = container_of(bearer, struct session, bearer);
+    conn_close(session->conn, CLOSE_AUTH, reason);
+}
+
+/* The session's token is the one that its connection has now. */
+static void bear(struct session *session)
+{
+    struct bearers *bearers = session->answerer.app->bearers;
+    bearers_leave(bearers, &session->bearer);
+    session->bearer.who = conn_who(session->conn);
+    session->bearer.end = end_bearer;
+    bearers_add(bearers, &session->bearer);
+}
+
 /* Gives the connection its principal (moved); false and answered if the user has too many connections. */
 static bool adopt(struct session *session, struct request *request, struct principal *who)
 {
     session->answerer.member = conn_set_who(session->conn, who);
     session->answerer.who = conn_who(session->conn);
-    if (session->answerer.member)
+    if (session->answerer.member) {
+        bear(session);
         return true;
+    }
     principal_clear(who);
     if (request)
         request_fail(request, &(struct request_error){.code = RPC_USER_LIMIT,
@@ -38,6 +56,13 @@ static bool adopt(struct session *session, struct request *request, struct princ
     conn_close(session->conn, CLOSE_LIMITS, "too many connections");
     session_become(session, SESSION_CLOSING);
     return false;
+}
+
+/* A newer token of the same user (moved). */
+static void refresh(struct session *session, struct principal *who)
+{
+    conn_refresh_who(session->conn, who);
+    bear(session);
 }
 
 /* ---- joining ---- */
@@ -265,7 +290,7 @@ static void on_auth_verified(struct session *session, struct request *request, s
         return;
     }
     if (session->answerer.who)
-        conn_refresh_who(session->conn, who);
+        refresh(session, who);
     else if (!adopt(session, request, who))
         return;
     join(session, request);
@@ -333,7 +358,7 @@ static void on_refresh_verified(struct session *session, struct request *request
         return;
     }
     int64_t expires_at = who->expires_at;
-    conn_refresh_who(session->conn, who);
+    refresh(session, who);
     usage_session(session->answerer.app->queue, session->answerer.who->user_id, session->id, expires_at);
     struct buf *text = request_result(request);
     buf_append_char(text, '{');

@@ -145,6 +145,7 @@ static void on_binary(void *answerer, struct span message, bool too_fast)
 static void on_close(void *answerer)
 {
     struct session *session = session_of(answerer);
+    bearers_leave(session->answerer.app->bearers, &session->bearer);
     owners_leave(session->answerer.member);
     session->answerer.app->client_hooks.leave(&session->client);
     auth_leave(session);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "handlers/rpc/app.h"
+#include "hub/auth/bearers.h"
 #include "hub/base/buf.h"
 #include "hub/net/conn.h"
 
@@ -24,6 +25,7 @@ struct session {
     struct answerer answerer;
     struct client client;
     struct conn *conn; /* until it is closed */
+    struct bearer bearer;
     enum session_state state;
     struct owners_resume resume; /* what its newest auth asks for */
     struct entry *entry;         /* auth.c: SESSION_JOINING */

@@ -29,6 +29,7 @@ static void open_server(void)
     app_start(&app);
     free(options.listen);
     options.listen = xstrdup("unix:fuzz-connection");
+    app.bearers = bearers_new();
     app.keyring = keyring_parse(SPAN("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"), &why);
     token = auth_sign(app.keyring, &(struct auth_claims){"u", "taskhub", NULL, 0, now, now + 36000});
     HOLDS(server_new(&(struct server_config){&loop, &options, session_conn_ops(), &app, NULL}, &why));

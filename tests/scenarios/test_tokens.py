@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Who gets in: the tokens that identity providers make, in a message and in a header."""
 import json
+import signal
 
 import pytest
 
 from client import RpcError, connect
 from raw_ws import CLOSE, TEXT, Raw, frame, upgrade
-from taskhub import token
+from taskhub import SECRET, b64url, token
 
 
 def by_header(hub, value):
@@ -116,3 +117,38 @@ async def test_a_retry_names_its_own_owner(two_hubs, stack):
         await other.cancel(task)
         again = await c.call("task.retry", {"task_id": task})
         assert (await c.wait_end(again["task_id"]))["status"] == "completed"
+
+
+async def test_a_token_may_not_live_for_ever(stack):
+    hub = stack.hub({"auth.max_ttl": 3600})
+    for ttl, fits in ((3600, True), (3700, False), (7000 * 365 * 86400, False)):
+        async with connect(hub, auth=False) as c:
+            if fits:
+                await c.auth(token(ttl=ttl))
+                continue
+            with pytest.raises(RpcError) as refused:
+                await c.auth(token(ttl=ttl))
+            assert "auth.max_ttl" in str(refused.value)
+    assert hub.program("token", "--user", "a", "--ttl", "1h").stdout.count(".") == 2
+    assert "auth.max_ttl" in hub.program("token", "--user", "a", "--ttl", "2h", check=False).stderr
+
+
+async def test_connections_of_a_removed_key(stack, tmp_path):
+    """SIGHUP ends who was let in by a key that is not there any more, and nobody else."""
+    def jwk(kid, secret):
+        return {"kty": "oct", "alg": "HS256", "kid": kid, "k": b64url(secret)}
+    other, keys = b"another secret of 32 bytes or more", tmp_path / "keys.json"
+    keys.write_text(json.dumps({"keys": [jwk("one", SECRET), jwk("two", other)]}))
+    hub = stack.hub({"jwt.key_file": keys})
+    async with connect(hub, token=token(kid="one")) as stays, \
+            connect(hub, token=token(kid="two", key=other)) as goes, \
+            connect(hub, "bob", auth=False,
+                    headers={"Authorization": "Bearer " + token("bob", kid="two", key=other)}) as known, \
+            connect(hub, token=token("eve", kid="two", key=other)) as moves:
+        await known.call("ping")
+        await moves.call("auth.refresh", {"token": token("eve", kid="one")})
+        keys.write_text(json.dumps({"keys": [jwk("renamed", SECRET)]}))
+        hub.signal(signal.SIGHUP)
+        assert await goes.wait_closed() == 4401 and await known.wait_closed() == 4401
+        assert (await stays.wait_end(await stays.submit("noop")))["status"] == "completed"
+        await moves.call("ping")
