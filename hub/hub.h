@@ -28,7 +28,7 @@ struct hub {
     bool on_terminal;
 
     /* readiness.c */
-    struct redis *commands, *subscriber;
+    struct redis *commands, *subscriber, *probe;
     enum library { LIBRARY_UNKNOWN, LIBRARY_ASKED, LIBRARY_LOADED } library; /* of functions, in this Redis */
     char trouble[200];                                                       /* why Redis cannot be used */
     bool announced;
@@ -42,7 +42,7 @@ struct hub {
 
 /* ---- readiness.c: ready is a hub whose commands Redis takes and that hears events ---- */
 
-/* Opens both connections, and follows Redis from then on: it comes and goes, it fits or not, the function
+/* Opens the connections, and follows Redis from then on: it comes and goes, it fits or not, the function
  * library is loaded, then the worker of a private one is started. */
 void readiness_connect(struct hub *hub, const struct redis_url *url);
 /* Tries again where Redis answers but could not be used. */

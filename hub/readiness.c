@@ -147,6 +147,8 @@ void readiness_connect(struct hub *hub, const struct redis_url *url)
     snprintf(hub->trouble, sizeof hub->trouble, "connecting");
     hub->commands = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, commands);
     hub->subscriber = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, subscriber);
+    hub->probe = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, (struct redis_hooks){.ctx = hub});
+    hub->app.probe = hub->probe;
 }
 
 void readiness_retry(struct hub *hub)

@@ -171,6 +171,7 @@ static void free_hub(struct hub *hub)
         app_stop(&hub->app);
     server_free(&hub->server);
     redis_free(&hub->subscriber);
+    redis_free(&hub->probe);
     child_free(&hub->worker);
     private_redis_free(&hub->private_redis);
     free_loop(hub);

@@ -7,6 +7,7 @@
 #include "handlers/session/token_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
+#include "hub/config/options.h"
 #include "hub/json/json_write.h"
 
 #define DAY_MS 86400000
@@ -132,7 +133,8 @@ void app_start(struct app *app)
     app->client_hooks = (struct client_hooks){audio_frame, on_leave};
     app->requests = requests_new();
     list_init(&app->watchers);
-    redis_on_stall(queue_redis(app->queue), on_stall, app);
+    redis_on_stall(queue_redis(app->queue), app->probe, (unsigned)app->options->redis_silence_ms, on_stall,
+                   app);
     token_turns_start(app);
     audio_start(app);
 }

@@ -12,6 +12,7 @@ struct app {
     struct bearers *bearers; /* who was let in */
     struct loop *loop;
     struct owners *owners;
+    struct redis *probe; /* asked whether Redis hangs; NULL: the queue's own connection tells */
     struct queue *queue;
     struct queue_feed *feed;
     struct manager *manager;

@@ -24,10 +24,10 @@
 #define READS_PER_TURN 16
 #define REPLY_BYTES_MAX (256u << 20)
 #define REPLY_DEPTH_MAX 8
-#define WATCH_TICKS 4 /* per timeout */
-#define ASK_TICKS 2   /* then a subscriber that heard nothing asks for a sign of life */
-#define PULSE_MS 20
-#define STALL_PULSES 9 /* whoever waits shall know within 200 ms */
+#define WATCH_TICKS 4  /* per timeout */
+#define ASK_TICKS 2    /* then a subscriber that heard nothing asks for a sign of life */
+#define PULSES 10      /* in the time after which silence is a stall: */
+#define STALL_PULSES 9 /* whoever waits shall know within it */
 
 struct call { /* a command on its way */
     redis_reply_fn *fn;
@@ -63,7 +63,10 @@ struct redis {
     unsigned quiet;   /* watchdog ticks without an answer or message while one is due */
     bool was_up;      /* since the last loss */
     uv_timer_t pulse; /* runs while commands are under way, if on_stall is set */
-    unsigned silent;  /* its beats since the last answer */
+    unsigned pulse_ms;
+    unsigned silent; /* its beats since the last answer; of a probe, those of who asks it */
+    bool stalled;    /* told, and no answer since */
+    struct redis *probe;
     void (*on_stall)(void *ctx);
     void *stall_ctx;
     unsigned timers; /* not closed yet */
@@ -219,7 +222,7 @@ static void lose(struct redis *redis, const char *reason)
         return;
     if (redis->was_up)
         metric_add(METRIC_REDIS_RECONNECTS, 1);
-    redis->was_up = false;
+    redis->was_up = redis->stalled = false;
     uv_timer_start(&redis->timer, on_backoff, backoff_failed(&redis->backoff, &backoff_connection), 0);
     if (redis->hooks.on_down)
         redis->hooks.on_down(redis->hooks.ctx, text);
@@ -227,22 +230,40 @@ static void lose(struct redis *redis, const char *reason)
 
 /* ---- commands -------------------------------------------------------------------------------------- */
 
+/* Beats since the probe was asked for what it has not answered. One that cannot be asked has not answered. */
+static unsigned ask_probe(struct redis *probe)
+{
+    probe->silent++;
+    if (probe->state == REDIS_UP && probe->in_flight == 0) {
+        redis_probe(probe);
+        probe->silent = 1;
+    }
+    return probe->silent;
+}
+
 /* Counts beats and measures no time, as the watchdog does: while this process is busy, replies wait unread,
  * but they are read between two beats. */
 static void on_pulse(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
-    if (redis->in_flight == 0)
+    unsigned silent = ++redis->silent;
+    if (redis->in_flight == 0) {
         uv_timer_stop(timer);
-    else if (++redis->silent == STALL_PULSES && redis->state == REDIS_UP)
-        redis->on_stall(redis->stall_ctx);
+        return;
+    }
+    if (redis->probe)
+        silent = ask_probe(redis->probe) < silent ? redis->probe->silent : silent;
+    if (silent < STALL_PULSES || redis->stalled || redis->state != REDIS_UP)
+        return;
+    redis->stalled = true;
+    redis->on_stall(redis->stall_ctx);
 }
 
 static void begin_waiting(struct redis *redis)
 {
     redis->quiet = redis->silent = 0;
     if (redis->on_stall && !uv_is_active((uv_handle_t *)&redis->pulse))
-        uv_timer_start(&redis->pulse, on_pulse, PULSE_MS, PULSE_MS);
+        uv_timer_start(&redis->pulse, on_pulse, redis->pulse_ms, redis->pulse_ms);
 }
 
 static void grow_calls(struct redis *redis)
@@ -410,6 +431,7 @@ static void take_reply(struct redis *redis, const redisReply *reply)
     } else {
         struct call call = next_call(redis);
         redis->quiet = redis->silent = 0;
+        redis->stalled = false;
         if (call.fn)
             call.fn(call.ctx, reply);
     }
@@ -692,15 +714,18 @@ size_t redis_in_flight(const struct redis *redis)
     return redis->in_flight;
 }
 
-void redis_on_stall(struct redis *redis, void (*fn)(void *ctx), void *ctx)
+void redis_on_stall(struct redis *redis, struct redis *probe, unsigned silence_ms, void (*fn)(void *ctx),
+                    void *ctx)
 {
+    redis->probe = probe;
+    redis->pulse_ms = silence_ms / PULSES;
     redis->on_stall = fn;
     redis->stall_ctx = ctx;
 }
 
 bool redis_is_stalled(const struct redis *redis)
 {
-    return redis->state == REDIS_UP && redis->in_flight && redis->silent >= STALL_PULSES;
+    return redis->state == REDIS_UP && redis->stalled;
 }
 
 void redis_probe(struct redis *redis)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One Redis connection on the loop. It owns its socket: commands issued during a turn leave in one write at
- * LOOP_STAGE_REDIS, hiredis parses what comes. It connects again by backoff_connection. A hub has two
- * (commands, subscriptions), a worker parent too. Loop thread only. Knows no task. */
+ * LOOP_STAGE_REDIS, hiredis parses what comes. It connects again by backoff_connection. A hub has three
+ * (commands, subscriptions, a probe), a worker parent two. Loop thread only. Knows no task. */
 #pragma once
 
 #include "hub/base/loop.h"
@@ -37,9 +37,12 @@ bool redis_is_up(const struct redis *redis);
 /* Returns how many commands have no answer yet. */
 size_t redis_in_flight(const struct redis *redis);
 
-/* Asks to be told when Redis hangs: fn is called once per stall, when commands are under way and none was
- * answered for 160 to 180 ms. Costs a timer while commands are under way. */
-void redis_on_stall(struct redis *redis, void (*fn)(void *ctx), void *ctx);
+/* Asks to be told when Redis hangs: fn is called once per stall, when commands are under way, none was
+ * answered for 0.8 to 0.9 of `silence_ms` (at least 10), and `probe` (borrowed, as long-lived) did not answer
+ * either: a connection that does nothing else, so that many or costly commands on this one are no hang. NULL:
+ * this one alone tells. Costs ten beats of a timer per `silence_ms` while commands are under way. */
+void redis_on_stall(struct redis *redis, struct redis *probe, unsigned silence_ms, void (*fn)(void *ctx),
+                    void *ctx);
 /* Whether that is so now: up, but silent. Ends with the next answer, or when the connection is dropped. */
 bool redis_is_stalled(const struct redis *redis);
 /* Sends a PING if nothing else is under way, so that a stall shows. */

@@ -227,7 +227,7 @@ static void test_stall(void)
     unsigned stalls = 0;
     close_redis();
     open_redis(server.url, 60000);
-    redis_on_stall(redis, on_stall, &stalls);
+    redis_on_stall(redis, NULL, 200, on_stall, &stalls);
     reach(&seen.ups, 1);
     redis_callv(redis, on_reply, NULL, "GET", "n", NULL);
     ok(reach(&seen.replies, 1) && stalls == 0 && !redis_is_stalled(redis), "a prompt answer is no stall");
@@ -242,6 +242,31 @@ static void test_stall(void)
     kill(server.pid, SIGCONT);
     ok(reach(&seen.replies, 2), "late answers come");
     ok(!redis_is_stalled(redis) && stalls == 1 && seen.nulls == 0, "and end the stall, told once");
+}
+
+/* A connection that waits for its answers is no hang while another one is answered. */
+static void test_probe(void)
+{
+    unsigned stalls = 0;
+    struct redis_url url;
+    close_redis();
+    open_redis(server.url, 60000);
+    if (redis_url_parse(server.url, &url))
+        abort();
+    struct redis *probe = redis_new(&loop, &url, 60000, (struct redis_hooks){.ctx = NULL});
+    redis_url_free(&url);
+    redis_on_stall(redis, probe, 200, on_stall, &stalls);
+    reach(&seen.ups, 1);
+    redis_callv(redis, on_reply, NULL, "BLPOP", "nothing", "0.8", NULL);
+    ok(reach(&seen.replies, 1), "an answer that takes long");
+    is_int(stalls, 0, "is no hang");
+    kill(server.pid, SIGSTOP);
+    redis_callv(redis, on_reply, NULL, "GET", "n", NULL);
+    ok(reach(&stalls, 1) && redis_is_stalled(redis), "silence on both is");
+    kill(server.pid, SIGCONT);
+    ok(reach(&seen.replies, 2) && !redis_is_stalled(redis), "until an answer comes");
+    redis_free(&redis);
+    redis_free(&probe);
 }
 
 static void test_refused(void)
@@ -435,6 +460,7 @@ int main(void)
     test_kill();
     test_silence();
     test_stall();
+    test_probe();
     test_refused();
     test_subscriptions();
     test_silent_subscriber();

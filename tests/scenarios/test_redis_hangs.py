@@ -10,6 +10,7 @@ from client import RpcError, connect
 from taskhub import SLOWDOWN, token
 
 PROMISED_S = 0.2
+SILENCE = {"redis.silence_ms": 200}
 SLACK_S = 0.3  # of a busy test machine
 
 
@@ -33,7 +34,7 @@ async def authenticate(c, auth):
 
 
 async def test_requests_while_redis_hangs(stack):
-    redis, hub = stack.redis, stack.hub()
+    redis, hub = stack.redis, stack.hub(SILENCE)
     light, auth = {"task": "noop"}, {"token": token("bert")}
     keyed = {"task": "noop_heavy", "args": {"steps": 1}, "idempotency_key": "k1"}
     async with connect(hub, "anna") as c, connect(hub, "anna") as other, connect(hub, "bert", auth=False) as late:
@@ -72,9 +73,26 @@ async def test_requests_while_redis_hangs(stack):
         other.check()
 
 
+async def test_a_short_silence_is_waited_for(stack):
+    """What was sent is answered by what Redis says, if that comes in time."""
+    redis, hub = stack.redis, stack.hub({"redis.silence_ms": 60_000})
+    async with connect(hub, "anna") as c:
+        task = await c.submit("noop")
+        os.kill(redis.pid, signal.SIGSTOP)
+        try:
+            answers = [asyncio.ensure_future(c.request("task.submit", {"task": "noop", "idempotency_key": f"k{n}"}))
+                       for n in range(20)]
+            answers.append(asyncio.ensure_future(c.request("task.get", {"task_id": task})))
+            await asyncio.wait(answers, timeout=0.5)
+        finally:
+            os.kill(redis.pid, signal.SIGCONT)
+        assert [answer for answer in await asyncio.gather(*answers) if "error" in answer] == []
+        c.check()
+
+
 async def test_a_token_on_the_upgrade_while_redis_hangs(stack):
     """The join that it implies is given up in time; auth that failed may be tried again whatever came between."""
-    redis, hub = stack.redis, stack.hub()
+    redis, hub = stack.redis, stack.hub(SILENCE)
     header = {"Authorization": f"Bearer {token('dora')}"}
     async with connect(hub, "dora", auth=False, headers=header) as implied, \
             connect(hub, "emil", auth=False, headers={"Authorization": f"Bearer {token('emil')}"}) as asked:
