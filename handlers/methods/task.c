@@ -276,7 +276,7 @@ void run_task_list(struct request *request, const struct span *values)
     struct queue_filter filter;
     if (!take_filter(request, values, &text, &filter))
         return;
-    filter.owner = request_who(request)->user_id;
+    filter.owner = filter.asker = request_who(request)->user_id;
     queue_list(request->app->queue, &filter, reply_answer, request);
 }
 
@@ -293,5 +293,6 @@ void run_admin_tasks(struct request *request, const struct span *values)
     filter.owner = values[6].p ? text.owner : NULL;
     if (filter.owner == NULL || strcmp(filter.owner, request_who(request)->user_id) != 0)
         log_admin_act(request, NULL);
+    filter.asker = request_who(request)->user_id;
     queue_list(request->app->queue, &filter, reply_answer, request);
 }

@@ -15,6 +15,10 @@
 #define FIXED_WORDS 11 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
 #define BATCH_ITEMS 256
 #define BATCH_BYTES (1u << 20)
+/* Rows that reads look at: a page of 200 costs Redis about 3 ms, which everybody waits for. */
+#define READ_OWNER_WEIGHT 200 /* at a time, of an owner */
+#define READ_WEIGHT 400       /* of all */
+#define READ_BURST_S 2
 #define SPARE_BYTES 65536 /* a batch that grew beyond is not worth keeping whole */
 
 /* ---- shards (shard.h) ------------------------------------------------------------------------ */
@@ -498,6 +502,23 @@ struct op *op_new(struct queue *queue, const char *function, void (*done)(struct
     return op;
 }
 
+static void on_turn(struct turn *turn)
+{
+    struct op *op = container_of(turn, struct op, turn);
+    list_append(&op->queue->ops, &op->node);
+}
+
+void op_in_turn(struct op *op, struct span owner, size_t weight)
+{
+    if (op->queue->reads == NULL)
+        return;
+    list_remove(&op->node);
+    op->weighed = weight;
+    op->turn = (struct turn){.weight = weight, .go = on_turn};
+    list_init(&op->turn.node);
+    turns_ask(op->queue->reads, &op->turn, owner);
+}
+
 void op_retention(struct op *op)
 {
     words_number(&op->words, op->queue->config.retention_heavy_ms);
@@ -522,8 +543,18 @@ static void on_op(void *ctx, const redisReply *reply)
         if (op->done)
             op->done(op, answer);
     }
+    if (!queue->closed)
+        turns_done(queue->reads, &op->turn, op->weighed);
     op_free(op);
     maybe_free(queue);
+}
+
+/* The queue is freed: nothing will come of a read that still waits. */
+static void on_turn_dropped(struct turn *turn)
+{
+    struct op *op = container_of(turn, struct op, turn);
+    op->done(op, NULL);
+    op_free(op);
 }
 
 static void op_send(struct op *op)
@@ -714,6 +745,12 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct que
     for (size_t stage = 0; stage < STAGES; stage++)
         list_init(&queue->sealed[stage]);
     list_init(&queue->ops);
+    const struct turns_limits reads = {
+        .owner_weight = READ_OWNER_WEIGHT,
+        .weight = READ_WEIGHT,
+        .rate = {config->user_rows_per_s, READ_BURST_S * config->user_rows_per_s}};
+    if (config->user_rows_per_s)
+        queue->reads = turns_new(loop, &reads);
     loop_hook(loop, LOOP_STAGE_QUEUE, flush, queue);
     return queue;
 }
@@ -741,6 +778,7 @@ void queue_free(struct queue **queue_at)
     batches_free(queue);
     for (struct list *node; (node = list_pop(&queue->ops)) != NULL;)
         op_free(container_of(node, struct op, node));
+    turns_free(&queue->reads, on_turn_dropped);
     maybe_free(queue);
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "hub/base/list.h"
+#include "hub/base/turns.h"
 #include "tasks/queue/event_text.h"
 #include "tasks/queue/queue.h"
 
@@ -138,6 +139,9 @@ struct op {
     union answer_fn fn;
     void *ctx;
     void (*write)(struct buf *to, const redisReply *answer); /* the JSON of the answer */
+    size_t cost_word;                                        /* of the answer: rows it looked at; 0 = none */
+    struct turn turn;                                        /* of a read that waits for it */
+    size_t weighed;                                          /* what it was in the end; set by `done` */
     void *more;                                              /* what `done` wants besides */
     /* Frees `more` when the op ends without `done`; NULL = nothing to free. */
     void (*drop)(struct op *op);
@@ -147,6 +151,8 @@ struct op {
 /* An op without words; it leaves at the end of the turn. `fn` and `ctx` are for `done`. */
 struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *),
                   union answer_fn fn, void *ctx);
+/* A new one leaves when it is the turn of this owner; `weight`: rows it may look at. */
+void op_in_turn(struct op *op, struct span owner, size_t weight);
 void op_retention(struct op *op); /* the two words that lead some calls */
 
 /* ---- the queue ------------------------------------------------------------------------------------ */
@@ -165,6 +171,7 @@ struct queue {
     const char **argv_words;     /* of the call that is being made */
     size_t *argv_lengths, argv_room;
     struct list ops;
+    struct turns *reads;     /* NULL = they leave at once */
     struct buf json;         /* scratch of the callbacks that make JSON */
     unsigned staged;         /* items that wait for the end of a turn */
     unsigned pending;        /* calls without an answer */

@@ -31,8 +31,9 @@ struct queue_config {
     bool hub;           /* a hub gets the events it causes on the replies; a worker's are published */
     bool reads_only;    /* the library is not loaded where it is missing */
     unsigned lease_ms, user_tasks, global_tasks;
-    unsigned user_light;   /* light tasks of a user that wait in Redis */
-    unsigned user_delayed; /* heavy tasks of a user whose first time has not come */
+    unsigned user_light;     /* light tasks of a user that wait in Redis */
+    unsigned user_delayed;   /* heavy tasks of a user whose first time has not come */
+    int64_t user_rows_per_s; /* that reads of one who asks may look at; beyond, they wait; 0 = any number */
     uint64_t retention_heavy_ms, retention_light_ms;
 };
 
@@ -193,6 +194,7 @@ void queue_get(struct queue *queue, const struct queue_caller *who, const char *
                void *ctx);
 struct queue_filter {
     const char *owner;          /* NULL = all owners (admin) */
+    const char *asker;          /* who takes turns with others */
     const char *status, *task;  /* NULL = any */
     int64_t since_ms, until_ms; /* -1 = open */
     const char *cursor;         /* NULL = from the newest */

@@ -144,7 +144,7 @@ static void write_one(struct buf *to, const redisReply *answer)
     write_task(to, reply_array(answer, 1));
 }
 
-/* {code, totals, next cursor, rows} */
+/* {code, totals, next cursor, rows, rows looked at} */
 static void write_list(struct buf *to, const redisReply *answer)
 {
     buf_append_char(to, '{');
@@ -155,7 +155,7 @@ static void write_list(struct buf *to, const redisReply *answer)
     buf_append_char(to, '}');
 }
 
-/* {code, rows} */
+/* {code, rows, rows looked at} */
 static void write_snapshot(struct buf *to, const redisReply *answer)
 {
     buf_append_char(to, '{');
@@ -351,6 +351,12 @@ static void write_why(struct buf *to, const redisReply *answer)
 #define OPTIONAL_BYTES "98304" /* results, metas, messages and pieces of one list, which is one frame */
 #define SCRATCH_KEPT (1u << 20)
 
+/* What reads weigh, in rows. */
+#define WEIGHT_ONE 10 /* at most, of a task with its result */
+#define WEIGHT_CALL 4 /* beside what it looks at */
+#define WEIGHT_LIST 200
+#define WEIGHT_BYTES 1024 /* so many of the answer are another row */
+
 /* Answers with what op->write makes of the reply. */
 static void on_read(struct op *op, const redisReply *reply)
 {
@@ -360,6 +366,9 @@ static void on_read(struct op *op, const redisReply *reply)
     if (answer.code == QUEUE_OK)
         op->write(json, reply);
     answer.json = buf_span(json);
+    if (answer.code == QUEUE_OK)
+        op->weighed = WEIGHT_CALL + json->len / WEIGHT_BYTES +
+                      (op->cost_word ? (size_t)reply_number(reply, op->cost_word) : 0);
     op->fn.answer(op->ctx, &answer);
     if (json->cap > SCRATCH_KEPT)
         buf_free(json);
@@ -385,6 +394,7 @@ void queue_get(struct queue *queue, const struct queue_caller *who, const char *
                void *ctx)
 {
     struct op *op = read_op(queue, FUNCTION("get"), write_one, fn, ctx);
+    op_in_turn(op, span_of(who->owner), WEIGHT_ONE);
     words_caller(&op->words, id, who->owner, who->any_read);
 }
 
@@ -392,12 +402,15 @@ void queue_why(struct queue *queue, const struct queue_caller *who, const char *
                void *ctx)
 {
     struct op *op = read_op(queue, FUNCTION("why"), write_why, fn, ctx);
+    op_in_turn(op, span_of(who->owner), WEIGHT_ONE);
     words_caller(&op->words, id, who->owner, who->any_read);
 }
 
 void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx)
 {
     struct op *op = read_op(queue, FUNCTION("list"), write_list, fn, ctx);
+    op->cost_word = 4;
+    op_in_turn(op, span_of(filter->asker), filter->task ? WEIGHT_LIST : filter->limit + WEIGHT_ONE);
     words_number(&op->words, queue->config.retention_light_ms);
     words_text(&op->words, filter->owner);
     words_text(&op->words, filter->status);
@@ -405,13 +418,15 @@ void queue_list(struct queue *queue, const struct queue_filter *filter, queue_an
     words_signed(&op->words, filter->since_ms);
     words_signed(&op->words, filter->until_ms);
     words_text(&op->words, filter->cursor);
-    words_number(&op->words, filter->limit ? filter->limit : 50);
+    words_number(&op->words, filter->limit);
     words_text(&op->words, OPTIONAL_BYTES);
 }
 
 void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn, void *ctx)
 {
     struct op *op = read_op(queue, FUNCTION("snapshot"), write_snapshot, fn, ctx);
+    op->cost_word = 2;
+    op_in_turn(op, span_of(owner), WEIGHT_LIST);
     words_text(&op->words, owner);
     words_text(&op->words, SNAPSHOT_TASKS);
     words_text(&op->words, OPTIONAL_BYTES);

@@ -114,3 +114,23 @@ async def test_batches_of_reads_take_no_memory(stack):
             assert resident(hub) - before < 64 * MIB
             assert sent[0] > 24
         await other.wait_end(await other.submit("noop"))
+
+
+async def test_reads_by_one_user_delay_nobody(stack):
+    """Many lists, and lists that look at much and find nothing: they take turns with what others ask, who are refused
+    nothing; and all are answered."""
+    hub = stack.private_hub({"limits.outbox_bytes": 1 << 24})
+    async with connect(hub, "anna") as a, connect(hub, "bert") as b:
+        for _ in range(4):
+            for task in await asyncio.gather(*[a.submit("noop") for _ in range(50)]):
+                await a.wait_end(task)
+        for params in ({"limit": 200}, {"limit": 200, "task": "none"}):
+            lists = asyncio.gather(*[a.request("task.list", params, seconds=60) for _ in range(100)])
+            served = 0
+            while not lists.done():
+                answer = await b.request("task.submit", {"task": "noop"})
+                assert "error" not in answer, answer
+                served += 1
+            for answer in await lists:
+                assert len(answer["result"]["tasks"]) == (0 if "task" in params else 200), answer
+            assert served > 5, "others are not kept until the lists end"

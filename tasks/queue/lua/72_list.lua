@@ -54,6 +54,7 @@ local function light_source(key, f)
   repeat
     list = call('LRANGE', key, offset, offset + 4 * CHUNK - 1)
     offset = offset + #list
+    f.cost = f.cost + #list / 8
     for i = 1, #list do
       local id = list[i]
       local score = born(id)
@@ -132,6 +133,7 @@ local function collect(rows, step, f, status)
       return ''
     end
     last, walked = head, walked + 1
+    f.cost = f.cost + 1
     local r = record_of(head.id)
     if r and (f.task == '' or r.task == f.task) and (status == '' or status == 'ended' or r.s == status) then
       rows[#rows + 1] = row_of(r, f.budget)
@@ -181,11 +183,11 @@ totals_of = function(owner, keep)
 end
 
 local function filter_of(task, limit, budget)
-  return { from = {}, since = 0, untill = ALL_TIME, task = task, limit = limit, budget = { left = budget } }
+  return { from = {}, since = 0, untill = ALL_TIME, task = task, limit = limit, budget = { left = budget }, cost = 0 }
 end
 
 -- args: retention of light tasks, owner ('' = all), status, task, since, until (-1 = open), cursor, limit, budget in
--- bytes. Answer: {0, totals, next cursor, rows}
+-- bytes. Answer: {0, totals, next cursor, rows, rows it looked at}
 local function list(args)
   local f = filter_of(args[6], tonumber(args[10]), tonumber(args[11]))
   f.since = math.max(0, tonumber(args[7]))
@@ -194,16 +196,16 @@ local function list(args)
   f.from = { score = tonumber(score), id = id }
   local rows = {}
   local cursor = collect(rows, sources(args[4], args[5], f), f, args[5])
-  return { 0, totals_of(args[4], tonumber(args[3])), cursor, rows }
+  return { 0, totals_of(args[4], tonumber(args[3])), cursor, rows, math.ceil(f.cost) }
 end
 
--- All active tasks, then the newest that ended. args: owner, count, budget. Answer: {0, rows}
+-- All active tasks, then the newest that ended. args: owner, count, budget. Answer: {0, rows, rows it looked at}
 local function snapshot(args)
   local f = filter_of('', tonumber(args[4]), tonumber(args[5]))
   local rows = {}
   collect(rows, merge({ index_source(index_key(args[3]), 0, f) }), f, '')
   collect(rows, sources(args[3], 'ended', f), f, 'ended')
-  return { 0, rows }
+  return { 0, rows, math.ceil(f.cost) }
 end
 
 export('list', { 'no-writes' }, list)
