@@ -16,6 +16,10 @@
     {                                                                                                        \
         .name = "task_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64                       \
     }
+#define IDEMPOTENCY_KEY                                                                                      \
+    {                                                                                                        \
+        .name = "idempotency_key", .kinds = KIND_STRING, .min = 1, .max = 128                                \
+    }
 #define PARAMS(rows) .params = (rows), .param_count = NELEMS(rows)
 
 static const char *const statuses[] = {"pending", "processing", "completed", "failed", "cancelled", NULL};
@@ -23,12 +27,13 @@ static const char *const statuses[] = {"pending", "processing", "completed", "fa
 static const struct json_field task_submit[] = {
     {.name = "task", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64},
     {.name = "args", .kinds = KIND_OBJECT},
-    {.name = "idempotency_key", .kinds = KIND_STRING, .min = 1, .max = 128},
+    IDEMPOTENCY_KEY,
     {.name = "priority", .kinds = KIND_INTEGER, .min = 0, .max = 9},
     {.name = "delay_ms", .kinds = KIND_INTEGER, .min = 0, .max = INT64_C(30) * DAY_MS},
     {.name = "expires_ms", .kinds = KIND_INTEGER, .min = 1, .max = INT64_C(30) * DAY_MS},
 };
 static const struct json_field one_task[] = {TASK_ID};
+static const struct json_field task_retry[] = {TASK_ID, IDEMPOTENCY_KEY};
 static const struct json_field task_list[] = {
     {.name = "status", .kinds = KIND_STRING, .words = statuses},
     {.name = "task", .kinds = KIND_STRING, .min = 1, .max = 64},
@@ -49,7 +54,7 @@ static const struct json_field audio_begin[] = {
     {.name = "task", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64},
     {.name = "args", .kinds = KIND_OBJECT},
     {.name = "format", .kinds = KIND_OBJECT, .required = true},
-    {.name = "idempotency_key", .kinds = KIND_STRING, .min = 1, .max = 128},
+    IDEMPOTENCY_KEY,
 };
 static const struct json_field audio_stream[] = {
     {.name = "stream", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = UINT32_MAX},
@@ -79,7 +84,7 @@ static const struct handler handlers[] = {
     {"task.get", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(one_task), run_task_get},
     {"task.list", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, task_list, NELEMS(task_list) - 1, run_task_list},
     {"task.cancel", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(one_task), run_task_cancel},
-    {"task.retry", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(one_task), run_task_retry},
+    {"task.retry", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(task_retry), run_task_retry},
     {"task.why", AUTHENTICATED, IN_BATCH | NEEDS_REDIS, PARAMS(one_task), run_task_why},
     {"auth", ANYONE, NEEDS_CLIENT, PARAMS(auth), run_auth},
     {"auth.refresh", AUTHENTICATED, NEEDS_CLIENT, PARAMS(auth_refresh), run_auth_refresh},

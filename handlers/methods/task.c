@@ -116,31 +116,64 @@ void run_task_cancel(struct request *request, const struct span *values)
 
 struct retry { /* task.retry under way */
     struct request *request;
-    const struct task_type *type; /* NULL: this hub does not know it */
-    char id[ID_SIZE], new_id[ID_SIZE], task[65], caller[OWNER_SIZE], owner[OWNER_SIZE];
+    const struct task_type *type;                          /* NULL: this hub does not know it */
+    char id[ID_SIZE], new_id[ID_SIZE], effect_id[ID_SIZE]; /* effect_id: "" without a key */
+    char task[65], caller[OWNER_SIZE], owner[OWNER_SIZE];
 };
 
 static void fail_retry(struct request *request, const struct retry *retry, const struct queue_answer *answer)
 {
-    bool user = answer->code == QUEUE_USER_LIMIT;
-    const struct task_reply refused = {.refusal = user ? TASK_USER_LIMIT : TASK_GLOBAL_LIMIT,
-                                       .type = retry->type,
-                                       .retry_ms = answer->retry_ms};
-    if (user || answer->code == QUEUE_GLOBAL_LIMIT)
-        reply_refused(request, &refused);
-    else
+    static const struct {
+        enum queue_code code;
+        enum task_refusal refusal;
+    } rows[] = {{QUEUE_USER_LIMIT, TASK_USER_LIMIT},
+                {QUEUE_GLOBAL_LIMIT, TASK_GLOBAL_LIMIT},
+                {QUEUE_MISMATCH, TASK_MISMATCH}};
+    struct task_reply refused = {.type = retry->type, .retry_ms = answer->retry_ms};
+    for (size_t i = 0; i < NELEMS(rows); i++)
+        if (rows[i].code == answer->code)
+            refused.refusal = rows[i].refusal;
+    if (!reply_refused(request, &refused))
         fail_queue(request, answer->code);
+}
+
+static bool is_own(const struct retry *retry)
+{
+    return strcmp(retry->owner, retry->caller) == 0;
+}
+
+/* {"task_id","status","retry_of","seq"?,"duplicate"?} */
+static struct span retry_result(struct request *request, const struct retry *retry,
+                                const struct queue_answer *answer)
+{
+    struct buf *result = request_result(request);
+    buf_printf(result, "{\"task_id\":\"%s\",\"status\":\"%s\",\"retry_of\":\"%s\"", answer->id,
+               answer->status, retry->id);
+    if (is_own(retry)) /* an admin's retry of another user's task stands in that user's log */
+        buf_printf(result, ",\"seq\":%llu", (unsigned long long)answer->seq);
+    buf_append_text(result, answer->code == QUEUE_DUPLICATE ? ",\"duplicate\":true}" : "}");
+    return buf_span(result);
+}
+
+/* No task was made. */
+static void reply_not_retried(struct request *request, const struct retry *retry,
+                              const struct queue_answer *answer)
+{
+    if (is_own(retry))
+        owners_release(request->app->owners, retry->new_id);
+    if (answer->code == QUEUE_DUPLICATE)
+        request_reply(request, retry_result(request, retry, answer));
+    else
+        fail_retry(request, retry, answer);
 }
 
 static void on_retried(void *ctx, const struct queue_answer *answer)
 {
     struct retry *retry = ctx;
     struct request *request = retry->request;
-    bool own = strcmp(retry->owner, retry->caller) == 0;
+    bool own = is_own(retry);
     if (answer->code != QUEUE_OK) {
-        if (own)
-            owners_release(request->app->owners, retry->new_id);
-        fail_retry(request, retry, answer);
+        reply_not_retried(request, retry, answer);
         free(retry);
         return;
     }
@@ -155,13 +188,7 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
                                     .event = event,
                                     .seq = own ? answer->seq : 0,
                                     .held = own};
-    struct buf *result = request_result(request);
-    buf_printf(result, "{\"task_id\":\"%s\",\"status\":\"pending\",\"retry_of\":\"%s\"", retry->new_id,
-               retry->id);
-    if (own) /* an admin's retry of another user's task stands in that user's log */
-        buf_printf(result, ",\"seq\":%llu", (unsigned long long)answer->seq);
-    buf_append_char(result, '}');
-    request_reply_then(request, buf_span(result), &news);
+    request_reply_then(request, retry_result(request, retry, answer), &news);
     event_unref(&event);
     free(retry);
 }
@@ -202,26 +229,33 @@ static void on_retry_found(void *ctx, const struct queue_answer *answer)
     }
     struct queue_caller caller = caller_of(request);
     shard_task_id(retry->new_id, span_of(retry->owner));
-    if (strcmp(retry->owner, retry->caller) == 0) {
+    if (is_own(retry)) {
         caller.any_read = caller.any_write = false;
         owners_hold(app->owners, retry->caller, retry->new_id);
     } else {
         log_admin_act(request, retry->id);
     }
     bool names_any = retry->type == NULL || request_who(request)->roles & ROLE_ADMIN;
-    queue_retry(app->queue, &caller, retry->id, retry->new_id, names_any ? NULL : retry->type->owner_arg,
-                on_retried, retry);
+    const struct queue_retry call = {.id = retry->id,
+                                     .new_id = retry->new_id,
+                                     .own_arg = names_any ? NULL : retry->type->owner_arg,
+                                     .effect_id = retry->effect_id[0] ? retry->effect_id : NULL};
+    queue_retry(app->queue, &caller, &call, on_retried, retry);
 }
 
 void run_task_retry(struct request *request, const struct span *values)
 {
+    char text[KEY_SIZE];
+    struct span key;
     struct retry *retry = xcalloc(1, sizeof *retry);
-    if (!take_task_id(request, values[0], retry->id)) {
+    if (!take_task_id(request, values[0], retry->id) || !take_key(request, values[1], text, &key)) {
         free(retry);
         return;
     }
     struct queue_caller caller = caller_of(request);
     caller.any_read = caller.any_write; /* to see others' tasks is not enough */
+    if (key.n)
+        queue_effect_id(retry->effect_id, caller.owner, key);
     retry->request = request;
     memcpy(retry->caller, caller.owner, strlen(caller.owner) + 1);
     queue_get(request->app->queue, &caller, retry->id, on_retry_found, retry);

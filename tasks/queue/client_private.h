@@ -33,6 +33,13 @@ void words_json(struct words *words, struct span json);
 /* A stage or an error code: at most 32 printable characters without quotes; others become '_'. */
 void words_word(struct words *words, const char *text, size_t size);
 
+#define KEY_BYTES 48
+/* An idempotency key as the functions take it: its effect, the task it stands for, and a digest of what was
+ * asked for
+ * (`what`, with `args`, JSON text). */
+void key_bytes(unsigned char key[static KEY_BYTES], const char *effect_id, const char *id, const char *what,
+               struct span args);
+
 /* Whom the answer of an item or an op is told. */
 union answer_fn {
     queue_submitted_fn *submitted;

@@ -181,7 +181,7 @@ struct queue_caller { /* who asks; checked inside the function */
 struct queue_answer {
     enum queue_code code;
     struct span json; /* get: the task object; list: {"tasks":[…],…}; why, stats, …: as protocol.md */
-    /* Of cancel and retry: */
+    /* Of cancel and retry, and of the task that a retry's key stands for already (QUEUE_DUPLICATE): */
     char id[ID_SIZE];
     char status[12], stage[33];
     uint64_t seq;
@@ -208,12 +208,17 @@ void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn,
  * also for one that was cancelled before; QUEUE_STATE: it had ended otherwise. */
 void queue_cancel(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                   void *ctx);
-/* A new task with the arguments (and audio) of a failed or cancelled one. `own_arg`: the argument that must
- * be absent or name the caller, NULL = none. In the answer id is the new task, seq and at_ms are its accepted
- * event's: as for queue_submit(), the hub tells it to its sockets itself. QUEUE_STATE, QUEUE_INPUT_GONE, and
- * the limits with retry_ms. */
-void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
-                 const char *own_arg, queue_answer_fn *fn, void *ctx);
+struct queue_retry {       /* borrowed during the call */
+    const char *id;        /* the failed or cancelled task */
+    const char *new_id;    /* of the one to be made */
+    const char *own_arg;   /* the argument that must be absent or name the caller, NULL = none */
+    const char *effect_id; /* of its idempotency key; NULL = it has none */
+};
+/* A new task with the arguments (and audio) of a failed or cancelled one. In the answer id is the new task,
+ * seq and at_ms are its accepted event's: as for queue_submit(), the hub tells it to its sockets itself.
+ * QUEUE_DUPLICATE, QUEUE_MISMATCH, QUEUE_STATE, QUEUE_INPUT_GONE, and the limits with retry_ms. */
+void queue_retry(struct queue *queue, const struct queue_caller *who, const struct queue_retry *retry,
+                 queue_answer_fn *fn, void *ctx);
 /* Why a task is where it is: a line for people and the facts. */
 void queue_why(struct queue *queue, const struct queue_caller *who, const char *id, queue_answer_fn *fn,
                void *ctx);

@@ -464,14 +464,27 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
     words_caller(&op->words, id, who->owner, who->any_write);
 }
 
-void queue_retry(struct queue *queue, const struct queue_caller *who, const char *id, const char *new_id,
-                 const char *own_arg, queue_answer_fn *fn, void *ctx)
+/* The effect and what its key stands for; both empty where there is no key. */
+static void add_retry_key(struct words *words, const struct queue_retry *retry)
+{
+    char of[ID_SIZE + 2];
+    unsigned char key[KEY_BYTES];
+    int n = snprintf(of, sizeof of, "\"%s\"", retry->id);
+    words_text(words, retry->effect_id ? retry->effect_id : "");
+    if (retry->effect_id)
+        key_bytes(key, retry->effect_id, retry->new_id, "task.retry", (struct span){of, (size_t)n});
+    words_add(words, (struct span){(char *)key, retry->effect_id ? sizeof key : 0});
+}
+
+void queue_retry(struct queue *queue, const struct queue_caller *who, const struct queue_retry *retry,
+                 queue_answer_fn *fn, void *ctx)
 {
     struct op *op = op_new(queue, FUNCTION("retry"), on_changed, (union answer_fn){.answer = fn}, ctx);
     words_number(&op->words, queue->config.user_tasks);
     words_number(&op->words, queue->config.global_tasks);
     words_number(&op->words, queue->config.user_light);
-    words_caller(&op->words, id, who->owner, who->any_write);
-    words_text(&op->words, new_id);
-    words_text(&op->words, own_arg ? own_arg : "");
+    words_caller(&op->words, retry->id, who->owner, who->any_write);
+    words_text(&op->words, retry->new_id);
+    words_text(&op->words, retry->own_arg ? retry->own_arg : "");
+    add_retry_key(&op->words, retry);
 }

@@ -10,17 +10,24 @@ static bool is_empty_object(struct span json)
     return json.n == 0 || span_is(json, "{}");
 }
 
-/* Adds its idempotency key as 48 bytes: effect, then what it stands for, the task's id and a digest of its
- * type and arguments. */
+_Static_assert(KEY_BYTES == 32 + crypto_shorthash_siphashx24_BYTES, "effect, task, digest");
+
+void key_bytes(unsigned char key[static KEY_BYTES], const char *effect_id, const char *id, const char *what,
+               struct span args)
+{
+    unsigned char digest[JSON_DIGEST_SIZE];
+    id_bytes(key, effect_id);
+    id_bytes(key + 16, id);
+    json_digest(args, digest);
+    crypto_shorthash_siphashx24(key + 32, (const unsigned char *)what, strlen(what), digest);
+}
+
 static void add_key(struct batch *batch, const struct queue_submit *submit)
 {
-    unsigned char key[32 + crypto_shorthash_siphashx24_BYTES], digest[JSON_DIGEST_SIZE];
+    unsigned char key[KEY_BYTES];
     if (submit->effect_id == NULL)
         return;
-    id_bytes(key, submit->effect_id);
-    id_bytes(key + 16, submit->id);
-    json_digest(submit->args.n ? submit->args : SPAN("{}"), digest);
-    crypto_shorthash_siphashx24(key + 32, (const unsigned char *)submit->task, strlen(submit->task), digest);
+    key_bytes(key, submit->effect_id, submit->id, submit->task, submit->args.n ? submit->args : SPAN("{}"));
     buf_append(&batch->keys, key, sizeof key);
 }
 

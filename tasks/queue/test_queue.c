@@ -125,7 +125,7 @@ static void test_same_body(void)
     forget_events();
     char again[ID_SIZE];
     id_new(again);
-    queue_retry(hub.queue, &caller, id, again, NULL, on_answer, NULL);
+    queue_retry(hub.queue, &caller, &(struct queue_retry){.id = id, .new_id = again}, on_answer, NULL);
     finish(1);
     is_int(told.answer.code, QUEUE_OK, "retried");
     ok(told.answer.at_ms > 0, "with the time of its accepted event");
@@ -202,7 +202,8 @@ static void test_recorded_once(void)
     ok(strstr(told.json, "\"error\":{\"code\":\"oops\",\"message\":\"no\\nluck\"}"), "the error too");
     is_int(told.count, 0, "the hub builds the events of its own submissions itself");
     id_new(id);
-    queue_retry(hub.queue, &caller, failed, id, NULL, on_answer, NULL);
+    struct queue_retry retry = {.id = failed, .new_id = id};
+    queue_retry(hub.queue, &caller, &retry, on_answer, NULL);
     finish(1);
     is_int(told.answer.code, QUEUE_OK, "a failed light task is retried");
     queue_lease(hub.queue, "light", 1, on_leased, NULL);

@@ -66,12 +66,24 @@ local function names_own(input, name, owner)
   return not named or string.gsub(tostring(named), '[^%w._@+-]', encoded) == owner
 end
 
--- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or ''. Answer:
--- {code, status, stage, seq, id, time, ms to try again}.
+-- The task that an idempotency key stands for already, as retry() answers; nil if there is none.
+local function retried_before(o, field, key)
+  local first = field and keys.earlier(o, field, key)
+  return first and { first[1], first[3], '', first[4], first[2], now_digits, 0 }
+end
+
+-- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or '', effect id
+-- or '', its key (51_keys.lua). Answer: {code, status, stage, seq, id, time, ms to try again}; for a key that was used
+-- before, those of its task, and where the log stands.
 local function retry(args)
   local r, code = reach(args[6], args[7], args[8])
   if not r then
     return { code }
+  end
+  local o, id, words = owner_of(r.o), args[9], keys.fetch(args[12] or '')
+  local before = retried_before(o, words[1], words[2])
+  if before then
+    return before
   elseif r.s ~= 'failed' and r.s ~= 'cancelled' then
     return changed_as(r, STATE)
   end
@@ -81,7 +93,6 @@ local function retry(args)
   elseif args[10] and args[10] ~= '' and not names_own(input, args[10], args[7]) then
     return { FORBIDDEN }
   end
-  local o, id = owner_of(r.o), args[9]
   set_limits(args[3], args[4], args[5], 0)
   local limit = limit_of(o, r.light)
   if limit then
@@ -93,7 +104,12 @@ local function retry(args)
   whole(r)
   local head = head_of(concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '))
   put_ready(o, id, head)
-  local seq = create(o, id, head, input, { retry_of = r.id, audio = r.stream and r.A or nil }, UNLEASED)
+  local rare = { retry_of = r.id, audio = r.stream and r.A or nil }
+  if words[1] then
+    keys.put(words[1], words[2])
+    rare.effect = args[11]
+  end
+  local seq = create(o, id, head, input, rare, UNLEASED)
   return { 0, 'pending', 'queued', seq, id, now_digits, 0 }
 end
 
