@@ -65,14 +65,17 @@ static const struct json_field notification_list[] = {
 };
 static const struct json_field notification_read[] = {
     {.name = "ids", .kinds = KIND_ARRAY, .required = true, .min = 1, .max = 200},
+    IDEMPOTENCY_KEY,
 };
 static const struct json_field impression[] = {
     {.name = "resource_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 128},
     {.name = "kind", .kinds = KIND_STRING, .min = 1, .max = 32},
+    IDEMPOTENCY_KEY,
 };
 static const struct json_field rating[] = {
     {.name = "resource_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 128},
     {.name = "stars", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = 5},
+    IDEMPOTENCY_KEY,
 };
 static const struct json_field watch[] = {
     {.name = "owner", .kinds = KIND_STRING, .min = 1, .max = USER_ID_MAX},

@@ -19,6 +19,8 @@ static void reply_internal(void *ctx, bool failed, const char *error_code, struc
     bool absent = failed && strcmp(error_code, "not_found") == 0;
     if (!failed) {
         request_reply(request, result);
+    } else if (strcmp(error_code, "idempotency_mismatch") == 0) {
+        fail_queue(request, QUEUE_MISMATCH);
     } else if (strcmp(error_code, "params") == 0) { /* "field: …": only the database could tell */
         snprintf(fault.message, sizeof fault.message, "%.*s", SPAN_ARG(result));
         snprintf(fault.field, sizeof fault.field, "%.*s", (int)strcspn(fault.message, ":"), fault.message);
@@ -52,6 +54,8 @@ void run_notification_list(struct request *request, const struct span *values)
 
 void run_notification_read(struct request *request, const struct span *values)
 {
+    char text[KEY_SIZE];
+    struct span key;
     struct json_iter iter = json_walk(values[0]);
     struct span id;
     while (json_next_element(&iter, &id)) {
@@ -60,7 +64,8 @@ void run_notification_read(struct request *request, const struct span *values)
             return;
         }
     }
-    run_internal(request, &store_notification_read);
+    if (take_key(request, values[1], text, &key))
+        run_internal(request, &store_notification_read);
 }
 
 /* ---- impressions and ratings ---- */
@@ -78,15 +83,23 @@ static bool take_word(struct request *request, const char *field, struct span va
 
 void run_impression_record(struct request *request, const struct span *values)
 {
-    char resource[129], kind[33];
-    if (take_word(request, "resource_id", values[0], resource, sizeof resource) &&
-        (values[1].p == NULL || take_word(request, "kind", values[1], kind, sizeof kind)))
-        usage_impression(request->app->queue, resource, values[1].p ? kind : NULL, reply_done, request);
+    char resource[129], kind[33], text[KEY_SIZE], effect_id[ID_SIZE];
+    struct span key;
+    if (!take_word(request, "resource_id", values[0], resource, sizeof resource) ||
+        (values[1].p && !take_word(request, "kind", values[1], kind, sizeof kind)) ||
+        !take_key(request, values[2], text, &key))
+        return;
+    if (key.n)
+        queue_effect_id(effect_id, request_who(request)->user_id, key);
+    usage_impression(request->app->queue, resource, values[1].p ? kind : NULL, key.n ? effect_id : NULL,
+                     reply_done, request);
 }
 
 void run_rating_submit(struct request *request, const struct span *values)
 {
-    char resource[129];
-    if (take_word(request, "resource_id", values[0], resource, sizeof resource))
+    char resource[129], text[KEY_SIZE];
+    struct span key;
+    if (take_word(request, "resource_id", values[0], resource, sizeof resource) &&
+        take_key(request, values[2], text, &key))
         run_internal(request, &store_rating_submit);
 }

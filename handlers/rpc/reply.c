@@ -14,10 +14,16 @@
 #include <stdio.h>
 
 #define REFUSAL_TEXT 96
+#define KEY_MISMATCH                                                                                         \
+    {                                                                                                        \
+        .code = RPC_CONFLICT, .word = "idempotency_mismatch", .field = "idempotency_key",                    \
+        .message = "idempotency_key: already used for something else"                                        \
+    }
 
 void fail_queue(struct request *request, enum queue_code code)
 {
     static const struct request_error errors[] = {
+        [QUEUE_MISMATCH] = KEY_MISMATCH,
         [QUEUE_NOT_FOUND] = {.code = RPC_NOT_FOUND},
         [QUEUE_FORBIDDEN] = {.code = RPC_FORBIDDEN},
         [QUEUE_STATE] = {.code = RPC_CONFLICT},
@@ -85,10 +91,7 @@ static const struct request_error refusals[] = {
     [TASK_GLOBAL_LIMIT] = {.code = RPC_BUSY},
     [TASK_BUSY] = {.code = RPC_BUSY},
     [TASK_UNAVAILABLE] = {.code = RPC_BUSY, .word = "unavailable"},
-    [TASK_MISMATCH] = {.code = RPC_CONFLICT,
-                       .word = "idempotency_mismatch",
-                       .field = "idempotency_key",
-                       .message = "idempotency_key: already used with another task type or other arguments"},
+    [TASK_MISMATCH] = KEY_MISMATCH,
     [TASK_NEEDS_STREAM] = {.code = RPC_PARAMS,
                            .word = "needs_stream",
                            .field = "task",

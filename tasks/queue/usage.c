@@ -4,20 +4,33 @@
 
 #include "tasks/queue/client_private.h"
 
+#define IMPRESSION_TEXT 192 /* its method, resource and kind */
+
 static void on_impression(struct op *op, const redisReply *answer)
 {
-    enum queue_code code = QUEUE_UNAVAILABLE;
-    if (answer)
-        code = answer->integer == 1 ? QUEUE_OK : QUEUE_GLOBAL_LIMIT;
-    op->fn.done(op->ctx, code);
+    static const enum queue_code codes[] = {QUEUE_GLOBAL_LIMIT, QUEUE_OK, QUEUE_MISMATCH};
+    bool known = answer && answer->integer >= 0 && answer->integer < (long long)NELEMS(codes);
+    op->fn.done(op->ctx, known ? codes[answer->integer] : QUEUE_UNAVAILABLE);
 }
 
-void usage_impression(struct queue *queue, const char *resource_id, const char *kind, queue_done_fn *fn,
-                      void *ctx)
+/* An impression has no id: that of its effect stands for it. */
+static void add_key(struct words *words, const char *effect_id, const char *resource_id, const char *kind)
+{
+    char what[IMPRESSION_TEXT];
+    unsigned char key[KEY_BYTES];
+    snprintf(what, sizeof what, "impression.record %s %s", resource_id, kind);
+    key_bytes(key, effect_id, effect_id, what, SPAN("{}"));
+    words_add(words, (struct span){(char *)key, sizeof key});
+}
+
+void usage_impression(struct queue *queue, const char *resource_id, const char *kind, const char *effect_id,
+                      queue_done_fn *fn, void *ctx)
 {
     struct op *op = op_new(queue, FUNCTION("impression"), on_impression, (union answer_fn){.done = fn}, ctx);
     words_text(&op->words, resource_id);
     words_text(&op->words, kind ? kind : "view");
+    if (effect_id)
+        add_key(&op->words, effect_id, resource_id, kind ? kind : "view");
 }
 
 void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)

@@ -28,7 +28,7 @@ struct rating rating_of(int64_t votes, int64_t stars, double prior_mean)
     return rating;
 }
 
-static int write_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
+int ratings_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
 {
     int64_t before; /* 0: none */
     if (db_one(db_query(db, "SELECT stars FROM votes WHERE resource_id = ? AND user_id = ?", "ss", resource,
@@ -43,11 +43,6 @@ static int write_vote(struct db *db, struct span resource, struct span user, int
         return -1;
     return db_run(db_query(db, "UPDATE vote_totals SET votes = votes + ?, stars = stars + ?", "il",
                            before == 0, stars - before));
-}
-
-int ratings_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
-{
-    return db_begin(db) == 0 ? db_end(db, write_vote(db, resource, user, stars, now_ms)) : -1;
 }
 
 int ratings_prior(struct db *db, double *ret)

@@ -16,7 +16,7 @@ struct rating {
  * The sources of the formulas stand in ratings.c. */
 struct rating rating_of(int64_t votes, int64_t stars, double prior_mean);
 
-/* Counts a vote of 1 to 5 stars; a second one of the same user replaces the first. */
+/* Counts a vote of 1 to 5 stars; a second one of the same user replaces the first. Within a transaction. */
 int ratings_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms) MUSTCHECK;
 /* *ret: the mean of all votes, 3 while there is none. */
 int ratings_prior(struct db *db, double *ret) MUSTCHECK;

@@ -46,6 +46,13 @@ static const struct db_migration steps[] = {
         "CREATE TABLE impression_batches ("
         "  id TEXT NOT NULL PRIMARY KEY,"
         "  applied_at BIGINT NOT NULL);"},
+    {2, "CREATE TABLE request_keys (" /* idempotency keys of requests that write here */
+        "  user_id TEXT NOT NULL,"
+        "  key TEXT NOT NULL,"
+        "  request TEXT NOT NULL,"
+        "  used_at BIGINT NOT NULL,"
+        "  PRIMARY KEY (user_id, key));"
+        "CREATE INDEX request_keys_by_time ON request_keys (used_at);"},
 };
 
 int store_migrate(struct db *db)

@@ -5,7 +5,9 @@
 
 #include "tasks/model/task_type.h"
 
-extern const struct task_type store_rating_submit; /* {"resource_id","stars"} -> {"ok":true} */
+extern const struct task_type
+    store_rating_submit; /* {"resource_id","stars","idempotency_key"?} -> {"ok":true,"duplicate"?} */
 extern const struct task_type
     store_notification_list; /* {"cursor"?,"unread"?:bool} -> {"notifications","unread","next_cursor"?} */
-extern const struct task_type store_notification_read; /* {"ids":[…]} -> {"notifications":[],"unread"} */
+extern const struct task_type store_notification_read; /* {"ids":[…],"idempotency_key"?} ->
+                                                          {"notifications":[],"unread","duplicate"?} */

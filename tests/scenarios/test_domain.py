@@ -151,6 +151,42 @@ async def test_process_text(hub):
             await refused(c, -32602, field, "process_text", args)
 
 
+async def test_writes_with_a_key_happen_once(hub):
+    """Asked again, as after a lost answer, they change nothing: neither what stands, nor what came in between."""
+    async with connect(hub, "alice") as a, connect(hub, "alice") as other, connect(hub, "bob") as b:
+        vote = {"resource_id": "r1", "stars": 5, "idempotency_key": "Stimme 1 ✓"}
+        assert await a.call("rating.submit", vote) == {"ok": True}
+        assert await other.call("rating.submit", {"resource_id": "r1", "stars": 2}) == {"ok": True}
+        for client in (a, other):
+            assert await client.call("rating.submit", dict(reversed(vote.items()))) == {"ok": True, "duplicate": True}
+        assert sql(hub, "SELECT stars FROM votes WHERE resource_id = 'r1'") == [(2,)], "the newer vote stands"
+        assert await b.call("rating.submit", vote) == {"ok": True}, "a key is its owner's"
+
+        note = (await run(a, "send_notification", {"title": "t", "body": "b"}))["notification_id"]
+        read = {"ids": [note], "idempotency_key": "read"}
+        assert await a.call("notification.read", read) == {"notifications": [], "unread": 0}
+        assert await a.call("notification.read", read) == {"notifications": [], "unread": 0, "duplicate": True}
+
+        seen = {"resource_id": "page", "idempotency_key": "вид"}
+        for client in (a, a, other, b):
+            assert await client.call("impression.record", seen) == {"ok": True}
+
+        for method, params in (("rating.submit", vote | {"stars": 4}),
+                               ("rating.submit", vote | {"idempotency_key": "read"}),
+                               ("notification.read", read | {"ids": ["another"]}),
+                               ("impression.record", seen | {"kind": "click"}),
+                               ("impression.record", seen | {"resource_id": "x"})):
+            with pytest.raises(RpcError) as error:
+                await a.call(method, params)
+            assert (error.value.code, error.value.word) == (-32009, "idempotency_mismatch"), (method, params)
+        for method, params in (("rating.submit", vote), ("notification.read", read), ("impression.record", seen)):
+            with pytest.raises(RpcError) as error:
+                await a.call(method, params | {"idempotency_key": "a\n"})
+            assert error.value.code == -32602 and error.value.data["field"] == "idempotency_key"
+    async with connect(hub, "root", roles=["admin"]) as root:
+        assert (await run(root, "sync_impressions_from_redis"))["impressions"] == 2, "alice's and bob's"
+
+
 # ---- impressions --------------------------------------------------------------------------------------
 @pytest.mark.main
 async def test_impressions(hub):

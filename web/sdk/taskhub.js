@@ -32,9 +32,9 @@ export { Task, TaskHubError };
 /** @typedef {{signal?: AbortSignal, timeoutMs?: number}} CallOptions */
 
 /** Calls that carry a key, so that they happen once however often they are sent. */
-const KEYED = /^(task\.submit|audio\.start)$/;
+const KEYED = /^(task\.(submit|retry)|audio\.start|rating\.submit|notification\.read|impression\.record)$/;
 /** Others that may be sent again when the connection was lost before their answer. */
-const REPEATABLE = /^(task\.(get|list|cancel|why)|notification\.|rating\.|admin\.|auth\.refresh|ping)/;
+const REPEATABLE = /^(task\.(get|list|cancel|why)|notification\.|admin\.|auth\.refresh|ping)/;
 /** Close codes that blame a message: what was in flight must not be sent again. */
 const REFUSED = new Set([1002, 1003, 1007, 1008, 1009]);
 const MIN_DELAY = 500;

@@ -58,6 +58,15 @@ keys.fetch = function(text)
   return words
 end
 
+-- Of a key that was fetched: whether it stands for something, and then whether for what `value` says.
+keys.is_used = function(effect)
+  return standing[effect] ~= nil
+end
+
+keys.fits = function(effect, value)
+  return sub(standing[effect], 17, 32) == sub(value, 17, 32)
+end
+
 -- What a submission with a key that was fetched is answered: {code, id, status, head of the log} of the task that it
 -- stands for already, nil if there is none.
 keys.earlier = function(o, effect, value)
@@ -66,7 +75,7 @@ keys.earlier = function(o, effect, value)
     return nil
   end
   local id = id_of(first)
-  if sub(first, 17, 32) ~= sub(value, 17, 32) then
+  if not keys.fits(effect, value) then
     return { MISMATCH, id, '', 0 }
   end
   flush_records() -- the task may have been made by this call

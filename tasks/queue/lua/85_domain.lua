@@ -13,11 +13,17 @@ local CLEAN_SESSIONS = 1000
 local CLEAN_KEYS = 500
 local CLEAN_INDEX = 500
 
--- args: resource, kind. Answer: 1, or 0 when there are too many counters.
+-- args: resource, kind, idempotency key (51_keys.lua) or nothing. Answer: 1, also if the key says that it was counted; 0
+-- when there are too many counters; 2 if the key stands for something else.
 local function impression(args)
-  local field = args[3] .. ' ' .. args[4]
-  if call('HEXISTS', P .. 'imp', field) == 0 and call('HLEN', P .. 'imp') >= IMPRESSIONS_MAX then
+  local field, words = args[3] .. ' ' .. args[4], keys.fetch(args[5] or '')
+  if words[1] and keys.is_used(words[1]) then
+    return keys.fits(words[1], words[2]) and 1 or 2
+  elseif call('HEXISTS', P .. 'imp', field) == 0 and call('HLEN', P .. 'imp') >= IMPRESSIONS_MAX then
     return 0
+  end
+  if words[1] then
+    put(keys.ended(), words[1], words[2])
   end
   call('HINCRBY', P .. 'imp', field, 1)
   return 1
