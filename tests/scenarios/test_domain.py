@@ -101,7 +101,7 @@ async def test_notification_arguments(hub):
                             ("link", {"title": "t", "body": "b", "link": "javascript:alert(1)"}),
                             ("link", {"title": "t", "body": "b", "link": "//evil.example"}),
                             ("link", {"title": "t", "body": "b", "link": "/a\nb"}),
-                            ("user_id", {"title": "t", "body": "b", "user_id": "a b"}),
+                            ("user_id", {"title": "t", "body": "b", "user_id": "a\nb"}),
                             ("owner", {"title": "t", "body": "b", "owner": "x"})):
             await refused(c, -32602, field, "send_notification", args)
         with pytest.raises(RpcError) as error:
