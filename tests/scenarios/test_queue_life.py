@@ -405,6 +405,33 @@ def test_priority_and_fairness(q):
     assert [t["id"] for t in q.lease(count=2)] == [late, more]
 
 
+def test_who_has_a_task_running_waits_while_others_wait_for_their_first(q):
+    many = [q.submit("u1", priority=priority) for priority in (4, 4, 9)]
+    assert [t["id"] for t in q.lease()] == [many[2]]
+    q.started(many[2])
+    firsts = [q.submit("u2"), q.submit("u3", priority=0)]
+    second = q.submit("u2")
+    assert [t["id"] for t in q.lease(count=2)] == firsts
+    q.started(firsts[1])
+    q.end(many[2])
+    assert [t["id"] for t in q.lease()] == [many[0]], "its turn is here again"
+    assert [t["id"] for t in q.lease(count=9)] == [many[1], second], "no one waits for a first"
+
+
+def test_one_long_task_with_many_behind_it_delays_nobody(q):
+    many = [q.submit("u1") for _ in range(100)]
+    q.lease()
+    q.started(many[0])
+    older, newer = q.submit("u2"), q.submit("u3")
+    for i in range(150):
+        assert [t["id"] for t in q.lease()] == [older], i
+        q.end(older, flags="s")
+        older, newer = newer, q.submit("u%d" % (i % 2 + 2))
+    q.end(many[0])
+    assert many[1] in [t["id"] for t in q.lease(count=2)]
+    assert q.audit() == []
+
+
 def test_queues_are_apart(q):
     bulk, live = q.submit(), q.submit(queue="live")
     assert [t["id"] for t in q.lease("live", 5)] == [live]

@@ -14,6 +14,7 @@ local NOTHING = { rest = '' } -- of say(): no optional members
 -- hubs = names of the hubs that listen, class and tag = the owner's last tag and in which ready set it is, tags = the
 -- same of other sets, later = heavy tasks whose first time has not come.
 local EMPTY_ROW
+local turns = {} -- settled: a ready set in which nobody waited for his first; at: when that was so (61_lease.lua)
 
 -- A field that is no owner's. It is longer than what Redis packs into a list, so that the hash of the rows is a table
 -- from its first row on: a call reads many rows, and a list is searched for each.

@@ -243,6 +243,9 @@ local function count_running(r)
   if more ~= 0 then
     local o, g = owner_of(r.o), global
     o.run = math.max(0, o.run + more)
+    if o.run == 0 then
+      turns.settled = nil
+    end
     g.run = math.max(0, g.run + more)
     o.moved, g.moved = true, true
   end

@@ -5,12 +5,13 @@
 --
 -- The ready set is ordered by priority and then fairly between owners (start-time fair queueing): a task's
 -- tag is one more than the later of its owner's last tag and the queue's virtual time, which is the tag of
--- the task leased last. So an owner with a thousand tasks waits behind one that brings its first. Tags and
+-- the task leased last. So an owner with a thousand tasks waits behind one that brings its first; and while some wait for
+-- their first, those who have a task running wait whatever its tag and priority (61_lease.lua). Tags and
 -- virtual time are kept per queue and priority ("class"): in the owner's row, and as fields V:<class> of g.
 
 local PLACES = { 'q:default', 'q:live', 'q:light', 'd', 'l', 'w' }
 local SPAN_OF_PRIORITY, put_ready, make_ready, make_ready_first, make_delayed
-local leave_place, make_waiting, holder_name, tell_holder
+local leave_place, make_waiting, holder_name, tell_holder, virtual_time
 
 do
 
@@ -33,7 +34,7 @@ local function class_of(r)
   return r.queue .. r.priority
 end
 
-local function virtual_time(class)
+virtual_time = function(class)
   local time = global.times[class]
   if not time then
     time = tonumber(call('HGET', P .. 'g', 'V:' .. class) or 0)
@@ -93,6 +94,9 @@ put_ready = function(o, id, where)
   local n = #words
   words[n + 1] = score_text(where.priority, next_tag(o, where.class))
   words[n + 2] = id
+  if o.run == 0 then
+    turns.settled = nil
+  end
 end
 
 make_ready = function(r)
@@ -103,6 +107,7 @@ end
 -- The same before everything of its priority that is ready: the task had waited already.
 make_ready_first = function(r)
   local class = class_of(r)
+  turns.settled = nil
   put(ready_set(r.queue), score_text(r.priority, virtual_time(class)), r.id)
 end
 

@@ -28,10 +28,116 @@ local function move_time(queue, score)
   call('HSET', P .. 'g', 'V:' .. queue .. priority, format('%.0f', score % SPAN_OF_PRIORITY))
 end
 
+local LOOK_FIRST, LOOK_MIN, LOOK_PER_RUNNING, LOOK_MAX = 4, 12, 4, 256 -- tasks
+local SETTLED_MS = 1000
+
+-- The owners of tasks; what was passed over once is met again and again.
+local known, known_count = {}, 0 -- id -> owner
+local KNOWN_MAX = 4000
+
+local function names_of(ids)
+  local names, unknown = {}, {}
+  for i = 1, #ids do
+    unknown[#unknown + 1] = not known[ids[i]] and ids[i] or nil
+  end
+  fetch_records(unknown)
+  if known_count + #unknown > KNOWN_MAX then
+    known, known_count, unknown = {}, 0, ids
+    fetch_records(ids)
+  end
+  for i = 1, #unknown do
+    local text = fetched[unknown[i]]
+    known[unknown[i]] = text and sub(text, 1, find(text, ' ', 1, true) - 1) or nil
+  end
+  known_count = known_count + #unknown
+  for i = 1, #ids do
+    names[i] = known[ids[i]] or false
+  end
+  return names
+end
+
+-- Whether an owner has nothing running.
+local function is_idle(name)
+  local _, _, run = unpack_values(rows[name] or EMPTY_ROW)
+  return run == 0
+end
+
+-- Sorts tasks of a ready set: `firsts` get those of owners who have nothing running, one each, `others` the rest.
+local function sort_by_turn(ids, turn)
+  local names, firsts, others = names_of(ids), turn.firsts, turn.others
+  fetch_owners(names)
+  for i = 1, #ids do
+    local id, name = ids[i], names[i]
+    if not turn.ids[id] then
+      local first = not name or not turn.names[name] and is_idle(name)
+      turn.ids[id], turn.names[name or ''] = true, true
+      push(first and firsts or others, id)
+    end
+  end
+end
+
+-- The part of a ready set behind the virtual time of the class in which `id` is.
+local function behind_time(key, queue, id, most)
+  local priority = 9 - floor(call('ZSCORE', key, id) / SPAN_OF_PRIORITY)
+  local from = format('%.0f', (9 - priority) * SPAN_OF_PRIORITY + virtual_time(queue .. priority))
+  return call('ZRANGE', key, from, '+inf', 'BYSCORE', 'LIMIT', 0, most)
+end
+
+-- Tasks in their turn: who has one running waits while others wait for their first. Only the front of the set is looked
+-- at, and what stands behind the virtual time: there is what came while those before it were passed over.
+local function look_for_turns(key, queue, count)
+  local turn = { firsts = {}, others = {}, ids = {}, names = {} }
+  local most = math.max(count, math.min(count + LOOK_MIN + LOOK_PER_RUNNING * global.run, LOOK_MAX))
+  local from, wanted, ids = 0, count + LOOK_FIRST, nil
+  repeat
+    ids = call('ZRANGE', key, from, math.min(from + wanted, most) - 1)
+    sort_by_turn(ids, turn)
+    from, wanted = from + wanted, 2 * wanted
+  until #turn.firsts >= count or from >= most
+  if #turn.firsts < count and #ids > 0 then
+    sort_by_turn(behind_time(key, queue, ids[#ids], count + LOOK_MIN + global.run), turn)
+  end
+  if #turn.firsts == 0 then
+    turns.settled, turns.at = key, now
+  end
+  return turn
+end
+
+local function take_turns(key, queue, count)
+  local turn, ids, last = look_for_turns(key, queue, count), {}, {}
+  for _, tasks in ipairs({ turn.firsts, turn.others }) do
+    for i = 1, math.min(#tasks, count - #ids) do
+      push(ids, tasks[i])
+    end
+  end
+  local scores = call('ZMSCORE', key, unpack(ids))
+  for i = 1, #ids do
+    local priority = 9 - floor(scores[i] / SPAN_OF_PRIORITY)
+    last[priority] = math.max(last[priority] or 0, scores[i])
+  end
+  for priority, score in pairs(last) do
+    if score % SPAN_OF_PRIORITY > virtual_time(queue .. priority) then
+      move_time(queue, score)
+    end
+  end
+  call('ZREM', key, unpack(ids))
+  return ids
+end
+
+-- Whether owners may have to take turns: something runs, not all that wait can be taken, and it was not found just now
+-- that nobody waits for his first.
+local function want_turns(key, count)
+  local settled = turns.settled == key and now - turns.at < SETTLED_MS and now >= turns.at
+  return global.run > 0 and not settled and call('ZCARD', key) > count
+end
+
 -- Takes the first tasks out of a ready set. They seldom are of several priorities; so not all scores are asked for,
 -- which Redis would print one by one.
 local function take_first(queue, count)
   local key = P .. 'q:' .. queue
+  if count > 0 and want_turns(key, count) then
+    return take_turns(key, queue, count)
+  end
   local ids = count > 0 and call('ZRANGE', key, 0, count - 1) or {}
   if #ids == 0 then
     return ids
