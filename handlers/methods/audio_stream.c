@@ -132,6 +132,17 @@ void stream_close(struct stream *stream)
         destroy(stream);
 }
 
+/* How long ago a task was made: its id begins with the time. */
+static uint64_t age_ms(const char *id)
+{
+    unsigned char bytes[16];
+    uint64_t made_ms = 0, now = (uint64_t)clock_wall_ms();
+    id_bytes(bytes, id);
+    for (size_t i = 0; i < 6; i++)
+        made_ms = made_ms << 8 | bytes[i];
+    return now > made_ms ? now - made_ms : 0;
+}
+
 void stream_open(struct stream *stream, const char *id, struct client *client, uint64_t received)
 {
     struct stream *older = of_task(stream->audio, id);
@@ -143,6 +154,8 @@ void stream_open(struct stream *stream, const char *id, struct client *client, u
     table_insert(&stream->audio->by_task, &stream->by_task);
     stream->received = stream->acked = received;
     stream->active_ms = clock_mono_ms();
+    uint64_t most_ms = 1000 * (uint64_t)stream->audio->app->options->audio_max_s, age = age_ms(id);
+    stream->last_ms = stream->active_ms + (most_ms > age ? most_ms - age : 0);
     stream->client = client;
     if (client == NULL)
         return;
@@ -288,7 +301,9 @@ static void check_time(struct stream *stream, uint64_t now)
     uint64_t quiet = now - stream->active_ms;
     if (!is_open(stream))
         return;
-    if (stream->state != STREAM_READY || stream_total(stream) > stream->received || stream->end) {
+    if (now > stream->last_ms && stream->end == NULL) {
+        stream_fail(stream, "too_long", "The stream lasted too long");
+    } else if (stream->state != STREAM_READY || stream_total(stream) > stream->received || stream->end) {
         mark(stream); /* it waits for Redis, not for the client */
     } else if (stream->client && quiet > (uint64_t)options->audio_idle_ms) {
         stream_fail(stream, "idle", "No audio came for too long");

@@ -44,6 +44,7 @@ struct stream {
     struct buf pending;  /* and those behind these */
     struct request *end; /* audio.end: answered when everything stands */
     uint64_t active_ms;  /* last sign of life of the client, or when its connection was lost */
+    uint64_t last_ms;    /* when it has lasted as long as it may */
 };
 
 /* A stream of this owner that has no task yet; NULL if there are too many open, not counting one of the task

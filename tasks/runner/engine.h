@@ -62,6 +62,11 @@ struct run { /* a task that this process holds: the head of the engine's object,
     struct queue_reported reported;
     uint64_t read, taken; /* bytes of its stream: read from Redis, and of them read by the task */
     bool reading, read_all;
+    struct run_pace {                  /* whether its stream keeps real time; pace.c */
+        uint64_t since_ms;             /* the span of time that is measured; 0 = nothing was read yet */
+        uint64_t before, total, grown; /* bytes: at its beginning, now, and in the span before */
+        bool ended, slow;
+    } pace;
     char *args_text; /* NULL, or malloc() */
 
     char id[ID_SIZE];        /* from here on not cleared when the object is used again */

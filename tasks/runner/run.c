@@ -9,7 +9,6 @@
 #include "tasks/runner/runner_private.h"
 
 #define SPARE_MAX 1024 /* runs kept for reuse, per engine */
-#define WINDOW 262144  /* bytes of a stream in an engine that the task has not read */
 #define PIECE 65536    /* bytes of one read */
 
 struct final { /* a final piece or a log line: Redis must have it */
@@ -387,6 +386,7 @@ static void on_stream_data(void *ctx, enum queue_code code, struct span bytes, b
     run->reading = false;
     if (!returned(run) || code != QUEUE_OK || run->state != RUN_LEASED)
         return; /* the poll tries again; a task that is gone is told by the beat */
+    run_heard(run, total, ended);
     run->read += bytes.n;
     run->read_all = ended && run->read >= total;
     if (bytes.n || run->read_all)
@@ -402,9 +402,9 @@ static void read_stream(struct run *run)
         run->reading || runner->state != RUNNER_UP || run->lane->engine->table->audio == NULL)
         return;
     uint64_t inside = run->read - run->taken;
-    if (inside >= WINDOW)
+    if (inside >= STREAM_WINDOW)
         return;
-    size_t room = WINDOW - (size_t)inside;
+    size_t room = STREAM_WINDOW - (size_t)inside;
     run->reading = true;
     run->calls++;
     queue_audio_read(runner->config.queue, run->owner, run->id, run->read, room < PIECE ? room : PIECE,

@@ -252,6 +252,7 @@ static void on_poll(uv_timer_t *timer)
     runner_bell(runner, NULL);
     runs_say_again(runner);
     runs_read_streams(runner);
+    runs_check_pace(runner);
 }
 
 /* ---- draining ------------------------------------------------------------------------------------ */

@@ -5,7 +5,8 @@
 
 #include "tasks/runner/runner.h"
 
-#define EARLY 32 /* cancels remembered */
+#define EARLY 32             /* cancels remembered */
+#define STREAM_WINDOW 262144 /* bytes of a stream in an engine that the task has not read */
 
 struct running_engine {
     const struct engine *table;
@@ -85,5 +86,9 @@ void run_free(struct run *run);
 void runs_say_again(struct runner *runner);
 /* Reads on where a stream has room. */
 void runs_read_streams(struct runner *runner);
+/* So many bytes of its stream stand; `ended`: no more will come. */
+void run_heard(struct run *run, uint64_t total, bool ended);
+/* Ends streams that are slower than real time where they hold more than half of a lane. */
+void runs_check_pace(struct runner *runner);
 /* At the end: no answer will come any more. */
 void runs_forget_questions(struct runner *runner);

@@ -168,6 +168,41 @@ async def test_ends_of_streams(stack):
     eventually(lambda: hub.metric("taskhub_audio_streams") == 0, what="no stream left")
 
 
+async def test_no_stream_lasts_for_ever(stack):
+    hub = stack.private_hub({"audio.max_s": 2})
+    async with connect(hub) as c:
+        stream = await start(c)
+        ended = asyncio.create_task(c.wait_end(stream["task_id"]))
+        while not ended.done():  # it goes on as long as it is let
+            await c.audio_frame(stream["stream"], bytes(320))
+            await asyncio.sleep(0.05)
+        end = await ended
+        assert (end["status"], end["error"]["code"]) == ("failed", "too_long")
+
+
+async def test_slow_streams_hold_half_of_the_places_at_most(stack):
+    """Two of four places: of four users' slow streams two go on, and so does one that keeps real time."""
+    hub = stack.private_hub({"audio.pace_ms": 1500, "slots.live": 4})
+    async with connect(hub, "real") as real, connect(hub, "u1") as a, connect(hub, "u2") as b, connect(hub, "u3") as c:
+        good = await start(real)
+        slow = [(x, await start(x)) for x in (a, b, c)]
+        ends = [asyncio.create_task(x.wait_end(stream["task_id"])) for x, stream in slow]
+        sent = 0
+        while not any(end.done() for end in ends):
+            await real.audio_frame(good["stream"], bytes(3200))
+            sent += 3200
+            for x, stream in slow:
+                await x.audio_frame(stream["stream"], bytes(2))
+            await asyncio.sleep(0.1)
+        assert [(await end)["error"]["code"] for end in ends if end.done()] == ["too_slow"]
+        assert await real.call("audio.end", {"stream": good["stream"]}) == {"received": sent}
+        assert (await real.wait_end(good["task_id"]))["status"] == "completed"
+        for (x, stream), end in zip(slow, ends):
+            if not end.done():
+                assert await x.call("audio.end", {"stream": stream["stream"]})
+                assert (await end)["status"] == "completed"
+
+
 async def test_bad_frames_and_formats(hub):
     async with connect(hub) as c:
         async def refused(frame):

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* Which streams keep real time: at least half of a lane's places are theirs, and the slowest of the others
+ * end when they hold more than the rest. Judged by what Redis has, not by what the task has read. Loop
+ * thread. */
+#include "hub/base/clock.h"
+#include "hub/config/options.h"
+#include "hub/json/json.h"
+#include "tasks/runner/runner_private.h"
+
+#define SOUND_BYTES_PER_S 24000 /* three quarters of 16,000 samples of 16 bits */
+#define FILE_BYTES_PER_S 1000   /* less than speech is ever coded in */
+
+static uint64_t least_bytes(const struct run *run, uint64_t ms)
+{
+    struct span format = json_get(run->args, "format");
+    bool sound = format.p && json_string_is(json_get(format, "encoding"), "pcm_s16le");
+    return (sound ? SOUND_BYTES_PER_S : FILE_BYTES_PER_S) * ms / 1000;
+}
+
+/* One whose task does not read it brings no more than it may. */
+static bool is_slow(const struct run *run, uint64_t ms)
+{
+    const struct run_pace *pace = &run->pace;
+    return !pace->ended && run->read - run->taken < STREAM_WINDOW && pace->grown < least_bytes(run, ms);
+}
+
+/* True if it was judged now. */
+static bool judge(struct run *run, uint64_t now, uint64_t every_ms)
+{
+    struct run_pace *pace = &run->pace;
+    uint64_t ms = now - pace->since_ms;
+    if (pace->since_ms == 0 || ms < every_ms)
+        return false;
+    pace->grown = pace->total - pace->before;
+    pace->slow = is_slow(run, ms);
+    pace->since_ms = now;
+    pace->before = pace->total;
+    return true;
+}
+
+/* The slowest stream of the slow ones in a lane, and how many there are. */
+static struct run *find_slowest(const struct run_lane *lane, unsigned *ret_count)
+{
+    struct run *slowest = NULL;
+    *ret_count = 0;
+    list_for_each (node, &lane->runner->leased) {
+        struct run *run = container_of(node, struct run, node);
+        if (run->lane != lane || run->state != RUN_LEASED || !run->pace.slow)
+            continue;
+        ++*ret_count;
+        if (slowest == NULL || run->pace.grown < slowest->pace.grown)
+            slowest = run;
+    }
+    return slowest;
+}
+
+/* The queue ends it and tells us to stop. If it cannot, the next span of time is judged. */
+static void fail_slowest(const struct run_lane *lane)
+{
+    struct engine_health health = {0};
+    struct run *slowest;
+    unsigned count;
+    lane->engine->table->health(lane->engine->self, lane->number, &health);
+    while ((slowest = find_slowest(lane, &count)) != NULL && count > health.total / 2) {
+        slowest->pace.slow = false;
+        queue_audio_fail(lane->runner->config.queue, slowest->owner, slowest->id, "too_slow",
+                         "The stream was slower than real time for too long", NULL, NULL);
+    }
+}
+
+void run_heard(struct run *run, uint64_t total, bool ended)
+{
+    if (run->pace.since_ms == 0)
+        run->pace.since_ms = clock_mono_ms();
+    if (total > run->pace.total)
+        run->pace.total = total;
+    run->pace.ended = ended;
+}
+
+void runs_check_pace(struct runner *runner)
+{
+    uint64_t now = clock_mono_ms(), every_ms = (uint64_t)runner->config.options->audio_pace_ms;
+    bool judged = false;
+    list_for_each (node, &runner->leased) {
+        struct run *run = container_of(node, struct run, node);
+        if (run->type->stream && run->state == RUN_LEASED)
+            judged |= judge(run, now, every_ms);
+    }
+    for (size_t i = 0; judged && i < runner->lane_count; i++)
+        fail_slowest(&runner->lanes[i]);
+}
