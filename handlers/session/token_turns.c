@@ -77,14 +77,14 @@ static void on_next(uv_timer_t *timer)
     struct token_turns *turns = timer->data;
     while (turns->spent_us < VERIFY_US && !list_empty(&turns->waiting))
         verify_now(turns, container_of(list_pop(&turns->waiting), struct turn, node));
-    if (!list_empty(&turns->waiting))
-        uv_timer_start(timer, on_next, 0, 0);
 }
 
 static void on_turn(void *ctx)
 {
     struct token_turns *turns = ctx;
     turns->spent_us = 0;
+    if (!list_empty(&turns->waiting)) /* not in on_next(): libuv 1.44 would call it again in the same turn */
+        uv_timer_start(turns->next, on_next, 0, 0);
 }
 
 void token_verify(struct session *session, struct request *request, struct span token,
@@ -105,7 +105,6 @@ void token_verify(struct session *session, struct request *request, struct span 
         return;
     }
     list_append(&turns->waiting, &turn->node);
-    uv_timer_start(turns->next, on_next, 0, 0);
 }
 
 void token_turns_start(struct app *app)
