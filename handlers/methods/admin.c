@@ -25,6 +25,20 @@ void run_admin_workers(struct request *request, const struct span *values)
 
 /* ---- watching ---- */
 
+/* The answer says that nothing is missed from now on. */
+static void on_watching(void *ctx, enum queue_code code)
+{
+    struct request *request = ctx;
+    struct client *client = request_client(request);
+    if (code == QUEUE_OK) {
+        request_reply(request, SPAN("{\"watching\":true}"));
+        return;
+    }
+    if (client)
+        admin_unwatch(client);
+    fail_queue(request, code);
+}
+
 void run_admin_watch(struct request *request, const struct span *values)
 {
     struct app *app = request->app;
@@ -40,14 +54,12 @@ void run_admin_watch(struct request *request, const struct span *values)
         return;
     }
     log_admin_act(request, NULL);
-    if (list_empty(&app->watchers))
-        queue_feed_watch(app->feed, true);
     if (client->watch == NULL) {
         client->watch = xmalloc(sizeof watch);
         list_append(&app->watchers, &client->watching);
     }
     *client->watch = watch;
-    request_reply(request, SPAN("{\"watching\":true}"));
+    queue_feed_watch(app->feed, on_watching, request);
 }
 
 void admin_unwatch(struct client *client)
@@ -59,7 +71,7 @@ void admin_unwatch(struct client *client)
     client->watch = NULL;
     list_remove(&client->watching);
     if (list_empty(&app->watchers))
-        queue_feed_watch(app->feed, false);
+        queue_feed_unwatch(app->feed);
 }
 
 void run_admin_unwatch(struct request *request, const struct span *values)

@@ -103,7 +103,7 @@ static const struct handler handlers[] = {
     {"admin.stats", VIEWER, IN_BATCH | NEEDS_REDIS, NULL, 0, run_admin_stats},
     {"admin.tasks", VIEWER, IN_BATCH | NEEDS_REDIS, PARAMS(task_list), run_admin_tasks},
     {"admin.workers", VIEWER, IN_BATCH | NEEDS_REDIS, NULL, 0, run_admin_workers},
-    {"admin.watch", VIEWER, IN_BATCH | NEEDS_CLIENT, PARAMS(watch), run_admin_watch},
+    {"admin.watch", VIEWER, IN_BATCH | NEEDS_REDIS | NEEDS_CLIENT, PARAMS(watch), run_admin_watch},
     {"admin.unwatch", VIEWER, IN_BATCH | NEEDS_CLIENT, NULL, 0, run_admin_unwatch},
 };
 _Static_assert(NELEMS(task_list) <= HANDLER_PARAMS_MAX, "values of a request are kept in an array");

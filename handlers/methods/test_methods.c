@@ -210,8 +210,11 @@ static void test_watch(void)
     struct reader *admin = user("root", ROLE_ADMIN), *viewer = user("eye", ROLE_VIEWER);
     says(admin, CALL("1", "admin.watch", "{\"task\":\"heavy\"}"));
     says(viewer, "[" CALL("1", "admin.watch", "{\"owner\":\"u3\"}") "]");
-    heard(admin);
-    heard(viewer);
+    is_text(heard(admin), "", "watching is not promised before Redis knows of it");
+    hears_part(admin, "{\"watching\":true}", "then it is");
+    hears_part(viewer, "{\"watching\":true}", "to each");
+    says(admin, CALL("1", "admin.watch", "{\"task\":\"heavy\"}"));
+    hears_part(admin, "{\"watching\":true}", "once more, which is soon said");
     struct event *event = event_new('C', 5, 0, 1, SPAN(UNKNOWN), SPAN("{\"task\":\"heavy\"}"));
     app_admin_event(&app, "u2", event);
     is_text(heard(admin),

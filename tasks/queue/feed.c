@@ -40,6 +40,12 @@ struct channel { /* one that is wanted besides the hub's own */
     redis_reply_fn *fn;
 };
 
+struct watcher { /* waits for the subscription to every owner's events */
+    struct list node;
+    queue_done_fn *fn;
+    void *ctx;
+};
+
 struct queue_feed {
     struct queue *queue;
     struct redis *subscriber;
@@ -51,6 +57,8 @@ struct queue_feed {
     struct channel channels[CHANNELS];
     size_t channel_count;
     bool watching;
+    bool watched; /* Redis has confirmed that subscription */
+    struct list watchers;
     uv_timer_t *timer;
     unsigned ticks;
     uint64_t alive_ms; /* when this hub last said that it lives */
@@ -391,11 +399,41 @@ static void on_control(void *ctx, const redisReply *reply)
         read_control(ctx, text);
 }
 
+static void on_watched(struct op *op, const redisReply *answer)
+{
+    if (op->fn.done)
+        op->fn.done(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE);
+}
+
+static void call_watch(struct queue_feed *feed, queue_done_fn *fn, void *ctx)
+{
+    op_new(feed->queue, FUNCTION("watch"), on_watched, (union answer_fn){.done = fn}, ctx);
+}
+
+/* The subscription stands, or does not, or is not wanted any more: those that waited for it go on. */
+static void let_watchers_go(struct queue_feed *feed, bool stands)
+{
+    struct list waiting;
+    list_init(&waiting);
+    list_splice(&waiting, &feed->watchers);
+    feed->watched = stands;
+    for (struct list *node; (node = list_pop(&waiting)) != NULL;) {
+        struct watcher *watcher = container_of(node, struct watcher, node);
+        if (stands)
+            call_watch(feed, watcher->fn, watcher->ctx);
+        else
+            watcher->fn(watcher->ctx, feed->watching ? QUEUE_UNAVAILABLE : QUEUE_OK);
+        free(watcher);
+    }
+}
+
 static void on_admin(void *ctx, const redisReply *reply)
 {
-    const struct queue_feed *feed = ctx;
+    struct queue_feed *feed = ctx;
     struct span text = reply ? message_text(reply) : SPAN_NONE;
-    if (text.p && feed->watching)
+    if (text.p == NULL)
+        let_watchers_go(feed, reply != NULL);
+    else if (feed->watching)
         event_lines_tell(text, feed->hooks.on_admin, feed->hooks.ctx);
 }
 
@@ -409,23 +447,26 @@ void queue_feed_listen_control(struct queue_feed *feed)
     want(feed, "ctl:", feed->queue->origin, on_control);
 }
 
-static void call_watch(struct queue_feed *feed)
+void queue_feed_watch(struct queue_feed *feed, queue_done_fn *fn, void *ctx)
 {
-    op_new(feed->queue, FUNCTION("watch"), NULL, NOBODY, NULL);
-}
-
-void queue_feed_watch(struct queue_feed *feed, bool on)
-{
-    if (on == feed->watching)
-        return;
-    feed->watching = on;
-    if (!on) {
-        unsubscribe(feed, "adm", "");
+    if (feed->watched) {
+        call_watch(feed, fn, ctx);
         return;
     }
-    if (redis_is_up(feed->subscriber))
+    struct watcher *watcher = xmalloc(sizeof *watcher);
+    *watcher = (struct watcher){.fn = fn, .ctx = ctx};
+    list_append(&feed->watchers, &watcher->node);
+    bool asked = feed->watching && redis_is_up(feed->subscriber);
+    feed->watching = true;
+    if (!asked) /* where the connection is down, this says so */
         subscribe(feed, on_admin, feed, "adm", "");
-    call_watch(feed);
+}
+
+void queue_feed_unwatch(struct queue_feed *feed)
+{
+    feed->watching = false;
+    let_watchers_go(feed, false);
+    unsubscribe(feed, "adm", "");
 }
 
 /* ---- life ---- */
@@ -470,7 +511,7 @@ static void on_tick(uv_timer_t *timer)
         return;
     feed->ticks++;
     if (feed->watching && feed->ticks % WATCH_TICKS == 0)
-        call_watch(feed);
+        call_watch(feed, NULL, NULL);
     if (!feed->queue->config.hub)
         return;
     op_new(feed->queue, FUNCTION("tick"), on_ticked, NOBODY, NULL);
@@ -485,6 +526,7 @@ struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
     feed->queue = queue;
     feed->subscriber = subscriber;
     feed->hooks = hooks;
+    list_init(&feed->watchers);
     queue->feed = feed;
     queue->tell_logged = tell_logged;
     feed->alive_ms = clock_mono_ms();
@@ -509,6 +551,8 @@ void queue_feed_free(struct queue_feed **feed_at)
         unsubscribe(feed, feed->channels[i].kind, feed->channels[i].name);
     unsubscribe(feed, "hub:", feed->queue->holder);
     unsubscribe(feed, "adm", "");
+    for (struct list *node; (node = list_pop(&feed->watchers)) != NULL;)
+        free(container_of(node, struct watcher, node));
     loop_close(feed->timer);
     free(feed);
 }

@@ -277,7 +277,10 @@ void queue_feed_up(struct queue_feed *feed);
 void queue_feed_listen_bell(struct queue_feed *feed, const char *queue);
 /* Calls on_cancel and on_audio for what this process holds. */
 void queue_feed_listen_control(struct queue_feed *feed);
-/* Whether on_admin is called, with the events of every owner. */
-void queue_feed_watch(struct queue_feed *feed, bool on);
+/* on_admin is called with the events of every owner. fn: once no event that comes later is missed; or
+ * QUEUE_UNAVAILABLE (perhaps before this returns), then call it again or queue_feed_unwatch(). */
+void queue_feed_watch(struct queue_feed *feed, queue_done_fn *fn, void *ctx);
+/* Not any more; those that queue_feed_watch() has not answered are told QUEUE_OK now. */
+void queue_feed_unwatch(struct queue_feed *feed);
 /* The owners' logs and events as hub/owners wants them; valid while the feed is. */
 struct owner_source queue_feed_source(struct queue_feed *feed);
