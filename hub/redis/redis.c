@@ -10,6 +10,7 @@
 #include "hub/base/metrics.h"
 #include "hub/base/table.h"
 #include "hub/redis/redis_out.h"
+#include "hub/redis/redis_refusal.h"
 
 #include <errno.h>
 #include <hiredis/sds.h>
@@ -419,7 +420,10 @@ static ssize_t fill(redisReader *reader, struct redis_stream *stream)
  * let its lent words go too early. */
 static void take_unasked(struct redis *redis, const redisReply *reply)
 {
-    lose(redis, reply->type == REDIS_REPLY_ERROR ? reply->str : "an answer to nothing");
+    bool error = reply->type == REDIS_REPLY_ERROR;
+    if (error)
+        redis_refused(reply->str);
+    lose(redis, error ? reply->str : "an answer to nothing");
 }
 
 static void take_reply(struct redis *redis, const redisReply *reply)
@@ -432,6 +436,8 @@ static void take_reply(struct redis *redis, const redisReply *reply)
         struct call call = next_call(redis);
         redis->quiet = redis->silent = 0;
         redis->stalled = false;
+        if (reply->type == REDIS_REPLY_ERROR)
+            redis_refused(reply->str);
         if (call.fn)
             call.fn(call.ctx, reply);
     }
