@@ -302,7 +302,9 @@ enum queue_code reply_code(const redisReply *array, size_t i)
 static void recover(struct queue *queue, const redisReply *reply)
 {
     const redisReply *missed = reply->element[1];
-    log_error("a function of the queue failed", "error", reply_text(reply, 2));
+    const char *why = reply_text(reply, 2), *error = strstr(why, ": ");
+    log_error("a function of the queue failed", "error", why);
+    queue->refusal = redis_refused(error ? error + 2 : why);
     for (size_t i = 0; queue->tell_logged && i + 1 < reply_count(missed); i += 2)
         queue->tell_logged(queue, reply_text(missed, i), (uint64_t)reply_number(missed, i + 1));
 }
@@ -313,11 +315,12 @@ static void maybe_free(struct queue *queue);
 static const redisReply *take_answer(struct queue *queue, const redisReply *reply)
 {
     queue->pending--;
+    queue->refusal = REDIS_TAKES;
     if (queue->closed || reply == NULL)
         return NULL;
     if (reply->type == REDIS_REPLY_ERROR) {
-        log_warn("Redis refused a call", "error", reply->str);
-        if (strstr(reply->str, "Function not found") && !queue->loading && !queue->config.reads_only)
+        queue->refusal = redis_refusal_of(reply->str);
+        if (queue->refusal == REDIS_FUNCTION && !queue->loading && !queue->config.reads_only)
             queue_load(queue, NULL, NULL);
         return NULL;
     }
@@ -608,10 +611,10 @@ static void loaded(struct load *load, enum queue_code code, const char *reason)
     struct queue *queue = load->queue;
     queue->loading = false;
     queue->pending--;
-    if (code != QUEUE_OK)
-        log_warn("the function library cannot be loaded", "reason", reason);
     if (load->fn && !queue->closed)
         load->fn(load->ctx, code, reason);
+    else if (code != QUEUE_OK)
+        log_warn("the function library cannot be loaded", "reason", reason);
     free(load);
     maybe_free(queue);
 }
@@ -620,8 +623,9 @@ static const char *why_refused(const redisReply *reply)
 {
     if (reply == NULL)
         return "the connection was lost";
-    return strncasecmp(reply->str, "ERR unknown command", 19) == 0 ? "Redis 7.0 or later is needed"
-                                                                   : reply->str;
+    if (strncasecmp(reply->str, "ERR unknown command", 19) == 0)
+        return "Redis 7.0 or later is needed";
+    return redis_refusal_text(redis_refusal_of(reply->str));
 }
 
 static long number_of(const char *library)
@@ -654,7 +658,12 @@ static void on_joined(struct op *op, const redisReply *answer)
     }
     snprintf(reason, sizeof reason, "its data has format %lld, which this version cannot read",
              (long long)reply_number(answer, 0));
-    loaded(load, answer ? QUEUE_STATE : QUEUE_UNAVAILABLE, answer ? reason : "the connection was lost");
+    if (answer)
+        loaded(load, QUEUE_STATE, reason);
+    else if (op->queue->refusal != REDIS_TAKES)
+        loaded(load, QUEUE_UNAVAILABLE, redis_refusal_text(op->queue->refusal));
+    else
+        loaded(load, QUEUE_UNAVAILABLE, "the connection was lost");
 }
 
 static void drop_load(struct op *op)

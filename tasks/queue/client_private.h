@@ -49,6 +49,7 @@ union answer_fn {
     queue_answer_fn *answer;
     queue_audio_fn *audio;
     queue_audio_data_fn *data;
+    queue_probe_fn *probe;
     owner_position_fn *position;
     owner_replay_fn *replay;
     void (*service)(void *ctx, struct span json); /* services.h */
@@ -178,14 +179,15 @@ struct queue {
     const char **argv_words;     /* of the call that is being made */
     size_t *argv_lengths, argv_room;
     struct list ops;
-    struct turns *reads;     /* NULL = they leave at once */
-    struct buf json;         /* scratch of the callbacks that make JSON */
-    unsigned staged;         /* items that wait for the end of a turn */
-    unsigned pending;        /* calls without an answer */
-    unsigned batches;        /* of these, batches */
-    bool loading;            /* the library is being loaded again */
-    bool closed;             /* freed by its owner, waits for `pending` */
-    struct queue_feed *feed; /* NULL = none (any more) */
+    struct turns *reads;        /* NULL = they leave at once */
+    struct buf json;            /* scratch of the callbacks that make JSON */
+    unsigned staged;            /* items that wait for the end of a turn */
+    unsigned pending;           /* calls without an answer */
+    unsigned batches;           /* of these, batches */
+    enum redis_refusal refusal; /* of the answer that is being told */
+    bool loading;               /* the library is being loaded again */
+    bool closed;                /* freed by its owner, waits for `pending` */
+    struct queue_feed *feed;    /* NULL = none (any more) */
     /* Reads the owner's log behind `after` and tells its events by the hook on_event: a call that failed
      * half-way logged them, and nobody here was told. Set by the feed. */
     void (*tell_logged)(struct queue *queue, const char *owner, uint64_t after);

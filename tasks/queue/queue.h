@@ -11,6 +11,7 @@
 #include "hub/owners/event.h"
 #include "hub/owners/owners.h"
 #include "hub/redis/redis.h"
+#include "hub/redis/redis_refusal.h"
 
 enum queue_code { /* outcome of a call; the wire codes are made of it in handlers/ */
                   QUEUE_OK,
@@ -56,6 +57,17 @@ void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx);
 void queue_free(struct queue **queue);
 /* The connection it was made with. */
 struct redis *queue_redis(struct queue *queue);
+
+/* Runs a function that writes as a submission does and leaves nothing. Tells why Redis refused it,
+ * REDIS_TAKES if it did not; with REDIS_TAKES, by name, the heavy queues that no worker listens to
+ * (NULL-terminated, fixed texts). Without an answer `answered` is false. */
+struct queue_probed {
+    bool answered;
+    enum redis_refusal refusal;
+    const char *unserved[3];
+};
+typedef void queue_probe_fn(void *ctx, const struct queue_probed *probed);
+void queue_probe(struct queue *queue, queue_probe_fn *fn, void *ctx);
 
 /* ---- submit ------------------------------------------------------------------------------------ */
 struct queue_submit { /* every pointer is borrowed during the call only */

@@ -62,6 +62,24 @@ local function workers()
   return { 0, out }
 end
 
+-- Whether Redis takes what a submission writes and publishes; nothing of it stays. args: queues. Answer: {0, how many
+-- processes listen to the bell of each}
+local function probe(args)
+  call('SET', P .. 'probe', now_digits)
+  call('DEL', P .. 'probe')
+  call('PUBLISH', P .. 'probe', '')
+  local bells = {}
+  for i = 3, #args do
+    bells[#bells + 1] = P .. 'bell:' .. args[i]
+  end
+  local answer, counts = { 0 }, call('PUBSUB', 'NUMSUB', unpack(bells))
+  for i = 2, #counts, 2 do
+    answer[#answer + 1] = counts[i]
+  end
+  return answer
+end
+
+export('probe', {}, probe) -- without memory it must fail, as submissions do
 export('stats', { 'no-writes' }, stats)
 export('workers', { 'no-writes' }, workers)
 
