@@ -41,11 +41,17 @@ struct check {
     const struct options *options;
     struct loop loop;
     struct redis *redis;
-    struct queue *queue; /* for the audit */
+    struct queue *queue;
     uv_timer_t *deadline;
     bool failed, misconfigured, done;
+    bool refused;              /* Redis answers, and refuses */
     char why[200], where[200]; /* Redis does not answer: the last reason, and who was asked */
 };
+
+static void warn(const char *what, const char *text)
+{
+    printf("%-14s warn  %s\n", what, text);
+}
 
 static void say(struct check *check, bool fine, const char *what, const char *text)
 {
@@ -108,35 +114,91 @@ static void on_audit(void *ctx, bool clean, struct span report)
 /* Asks the function library, which a hub or worker must have loaded before: the auditor only reads. */
 static void audit(struct check *check)
 {
-    const struct queue_config config = {.origin = "check", .reads_only = true};
     uv_timer_start(check->deadline, on_deadline, AUDIT_MS, 0);
-    check->queue = queue_new(&check->loop, check->redis, &config, (struct queue_hooks){0});
     audit_run(check->queue, on_audit, check);
 }
 
-static void on_info(void *ctx, const redisReply *reply)
+static void finish_redis(struct check *check)
 {
-    struct check *check = ctx;
-    struct redis_facts facts = {0};
-    char text[200];
-    if (reply == NULL)
-        return;
-    if (reply->type == REDIS_REPLY_STRING)
-        redis_facts_read((struct span){reply->str, (size_t)reply->len}, &facts);
-    snprintf(text, sizeof text, "version %s, maxmemory-policy %s, appendonly %s", facts.version, facts.policy,
-             facts.aof ? "yes" : "no");
-    say(check, true, "redis", text);
-    const char *refusal = redis_facts_refuse(&facts, check->options->redis_allow_volatile);
-    if (refusal)
-        say(check, false, "redis", refusal);
-    else
-        say(check, true, "durability", facts.aof ? "accepted tasks survive a crash" : "volatile, as allowed");
     if (audit_wanted) {
         audit(check);
         return;
     }
     check->done = true;
     finish(check);
+}
+
+/* A Redis that no hub has used lacks the functions; the first one loads them. */
+static void on_probed(void *ctx, const struct queue_probed *probed)
+{
+    struct check *check = ctx;
+    if (!probed->answered)
+        return;
+    if (probed->refusal == REDIS_FUNCTION)
+        warn("queue",
+             "its functions are not loaded: no hub has used this Redis yet; the first one loads them");
+    else if (probed->refusal != REDIS_TAKES)
+        say(check, false, "queue", redis_refusal_text(probed->refusal));
+    else
+        say(check, true, "queue", "its functions answer and write");
+    for (const char *const *queue = probed->unserved; *queue; queue++) {
+        char text[64];
+        snprintf(text, sizeof text, "no worker serves queue %s", *queue);
+        warn("workers", text);
+    }
+    finish_redis(check);
+}
+
+/* Loading the functions wants a right of its own. */
+static void on_functions(void *ctx, const redisReply *reply)
+{
+    struct check *check = ctx;
+    if (reply == NULL)
+        return;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        say(check, false, "queue", redis_refusal_text(redis_refusal_of(reply->str)));
+        finish_redis(check);
+        return;
+    }
+    queue_probe(check->queue, on_probed, check);
+}
+
+static void say_durability(struct check *check, const struct redis_facts *facts)
+{
+    const struct options *options = check->options;
+    const char *refusal =
+        redis_facts_refuse(facts, options->redis_allow_volatile, options->redis_require_durable);
+    const char *losable = redis_facts_warn(facts, options->redis_allow_volatile);
+    if (refusal)
+        say(check, false, "redis", refusal);
+    else if (facts->replica)
+        say(check, false, "redis", redis_refusal_text(REDIS_READONLY));
+    else if (losable)
+        warn("durability", losable);
+    else
+        say(check, true, "durability",
+            facts->aof ? "accepted tasks survive a crash" : "volatile, as allowed");
+}
+
+static void on_info(void *ctx, const redisReply *reply)
+{
+    struct check *check = ctx;
+    struct redis_facts facts;
+    char text[200];
+    if (reply == NULL)
+        return;
+    if (reply->type != REDIS_REPLY_STRING) {
+        say(check, false, "redis", redis_refusal_text(redis_refusal_of(reply->str ? reply->str : "")));
+        check->done = true;
+        finish(check);
+        return;
+    }
+    redis_facts_read((struct span){reply->str, (size_t)reply->len}, &facts);
+    snprintf(text, sizeof text, "version %s, maxmemory-policy %s, appendonly %s", facts.version, facts.policy,
+             facts.aof ? "yes" : "no");
+    say(check, true, "redis", text);
+    say_durability(check, &facts);
+    redis_callv(check->redis, on_functions, check, "FUNCTION", "LIST", "LIBRARYNAME", "taskhub_*", NULL);
 }
 
 static void on_up(void *ctx)
@@ -148,7 +210,9 @@ static void on_up(void *ctx)
 static void on_down(void *ctx, const char *reason)
 {
     struct check *check = ctx;
-    snprintf(check->why, sizeof check->why, "%s", reason);
+    enum redis_refusal refusal = redis_refusal_of(reason);
+    check->refused = refusal != REDIS_OTHER;
+    snprintf(check->why, sizeof check->why, "%s", check->refused ? redis_refusal_text(refusal) : reason);
 }
 
 /* Asks the Redis at this address what it is. */
@@ -162,7 +226,9 @@ static void check_server(struct check *check, const char *address)
         snprintf(check->where, sizeof check->where, "%s", url.unix_path);
     else
         snprintf(check->where, sizeof check->where, "%s:%u", url.host, url.port);
+    const struct queue_config config = {.origin = "check", .reads_only = true};
     check->redis = redis_new(&check->loop, &url, ANSWER_MS, (struct redis_hooks){on_up, on_down, check});
+    check->queue = queue_new(&check->loop, check->redis, &config, (struct queue_hooks){0});
     redis_url_free(&url);
     uv_timer_start(check->deadline, on_deadline, ANSWER_MS, 0);
     uv_run(&check->loop.uv, UV_RUN_DEFAULT);
@@ -170,8 +236,8 @@ static void check_server(struct check *check, const char *address)
     queue_free(&check->queue);
     if (!check->done) {
         char text[sizeof check->why + sizeof check->where + 80];
-        snprintf(text, sizeof text, "%s: %s; is that server running? (redis.url, REDIS_URL)", check->where,
-                 check->why);
+        snprintf(text, sizeof text, "%s: %s%s", check->where, check->why,
+                 check->refused ? "" : "; is that server running? (redis.url, REDIS_URL)");
         say(check, false, "redis", text);
     }
 }

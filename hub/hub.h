@@ -31,6 +31,10 @@ struct hub {
     struct redis *commands, *subscriber, *probe;
     enum library { LIBRARY_UNKNOWN, LIBRARY_ASKED, LIBRARY_LOADED } library; /* of functions, in this Redis */
     char trouble[200];                                                       /* why Redis cannot be used */
+    uv_timer_t *probe_timer;    /* of Redis, while the library is loaded */
+    bool probing;               /* it is under way */
+    struct queue_probed probed; /* what it said last; not answered while the library is not loaded */
+    const char *losable;        /* what a crash of this Redis would lose, NULL = nothing */
     bool announced;
     struct child *worker; /* of the private Redis, once that can be used */
 
@@ -45,11 +49,11 @@ struct hub {
 /* Opens the connections, and follows Redis from then on: it comes and goes, it fits or not, the function
  * library is loaded, then the worker of a private one is started. */
 void readiness_connect(struct hub *hub, const struct redis_url *url);
-/* Tries again where Redis answers but could not be used. */
+/* Call every second: tries again where Redis answers but could not be used. */
 void readiness_retry(struct hub *hub);
-/* Whether the hub is ready; if not, appends a JSON object with the reasons. `ctx`: the app. For the server.
- */
-bool readiness_ask(void *ctx, struct buf *reasons);
+/* Whether the hub is ready; appends what speaks against it and what to know besides, as JSON members (see
+ * docs/operations.md). `ctx`: the app. For the server. */
+bool readiness_ask(void *ctx, struct buf *members);
 
 /* ---- drain.c ---- */
 

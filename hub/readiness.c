@@ -13,23 +13,64 @@
 
 #define COMMAND_TIMEOUT_MS 10000
 
-bool readiness_ask(void *ctx, struct buf *reasons)
+#define PROBE_MS 1000
+#define PROBE_SOON_MS 100 /* while the hub is not ready */
+
+/* ---- /readyz ---- */
+
+/* What is wrong with Redis, NULL if nothing is. */
+static const char *redis_reason(const struct hub *hub)
 {
-    struct app *app = ctx;
-    struct hub *hub = container_of(app, struct hub, app);
-    bool usable = app->redis_ready && !redis_is_stalled(hub->commands);
-    if (usable && !hub->draining)
-        return true;
-    const char *redis = hub->private_redis ? private_redis_state(hub->private_redis) : NULL;
-    buf_append_char(reasons, '{');
-    if (!usable) {
-        buf_append_text(reasons, "\"redis\":");
-        buf_append_json(reasons, span_of(app->redis_ready ? "no answer" : redis ? redis : hub->trouble));
+    const char *private = hub->private_redis ? private_redis_state(hub->private_redis) : NULL;
+    if (!hub->app.redis_ready)
+        return private ? private : hub->trouble;
+    if (redis_is_stalled(hub->commands))
+        return "no answer";
+    if (!hub->probed.answered)
+        return "it was not tried yet";
+    return hub->probed.refusal == REDIS_TAKES ? NULL : redis_refusal_text(hub->probed.refusal);
+}
+
+/* Appends a member; the first one opens the object. */
+static void add(struct buf *to, const char *name, const char *text)
+{
+    buf_append_char(to, to->len ? ',' : '{');
+    buf_append_json(to, span_of(name));
+    buf_append_char(to, ':');
+    buf_append_json(to, span_of(text));
+}
+
+static void add_unserved(struct buf *to, const struct hub *hub)
+{
+    for (const char *const *queue = hub->probed.unserved; *queue; queue++) {
+        char text[64];
+        snprintf(text, sizeof text, "no worker serves queue %s", *queue);
+        add(to, *queue, text);
     }
+}
+
+static void append_object(struct buf *to, const char *name, struct buf *members)
+{
+    if (members->len)
+        buf_printf(to, "%s\"%s\":%.*s}", to->len ? "," : "", name, SPAN_ARG(buf_span(members)));
+}
+
+/* Who starts its workers itself is not ready without them; others may be about to start. */
+bool readiness_ask(void *ctx, struct buf *members)
+{
+    const struct hub *hub = container_of((struct app *)ctx, struct hub, app);
+    struct buf reasons CLEANUP(buf_free) = BUF_INIT, warnings CLEANUP(buf_free) = BUF_INIT;
+    const char *redis = redis_reason(hub);
+    if (redis)
+        add(&reasons, "redis", redis);
+    add_unserved(hub->private_redis ? &reasons : &warnings, hub);
     if (hub->draining)
-        buf_append_text(reasons, usable ? "\"draining\":true" : ",\"draining\":true");
-    buf_append_char(reasons, '}');
-    return false;
+        add(&reasons, "hub", "draining");
+    if (hub->losable)
+        add(&warnings, "durability", hub->losable);
+    append_object(members, "reasons", &reasons);
+    append_object(members, "warnings", &warnings);
+    return reasons.len == 0;
 }
 
 /* Ready: commands can be given (the library is loaded) and events heard. */
@@ -38,13 +79,53 @@ static void update_ready(struct hub *hub)
     bool ready = hub->library == LIBRARY_LOADED && redis_is_up(hub->commands) && redis_is_up(hub->subscriber);
     if (ready != hub->app.redis_ready)
         app_redis(&hub->app, ready);
-    metric_set(METRIC_REDIS_UP, ready);
+    metric_set(METRIC_REDIS_UP, redis_reason(hub) == NULL);
 }
 
 static void library_become(struct hub *hub, enum library next)
 {
     hub->library = next;
+    if (next != LIBRARY_LOADED)
+        hub->probed = (struct queue_probed){.answered = false};
     update_ready(hub);
+}
+
+/* Why it cannot be used, as `trouble` keeps it. Redis' own words may name users and addresses. */
+static void set_trouble(struct hub *hub, const char *reason)
+{
+    enum redis_refusal refusal = redis_refusal_of(reason);
+    snprintf(hub->trouble, sizeof hub->trouble, "%s",
+             refusal == REDIS_OTHER ? reason : redis_refusal_text(refusal));
+}
+
+/* ---- the probe ---- */
+
+static void on_probe(uv_timer_t *timer);
+
+static void on_probed(void *ctx, const struct queue_probed *probed)
+{
+    struct hub *hub = ctx;
+    struct buf members CLEANUP(buf_free) = BUF_INIT;
+    hub->probing = false;
+    if (hub->library != LIBRARY_LOADED)
+        return;
+    hub->probed = *probed;
+    update_ready(hub);
+    uv_timer_start(hub->probe_timer, on_probe, readiness_ask(&hub->app, &members) ? PROBE_MS : PROBE_SOON_MS,
+                   0);
+}
+
+static void probe(struct hub *hub)
+{
+    if (hub->probing || hub->library != LIBRARY_LOADED)
+        return;
+    hub->probing = true;
+    queue_probe(hub->app.queue, on_probed, hub);
+}
+
+static void on_probe(uv_timer_t *timer)
+{
+    probe(timer->data);
 }
 
 /* ---- the library ---- */
@@ -57,6 +138,17 @@ static void start_worker(struct hub *hub)
                                      hub->redis_url, private_redis_descriptor(hub->private_redis));
 }
 
+/* Says so once; it is tried again each second. */
+static void cannot_be_used(struct hub *hub, const char *reason)
+{
+    char before[sizeof hub->trouble];
+    memcpy(before, hub->trouble, sizeof before);
+    library_become(hub, LIBRARY_UNKNOWN);
+    set_trouble(hub, reason);
+    if (strcmp(before, hub->trouble) != 0)
+        log_error("Redis cannot be used", "reason", hub->trouble);
+}
+
 static void on_loaded(void *ctx, enum queue_code code, const char *reason)
 {
     struct hub *hub = ctx;
@@ -64,12 +156,12 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
     if (!redis_is_up(hub->commands))
         return;
     if (code != QUEUE_OK) {
-        snprintf(hub->trouble, sizeof hub->trouble, "%s", reason ? reason : "the functions cannot be loaded");
-        log_error("Redis cannot be used", "reason", hub->trouble);
+        cannot_be_used(hub, reason);
         if (code == QUEUE_STATE) /* it will not change back */
             drain_begin(hub, EXIT_TROUBLE);
         return;
     }
+    probe(hub);
     if (hub->private_redis)
         private_redis_ready(hub->private_redis);
     start_worker(hub);
@@ -81,24 +173,44 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
     hub->trouble[0] = '\0';
 }
 
-static void on_info(void *ctx, const redisReply *reply)
+/* What speaks against this Redis for good; NULL if nothing does. */
+static const char *refuse(const struct hub *hub, const struct redis_facts *facts)
 {
-    struct hub *hub = ctx;
-    struct redis_facts facts = {0};
-    if (reply == NULL)
-        return;
-    if (reply->type == REDIS_REPLY_STRING)
-        redis_facts_read((struct span){reply->str, (size_t)reply->len}, &facts);
-    else
-        log_warn("Redis does not answer INFO", "reason", reply->str ? reply->str : "");
-    const char *refusal = redis_facts_refuse(&facts, hub->options.redis_allow_volatile);
+    return redis_facts_refuse(facts, hub->options.redis_allow_volatile, hub->options.redis_require_durable);
+}
+
+static void take_facts(struct hub *hub, const struct redis_facts *facts)
+{
+    const char *refusal = refuse(hub, facts);
     if (refusal) {
-        log_error(refusal, "version", facts.version, "maxmemory_policy", facts.policy, "aof_enabled",
-                  facts.aof ? "1" : "0");
+        log_error(refusal, "version", facts->version, "maxmemory_policy", facts->policy, "aof_enabled",
+                  facts->aof ? "1" : "0");
         drain_begin(hub, EXIT_TROUBLE);
         return;
     }
+    if (facts->replica) {
+        cannot_be_used(hub, redis_refusal_text(REDIS_READONLY));
+        return;
+    }
+    const char *losable = redis_facts_warn(facts, hub->options.redis_allow_volatile);
+    if (losable && hub->losable == NULL)
+        log_warn(losable);
+    hub->losable = losable;
     queue_load(hub->app.queue, on_loaded, hub);
+}
+
+static void on_info(void *ctx, const redisReply *reply)
+{
+    struct hub *hub = ctx;
+    struct redis_facts facts;
+    if (reply == NULL)
+        return;
+    if (reply->type != REDIS_REPLY_STRING) {
+        cannot_be_used(hub, reply->str ? reply->str : "it does not answer INFO");
+        return;
+    }
+    redis_facts_read((struct span){reply->str, (size_t)reply->len}, &facts);
+    take_facts(hub, &facts);
 }
 
 static void load(struct hub *hub)
@@ -118,10 +230,12 @@ static void on_commands_down(void *ctx, const char *reason)
 {
     struct hub *hub = ctx;
     bool expected = hub->draining || (hub->private_redis && !hub->announced);
+    char before[sizeof hub->trouble];
+    memcpy(before, hub->trouble, sizeof before);
     library_become(hub, LIBRARY_UNKNOWN);
-    if (!expected && strcmp(hub->trouble, reason) != 0)
-        log_warn("Redis does not answer; it is tried again and again", "reason", reason);
-    snprintf(hub->trouble, sizeof hub->trouble, "%s", reason);
+    set_trouble(hub, reason);
+    if (!expected && strcmp(before, hub->trouble) != 0)
+        log_warn("Redis does not answer; it is tried again and again", "reason", hub->trouble);
 }
 
 static void on_subscriber_up(void *ctx)
@@ -136,7 +250,7 @@ static void on_subscriber_down(void *ctx, const char *reason)
     struct hub *hub = ctx;
     log_debug("no connection for events", "reason", reason);
     if (hub->library == LIBRARY_LOADED)
-        snprintf(hub->trouble, sizeof hub->trouble, "%s", reason);
+        set_trouble(hub, reason);
     update_ready(hub);
 }
 
@@ -153,6 +267,7 @@ void readiness_connect(struct hub *hub, const struct redis_url *url)
 
 void readiness_retry(struct hub *hub)
 {
+    metric_set(METRIC_REDIS_UP, hub->commands && redis_reason(hub) == NULL);
     if (hub->commands && redis_is_up(hub->commands) && hub->library == LIBRARY_UNKNOWN && !hub->draining)
         load(hub);
 }

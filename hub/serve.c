@@ -156,6 +156,7 @@ static void free_loop(struct hub *hub)
 {
     loop_close(hub->tick);
     loop_close(hub->guard);
+    loop_close(hub->probe_timer);
     loop_deinit(&hub->loop);
 }
 
@@ -200,6 +201,7 @@ static void start_handles(struct hub *hub)
     loop_signals(&hub->loop, (const int[]){SIGINT, SIGTERM, SIGHUP, 0}, on_signal, hub);
     hub->tick = loop_timer(&hub->loop, hub);
     hub->guard = loop_timer(&hub->loop, hub);
+    hub->probe_timer = loop_timer(&hub->loop, hub);
     hub->tick_due_ms = clock_mono_ms() + TICK_MS;
     uv_timer_start(hub->tick, on_tick, TICK_MS, TICK_MS);
 }

@@ -127,5 +127,7 @@ const char *option_check_together(const struct options *options)
         return "speech.engine: http needs speech.http_url, the address of a transcription server";
     if (strcmp(engine, "exec") == 0 && options->speech_exec[strspn(options->speech_exec, " ")] == '\0')
         return "speech.engine: exec needs speech.exec, the command to run";
+    if (options->redis_require_durable && options->redis_allow_volatile)
+        return "redis.require_durable: contradicts redis.allow_volatile";
     return NULL;
 }

@@ -241,16 +241,13 @@ static bool route_healthz(const struct route_request *request, struct http_answe
 static bool route_readyz(const struct route_request *request, struct http_answer *answer)
 {
     const struct server_config *config = &request->server->config;
-    struct buf reasons = BUF_INIT;
-    bool ready =
-        !request->server->draining && (config->ready == NULL || config->ready(config->app, &reasons));
-    buf_printf(request->hold, "{\"ready\":%s", ready ? "true" : "false");
-    if (!ready && request->server->draining)
-        buf_append_text(request->hold, ",\"reasons\":{\"hub\":\"draining\"}");
-    else if (!ready && reasons.len)
-        buf_printf(request->hold, ",\"reasons\":%.*s", SPAN_ARG(buf_span(&reasons)));
-    buf_append_text(request->hold, "}\n");
-    buf_free(&reasons);
+    struct buf members CLEANUP(buf_free) = BUF_INIT;
+    bool draining = request->server->draining;
+    bool ready = !draining && (config->ready == NULL || config->ready(config->app, &members));
+    if (draining)
+        buf_append_text(&members, "\"reasons\":{\"hub\":\"draining\"}");
+    buf_printf(request->hold, "{\"ready\":%s%s%.*s}\n", ready ? "true" : "false", members.len ? "," : "",
+               SPAN_ARG(buf_span(&members)));
     *answer = (struct http_answer){
         .status = ready ? 200 : 503, .type = "application/json", .body = buf_span(request->hold)};
     return true;

@@ -13,8 +13,8 @@ struct server_config {
     const struct options *options;
     struct conn_ops ops;
     void *app; /* for ops.on_open and ready */
-    /* /readyz: true = 200; else the JSON object of reasons is appended. */
-    bool (*ready)(void *app, struct buf *reasons);
+    /* /readyz: true = 200, else 503. Appends members of its JSON object, "reasons" and "warnings". */
+    bool (*ready)(void *app, struct buf *members);
 };
 /* Listens at options->listen. NULL and *ret_reason (free()), naming the option, on failure. */
 struct server *server_new(const struct server_config *config, char **ret_reason);

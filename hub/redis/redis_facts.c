@@ -24,18 +24,27 @@ void redis_facts_read(struct span info, struct redis_facts *ret)
     info_value(info, "maxmemory_policy:", ret->policy, sizeof ret->policy);
     info_value(info, "aof_enabled:", text, sizeof text);
     ret->aof = strcmp(text, "1") == 0;
+    info_value(info, "\nrole:", text, sizeof text);
+    ret->replica = strcmp(text, "slave") == 0;
 }
 
-const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile)
+const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile, bool require_durable)
 {
     if (facts->major < 7)
         return "Redis 7.0 or later is needed (it has functions)";
-    if (allow_volatile)
-        return NULL;
-    if (strcmp(facts->policy, "noeviction") != 0)
+    if (!allow_volatile && strcmp(facts->policy, "noeviction") != 0)
         return "Redis may evict keys: set maxmemory-policy to noeviction there, or redis.allow_volatile = "
                "true here";
-    if (!facts->aof)
-        return "Redis forgets on a crash: set appendonly to yes there, or redis.allow_volatile = true here";
+    if (require_durable && !facts->aof)
+        return "Redis keeps no append-only file: set appendonly to yes there, or redis.require_durable = "
+               "false here";
     return NULL;
+}
+
+const char *redis_facts_warn(const struct redis_facts *facts, bool allow_volatile)
+{
+    if (facts->aof || allow_volatile)
+        return NULL;
+    return "Redis keeps no append-only file: when it crashes, every task accepted since its last snapshot is "
+           "lost, and all of them if it takes none; set appendonly to yes there";
 }

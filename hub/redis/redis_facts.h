@@ -10,10 +10,14 @@ struct redis_facts {
     int major;       /* 0 = not told */
     char policy[32]; /* maxmemory_policy, "" = not told */
     bool aof;        /* aof_enabled */
+    bool replica;    /* role */
 };
 
 /* Reads the text of INFO; what it does not say is 0 or "". */
 void redis_facts_read(struct span info, struct redis_facts *ret);
 /* Returns NULL if the server fits, else an English reason (fixed) that names the setting to change. With
- * `allow_volatile` only the version counts. */
-const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile);
+ * `allow_volatile` only the version counts, with `require_durable` an append-only file, too. */
+const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile, bool require_durable);
+/* Returns what a crash of this server would lose (fixed), NULL if nothing, or if `allow_volatile` says that
+ * this is known. */
+const char *redis_facts_warn(const struct redis_facts *facts, bool allow_volatile);

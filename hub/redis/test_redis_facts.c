@@ -7,7 +7,7 @@ static void refuses(const char *info, bool allow, const char *want)
 {
     struct redis_facts facts;
     redis_facts_read(span_of(info), &facts);
-    const char *reason = redis_facts_refuse(&facts, allow);
+    const char *reason = redis_facts_refuse(&facts, allow, false);
     ok(want ? reason && strstr(reason, want) : reason == NULL, "%.40s: %s", info, reason ? reason : "fits");
 }
 
@@ -25,14 +25,40 @@ static void test_facts(void)
     refuses("redis_version:6.2.1\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n", true, "7.0");
     refuses("redis_version:8.0.0\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:1\r\n", false,
             "maxmemory-policy");
-    refuses("redis_version:8.0.0\r\nmaxmemory_policy:noeviction\r\naof_enabled:0\r\n", false, "appendonly");
+    ok(!facts.replica, "no replica unless it says so");
     refuses("redis_version:8.0.0\nmaxmemory_policy:allkeys-lru\naof_enabled:0", true, NULL);
     refuses("", false, "7.0");
     refuses("redis_version", false, "7.0");
 }
 
+static void test_volatile(void)
+{
+    struct redis_facts facts;
+    redis_facts_read(SPAN("redis_version:8.0.0\r\nmaxmemory_policy:noeviction\r\naof_enabled:0\r\n"), &facts);
+    ok(redis_facts_refuse(&facts, false, false) == NULL, "no append-only file: taken");
+    const char *reason = redis_facts_refuse(&facts, false, true);
+    ok(reason && strstr(reason, "redis.require_durable"), "refused where that is asked for");
+    const char *warning = redis_facts_warn(&facts, false);
+    ok(warning && strstr(warning, "lost"), "and what a crash loses is told");
+    ok(redis_facts_warn(&facts, true) == NULL, "unless it is known");
+    facts.aof = true;
+    ok(redis_facts_warn(&facts, false) == NULL && redis_facts_refuse(&facts, false, true) == NULL,
+       "with one nothing is said");
+}
+
+static void test_role(void)
+{
+    struct redis_facts facts;
+    redis_facts_read(SPAN("redis_version:7.0.15\r\n# Replication\r\nrole:slave\r\n"), &facts);
+    ok(facts.replica, "a replica");
+    redis_facts_read(SPAN("redis_version:7.0.15\r\nconfig_role:slave\r\nrole:master\r\n"), &facts);
+    ok(!facts.replica, "a primary");
+}
+
 int main(void)
 {
     test_facts();
+    test_volatile();
+    test_role();
     return done_testing();
 }

@@ -291,13 +291,23 @@ def test_port_in_use(stack, tmp_path):
         assert time.monotonic() - began < 8 * SLOWDOWN
 
 
-def test_volatile_redis_is_refused(stack, tmp_path):
+def test_a_redis_without_append_only_file(stack, data):
+    """Taken with a warning that says what a crash loses; refused where that is asked for."""
     stack.redis.command("CONFIG", "SET", "appendonly", "no")
-    done = taskhub("serve", "--listen", f"127.0.0.1:{free_port()}", "--data-dir", tmp_path,
-                   options={"redis.url": stack.redis.url})
-    assert done.returncode == 1 and "appendonly" in done.stderr, done
-    hub = stack.hub({"redis.allow_volatile": True})
-    assert hub.get("/readyz").status == 200
+    options = {"redis.url": stack.redis.url}
+    done = taskhub("serve", "--listen", f"127.0.0.1:{free_port()}", "--data-dir", data,
+                   options=options | {"redis.require_durable": True})
+    assert done.returncode == 1 and "redis.require_durable" in done.stderr and "appendonly" in done.stderr, done
+    hub = stack.hub()
+    assert "lost" in hub.get("/readyz").json()["warnings"]["durability"]
+    assert len(re.findall("keeps no append-only file", hub.log())) == 1, hub.log()
+    done = taskhub("check", "--data-dir", data, options=options)
+    assert done.returncode == 0 and re.search(r"^durability +warn +.*lost", done.stdout, re.M), done
+    done = taskhub("check", "--data-dir", data, options=options | {"redis.require_durable": True})
+    assert done.returncode == 1 and "redis.require_durable" in done.stdout, done
+    assert "durability" not in stack.hub({"redis.allow_volatile": True}).get("/readyz").json().get("warnings", {})
+    done = taskhub("check", options=options | {"redis.require_durable": True, "redis.allow_volatile": True})
+    assert done.returncode == 2 and "redis.require_durable" in done.stderr, done
 
 
 def test_redis_down_at_start(stack):
