@@ -95,6 +95,35 @@ def test_a_stream_that_no_hub_keeps_fails(q):
     assert q.redis("EXISTS", "th:{0}:as") == 0
 
 
+def cancelled_stream(q, size):
+    id = q.submit(queue="live", stream=True)
+    if size:
+        q.call("audio_append", "u1", id, 0, bytes(size))
+    q.cancel(id)
+    return id
+
+
+def test_what_an_owner_keeps_of_ended_streams_is_bounded(q):
+    ids = [cancelled_stream(q, 20 << 20) for _ in range(5)]
+    kept = [q.redis("EXISTS", f"th:{{0}}:a:{id}") for id in ids]
+    assert kept == [0, 0, 1, 1, 1], "64 MiB, the newest"
+    assert q.retry(ids[0]) is None and q.answer == [INPUT_GONE]
+    new = q.retry(ids[4])
+    assert q.redis("PTTL", f"th:{{0}}:a:{new}") == -1
+    assert q.redis("ZCARD", "th:{0}:ra:u1") == 2, "what lives is not kept of an ended one"
+    few = [cancelled_stream(q, 1) for _ in range(101)]
+    assert q.redis("ZCARD", "th:{0}:ra:u1") == 100 and not q.redis("EXISTS", f"th:{{0}}:a:{few[0]}")
+    assert q.redis("EXISTS", f"th:{{0}}:a:{few[1]}", f"th:{{0}}:a:{new}") == 2
+    cancelled_stream(q, 0)
+    assert q.redis("ZCARD", "th:{0}:ra:u1") == 100
+    assert q.redis("PTTL", "th:{0}:ra:u1") > 0 and q.audit() == []
+
+
+def test_a_stream_larger_than_that_can_be_retried(q):
+    id = cancelled_stream(q, 70 << 20)
+    assert q.retry(id)
+
+
 def test_why(q):
     id = q.submit()
     other = q.submit()

@@ -7,7 +7,8 @@ local EMPTY = { result = '{}', rest = '\tr{}' }
 do
 
 local STATUS = { C = 'completed', X = 'failed', K = 'cancelled' }
-local AUDIO_KEPT_MS = 3600000 -- so long a failed or cancelled stream can be retried
+local AUDIO_KEPT_MS = 3600000 -- so long a failed or cancelled stream can be retried …
+local AUDIO_KEPT_BYTES, AUDIO_KEPT = 67108864, 100 -- … and of an owner so much at most, and so many
 
 -- Writes an event of a task that has a record: to the log and to whoever listens. The stage of a running task stands
 -- in the log behind its type, unless it is the usual one; that of others follows from the code.
@@ -33,12 +34,30 @@ local function list_ended_light(o, r, code)
   list_light(o, code, r.id)
 end
 
+-- Of what an owner's failed and cancelled streams keep the oldest goes, where it is many or much.
+local function keep_audio(r)
+  local key, total = P .. 'ra:' .. r.o, 0
+  call('ZREMRANGEBYSCORE', key, '-inf', now_digits)
+  call('ZADD', key, format('%d', now + AUDIO_KEPT_MS), r.id .. ' ' .. r.A)
+  call('PEXPIRE', key, AUDIO_KEPT_MS)
+  local kept = call('ZRANGE', key, 0, -1)
+  for i = #kept, 1, -1 do
+    local id, bytes = match(kept[i], '^(%S+) (%d+)$')
+    total = total + bytes
+    if i < #kept and total > AUDIO_KEPT_BYTES or #kept - i >= AUDIO_KEPT then
+      call('UNLINK', P .. 'a:' .. id)
+      call('ZREM', key, kept[i])
+    end
+  end
+end
+
 -- The stream's bytes: freed, or kept a while for task.retry.
 local function retire_audio(r, code)
-  if code == 'C' or r.audio_dropped then
+  if code == 'C' or r.audio_dropped or not r.A then
     call('UNLINK', P .. 'a:' .. r.id)
   else
     call('PEXPIRE', P .. 'a:' .. r.id, AUDIO_KEPT_MS)
+    keep_audio(r)
   end
 end
 

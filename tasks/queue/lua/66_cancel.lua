@@ -51,8 +51,9 @@ local function cancel(args)
 end
 
 local function inherit_audio(old, new)
-  call('RENAME', P .. 'a:' .. old, P .. 'a:' .. new)
+  call('RENAME', P .. 'a:' .. old.id, P .. 'a:' .. new)
   call('PERSIST', P .. 'a:' .. new)
+  call('ZREM', P .. 'ra:' .. old.o, old.id .. ' ' .. (old.A or '0'))
 end
 
 local function encoded(byte)
@@ -99,7 +100,7 @@ local function retry(args)
     return { limit[1], '', '', 0, r.id, now_digits, limit[4] }
   end
   if r.stream then
-    inherit_audio(r.id, id)
+    inherit_audio(r, id)
   end
   whole(r)
   local head = head_of(concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '))
