@@ -13,6 +13,7 @@
 
 #define TICK_MAX_MS 1000
 #define KEEP_EVERY_MS 10000
+#define GAP_MS 3000         /* of a time in which this process stood still, at most so much counts */
 #define KEEP_SLACK_MS 60000 /* beyond the time to resume */
 
 static void stream_become(struct stream *stream, enum stream_state state)
@@ -98,6 +99,7 @@ struct stream *stream_new(struct audio *audio, const char *owner, const char *re
     metric_set(METRIC_AUDIO_STREAMS, ++audio->count);
     if (audio->count == 1) {
         uint64_t every = tick_ms(audio->app->options);
+        audio->ticked_ms = stream->active_ms;
         uv_timer_start(audio->timer, on_tick, every, every);
     }
     return stream;
@@ -298,7 +300,7 @@ static void flush(void *ctx)
 static void check_time(struct stream *stream, uint64_t now)
 {
     const struct options *options = stream->audio->app->options;
-    uint64_t quiet = now - stream->active_ms;
+    uint64_t quiet = now > stream->active_ms ? now - stream->active_ms : 0;
     if (!is_open(stream))
         return;
     if (now > stream->last_ms && stream->end == NULL) {
@@ -332,10 +334,22 @@ static void keep_streams(struct audio *audio, uint64_t now)
         queue_audio_keep(audio->app->queue, ids, count, keep_ms);
 }
 
+/* Nobody could be heard while this process stood still. */
+static void forgive_gap(struct audio *audio, uint64_t now)
+{
+    uint64_t passed = now - audio->ticked_ms;
+    audio->ticked_ms = now;
+    if (passed <= GAP_MS)
+        return;
+    list_for_each (node, &audio->all)
+        container_of(node, struct stream, node)->active_ms += passed - GAP_MS;
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct audio *audio = timer->data;
     uint64_t now = clock_mono_ms();
+    forgive_gap(audio, now);
     if (!audio->app->redis_ready)
         return;
     if (now >= audio->kept_ms + KEEP_EVERY_MS)

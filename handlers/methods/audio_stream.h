@@ -15,7 +15,8 @@ struct audio { /* all streams of this hub */
     struct list all, dirty; /* dirty: something to send to Redis or to the client at the end of the turn */
     uv_timer_t *timer;
     unsigned count;
-    uint64_t kept_ms; /* when keep_streams() ran last */
+    uint64_t kept_ms;   /* when keep_streams() ran last */
+    uint64_t ticked_ms; /* when the timer last ran, or was started */
 };
 
 enum stream_state {

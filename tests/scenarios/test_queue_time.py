@@ -76,3 +76,38 @@ def test_a_lease_that_was_left_ends_whatever_the_clock_does(q):
     step(q, -HOUR)
     leased = eventually(other.lease, what="the lease to run out")
     assert leased[0]["id"] == id and q.status(id) == "pending"
+
+
+def test_a_gap_counts_three_seconds_of_a_delay_and_an_expiry(q):
+    delayed, expiring = q.submit(delay=3500), q.submit(expires=3500)
+    due = int(q.why(delayed)[7])
+    step(q, HOUR)
+    assert [task["id"] for task in q.lease(count=2)] == [expiring], "neither time is over"
+    assert abs(due - int(q.why(delayed)[7]) - 3000) < 1000, "people are told a time of the wall clock"
+    began = time.monotonic()
+    assert eventually(q.lease, what="the delayed task")[0]["id"] == delayed
+    assert time.monotonic() - began < 3
+
+
+def test_a_clock_that_is_set_back_delays_nothing(q):
+    failed = q.run(base=1, cap=1)
+    delayed, expiring = q.submit(delay=300), q.submit(queue="live", expires=300)
+    step(q, -HOUR)
+    assert q.fail(failed, retry=True) == OK
+    ids = set()
+    eventually(lambda: ids.update(task["id"] for task in q.lease(count=2)) or len(ids) == 2)
+    assert ids == {failed, delayed}
+    assert q.status(expiring) == "failed" and q.get(expiring)["code"] == "expired"
+
+
+def test_who_lives_and_listens_outlasts_a_step(q):
+    q.attach()
+    q.call("watch")
+    q.as_("w:one").beat()
+    adm = q.subscribe("adm")
+    step(q, HOUR)
+    q.submit()
+    assert "@u1" in adm.read()[2], "an admin watches still"
+    name, seen, alive, _ = q.call("workers")[1][0]
+    assert name == "w:one" and alive == 1 and int(seen) > time.time() * 1000 - 10000
+    assert q.call("stats")[7] == 1

@@ -44,7 +44,7 @@ end
 local function listeners(hubs)
   local mine = from_hub and find(hubs, ' ' .. holder .. ' ', 1, true) ~= nil
   local who = { hubs = hubs, mine = mine, others = hubs ~= '' and (not mine or #hubs > #holder + 2), lines = false }
-  who.told = who.others or not from_hub or global.watch > now
+  who.told = who.others or not from_hub or global.watch > run_ms
   heard_by[hubs] = who
   return who
 end
@@ -154,7 +154,7 @@ local function say(o, built_by_hub, add, entry, seq, rev, e)
     reply = reply or new_lines()
     add(reply, o, entry, seq, rev, e)
   end
-  if global.watch > now then
+  if global.watch > run_ms then
     admin_lines = admin_lines or new_lines()
     add(admin_lines, o, entry, seq, rev, e)
   end

@@ -11,7 +11,7 @@ local USED_MS = 86400000 -- so long a library stays whose last process is gone
 
 -- The lowest number that live processes have, each by its newest entry; this one's if there is no other.
 local function lowest_live()
-  local names = call('ZRANGE', P .. 'fm', now - LIVE_MS, '+inf', 'BYSCORE')
+  local names = call('ZRANGE', P .. 'fm', run_ms - LIVE_MS, '+inf', 'BYSCORE')
   local numbers, lowest = {}, FORMAT
   for i = 1, #names do
     local number, name = match(names[i], '^(%d+) (.*)$')
@@ -25,7 +25,7 @@ end
 
 -- This process lives. The first one that finds that all can read a newer format raises the one that is written.
 note_reader = function()
-  call('ZADD', P .. 'fm', now, FORMAT .. ' ' .. origin)
+  call('ZADD', P .. 'fm', run_ms, FORMAT .. ' ' .. origin)
   if global.format ~= FORMAT or call('HEXISTS', P .. 'g', 'format') == 0 then
     local lowest = lowest_live()
     if lowest > global.format or lowest == FORMAT then
@@ -38,7 +38,7 @@ end
 -- A process begins, or found the library lost. Answer: {the format, whether this library can read it (0/1), numbers of
 -- the libraries that were used within a day…}.
 local function join()
-  call('ZREMRANGEBYSCORE', P .. 'fm', '-inf', now - USED_MS)
+  call('ZREMRANGEBYSCORE', P .. 'fm', '-inf', run_ms - USED_MS)
   local numbers = {}
   for _, name in ipairs(call('ZRANGE', P .. 'fm', 0, -1)) do
     numbers[match(name, '^%d+')] = true

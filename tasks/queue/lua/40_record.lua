@@ -9,7 +9,7 @@
 -- one. Status q is pending, too: a lease of such a task goes on with its attempt, one of a task in p begins another.
 -- Status w and u: it waits for children, for a unique key; from outside processing and pending, stage waiting.
 -- The fence rises with every lease. Flags: l light, s stream. Letters: g stage · d deaths · m lapses · l log lines of
--- this attempt · c number of its last numbered report · y which other keys exist · t due · z cancel asked · x effect,
+-- this attempt · c number of its last numbered report · y which other keys exist · t due (run_ms) · z cancel asked · x effect,
 -- of one with an idempotency key · r retry of · X expires before its start · A bytes of audio · E audio has ended ·
 -- H hub that resumed it · D was delayed when it came, and came due. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --

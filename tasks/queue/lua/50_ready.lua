@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Where a task waits. One that is not terminal stands in exactly one of: q:<queue> (ready), d (delayed, score
--- = due), l (leased, score = deadline), w (waits for other tasks, score = since when); and in the indexes of
+-- = due), l (leased, score = deadline; both by run_ms), w (waits for other tasks, score = since when); and in the indexes of
 -- 35_index.lua, as active. In x it stands besides while it may expire before its start.
 --
 -- The ready set is ordered by priority and then fairly between owners (start-time fair queueing): a task's

@@ -41,7 +41,7 @@ end
 local function rare_text(t)
   return (t.effect and 'x=' .. t.effect .. ' ' or '') .. (t.retry_of and 'r=' .. t.retry_of .. ' ' or '')
     .. (t.due and 't=' .. format('%d', t.due) .. ' ' or '')
-    .. (t.expires and 'X=' .. format('%d', now + t.expires) .. ' ' or '')
+    .. (t.expires and 'X=' .. format('%d', run_ms + t.expires) .. ' ' or '')
     .. (t.audio and 'E=1 A=' .. t.audio .. ' ' or '')
 end
 
@@ -64,7 +64,7 @@ create = function(o, id, head, args, rare, lease)
     .. seq_text .. ' 0    ' .. more .. '\n')
   count_in(bucket, 1, 0)
   if rare and rare.expires then
-    call('ZADD', P .. 'x', now + rare.expires, id)
+    call('ZADD', P .. 'x', run_ms + rare.expires, id)
   end
   if not head.light then
     local count = rare and rare.due and lease == UNLEASED and delayed.count or count_active
@@ -105,7 +105,7 @@ local function read_options(options)
     lease = lease == '1',
     waits = lease == 'u',
     retry_of = retry_of ~= '-' and retry_of or nil,
-    due = delay ~= '0' and now + math.min(delay + 0, DELAY_MAX_MS) or nil,
+    due = delay ~= '0' and run_ms + math.min(delay + 0, DELAY_MAX_MS) or nil,
     expires = expires ~= '0' and expires + 0 or nil,
     effect = effect ~= '-' and effect or nil,
   }
@@ -163,7 +163,7 @@ local function submit(args)
       end
     end
     if head.stream and type(result) == 'number' then
-      put(batch_all('as+', 'ZADD', 'as'), now + STREAM_FIRST_MS, id)
+      put(batch_all('as+', 'ZADD', 'as'), run_ms + STREAM_FIRST_MS, id)
     end
     answer[#answer + 1] = result
   end

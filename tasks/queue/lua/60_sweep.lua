@@ -76,10 +76,10 @@ local function lapsed(r)
   end
 end
 
--- Takes at most `most` tasks whose time has come out of a set, one by one; gives the records of those that have not
+-- Takes at most `most` tasks whose running time has come out of a set, one by one; gives the records of those that have not
 -- ended.
 local function late_tasks(set, till, most)
-  local ids, i = call('ZRANGE', P .. set, '-inf', till, 'BYSCORE', 'LIMIT', 0, most), 0
+  local ids, i = call('ZRANGE', P .. set, '-inf', format('%d', till), 'BYSCORE', 'LIMIT', 0, most), 0
   fetch_records(ids)
   return function()
     while i < #ids do
@@ -98,13 +98,13 @@ local function sweep_leases()
   if run_ms < clock.settled then
     return
   end
-  for r in late_tasks('l', '(' .. format('%d', run_ms), LEASES_SWEPT) do
+  for r in late_tasks('l', run_ms - 1, LEASES_SWEPT) do
     lapsed(r)
   end
 end
 
 local function sweep_expired()
-  for r in late_tasks('x', now_digits, EXPIRED_SWEPT) do
+  for r in late_tasks('x', run_ms, EXPIRED_SWEPT) do
     if r.s == 'pending' and r.b == '' then
       end_from_outside(r, 'X', { code = 'expired', error = '"The task expired before it could start."' })
     end
@@ -113,7 +113,7 @@ end
 
 -- A task that comes due is never refused: what its owner may keep for later was asked when it came.
 local function sweep_due()
-  for r in late_tasks('d', now_digits, DUE_SWEPT) do
+  for r in late_tasks('d', run_ms, DUE_SWEPT) do
     if delayed.leave(r) then
       set(r, 'D', '1')
       delayed.count_due(1)
@@ -144,7 +144,7 @@ end
 -- in as, by the time until which they were kept.
 sweep_streams = function()
   flush_batches() -- what was swept before stands in its place then
-  for r in late_tasks('as', now_digits, STREAMS_SWEPT) do
+  for r in late_tasks('as', run_ms, STREAMS_SWEPT) do
     if not r.E then
       fail_stream(r, 'abandoned', '"The stream was not resumed in time"')
     end
@@ -180,17 +180,17 @@ local swept_at, swept = 0, '' -- when this server did it last, and whose data
 -- The same for calls that are many: most find that it was done just now, and ask only for what is due. Answer: ms until
 -- the next delayed task is due, 0 if none is.
 sweep_late = function()
-  if swept ~= P or now < swept_at or now - swept_at >= SWEEP_MS then
-    swept_at, swept = now, P
+  if swept ~= P or run_ms < swept_at or run_ms - swept_at >= SWEEP_MS then
+    swept_at, swept = run_ms, P
     sweep_expired()
     sweep_leases()
   end
   local first = call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')
-  if first[1] and first[2] - now <= 0 then
+  if first[1] and first[2] - run_ms <= 0 then
     sweep_due()
     first = call('ZRANGE', P .. 'd', 0, 0, 'WITHSCORES')
   end
-  return first[1] and math.max(1, first[2] - now) or 0
+  return first[1] and math.max(1, first[2] - run_ms) or 0
 end
 
 end

@@ -88,7 +88,7 @@ local function try_again(r, e)
   wait_again(r, e, false)
   local wait = backoff(r)
   if wait > 0 then
-    make_delayed(r, now + wait)
+    make_delayed(r, run_ms + wait)
   else
     make_ready(r)
   end

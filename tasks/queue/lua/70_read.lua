@@ -101,7 +101,7 @@ end
 
 live_workers = function()
   local n = 0
-  local names = call('ZRANGE', P .. 'ws', now - 20000, '+inf', 'BYSCORE')
+  local names = call('ZRANGE', P .. 'ws', run_ms - 20000, '+inf', 'BYSCORE')
   for i = 1, #names do
     if byte(names[i], 1) == 119 then
       n = n + 1
@@ -127,7 +127,7 @@ local function why(args)
   end
   local deadline = place == 'leased' and clock.wall_of(call('ZSCORE', P .. 'l', r.id)) or '0'
   return {
-    0, r.s, stage_of(r), place, r.queue, position, size, r.t or '0', live_workers(),
+    0, r.s, stage_of(r), place, r.queue, position, size, r.t and clock.wall_of(r.t) or '0', live_workers(),
     r.w ~= '' and holder_name(r) or '', deadline, r.a, r.max, r.b, r.z and 1 or 0,
     (error_of(r)), r.id,
   }

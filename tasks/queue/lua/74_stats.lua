@@ -45,7 +45,7 @@ local function stats(args)
     call('ZCARD', P .. 'd'),
     call('ZCARD', P .. 'l'),
     live_workers(),
-    call('ZCOUNT', P .. 'hs', now - ALIVE_MS, '+inf'),
+    call('ZCOUNT', P .. 'hs', run_ms - ALIVE_MS, '+inf'),
     failed_last_hour(),
     days(14),
   }
@@ -56,8 +56,8 @@ local function workers()
   local out = {}
   local names = call('ZRANGE', P .. 'ws', 0, -1, 'WITHSCORES')
   for i = 1, #names, 2 do
-    local alive = names[i + 1] + ALIVE_MS > now
-    out[#out + 1] = { names[i], names[i + 1], alive and 1 or 0, call('HGET', P .. 'wi', names[i]) or '{}' }
+    local alive = names[i + 1] + ALIVE_MS > run_ms
+    out[#out + 1] = { names[i], clock.wall_of(names[i + 1]), alive and 1 or 0, call('HGET', P .. 'wi', names[i]) or '{}' }
   end
   return { 0, out }
 end

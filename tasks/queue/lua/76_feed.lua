@@ -10,7 +10,7 @@ local HUB_FORGOTTEN_MS = 86400000
 local WATCH_MS = 15000
 
 local function say_alive()
-  call('ZADD', P .. 'hs', now, origin)
+  call('ZADD', P .. 'hs', run_ms, origin)
 end
 
 -- The names in `hubs` whose hubs live, without the caller's. A name is that of the hub and its incarnation.
@@ -18,7 +18,7 @@ local function live_names(hubs)
   local kept = ''
   for name in string.gmatch(hubs, '%S+') do
     local seen = name ~= holder and call('ZSCORE', P .. 'hs', match(name, '^(.*)/'))
-    if seen and seen + HUB_DEAD_MS > now then
+    if seen and seen + HUB_DEAD_MS > run_ms then
       kept = kept .. ' ' .. name
     end
   end
@@ -51,7 +51,7 @@ local function alive(args)
   retention(args)
   say_alive()
   note_reader()
-  call('ZREMRANGEBYSCORE', P .. 'hs', '-inf', now - HUB_FORGOTTEN_MS)
+  call('ZREMRANGEBYSCORE', P .. 'hs', '-inf', run_ms - HUB_FORGOTTEN_MS)
   call('HSET', P .. 'g', 'keep_heavy', keep_heavy, 'keep_light', keep_light)
   sweep()
   sweep_streams()
@@ -60,7 +60,7 @@ end
 
 -- Asks for every owner's events on the channel adm during the next 15 s.
 local function watch()
-  call('HSET', P .. 'g', 'watch', now + WATCH_MS)
+  call('HSET', P .. 'g', 'watch', run_ms + WATCH_MS)
   return WATCH_MS
 end
 

@@ -99,7 +99,7 @@ end
 local function audio_keep(args)
   local words = { 'ZADD', P .. 'as', 'XX' }
   for i = 4, #args do
-    put(words, now + args[3], args[i])
+    put(words, run_ms + args[3], args[i])
   end
   call(unpack(words))
   return 0
