@@ -182,7 +182,7 @@ def test_good_frames(server):
 
 def test_unauthenticated_limit_is_smaller(server):
     with open_ws(server, auth=False) as raw:
-        raw.send(frame(TEXT, "x" * 16385))
+        raw.send(frame(TEXT, "x" * 20481))
         assert raw.close_code() == 1009
 
 
