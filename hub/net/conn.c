@@ -598,6 +598,18 @@ static struct span bearer_token(struct lws *wsi, char *buf, size_t size)
     return value.n ? value : SPAN_NONE;
 }
 
+static int on_upgrade(struct lws *wsi)
+{
+    struct peer *peer = peer_of(wsi);
+    return http_upgrade(server_of(wsi), wsi, peer ? peer_upgrades(peer) : HTTP_NO_PLACE);
+}
+
+static int on_http(struct lws *wsi)
+{
+    struct peer *peer = peer_of(wsi);
+    return http_request(server_of(wsi), wsi, peer ? peer_asks(peer, http_is_probe(wsi)) : HTTP_NO_PLACE);
+}
+
 static int on_established(struct lws *wsi)
 {
     struct conns *conns = server_of(wsi)->conns;
@@ -695,9 +707,9 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     case LWS_CALLBACK_WSI_DESTROY:
         return on_destroy(wsi);
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-        return http_upgrade(server_of(wsi), wsi);
+        return on_upgrade(wsi);
     case LWS_CALLBACK_HTTP:
-        return http_request(server_of(wsi), wsi);
+        return on_http(wsi);
     case LWS_CALLBACK_RAW_ADOPT:
     case LWS_CALLBACK_RAW_RX:
         return -1; /* CONNECT, or bytes that are no HTTP */

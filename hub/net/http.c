@@ -319,13 +319,26 @@ static int read_request(struct lws *wsi, struct head *head)
     return method;
 }
 
-int http_upgrade(struct server *server, struct lws *wsi)
+bool http_is_probe(struct lws *wsi)
+{
+    char *uri = NULL;
+    int n = 0;
+    bool known = lws_http_get_uri_and_method(wsi, &uri, &n) >= 0;
+    struct span path = known && n > 0 ? (struct span){uri, (size_t)n} : SPAN_NONE;
+    return span_is(path, "/healthz") || span_is(path, "/readyz");
+}
+
+static const struct guard_verdict no_place = {503, "busy", "This hub has no place for more connections"};
+
+int http_upgrade(struct server *server, struct lws *wsi, enum http_place place)
 {
     struct head head;
     read_request(wsi, &head);
     struct guard_verdict verdict = guard_upgrade(&head.request, server->origins);
     if (verdict.status == 0 && server->draining)
         verdict = (struct guard_verdict){503, "draining", "This hub is going away"};
+    if (verdict.status == 0 && place == HTTP_NO_PLACE)
+        verdict = no_place;
     if (verdict.status == 0)
         return 0;
     if (strcmp(verdict.code, "origin") == 0) {
@@ -340,11 +353,13 @@ int http_upgrade(struct server *server, struct lws *wsi)
     return 1;
 }
 
-int http_request(struct server *server, struct lws *wsi)
+int http_request(struct server *server, struct lws *wsi, enum http_place place)
 {
     struct head head;
     int method = read_request(wsi, &head);
     struct guard_verdict verdict = guard_body(&head.request);
+    if (verdict.status == 0 && place == HTTP_NO_PLACE)
+        verdict = no_place;
     if (verdict.status)
         return send_error(wsi, verdict);
     if (method < 0 || method == LWSHUMETH_CONNECT)
@@ -363,6 +378,7 @@ int http_request(struct server *server, struct lws *wsi)
         if (answer.etag && span_is(match, answer.etag))
             answer.status = 304;
         answer.head = method == LWSHUMETH_HEAD;
+        answer.close = place == HTTP_ONE_ANSWER;
         rc = send_answer(wsi, &answer);
     }
     buf_free(&hold);

@@ -3,6 +3,7 @@
  * be limited per address and paused; and the table of TCP peers. Loop thread only. */
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/net/address.h"
 #include "hub/net/server_private.h"
 
 #include <arpa/inet.h>
@@ -17,9 +18,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ACCEPT_BURST 128 /* connections taken in one turn */
-#define ADDRESS_SIZE 64
-#define REFUSE_AFTER_MS 1000 /* a full house waits so long for room before it refuses */
+#define ACCEPT_BURST 128      /* connections taken in one turn */
+#define NEWCOMER_MS 200       /* has to say something, before it must make room */
+#define CROWDED_AFTER_MS 1000 /* a full house waits so long for room; then the oldest goes at any age */
+#define PROBE_PLACES 16       /* beyond all others, of the descriptors to spare */
 
 /* ---- states ------------------------------------------------------------------------------------------ */
 static void on_readable(uv_poll_t *poll, int status, int events);
@@ -43,9 +45,9 @@ static void listener_become(struct listener *listener, enum listener_state to)
 {
     static const unsigned moves[] = {
         [LISTENER_CLOSED] = 1u << LISTENER_PAUSED,
-        [LISTENER_PAUSED] = 1u << LISTENER_ACCEPTING | 1u << LISTENER_REFUSING | 1u << LISTENER_CLOSED,
+        [LISTENER_PAUSED] = 1u << LISTENER_ACCEPTING | 1u << LISTENER_CROWDED | 1u << LISTENER_CLOSED,
         [LISTENER_ACCEPTING] = 1u << LISTENER_PAUSED | 1u << LISTENER_CLOSED,
-        [LISTENER_REFUSING] = 1u << LISTENER_PAUSED | 1u << LISTENER_ACCEPTING | 1u << LISTENER_CLOSED,
+        [LISTENER_CROWDED] = 1u << LISTENER_PAUSED | 1u << LISTENER_ACCEPTING | 1u << LISTENER_CLOSED,
     };
     enum listener_state before = listener->state;
     if (!(moves[before] & 1u << to))
@@ -55,7 +57,6 @@ static void listener_become(struct listener *listener, enum listener_state to)
         close_socket(listener);
     } else if (to == LISTENER_PAUSED) {
         uv_poll_stop(&listener->poll);
-        listener->paused_at = now_of(listener);
     } else if (before == LISTENER_PAUSED) {
         uv_poll_start(&listener->poll, UV_READABLE, on_readable);
     }
@@ -211,6 +212,9 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
     const char *text = server->config.options->listen;
     listener->server = server;
     list_init(&listener->peers);
+    list_init(&listener->newcomers);
+    list_init(&listener->http);
+    list_init(&listener->going);
     int fd = handed_over();
     if (fd < 0)
         fd = strncmp(text, "unix:", 5) == 0 ? open_unix(listener, text + 5, ret_reason)
@@ -231,28 +235,92 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
 }
 
 /* ---- peers ------------------------------------------------------------------------------------------ */
-/* A peer's address without its port, in `text`: "192.0.2.7", "2001:db8::1", "unix". */
-static struct span address_of(const struct sockaddr_storage *from, socklen_t size,
-                              char text[static ADDRESS_SIZE])
+static void peer_become(struct peer *peer, enum peer_state to)
 {
-    if (from->ss_family != AF_INET && from->ss_family != AF_INET6)
-        return SPAN("unix");
-    text[0] = '\0';
-    getnameinfo((const struct sockaddr *)from, size, text, ADDRESS_SIZE, NULL, 0, NI_NUMERICHOST);
-    bool mapped = strncmp(text, "::ffff:", 7) == 0 && strchr(text, '.');
-    return span_of(mapped ? text + 7 : text);
-}
-
-/* Whether peers of this address are of this machine: then one address may have any number of them. */
-static bool is_local(struct span address)
-{
-    return span_is(address, "unix") || span_is(address, "::1") || strncmp(address.p, "127.", 4) == 0;
+    static const unsigned moves[] = {
+        [PEER_NEW] = 1u << PEER_NEW | 1u << PEER_HTTP | 1u << PEER_KNOWN | 1u << PEER_GOING,
+        [PEER_HTTP] = 1u << PEER_HTTP | 1u << PEER_NEW | 1u << PEER_GOING,
+        [PEER_KNOWN] = 0,
+        [PEER_GOING] = 1u << PEER_GOING,
+    };
+    struct listener *listener = peer->listener;
+    struct list *const order[] = {&listener->newcomers, &listener->http, NULL, &listener->going};
+    if (!(moves[peer->state] & 1u << to))
+        abort();
+    peer->state = to;
+    peer->since = now_of(listener);
+    charge_give(&peer->place);
+    charge_give(&peer->address_place);
+    list_remove(&peer->order);
+    if (order[to])
+        list_append(order[to], &peer->order);
+    room(listener);
 }
 
 void peer_authenticated(struct peer *peer)
 {
-    charge_give(&peer->unauthenticated);
-    room(peer->listener);
+    if (peer->state == PEER_NEW)
+        peer_become(peer, PEER_KNOWN);
+}
+
+static struct peer *oldest(const struct list *order)
+{
+    return list_empty(order) ? NULL : container_of(order->next, struct peer, order);
+}
+
+static bool in_reserve(const struct peer *peer)
+{
+    return charge_who(&peer->reserve) != NULL;
+}
+
+enum http_place peer_asks(struct peer *peer, bool probe)
+{
+    struct listener *listener = peer->listener;
+    size_t limit = (size_t)listener->server->config.options->http_connections;
+    if (peer->state == PEER_GOING || (in_reserve(peer) && !probe))
+        return HTTP_NO_PLACE;
+    peer_become(peer, PEER_HTTP);
+    if (listener->http_peers.used >= limit)
+        peer_become(oldest(&listener->http), PEER_GOING);
+    if (peer->state != PEER_HTTP || !charge_take(&peer->place, &listener->http_peers, QUOTA_ONE, 1, limit))
+        return HTTP_NO_PLACE;
+    return in_reserve(peer) ? HTTP_ONE_ANSWER : HTTP_STAYS;
+}
+
+enum http_place peer_upgrades(struct peer *peer)
+{
+    struct listener *listener = peer->listener;
+    if (peer->state == PEER_GOING || in_reserve(peer))
+        return HTTP_NO_PLACE;
+    struct span address = span_of(peer_address(peer));
+    peer_become(peer, PEER_NEW);
+    bool taken = charge_take(&peer->place, &listener->unauthenticated, QUOTA_ONE, 1, QUOTA_UNLIMITED) &&
+                 charge_take(&peer->address_place, &listener->address_newcomers, address, 1, QUOTA_UNLIMITED);
+    return taken ? HTTP_STAYS : HTTP_NO_PLACE;
+}
+
+/* Lets those go that make room. Not from a callback of the library. */
+static void let_go(struct listener *listener)
+{
+    for (struct peer *peer; (peer = oldest(&listener->going)) != NULL;) {
+        list_remove(&peer->order);
+        lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+    }
+}
+
+/* Whether there is room for another one that has not authenticated, perhaps because the oldest goes. */
+static bool make_room(struct listener *listener)
+{
+    if (!full(listener))
+        return true;
+    struct peer *peer = oldest(&listener->newcomers);
+    uint64_t now = now_of(listener);
+    if (peer == NULL || (listener->state != LISTENER_CROWDED && now - peer->since < NEWCOMER_MS))
+        return false;
+    metric_add(METRIC_REFUSED_UNAUTHENTICATED, 1);
+    peer_become(peer, PEER_GOING);
+    let_go(listener);
+    return !full(listener);
 }
 
 const char *peer_address(const struct peer *peer)
@@ -264,9 +332,12 @@ void peer_free(struct peer *peer)
 {
     struct listener *listener = peer->listener;
     charge_give(&peer->total);
-    charge_give(&peer->unauthenticated);
+    charge_give(&peer->reserve);
+    charge_give(&peer->place);
+    charge_give(&peer->address_place);
     charge_give(&peer->address);
     list_remove(&peer->node);
+    list_remove(&peer->order);
     free(peer);
     room(listener);
 }
@@ -287,13 +358,16 @@ static bool admit(struct peer *peer, struct span address, enum metric *ret_reaso
 {
     struct listener *listener = peer->listener;
     const struct options *options = listener->server->config.options;
-    size_t of_address = is_local(address) ? QUOTA_UNLIMITED : (size_t)options->address_connections;
-    if (!charge_take(&peer->total, &listener->all, QUOTA_ONE, 1, listener->max))
+    bool local = address_is_local(address);
+    size_t of_address = local ? QUOTA_UNLIMITED : (size_t)options->address_connections;
+    size_t new_of_address = local ? QUOTA_UNLIMITED : (size_t)options->address_unauthenticated;
+    if (!charge_take(&peer->total, &listener->all, QUOTA_ONE, 1, listener->max) &&
+        !charge_take(&peer->reserve, &listener->reserve, QUOTA_ONE, 1, PROBE_PLACES))
         *ret_reason = METRIC_REFUSED_TOTAL;
-    else if (!charge_take(&peer->unauthenticated, &listener->unauthenticated, QUOTA_ONE, 1,
-                          (size_t)options->unauthenticated))
+    else if (!charge_take(&peer->place, &listener->unauthenticated, QUOTA_ONE, 1, QUOTA_UNLIMITED))
         *ret_reason = METRIC_REFUSED_UNAUTHENTICATED;
-    else if (!charge_take(&peer->address, &listener->addresses, address, 1, of_address))
+    else if (!charge_take(&peer->address, &listener->addresses, address, 1, of_address) ||
+             !charge_take(&peer->address_place, &listener->address_newcomers, address, 1, new_of_address))
         *ret_reason = METRIC_REFUSED_ADDRESS;
     else
         return true;
@@ -306,7 +380,10 @@ static void adopt(struct listener *listener, int fd, struct span address)
     enum metric reason;
     struct peer *peer = xcalloc(1, sizeof *peer);
     peer->listener = listener;
+    peer->since = now_of(listener);
     list_append(&listener->peers, &peer->node);
+    list_init(&peer->order);
+    list_append(&listener->newcomers, &peer->order);
     if (!admit(peer, address, &reason)) {
         peer_free(peer);
         refuse(fd, reason);
@@ -325,8 +402,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
     (void)status, (void)events;
+    let_go(listener);
     for (int i = 0; i < ACCEPT_BURST; i++) {
-        if (listener->state == LISTENER_ACCEPTING && full(listener)) {
+        if (!make_room(listener)) {
             listener_become(listener, LISTENER_PAUSED);
             return;
         }
@@ -359,12 +437,16 @@ static void let_library_look(struct listener *listener)
 
 void listener_tick(struct listener *listener)
 {
+    uint64_t now = now_of(listener);
     let_library_look(listener);
-    bool waits = listener->state == LISTENER_PAUSED || listener->state == LISTENER_REFUSING;
-    if (waits && !full(listener))
-        listener_become(listener, LISTENER_ACCEPTING);
-    else if (listener->state == LISTENER_PAUSED && now_of(listener) - listener->paused_at >= REFUSE_AFTER_MS)
-        listener_become(listener, LISTENER_REFUSING);
+    let_go(listener);
+    if (!full(listener))
+        listener->full_since = 0;
+    else if (listener->full_since == 0)
+        listener->full_since = now;
+    bool crowded = listener->full_since && now - listener->full_since >= CROWDED_AFTER_MS;
+    if (listener->state == LISTENER_CROWDED ? !crowded : listener->state == LISTENER_PAUSED)
+        listener_become(listener, crowded ? LISTENER_CROWDED : LISTENER_ACCEPTING);
 }
 
 void listener_stop(struct listener *listener)
@@ -377,5 +459,8 @@ void listener_free(struct listener *listener)
 {
     quota_free(&listener->all);
     quota_free(&listener->unauthenticated);
+    quota_free(&listener->reserve);
+    quota_free(&listener->http_peers);
     quota_free(&listener->addresses);
+    quota_free(&listener->address_newcomers);
 }

@@ -56,6 +56,7 @@ static size_t limit_descriptors(size_t connections)
 
 static bool start_library(struct server *server, char **ret_reason)
 {
+    int64_t heads = server->config.options->unauthenticated + server->config.options->http_connections;
     void *loops[1] = {&server->config.loop->uv};
     struct lws_context_creation_info info;
     memset(&info, 0, sizeof info);
@@ -67,9 +68,7 @@ static bool start_library(struct server *server, char **ret_reason)
     info.protocols = protocols;
     info.pt_serv_buf_size = OUTBOX_CHUNK_MAX;
     info.max_http_header_data = SERVER_HEADER_BYTES;
-    info.max_http_header_pool = (unsigned short)(server->config.options->unauthenticated < 4096
-                                                     ? server->config.options->unauthenticated
-                                                     : 4096);
+    info.max_http_header_pool = (unsigned short)(heads < 4096 ? heads : 4096);
     info.timeout_secs = 5;
     info.keepalive_timeout = 5;
     info.alpn = "http/1.1";

@@ -23,21 +23,40 @@ void conns_close(struct conns *conns, size_t count, unsigned code, const char *r
 /* The callback of the one protocol. */
 int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 
+/* What its connection has for a request. */
+enum http_place {
+    HTTP_NO_PLACE,   /* nothing: it is refused */
+    HTTP_ONE_ANSWER, /* a place for probes, which the next one wants */
+    HTTP_STAYS,
+};
+
 /* ---- listener.c: the listening socket and TCP peers ---------------------------------------------- */
+enum peer_state {
+    PEER_NEW,   /* has not authenticated: has said nothing yet, or upgraded */
+    PEER_HTTP,  /* has asked over HTTP */
+    PEER_KNOWN, /* authenticated */
+    PEER_GOING, /* makes room for another one */
+};
+
 struct peer { /* one TCP connection, WebSocket or HTTP */
     struct list node;
+    enum peer_state state;
+    struct list order; /* among those of its state, the oldest first; PEER_KNOWN: in none */
+    uint64_t since;    /* mono ms: in its state, or the last request */
     struct listener *listener;
     struct lws *wsi;
-    struct conn *conn; /* NULL while it speaks HTTP */
-    struct charge total, address;
-    struct charge unauthenticated; /* empty once it has authenticated */
+    struct conn *conn;     /* NULL while it speaks HTTP */
+    struct charge total;   /* empty: there was only a place for probes, */
+    struct charge reserve; /* which this is */
+    struct charge address;
+    struct charge place, address_place; /* of PEER_NEW or PEER_HTTP */
 };
 
 enum listener_state {
     LISTENER_CLOSED,    /* not open yet, or stopped */
     LISTENER_PAUSED,    /* connections wait in the kernel's queue */
     LISTENER_ACCEPTING, /* takes whatever comes */
-    LISTENER_REFUSING,  /* the same, but waiting did not help: what is one too many is refused */
+    LISTENER_CROWDED,   /* the same, but waiting did not help: for each one too many the oldest goes */
 };
 
 struct listener {
@@ -47,11 +66,12 @@ struct listener {
     char *unix_path; /* to remove at the end, or NULL */
     char name[160];  /* as bound */
     uv_poll_t poll;
-    uint64_t paused_at; /* mono ms */
-    uint64_t looked_at; /* mono ms: the library looked at its timers */
-    struct list peers;
-    struct quota all, unauthenticated, addresses; /* peers */
-    size_t max;                                   /* of all */
+    uint64_t full_since; /* mono ms: there is no room for who has not authenticated; 0 = there is */
+    uint64_t looked_at;  /* mono ms: the library looked at its timers */
+    struct list peers, newcomers, http, going;
+    struct quota all, reserve, unauthenticated, http_peers;
+    struct quota addresses, address_newcomers;
+    size_t max; /* of all */
 };
 /* Opens the socket of options->listen, or takes the one that systemd handed over. Connections come from the
  * next tick on. */
@@ -63,6 +83,10 @@ void listener_free(struct listener *listener);
 void listener_tick(struct listener *listener);
 /* The library has let go of the connection. */
 void peer_free(struct peer *peer);
+/* Its place for a request over HTTP, or for an upgrade to WebSocket. `probe`: the request asks whether the
+ * hub lives or is ready, for which there always is one. */
+enum http_place peer_asks(struct peer *peer, bool probe);
+enum http_place peer_upgrades(struct peer *peer);
 /* It counts as unauthenticated no longer. */
 void peer_authenticated(struct peer *peer);
 /* Its address as text, for log lines. */
@@ -87,8 +111,10 @@ struct server {
 
 /* ---- http.c -------------------------------------------------------------------------------------- */
 /* Answers a request that is no upgrade. */
-int http_request(struct server *server, struct lws *wsi);
+int http_request(struct server *server, struct lws *wsi, enum http_place place);
 /* Checks an upgrade: 0 = go on, else an answer was sent. */
-int http_upgrade(struct server *server, struct lws *wsi);
+int http_upgrade(struct server *server, struct lws *wsi, enum http_place place);
+/* Whether the request asks for /healthz or /readyz. */
+bool http_is_probe(struct lws *wsi);
 /* The value of a header in `buf`, SPAN_NONE if there is none; too long a value comes out as "". */
 struct span http_header(struct lws *wsi, enum lws_token_indexes token, char *buf, size_t size);

@@ -34,6 +34,7 @@ def server(directory):
 @pytest.fixture(scope="module")
 def small(directory):
     options = {"limits.connections": 40, "limits.user_connections": 3, "limits.unauthenticated": 8,
+               "limits.http_connections": 10,
                "auth.deadline_ms": 1500, "limits.messages_per_s": 50, "limits.messages_burst": 100,
                "limits.outbox_bytes": 65536}
     yield from running(Server(directory, options=options, name="small"))
@@ -78,18 +79,43 @@ def test_message_rate(small):
         assert raw.close_code() == 4429
 
 
-def test_total_and_unauthenticated(small):
+def test_unauthenticated(small):
     with contextlib.ExitStack() as held:
-        for _ in range(8):
+        silent = [held.enter_context(Raw(small.port)) for _ in range(4)]
+        silent += [held.enter_context(open_ws(small, auth=False)) for _ in range(4)]
+        for first in silent[:2]:  # for one too many the oldest goes
+            raw = held.enter_context(open_ws(small, auth=False))
+            raw.send(frame(TEXT, "auth bob"))
+            assert raw.text() == "welcome"
             held.enter_context(Raw(small.port))
-        with Raw(small.port) as raw:  # one too many waits, then is refused
-            raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert raw.head()[0] == 503
-    def served():
+            assert first.ended()
+        raw = held.enter_context(Raw(small.port))
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert raw.head()[0] == 200
+
+
+def test_idle_pages_keep_nobody_out(small):
+    """Connections that asked over HTTP and stay open have places of their own."""
+    ask = b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with contextlib.ExitStack() as held:
+        pages = [held.enter_context(Raw(small.port)) for _ in range(12)]
+        for raw in pages:
+            raw.send(ask)
+            assert raw.head()[0] == 200
+        for n in range(3):
+            raw = held.enter_context(open_ws(small, auth=False))
+            raw.send(frame(TEXT, f"auth user{n}"))
+            assert raw.text() == "welcome"
+        assert pages[0].ended() and pages[1].ended(), "of more than there are places for the oldest go"
+        pages[-1].send(ask)
+        assert pages[-1].head()[0] == 200, "the newest stay"
+
+
+def test_total(small):
+    def served(path="healthz"):
         with Raw(small.port) as raw:
-            raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            raw.send(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             return raw.head()[0] == 200
-    eventually(served, 5)
     with contextlib.ExitStack() as held:
         for i in range(40):
             raw = held.enter_context(open_ws(small, auth=False))
@@ -98,7 +124,10 @@ def test_total_and_unauthenticated(small):
         with Raw(small.port) as raw:
             raw.send(upgrade())
             assert raw.head()[0] == 503
-    eventually(served, 5)
+        for _ in range(20):
+            assert served(), "probes have places of their own"
+        assert not served("metrics")
+    eventually(lambda: served("metrics"), 5)
 
 
 def test_slow_reader_of_replies(small):
