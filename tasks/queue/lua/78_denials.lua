@@ -1,0 +1,46 @@
+-- SPDX-License-Identifier: MIT
+-- What was taken back: tokens, and all tokens of an owner that were issued before a time. C makes and reads the
+-- entries. Each has a number, the next of dc; dn holds the entries by number, dx by the second from which none of
+-- their tokens can be valid any more.
+
+do
+
+local FORGOTTEN = 100 -- entries that a call removes
+
+local function forget()
+  local gone = call('ZRANGEBYSCORE', P .. 'dx', '-inf', format('(%d', floor(now / 1000)), 'LIMIT', 0, FORGOTTEN)
+  if gone[1] then
+    call('ZREM', P .. 'dx', unpack(gone))
+    call('ZREM', P .. 'dn', unpack(gone))
+  end
+end
+
+-- args: entry, until when it counts in seconds, a word for a data set that has no epoch yet. Answer: its number.
+local function deny(args)
+  forget()
+  call('HSETNX', P .. 'g', 'epoch', args[5])
+  local number = call('INCR', P .. 'dc')
+  call('ZADD', P .. 'dn', number, args[3])
+  call('ZADD', P .. 'dx', args[4], args[3])
+  return number
+end
+
+-- Entries behind a number. args: it, how many at most. Answer: {epoch, number of the newest entry ever, number up to
+-- which these go, entries…}.
+local function denials(args)
+  local newest = tonumber(call('GET', P .. 'dc') or 0)
+  local page = call('ZRANGEBYSCORE', P .. 'dn', '(' .. args[3], '+inf', 'WITHSCORES', 'LIMIT', 0, args[4])
+  local out = { call('HGET', P .. 'g', 'epoch') or '', newest, newest }
+  for i = 1, #page, 2 do
+    out[#out + 1] = page[i]
+  end
+  if #page == 2 * args[4] then
+    out[3] = tonumber(page[#page])
+  end
+  return out
+end
+
+export('deny', { 'allow-oom' }, deny)
+export('denials', { 'no-writes' }, denials)
+
+end
