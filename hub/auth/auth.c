@@ -378,6 +378,23 @@ bool auth_verify(const struct keyring *ring, const struct auth_rules *rules, str
     return true;
 }
 
+bool auth_token_id(struct span token, char to[static TOKEN_ID_SIZE], int64_t *ret_expires_at)
+{
+    unsigned char text[AUTH_TOKEN_MAX];
+    struct token parts;
+    struct span object;
+    *ret_expires_at = 0;
+    if (token.n > AUTH_TOKEN_MAX || !split(token, &parts) ||
+        !decode_object(parts.header, text, sizeof text, &object) ||
+        !decode_object(parts.payload, text, sizeof text, &object))
+        return false;
+    struct span exp = json_get(object, "exp");
+    if (exp.p && !read_time(exp, ret_expires_at))
+        return false;
+    name_token(object, parts.signed_part, to);
+    return true;
+}
+
 /* ---- signing ------------------------------------------------------------------------------------- */
 
 static void append_base64url(struct buf *to, const void *data, size_t n)

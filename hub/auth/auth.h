@@ -57,6 +57,9 @@ struct auth_rules {
 bool auth_verify(const struct keyring *ring, const struct auth_rules *rules, struct span token, int64_t now_s,
                  struct principal *ret, const char **ret_reason) MUSTCHECK;
 
+/* The name of a token whose signature is not looked at, and its exp (0 = none); false if the text is no
+ * token. */
+bool auth_token_id(struct span token, char to[static TOKEN_ID_SIZE], int64_t *ret_expires_at) MUSTCHECK;
 /* The name of the tokens with this jti (decoded). */
 void auth_token_id_of_jti(struct span jti, char to[static TOKEN_ID_SIZE]);
 

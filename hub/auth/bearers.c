@@ -4,14 +4,24 @@
 
 #include "hub/base/table.h"
 
+#include <stdio.h>
+
 struct bearer_group {
     struct table_node node;
     struct list members;
     char name[];
 };
 
-struct bearers {
+struct denial {
+    struct table_node node; /* its key: the entry's kind and name, "t …", "u …" */
     struct list all;
+    int64_t until_s, before_s;
+    char name[];
+};
+
+struct bearers {
+    struct list all, denials;
+    struct table denied;
     struct table tokens, owners; /* of groups, none of them empty */
 };
 
@@ -63,6 +73,7 @@ struct bearers *bearers_new(void)
 {
     struct bearers *bearers = xcalloc(1, sizeof *bearers);
     list_init(&bearers->all);
+    list_init(&bearers->denials);
     return bearers;
 }
 
@@ -70,6 +81,8 @@ void bearers_free(struct bearers **bearers)
 {
     if (*bearers == NULL)
         return;
+    bearers_forget(*bearers, INT64_MAX);
+    table_free(&(*bearers)->denied);
     table_free(&(*bearers)->tokens);
     table_free(&(*bearers)->owners);
     free(*bearers);
@@ -84,5 +97,123 @@ void bearers_new_keys(struct bearers *bearers, const struct keyring *ring)
         struct bearer *bearer = container_of(node, struct bearer, all);
         if (!keyring_holds(ring, bearer->who->key))
             bearer->end(bearer, "the key of the token was removed");
+    }
+}
+
+/* ---- what was taken back ------------------------------------------------------------------------------ */
+
+static const char taken_back[] = "the token was taken back";
+
+int64_t denial_until(int64_t now_s, int64_t max_ttl_s)
+{
+    return now_s + max_ttl_s + DENIAL_MARGIN_S;
+}
+
+void denial_of_token(struct buf *to, const char *token_id, int64_t until_s)
+{
+    buf_printf(to, "t %s %lld", token_id, (long long)until_s);
+}
+
+void denial_of_owner(struct buf *to, const char *owner, int64_t until_s, int64_t before_s)
+{
+    buf_printf(to, "u %s %lld %lld", owner, (long long)until_s, (long long)before_s);
+}
+
+static struct denial *denial_of(struct bearers *bearers, struct span name)
+{
+    struct table_node *node = table_find(&bearers->denied, name);
+    if (node)
+        return container_of(node, struct denial, node);
+    struct denial *denial = xcalloc(1, sizeof *denial + name.n);
+    memcpy(denial->name, name.p, name.n);
+    denial->node.key = (struct span){denial->name, name.n};
+    table_insert(&bearers->denied, &denial->node);
+    list_append(&bearers->denials, &denial->all);
+    return denial;
+}
+
+/* Entries of one name are one: the longest, and of an owner the latest. */
+static void note(struct bearers *bearers, struct span name, int64_t until_s, int64_t before_s)
+{
+    struct denial *denial = denial_of(bearers, name);
+    denial->until_s = until_s > denial->until_s ? until_s : denial->until_s;
+    denial->before_s = before_s > denial->before_s ? before_s : denial->before_s;
+}
+
+static void end_token(struct bearers *bearers, struct span token_id)
+{
+    struct table_node *node = table_find(&bearers->tokens, token_id);
+    if (node == NULL)
+        return;
+    list_for_each (at, &container_of(node, struct bearer_group, node)->members) {
+        struct bearer *bearer = container_of(at, struct bearer, of_token);
+        bearer->end(bearer, taken_back);
+    }
+}
+
+static void end_owner(struct bearers *bearers, struct span owner, int64_t before_s)
+{
+    struct table_node *node = table_find(&bearers->owners, owner);
+    if (node == NULL)
+        return;
+    list_for_each (at, &container_of(node, struct bearer_group, node)->members) {
+        struct bearer *bearer = container_of(at, struct bearer, of_owner);
+        if (bearer->who->issued_at < before_s)
+            bearer->end(bearer, taken_back);
+    }
+}
+
+static bool seconds(struct span *rest, int64_t *ret)
+{
+    struct span word = span_cut(rest, ' ');
+    *ret = 0;
+    for (size_t i = 0; i < word.n; i++) {
+        if (word.p[i] < '0' || word.p[i] > '9')
+            return false;
+        *ret = *ret * 10 + (word.p[i] - '0');
+    }
+    return word.n >= 1 && word.n <= 15;
+}
+
+bool bearers_deny(struct bearers *bearers, struct span entry)
+{
+    struct span rest = entry, kind = span_cut(&rest, ' '), name = span_cut(&rest, ' ');
+    int64_t until_s, before_s = 0;
+    bool owner = span_is(kind, "u");
+    if (name.n == 0 || !(owner || span_is(kind, "t")) || !seconds(&rest, &until_s) ||
+        (owner && !seconds(&rest, &before_s)) || rest.p)
+        return false;
+    note(bearers, (struct span){entry.p, kind.n + 1 + name.n}, until_s, before_s);
+    if (owner)
+        end_owner(bearers, name, before_s);
+    else
+        end_token(bearers, name);
+    return true;
+}
+
+/* The denial of this kind and name, NULL if there is none. */
+static const struct denial *find_denial(const struct bearers *bearers, char kind, const char *name)
+{
+    char key[OWNER_SIZE + 2];
+    snprintf(key, sizeof key, "%c %s", kind, name);
+    struct table_node *node = table_find(&bearers->denied, span_of(key));
+    return node ? container_of(node, struct denial, node) : NULL;
+}
+
+bool bearers_denied(const struct bearers *bearers, const struct principal *who)
+{
+    const struct denial *owner = find_denial(bearers, 'u', who->user_id);
+    return find_denial(bearers, 't', who->token_id) || (owner && who->issued_at < owner->before_s);
+}
+
+void bearers_forget(struct bearers *bearers, int64_t now_s)
+{
+    list_for_each_safe (node, after, &bearers->denials) {
+        struct denial *denial = container_of(node, struct denial, all);
+        if (denial->until_s >= now_s)
+            continue;
+        list_remove(&denial->all);
+        table_remove(&bearers->denied, &denial->node);
+        free(denial);
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bearers of tokens: who is told when a key is taken back. */
+/* Bearers of tokens: who is told when a token or a key is taken back, and what is known of it. */
 #include "hub/auth/bearers.h"
 #include "tests/lib/tap.h"
 
@@ -94,12 +94,100 @@ static void test_keys(void)
     keyring_free(&same);
 }
 
+/* ---- what was taken back ---- */
+
+static bool deny_token(const char *jti, int64_t until_s)
+{
+    struct buf entry CLEANUP(buf_free) = BUF_INIT;
+    char token_id[TOKEN_ID_SIZE];
+    auth_token_id_of_jti(span_of(jti), token_id);
+    denial_of_token(&entry, token_id, until_s);
+    return bearers_deny(bearers, buf_span(&entry));
+}
+
+static bool deny_owner(const char *owner, int64_t before_s)
+{
+    struct buf entry CLEANUP(buf_free) = BUF_INIT;
+    denial_of_owner(&entry, owner, 1000, before_s);
+    return bearers_deny(bearers, buf_span(&entry));
+}
+
+static void test_tokens(void)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        char jti[16];
+        snprintf(jti, sizeof jti, "j%zu", i % 50);
+        hold(&holders[i], i % 2 ? "odd" : "even", jti, 1);
+    }
+    ok(deny_token("j3", 1000) && deny_token("no such", 1000), "two entries");
+    is_int(count_ended(), MANY / 50, "all bearers of the token end");
+    ok(holders[3].ended && holders[53].ended && !holders[4].ended, "and no others");
+    ok(bearers_denied(bearers, &holders[3].who) && !bearers_denied(bearers, &holders[4].who), "it is known");
+    ok(deny_token("j3", 500), "again");
+    bearers_forget(bearers, 1000);
+    ok(bearers_denied(bearers, &holders[3].who), "kept until the longest has run out");
+    bearers_forget(bearers, 1001);
+    ok(!bearers_denied(bearers, &holders[3].who), "and forgotten then");
+    drop_all();
+}
+
+static void test_owners(void)
+{
+    static const int64_t issued[] = {0, 99, 100, 101};
+    for (size_t i = 0; i < MANY; i++) {
+        hold(&holders[i], i < 4 ? "a%7Cb" : i % 2 ? "a" : "b", "j", 1);
+        holders[i].who.issued_at = i < 4 ? issued[i] : 0;
+    }
+    ok(deny_owner("a%7Cb", 100), "an entry");
+    is_int(count_ended(), 2, "tokens that were issued before, and the one that does not say");
+    ok(holders[0].ended && holders[1].ended, "those");
+    ok(bearers_denied(bearers, &holders[1].who) && !bearers_denied(bearers, &holders[2].who), "is known");
+    ok(deny_owner("a%7Cb", 50), "an older one");
+    ok(bearers_denied(bearers, &holders[1].who), "changes nothing");
+    ok(deny_owner("a%7Cb", 101), "a newer one");
+    ok(bearers_denied(bearers, &holders[2].who) && holders[2].ended && !holders[3].ended, "counts");
+    drop_all();
+}
+
+static void test_entries(void)
+{
+    static const char *const bad[] = {"",        "t",       "t x",       "t x ",
+                                      "t x -1",  "t x 1 2", "x y 1",     "u a 1",
+                                      "u a 1 b", "t  1",    "u a 1 2 3", "t x 1234567890123456"};
+    for (size_t i = 0; i < NELEMS(bad); i++)
+        ok(!bearers_deny(bearers, span_of(bad[i])), "no entry: %s", bad[i]);
+    is_int(denial_until(100, 50), 210, "kept for a minute beyond the longest life");
+}
+
+static void test_name_of_text(void)
+{
+    struct keyring *ring = ring_of("text:the first secret of the two, long enough");
+    const struct auth_claims claims = {.user_id = "u", .audience = "a", .issued_at = 1, .expires_at = 9};
+    struct principal who = {0};
+    char token_id[TOKEN_ID_SIZE];
+    int64_t expires_at;
+    const char *reason;
+    char *token = auth_sign(ring, &claims);
+    ok(auth_verify(ring, &(struct auth_rules){.audience = "a"}, span_of(token), 1, &who, &reason), "a token");
+    ok(auth_token_id(span_of(token), token_id, &expires_at), "its name, of its text");
+    is_text(token_id, who.token_id, "is the same");
+    is_int(expires_at, 9, "and its exp");
+    ok(!auth_token_id(SPAN("2f1c-a.jti.with-dots"), token_id, &expires_at), "a jti is no token");
+    principal_clear(&who);
+    free(token);
+    keyring_free(&ring);
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
         abort();
     bearers = bearers_new();
     test_keys();
+    test_tokens();
+    test_owners();
+    test_entries();
+    test_name_of_text();
     bearers_free(&bearers);
     return done_testing();
 }
