@@ -5,6 +5,7 @@
 
 #include "handlers/methods/methods.h"
 #include "handlers/session/session.h"
+#include "handlers/session/taken_back.h"
 #include "hub/auth/bearers.h"
 #include "hub/auth/keyfile.h"
 #include "hub/base/clock.h"
@@ -78,6 +79,7 @@ static void build_app(struct hub *hub)
         .options = &hub->options, .queue = hub->app.queue, .loop = &hub->loop, .owners = hub->app.owners};
     hub->app.manager = manager_new(&manager);
     app_start(&hub->app);
+    taken_back_start(&hub->app);
 }
 
 /* Builds everything that needs to know where Redis is. False after an error message. */
@@ -165,6 +167,7 @@ static void free_loop(struct hub *hub)
 static void free_hub(struct hub *hub)
 {
     redis_free(&hub->commands);
+    taken_back_stop(&hub->app);
     owners_free(&hub->app.owners);
     queue_feed_free(&hub->app.feed);
     queue_free(&hub->app.queue);
@@ -212,6 +215,7 @@ static const struct cli_command serve_command = {
     .summary = "Runs the hub. Without redis.url it starts a private Redis and a worker, too.",
     .usage = "taskhub [serve] [option…]\n"
              "       taskhub token --user ID …   prints a signed token\n"
+             "       taskhub token revoke …      takes a token back\n"
              "       taskhub check …             checks configuration and Redis\n"
              "       taskhub config …            prints the effective configuration",
 };

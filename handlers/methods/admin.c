@@ -3,6 +3,10 @@
  * watching is logged. Loop thread. */
 #include "handlers/methods/methods.h"
 #include "handlers/rpc/reply.h"
+#include "hub/auth/bearers.h"
+#include "hub/base/clock.h"
+#include "hub/config/options.h"
+#include "tasks/queue/denials.h"
 
 struct watch {
     char owner[OWNER_SIZE]; /* "" = every owner */
@@ -21,6 +25,53 @@ void run_admin_workers(struct request *request, const struct span *values)
     (void)values;
     log_admin_act(request, NULL);
     queue_workers(request->app->queue, reply_answer, request);
+}
+
+/* ---- taking back ---- */
+
+/* "before", by default now: all tokens that there are. Rounded up to whole seconds, as iat is cut. False and
+ * answered if it is no time, or lies ahead: it would refuse tokens that are not made yet. */
+static bool take_before(struct request *request, struct span value, int64_t *ret_before_s)
+{
+    char text[40] = "";
+    int64_t now_ms = clock_wall_ms(), before_ms = now_ms;
+    if (value.p)
+        before_ms = json_string_copy(value, text, sizeof text) ? clock_parse(text, strlen(text)) : -1;
+    *ret_before_s = (before_ms + 999) / 1000 + (value.p == NULL);
+    if (before_ms >= 0 && before_ms <= now_ms + AUTH_SKEW_S * 1000)
+        return true;
+    fail_param(request, "before", "must be a time like 2026-01-31T10:20:30Z, not in the future");
+    return false;
+}
+
+void run_admin_revoke(struct request *request, const struct span *values)
+{
+    struct buf entry CLEANUP(buf_free) = BUF_INIT, jti CLEANUP(buf_free) = BUF_INIT;
+    char owner[OWNER_SIZE], token_id[TOKEN_ID_SIZE];
+    int64_t before_s, until_s = denial_until(clock_wall_ms() / 1000, request->app->options->auth_max_ttl_s);
+    if ((values[0].p == NULL) == (values[1].p == NULL)) {
+        fail_param(request, "jti", "it or user_id must be given, and not both");
+        return;
+    }
+    if (values[0].p && values[2].p) {
+        fail_param(request, "before", "goes with user_id");
+        return;
+    }
+    if (values[1].p && !owner_of_json(values[1], owner)) {
+        fail_param(request, "user_id", "must be an owner's id");
+        return;
+    }
+    if (!take_before(request, values[2], &before_s))
+        return;
+    if (values[1].p) {
+        denial_of_owner(&entry, owner, until_s, before_s);
+    } else {
+        json_string_append(&jti, values[0]);
+        auth_token_id_of_jti(buf_span(&jti), token_id);
+        denial_of_token(&entry, token_id, until_s);
+    }
+    log_admin_act(request, NULL);
+    denials_add(request->app->queue, buf_span(&entry), until_s, reply_done, request);
 }
 
 /* ---- watching ---- */

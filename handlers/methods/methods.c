@@ -4,6 +4,7 @@
 #include "handlers/methods/methods.h"
 
 #include "handlers/session/session.h"
+#include "handlers/session/taken_back.h"
 #include "handlers/session/token_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
@@ -77,6 +78,11 @@ static const struct json_field rating[] = {
     {.name = "stars", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = 5},
     IDEMPOTENCY_KEY,
 };
+static const struct json_field admin_revoke[] = {
+    {.name = "jti", .kinds = KIND_STRING, .min = 1, .max = AUTH_TOKEN_MAX},
+    {.name = "user_id", .kinds = KIND_STRING, .min = 1, .max = USER_ID_MAX},
+    {.name = "before", .kinds = KIND_STRING, .min = 1, .max = 39},
+};
 static const struct json_field watch[] = {
     {.name = "owner", .kinds = KIND_STRING, .min = 1, .max = USER_ID_MAX},
     {.name = "task", .kinds = KIND_STRING, .min = 1, .max = 64},
@@ -103,6 +109,7 @@ static const struct handler handlers[] = {
     {"admin.stats", VIEWER, IN_BATCH | NEEDS_REDIS, NULL, 0, run_admin_stats},
     {"admin.tasks", VIEWER, IN_BATCH | NEEDS_REDIS, PARAMS(task_list), run_admin_tasks},
     {"admin.workers", VIEWER, IN_BATCH | NEEDS_REDIS, NULL, 0, run_admin_workers},
+    {"admin.revoke", ADMIN, IN_BATCH | NEEDS_REDIS, PARAMS(admin_revoke), run_admin_revoke},
     {"admin.watch", VIEWER, IN_BATCH | NEEDS_REDIS | NEEDS_CLIENT, PARAMS(watch), run_admin_watch},
     {"admin.unwatch", VIEWER, IN_BATCH | NEEDS_CLIENT, NULL, 0, run_admin_unwatch},
 };
@@ -160,6 +167,7 @@ void app_redis(struct app *app, bool ready)
     manager_redis(app->manager, ready);
     if (!ready)
         return;
+    taken_back_read(app);
     owners_reconnected(app->owners);
     audio_redis_up(app);
 }

@@ -45,5 +45,6 @@ handler_fn run_task_submit, run_task_get, run_task_list, run_task_cancel, run_ta
 handler_fn run_audio_start, run_audio_end, run_audio_abort, run_audio_resume;
 handler_fn run_notification_list, run_notification_read;
 handler_fn run_impression_record, run_rating_submit;
-handler_fn run_admin_stats, run_admin_tasks, run_admin_workers, run_admin_watch, run_admin_unwatch;
+handler_fn run_admin_stats, run_admin_tasks, run_admin_workers, run_admin_revoke;
+handler_fn run_admin_watch, run_admin_unwatch;
 handler_fn run_ping;

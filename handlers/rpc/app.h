@@ -16,6 +16,7 @@ struct app {
     struct queue *queue;
     struct queue_feed *feed;
     struct manager *manager;
+    bool unsure;      /* what was taken back is not known: nobody is let in or answered */
     bool redis_ready; /* Redis answers and the function library is loaded; set by app_redis() */
 
     /* the handlers' own, made by app_start() */
@@ -24,6 +25,7 @@ struct app {
     struct client_hooks client_hooks;
     struct requests *requests;
     struct token_turns *token_turns; /* session/ */
+    struct taken_back *taken_back;   /* session/ */
     struct audio *audio;             /* methods/ */
     struct list watchers;            /* methods/: clients with admin.watch */
 };

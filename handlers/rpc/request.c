@@ -198,6 +198,10 @@ void dispatch(struct answerer *to, const char *method, struct span params, struc
         request_fail(request, &error);
         return;
     }
+    if (handler->role != ANYONE && to->app->unsure) {
+        request_fail(request, &ERROR_UNAVAILABLE);
+        return;
+    }
     if (handler->traits & NEEDS_REDIS) {
         if (redis_is_stalled(queue_redis(to->app->queue))) {
             request_fail(request, &ERROR_UNAVAILABLE);

@@ -5,6 +5,7 @@
 #include "handlers/session/token_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
+#include "hub/base/metrics.h"
 #include "hub/config/options.h"
 #include "hub/json/json_write.h"
 #include "tasks/queue/usage.h"
@@ -12,6 +13,7 @@
 
 #define FAILURES_MAX 5    /* refused refreshes before the connection closes */
 #define CLOSE_LIMITS 4429 /* too many connections of this user */
+#define CLOSE_LATER 1013  /* RFC 6455's registry: try again later */
 
 /* ---- refusals ---- */
 
@@ -26,6 +28,7 @@ static void refuse_token(struct session *session, struct request *request, const
 static void end_bearer(struct bearer *bearer, const char *reason)
 {
     struct session *session = container_of(bearer, struct session, bearer);
+    metric_add(METRIC_CLOSED_TAKEN_BACK, 1);
     conn_close(session->conn, CLOSE_AUTH, reason);
 }
 
@@ -289,6 +292,12 @@ static void on_auth_verified(struct session *session, struct request *request, s
         refuse_token(session, request, reason);
         return;
     }
+    if (request->app->unsure) {
+        principal_clear(who);
+        request_fail(request, &ERROR_UNAVAILABLE);
+        session_become(session, session->answerer.who ? SESSION_UNJOINED : SESSION_NEW);
+        return;
+    }
     if (session->answerer.who)
         refresh(session, who);
     else if (!adopt(session, request, who))
@@ -325,11 +334,21 @@ void run_auth(struct request *request, const struct span *values)
     token_verify(session, request, values[0], on_auth_verified);
 }
 
+/* Nobody would read an answer. */
+static void come_later(struct session *session, struct principal *who)
+{
+    principal_clear(who);
+    conn_close(session->conn, CLOSE_LATER, "try again later");
+    session_become(session, SESSION_CLOSING);
+}
+
 static void on_upgrade_verified(struct session *session, struct request *request, struct principal *who,
                                 const char *reason)
 {
     if (who == NULL)
         refuse_token(session, request, reason);
+    else if (session->answerer.app->unsure)
+        come_later(session, who);
     else if (adopt(session, request, who))
         session_become(session, SESSION_KNOWN);
 }

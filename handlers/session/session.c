@@ -64,7 +64,8 @@ void session_become(struct session *session, enum session_state state)
 {
     static const unsigned moves[] = {
         [SESSION_NEW] = 1 << SESSION_VERIFYING | 1 << SESSION_CLOSING,
-        [SESSION_VERIFYING] = 1 << SESSION_KNOWN | 1 << SESSION_JOINING | 1 << SESSION_CLOSING,
+        [SESSION_VERIFYING] = 1 << SESSION_NEW | 1 << SESSION_UNJOINED | 1 << SESSION_KNOWN |
+                              1 << SESSION_JOINING | 1 << SESSION_CLOSING,
         [SESSION_KNOWN] = 1 << SESSION_VERIFYING | 1 << SESSION_JOINING | 1 << SESSION_CLOSING,
         [SESSION_JOINING] =
             1 << SESSION_LIVE | 1 << SESSION_KNOWN | 1 << SESSION_UNJOINED | 1 << SESSION_CLOSING,

@@ -43,7 +43,13 @@ static bool verify(const struct turn *turn, struct principal *ret, const char **
         *ret_reason = "token is too long for a header";
         return false;
     }
-    return auth_verify(app->keyring, &rules, token, clock_wall_ms() / 1000, ret, ret_reason);
+    if (!auth_verify(app->keyring, &rules, token, clock_wall_ms() / 1000, ret, ret_reason))
+        return false;
+    if (!bearers_denied(app->bearers, ret))
+        return true;
+    principal_clear(ret);
+    *ret_reason = "token was taken back";
+    return false;
 }
 
 static void verify_now(struct token_turns *turns, struct turn *turn)

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/* Follows the list of what was taken back; see taken_back.h. */
+#include "handlers/session/taken_back.h"
+
+#include "hub/auth/bearers.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
+#include "hub/base/metrics.h"
+#include "hub/config/options.h"
+#include "tasks/queue/denials.h"
+
+#define READ_MS 500
+#define FORGET_MS 600000
+
+struct taken_back {
+    struct app *app;
+    uv_timer_t *timer;
+    char epoch[24];
+    uint64_t after;     /* number up to which the list is known */
+    uint64_t asked_at;  /* mono ms, when what is under way was asked; 0 = nothing is */
+    uint64_t known_at;  /* mono ms: the list is known as it was then; 0 = not at all */
+    uint64_t forget_at; /* mono ms */
+};
+
+static void update_unsure(struct taken_back *list)
+{
+    struct app *app = list->app;
+    uint64_t grace = (uint64_t)app->options->auth_deny_grace_s * 1000;
+    bool unsure = list->known_at == 0 || clock_mono_ms() - list->known_at > grace;
+    if (unsure && !app->unsure)
+        log_error("nobody is let in until Redis answers: tokens may have been taken back");
+    app->unsure = unsure;
+    metric_set(METRIC_AUTH_UNSURE, unsure);
+}
+
+static void on_page(void *ctx, const struct denials *page);
+
+static void read_more(struct taken_back *list, uint64_t asked_at)
+{
+    list->asked_at = asked_at;
+    denials_read(list->app->queue, list->after, on_page, list);
+}
+
+static void on_page(void *ctx, const struct denials *page)
+{
+    struct taken_back *list = ctx;
+    uint64_t asked_at = list->asked_at;
+    list->asked_at = 0;
+    if (!page->ok)
+        return;
+    if (strcmp(list->epoch, page->epoch) != 0 || page->newest < list->after) {
+        memcpy(list->epoch, page->epoch, sizeof list->epoch); /* other data: its numbers are others, too */
+        bool other = list->after != 0;
+        list->after = 0;
+        if (other) {
+            read_more(list, asked_at);
+            return;
+        }
+    }
+    for (size_t i = 0; i < page->count; i++)
+        if (!bearers_deny(list->app->bearers, page->entries[i]))
+            log_error("an entry of what was taken back is malformed");
+    list->after = page->upto;
+    if (page->upto < page->newest) {
+        read_more(list, asked_at);
+        return;
+    }
+    list->known_at = asked_at;
+    update_unsure(list);
+}
+
+void taken_back_read(struct app *app)
+{
+    if (app->taken_back && app->redis_ready && app->taken_back->asked_at == 0)
+        read_more(app->taken_back, clock_mono_ms());
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct taken_back *list = timer->data;
+    uint64_t now = clock_mono_ms();
+    taken_back_read(list->app);
+    update_unsure(list);
+    if (now < list->forget_at)
+        return;
+    list->forget_at = now + FORGET_MS;
+    bearers_forget(list->app->bearers, clock_wall_ms() / 1000);
+}
+
+void taken_back_start(struct app *app)
+{
+    struct taken_back *list = xcalloc(1, sizeof *list);
+    list->app = app;
+    list->timer = loop_timer(app->loop, list);
+    app->taken_back = list;
+    app->unsure = true;
+    uv_timer_start(list->timer, on_timer, READ_MS, READ_MS);
+}
+
+void taken_back_stop(struct app *app)
+{
+    struct taken_back *list = app->taken_back;
+    app->taken_back = NULL;
+    if (list == NULL)
+        return;
+    loop_close(list->timer);
+    free(list);
+}
