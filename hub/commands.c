@@ -22,7 +22,8 @@ static const struct cli_command token_command = {
     .program = "taskhub",
     .name = "taskhub token",
     .summary = "Prints one signed token and nothing else. Reads the same configuration as `taskhub serve`.",
-    .usage = "taskhub token --user ID [--role ROLE] [--ttl TIME] [option…]",
+    .usage = "taskhub token --user ID [--role ROLE] [--ttl TIME] [option…]\n"
+             "       taskhub token revoke (JTI | TOKEN) [option…]",
     .flags = token_flags,
 };
 
@@ -63,6 +64,8 @@ static int print_token(const struct options *options, const char *user, unsigned
 
 int cmd_token(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "revoke") == 0)
+        return cmd_token_revoke(argc - 1, argv + 1);
     struct options options;
     unsigned roles;
     int code;

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Who gets in: the tokens that identity providers make, in a message and in a header."""
+"""Who gets in: the tokens that identity providers make, in a message and in a header; and how they are taken back."""
+import asyncio
 import json
 import signal
+import time
 
 import pytest
 
 from client import RpcError, connect
 from raw_ws import CLOSE, TEXT, Raw, frame, upgrade
-from taskhub import SECRET, b64url, token
+from taskhub import SECRET, SLOWDOWN, b64url, token
 
 
 def by_header(hub, value):
@@ -152,3 +154,132 @@ async def test_connections_of_a_removed_key(stack, tmp_path):
         assert await goes.wait_closed() == 4401 and await known.wait_closed() == 4401
         assert (await stays.wait_end(await stays.submit("noop")))["status"] == "completed"
         await moves.call("ping")
+
+
+# ---- taking back -----------------------------------------------------------------------------------------------------
+
+async def in_thread(fn, *args):
+    return await asyncio.get_running_loop().run_in_executor(None, fn, *args)
+
+
+async def all_closed(clients, since, seconds=2):
+    assert [await c.wait_closed() for c in clients] == [4401] * len(clients)
+    assert time.monotonic() - since < seconds * SLOWDOWN
+
+
+async def is_refused(hub, bad, reason="taken back"):
+    async with connect(hub, auth=False) as c:
+        with pytest.raises(RpcError) as refused:
+            await c.auth(bad)
+        assert refused.value.code == -32001 and reason in str(refused.value)
+        assert await c.wait_closed() == 4401
+
+
+async def test_a_token_is_taken_back(two_hubs):
+    """By its jti or by itself, at every hub: who is in goes, nobody comes, and other tokens of the user stay."""
+    first, second = two_hubs
+    with_jti, without, other = token(jti="a jti"), token(n=1), token(jti="another")
+    async with connect(first, token=with_jti) as a, connect(second, token=with_jti) as b, \
+            connect(second, token=without) as c, connect(first, token=other) as stays, \
+            connect(first, auth=False, headers={"Authorization": "Bearer " + with_jti}) as known:
+        await known.call("ping")
+        task = await stays.submit("noop_heavy", {"steps": 40, "sleep_ms": 50})
+        await in_thread(first.program, "token", "revoke", "a jti")
+        await all_closed((a, b, known), time.monotonic())
+        await c.call("ping")
+        await in_thread(second.program, "token", "revoke", without)
+        await all_closed((c,), time.monotonic())
+        assert (await stays.wait_end(task))["status"] == "completed"
+        stays.check()
+    for hub in two_hubs:
+        await is_refused(hub, with_jti)
+        await is_refused(hub, without)
+        await is_refused(hub, token(jti="a jti", iat=None))
+        assert by_header(hub, "Bearer " + with_jti) == (4401, "token was taken back")
+    second.kill()
+    second.start()
+    await is_refused(second, with_jti)
+
+
+async def test_all_tokens_of_a_user(two_hubs):
+    first, second = two_hubs
+    now, back = int(time.time()), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 100))
+    async with connect(first, "root", roles=["admin"]) as admin, connect(second, token=token("a|b", iat=None)) as old, \
+            connect(second, token=token("a|b", iat=now - 200)) as older, \
+            connect(second, token=token("a|b", iat=now - 50)) as newer, connect(second, "a") as bystander, \
+            connect(first, "v", roles=["viewer"]) as viewer:
+        for params, field in (({}, "jti"), ({"jti": "x", "user_id": "y"}, "jti"), ({"jti": "x", "before": back}, "before"),
+                              ({"user_id": "a\nb"}, "user_id"), ({"user_id": "a", "before": "9999-01-01T00:00:00Z"}, "before")):
+            with pytest.raises(RpcError) as refused:
+                await admin.call("admin.revoke", params)
+            assert (refused.value.code, refused.value.data["field"]) == (-32602, field)
+        with pytest.raises(RpcError) as refused:
+            await viewer.call("admin.revoke", {"user_id": "a|b"})
+        assert refused.value.code == -32003
+        assert await admin.call("admin.revoke", {"user_id": "a|b", "before": back}) == {"ok": True}
+        await all_closed((old, older), time.monotonic())
+        await newer.call("ping")
+        assert await admin.call("admin.revoke", {"user_id": "a|b"}) == {"ok": True}
+        await all_closed((newer,), time.monotonic())
+        await bystander.call("ping")
+        await is_refused(first, token("a|b"))
+        async with connect(first, token=token("a|b", iat=int(time.time()) + 5)) as c:
+            await c.call("ping")
+
+
+async def test_taken_back_while_redis_is_stopped(two_hubs, stack):
+    """The word is written when Redis goes on, and every hub hears it, whatever it lost meanwhile."""
+    first, second = two_hubs
+    async with connect(first, token=token(jti="j")) as a, connect(second, token=token(jti="j")) as b:
+        stack.redis.signal(signal.SIGSTOP)
+        try:
+            revoking = asyncio.ensure_future(in_thread(first.program, "token", "revoke", "j"))
+            await asyncio.sleep(1)
+            assert not revoking.done() and a.closed is None
+        finally:
+            stack.redis.signal(signal.SIGCONT)
+        await revoking
+        await all_closed((a, b), time.monotonic())
+
+
+async def test_taken_back_while_connections_are_lost(two_hubs, stack):
+    first, second = two_hubs
+    async with connect(first, token=token(jti="j")) as a, connect(second, token=token(jti="j")) as b:
+        for kind in ("pubsub", "normal"):
+            stack.redis.command("CLIENT", "KILL", "TYPE", kind)
+        await in_thread(first.program, "token", "revoke", "j")
+        for kind in ("pubsub", "normal"):
+            stack.redis.command("CLIENT", "KILL", "TYPE", kind)
+        await all_closed((a, b), time.monotonic(), 5)  # and the time to connect again
+    for hub in two_hubs:
+        hub.wait_ready()
+        await is_refused(hub, token(jti="j"))
+
+
+async def test_nobody_comes_while_it_is_not_known(stack):
+    """A hub to which Redis says nothing for auth.deny_grace_s lets nobody in and answers nobody."""
+    hub = stack.hub({"auth.deny_grace_s": 2})
+    async with connect(hub) as c:
+        assert (await c.call("notification.list"))["notifications"] == []
+        stack.redis.signal(signal.SIGSTOP)
+        try:
+            await in_thread(hub.wait_log, "nobody is let in")
+            assert "taken back" in hub.get("/readyz").text or "redis" in hub.get("/readyz").text
+            with pytest.raises(RpcError) as refused:
+                await c.call("notification.list")
+            assert refused.value.word == "unavailable"
+            async with connect(hub, auth=False) as late:
+                with pytest.raises(RpcError) as refused:
+                    await late.auth(token())
+                assert refused.value.word == "unavailable" and refused.value.data["retry_ms"]
+                with pytest.raises(RpcError) as refused:
+                    await late.call("notification.list")
+                assert refused.value.code == -32001
+            assert by_header(hub, "Bearer " + token()) == (1013, "try again later")
+            assert c.closed is None
+        finally:
+            stack.redis.signal(signal.SIGCONT)
+        hub.wait_ready()
+        assert (await c.call("notification.list"))["notifications"] == []
+        async with connect(hub) as again:
+            assert (await again.wait_end(await again.submit("noop")))["status"] == "completed"
