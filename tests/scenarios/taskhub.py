@@ -283,7 +283,7 @@ class Hub(Process):
         self.data = data
         key_file = pathlib.Path(directory) / "jwt.key"
         if not key_file.exists():
-            key_file.write_text(b64url(SECRET) + "\n")
+            key_file.write_text("base64url:" + b64url(SECRET) + "\n")
             key_file.chmod(0o600)
         self.options = {"jwt.key_file": key_file, "diagnostics": True, "hub.name": name,
                         "slots.default": 2, "slots.live": 2, **(options or {})}

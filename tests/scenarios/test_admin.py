@@ -25,7 +25,7 @@ async def test_figures(hub):
         assert {t["task_id"] for t in everybody["tasks"]} >= {light, heavy}
         assert (await vera.call("admin.tasks", {"user_id": "nobody"}))["tasks"] == []
         with pytest.raises(RpcError) as error:
-            await vera.call("admin.tasks", {"user_id": "a b"})
+            await vera.call("admin.tasks", {"user_id": "a\nb"})
         assert error.value.code == -32602
     assert re.search(r"admin act.*vera.*admin\.tasks", hub.log())
 

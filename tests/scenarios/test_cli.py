@@ -24,7 +24,7 @@ def data(tmp_path):
     """A data directory with a key, as a hub leaves it."""
     path = tmp_path / "data"
     path.mkdir(mode=0o700)
-    (path / "jwt.key").write_text(b64url(SECRET) + "\n")
+    (path / "jwt.key").write_text("base64url:" + b64url(SECRET) + "\n")
     (path / "jwt.key").chmod(0o600)
     return path
 
@@ -111,7 +111,7 @@ def test_hub_and_worker_in_the_environment_of_another_program(stack):
     hub.env.update({"DATABASE_URL": "postgresql://db/x", "CELERY_BROKER_URL": "redis://x"})
     hub.start()
     for program in ("taskhub", "taskhub-worker"):
-        assert re.search(rf"prog={program} .*environment DATABASE_URL: ", hub.log()), hub.log()
+        hub.wait_log(rf"prog={program} .*environment DATABASE_URL: ")
 
 
 def test_config_shows_origin_and_no_secret(tmp_path):
@@ -190,8 +190,8 @@ def test_check_makes_no_database(data, tmp_path):
 
 
 @pytest.mark.parametrize("args, needle", [
-    ([], "--user is required"), (["--user", "a b"], "--user"), (["--user", ""], "--user"),
-    (["--user", "x" * 129], "--user"), (["--user", "a", "--role", "root"], "--role"),
+    ([], "--user is required"), (["--user", "a\nb"], "--user"), (["--user", ""], "--user"),
+    (["--user", "x" * 256], "--user"), (["--user", "a", "--role", "root"], "--role"),
     (["--user", "a", "--ttl", "0"], "--ttl"), (["--user", "a", "--ttl", "1y"], "--ttl"),
     (["--user", "a", "--ttl"], "--ttl needs a value"), (["--user", "a", "--nope", "1"], "--nope"),
 ])

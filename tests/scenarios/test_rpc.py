@@ -98,7 +98,7 @@ async def test_tokens(hub):
         "expired": token("alice", exp=now - 60), "no exp": token("alice", exp=None),
         "other audience": token("alice", aud="other"), "no audience": token("alice", aud=None),
         "not yet": token("alice", nbf=now + 600), "other key": token("alice", key=b"k" * 32),
-        "unknown kid": token("alice", kid="nobody"), "bad user": token("a\nb"), "empty user": token(""),
+        "bad user": token("a\nb"), "empty user": token(""),
         "payload swapped": ".".join([head, token("root").split(".")[1], signature]),
         "newline behind": good + "\n", "none": head + "." + body + ".", "text": "hello",
     }
