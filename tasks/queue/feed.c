@@ -489,17 +489,22 @@ static void say_alive(struct queue_feed *feed)
     op_retention(op_new(feed->queue, FUNCTION("alive"), NULL, NOBODY, NULL));
 }
 
-/* {steps of the clock, ms of the last one}. What there was before this hub is told by no one. */
+static void on_tick(uv_timer_t *timer);
+
+/* {when to tick again, steps of the clock, ms of the last one}. What there was before this hub is told by no
+ * one. */
 static void on_ticked(struct op *op, const redisReply *answer)
 {
     struct queue_feed *feed = op->queue->feed;
-    int64_t steps = reply_number(answer, 0);
-    if (feed == NULL || reply_count(answer) < 2)
+    int64_t again_ms = reply_number(answer, 0), steps = reply_number(answer, 1);
+    if (feed == NULL || reply_count(answer) < 3)
         return;
+    if (again_ms)
+        uv_timer_start(feed->timer, on_tick, (uint64_t)again_ms, TICK_MS);
     if (feed->steps >= 0 && steps > feed->steps) {
         metric_add(METRIC_CLOCK_STEPS, (uint64_t)(steps - feed->steps));
         log_warn("time made a step: everything stood still, or Redis' clock was set", "ms",
-                 LOG_NUM(reply_number(answer, 1)));
+                 LOG_NUM(reply_number(answer, 2)));
     }
     feed->steps = steps;
 }
@@ -514,9 +519,14 @@ static void on_tick(uv_timer_t *timer)
         call_watch(feed, NULL, NULL);
     if (!feed->queue->config.hub)
         return;
-    op_new(feed->queue, FUNCTION("tick"), on_ticked, NOBODY, NULL);
+    op_retention(op_new(feed->queue, FUNCTION("tick"), on_ticked, NOBODY, NULL));
     if (feed->ticks % ALIVE_TICKS == 0)
         say_alive(feed);
+}
+
+bool queue_is_heard(const struct queue *queue)
+{
+    return queue->feed == NULL || redis_is_up(queue->feed->subscriber);
 }
 
 struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,

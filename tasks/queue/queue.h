@@ -289,6 +289,9 @@ void queue_feed_up(struct queue_feed *feed);
 void queue_feed_listen_bell(struct queue_feed *feed, const char *queue);
 /* Calls on_cancel and on_audio for what this process holds. */
 void queue_feed_listen_control(struct queue_feed *feed);
+/* Whether the subscriber of the queue's feed is connected; true without a feed. A holder that nobody hears
+ * has to beat within 1.5 s: else it counts as dead. Loop thread. */
+bool queue_is_heard(const struct queue *queue);
 /* on_admin is called with the events of every owner. fn: once no event that comes later is missed; or
  * QUEUE_UNAVAILABLE (perhaps before this returns), then call it again or queue_feed_unwatch(). */
 void queue_feed_watch(struct queue_feed *feed, queue_done_fn *fn, void *ctx);

@@ -247,7 +247,7 @@ static void on_poll(uv_timer_t *timer)
         reclaim(runner);
     if (runner->state != RUNNER_UP || !redis_is_up(queue_redis(runner->config.queue)))
         return;
-    if (clock_mono_ms() - runner->beaten_ms >= beat_every_ms(runner))
+    if (clock_mono_ms() - runner->beaten_ms >= beat_every_ms(runner) || !queue_is_heard(runner->config.queue))
         runner_beat(runner);
     runner_bell(runner, NULL);
     runs_say_again(runner);

@@ -2,7 +2,7 @@
 """The two clocks of the queue. A step of Redis' clock is what the data set says of it: when it was read last."""
 import time
 
-from queue_lib import OK, PREFIX
+from queue_lib import HEAVY_MS, LIGHT_MS, OK, PREFIX
 from taskhub import eventually
 
 HOUR = 3600000
@@ -12,14 +12,18 @@ def clock(q):
     return [int(v) for v in q.redis("HMGET", PREFIX + "g", "run_ms", "time_ms", "ahead_ms", "steps") if v]
 
 
+def tick(q):
+    return q.call("tick", HEAVY_MS, LIGHT_MS)
+
+
 def step(q, ms):
     """Redis' clock goes forward by so much while nobody calls, or back (ms < 0)."""
-    q.call("tick")
+    tick(q)
     q.redis("HINCRBY", PREFIX + "g", "time_ms", -ms)
 
 
 def wait_written(q, before):
-    eventually(lambda: q.call("tick") and clock(q)[1] > before, what="the clocks to be written")
+    eventually(lambda: tick(q) and clock(q)[1] > before, what="the clocks to be written")
 
 
 def stamps(q, owner="u1"):
@@ -27,7 +31,7 @@ def stamps(q, owner="u1"):
 
 
 def test_running_time_goes_on_with_calls(q):
-    q.call("tick")
+    tick(q)
     first = clock(q)
     wait_written(q, first[1])
     second = clock(q)
@@ -35,10 +39,10 @@ def test_running_time_goes_on_with_calls(q):
 
 
 def test_a_gap_counts_three_seconds(q):
-    q.call("tick")
+    tick(q)
     before = clock(q)
     step(q, HOUR)
-    assert q.call("tick")[0] == 1 and abs(q.call("tick")[1] - HOUR) < 1000
+    assert tick(q)[1] == 1 and abs(tick(q)[2] - HOUR) < 1000
     run, _, ahead, steps = clock(q)
     assert 3000 <= run - before[0] < 4000 and ahead == 0 and steps == 1
 
@@ -48,7 +52,7 @@ def test_a_clock_that_is_set_back_changes_no_order(q):
     before = clock(q)[0]
     step(q, -HOUR)
     q.update(id, percent=5)
-    assert q.end(id) == OK and abs(q.call("tick")[1] + HOUR) < 1000
+    assert q.end(id) == OK and abs(tick(q)[2] + HOUR) < 1000
     run, time_ms, ahead, steps = clock(q)
     assert 0 <= run - before < 1000 and HOUR - 1000 < ahead <= HOUR and steps == 1
     assert stamps(q) == sorted(stamps(q)) and int(q.get(id)["ended"]) >= int(q.get(id)["started"])
@@ -111,3 +115,17 @@ def test_who_lives_and_listens_outlasts_a_step(q):
     name, seen, alive, _ = q.call("workers")[1][0]
     assert name == "w:one" and alive == 1 and int(seen) > time.time() * 1000 - 10000
     assert q.call("stats")[7] == 1
+
+
+def test_a_holder_that_closed_its_channel_and_does_not_beat_died(q):
+    dead, heard, beats = q.as_("w:dead"), q.as_("w:heard"), q.as_("w:beats")
+    listens = heard.subscribe("ctl:w:heard")
+    ids = [w.run() for w in (dead, dead, heard, beats)]
+    for w in (dead, heard, beats):
+        w.beat()
+    eventually(lambda: tick(q) and beats.beat((ids[3], 1)) and q.codes(ids[0])[-1] == "R", what="the death")
+    tick(q)
+    assert [q.codes(id) for id in ids] == ["ASR", "ASR", "AS", "AS"]
+    listens.close()
+    assert {task["attempt"] for task in q.lease(count=4)} == {"2"}, "a death costs an attempt"
+    assert q.audit() == []

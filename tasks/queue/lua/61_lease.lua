@@ -198,6 +198,7 @@ local function beat(args)
   flush_batches()
   note_reader()
   keys.drop()
+  call('ZADD', P .. 'hb', run_ms, holder)
   call('ZADD', P .. 'ws', run_ms, origin)
   call('HSET', P .. 'wi', origin, info)
   local gone = call('ZRANGE', P .. 'ws', '-inf', run_ms - BEAT_KEPT_MS, 'BYSCORE', 'LIMIT', 0, 16)
@@ -212,11 +213,23 @@ end
 
 local RECLAIM_SLICE = 500
 
+-- Earlier incarnations of the caller are no holders any more.
+local function forget_earlier()
+  for _, name in ipairs(call('ZRANGE', P .. 'hb', 0, -1)) do
+    if name ~= holder and match(name, '^(.*)/') == origin then
+      call('ZREM', P .. 'hb', name)
+    end
+  end
+end
+
 -- Gives back what earlier incarnations of the caller hold. args: retention, how many leases to skip.
 -- Answer: where to go on, -1 at the end.
 local function reclaim(args)
   retention(args)
   local from = tonumber(args[5])
+  if from == 0 then
+    forget_earlier()
+  end
   local ids = call('ZRANGE', P .. 'l', from, from + RECLAIM_SLICE - 1)
   local kept = 0
   fetch_records(ids)

@@ -1,16 +1,79 @@
 -- SPDX-License-Identifier: MIT
--- Who lives, and that time goes on.
+-- Who lives, and that time goes on. The set hb holds the holders of leases by the running time of their last beat; of one
+-- that is known to be dead: -1 less the number of leases that were looked at for his.
 
 do
 
--- A hub calls now and then, so that running time goes on where nobody has anything to write. Answer: {steps of the
--- clock so far, ms of the last one}.
-local function tick()
-  local v = call('HMGET', P .. 'g', 'steps', 'step_ms')
-  if clock.step then
-    return { (v[1] or 0) + 1, clock.step }
+local SILENT_MS = 1500 -- of a holder whose channel nobody listens to
+local START_MS = 5000 -- so long after Redis or this library has begun, channels may not be listened to yet
+local HOLDERS_SEEN = 256
+local LEASES_SEEN = 200
+
+local first -- running time of the first look of this server
+
+-- The dead one's leases are given back, a slice of all. Whatever is missed runs out.
+local function bury(dead, from)
+  local ids = call('ZRANGE', P .. 'l', from, from + LEASES_SEEN - 1)
+  local kept = 0
+  fetch_records(ids)
+  for i = 1, #ids do
+    local r = record_of(ids[i])
+    if r and not terminal(r) and r.w == dead then
+      call('ZREM', P .. 'l', ids[i])
+      died(r)
+    else
+      kept = kept + 1
+    end
   end
-  return { (v[1] or 0) + 0, (v[2] or 0) + 0 }
+  if #ids < LEASES_SEEN then
+    call('ZREM', P .. 'hb', dead)
+  else
+    call('ZADD', P .. 'hb', -1 - from - kept, dead)
+  end
+end
+
+-- How many listen to the channels of these holders: {channel, count, …}.
+local function listeners_of(holders)
+  local words = { 'PUBSUB', 'NUMSUB' }
+  for i = 1, #holders, 2 do
+    words[#words + 1] = P .. 'ctl:' .. match(holders[i], '^(.*)/')
+  end
+  return call(unpack(words))
+end
+
+-- Looks for holders that died: their side has closed the channel, and they do not beat. Answer: ms until it is worth
+-- while to look again, 0 = as usual.
+local function look()
+  first = first or run_ms
+  if run_ms < clock.settled or run_ms - first < START_MS then
+    return 0
+  end
+  local holders = call('ZRANGE', P .. 'hb', 0, HOLDERS_SEEN - 1, 'WITHSCORES')
+  local counts, again = listeners_of(holders), 0
+  for i = 1, #holders, 2 do
+    local beaten = holders[i + 1] + 0
+    local left = beaten + SILENT_MS - run_ms
+    if beaten < 0 or counts[i + 1] == 0 and left <= 0 then
+      bury(holders[i], beaten < 0 and -1 - beaten or 0)
+      return 1
+    elseif counts[i + 1] == 0 and (again == 0 or left < again) then
+      again = left
+    end
+  end
+  return again
+end
+
+-- A hub calls now and then, so that running time goes on where nobody has anything to write. args: retention. Answer:
+-- {ms until it should call again, 0 = as usual, steps of the clock so far, ms of the last one}.
+local function tick(args)
+  retention(args)
+  local v = call('HMGET', P .. 'g', 'steps', 'step_ms')
+  local steps, ms = (v[1] or 0) + 0, (v[2] or 0) + 0
+  if clock.step then
+    steps, ms = steps + 1, clock.step
+  end
+  call('ZADD', P .. 'hb', run_ms, holder)
+  return { look(), steps, ms }
 end
 
 export('tick', { 'allow-oom' }, tick)
