@@ -5,6 +5,7 @@
 
 #include "hub/auth/keyfile.h"
 #include "hub/base/child.h"
+#include "hub/base/confine.h"
 #include "hub/config/cli.h"
 #include "hub/json/json.h"
 #include "hub/redis/private_redis.h"
@@ -309,6 +310,16 @@ static void check_redis(struct check *check)
     loop_deinit(&check->loop);
 }
 
+/* What keeps tasks in their place on this machine. None is needed. */
+static void print_measures(void)
+{
+    for (enum confine_measure measure = 0; measure < CONFINE_MEASURES; measure++) {
+        int error = confine_probe(measure);
+        printf("%-14s %s  %s: %s%s%s\n", "tasks", error ? "off " : "ok  ", confine_name(measure),
+               confine_meaning(measure), error ? "; not in force: " : "", error ? strerror(error) : "");
+    }
+}
+
 int cmd_check(int argc, char **argv)
 {
     struct options options;
@@ -320,6 +331,7 @@ int cmd_check(int argc, char **argv)
     check_keys(&check);
     check_database(&check);
     check_redis(&check);
+    print_measures();
     options_free(&options);
     return check.misconfigured ? EXIT_USAGE : check.failed ? EXIT_TROUBLE : EXIT_FINE;
 }

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading a file; see file.h. */
+/* Files and directories; see file.h. */
 #include "hub/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 ssize_t file_read(const char *path, void *to, size_t size)
@@ -19,4 +23,29 @@ ssize_t file_read(const char *path, void *to, size_t size)
     close(fd);
     errno = error;
     return n == 0 ? (ssize_t)have : -1;
+}
+
+static int remove_entry(const char *path, const struct stat *about, int type, struct FTW *at)
+{
+    (void)about;
+    (void)type;
+    if (at->level > 0)
+        remove(path);
+    return 0;
+}
+
+void directory_clear(const char *path)
+{
+    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void directory_drop(char **path)
+{
+    char *gone = *path;
+    *path = NULL;
+    if (gone && rmdir(gone) != 0) { /* as a rule it is empty */
+        directory_clear(gone);
+        rmdir(gone);
+    }
+    free(gone);
 }

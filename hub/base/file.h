@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* Whole files, for what is read at start. Blocks. Any thread. */
+/* Whole files, for what is read at start, and whole directories. Blocks. Any thread. */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 /* Reads the whole file into `to` and returns its length in bytes; -1 and errno, EFBIG if it has `size` bytes
  * or more. */
 ssize_t file_read(const char *path, void *to, size_t size);
+/* Removes what lies in a directory. Follows no links; what cannot be removed stays. */
+void directory_clear(const char *path);
+/* Removes it, too, frees the path and makes it NULL; NULL is fine. */
+void directory_drop(char **path);

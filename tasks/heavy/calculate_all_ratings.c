@@ -63,6 +63,7 @@ const struct task_type task_type_calculate_all_ratings = {
     .title = "Calculates the ratings of all resources",
     .kind = TASK_HEAVY,
     .queue = "default",
+    .reach = TASK_REACH_DB,
     .admin = true,
     .args = args,
     .arg_count = NELEMS(args),

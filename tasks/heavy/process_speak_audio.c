@@ -6,6 +6,7 @@
 #include "tasks/speech/speech.h"
 
 #pragma weak speech_preload
+#pragma weak speech_reach
 #pragma weak speech_run
 
 static const char *const languages[] = {"en", NULL};
@@ -46,6 +47,7 @@ const struct task_type task_type_process_speak_audio = {
     .check = check,
     .soft_limit_s = 7200,
     .coalesce_ms = 0,
+    .configured_reach = speech_reach,
     .preload = speech_preload,
     .run = speech_run,
 };

@@ -101,6 +101,7 @@ const struct task_type task_type_sync_impressions_from_redis = {
     .title = "Moves counted impressions into the database",
     .kind = TASK_HEAVY,
     .queue = "default",
+    .reach = TASK_REACH_DB,
     .admin = true,
     .run = run,
 };

@@ -84,3 +84,8 @@ enum task_route task_type_route(const struct task_type *type)
         entry++;
     return entry->route;
 }
+
+unsigned task_type_reach(const struct task_type *type, const struct options *options)
+{
+    return type->reach | (type->configured_reach ? type->configured_reach(options) : 0);
+}

@@ -25,6 +25,13 @@ enum light_lane { /* of a light type: with whom it shares the hub's threads */
                   LIGHT_LANES,
 };
 
+enum {                     /* what a heavy type may reach beside its arguments, sound and directory: any of */
+       TASK_REACH_NET = 1, /* the network; files that the configuration names for it */
+       TASK_REACH_DB = 2,  /* the domain database */
+       TASK_REACH_COMMAND = 4, /* an operator's command: whatever the worker's user may */
+       TASK_REACHES = 8,       /* sums of them */
+};
+
 struct task_type {
     const char *name;  /* [a-z0-9_.]{1,64} */
     const char *title; /* one line for people: what it does */
@@ -32,7 +39,10 @@ struct task_type {
     const char *queue;             /* heavy: "default" or "live" */
     enum task_isolation isolation; /* heavy */
     enum light_lane lane;          /* light */
-    bool admin;                    /* only principals with the role admin may submit it */
+    unsigned reach;                /* heavy: TASK_REACH_…, 0 = nothing */
+    /* FRESH: what it reaches beyond that as it is configured; NULL = nothing. */
+    unsigned (*configured_reach)(const struct options *options);
+    bool admin; /* only principals with the role admin may submit it */
     /* Name of an argument that holds an owner id: naming somebody else takes the role admin. NULL = none. */
     const char *owner_arg;
     bool diagnostics;              /* exists only with diagnostics = true */
@@ -64,6 +74,9 @@ void task_types_use(const struct task_type *const *types);
 const struct task_type *task_type_find(const char *name);
 /* Returns all types, NULL-ended. */
 const struct task_type *const *task_type_all(void);
+
+/* Returns what tasks of a heavy type may reach as configured: a sum of TASK_REACH_…. */
+unsigned task_type_reach(const struct task_type *type, const struct options *options);
 
 enum task_route { ROUTE_THREADS, ROUTE_QUEUE };
 /* Takes over the configured routes, in main(), too. False and *ret_reason (free()), which names the key:

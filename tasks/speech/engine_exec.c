@@ -32,8 +32,12 @@ static void *exec_open(const struct engine_host *host, char **ret_reason)
     const char *argv[FENCE_WORDS_MAX + 1];
     char *command = xstrdup(host->options->speech_exec);
     fence_words(command, argv);
-    struct fence_spec spec = {
-        .argv = argv, .file = -1, .cpu_s = 3600, .wall_s = 7200, .file_bytes = (size_t)1 << 30};
+    struct fence_spec spec = {.argv = argv,
+                              .file = -1,
+                              .cpu_s = 3600,
+                              .wall_s = 7200,
+                              .file_bytes = (size_t)1 << 30,
+                              .command = true};
     struct fence *fence = fence_start(&spec, ret_reason);
     free(command);
     if (fence == NULL)

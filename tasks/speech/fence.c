@@ -4,6 +4,8 @@
 #include "tasks/speech/fence.h"
 
 #include "hub/base/clock.h"
+#include "hub/base/confine.h"
+#include "hub/base/file.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,11 +14,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define STDERR_KEPT 4096
+#define FILES_MAX 64 /* descriptors */
 #define COMPLAINT_MAX 200
 #define PIPE_BYTES (256 * 1024)
 
@@ -26,25 +28,30 @@ struct fence {
     uint64_t deadline;         /* clock_mono_ms */
     bool ended;
     int status;
+    char *directory; /* its own */
     struct buf stderr_tail;
     char complaint[COMPLAINT_MAX + 1];
 };
 
 /* ---- the child ---- */
 
-static void limit(__rlimit_resource_t resource, rlim_t soft, rlim_t hard)
+/* Goes into its directory and gives up the rest. The file, if there is one, is number 3. */
+static bool enter(const struct fence_spec *spec, const char *directory)
 {
-    setrlimit(resource, &(struct rlimit){soft, hard});
-}
-
-static void set_limits(const struct fence_spec *spec)
-{
-    limit(RLIMIT_CPU, spec->cpu_s, spec->cpu_s + 1);
-    limit(RLIMIT_CORE, 0, 0);
-    limit(RLIMIT_NOFILE, 64, 64);
-    limit(RLIMIT_FSIZE, spec->file_bytes, spec->file_bytes);
-    if (spec->memory_bytes)
-        limit(RLIMIT_AS, spec->memory_bytes, spec->memory_bytes);
+    const struct confine_need need = {
+        .reach = spec->command ? CONFINE_COMMAND : CONFINE_ALONE,
+        .directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC),
+        .file = spec->file >= 0 ? 3 : -1,
+        .cpu_s = spec->cpu_s,
+        .memory_bytes = spec->memory_bytes,
+        .file_bytes = spec->file_bytes,
+        .files = FILES_MAX,
+    };
+    if (need.directory < 0 || fchdir(need.directory) != 0)
+        return false;
+    confine(&need);
+    close(need.directory);
+    return true;
 }
 
 static void reset_signals(void)
@@ -74,15 +81,14 @@ static bool arrange_descriptors(const int ends[3], int file)
 }
 
 static void __attribute__((noreturn))
-run_child(const struct fence_spec *spec, const int ends[3], pid_t parent)
+run_child(const struct fence_spec *spec, const char *directory, const int ends[3], pid_t parent)
 {
     static const char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C.UTF-8", NULL};
     setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     reset_signals();
-    set_limits(spec);
-    if (getppid() == parent && arrange_descriptors(ends, spec->file) && chdir("/") == 0) {
+    bool ready = arrange_descriptors(ends, spec->file) && enter(spec, directory);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of the user would undo it */
+    if (ready && getppid() == parent) {
         if (spec->run) {
             spec->run();
             _exit(0);
@@ -132,14 +138,17 @@ struct fence *fence_start(const struct fence_spec *spec, char **ret_reason)
 {
     int ours[3], theirs[3];
     pid_t parent = getpid(), pid = -1;
-    if (make_pipes(ours, theirs, spec->pipe_bytes ? spec->pipe_bytes : PIPE_BYTES))
+    char *directory = confine_directory(NULL);
+    confine_prepare();
+    if (make_pipes(ours, theirs, spec->pipe_bytes ? spec->pipe_bytes : PIPE_BYTES) && directory)
         pid = fork();
     if (pid == 0)
-        run_child(spec, theirs, parent);
+        run_child(spec, directory, theirs, parent);
     int error = errno;
     for (int i = 0; i < 3; i++)
         close_if_open(&theirs[i]);
     if (pid < 0) {
+        directory_drop(&directory);
         for (int i = 0; i < 3; i++)
             close_if_open(&ours[i]);
         *ret_reason =
@@ -152,6 +161,7 @@ struct fence *fence_start(const struct fence_spec *spec, char **ret_reason)
                             .input = ours[0],
                             .output = ours[1],
                             .errors = ours[2],
+                            .directory = directory,
                             .deadline = clock_mono_ms() + 1000 * (uint64_t)spec->wall_s};
     return fence;
 }
@@ -292,6 +302,7 @@ void fence_close(struct fence **fence)
     close_if_open(&it->input);
     close_if_open(&it->output);
     close_if_open(&it->errors);
+    directory_drop(&it->directory);
     buf_free(&it->stderr_tail);
     free(it);
 }

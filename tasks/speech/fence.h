@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A fenced child: a program by its argument vector, or a function of ours; clean environment, pipes on stdin,
  * stdout and stderr, limits on CPU, memory, files and wall time, no new privileges, no descriptor of ours,
+ * an empty directory, confined (hub/base/confine.h),
  * killed as a group when it is closed. When we are killed the kernel kills the program, but not what that
  * started itself. One thread per object; the pipes never block. */
 #pragma once
@@ -18,6 +19,7 @@ struct fence_spec {
     unsigned cpu_s, wall_s;
     size_t memory_bytes; /* address space; 0 = no limit */
     size_t file_bytes;   /* largest file it may write */
+    bool command;        /* an operator's own: it reaches what its user may, but for the limits */
 };
 
 struct fence;

@@ -6,6 +6,7 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/model/ctx.h"
+#include "tasks/model/task_type.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/input.h"
@@ -317,4 +318,11 @@ int speech_preload(const struct options *options)
     log_error("speech cannot be loaded", "reason", reason);
     free(reason);
     return -1;
+}
+
+unsigned speech_reach(const struct options *options)
+{
+    return strcmp(options->speech_engine, engine_http.name) == 0   ? TASK_REACH_NET
+           : strcmp(options->speech_engine, engine_exec.name) == 0 ? TASK_REACH_COMMAND
+                                                                   : 0;
 }

@@ -7,5 +7,7 @@ struct task_ctx;
 
 /* Loads the recogniser, in the parent that the task's children are forked from. 0 or -1 (logged). */
 int speech_preload(const struct options *options);
+/* What the configured engine reaches (TASK_REACH_…). */
+unsigned speech_reach(const struct options *options);
 /* Runs one task: reads its stream, reports partial text, ends it. In a child of that parent. */
 void speech_run(struct task_ctx *ctx);

@@ -9,6 +9,8 @@
 #include "tasks/runner/slots/child.h"
 
 #include "hub/base/clock.h"
+#include "hub/base/confine.h"
+#include "hub/base/file.h"
 #include "hub/base/list.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
@@ -18,18 +20,20 @@
 #include "tasks/store/schema.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define READ_SIZE 65536
 #define HOLD_BYTES 16384 /* reports held back: at most so many, for so long */
 #define HOLD_US 1000
 #define NOFILE 256
+#define FILE_BYTES (1ULL << 30) /* the largest file a task may write */
 #define EXIT_PROTOCOL 3
 #define AUDIO_TELL 32768 /* the parent learns in steps of so many bytes what was read */
 #define CALL_TIMEOUT_MS 10000
@@ -64,7 +68,10 @@ struct slot_child {
     bool answered;
     char *answer;
 
-    struct db *db; /* opened on first use, kept */
+    unsigned reach;        /* TASK_REACH_… */
+    struct db *db;         /* NULL without that reach, or where it could not be opened */
+    char directory[4096];  /* path of its own */
+    struct timespec clean; /* its time of change while nothing lies in it */
 };
 
 /* Stages a frame about the running task. */
@@ -334,10 +341,7 @@ static char *op_call(struct task_ctx *ctx, const char *service, struct span args
 
 static struct db *op_db(struct task_ctx *ctx)
 {
-    struct slot_child *slot = slot_of(ctx);
-    if (slot->db == NULL)
-        slot->db = store_open(slot->options);
-    return slot->db;
+    return slot_of(ctx)->db;
 }
 
 static const struct task_ctx_ops slot_ops = {
@@ -407,6 +411,35 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
         buf_free(&slot->audio);
 }
 
+/* ---- its directory ---- */
+
+static struct timespec changed(const char *path)
+{
+    struct stat about = {0};
+    stat(path, &about);
+    return about.st_mtim;
+}
+
+/* The next task finds it empty. */
+static void clean_directory(struct slot_child *slot)
+{
+    struct timespec now = changed(slot->directory);
+    if (now.tv_sec == slot->clean.tv_sec && now.tv_nsec == slot->clean.tv_nsec)
+        return;
+    directory_clear(slot->directory);
+    slot->clean = changed(slot->directory);
+}
+
+static bool enter_directory(struct slot_child *slot, int fd)
+{
+    char link[32];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, slot->directory, sizeof slot->directory - 1);
+    slot->directory[n > 0 ? n : 0] = '\0';
+    slot->clean = changed(slot->directory);
+    return n > 0 && setenv("TMPDIR", slot->directory, 1) == 0 && fchdir(fd) == 0;
+}
+
 /* ---- the process ---- */
 
 /* Waits for the word of the worker, which it gives when it knows our pid and we are its child. */
@@ -428,23 +461,28 @@ static void await_hello(struct slot_child *slot)
         end_process(0); /* the worker ended in between */
 }
 
-static void set_limits(const struct task_type *only)
+/* Gives up what its tasks may not reach. The database is opened before: its files lie where its tasks may
+ * not look. */
+static void give_up(const struct slot_child *slot, int directory)
 {
-    if (setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
-        log_warn("core dumps of a slot cannot be switched off");
-    struct rlimit files;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur > NOFILE) {
-        files.rlim_cur = NOFILE;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    if (only == NULL)
-        return;
-    /* The parent kills by the clock on the wall; this ends a child that burns several cores. */
-    rlim_t seconds = slot_hard_limit_s(only);
-    setrlimit(RLIMIT_CPU, &(struct rlimit){seconds, seconds + 5});
+    const struct confine_need need = {
+        .reach = slot->reach & TASK_REACH_COMMAND ? CONFINE_COMMAND
+                 : slot->reach & TASK_REACH_NET   ? CONFINE_NET
+                                                  : CONFINE_ALONE,
+        .directory = directory,
+        .file = -1,
+        .readable = slot->options->speech_http_token_file,
+        /* The parent kills by the clock on the wall; this ends a child that burns several cores. */
+        .cpu_s = slot->only ? slot_hard_limit_s(slot->only) : 0,
+        .file_bytes = slot->reach & TASK_REACH_DB ? UINT64_MAX : FILE_BYTES,
+        .files = NOFILE,
+    };
+    confine(&need);
+    close(directory);
 }
 
-_Noreturn void slot_main(int socket, int gate_fd, const struct task_type *only, const struct options *options)
+_Noreturn void slot_main(int socket, int gate_fd, int directory, unsigned reach, const struct task_type *only,
+                         const struct options *options)
 {
     static struct slot_child slot;
     prctl(PR_SET_NAME, only ? "taskhub-fresh" : "taskhub-slot");
@@ -452,13 +490,18 @@ _Noreturn void slot_main(int socket, int gate_fd, const struct task_type *only, 
     slot.socket = socket;
     slot.options = options;
     slot.only = only;
+    slot.reach = reach;
     list_init(&slot.works);
     slot.gate = slot_gate_map(gate_fd);
     close(gate_fd);
     if (slot.gate == NULL)
         end_process(1);
-    await_hello(&slot);
-    set_limits(only);
+    if (slot.reach & TASK_REACH_DB)
+        slot.db = store_open(options);
+    if (!enter_directory(&slot, directory))
+        end_process(1);
+    give_up(&slot, directory);
+    await_hello(&slot); /* behind a change of the user, which would undo the death signal */
     SLOT_PUT(&slot.out, .type = SLOT_READY);
     slot_flush(&slot);
     take_frames(&slot);
@@ -475,7 +518,8 @@ _Noreturn void slot_main(int socket, int gate_fd, const struct task_type *only, 
             continue;
         }
         run_work(&slot, work);
-        if (only) {
+        clean_directory(&slot);
+        if (only || (slot.reach & TASK_REACH_DB && slot.db == NULL)) { /* the next one may open it */
             slot_flush(&slot);
             end_process(0);
         }

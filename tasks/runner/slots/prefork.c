@@ -5,6 +5,7 @@
 #include "tasks/runner/slots/prefork.h"
 
 #include "hub/base/child.h"
+#include "hub/base/confine.h"
 #include "hub/base/list.h"
 #include "hub/base/log.h"
 #include "tasks/runner/slots/child.h"
@@ -22,8 +23,8 @@
 
 #define PREFORK_SOCKET 3 /* its end of a SOCK_SEQPACKET pair */
 
-/* Messages to a prefork parent: the first is the options, then one byte per slot, with two descriptors: the
- * slot's end of its socketpair and its gate. Each is answered, in order, by a pid_t: PREFORK_READY when
+/* Messages to a prefork parent: the first is the options, then one byte per slot, its reach, with its
+ * PREFORK_FDS descriptors. Each is answered, in order, by a pid_t: PREFORK_READY when
  * preload() is done; the slot's pid, 0 = it could not. */
 #define PREFORK_READY ((pid_t)-1)
 #define PREFORK_MESSAGE_MAX 65536
@@ -73,6 +74,12 @@ static void options_unpack(const char *at, struct options *ret)
 #undef OPTION_BOOL
 }
 
+static void close_all(const int fds[PREFORK_FDS])
+{
+    for (size_t i = 0; i < PREFORK_FDS; i++)
+        close(fds[i]);
+}
+
 /* ---- the prefork parent ---- */
 
 struct prefork_parent {
@@ -80,13 +87,13 @@ struct prefork_parent {
     struct options options;
 };
 
-/* Receives one message and up to two descriptors (-1 where there is none). Its size, 0 when the worker is
+/* Receives one message and its descriptors (-1 where there is none). Its size, 0 when the worker is
  * gone. */
-static size_t receive(char *data, int fds[2])
+static size_t receive(char *data, int fds[PREFORK_FDS])
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(2 * sizeof(int))];
+        char bytes[CMSG_SPACE(PREFORK_FDS * sizeof(int))];
     } control;
     struct iovec iov = {data, PREFORK_MESSAGE_MAX};
     struct msghdr msg = {
@@ -95,7 +102,8 @@ static size_t receive(char *data, int fds[2])
     do
         n = recvmsg(PREFORK_SOCKET, &msg, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
-    fds[0] = fds[1] = -1;
+    for (size_t i = 0; i < PREFORK_FDS; i++)
+        fds[i] = -1;
     struct cmsghdr *found = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
     if (found && found->cmsg_type == SCM_RIGHTS)
         memcpy(fds, CMSG_DATA(found), found->cmsg_len - CMSG_LEN(0));
@@ -108,19 +116,20 @@ static void answer(pid_t pid)
     (void)n; /* the worker is gone: the next receive tells */
 }
 
-static _Noreturn void become_slot(const struct prefork_parent *parent, const int fds[2])
+static _Noreturn void become_slot(const struct prefork_parent *parent, const int fds[PREFORK_FDS],
+                                  unsigned reach)
 {
     /* The slot's socket takes the place of ours. */
     if (dup2(fds[0], PREFORK_SOCKET) < 0)
         _exit(1);
     close(fds[0]);
     fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC);
-    slot_main(PREFORK_SOCKET, fds[1], parent->type, &parent->options);
+    slot_main(PREFORK_SOCKET, fds[1], fds[2], reach, parent->type, &parent->options);
 }
 
 /* Forks a slot by way of a process in between; 0 if that fails. The slot is the worker's child when this
  * returns, and waits for the worker's word. */
-static pid_t fork_slot(const struct prefork_parent *parent, const int fds[2])
+static pid_t fork_slot(const struct prefork_parent *parent, const int fds[PREFORK_FDS], unsigned reach)
 {
     int report[2];
     pid_t slot = 0;
@@ -132,7 +141,7 @@ static pid_t fork_slot(const struct prefork_parent *parent, const int fds[2])
         if (slot == 0) {
             close(report[0]);
             close(report[1]);
-            become_slot(parent, fds);
+            become_slot(parent, fds, reach);
         }
         slot = slot < 0 ? 0 : slot;
         ssize_t written = write(report[1], &slot, sizeof slot);
@@ -152,13 +161,14 @@ static pid_t fork_slot(const struct prefork_parent *parent, const int fds[2])
 /* Takes the options and loads the type; false if it cannot serve. */
 static bool set_up(struct prefork_parent *parent, const char *type, char *data)
 {
-    int fds[2];
+    int fds[PREFORK_FDS];
     if (receive(data, fds) < sizeof parent->options)
         return false;
     options_unpack(data, &parent->options);
     log_setup("taskhub-slot", parent->options.log_level, parent->options.log_format);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
         log_warn("a prefork parent could not give up privileges");
+    confine_prepare();
     parent->type = type ? task_type_find(type) : NULL;
     if (parent->type && parent->type->preload && parent->type->preload(&parent->options) != 0) {
         log_error("preloading a task type failed", "task", type);
@@ -176,12 +186,11 @@ int prefork_main(const char *type)
     if (fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0 || !set_up(&parent, type, data))
         return 1;
     answer(PREFORK_READY);
-    for (int fds[2]; receive(data, fds);) {
-        if (fds[0] < 0 || fds[1] < 0)
+    for (int fds[PREFORK_FDS]; receive(data, fds);) {
+        if (fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
             return 1;
-        pid_t slot = fork_slot(&parent, fds);
-        close(fds[0]);
-        close(fds[1]);
+        pid_t slot = fork_slot(&parent, fds, (unsigned char)data[0]);
+        close_all(fds);
         answer(slot);
     }
     _exit(0); /* the worker is gone; nothing here is worth tidying up */
@@ -307,30 +316,30 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         kill(child_pid(prefork->child), SIGKILL); /* not reaped yet, so the number is its own */
 }
 
-static bool send_fork(struct prefork *prefork, int socket, int gate_fd)
+static bool send_fork(struct prefork *prefork, const int fds[PREFORK_FDS], unsigned reach)
 {
-    int fds[2] = {socket, gate_fd};
+    size_t size = PREFORK_FDS * sizeof *fds;
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof fds)];
+        char bytes[CMSG_SPACE(PREFORK_FDS * sizeof *fds)];
     } control = {0};
-    char byte = 0;
+    char byte = (char)reach;
     struct iovec iov = {&byte, 1};
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
     struct cmsghdr *rights = CMSG_FIRSTHDR(&msg);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof fds);
-    memcpy(CMSG_DATA(rights), fds, sizeof fds);
+    rights->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(rights), fds, size);
     return sendmsg(prefork->socket, &msg, MSG_NOSIGNAL) > 0;
 }
 
-bool prefork_fork(struct prefork *prefork, int socket, int gate_fd, prefork_fork_fn *fn, void *ctx)
+bool prefork_fork(struct prefork *prefork, const int fds[PREFORK_FDS], unsigned reach, prefork_fork_fn *fn,
+                  void *ctx)
 {
-    bool sent = prefork->ready && send_fork(prefork, socket, gate_fd);
-    close(socket);
-    close(gate_fd);
+    bool sent = prefork->ready && send_fork(prefork, fds, reach);
+    close_all(fds);
     if (!sent)
         return false;
     struct request *request = xcalloc(1, sizeof *request);

@@ -46,8 +46,10 @@ pid_t prefork_pid(const struct prefork *prefork);
 const struct task_type *prefork_type(const struct prefork *prefork);
 /* Whether it can fork now. */
 bool prefork_ready(const struct prefork *prefork);
-/* Asks for a slot with these descriptors, which the prefork closes. fn is called once, later; false (and
- * fn is not called) when the prefork parent is down. */
-bool prefork_fork(struct prefork *prefork, int socket, int gate_fd, prefork_fork_fn *fn, void *ctx) MUSTCHECK;
+#define PREFORK_FDS 3 /* of a slot: its end of the socketpair, its gate, its directory */
+/* Asks for a slot with these descriptors and this reach (tasks/runner/slots/child.h); closes them. fn is
+ * called once, later; false (and fn is not called) when the prefork parent is down. */
+bool prefork_fork(struct prefork *prefork, const int fds[PREFORK_FDS], unsigned reach, prefork_fork_fn *fn,
+                  void *ctx) MUSTCHECK;
 /* Whether answers are still to come: until then an unknown child may be a slot. */
 bool prefork_forking(const struct prefork *prefork);

@@ -7,6 +7,8 @@
 #include "tasks/runner/slots/proc.h"
 
 #include "hub/base/clock.h"
+#include "hub/base/confine.h"
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/base/utf8.h"
 #include "hub/config/options.h"
@@ -15,6 +17,7 @@
 #include "tasks/runner/slots/prefork.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -620,32 +623,52 @@ static void on_forked(void *ctx, pid_t pid)
     slot_proc_reap(proc);
 }
 
-struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct prefork *prefork)
+/* Makes what a slot is given: its directory, its gate, its socketpair. False, and nothing is left, if one
+ * cannot be made. `ret_fds` are for the slot. */
+static bool make_parts(struct slot_proc *proc, int ret_fds[PREFORK_FDS])
 {
-    int pair[2], gate_fd = slot_gate_create();
-    if (gate_fd < 0)
-        return NULL;
-    struct slot_gate *gate = slot_gate_map(gate_fd);
-    if (gate == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
-        slot_gate_unmap(&gate);
-        close(gate_fd);
-        return NULL;
+    int pair[2];
+    const char *parent = slots_directory(proc->slots);
+    proc->directory = parent ? confine_directory(parent) : NULL;
+    int directory = proc->directory ? open(proc->directory, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    int gate_fd = directory < 0 ? -1 : slot_gate_create();
+    proc->gate = gate_fd < 0 ? NULL : slot_gate_map(gate_fd);
+    if (proc->gate && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0) {
+        proc->socket = pair[0];
+        memcpy(ret_fds, (int[PREFORK_FDS]){pair[1], gate_fd, directory}, PREFORK_FDS * sizeof *ret_fds);
+        return true;
     }
+    slot_gate_unmap(&proc->gate);
+    if (gate_fd >= 0)
+        close(gate_fd);
+    if (directory >= 0)
+        close(directory);
+    directory_drop(&proc->directory);
+    return false;
+}
+
+struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct prefork *prefork,
+                                unsigned reach)
+{
+    int fds[PREFORK_FDS];
     struct slot_proc *proc = xcalloc(1, sizeof *proc);
     proc->slots = slots;
     proc->lane = lane;
     proc->only = prefork_type(prefork);
-    proc->gate = gate;
-    proc->socket = pair[0];
+    proc->reach = reach;
+    if (!make_parts(proc, fds)) {
+        free(proc);
+        return NULL;
+    }
     proc->born_ms = clock_mono_ms();
     list_init(&proc->node);
     list_init(&proc->flush_node);
     list_init(&proc->jobs);
     proc->poll = xcalloc(1, sizeof *proc->poll);
-    uv_poll_init(&slots_config(slots)->loop->uv, proc->poll, pair[0]);
+    uv_poll_init(&slots_config(slots)->loop->uv, proc->poll, proc->socket);
     proc->poll->data = proc;
     uv_poll_start(proc->poll, UV_READABLE, on_socket);
-    if (!prefork_fork(prefork, pair[1], gate_fd, on_forked, proc))
+    if (!prefork_fork(prefork, fds, reach, on_forked, proc))
         slot_proc_free(&proc);
     return proc;
 }
@@ -660,6 +683,7 @@ void slot_proc_free(struct slot_proc **proc)
     disconnect(old);
     close(old->socket);
     slot_gate_unmap(&old->gate);
+    directory_drop(&old->directory);
     list_remove(&old->node);
     list_remove(&old->flush_node);
     buf_free(&old->in);

@@ -42,12 +42,14 @@ struct slot_proc {
     struct slots *slots;
     struct lane *lane;
     const struct task_type *only; /* FRESH: runs one task of this type; NULL = any number */
+    unsigned reach;               /* of its tasks, TASK_REACH_… */
     pid_t pid;                    /* 0 until the prefork parent told it, and after it was reaped */
     enum slot_state state;
     uint64_t born_ms;
     int socket;
     uv_poll_t *poll;
     struct slot_gate *gate;
+    char *directory; /* its own, removed with it */
     struct buf in, out;
     bool blocked;     /* the socket is full */
     struct list jobs; /* struct slot_job, in the order they were sent; the first may run */
@@ -64,7 +66,8 @@ static inline bool slot_proc_usable(const struct slot_proc *proc)
 }
 /* Asks the prefork parent for a process; NULL if there is not even a socket for it. It may be given jobs at
  * once. */
-struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct prefork *prefork);
+struct slot_proc *slot_proc_new(struct slots *slots, struct lane *lane, struct prefork *prefork,
+                                unsigned reach);
 /* Frees it without telling anybody; kills it if it lives. */
 void slot_proc_free(struct slot_proc **proc);
 /* Sends the job. */
@@ -93,6 +96,8 @@ void slot_report_started(struct slot_job *job);
 
 /* ---- in slots.c ---- */
 const struct engine_config *slots_config(const struct slots *slots);
+/* The directory that holds those of the processes; NULL if there is none. */
+const char *slots_directory(const struct slots *slots);
 /* Bytes are staged for the process: flush at the end of the turn. */
 void slots_want_flush(struct slots *slots, struct slot_proc *proc);
 /* The process is ready for the first time. */

@@ -7,6 +7,8 @@
 
 #include "hub/base/backoff.h"
 #include "hub/base/clock.h"
+#include "hub/base/confine.h"
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/runner/slots/prefork.h"
@@ -14,6 +16,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,6 +57,7 @@ struct slots {
     struct list flush; /* struct slot_proc with staged bytes */
     uv_signal_t *child;
     uv_timer_t *tick;
+    char *directory; /* holds those of the processes; NULL = could not be made */
     bool closing;
 };
 
@@ -116,22 +120,24 @@ static bool is_spare(const struct slot_proc *proc)
 }
 
 struct places {
-    unsigned taken;    /* by tasks and by processes that are ending */
-    unsigned reusable; /* processes for ordinary tasks */
-    struct slot_proc *idle;
+    unsigned taken;                 /* by tasks and by processes that are ending */
+    unsigned reusable;              /* processes for ordinary tasks */
+    struct slot_proc *idle, *other; /* one that waits, of this reach and of another */
 };
 
-static struct places lane_places(const struct lane *lane)
+static struct places lane_places(const struct lane *lane, unsigned reach)
 {
-    struct places places = {0, 0, NULL};
+    struct places places = {0};
     list_for_each (node, &lane->procs) {
         struct slot_proc *proc = container_of(node, struct slot_proc, node);
         if (is_spare(proc))
             continue;
         if (proc->count || proc->only || !slot_proc_usable(proc))
             places.taken++;
-        else
+        else if (proc->reach == reach)
             places.idle = proc;
+        else
+            places.other = proc;
         if (!proc->only)
             places.reusable++;
     }
@@ -168,7 +174,7 @@ static unsigned room(void *self, unsigned number)
         if (proc->count && !proc->only && slot_proc_usable(proc) && behind < ahead && soon_free(proc, now))
             tasks += ahead - behind;
     }
-    struct places places = lane_places(lane);
+    struct places places = lane_places(lane, 0);
     if (places.taken < lane->capacity)
         tasks += (lane->capacity - places.taken) * (1 + ahead);
     return tasks > lane->waiting_count ? tasks - lane->waiting_count : 0;
@@ -176,9 +182,10 @@ static unsigned room(void *self, unsigned number)
 
 /* ---- giving out work ---- */
 
-static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, struct prefork *prefork)
+static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, struct prefork *prefork,
+                                       unsigned reach)
 {
-    struct slot_proc *proc = slot_proc_new(slots, lane, prefork);
+    struct slot_proc *proc = slot_proc_new(slots, lane, prefork, reach);
     if (proc)
         list_append(&lane->procs, &proc->node);
     return proc;
@@ -193,23 +200,25 @@ static struct slot_proc *spare_of(struct slots *slots, const struct fresh *fresh
         if (proc->only == fresh->type && is_spare(proc))
             return proc;
     }
-    return lane_can_start(lane, fresh->prefork) ? lane_new_proc(slots, lane, fresh->prefork) : NULL;
+    unsigned reach = task_type_reach(fresh->type, slots->config.options);
+    return lane_can_start(lane, fresh->prefork) ? lane_new_proc(slots, lane, fresh->prefork, reach) : NULL;
 }
 
 static struct slot_proc *pick_fresh(struct slots *slots, struct lane *lane, const struct task_type *type)
 {
-    return lane_places(lane).taken < lane->capacity ? spare_of(slots, fresh_of(slots, type)) : NULL;
+    return lane_places(lane, 0).taken < lane->capacity ? spare_of(slots, fresh_of(slots, type)) : NULL;
 }
 
 /* The process with the least work before it that can still take this much. */
-static struct slot_proc *pick_ahead(const struct lane *lane, uint64_t est_us)
+static struct slot_proc *pick_ahead(const struct lane *lane, unsigned reach, uint64_t est_us)
 {
     struct slot_proc *best = NULL;
     uint64_t now = clock_mono_ms();
     list_for_each (node, &lane->procs) {
         struct slot_proc *proc = container_of(node, struct slot_proc, node);
-        bool fits = !proc->only && slot_proc_usable(proc) && proc->count <= lane->prefetch &&
-                    proc->backlog_us + est_us <= SLOT_AHEAD_US && soon_free(proc, now);
+        bool fits = !proc->only && proc->reach == reach && slot_proc_usable(proc) &&
+                    proc->count <= lane->prefetch && proc->backlog_us + est_us <= SLOT_AHEAD_US &&
+                    soon_free(proc, now);
         if (fits && (best == NULL || proc->backlog_us < best->backlog_us))
             best = proc;
     }
@@ -218,32 +227,34 @@ static struct slot_proc *pick_ahead(const struct lane *lane, uint64_t est_us)
 
 static struct slot_proc *pick_slot(struct slots *slots, struct lane *lane, const struct slot_job *job)
 {
-    struct places places = lane_places(lane);
+    unsigned reach = job->run.type->reach;
+    struct places places = lane_places(lane, reach);
     if (places.taken < lane->capacity) {
         if (places.idle)
             return places.idle;
         if (places.reusable < lane->capacity && lane_can_start(lane, slots->ordinary))
-            return lane_new_proc(slots, lane, slots->ordinary);
+            return lane_new_proc(slots, lane, slots->ordinary, reach);
+        if (places.other)
+            slot_proc_signal(places.other, SIGKILL); /* one of this reach takes its place when it is gone */
     }
-    return pick_ahead(lane, job->est_us);
+    return pick_ahead(lane, reach, job->est_us);
 }
 
 static void lane_assign(struct slots *slots, struct lane *lane)
 {
-    bool full[2] = {false, false};
+    bool full[2][TASK_REACHES] = {0};
     list_for_each_safe (node, after, &lane->waiting) {
         struct slot_job *job = container_of(node, struct slot_job, node);
         enum task_isolation kind = job->run.type->isolation;
-        if (full[kind])
+        bool *is_full = &full[kind][job->run.type->reach];
+        if (*is_full)
             continue;
         uint64_t took = *took_of(slots, job->run.type);
         job->est_us = took ? took : UNKNOWN_US;
         struct slot_proc *proc =
             kind == TASK_FRESH ? pick_fresh(slots, lane, job->run.type) : pick_slot(slots, lane, job);
         if (proc == NULL) {
-            full[kind] = true;
-            if (full[TASK_FRESH] && full[TASK_IN_SLOT])
-                return;
+            *is_full = true;
             continue;
         }
         list_remove(node);
@@ -264,8 +275,8 @@ static void lane_take_back(struct lane *lane, struct list *back)
 static void stand_ready(struct slots *slots)
 {
     struct lane *lane = &slots->lanes[LANE_DEFAULT];
-    if (lane_places(lane).reusable == 0 && lane_can_start(lane, slots->ordinary))
-        lane_new_proc(slots, lane, slots->ordinary);
+    if (lane_places(lane, 0).reusable == 0 && lane_can_start(lane, slots->ordinary))
+        lane_new_proc(slots, lane, slots->ordinary, 0);
     for (size_t i = 0; i < slots->fresh_count; i++)
         spare_of(slots, &slots->fresh[i]);
 }
@@ -273,6 +284,11 @@ static void stand_ready(struct slots *slots)
 const struct engine_config *slots_config(const struct slots *slots)
 {
     return &slots->config;
+}
+
+const char *slots_directory(const struct slots *slots)
+{
+    return slots->directory;
 }
 
 void slots_want_flush(struct slots *slots, struct slot_proc *proc)
@@ -561,6 +577,14 @@ static void start_preforks(struct slots *slots)
                 (struct fresh){all[i], lane_of(slots, all[i]->queue), start_prefork(slots, all[i])};
 }
 
+/* Those of the processes are found only by who knows their names. */
+static void make_directory(struct slots *slots)
+{
+    slots->directory = confine_directory(NULL);
+    if (slots->directory == NULL || chmod(slots->directory, 0711) != 0)
+        log_error("no task can run: there is no room for directories of theirs (TMPDIR)");
+}
+
 static void *start(const struct engine_config *config)
 {
     struct slots *slots = xcalloc(1, sizeof *slots);
@@ -576,6 +600,7 @@ static void *start(const struct engine_config *config)
     uv_signal_start(slots->child, on_child, SIGCHLD);
     slots->tick = loop_timer(config->loop, slots);
     loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, slots);
+    make_directory(slots);
     start_preforks(slots);
     return slots;
 }
@@ -593,6 +618,7 @@ static void stop(void *self)
             struct slot_proc *proc = container_of(node, struct slot_proc, node);
             slot_proc_free(&proc);
         }
+    directory_drop(&old->directory);
     loop_close(old->child);
     loop_close(old->tick);
     free(old->fresh);

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/* The measures; see confine.h. Owns the filters of system calls, built once per process. */
+#include "hub/base/confine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROCESSES 4096 /* of one user, all counted: ends a flood of forks, nothing else */
+#define NOBODY 65534   /* whom a process of root's becomes; owns nothing anywhere */
+
+/* ---- limits ---- */
+
+/* Lowers both limits; never raises one. */
+static bool limit(__rlimit_resource_t resource, uint64_t soft, uint64_t hard)
+{
+    struct rlimit now;
+    if (getrlimit(resource, &now) < 0)
+        return false;
+    now.rlim_max = hard < now.rlim_max ? hard : now.rlim_max;
+    now.rlim_cur = soft < now.rlim_max ? soft : now.rlim_max;
+    return setrlimit(resource, &now) == 0;
+}
+
+static bool apply_limits(const struct confine_need *need)
+{
+    bool done = limit(RLIMIT_CORE, 0, 0) && limit(RLIMIT_NPROC, PROCESSES, PROCESSES) &&
+                limit(RLIMIT_FSIZE, need->file_bytes, need->file_bytes);
+    if (need->files)
+        done &= limit(RLIMIT_NOFILE, need->files, need->files);
+    if (need->cpu_s)
+        done &= limit(RLIMIT_CPU, need->cpu_s, need->cpu_s + 5);
+    if (need->memory_bytes)
+        done &= limit(RLIMIT_AS, need->memory_bytes, need->memory_bytes);
+    return done;
+}
+
+/* ---- files ---- */
+
+/* Later than the oldest headers that this builds with. */
+#define RIGHTS_1 ((1ULL << 13) - 1) /* all of the first version */
+#define RIGHT_REFER (1ULL << 13)
+#define RIGHT_TRUNCATE (1ULL << 14)
+#define RIGHT_IOCTL (1ULL << 15)
+#define NET_RIGHTS 3ULL /* TCP: bind, connect */
+#define SCOPES 3ULL     /* signals and abstract sockets: to its own children alone */
+#define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define RUN (READ | LANDLOCK_ACCESS_FS_EXECUTE)
+#define OF_A_FILE                                                                                            \
+    (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_EXECUTE |             \
+     RIGHT_TRUNCATE | RIGHT_IOCTL)
+#define DEVICE (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE)
+
+struct ruleset { /* of the newest version */
+    uint64_t files, net, scopes;
+};
+
+static uint64_t rights_of(long version)
+{
+    return RIGHTS_1 | (version >= 2 ? RIGHT_REFER : 0) | (version >= 3 ? RIGHT_TRUNCATE : 0) |
+           (version >= 5 ? RIGHT_IOCTL : 0);
+}
+
+/* What programs and libraries need to run. */
+static const struct {
+    const char *path;
+    uint64_t rights;
+    bool net;
+} open_paths[] = {
+    {"/usr", RUN, false},
+    {"/bin", RUN, false},
+    {"/lib", RUN, false},
+    {"/lib32", RUN, false},
+    {"/lib64", RUN, false},
+    {"/etc/ld.so.cache", READ, false},
+    {"/etc/alternatives", READ, false},
+    {"/etc/localtime", READ, false},
+    {"/dev/null", DEVICE, false},
+    {"/dev/zero", DEVICE, false},
+    {"/dev/urandom", READ, false},
+    {"/proc/self", READ, false},
+    {"/proc/cpuinfo", READ, false},
+    {"/proc/meminfo", READ, false},
+    {"/proc/sys/vm/overcommit_memory", READ, false},
+    {"/sys/devices/system/cpu", READ, false},
+    {"/etc/resolv.conf", READ, true},
+    {"/etc/hosts", READ, true},
+    {"/etc/nsswitch.conf", READ, true},
+    {"/etc/host.conf", READ, true},
+    {"/etc/gai.conf", READ, true},
+    {"/etc/services", READ, true},
+    {"/etc/ssl", READ, true},
+    {"/etc/pki", READ, true},
+    {"/run/systemd/resolve", READ, true}, /* where resolv.conf may lead */
+};
+
+static void allow_fd(int ruleset, int fd, uint64_t rights)
+{
+    struct stat about;
+    if (fd < 0 || fstat(fd, &about) < 0)
+        return;
+    if (!S_ISDIR(about.st_mode))
+        rights &= OF_A_FILE;
+    struct landlock_path_beneath_attr rule = {.allowed_access = rights, .parent_fd = fd};
+    syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+}
+
+static void allow_path(int ruleset, const char *path, uint64_t rights)
+{
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    allow_fd(ruleset, fd, rights);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void allow_all(int ruleset, const struct confine_need *need, uint64_t rights)
+{
+    for (size_t i = 0; i < NELEMS(open_paths); i++)
+        if (!open_paths[i].net || need->reach == CONFINE_NET)
+            allow_path(ruleset, open_paths[i].path, open_paths[i].rights);
+    if (need->readable && *need->readable)
+        allow_path(ruleset, need->readable, READ);
+    allow_fd(ruleset, need->directory,
+             rights & ~(RIGHT_IOCTL | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+                        LANDLOCK_ACCESS_FS_EXECUTE));
+    allow_fd(ruleset, need->file, LANDLOCK_ACCESS_FS_READ_FILE);
+}
+
+static bool apply_files(const struct confine_need *need)
+{
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (version < 1 || need->reach == CONFINE_COMMAND)
+        return false;
+    struct ruleset rules = {.files = rights_of(version)};
+    size_t size = version >= 6   ? sizeof rules
+                  : version >= 4 ? offsetof(struct ruleset, scopes)
+                                 : sizeof(uint64_t);
+    rules.net = version >= 4 && need->reach != CONFINE_NET ? NET_RIGHTS : 0;
+    rules.scopes = version >= 6 ? SCOPES : 0;
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
+    if (ruleset < 0)
+        return false;
+    allow_all(ruleset, need, rules.files);
+    bool done =
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
+    close(ruleset);
+    return done;
+}
+
+/* ---- who it is ---- */
+
+/* Root becomes nobody; whoever is somebody else already stays. */
+static bool apply_user(const struct confine_need *need)
+{
+    if (need->reach == CONFINE_COMMAND && geteuid() == 0)
+        return false;
+    if (geteuid() != 0)
+        return true;
+    if (need->file >= 0 && fchown(need->file, NOBODY, NOBODY) != 0)
+        return false;
+    return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
+           setresuid(NOBODY, NOBODY, NOBODY) == 0;
+}
+
+static bool apply_privileges(const struct confine_need *need)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0, 0, 0}};
+    (void)need;
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_capset, &header, none) == 0;
+}
+
+char *confine_directory(const char *parent)
+{
+    if (parent == NULL)
+        parent = getenv("TMPDIR");
+    char *path = xasprintf("%s/taskhub-XXXXXX", parent && *parent ? parent : "/tmp");
+    if (mkdtemp(path) && (geteuid() != 0 || chown(path, NOBODY, NOBODY) == 0))
+        return path;
+    free(path);
+    return NULL;
+}
+
+/* ---- system calls ---- */
+
+/* What no task needs: other processes, mounts and namespaces, the system's state, new ways into the kernel.
+ */
+static const char *const forbidden[] = {
+    "ptrace",
+    "process_vm_readv",
+    "process_vm_writev",
+    "pidfd_getfd",
+    "process_madvise",
+    "kcmp",
+    "mount",
+    "umount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "move_mount",
+    "open_tree",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "mount_setattr",
+    "unshare",
+    "setns",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "fanotify_init",
+    "name_to_handle_at",
+    "open_by_handle_at",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "kexec_load",
+    "kexec_file_load",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "acct",
+    "quotactl",
+    "quotactl_fd",
+    "syslog",
+    "vhangup",
+    "settimeofday",
+    "clock_settime",
+    "clock_adjtime",
+    "adjtimex",
+    "sethostname",
+    "setdomainname",
+    "iopl",
+    "ioperm",
+    "personality",
+};
+static const uint64_t namespaces[] = {CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWPID,   CLONE_NEWNS,
+                                      CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP};
+
+#define PROGRAM_MAX 4096 /* instructions that the kernel takes */
+static struct sock_filter programs[CONFINE_REACHES][PROGRAM_MAX];
+static unsigned short lengths[CONFINE_REACHES];
+
+static void forbid(scmp_filter_ctx filter, const char *name, int error)
+{
+    int number = seccomp_syscall_resolve_name(name);
+    if (number != __NR_SCMP_ERROR)
+        seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)error), number, 0);
+}
+
+static void forbid_sockets(scmp_filter_ctx filter, enum confine_reach reach)
+{
+    if (reach == CONFINE_ALONE)
+        forbid(filter, "socket", EACCES);
+    for (unsigned family = 0; reach == CONFINE_NET && family < AF_MAX; family++)
+        if (family != AF_INET && family != AF_INET6 && family != AF_NETLINK)
+            seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1,
+                             SCMP_A0(SCMP_CMP_EQ, family));
+}
+
+static scmp_filter_ctx make_filter(enum confine_reach reach)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    if (filter == NULL)
+        return NULL;
+    for (size_t i = 0; i < NELEMS(forbidden); i++)
+        forbid(filter, forbidden[i], EPERM);
+    for (size_t i = 0; i < NELEMS(namespaces); i++)
+        seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+                         SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces[i], namespaces[i]));
+    forbid(filter, "clone3", ENOSYS); /* its flags cannot be seen; libraries use clone() then */
+    forbid_sockets(filter, reach);
+    return filter;
+}
+
+static void build(enum confine_reach reach)
+{
+    scmp_filter_ctx filter = make_filter(reach);
+    int fd = filter ? memfd_create("filter", MFD_CLOEXEC) : -1;
+    if (fd >= 0 && seccomp_export_bpf(filter, fd) == 0) {
+        ssize_t n = pread(fd, programs[reach], sizeof programs[reach], 0);
+        lengths[reach] = n > 0 ? (unsigned short)((size_t)n / sizeof(struct sock_filter)) : 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (filter)
+        seccomp_release(filter);
+}
+
+void confine_prepare(void)
+{
+    for (enum confine_reach reach = CONFINE_ALONE; reach < CONFINE_REACHES; reach++)
+        if (lengths[reach] == 0)
+            build(reach);
+}
+
+static bool apply_calls(const struct confine_need *need)
+{
+    struct sock_fprog program = {lengths[need->reach], programs[need->reach]};
+    errno = ENOSYS;
+    return program.len && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
+}
+
+/* ---- all of them ---- */
+
+/* In this order: each may take away what only the ones before need. */
+static const struct measure {
+    const char *name, *meaning;
+    bool (*apply)(const struct confine_need *need);
+} measures[CONFINE_MEASURES] = {
+    [CONFINE_LIMITS] = {"limits", "core, processes, files, file size, CPU time", apply_limits},
+    [CONFINE_FILES] = {"landlock", "system libraries to read, an empty directory of its own to write",
+                       apply_files},
+    [CONFINE_USER] = {"user", "not root", apply_user},
+    [CONFINE_PRIVILEGES] = {"privileges", "no capabilities, none by programs it starts", apply_privileges},
+    [CONFINE_CALLS] = {"seccomp", "no sockets, no calls that change the system", apply_calls},
+};
+
+unsigned confine(const struct confine_need *need)
+{
+    unsigned in_force = 0;
+    confine_prepare(); /* before the limits, which it would meet */
+    for (size_t i = 0; i < NELEMS(measures); i++)
+        in_force |= measures[i].apply(need) ? 1u << i : 0;
+    return in_force;
+}
+
+const char *confine_name(enum confine_measure measure)
+{
+    return measures[measure].name;
+}
+
+const char *confine_meaning(enum confine_measure measure)
+{
+    return measures[measure].meaning;
+}
+
+int confine_probe(enum confine_measure measure)
+{
+    const struct confine_need need = {.directory = -1, .file = -1};
+    int status;
+    confine_prepare();
+    pid_t child = fork();
+    if (child == 0) {
+        errno = 0;
+        bool done = measures[measure].apply(&need);
+        _exit(done ? 0 : errno ? errno : ENOTSUP);
+    }
+    if (child < 0)
+        return errno;
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR)
+            return errno;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : ENOTSUP;
+}
