@@ -314,7 +314,8 @@ class Queue:
         return self.get(id, any=1)["status"]
 
     def list(self, owner="u1", status="", task="", since=-1, until=-1, cursor="", limit=50, budget=100000):
-        _, totals, cursor, rows = self.call("list", LIGHT_MS, owner, status, task, since, until, cursor, limit, budget)
+        _, totals, cursor, rows, _cost = self.call("list", LIGHT_MS, owner, status, task, since, until, cursor, limit,
+                                                   budget)
         return [row[0] for row in rows], cursor, dict(zip(
             ("pending", "processing", "completed", "failed", "cancelled"), totals))
 

@@ -272,7 +272,7 @@ def test_optional_parts_of_a_list_are_bounded(q):
         id = q.run()
         q.update(id, message='"' + "m" * 400 + '"', meta='{"x":"' + "y" * 3000 + '"}')
         q.end(id, text='{"x":"' + "y" * 9000 + '"}')
-    *_, rows = q.call("list", LIGHT_MS, "u1", "", "", -1, -1, "", 50, 30000)
+    *_, rows, _cost = q.call("list", LIGHT_MS, "u1", "", "", -1, -1, "", 50, 30000)
     size = sum(len(word) for row in rows for word in row if isinstance(word, str))
     assert len(rows) == 10 and size < 36000
     assert [row[20] for row in rows].count("1") >= 7
