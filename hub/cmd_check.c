@@ -172,8 +172,6 @@ static void say_durability(struct check *check, const struct redis_facts *facts)
     const char *losable = redis_facts_warn(facts, options->redis_allow_volatile);
     if (refusal)
         say(check, false, "redis", refusal);
-    else if (facts->replica)
-        say(check, false, "redis", redis_refusal_text(REDIS_READONLY));
     else if (losable)
         warn("durability", losable);
     else
@@ -226,7 +224,8 @@ static void check_server(struct check *check, const char *address)
     if (url.unix_path)
         snprintf(check->where, sizeof check->where, "%s", url.unix_path);
     else
-        snprintf(check->where, sizeof check->where, "%s:%u", url.host, url.port);
+        snprintf(check->where, sizeof check->where, "%s:%u%s", url.places[0].host, url.places[0].port,
+                 url.place_count > 1 ? " and the others" : "");
     const struct queue_config config = {.origin = "check", .reads_only = true};
     check->redis = redis_new(&check->loop, &url, ANSWER_MS, (struct redis_hooks){on_up, on_down, check});
     check->queue = queue_new(&check->loop, check->redis, &config, (struct queue_hooks){0});

@@ -190,10 +190,6 @@ static void take_facts(struct hub *hub, const struct redis_facts *facts)
         drain_begin(hub, EXIT_TROUBLE);
         return;
     }
-    if (facts->replica) {
-        cannot_be_used(hub, redis_refusal_text(REDIS_READONLY));
-        return;
-    }
     const char *losable = redis_facts_warn(facts, hub->options.redis_allow_volatile);
     if (losable && hub->losable == NULL)
         log_warn(losable);
@@ -264,12 +260,17 @@ void readiness_connect(struct hub *hub, const struct redis_url *url)
     hub->commands = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, commands);
     hub->subscriber = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, subscriber);
     hub->probe = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, (struct redis_hooks){.ctx = hub});
+    redis_follow(hub->subscriber, hub->commands);
+    redis_follow(hub->probe, hub->commands);
     hub->app.probe = hub->probe;
 }
 
 void readiness_retry(struct hub *hub)
 {
     metric_set(METRIC_REDIS_UP, hub->commands && redis_reason(hub) == NULL);
-    if (hub->commands && redis_is_up(hub->commands) && hub->library == LIBRARY_UNKNOWN && !hub->draining)
+    if (!redis_is_up(hub->commands) || hub->draining)
+        return;
+    redis_check_role(hub->commands);
+    if (hub->library == LIBRARY_UNKNOWN)
         load(hub);
 }

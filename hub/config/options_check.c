@@ -30,7 +30,7 @@ static const char *check_listen(const char *value)
 
 static const char *check_redis_url(const char *value)
 {
-    struct redis_url url = {.port = 0};
+    struct redis_url url = {0};
     const char *reason = *value ? redis_url_parse(value, &url) : NULL;
     redis_url_free(&url);
     return reason;

@@ -60,9 +60,10 @@ static const char *parse_login(struct span login, struct redis_url *url)
 }
 
 /* host[:port] or [v6 address][:port] */
-static const char *parse_host(struct span text, struct redis_url *url)
+static const char *parse_place(struct span text, struct redis_place *place)
 {
     struct span host;
+    place->port = 6379;
     if (span_begins(text, "[")) {
         text = span_from(text, 1);
         host = span_cut(&text, ']');
@@ -74,17 +75,35 @@ static const char *parse_host(struct span text, struct redis_url *url)
     } else {
         host = span_cut(&text, ':');
     }
-    if (text.p && (!parse_number(text, 65535, &url->port) || url->port == 0))
+    if (text.p && (!parse_number(text, 65535, &place->port) || place->port == 0))
         return "the port is not a number from 1 to 65535";
     if (host.n == 0)
         host = SPAN("127.0.0.1");
     if (memchr(host.p, '%', host.n) || memchr(host.p, ' ', host.n))
         return "the host name is malformed";
-    url->host = xstrndup(host.p, host.n);
+    place->host = xstrndup(host.p, host.n);
     return NULL;
 }
 
-/* [user:password@]host[:port][/db] */
+/* place[,place…] */
+static const char *parse_places(struct span text, struct redis_url *url)
+{
+    bool several = text.n && memchr(text.p, ',', text.n);
+    do {
+        struct span place = span_cut(&text, ',');
+        if (several && place.n == 0)
+            return "an address is missing between commas";
+        if (url->place_count == REDIS_PLACES_MAX)
+            return "at most 16 addresses";
+        const char *reason = parse_place(place, &url->places[url->place_count]);
+        if (reason)
+            return reason;
+        url->place_count++;
+    } while (text.p);
+    return NULL;
+}
+
+/* [user:password@]place[,place…][/db] */
 static const char *parse_tcp(struct span rest, struct redis_url *url)
 {
     struct span place = span_cut(&rest, '/');
@@ -98,14 +117,14 @@ static const char *parse_tcp(struct span rest, struct redis_url *url)
             return reason;
         place = span_from(place, n + 1);
     }
-    return parse_host(place, url);
+    return parse_places(place, url);
 }
 
 const char *redis_url_parse(const char *text, struct redis_url *ret)
 {
-    struct redis_url url = {.port = 6379};
+    struct redis_url url = {0};
     struct span all = span_of(text);
-    const char *reason = "must be redis://[user:password@]host[:port][/db] or unix:PATH";
+    const char *reason = "must be redis://[user:password@]host[:port][,host[:port]…][/db] or unix:PATH";
     if (span_begins(all, "redis://"))
         reason = parse_tcp(span_from(all, 8), &url);
     else if (span_begins(all, "unix:"))
@@ -122,7 +141,8 @@ const char *redis_url_parse(const char *text, struct redis_url *ret)
 void redis_url_free(struct redis_url *url)
 {
     free(url->unix_path);
-    free(url->host);
+    for (unsigned i = 0; i < url->place_count; i++)
+        free(url->places[i].host);
     free(url->user);
     free(url->password);
     *url = (struct redis_url){0};

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* The address of a Redis: redis://[user:password@]host[:port][/db] or unix:PATH[?db=N]. No state; any thread.
- */
+/* Where a Redis is: redis://[user:password@]host[:port][,host[:port]…][/db] or unix:PATH[?db=N]. Of several
+ * addresses the one is used that is the primary. No state; any thread. */
 #pragma once
 
 #include "hub/base/mem.h"
 
+#define REDIS_PLACES_MAX 16
+
+struct redis_place {
+    char *host;
+    unsigned port; /* default 6379 */
+};
 struct redis_url {
-    char *unix_path;       /* or NULL */
-    char *host;            /* or NULL */
-    unsigned port;         /* default 6379 */
+    char *unix_path; /* or NULL */
+    struct redis_place places[REDIS_PLACES_MAX];
+    unsigned place_count;  /* 0 with unix_path */
     unsigned db;           /* default 0 */
     char *user, *password; /* or NULL; never logged */
 };

@@ -15,17 +15,17 @@ static void test_good_urls(void)
         {"redis://u:p%40ss@h:1/", NULL, "h", "u", "p@ss", 1, 0},
         {"redis://:secret@[::1]:6380", NULL, "::1", NULL, "secret", 6380, 0},
         {"redis://a:b@c@host", NULL, "host", "a", "b@c", 6379, 0},
-        {"unix:/run/r.sock", "/run/r.sock", NULL, NULL, NULL, 6379, 0},
-        {"unix:///run/r.sock?db=2", "/run/r.sock", NULL, NULL, NULL, 6379, 2},
+        {"unix:/run/r.sock", "/run/r.sock", NULL, NULL, NULL, 0, 0},
+        {"unix:///run/r.sock?db=2", "/run/r.sock", NULL, NULL, NULL, 0, 2},
     };
     for (size_t i = 0; i < NELEMS(rows); i++) {
         struct redis_url url = {0};
         ok(redis_url_parse(rows[i].text, &url) == NULL, "%s parses", rows[i].text);
         is_text(url.unix_path, rows[i].unix_path, "%s: path", rows[i].text);
-        is_text(url.host, rows[i].host, "%s: host", rows[i].text);
+        is_text(url.places[0].host, rows[i].host, "%s: host", rows[i].text);
         is_text(url.user, rows[i].user, "%s: user", rows[i].text);
         is_text(url.password, rows[i].password, "%s: password", rows[i].text);
-        is_int(url.port, rows[i].port, "%s: port", rows[i].text);
+        is_int(url.place_count ? url.places[0].port : 0, rows[i].port, "%s: port", rows[i].text);
         is_int(url.db, rows[i].db, "%s: database", rows[i].text);
         redis_url_free(&url);
     }
@@ -49,19 +49,39 @@ static void test_bad_urls(void)
         "redis://[::1",
         "redis://[::1]x",
         "redis://ho st",
+        "redis://a,,b",
+        "redis://a,",
+        "redis://a,b:x",
+        "redis://a,b/1,c",
+        "redis://a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a",
         "unix:",
         "unix:/x?db=",
         "unix:/x?name=1",
     };
     for (size_t i = 0; i < NELEMS(texts); i++) {
-        struct redis_url url = {.port = 77};
+        struct redis_url url = {.db = 77};
         const char *reason = redis_url_parse(texts[i], &url);
-        ok(reason && url.port == 77, "'%s' is refused: %s", texts[i], reason ? reason : "");
+        ok(reason && url.db == 77, "'%s' is refused: %s", texts[i], reason ? reason : "");
     }
+}
+
+static void test_several(void)
+{
+    struct redis_url url;
+    ok(redis_url_parse("redis://u:p@a,[::1]:7000,c:7001/4", &url) == NULL, "several addresses");
+    is_int(url.place_count, 3, "their number");
+    is_text(url.places[0].host, "a", "the first");
+    is_int(url.places[0].port, 6379, "its port");
+    is_text(url.places[1].host, "::1", "the second");
+    is_int(url.places[2].port, 7001, "the port of the third");
+    is_text(url.password, "p", "one login for all");
+    is_int(url.db, 4, "one database for all");
+    redis_url_free(&url);
 }
 
 int main(void)
 {
+    test_several();
     test_good_urls();
     test_bad_urls();
     return done_testing();

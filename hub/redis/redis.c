@@ -20,6 +20,9 @@
 #include <unistd.h>
 
 #define CONNECT_MS 5000
+#define NEXT_PLACE_MS 10
+#define REPLICA "READONLY it is a replica"
+#define FOLLOWERS_MAX 2
 #define READ_BYTES 16384 /* the parser moves what is left of them */
 #define KEPT_BYTES 65536 /* of its buffer, while nothing stands there */
 #define READS_PER_TURN 16
@@ -50,6 +53,9 @@ struct redis {
     unsigned timeout_ms;
     struct redis_hooks hooks;
     enum redis_state { REDIS_WAITING, REDIS_CONNECTING, REDIS_GREETING, REDIS_UP, REDIS_CLOSED } state;
+    unsigned place;       /* of the addresses: where it is, or goes next */
+    struct redis *leader; /* NULL = none; it goes where that is */
+    struct redis *followers[FOLLOWERS_MAX];
     uv_getaddrinfo_t *lookup; /* of the host; NULL while there is none */
     struct redis_stream stream;
     uv_poll_t *poll; /* of the socket; NULL while there is none */
@@ -210,6 +216,14 @@ static void fail_subs(struct redis *redis)
     table_free(&lost);
 }
 
+/* Backs off once per round of the addresses. Gives the time until the next attempt. */
+static unsigned next_place(struct redis *redis)
+{
+    unsigned count = redis->url.place_count ? redis->url.place_count : 1;
+    redis->place = (redis->place + 1) % count;
+    return redis->place ? NEXT_PLACE_MS : backoff_failed(&redis->backoff, &backoff_connection);
+}
+
 /* The connection is gone, or an attempt failed: whoever waits is told, the next attempt is set. */
 static void lose(struct redis *redis, const char *reason)
 {
@@ -224,7 +238,7 @@ static void lose(struct redis *redis, const char *reason)
     if (redis->was_up)
         metric_add(METRIC_REDIS_RECONNECTS, 1);
     redis->was_up = redis->stalled = false;
-    uv_timer_start(&redis->timer, on_backoff, backoff_failed(&redis->backoff, &backoff_connection), 0);
+    uv_timer_start(&redis->timer, on_backoff, next_place(redis), 0);
     if (redis->hooks.on_down)
         redis->hooks.on_down(redis->hooks.ctx, text);
 }
@@ -556,6 +570,69 @@ static void on_watch(uv_timer_t *timer)
     }
 }
 
+/* ---- roles ---- */
+
+/* Drops what followed this one, to another address only or altogether. */
+static void drop_followers(struct redis *redis, bool all)
+{
+    for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
+        struct redis *follower = redis->followers[i];
+        if (follower && follower->state != REDIS_WAITING && (all || follower->place != redis->place))
+            lose(follower, "Redis is another one now");
+    }
+}
+
+/* A replica would take subscriptions, and no writes. Who may not ask does without; of other errors the first
+ * one says why Redis turns us away. */
+static void on_role(void *ctx, const redisReply *reply)
+{
+    struct redis *redis = ctx;
+    if (reply && reply->type == REDIS_REPLY_ERROR && redis->state == REDIS_GREETING &&
+        redis_refusal_of(reply->str) != REDIS_NOPERM)
+        lose(redis, reply->str);
+    if (reply == NULL || reply->type != REDIS_REPLY_STRING ||
+        memmem(reply->str, (size_t)reply->len, "\nrole:slave", 11) == NULL)
+        return;
+    redis_refused(REPLICA);
+    lose(redis, REPLICA);
+    drop_followers(redis, true);
+}
+
+static void ask_role(struct redis *redis)
+{
+    issue(redis, on_role, redis, 2, (const char *[]){"INFO", "replication"}, NULL);
+}
+
+void redis_check_role(struct redis *redis)
+{
+    if (redis->state == REDIS_UP)
+        ask_role(redis);
+}
+
+void redis_follow(struct redis *redis, struct redis *leader)
+{
+    redis->leader = leader;
+    for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
+        if (leader->followers[i] == NULL) {
+            leader->followers[i] = redis;
+            return;
+        }
+    }
+    abort();
+}
+
+/* Before one of the two is freed. */
+static void part(struct redis *redis)
+{
+    for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
+        if (redis->followers[i])
+            redis->followers[i]->leader = NULL;
+        if (redis->leader && redis->leader->followers[i] == redis)
+            redis->leader->followers[i] = NULL;
+        redis->followers[i] = NULL;
+    }
+}
+
 static void on_greeted(void *ctx, const redisReply *reply)
 {
     struct redis *redis = ctx;
@@ -572,6 +649,7 @@ static void on_pong(void *ctx, const redisReply *reply)
     redis_become(redis, REDIS_UP);
     redis->was_up = true;
     backoff_succeeded(&redis->backoff);
+    drop_followers(redis, false);
     redis_out_clear(&redis->out); /* the password stood there */
     uv_timer_stop(&redis->timer);
     if (redis->timeout_ms) {
@@ -592,6 +670,7 @@ static void greet(struct redis *redis)
         issue(redis, on_greeted, redis, 2, (const char *[]){"AUTH", url->password}, NULL);
     if (url->db)
         issue(redis, on_greeted, redis, 2, (const char *[]){"SELECT", LOG_NUM(url->db)}, NULL);
+    ask_role(redis);
     issue(redis, on_pong, redis, 1, (const char *[]){"PING"}, NULL);
 }
 
@@ -639,10 +718,11 @@ static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list
 static void look_up(struct redis *redis)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    const struct redis_place *place = &redis->url.places[redis->place];
     redis->lookup = xcalloc(1, sizeof *redis->lookup);
     redis->lookup->data = redis;
-    int rc = uv_getaddrinfo(&redis->loop->uv, redis->lookup, on_found, redis->url.host,
-                            LOG_NUM(redis->url.port), &hints);
+    int rc =
+        uv_getaddrinfo(&redis->loop->uv, redis->lookup, on_found, place->host, LOG_NUM(place->port), &hints);
     if (rc == 0)
         return;
     free(redis->lookup);
@@ -653,6 +733,8 @@ static void look_up(struct redis *redis)
 static void connect_now(struct redis *redis)
 {
     redis_become(redis, REDIS_CONNECTING);
+    if (redis->leader)
+        redis->place = redis->leader->place;
     uv_timer_start(&redis->timer, on_deadline, CONNECT_MS, 0);
     if (redis->url.unix_path)
         watch(redis, stream_connect_path(&redis->stream, redis->url.unix_path));
@@ -671,9 +753,11 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
     redis->hooks = hooks;
     redis->url = *url;
     redis->stream = REDIS_STREAM_CLOSED;
-    char **texts[] = {&redis->url.unix_path, &redis->url.host, &redis->url.user, &redis->url.password};
+    char **texts[] = {&redis->url.unix_path, &redis->url.user, &redis->url.password};
     for (size_t i = 0; i < NELEMS(texts); i++)
         *texts[i] = *texts[i] ? xstrdup(*texts[i]) : NULL;
+    for (unsigned i = 0; i < url->place_count; i++)
+        redis->url.places[i].host = xstrdup(url->places[i].host);
     uv_timer_init(&loop->uv, &redis->timer);
     uv_timer_init(&loop->uv, &redis->pulse);
     redis->timer.data = redis->pulse.data = redis;
@@ -701,6 +785,7 @@ void redis_free(struct redis **redis_at)
         return;
     *redis_at = NULL;
     loop_unhook(redis->loop, LOOP_STAGE_REDIS, flush, redis);
+    part(redis);
     redis_become(redis, REDIS_CLOSED);
     close_socket(redis);
     fail_calls(redis);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One Redis connection on the loop. It owns its socket: commands issued during a turn leave in one write at
- * LOOP_STAGE_REDIS, hiredis parses what comes. It connects again by backoff_connection. A hub has three
+ * LOOP_STAGE_REDIS, hiredis parses what comes. It connects again by backoff_connection, of several
+ * addresses to the one that is a primary. A hub has three
  * (commands, subscriptions, a probe), a worker parent two. Loop thread only. Knows no task. */
 #pragma once
 
@@ -34,6 +35,13 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
 void redis_free(struct redis **redis);
 /* Whether commands reach Redis now; NULL, a connection that is closed, is not up. */
 bool redis_is_up(const struct redis *redis);
+/* `redis` connects where `leader` is, and anew when that goes elsewhere or left a replica: two connections of
+ * one process speak to one Redis. At most two may follow; either may be freed first. */
+void redis_follow(struct redis *redis, struct redis *leader);
+/* Asks for the role, as each connect does: a connection to a replica is dropped, and the next address tried.
+ * Where Redis does not tell, nothing happens. */
+void redis_check_role(struct redis *redis);
+
 /* Returns how many commands have no answer yet. */
 size_t redis_in_flight(const struct redis *redis);
 

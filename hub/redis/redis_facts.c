@@ -24,8 +24,6 @@ void redis_facts_read(struct span info, struct redis_facts *ret)
     info_value(info, "maxmemory_policy:", ret->policy, sizeof ret->policy);
     info_value(info, "aof_enabled:", text, sizeof text);
     ret->aof = strcmp(text, "1") == 0;
-    info_value(info, "\nrole:", text, sizeof text);
-    ret->replica = strcmp(text, "slave") == 0;
 }
 
 const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile, bool require_durable)

@@ -10,7 +10,6 @@ struct redis_facts {
     int major;       /* 0 = not told */
     char policy[32]; /* maxmemory_policy, "" = not told */
     bool aof;        /* aof_enabled */
-    bool replica;    /* role */
 };
 
 /* Reads the text of INFO; what it does not say is 0 or "". */

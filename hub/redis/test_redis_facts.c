@@ -25,7 +25,6 @@ static void test_facts(void)
     refuses("redis_version:6.2.1\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n", true, "7.0");
     refuses("redis_version:8.0.0\r\nmaxmemory_policy:allkeys-lru\r\naof_enabled:1\r\n", false,
             "maxmemory-policy");
-    ok(!facts.replica, "no replica unless it says so");
     refuses("redis_version:8.0.0\nmaxmemory_policy:allkeys-lru\naof_enabled:0", true, NULL);
     refuses("", false, "7.0");
     refuses("redis_version", false, "7.0");
@@ -46,19 +45,9 @@ static void test_volatile(void)
        "with one nothing is said");
 }
 
-static void test_role(void)
-{
-    struct redis_facts facts;
-    redis_facts_read(SPAN("redis_version:7.0.15\r\n# Replication\r\nrole:slave\r\n"), &facts);
-    ok(facts.replica, "a replica");
-    redis_facts_read(SPAN("redis_version:7.0.15\r\nconfig_role:slave\r\nrole:master\r\n"), &facts);
-    ok(!facts.replica, "a primary");
-}
-
 int main(void)
 {
     test_facts();
     test_volatile();
-    test_role();
     return done_testing();
 }

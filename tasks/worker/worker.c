@@ -131,7 +131,9 @@ static void on_subscriber_down(void *ctx, const char *reason)
 
 static void on_second(uv_timer_t *timer)
 {
-    load(timer->data);
+    struct worker *worker = timer->data;
+    redis_check_role(worker->commands);
+    load(worker);
 }
 
 /* ---- what the feed and the system say ------------------------------------------------------------ */
@@ -188,6 +190,7 @@ static void start_redis(struct worker *worker, const struct redis_url *url)
     };
     worker->commands = redis_new(&worker->loop, url, COMMAND_TIMEOUT_MS, commands);
     worker->subscriber = redis_new(&worker->loop, url, COMMAND_TIMEOUT_MS, subscriber);
+    redis_follow(worker->subscriber, worker->commands);
     worker->queue = queue_new(&worker->loop, worker->commands, &config, (struct queue_hooks){0});
     worker->feed =
         queue_feed_new(worker->queue, worker->subscriber,

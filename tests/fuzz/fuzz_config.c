@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *copy = xstrndup(text.p, text.n);
     struct redis_url url;
     if (redis_url_parse(copy, &url) == NULL) {
-        HOLDS(url.unix_path || url.host);
+        HOLDS(url.unix_path || url.places[0].host);
         redis_url_free(&url);
     }
     free(copy);

@@ -155,7 +155,7 @@ def down(redis):
 
 # state, what /readyz begins with, what check says, kind of the metric ("" = none)
 STATES = [
-    (readonly, "readonly: ", r"^redis +FAIL +readonly: ", "readonly"),
+    (readonly, "readonly: ", r"^redis +FAIL .*readonly: ", "readonly"),
     (misconf, "misconf: ", r"^redis +FAIL .*misconf: ", "misconf"),
     (oom, "oom: ", r"^queue +FAIL +oom: ", "oom"),
     (noauth, "noauth: ", r"^redis +FAIL .*noauth: ", "noauth"),

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Several addresses of Redis: the primary among them is used, and left when it is one no more."""
+import contextlib
+
+from client import RpcError, connect
+from taskhub import Redis, eventually, free_port
+
+
+class Pair:
+    """A primary and a replica of it, on ports of their own."""
+
+    def __init__(self, stack):
+        self.ports = {}
+        self.primary, self.replica = self.start(stack, "one"), self.start(stack, "two")
+        self.replica.command("REPLICAOF", "127.0.0.1", self.ports[self.primary])
+        eventually(lambda: "master_link_status:up" in self.replica.command("INFO", "replication"), 20)
+
+    def start(self, stack, name):
+        redis, port = stack._add(Redis(stack.directory, name)), free_port()
+        self.ports[redis] = port
+        return redis.start("--port", str(port), "--repl-diskless-sync-delay", "0")
+
+    def url(self, first, second):
+        return f"redis://127.0.0.1:{self.ports[first]},127.0.0.1:{self.ports[second]}"
+
+
+def clients(redis):
+    """How many hubs and workers listen to this server."""
+    return len(redis.command("CLIENT", "LIST", "TYPE", "pubsub").splitlines())
+
+
+async def completes(c, task, args):
+    """Submits until that is taken, and waits for the end."""
+    task_id = None
+    while task_id is None:
+        with contextlib.suppress(RpcError):
+            task_id = await c.submit(task, args)
+    assert (await c.wait_end(task_id, 20))["status"] == "completed"
+
+
+async def test_the_primary_dies(stack):
+    pair = Pair(stack)
+    url = {"redis.url": pair.url(pair.replica, pair.primary)}  # the replica first: it is passed over
+    hub = stack.hub(url)
+    stack.worker(url)
+    async with connect(hub) as c:
+        await completes(c, "noop_heavy", {"steps": 1})
+        assert clients(pair.primary) == 2 and clients(pair.replica) == 0
+        pair.primary.kill()
+        pair.replica.command("REPLICAOF", "NO", "ONE")
+        await completes(c, "noop_heavy", {"steps": 1})
+        hub.wait_ready()
+        assert clients(pair.replica) == 2
+
+
+async def test_the_primary_becomes_a_replica(stack):
+    """It lives on and answers reads: it is left all the same, by the subscriptions, too."""
+    pair = Pair(stack)
+    url = {"redis.url": pair.url(pair.primary, pair.replica)}
+    hub = stack.hub(url)
+    stack.worker(url)
+    async with connect(hub) as c:
+        await completes(c, "noop_heavy", {"steps": 1})
+        pair.replica.command("REPLICAOF", "NO", "ONE")
+        pair.primary.command("REPLICAOF", "127.0.0.1", pair.ports[pair.replica])
+        eventually(lambda: clients(pair.replica) == 2 and clients(pair.primary) == 0, 10, "all connections move")
+        hub.wait_ready()
+        await completes(c, "noop_heavy", {"steps": 1})
+        assert hub.metric('taskhub_redis_refused_total{kind="readonly"}') > 0
