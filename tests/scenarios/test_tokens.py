@@ -283,3 +283,24 @@ async def test_nobody_comes_while_it_is_not_known(stack):
         assert (await c.call("notification.list"))["notifications"] == []
         async with connect(hub) as again:
             assert (await again.wait_end(await again.submit("noop")))["status"] == "completed"
+
+
+async def test_a_long_list_and_a_forgotten_one(stack):
+    """A hub that starts reads all of it, in pages; one that runs keeps what it knows when Redis has forgotten it."""
+    first = stack.hub({"limits.user_messages_per_s": 100000})
+    names = [f"jti {i}" for i in range(1203)]
+    async with connect(first, "root", roles=["admin"]) as admin:
+        for i in range(0, len(names), 50):
+            answers = await admin.batch([("admin.revoke", {"jti": name}) for name in names[i:i + 50]])
+            assert all(answer["result"] == {"ok": True} for answer in answers)
+        second = stack.hub()
+        for name in (names[0], names[499], names[500], names[1000], names[-1]):
+            await is_refused(second, token(jti=name))
+        stack.redis.command("FLUSHALL")
+        await admin.call("admin.revoke", {"jti": "after it"})
+        for hub in (first, second):
+            async with connect(hub, token=token(jti="later")) as late:
+                await admin.call("admin.revoke", {"jti": "later"})
+                await all_closed((late,), time.monotonic())
+            await is_refused(hub, token(jti="after it"))
+            await is_refused(hub, token(jti=names[7]))
