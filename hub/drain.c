@@ -53,7 +53,7 @@ void drain_begin(struct hub *hub, int exit_code)
     if (hub->app.manager) {
         hub->leaving += 2;
         server_drain(hub->server, DRAIN_MS, on_drained, hub);
-        manager_drain(hub->app.manager, on_drained, hub);
+        manager_drain(hub->app.manager, DRAIN_MS, on_drained, hub);
     }
     on_drained(hub);
 }

@@ -544,10 +544,10 @@ unsigned manager_load(const struct manager *manager)
     return runner_load(manager->runner);
 }
 
-void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx)
+void manager_drain(struct manager *manager, uint64_t patience_ms, void (*fn)(void *ctx), void *ctx)
 {
     manager->draining = true;
-    runner_drain(manager->runner, UINT64_MAX, fn, ctx);
+    runner_drain(manager->runner, patience_ms, fn, ctx);
 }
 
 static void on_gone(void *holder)

@@ -88,5 +88,6 @@ void manager_redis(struct manager *manager, bool up);
 void manager_bell(struct manager *manager);
 /* Submissions without an answer, and light tasks that wait or run here. */
 unsigned manager_load(const struct manager *manager);
-/* No new tasks; fn is called when nothing runs any more. */
-void manager_drain(struct manager *manager, void (*fn)(void *ctx), void *ctx);
+/* No new tasks. What still waits or runs after `patience_ms` is stopped and given back, for other hubs; fn is
+ * called when nothing is left, or soon after that. */
+void manager_drain(struct manager *manager, uint64_t patience_ms, void (*fn)(void *ctx), void *ctx);

@@ -530,7 +530,7 @@ static void test_internal_and_drain(void)
     is_int(run_internal(types[0]), TASK_USER_LIMIT, "up to a bound");
     ok(reach(&internals, 5), "they end");
     submit_task("slow", "{}");
-    manager_drain(manager, on_drained, NULL);
+    manager_drain(manager, UINT64_MAX, on_drained, NULL);
     submit_task("quick", "{}");
     is_int(last.refusal, TASK_UNAVAILABLE, "draining takes nothing new");
     wait_replies(2);

@@ -336,6 +336,10 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
         return;
     }
     run->end = *end;
+    if (end->kind == QUEUE_RETURNED) {
+        run->end.error_code = SPAN("worker_stopped");
+        run->end.error = SPAN("The process that ran the task was stopped");
+    }
     if (run->begun == RUN_WAITS && run->began_ms)
         run->begun = RUN_BEGUN;
     if (run->state == RUN_LEASED) {

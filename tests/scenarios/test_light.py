@@ -269,6 +269,24 @@ async def test_restarted_hub_goes_on_at_once(stack):
     stack.audit()
 
 
+async def test_drain_gives_slow_tasks_back(stack):
+    """What does not end in time, or never began, goes to another hub: nobody waits for a lease to run out."""
+    first, second = stack.hub({"light.threads": 1}), stack.hub({"light.threads": 1})
+    async with connect(first) as c, connect(second) as other:
+        runs, waits = [await c.submit("demo_steps", {"seconds": 60}) for _ in range(2)]
+        await c.wait_event(task_id=runs, type="started")
+        assert first.stop() == 0
+        assert "not everything ended in time" not in first.log()
+        back = await other.wait_event(task_id=runs, type="retrying")
+        assert (back["error"]["code"], back["attempt"]) == ("worker_stopped", 1)
+        for task in (runs, waits):
+            await other.cancel(task)
+            assert (await other.wait_end(task))["status"] == "cancelled"
+        assert not [e for e in other.of(waits) if e["type"] == "retrying"]
+        other.check()
+    stack.audit()
+
+
 async def test_drain_lets_light_tasks_end(stack):
     hub = stack.hub()
     async with connect(hub) as c:

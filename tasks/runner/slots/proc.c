@@ -540,11 +540,8 @@ static struct queue_end end_of_victim(const struct slot_job *job, int status, ch
         end.error_code = SPAN("timeout");
         end.error = SPAN("The task ran longer than it may");
     }
-    if (job->stop == STOP_DRAIN) {
+    if (job->stop == STOP_DRAIN)
         end.kind = QUEUE_RETURNED;
-        end.error_code = SPAN("worker_stopped");
-        end.error = SPAN("The worker was stopped while the task ran");
-    }
     return end;
 }
 

@@ -429,7 +429,7 @@ static void test_drain(void)
     ok(run_until(0, &tasks[0]), "one hangs");
     stop(&tasks[0], STOP_DRAIN);
     ok(run_until(1, NULL), "it is killed");
-    ok(tasks[0].fate == RETURNED && strcmp(tasks[0].code, "worker_stopped") == 0, "and may run elsewhere");
+    ok(tasks[0].fate == RETURNED, "and may run elsewhere");
     give(&tasks[0], "misbehave", "{\"mode\":\"hang\"}");
     ok(run_until(0, &tasks[0]), "another one hangs");
     stop(&tasks[0], STOP_LOST);
