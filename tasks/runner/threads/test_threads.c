@@ -430,6 +430,23 @@ static void test_lanes(void)
     release(runs, 7);
 }
 
+/* The loop does not turn here, so no tick helps. */
+static void test_idle_lanes(void)
+{
+    struct run *runs[3];
+    start_pool(1, 20, 0);
+    runs[0] = put_of("a", &held);
+    runs[1] = put_of("b", &held_request);
+    runs[2] = put_of("c", &slow);
+    loop_flush(&loop);
+    uint64_t begun = clock_mono_ms();
+    while (!(runs[0]->began_ms && runs[1]->began_ms && runs[2]->began_ms) &&
+           in_time(clock_mono_ms() - begun, 10000))
+        uv_sleep(1);
+    ok(runs[0]->began_ms && runs[1]->began_ms && runs[2]->began_ms, "each lane begins at once");
+    release(runs, 3);
+}
+
 static void test_full_lanes(void)
 {
     struct run *runs[8], *beyond[3];
@@ -498,6 +515,7 @@ int main(void)
     test_ends();
     test_turns_between_owners();
     test_lanes();
+    test_idle_lanes();
     test_full_lanes();
     test_slow_ones_are_found_out();
     uv_run(&loop.uv, UV_RUN_DEFAULT);

@@ -245,15 +245,8 @@ static bool op_cancelled(struct task_ctx *ctx)
 
 static struct timespec deadline_in(unsigned ms)
 {
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
+    uint64_t us = clock_mono_us() + (uint64_t)ms * 1000;
+    return (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 }
 
 /* With the lock held: until *flag, the job shall stop, or the time is over. */
@@ -365,6 +358,13 @@ static struct lane *choose(struct pool *pool)
     return best;
 }
 
+/* With the lock held: as call_thread(), for a lane that has work and no thread. The others have the tick. */
+static bool call_for_idle_lane(struct pool *pool)
+{
+    const struct lane *lane = choose(pool);
+    return lane && lane->busy == 0 && call_thread(pool);
+}
+
 /* With the lock held: a job that waits, of the owner whose turn it is. */
 static struct job *take(struct lane *lane)
 {
@@ -398,6 +398,8 @@ static struct job *next_job(struct pool *pool)
     self->lane = lane;
     self->job = take(lane);
     self->ticks = 0;
+    if (call_for_idle_lane(pool))
+        pthread_cond_signal(&pool->work);
     return self->job;
 }
 
@@ -560,8 +562,7 @@ static void hand_over(void *ctx)
     pthread_mutex_lock(&pool->lock);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
         unstage(&pool->lanes[i]);
-    const struct lane *lane = choose(pool);
-    bool call = lane && lane->busy == 0 && call_thread(pool);
+    bool call = call_for_idle_lane(pool);
     pthread_mutex_unlock(&pool->lock);
     if (call)
         pthread_cond_signal(&pool->work);
