@@ -184,7 +184,9 @@ static void wake(struct loads *loads, struct user *user)
     }
     if (list_empty(&user->waiting))
         list_remove(&user->pressed);
-    else if (user->rate.tokens <= 0)
+    else if (list_empty(&user->pressed)) /* one that left meanwhile saw nobody wait */
+        list_append(&loads->pressed, &user->pressed);
+    if (!list_empty(&user->waiting) && user->rate.tokens <= 0)
         look(loads, bucket_wait_ms(&user->rate, loads->limits.user_rate));
     user_unref(loads, user);
 }

@@ -55,6 +55,40 @@ static void test_requests(struct loads *loads)
     load_leave(other);
 }
 
+static struct load *leaving;
+
+static void on_room_of_another(void *ctx)
+{
+    on_room(ctx);
+    load_wait_no_more(leaving);
+}
+
+/* What one that was woken does may close another one that waits. */
+static void test_one_leaves_meanwhile(struct loads *loads)
+{
+    unsigned woken[3] = {0, 0, 0};
+    struct load *a = load_new(loads, on_room_of_another, &woken[0]);
+    load_set_user(a, SPAN("dora"));
+    struct load *b = leaving = of_user(loads, "dora", &woken[1]), *c = of_user(loads, "dora", &woken[2]);
+    load_begin(c);
+    load_begin(c);
+    load_begin(a);
+    load_wait(a);
+    load_wait(b);
+    load_wait(c);
+    load_end(a);
+    turn();
+    is_int(woken[0], 1, "one is woken");
+    is_int(woken[1] + woken[2], 0, "one leaves, one has enough of its own");
+    load_end(c);
+    turn();
+    is_int(woken[2], 1, "and is woken when it has not");
+    load_end(c);
+    load_leave(a);
+    load_leave(b);
+    load_leave(c);
+}
+
 static void test_requests_outlive_their_connection(struct loads *loads)
 {
     unsigned woken = 0;
@@ -122,6 +156,7 @@ int main(void)
         load_end(stranger);
     load_leave(stranger);
     test_requests(loads);
+    test_one_leaves_meanwhile(loads);
     test_requests_outlive_their_connection(loads);
     test_answers(loads);
     test_rates(loads);
