@@ -12,6 +12,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -325,6 +326,35 @@ static bool apply_calls(const struct confine_need *need)
            syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0;
 }
 
+/* ---- the network ---- */
+
+static bool write_map(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool done = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+/* Root may make the namespace; others need one of users around it, in which they stay who they are. */
+bool confine_network(void)
+{
+    char user[48], group[48];
+    snprintf(user, sizeof user, "%u %u 1", (unsigned)geteuid(), (unsigned)geteuid());
+    snprintf(group, sizeof group, "%u %u 1", (unsigned)getegid(), (unsigned)getegid());
+    if (geteuid() == 0)
+        return unshare(CLONE_NEWNET) == 0;
+    return unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 && write_map("/proc/self/setgroups", "deny") &&
+           write_map("/proc/self/uid_map", user) && write_map("/proc/self/gid_map", group);
+}
+
+static bool probe_network(const struct confine_need *need)
+{
+    (void)need;
+    return confine_network();
+}
+
 /* ---- all of them ---- */
 
 /* In this order: each may take away what only the ones before need. */
@@ -338,13 +368,14 @@ static const struct measure {
     [CONFINE_USER] = {"user", "not root", apply_user},
     [CONFINE_PRIVILEGES] = {"privileges", "no capabilities, none by programs it starts", apply_privileges},
     [CONFINE_CALLS] = {"seccomp", "no sockets, no calls that change the system", apply_calls},
+    [CONFINE_NETWORK] = {"network", "an empty network namespace", probe_network},
 };
 
 unsigned confine(const struct confine_need *need)
 {
     unsigned in_force = 0;
     confine_prepare(); /* before the limits, which it would meet */
-    for (size_t i = 0; i < NELEMS(measures); i++)
+    for (size_t i = 0; i < CONFINE_NETWORK; i++)
         in_force |= measures[i].apply(need) ? 1u << i : 0;
     return in_force;
 }

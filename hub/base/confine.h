@@ -15,6 +15,7 @@ enum confine_measure {
     CONFINE_USER,
     CONFINE_PRIVILEGES,
     CONFINE_CALLS,
+    CONFINE_NETWORK, /* by confine_network() alone */
     CONFINE_MEASURES,
 };
 
@@ -41,6 +42,9 @@ struct confine_need {
 char *confine_directory(const char *parent);
 /* Builds what all later calls share, so that they cost less. Before the process has threads. */
 void confine_prepare(void);
+/* Moves the calling process, and all that it will start, into a network namespace of its own, in which there
+ * is nothing; it must have one thread. False and errno where that is not permitted. Before confine(). */
+bool confine_network(void);
 /* Confines the calling process, which must have one thread. Its parent-death signal is gone when it changes
  * its user. Returns a bit per measure that is in force (1 << enum confine_measure). */
 unsigned confine(const struct confine_need *need);

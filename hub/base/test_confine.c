@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -144,6 +145,21 @@ static void test_reach(enum confine_reach reach, uid_t user)
     is_int(done >> NELEMS(acts), 0, "and is not root");
 }
 
+/* There is a loopback interface that is down, and no way to anybody. */
+static void test_network(void)
+{
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    pid_t child = fork();
+    int status;
+    if (child == 0) {
+        bool apart = confine_network();
+        int fd = socket(AF_INET, SOCK_DGRAM, 0);
+        _exit(apart && connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno == ENETUNREACH ? 0 : 1);
+    }
+    ok(waitpid(child, &status, 0) == child && status == 0, "an empty network reaches nobody");
+}
+
 static void test_table(void)
 {
     for (enum confine_measure measure = 0; measure < CONFINE_MEASURES; measure++)
@@ -170,6 +186,7 @@ int main(void)
         if (geteuid() == 0)
             test_reach(reach, ORDINARY);
     }
+    test_network();
     test_table();
     char *path = xstrdup(top);
     directory_drop(&path);

@@ -158,6 +158,16 @@ static pid_t fork_slot(const struct prefork_parent *parent, const int fds[PREFOR
     return slot;
 }
 
+/* Whether a task that is forked from here may use the network. `name` = NULL: any type of ordinary slots. */
+static bool needs_network(const char *name, const struct options *options)
+{
+    for (const struct task_type *const *type = task_type_all(); *type; type++)
+        if ((name ? strcmp((*type)->name, name) == 0 : (*type)->isolation == TASK_IN_SLOT) &&
+            task_type_reach(*type, options) & (TASK_REACH_NET | TASK_REACH_COMMAND))
+            return true;
+    return false;
+}
+
 /* Takes the options and loads the type; false if it cannot serve. */
 static bool set_up(struct prefork_parent *parent, const char *type, char *data)
 {
@@ -169,6 +179,8 @@ static bool set_up(struct prefork_parent *parent, const char *type, char *data)
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}) < 0)
         log_warn("a prefork parent could not give up privileges");
     confine_prepare();
+    if (!needs_network(type, &parent->options) && !confine_network())
+        log_info("tasks share this machine's network namespace", "reason", strerror(errno));
     parent->type = type ? task_type_find(type) : NULL;
     if (parent->type && parent->type->preload && parent->type->preload(&parent->options) != 0) {
         log_error("preloading a task type failed", "task", type);
