@@ -254,3 +254,58 @@ def test_no_private_worker(stack):
         return answer.status == 503 and answer.json()["reasons"]
     assert "no worker serves queue default" in eventually(missed, 10, "a hub that misses its worker").values()
     hub.wait_ready()
+
+
+# ---- what the network does ---------------------------------------------------------------------------
+class Wire:
+    """A proxy before Redis: passes everything on, or nothing (hole), or half of the next answer and closes (half)."""
+
+    def __init__(self, redis):
+        self.redis, self.mode, self.server = redis, "pass", None
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+
+    async def serve(self, reader, writer):
+        back, forth = await asyncio.open_unix_connection(str(self.redis.socket_path))
+        await asyncio.wait([asyncio.ensure_future(self.pump(reader, forth, False)),
+                            asyncio.ensure_future(self.pump(back, writer, True))],
+                           return_when=asyncio.FIRST_COMPLETED)
+        forth.close()
+        writer.close()
+
+    async def pump(self, reader, writer, answers):
+        while data := await reader.read(65536):
+            while self.mode == "hole":
+                await asyncio.sleep(0.01)
+            if self.mode == "half" and answers:
+                self.mode = "pass"
+                writer.write(data[:len(data) // 2])
+                return
+            writer.write(data)
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("mode", ["hole", "half"])
+async def test_network(stack, mode):
+    """A black hole, and half an answer: told as unknown, or taken; the key makes it one task."""
+    async with Wire(stack.redis) as wire:
+        hub = stack.hub({"redis.url": wire.url}, start=False)
+        await off_loop(hub.start)
+        keyed = {"task": "noop", "idempotency_key": "k"}
+        async with connect(hub) as c:
+            wire.mode = mode
+            answer = await c.request("task.submit", keyed, seconds=20)
+            assert "result" in answer or answer["error"]["data"]["code"] == "unavailable", answer
+            if mode == "hole":
+                assert "error" in answer and (await off_loop(reason, hub)) == "no answer"
+            wire.mode = "pass"
+            await off_loop(eventually, lambda: hub.get("/readyz").status == 200, 20, "ready again")
+            again = await c.call("task.submit", keyed)
+            assert (await c.wait_end(again["task_id"]))["status"] == "completed"
+            assert len({e["task_id"] for e in c.events}) == 1
