@@ -163,7 +163,8 @@ bool load_has_room(struct load *load)
     struct user *user = load->user;
     if (user == NULL)
         return true;
-    bucket_take(&user->rate, load->loads->limits.user_rate, 0, now_of(load->loads));
+    if (user->rate.tokens <= 0)
+        bucket_take(&user->rate, load->loads->limits.user_rate, 0, now_of(load->loads));
     return own_room(load) && user_has_room(load->loads, user);
 }
 

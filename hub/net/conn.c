@@ -207,7 +207,8 @@ static void flush(struct conn *conn)
     if (outbox->out.len == 0)
         give_buf(conn->conns, &outbox->out);
     size_t unwritten = outbox_waiting(outbox);
-    load_unwritten(conn->load, conn->unwritten, unwritten);
+    if (unwritten != conn->unwritten)
+        load_unwritten(conn->load, conn->unwritten, unwritten);
     conn->unwritten = unwritten;
 }
 
