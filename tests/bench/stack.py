@@ -118,6 +118,7 @@ class Stack:
                 "TASKHUB_DIAGNOSTICS": "true", "TASKHUB_PROGRESS_COALESCE_MS": "0",
                 "MAX_CONCURRENT_TASKS_PER_USER": HUGE, "MAX_GLOBAL_CONCURRENT_TASKS": HUGE,
                 "TASKHUB_LIMITS_MESSAGES_PER_S": HUGE, "TASKHUB_LIMITS_MESSAGES_BURST": HUGE,
+                "TASKHUB_LIMITS_USER_MESSAGES_PER_S": HUGE,
                 "TASKHUB_LIMITS_UNAUTHENTICATED": HUGE, "TASKHUB_LOG_LEVEL": "warn"}
 
     def start_hub(self, *under, name="hub"):

@@ -3,19 +3,13 @@
 import asyncio
 import contextlib
 import json
-import pathlib
+
+import pytest
 
 from client import connect
+from hostile import ATTACKS, Others, attacking, resident
 
 MIB = 1 << 20
-
-
-def resident(process):
-    """Bytes of memory that a process has."""
-    for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("no VmRSS")
 
 
 def batch_of(method, params, count):
@@ -134,3 +128,19 @@ async def test_reads_by_one_user_delay_nobody(stack):
             for answer in await lists:
                 assert len(answer["result"]["tasks"]) == (0 if "task" in params else 200), answer
             assert served > 5, "others are not kept until the lists end"
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("kind", ["task.list in batches", "light tasks in batches"])
+async def test_others_work_beside_one_at_full_rate(stack, kind):
+    """The short form of ./run bench abuse, without its times: those depend on the machine."""
+    assert kind in ATTACKS
+    hub = stack.private_hub({"limits.global_tasks": 40})
+    others = Others(hub)
+    async with others.working():
+        quiet = await others.measure(2)
+        with attacking(hub, kind, 60):
+            meanwhile = await others.measure(4)
+    assert others.refused == []
+    assert meanwhile["hub MiB"] - quiet["hub MiB"] < 64
+    assert meanwhile["tasks"] > 0 and meanwhile["p50 ms"] < max(10 * quiet["p50 ms"], 100), (quiet, meanwhile)

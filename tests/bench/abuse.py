@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What 20 users notice of one who asks for as much as he is allowed: ./run bench abuse [--seconds S]. A row per kind
+of attack: p50 and p99 of the others' light tasks, quiet and meanwhile, what of theirs was refused, and the memory of
+the hub at its most and some time after. Ends with 1 where a p99 is beyond max(2 × quiet, quiet + 25 ms), something was
+refused, or the hub grew by more than 64 MiB, or kept more than 8."""
+import argparse
+import asyncio
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scenarios"))
+import hostile  # noqa: E402 (needs the path above)
+from taskhub import Stack  # noqa: E402
+
+MIB = 1 << 20
+
+
+async def measure(hub, kind, options):
+    others = hostile.Others(hub)
+    async with others.working():
+        await asyncio.sleep(2)
+        quiet = await others.measure(options.seconds)
+        with hostile.attacking(hub, kind, options.seconds + 60):
+            await asyncio.sleep(1)
+            meanwhile = await others.measure(options.seconds)
+    await asyncio.sleep(options.after)
+    return quiet, meanwhile, len(others.refused), hostile.resident(hub) / MIB
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30, help="length of each attack")
+    parser.add_argument("--after", type=float, default=60, help="until the memory is looked at again")
+    parser.add_argument("--only", action="append", choices=list(hostile.ATTACKS), help="this attack")
+    options = parser.parse_args()
+    faults = 0
+    print("| attack | p50 ms, quiet | meanwhile | p99 ms, quiet | meanwhile | refused | hub MiB | at most | after |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for kind in options.only or hostile.ATTACKS:
+        stack = Stack()
+        hub = stack.private_hub({"limits.global_tasks": 40})
+        quiet, bad, refused, after = asyncio.run(measure(hub, kind, options))
+        stack.close()
+        print(f"| {kind} | {quiet['p50 ms']:.1f} | {bad['p50 ms']:.1f} | {quiet['p99 ms']:.1f} | {bad['p99 ms']:.1f} "
+              f"| {refused} | {quiet['hub MiB']:.1f} | {bad['hub MiB']:.1f} | {after:.1f} |", flush=True)
+        late = bad["p99 ms"] > max(2 * quiet["p99 ms"], quiet["p99 ms"] + 25)
+        faults += late or refused > 0 or bad["hub MiB"] > quiet["hub MiB"] + 64 or after > quiet["hub MiB"] + 8
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
