@@ -299,8 +299,9 @@ async def test_a_long_list_and_a_forgotten_one(stack):
         stack.redis.command("FLUSHALL")
         await admin.call("admin.revoke", {"jti": "after it"})
         for hub in (first, second):
-            async with connect(hub, token=token(jti="later")) as late:
-                await admin.call("admin.revoke", {"jti": "later"})
+            later = f"later at {hub.name}"
+            async with connect(hub, token=token(jti=later)) as late:
+                await admin.call("admin.revoke", {"jti": later})
                 await all_closed((late,), time.monotonic())
             await is_refused(hub, token(jti="after it"))
             await is_refused(hub, token(jti=names[7]))
