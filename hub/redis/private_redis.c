@@ -31,6 +31,7 @@ struct private_redis {
     uint64_t deadline_ms;
     uv_timer_t *timer; /* polls the lock */
     struct child *child;
+    char max_bytes[24]; /* its maxmemory */
     char state[160];
     bool stopping; /* its end is no news */
 };
@@ -103,11 +104,20 @@ static const char *const settings[][2] = {{"--port", "0"},
                                           {"--set-proc-title", "no"},
                                           {"--lazyfree-lazy-expire", "yes"}};
 
+/* Beyond this Redis takes nothing new; what ends tasks may use the rest of the machine. */
+static uint64_t max_bytes(const struct options *options)
+{
+    uint64_t all = uv_get_total_memory(), ours = uv_get_constrained_memory();
+    if (options->redis_max_bytes)
+        return (uint64_t)options->redis_max_bytes;
+    return (ours && ours < all ? ours : all) / 2;
+}
+
 static void start_server(struct private_redis *redis)
 {
-    const char *argv[2 * NELEMS(settings) + 4] = {redis->program, "--appendfsync",
-                                                  redis->options->redis_fsync};
-    memcpy(argv + 3, settings, sizeof settings);
+    const char *argv[2 * NELEMS(settings) + 6] = {
+        redis->program, "--appendfsync", redis->options->redis_fsync, "--maxmemory", redis->max_bytes};
+    memcpy(argv + 5, settings, sizeof settings);
     const struct child_config config = {
         .name = "redis-server",
         .argv = argv,
@@ -219,6 +229,7 @@ struct private_redis *private_redis_new(struct loop *loop, const struct options 
                                     .deadline_ms = clock_mono_ms() + LOCK_WAIT_MS,
                                     .timer = loop_timer(loop, redis),
                                     .state = "starting"};
+    snprintf(redis->max_bytes, sizeof redis->max_bytes, "%llu", (unsigned long long)max_bytes(options));
     uv_timer_start(redis->timer, on_poll, 0, LOCK_POLL_MS);
     return redis;
 }

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from client import connect
+from queue_lib import Resp
 from taskhub import SLOWDOWN, Hub, alive, command_line, descendants, eventually
 
 
@@ -40,6 +41,15 @@ def test_what_is_started(stack):
     assert not [line for line in listening.splitlines()[1:] if len(line.split()) > 9
                 and line.split()[3] == "0A" and line.split()[9] in sockets], "redis listens on TCP"
     assert str(hub.data / "lock") not in open_files(worker).values()
+
+
+def test_its_memory_has_a_bound(stack):
+    for options, least, most in (({"redis.max_bytes": 1 << 30}, 1 << 30, 1 << 30), ({}, 1, 1 << 50)):
+        hub = stack.private_hub(options)
+        connection = Resp(hub.data / "redis" / "redis.sock")
+        assert least <= int(connection("CONFIG", "GET", "maxmemory")[1]) <= most
+        connection.close()
+        hub.stop()
 
 
 async def test_kill_9_leaves_nothing_running(stack):
