@@ -711,6 +711,10 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return on_upgrade(wsi);
     case LWS_CALLBACK_HTTP:
         return on_http(wsi);
+    case LWS_CALLBACK_HTTP_BODY:
+        return http_body(wsi, len);
+    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+        return -1; /* it was answered before */
     case LWS_CALLBACK_RAW_ADOPT:
     case LWS_CALLBACK_RAW_RX:
         return -1; /* CONNECT, or bytes that are no HTTP */

@@ -5,6 +5,8 @@
 #include <ctype.h>
 #include <strings.h>
 
+#define PROTOCOLS_MAX 126 /* the library drops a connection with a longer list */
+
 static struct guard_verdict refuse(unsigned status, const char *code, const char *detail)
 {
     return (struct guard_verdict){status, code, detail};
@@ -83,9 +85,23 @@ struct guard_verdict guard_upgrade(const struct guard_request *request, const ch
         return refuse(400, "body", "An upgrade has no body");
     if (request->origin.p && !guard_origin(request->origin, origins))
         return refuse(403, "origin", "This Origin is not allowed (option origins)");
+    if (request->protocols.n > PROTOCOLS_MAX)
+        return refuse(400, "subprotocol",
+                      "The list of subprotocols is longer than 126 bytes; offer " GUARD_PROTOCOL " alone");
     if (request->protocols.p && !offers_protocol(request->protocols))
         return refuse(400, "subprotocol", "The subprotocol must be " GUARD_PROTOCOL);
     return refuse(0, NULL, NULL);
+}
+
+struct guard_verdict guard_plain(const struct guard_request *request)
+{
+    if (!span_is(request->path, "/ws"))
+        return refuse(404, "not_found", "Not found");
+    if (!request->get && !request->head)
+        return refuse(405, "method", "Method not allowed");
+    return refuse(426, "upgrade",
+                  "This is a WebSocket: connect to ws:// or wss://; a proxy in between must pass Upgrade and "
+                  "Connection on");
 }
 
 struct guard_verdict guard_body(const struct guard_request *request)

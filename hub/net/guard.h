@@ -6,7 +6,7 @@
 #include "hub/base/span.h"
 
 struct guard_request {      /* header values as they came; SPAN_NONE = no such header */
-    bool get;               /* the method is GET */
+    bool get, head;         /* the method */
     struct span path, http; /* "/ws", "HTTP/1.1" */
     struct span upgrade, version, key, origin, protocols;
     struct span transfer_encoding, content_length;
@@ -22,6 +22,8 @@ struct guard_verdict {
 
 /* A request to upgrade to WebSocket. `origins` are the allowed ones, separated by spaces. */
 struct guard_verdict guard_upgrade(const struct guard_request *request, const char *origins);
+/* A request without an upgrade for a path that has no answer: why. */
+struct guard_verdict guard_plain(const struct guard_request *request);
 /* Any other request: what says how long its body is. */
 struct guard_verdict guard_body(const struct guard_request *request);
 /* Whether `origin` is one of the words in `origins`. */

@@ -11,6 +11,7 @@
 
 #include <ctype.h>
 #include <limits.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 static const char security_headers[] =
@@ -68,8 +69,8 @@ struct http_answer {
     bool head;          /* leave the body out */
 };
 
-/* Sends it whole; gives what the callback of libwebsockets must return. */
-static int send_answer(struct lws *wsi, const struct http_answer *answer)
+/* Hands it over whole; the library keeps what the socket does not take. */
+static bool write_answer(struct lws *wsi, const struct http_answer *answer)
 {
     struct buf out = BUF_INIT;
     buf_printf(&out, "HTTP/1.1 %u %s\r\n", answer->status, status_text(answer->status));
@@ -90,7 +91,13 @@ static int send_answer(struct lws *wsi, const struct http_answer *answer)
     int sent = lws_write(wsi, (unsigned char *)out.data, out.len, LWS_WRITE_HTTP);
     bool whole = sent == (int)out.len;
     buf_free(&out);
-    if (!whole)
+    return whole;
+}
+
+/* Sends it and ends the request; gives what the callback of libwebsockets must return. */
+static int send_answer(struct lws *wsi, const struct http_answer *answer)
+{
+    if (!write_answer(wsi, answer))
         return -1;
     if (lws_partial_buffered(wsi))
         lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, 60); /* a slow reader of a large file */
@@ -105,18 +112,34 @@ static bool answer_ok(struct http_answer *ret, const char *type, struct span bod
     return true;
 }
 
-static int send_error(struct lws *wsi, struct guard_verdict verdict)
+#define ERROR_TEXT 256
+
+/* The answer to a request that is refused; its body stands in `text`. */
+static struct http_answer error_answer(struct guard_verdict verdict, char text[static ERROR_TEXT])
 {
-    char text[256];
-    int n =
-        snprintf(text, sizeof text, "{\"detail\":\"%s\",\"code\":\"%s\"}\n", verdict.detail, verdict.code);
+    int n = snprintf(text, ERROR_TEXT, "{\"detail\":\"%s\",\"code\":\"%s\"}\n", verdict.detail, verdict.code);
     struct http_answer answer = {
         .status = verdict.status, .type = "application/json", .body = {text, (size_t)n}, .close = true};
     if (verdict.status == 426)
-        answer.header = "Sec-WebSocket-Version: 13\r\n";
+        answer.header = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     if (verdict.status == 405)
         answer.header = "Allow: GET, HEAD\r\n";
+    return answer;
+}
+
+static int send_error(struct lws *wsi, struct guard_verdict verdict)
+{
+    char text[ERROR_TEXT];
+    struct http_answer answer = error_answer(verdict, text);
     return send_answer(wsi, &answer);
+}
+
+/* The same, while the body of the request is still coming. */
+static bool write_error(struct lws *wsi, struct guard_verdict verdict)
+{
+    char text[ERROR_TEXT];
+    struct http_answer answer = error_answer(verdict, text);
+    return write_answer(wsi, &answer);
 }
 
 struct route_request {
@@ -296,6 +319,7 @@ static void read_head(struct lws *wsi, struct head *head, int method, struct spa
 {
     struct guard_request *request = &head->request;
     request->get = method == LWSHUMETH_GET;
+    request->head = method == LWSHUMETH_HEAD;
     request->path = path;
 #define READ(member, token) request->member = http_header(wsi, token, head->member, sizeof head->member)
     READ(http, WSI_TOKEN_HTTP);
@@ -353,6 +377,43 @@ int http_upgrade(struct server *server, struct lws *wsi, enum http_place place)
     return 1;
 }
 
+/* ---- bodies, which nothing here wants --------------------------------------------------------------- */
+#define BODY_READ_MAX 16777216 /* bytes of one that are read and thrown away */
+
+static bool has_body(const struct guard_request *request)
+{
+    struct span length = request->content_length;
+    size_t zeros = 0;
+    while (zeros < length.n && length.p[zeros] == '0')
+        zeros++;
+    return zeros < length.n;
+}
+
+/* Answers, and goes on reading the body: most clients listen when all is sent, and to close before would
+ * reset the connection, and the answer with it. */
+static int refuse(struct lws *wsi, const struct guard_request *request, struct guard_verdict verdict,
+                  enum http_place place)
+{
+    struct peer *peer = lws_get_opaque_user_data(wsi);
+    if (peer == NULL || place != HTTP_STAYS || !has_body(request))
+        return send_error(wsi, verdict);
+    if (!write_error(wsi, verdict))
+        return -1;
+    if (!lws_partial_buffered(wsi))
+        shutdown(lws_get_socket_fd(wsi), SHUT_WR); /* who listens already need not wait for the rest */
+    peer->body = 0;
+    return 0;
+}
+
+int http_body(struct lws *wsi, size_t size)
+{
+    struct peer *peer = lws_get_opaque_user_data(wsi);
+    if (peer == NULL)
+        return -1;
+    peer->body += size;
+    return peer->body > BODY_READ_MAX ? -1 : 0;
+}
+
 int http_request(struct server *server, struct lws *wsi, enum http_place place)
 {
     struct head head;
@@ -369,9 +430,9 @@ int http_request(struct server *server, struct lws *wsi, enum http_place place)
     struct http_answer answer;
     int rc;
     if (!find_answer(&(struct route_request){server, head.request.path, &hold}, &answer)) {
-        rc = send_error(wsi, (struct guard_verdict){404, "not_found", "Not found"});
+        rc = refuse(wsi, &head.request, guard_plain(&head.request), place);
     } else if (method != LWSHUMETH_GET && method != LWSHUMETH_HEAD) {
-        rc = send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
+        rc = refuse(wsi, &head.request, (struct guard_verdict){405, "method", "Method not allowed"}, place);
     } else {
         char known[80];
         struct span match = http_header(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, known, sizeof known);

@@ -46,6 +46,7 @@ struct peer { /* one TCP connection, WebSocket or HTTP */
     struct listener *listener;
     struct lws *wsi;
     struct conn *conn;     /* NULL while it speaks HTTP */
+    size_t body;           /* bytes that were read of the body of its request */
     struct charge total;   /* empty: there was only a place for probes, */
     struct charge reserve; /* which this is */
     struct charge address;
@@ -112,6 +113,8 @@ struct server {
 /* ---- http.c -------------------------------------------------------------------------------------- */
 /* Answers a request that is no upgrade. */
 int http_request(struct server *server, struct lws *wsi, enum http_place place);
+/* Another piece of a body came. */
+int http_body(struct lws *wsi, size_t size);
 /* Checks an upgrade: 0 = go on, else an answer was sent. */
 int http_upgrade(struct server *server, struct lws *wsi, enum http_place place);
 /* Whether the request asks for /healthz or /readyz. */

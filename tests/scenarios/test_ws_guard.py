@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Bad and hostile input to the hub's port, byte by byte: upgrades that must be refused, frames that must
 close with the right code, HTTP."""
+import http.client
 import pathlib
 import re
 import shutil
@@ -48,6 +49,16 @@ UPGRADES = {
     "subprotocol-ours": (upgrade(Sec_WebSocket_Protocol="taskhub.v1"), {101}),
     "subprotocol-other": (upgrade(Sec_WebSocket_Protocol="chat"), {400}),
     "subprotocol-among": (upgrade(Sec_WebSocket_Protocol="chat, taskhub.v1"), {101}),
+    "subprotocols-126": (upgrade(Sec_WebSocket_Protocol="taskhub.v1, " + "x" * 114), {101}),
+    "subprotocols-127": (upgrade(Sec_WebSocket_Protocol="taskhub.v1, " + "x" * 115), {400}),
+    "subprotocols-a-token": (upgrade(Sec_WebSocket_Protocol="taskhub.v1, bearer." + "x" * 300), {400}),
+    "subprotocols-1000": (upgrade(Sec_WebSocket_Protocol="taskhub.v1, bearer." + "x" * 1000), {400}),
+    "plain-get": (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", {426}),
+    "plain-head": (b"HEAD /ws HTTP/1.1\r\nHost: x\r\n\r\n", {426}),
+    "plain-get-of-a-proxy": (b"GET /ws HTTP/1.0\r\nHost: x\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n"
+                             b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\n\r\n", {426}),
+    "plain-post": (b"POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", {405}),
+    "plain-elsewhere": (b"GET /wss HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
     "upgrade-empty-body": (upgrade(Content_Length="0"), {101}),
     "upgrade-of-java": (b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nContent-Length: 0\r\nHost: 127.0.0.1\r\n"
                         b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\nSec-WebSocket-Version: 13\r\n"
@@ -223,6 +234,25 @@ def test_http(server):
     assert get("/healthz", "Content-Length: 4", method="POST")[0] == 405
     status, _, body = get("/nope")
     assert body == b'{"detail":"Not found","code":"not_found"}\n'
+
+
+@pytest.mark.parametrize("path, status", [("/healthz", 405), ("/nope", 404), ("/ws", 405)])
+@pytest.mark.parametrize("size", [1, 65536, 1000000, 8000000])
+def test_a_body_that_nobody_wants(server, path, status, size):
+    """A client that sends all before it listens is answered."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10 * SLOWDOWN)
+    connection.request("POST", path, body=b"x" * size)
+    response = connection.getresponse()
+    assert response.status == status and b'"code"' in response.read()
+    connection.close()
+
+
+def test_a_body_without_end_is_cut(server):
+    with Raw(server.port) as raw:
+        raw.send(b"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 70000)
+        assert raw.head()[0] == 405
+        raw.send(b"x" * 20000000)
+        assert raw.ended()
 
 
 def test_many_requests_on_one_connection(server):
