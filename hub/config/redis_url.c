@@ -25,6 +25,8 @@ static char *percent_decode(struct span text)
     return buf_take_string(&out);
 }
 
+#define ENCODE "percent-encode / ? # @ % in user name and password (%2F %3F %23 %40 %25)"
+
 static bool parse_number(struct span text, unsigned max, unsigned *ret)
 {
     int64_t value;
@@ -34,11 +36,40 @@ static bool parse_number(struct span text, unsigned max, unsigned *ret)
     return true;
 }
 
-/* unix:PATH[?db=N] */
+static const char *parse_login(struct span login, struct redis_url *url)
+{
+    struct span user = span_cut(&login, ':');
+    if (login.p == NULL)
+        return "the password is missing (user:password@ or :password@)";
+    if (user.n && (url->user = percent_decode(user)) == NULL)
+        return "broken % escape in the user name; " ENCODE;
+    url->password = percent_decode(login);
+    return url->password ? NULL : "broken % escape in the password; " ENCODE;
+}
+
+/* [user:password@] before a path that begins with '/': what stands behind it. */
+static const char *cut_login(struct span *rest, struct redis_url *url)
+{
+    const char *at = span_begins(*rest, "/") ? NULL : memmem(rest->p, rest->n, "@/", 2);
+    if (at == NULL)
+        return NULL;
+    size_t n = (size_t)(at - rest->p);
+    const char *reason = parse_login((struct span){rest->p, n}, url);
+    *rest = span_from(*rest, n + 1);
+    return reason;
+}
+
+/* unix:PATH[?db=N], unix://[user:password@]/PATH[?db=N] */
 static const char *parse_unix(struct span rest, struct redis_url *url)
 {
-    if (span_begins(rest, "//"))
+    if (span_begins(rest, "//")) {
         rest = span_from(rest, 2);
+        const char *reason = cut_login(&rest, url);
+        if (reason)
+            return reason;
+        if (!span_begins(rest, "/"))
+            return "behind unix:// comes a path that begins with / (or user:password@ and then that)";
+    }
     struct span path = span_cut(&rest, '?');
     if (path.n == 0)
         return "the socket's path is missing";
@@ -46,17 +77,6 @@ static const char *parse_unix(struct span rest, struct redis_url *url)
         return "after ? only db=NUMBER is understood";
     url->unix_path = percent_decode(path);
     return url->unix_path ? NULL : "broken % escape in the path";
-}
-
-static const char *parse_login(struct span login, struct redis_url *url)
-{
-    struct span user = span_cut(&login, ':');
-    if (login.p == NULL)
-        return "the password is missing (user:password@ or :password@)";
-    if (user.n && (url->user = percent_decode(user)) == NULL)
-        return "broken % escape in the user name";
-    url->password = percent_decode(login);
-    return url->password ? NULL : "broken % escape in the password";
 }
 
 /* host[:port] or [v6 address][:port] */
@@ -75,10 +95,14 @@ static const char *parse_place(struct span text, struct redis_place *place)
     } else {
         host = span_cut(&text, ':');
     }
+    if (text.p && (memchr(text.p, '#', text.n) || memchr(text.p, '?', text.n)))
+        return "the port holds # or ?; " ENCODE;
     if (text.p && (!parse_number(text, 65535, &place->port) || place->port == 0))
         return "the port is not a number from 1 to 65535";
     if (host.n == 0)
         host = SPAN("127.0.0.1");
+    if (memchr(host.p, '#', host.n) || memchr(host.p, '?', host.n))
+        return "the host name holds # or ?; " ENCODE;
     if (memchr(host.p, '%', host.n) || memchr(host.p, ' ', host.n))
         return "the host name is malformed";
     place->host = xstrndup(host.p, host.n);
@@ -107,6 +131,8 @@ static const char *parse_places(struct span text, struct redis_url *url)
 static const char *parse_tcp(struct span rest, struct redis_url *url)
 {
     struct span place = span_cut(&rest, '/');
+    if (rest.n && memchr(rest.p, '@', rest.n))
+        return "there is a / in front of the @; " ENCODE;
     if (rest.n && !parse_number(rest, 65535, &url->db))
         return "the database after / is not a number";
     const char *at = place.n ? memrchr(place.p, '@', place.n) : NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a Redis is: redis://[user:password@]host[:port][,host[:port]…][/db] or unix:PATH[?db=N]. Of several
+/* Where a Redis is: redis://[user:password@]host[:port][,host[:port]…][/db] or
+ * unix:[//[user:password@]]PATH[?db=N]. Of several
  * addresses the one is used that is the primary. No state; any thread. */
 #pragma once
 

@@ -16,6 +16,11 @@ static void test_good_urls(void)
         {"redis://:secret@[::1]:6380", NULL, "::1", NULL, "secret", 6380, 0},
         {"redis://a:b@c@host", NULL, "host", "a", "b@c", 6379, 0},
         {"unix:/run/r.sock", "/run/r.sock", NULL, NULL, NULL, 0, 0},
+        {"unix://:pw@/run/r.sock", "/run/r.sock", NULL, NULL, "pw", 0, 0},
+        {"unix://u:p%40%2Fw@/run/r.sock?db=3", "/run/r.sock", NULL, "u", "p@/w", 0, 3},
+        {"unix://:p@w#@/run/r.sock", "/run/r.sock", NULL, NULL, "p@w#", 0, 0},
+        {"unix:run/a@b.sock", "run/a@b.sock", NULL, NULL, NULL, 0, 0},
+        {"unix:/run/a@/b.sock", "/run/a@/b.sock", NULL, NULL, NULL, 0, 0},
         {"unix:///run/r.sock?db=2", "/run/r.sock", NULL, NULL, NULL, 0, 2},
     };
     for (size_t i = 0; i < NELEMS(rows); i++) {
@@ -55,6 +60,9 @@ static void test_bad_urls(void)
         "redis://a,b/1,c",
         "redis://a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a",
         "unix:",
+        "unix://:pw@",
+        "unix://pw@/x",
+        "unix://:p%4@/x",
         "unix:/x?db=",
         "unix:/x?name=1",
     };
@@ -79,9 +87,26 @@ static void test_several(void)
     redis_url_free(&url);
 }
 
+/* A password that is not encoded: what helps is said. */
+static void test_raw_passwords(void)
+{
+    static const char *const texts[] = {
+        "redis://:p@ss#/w@h:6379", "redis://:p/ss@h", "redis://u:p#ss/@h/0", "redis://:p@ss#",
+        "redis://:p@h?x:1",        "redis://:p%ss@h", "unix://u:p%zz@/x",
+    };
+    for (size_t i = 0; i < NELEMS(texts); i++) {
+        struct redis_url url = {0};
+        const char *reason = redis_url_parse(texts[i], &url);
+        ok(reason && strstr(reason, "percent-encode"), "'%s': %s", texts[i], reason ? reason : "taken");
+        if (reason == NULL)
+            redis_url_free(&url);
+    }
+}
+
 int main(void)
 {
     test_several();
+    test_raw_passwords();
     test_good_urls();
     test_bad_urls();
     return done_testing();

@@ -28,6 +28,8 @@ void redis_facts_read(struct span info, struct redis_facts *ret)
 
 const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volatile, bool require_durable)
 {
+    if (facts->major == 0)
+        return "Redis does not say what it is: its user needs the command INFO (ACL SETUSER … +info)";
     if (facts->major < 7)
         return "Redis 7.0 or later is needed (it has functions)";
     if (!allow_volatile && strcmp(facts->policy, "noeviction") != 0)

@@ -310,6 +310,24 @@ def test_a_redis_without_append_only_file(stack, data):
     assert done.returncode == 2 and "redis.require_durable" in done.stderr, done
 
 
+def test_a_user_of_redis_without_info(stack, data):
+    stack.redis.command("ACL", "SETUSER", "app", "on", ">hunter2", "~*", "&*", "+@all", "-info")
+    url = stack.redis.url.replace("unix:", "unix://app:hunter2@")
+    done = taskhub("check", options={"redis.url": url, "data_dir": data})
+    assert done.returncode == 1 and "7.0" not in done.stdout and "hunter2" not in done.stdout + done.stderr, done
+    assert re.search(r"FAIL .*(permission|right|may not|ACL|NOPERM)", done.stdout), done.stdout
+    stack.redis.command("ACL", "SETUSER", "app", "+info")
+    assert taskhub("check", options={"redis.url": url, "data_dir": data}).returncode == 0
+
+
+@pytest.mark.parametrize("url", ["unix://:hunter2@/nowhere.sock", "unix://app:hunter2@/nowhere.sock?db=1",
+                                 "redis://app:hunter2@127.0.0.1:1", "redis://:hunter2%23@127.0.0.1:1/2"])
+def test_check_shows_no_password(data, url):
+    done = taskhub("check", options={"redis.url": url, "data_dir": data})
+    assert done.returncode == 1 and "is that server running?" in done.stdout, done
+    assert "hunter2" not in done.stdout + done.stderr, done
+
+
 def test_redis_down_at_start(stack):
     redis = stack.redis
     redis.stop()

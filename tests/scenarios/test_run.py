@@ -5,7 +5,9 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -29,6 +31,23 @@ def started(stack):
     yield process, link
     if process.running:
         process.stop()
+
+
+def test_what_is_missing_can_be_pasted(tmp_path):
+    """Without root and sudo the last line is a command for root: one line that a shell takes."""
+    for name in ("dirname", "cd", "cat", "grep"):
+        found = shutil.which(name)
+        if found:
+            (tmp_path / name).symlink_to(found)
+    for name, text in (("id", "echo 1000"), ("dpkg-query", "exit 1")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run([TOP / "run", "build"], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1 and len(lines) == 2, done
+    command = lines[1].strip()
+    assert command.startswith("apt-get update && apt-get install ") and " libuv1-dev" in command
+    assert subprocess.run(["/bin/sh", "-n", "-c", command]).returncode == 0 and "'" not in command
 
 
 async def test_the_link_works(started):
