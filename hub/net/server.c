@@ -7,6 +7,7 @@
 #include "hub/net/outbox.h"
 #include "hub/net/server_private.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -93,11 +94,32 @@ static char *default_origins(const char *name)
     return xasprintf("http://%s http://localhost%s http://127.0.0.1%s", name, port, port);
 }
 
+/* ---- memory of connections that are gone -------------------------------------------------------------- */
+#define TRIM_CONNECTIONS 256 /* so many fewer than there were, and half of them … */
+#define TRIM_TICKS 20        /* … for so long: they do not come back at once */
+
+/* The allocator keeps what thousands of small objects lay in; it is asked to give it back while little goes
+ * on, since that takes milliseconds. */
+static void trim_memory(struct server *server)
+{
+    size_t now = server->listener.all.used;
+    if (now > server->most)
+        server->most = now;
+    bool few = now <= server->most / 2 && server->most - now >= TRIM_CONNECTIONS;
+    server->few_ticks = few ? server->few_ticks + 1 : 0;
+    if (server->few_ticks < TRIM_TICKS)
+        return;
+    malloc_trim(0);
+    server->most = now;
+    server->few_ticks = 0;
+}
+
 /* ---- the whole -------------------------------------------------------------------------------------- */
 static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->data;
     listener_tick(&server->listener);
+    trim_memory(server);
 }
 
 struct server *server_new(const struct server_config *config, char **ret_reason)

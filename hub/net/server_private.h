@@ -103,6 +103,8 @@ struct server {
     struct lws_vhost *vhost;
     char *origins; /* allowed, separated by spaces */
     uv_timer_t *tick, *drain;
+    size_t most;        /* connections at once since memory was given back */
+    unsigned few_ticks; /* for so many of them there have been far fewer */
     bool draining;
     uint64_t drain_until;
     size_t drain_batch;

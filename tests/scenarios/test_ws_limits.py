@@ -274,3 +274,25 @@ def test_unix_socket_and_refusals(directory):
         assert text in second.log()
     assert server.stop() == 0
     assert not path.exists()
+
+
+def test_memory_of_closed_connections_is_given_back(directory):
+    options = {"limits.unauthenticated": 3000, "limits.user_connections": 3000, "auth.deadline_ms": 60000}
+    server = Server(directory, options=options, name="memory").start()
+    try:
+        before = server.rss_kb()
+        with contextlib.ExitStack() as connections:
+            opened = [connections.enter_context(Raw(server.port)) for _ in range(2500)]
+            for raw in opened:
+                raw.send(upgrade())
+            assert all(raw.head()[0] == 101 for raw in opened)
+            for raw in opened:
+                raw.send(frame(TEXT, "x" * 3000, fin=False))
+            eventually(lambda: server.rss_kb() - before > 10000, what="memory of many connections")
+            full = server.rss_kb()
+        eventually(lambda: server.rss_kb() - before < (full - before) / 3, what=f"less than a third of {full} kB")
+        with open_ws(server) as raw:
+            raw.send(frame(TEXT, "still there"))
+            assert raw.text() == "still there"
+    finally:
+        assert server.stop() == 0
