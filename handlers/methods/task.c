@@ -32,7 +32,8 @@ static struct queue_caller caller_of(const struct request *request)
     const struct principal *who = request_who(request);
     return (struct queue_caller){.owner = who->user_id,
                                  .any_read = (who->roles & (ROLE_ADMIN | ROLE_VIEWER)) != 0,
-                                 .any_write = (who->roles & ROLE_ADMIN) != 0};
+                                 .any_write = (who->roles & ROLE_ADMIN) != 0,
+                                 .sees_workers = (who->roles & (ROLE_ADMIN | ROLE_VIEWER)) != 0};
 }
 
 typedef void one_task_fn(struct queue *queue, const struct queue_caller *who, const char *id,

@@ -189,6 +189,7 @@ void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t
 struct queue_caller { /* who asks; checked inside the function */
     const char *owner;
     bool any_read, any_write; /* viewer and admin: other owners' tasks too */
+    bool sees_workers;        /* staff: which worker holds a task */
 };
 struct queue_answer {
     enum queue_code code;

@@ -304,12 +304,13 @@ static void explain(struct buf *to, const redisReply *answer)
                                                                           : "It is delayed",
                    due);
     else if (strcmp(place, "leased") == 0 && reply_number(answer, WHY_CANCEL))
-        buf_printf(to, "It was asked to stop; %.*s has not confirmed yet.", SPAN_ARG(holder));
+        buf_printf(to, "It was asked to stop; %.*s has not confirmed yet.",
+                   SPAN_ARG(holder.n ? holder : SPAN("its worker")));
     else if (strcmp(place, "leased") == 0)
-        buf_printf(to, "%s %.*s.",
-                   strcmp(reply_text(answer, WHY_STATUS), "processing") == 0 ? "It runs on"
-                                                                             : "It is about to begin on",
-                   SPAN_ARG(holder));
+        buf_printf(to, "%s%s%.*s.",
+                   strcmp(reply_text(answer, WHY_STATUS), "processing") == 0 ? "It runs"
+                                                                             : "It is about to begin",
+                   holder.n ? " on " : "", SPAN_ARG(holder));
     else if (reply_span(answer, WHY_ERROR).n)
         buf_printf(to, "It has failed: %s.", reply_text(answer, WHY_ERROR));
     else
@@ -404,6 +405,7 @@ void queue_why(struct queue *queue, const struct queue_caller *who, const char *
     struct op *op = read_op(queue, FUNCTION("why"), write_why, fn, ctx);
     op_in_turn(op, span_of(who->owner), WEIGHT_ONE);
     words_caller(&op->words, id, who->owner, who->any_read);
+    words_text(&op->words, who->sees_workers ? "1" : "0");
 }
 
 void queue_list(struct queue *queue, const struct queue_filter *filter, queue_answer_fn *fn, void *ctx)

@@ -111,3 +111,23 @@ async def test_two_connections_of_one_user_see_the_same(hub):
             client.check()
         await bob.call("ping")
         assert bob.events == []
+
+
+async def test_why_names_no_machine_to_users(hub):
+    """Names of workers are names of hosts: staff alone is told, of own and of others' tasks."""
+    async with connect(hub, "alice") as a, connect(hub, "vera", roles=["viewer"]) as vera, \
+            connect(hub, "root", roles=["admin"]) as root:
+        for who in (a, root):
+            task = await who.submit("noop_heavy", {"steps": 10, "sleep_ms": 60000})
+            await who.wait_event(task_id=task, type="started")
+            worker = (await root.call("task.why", {"task_id": task}))["facts"]["worker"]
+            for staff in (vera, root):
+                told = await staff.call("task.why", {"task_id": task})
+                assert told["facts"]["worker"] == worker and worker in told["why"]
+            if who is a:
+                told = await a.call("task.why", {"task_id": task})
+                assert worker not in str(told) and told["why"] == "It runs." and told["facts"]["place"] == "leased"
+                await a.call("task.cancel", {"task_id": task})
+                assert worker not in str(await a.call("task.why", {"task_id": task}))
+            else:
+                await root.call("task.cancel", {"task_id": task})

@@ -128,7 +128,7 @@ local function why(args)
   local deadline = place == 'leased' and clock.wall_of(call('ZSCORE', P .. 'l', r.id)) or '0'
   return {
     0, r.s, stage_of(r), place, r.queue, position, size, r.t and clock.wall_of(r.t) or '0', live_workers(),
-    r.w ~= '' and holder_name(r) or '', deadline, r.a, r.max, r.b, r.z and 1 or 0,
+    args[6] ~= '0' and r.w ~= '' and holder_name(r) or '', deadline, r.a, r.max, r.b, r.z and 1 or 0,
     (error_of(r)), r.id,
   }
 end
