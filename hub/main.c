@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* taskhub: the subcommands. */
+#include "hub/base/file.h"
 #include "hub/commands.h"
 #include "hub/config/cli.h"
 #include "tasks/types.h"
@@ -28,6 +29,7 @@ static int run_command(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    file_keep_private();
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0)
         abort();

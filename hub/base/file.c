@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files and directories; see file.h. */
+/* Files, directories, the mask of new ones; see file.h. */
 #include "hub/base/file.h"
 
 #include <errno.h>
@@ -48,4 +48,20 @@ void directory_drop(char **path)
         rmdir(gone);
     }
     free(gone);
+}
+
+#define UMASK_UNKNOWN 010000
+
+static mode_t started_with = UMASK_UNKNOWN;
+
+void file_keep_private(void)
+{
+    started_with = umask(077);
+}
+
+mode_t file_umask(void)
+{
+    if (started_with == UMASK_UNKNOWN)
+        umask(started_with = umask(077)); /* it can only be read by being set */
+    return started_with;
 }

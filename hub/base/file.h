@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Whole files, for what is read at start, and whole directories. Blocks. Any thread. */
+/* Whole files, for what is read at start, whole directories, and who may read what the process makes. Blocks.
+ * Any thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,3 +14,7 @@ ssize_t file_read(const char *path, void *to, size_t size);
 void directory_clear(const char *path);
 /* Removes it, too, frees the path and makes it NULL; NULL is fine. */
 void directory_drop(char **path);
+/* What the process makes from now on, others may not read. Call first of all: it concerns all threads. */
+void file_keep_private(void);
+/* The file mode creation mask that the process was started with. */
+mode_t file_umask(void);

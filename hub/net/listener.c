@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The listening socket (host:port, [v6]:port, unix:PATH, or the one systemd hands over), ours so that it can
  * be limited per address and paused; and the table of TCP peers. Loop thread only. */
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/net/address.h"
@@ -127,6 +128,9 @@ static int open_unix(struct listener *listener, const char *path, char **ret_rea
             close(fd);
         return fail(ret_reason, xasprintf("option listen: %s: %s", path, strerror(error)));
     }
+    /* Who may connect is the operator's to say, by the mask that the hub was started with. */
+    if (chmod(path, 0777 & ~file_umask()) < 0)
+        log_warn("the mode of the socket cannot be set", "path", path);
     listener->unix_path = xstrdup(path);
     return fd;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* taskhub-worker: whether this process is the worker's parent or, started by one, a prefork parent
  * (tasks/runner/slots/prefork.h). */
+#include "hub/base/file.h"
 #include "hub/config/cli.h"
 #include "tasks/runner/slots/prefork.h"
 #include "tasks/store/schema.h"
@@ -39,6 +40,7 @@ int main(int argc, char **argv)
 {
     struct options options;
     int code;
+    file_keep_private();
     task_types_use(builtin_task_types);
     if (argc >= 2 && strcmp(argv[1], PREFORK_WORD) == 0)
         return prefork_main(argv[2]);

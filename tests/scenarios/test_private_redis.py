@@ -157,3 +157,19 @@ def test_odd_data_directory(stack):
     odd = pathlib.Path(stack.directory, "a b%3f?db=1 \"x\"")
     odd.mkdir()
     stack._add(Hub(odd, "odd", None)).start()
+
+
+@pytest.mark.parametrize("mask", ["022", "000", "027"])
+def test_what_others_may_read(stack, mask):
+    """Nothing of what hub, Redis and worker write, whatever the mask; only the socket that is listened on follows it."""
+    path = stack.directory / "hub.sock"
+    hub = stack.private_hub(start=False)
+    hub.data.chmod(0o755)
+    hub.argv = ["/bin/sh", "-c", f'umask {mask}; exec "$@"', "sh", *hub.argv[:2], "--listen", f"unix:{path}",
+                "--data-dir", str(hub.data)]
+    hub.start(ready=False)
+    hub.wait_log("worker ready")
+    assert path.stat().st_mode & 0o777 == 0o777 & ~int(mask, 8)
+    found = [one for one in hub.data.rglob("*") if not one.is_symlink()]
+    assert hub.data / "taskhub.db" in found
+    assert [one for one in found if one.stat().st_mode & 0o077] == []
