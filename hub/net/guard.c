@@ -27,6 +27,39 @@ static bool equals_ignoring_case(struct span text, const char *word)
     return text.n == strlen(word) && strncasecmp(text.p, word, text.n) == 0;
 }
 
+/* "127.0.0.1", "[::1]": without the port. */
+static bool is_address(struct span host)
+{
+    if (host.n && host.p[0] == '[')
+        return host.p[host.n - 1] == ']' && memchr(host.p, ']', host.n) == host.p + host.n - 1;
+    size_t digits = 0;
+    while (digits < host.n && (isdigit((unsigned char)host.p[digits]) || host.p[digits] == '.'))
+        digits++;
+    return host.n && digits == host.n;
+}
+
+static struct span without_port(struct span host)
+{
+    size_t n = host.n;
+    while (n && isdigit((unsigned char)host.p[n - 1]))
+        n--;
+    return n && host.p[n - 1] == ':' ? (struct span){host.p, n - 1} : host;
+}
+
+bool guard_host(struct span host, const char *hosts)
+{
+    struct span name = without_port(host);
+    if (host.p == NULL || is_address(name))
+        return true;
+    for (struct span rest = span_of(hosts); rest.n;) {
+        struct span allowed = span_cut(&rest, ' ');
+        if (span_is(allowed, "*") ||
+            (allowed.n && allowed.n == name.n && strncasecmp(allowed.p, name.p, name.n) == 0))
+            return true;
+    }
+    return false;
+}
+
 /* 16 bytes in base64: 22 characters and two equals signs. */
 static bool key_valid(struct span key)
 {

@@ -8,6 +8,7 @@
 struct guard_request {      /* header values as they came; SPAN_NONE = no such header */
     bool get, head;         /* the method */
     struct span path, http; /* "/ws", "HTTP/1.1" */
+    struct span host;
     struct span upgrade, version, key, origin, protocols;
     struct span transfer_encoding, content_length;
 };
@@ -26,5 +27,8 @@ struct guard_verdict guard_upgrade(const struct guard_request *request, const ch
 struct guard_verdict guard_plain(const struct guard_request *request);
 /* Any other request: what says how long its body is. */
 struct guard_verdict guard_body(const struct guard_request *request);
+/* Whether a request for `host` (a Host header; absent is fine) may be answered: it is an address in digits,
+ * which no name service can turn against us, or one of the names in `hosts`, separated by spaces, * = any. */
+bool guard_host(struct span host, const char *hosts);
 /* Whether `origin` is one of the words in `origins`. */
 bool guard_origin(struct span origin, const char *origins);

@@ -298,6 +298,18 @@ static bool leads_to(struct span path, const struct route *route)
     return (route->below ? path.n >= n : path.n == n) && memcmp(path.p, route->path, n) == 0;
 }
 
+/* Whether the name that the request came to may have an answer. */
+static bool host_allowed(const struct server *server, const struct guard_request *request)
+{
+    if (server->hosts == NULL || guard_host(request->host, server->hosts))
+        return true;
+    char host[256];
+    snprintf(host, sizeof host, "%.*s", SPAN_ARG(request->host));
+    log_warn("a request to another name was refused; the option http.hosts says which are served", "host",
+             host);
+    return false;
+}
+
 static bool find_answer(const struct route_request *request, struct http_answer *answer)
 {
     for (size_t i = 0; i < NELEMS(routes); i++)
@@ -311,7 +323,7 @@ static bool find_answer(const struct route_request *request, struct http_answer 
 
 struct head { /* the request and the memory of its values */
     struct guard_request request;
-    char http[16], upgrade[64], version[16], key[64], origin[VALUE_MAX], protocols[VALUE_MAX];
+    char host[256], http[16], upgrade[64], version[16], key[64], origin[VALUE_MAX], protocols[VALUE_MAX];
     char transfer_encoding[64], content_length[32];
 };
 
@@ -322,6 +334,7 @@ static void read_head(struct lws *wsi, struct head *head, int method, struct spa
     request->head = method == LWSHUMETH_HEAD;
     request->path = path;
 #define READ(member, token) request->member = http_header(wsi, token, head->member, sizeof head->member)
+    READ(host, WSI_TOKEN_HOST);
     READ(http, WSI_TOKEN_HTTP);
     READ(upgrade, WSI_TOKEN_UPGRADE);
     READ(version, WSI_TOKEN_VERSION);
@@ -425,6 +438,10 @@ int http_request(struct server *server, struct lws *wsi, enum http_place place)
         return send_error(wsi, verdict);
     if (method < 0 || method == LWSHUMETH_CONNECT)
         return send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
+    if (!http_is_probe(wsi) && !host_allowed(server, &head.request))
+        return refuse(wsi, &head.request,
+                      (struct guard_verdict){403, "host", "This name is not served (option http.hosts)"},
+                      place);
 
     struct buf hold = BUF_INIT;
     struct http_answer answer;

@@ -94,6 +94,32 @@ static char *default_origins(const char *name)
     return xasprintf("http://%s http://localhost%s http://127.0.0.1%s", name, port, port);
 }
 
+static bool on_loopback(const char *name)
+{
+    return strncmp(name, "127.", 4) == 0 || strncmp(name, "[::1]", 5) == 0 ||
+           strncmp(name, "localhost:", 10) == 0;
+}
+
+/* The names under which pages are served: where only this machine reaches us, a page of another name (whose
+ * owner made it lead here) must not read them. What is an allowed origin is an allowed name. NULL: any. */
+static char *allowed_hosts(const struct options *options, const char *address, const char *origins)
+{
+    if (*options->http_hosts == '\0' && !on_loopback(address))
+        return NULL;
+    struct buf hosts = BUF_INIT;
+    buf_printf(&hosts, "localhost %s", options->http_hosts);
+    for (struct span rest = span_of(origins); rest.n;) {
+        struct span origin = span_cut(&rest, ' ');
+        const char *name = memmem(origin.p, origin.n, "://", 3);
+        if (name == NULL)
+            continue;
+        struct span host = span_from(origin, (size_t)(name + 3 - origin.p));
+        buf_append_char(&hosts, ' ');
+        buf_append_span(&hosts, span_cut(&host, ':'));
+    }
+    return buf_take_string(&hosts);
+}
+
 /* ---- memory of connections that are gone -------------------------------------------------------------- */
 #define TRIM_CONNECTIONS 256 /* so many fewer than there were, and half of them … */
 #define TRIM_TICKS 20        /* … for so long: they do not come back at once */
@@ -141,6 +167,7 @@ struct server *server_new(const struct server_config *config, char **ret_reason)
     }
     const char *origins = config->options->origins;
     server->origins = origins && origins[0] ? xstrdup(origins) : default_origins(server->listener.name);
+    server->hosts = allowed_hosts(config->options, server->listener.name, server->origins);
     return server;
 }
 
@@ -214,5 +241,6 @@ void server_free(struct server **server)
     conns_free(&dying->conns);
     listener_free(&dying->listener);
     free(dying->origins);
+    free(dying->hosts);
     free(dying);
 }

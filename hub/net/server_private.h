@@ -102,6 +102,7 @@ struct server {
     struct lws_context *context;
     struct lws_vhost *vhost;
     char *origins; /* allowed, separated by spaces */
+    char *hosts;   /* the same; NULL = any */
     uv_timer_t *tick, *drain;
     size_t most;        /* connections at once since memory was given back */
     unsigned few_ticks; /* for so many of them there have been far fewer */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* hub/net/guard.c: what may upgrade, what may have a body. */
+#include "hub/base/mem.h"
 #include "hub/net/guard.h"
 #include "tests/lib/tap.h"
 
@@ -88,8 +89,27 @@ static void test_body(void)
     ok(guard_origin(SPAN("http://b"), "  http://a   http://b "), "blanks between origins");
 }
 
+static void test_host(void)
+{
+    static const struct {
+        const char *host;
+        bool allowed;
+    } rows[] = {
+        {"localhost", true},           {"LocalHost:8080", true},        {"app.example:443", true},
+        {"127.0.0.1:8080", true},      {"192.168.1.5", true},           {"[::1]:8080", true},
+        {"evil.example", false},       {"evil.example:8080", false},    {"localhost.evil.example", false},
+        {"app.example.", false},       {"1.2.3.4.evil.example", false}, {"", false},
+        {"[::1].evil.example", false}, {"127.1.evil:80", false}};
+    for (size_t i = 0; i < NELEMS(rows); i++)
+        is_int(guard_host(span_of(rows[i].host), "localhost app.example"), rows[i].allowed, "host %s",
+               rows[i].host);
+    ok(guard_host(SPAN_NONE, "localhost"), "no Host: no browser");
+    ok(guard_host(SPAN("evil.example"), "*"), "any");
+}
+
 int main(void)
 {
+    test_host();
     test_upgrade();
     test_body();
     return done_testing();

@@ -53,12 +53,12 @@ UPGRADES = {
     "subprotocols-127": (upgrade(Sec_WebSocket_Protocol="taskhub.v1, " + "x" * 115), {400}),
     "subprotocols-a-token": (upgrade(Sec_WebSocket_Protocol="taskhub.v1, bearer." + "x" * 300), {400}),
     "subprotocols-1000": (upgrade(Sec_WebSocket_Protocol="taskhub.v1, bearer." + "x" * 1000), {400}),
-    "plain-get": (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", {426}),
-    "plain-head": (b"HEAD /ws HTTP/1.1\r\nHost: x\r\n\r\n", {426}),
-    "plain-get-of-a-proxy": (b"GET /ws HTTP/1.0\r\nHost: x\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n"
+    "plain-get": (b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n", {426}),
+    "plain-head": (b"HEAD /ws HTTP/1.1\r\nHost: localhost\r\n\r\n", {426}),
+    "plain-get-of-a-proxy": (b"GET /ws HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n"
                              b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\n\r\n", {426}),
-    "plain-post": (b"POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", {405}),
-    "plain-elsewhere": (b"GET /wss HTTP/1.1\r\nHost: x\r\n\r\n", {404}),
+    "plain-post": (b"POST /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}", {405}),
+    "plain-elsewhere": (b"GET /wss HTTP/1.1\r\nHost: localhost\r\n\r\n", {404}),
     "upgrade-empty-body": (upgrade(Content_Length="0"), {101}),
     "upgrade-of-java": (b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nContent-Length: 0\r\nHost: 127.0.0.1\r\n"
                         b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\nSec-WebSocket-Version: 13\r\n"
@@ -214,7 +214,7 @@ def test_server_closes(server):
 def test_http(server):
     def get(path, *headers, method="GET"):
         with Raw(server.port) as raw:
-            lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *headers]
+            lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
             raw.send(("\r\n".join(lines) + "\r\n\r\n").encode())
             status, head = raw.head()
             assert raw.ended()
@@ -234,6 +234,32 @@ def test_http(server):
     assert get("/healthz", "Content-Length: 4", method="POST")[0] == 405
     status, _, body = get("/nope")
     assert body == b'{"detail":"Not found","code":"not_found"}\n'
+
+
+def test_names(server, directory):
+    """Who makes a name lead to this machine reads nothing under it."""
+    def status(port, path, host, request=None):
+        with Raw(port) as raw:
+            raw.send(request or f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            return raw.head()[0]
+    for path in ("/", "/metrics", "/sdk/taskhub.js", "/nope"):
+        assert status(server.port, path, f"evil.example:{server.port}") == 403, path
+        assert status(server.port, path, "localhost.evil.example") == 403, path
+    for host in ("localhost", f"LOCALHOST:{server.port}", "127.0.0.1", "[::1]:80", "10.1.2.3:80"):
+        assert status(server.port, "/metrics", host) == 200, host
+    for path in ("/healthz", "/readyz"):
+        assert status(server.port, path, "evil.example") == 200, path
+    assert status(server.port, None, None, upgrade(Host="app.example")) == 101, "a proxy, a program"
+    assert status(server.port, None, None, upgrade(Host="evil.example", Origin="http://evil.example")) == 403
+    options = {"origins": "https://app.example http://other.example:8080", "http.hosts": "hub hub.internal"}
+    other = Server(directory, options=options, name="names").start()
+    try:
+        for host in ("app.example", "other.example", "hub:1", "hub.internal", "localhost"):
+            assert status(other.port, "/metrics", host) == 200, host
+        for host in ("example", "app.example.evil", "hub.", "internal"):
+            assert status(other.port, "/metrics", host) == 403, host
+    finally:
+        assert other.stop() == 0
 
 
 @pytest.mark.parametrize("path, status", [("/healthz", 405), ("/nope", 404), ("/ws", 405)])
@@ -279,7 +305,7 @@ def test_web_root(directory):
         for path, status in (("/", 200), ("/index.html", 200), ("/sdk/x.js", 200), ("/link.js", 404), ("/sdk", 404),
                              ("/missing.js", 404), ("/sdk/../../etc/passwd", 404)):
             with Raw(server.port) as raw:
-                raw.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                raw.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 assert raw.head()[0] == status, path
     finally:
         assert server.stop() == 0

@@ -114,7 +114,7 @@ def test_idle_pages_keep_nobody_out(small):
 def test_total(small):
     def served(path="healthz"):
         with Raw(small.port) as raw:
-            raw.send(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            raw.send(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             return raw.head()[0] == 200
     with contextlib.ExitStack() as held:
         for i in range(40):
@@ -140,7 +140,7 @@ def test_slow_reader_of_replies(small):
             raw.send(frame(TEXT, "text 60000"))
         def closed():
             with Raw(small.port) as http:
-                http.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                http.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 http.head()
                 while b"closed_slow_total 1" not in http.data and http._more():
                     pass
