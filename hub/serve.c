@@ -158,7 +158,6 @@ static void free_loop(struct hub *hub)
 {
     loop_close(hub->tick);
     loop_close(hub->guard);
-    loop_close(hub->probe_timer);
     loop_deinit(&hub->loop);
 }
 
@@ -171,6 +170,7 @@ static void free_hub(struct hub *hub)
     owners_free(&hub->app.owners);
     queue_feed_free(&hub->app.feed);
     queue_free(&hub->app.queue);
+    loop_close(hub->probe_timer); /* the loop turns on while the server goes, and a probe asks the queue */
     manager_free(&hub->app.manager);
     if (hub->app.requests)
         app_stop(&hub->app);
