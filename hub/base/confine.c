@@ -279,7 +279,7 @@ static void forbid_sockets(scmp_filter_ctx filter, enum confine_reach reach)
     for (unsigned family = 0; reach == CONFINE_NET && family < AF_MAX; family++)
         if (family != AF_INET && family != AF_INET6 && family != AF_NETLINK)
             seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, family));
+                             (struct scmp_arg_cmp){.arg = 0, .op = SCMP_CMP_EQ, .datum_a = family});
 }
 
 static scmp_filter_ctx make_filter(enum confine_reach reach)
