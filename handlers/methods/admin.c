@@ -3,6 +3,7 @@
  * watching is logged. Loop thread. */
 #include "handlers/methods/methods.h"
 #include "handlers/rpc/reply.h"
+#include "handlers/session/taken_back.h"
 #include "hub/auth/bearers.h"
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
@@ -44,6 +45,15 @@ static bool take_before(struct request *request, struct span value, int64_t *ret
     return false;
 }
 
+/* This hub does not wait for the next look at the list. */
+static void on_revoked(void *ctx, enum queue_code code)
+{
+    struct request *request = ctx;
+    if (code == QUEUE_OK)
+        taken_back_read(request->app);
+    reply_done(request, code);
+}
+
 void run_admin_revoke(struct request *request, const struct span *values)
 {
     struct buf entry CLEANUP(buf_free) = BUF_INIT, jti CLEANUP(buf_free) = BUF_INIT;
@@ -71,7 +81,7 @@ void run_admin_revoke(struct request *request, const struct span *values)
         denial_of_token(&entry, token_id, until_s);
     }
     log_admin_act(request, NULL);
-    denials_add(request->app->queue, buf_span(&entry), until_s, reply_done, request);
+    denials_add(request->app->queue, buf_span(&entry), until_s, on_revoked, request);
 }
 
 /* ---- watching ---- */

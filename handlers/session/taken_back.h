@@ -10,5 +10,5 @@
 void taken_back_start(struct app *app);
 /* The connection to Redis is closed: no answer comes any more. */
 void taken_back_stop(struct app *app);
-/* Redis answers (again): reads at once. */
+/* Redis answers again, or took an entry: reads at once, unless that is under way. */
 void taken_back_read(struct app *app);
