@@ -441,8 +441,8 @@ static void test_size(void)
 static void test_single_key(void)
 {
     static const char *const kids[] = {"", ",\"kid\":\"main\"", ",\"kid\":\"retired\"",
-                                       ",\"kid\":\"urn:ietf:params:oauth:jwk-thumbprint:sha-256:"
-                                       "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs\""};
+                                       (",\"kid\":\"urn:ietf:params:oauth:jwk-thumbprint:sha-256:"
+                                        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs\"")};
     static const char *const keys[] = {"text:0123456789abcdef0123456789abcdef",
                                        "{\"kty\":\"oct\",\"alg\":\"HS256\",\"kid\":\"main\","
                                        "\"k\":\"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY\"}"};

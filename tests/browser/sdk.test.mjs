@@ -54,7 +54,7 @@ test('without a key a lost submission is an error, and so is a retry', async () 
   });
   const hub = connect(server);
   await assert.rejects(hub.submit('noop', {}, { key: null }), { code: 'connection_lost' });
-  await assert.rejects(hub.call('task.retry', { task_id: 'a' }), { code: 'connection_lost' });
+  await assert.rejects(hub.call('task.retry', { task_id: 'a', idempotency_key: null }), { code: 'connection_lost' });
 });
 
 test('events come to the handle, and the iterator ends with the terminal one', async () => {
