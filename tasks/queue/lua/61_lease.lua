@@ -3,6 +3,24 @@
 
 local LOST
 
+-- Takes the leases whose records are the dead ones' back, of `count` leases from a position on. Answer: where to go on,
+-- nil at the end.
+local function bury_leases(from, count, is_dead)
+  local ids = call('ZRANGE', P .. 'l', from, from + count - 1)
+  local kept = 0
+  fetch_records(ids)
+  for i = 1, #ids do
+    local r = record_of(ids[i])
+    if r and not terminal(r) and is_dead(r) then
+      call('ZREM', P .. 'l', ids[i])
+      died(r)
+    else
+      kept = kept + 1
+    end
+  end
+  return #ids == count and from + kept or nil
+end
+
 do
 
 LOST = 9 -- enum queue_code: QUEUE_LOST
@@ -230,19 +248,9 @@ local function reclaim(args)
   if from == 0 then
     forget_earlier()
   end
-  local ids = call('ZRANGE', P .. 'l', from, from + RECLAIM_SLICE - 1)
-  local kept = 0
-  fetch_records(ids)
-  for i = 1, #ids do
-    local r = record_of(ids[i])
-    if r and not terminal(r) and r.w ~= holder and holder_name(r) == origin then
-      call('ZREM', P .. 'l', ids[i])
-      died(r)
-    else
-      kept = kept + 1
-    end
-  end
-  return #ids < RECLAIM_SLICE and -1 or from + kept
+  return bury_leases(from, RECLAIM_SLICE, function(r)
+    return r.w ~= holder and holder_name(r) == origin
+  end) or -1
 end
 
 export('lease', { 'allow-oom' }, lease)

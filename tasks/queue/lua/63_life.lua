@@ -13,22 +13,13 @@ local first -- running time of the first look of this server
 
 -- The dead one's leases are given back, a slice of all. Whatever is missed runs out.
 local function bury(dead, from)
-  local ids = call('ZRANGE', P .. 'l', from, from + LEASES_SEEN - 1)
-  local kept = 0
-  fetch_records(ids)
-  for i = 1, #ids do
-    local r = record_of(ids[i])
-    if r and not terminal(r) and r.w == dead then
-      call('ZREM', P .. 'l', ids[i])
-      died(r)
-    else
-      kept = kept + 1
-    end
-  end
-  if #ids < LEASES_SEEN then
+  local on = bury_leases(from, LEASES_SEEN, function(r)
+    return r.w == dead
+  end)
+  if not on then
     call('ZREM', P .. 'hb', dead)
   else
-    call('ZADD', P .. 'hb', -1 - from - kept, dead)
+    call('ZADD', P .. 'hb', -1 - on, dead)
   end
 end
 
