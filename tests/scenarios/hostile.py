@@ -11,12 +11,14 @@ import sys
 import time
 import types
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from client import connect
+from taskhub import token as make_token
 
 SOCKETS, PER_SOCKET_S = 32, 1800  # 90 % of limits.messages_per_s
 USERS, STREAMS, PACE_S = 20, 2, 0.05
+SILENT_PER_S = 120
 PCM = {"encoding": "pcm_s16le", "sample_rate": 16000, "channels": 1}
 
 
@@ -28,43 +30,123 @@ def resident(process):
     raise AssertionError("no VmRSS")
 
 
-# ---- the attack ------------------------------------------------------------------------------------------
-def calls(method, params, count):
-    """A batch, or one request where count is 1, and how many messages it counts as."""
-    items = [{"jsonrpc": "2.0", "id": n, "method": method, "params": params} for n in range(count)]
-    return json.dumps(items if count > 1 else items[0]), count
-
-
-ATTACKS = {
-    "task.get in batches": lambda task: calls("task.get", {"task_id": task}, 64),
-    "task.list in batches": lambda task: calls("task.list", {"limit": 200}, 8),
-    "lists that find nothing": lambda task: calls("task.list", {"limit": 200, "task": "none"}, 1),
-    "light tasks": lambda task: calls("task.submit", {"task": "noop"}, 1),
-    "light tasks in batches": lambda task: calls("task.submit", {"task": "noop"}, 32),
-    "pings": lambda task: calls("ping", {}, 1),
-}
-
-
-async def one_socket(hub, text, weight, until):
-    with contextlib.suppress(ConnectionClosed, OSError):
-        async with connect(hub, "mallory") as c:
-            c._take = lambda part: None  # answers are read and thrown away
+# ---- the attacks: each is a coroutine per socket, of one user or of several ------------------------------
+def calls(method, params, count=1):
+    """Sends a batch, or one request where count is 1, again and again; answers are read and thrown away."""
+    async def attack(hub, user, task, until):
+        items = [{"jsonrpc": "2.0", "id": n, "method": method, "params": dict(params, **(
+            {"task_id": task} if method == "task.get" else {}))} for n in range(count)]
+        text = json.dumps(items if count > 1 else items[0])
+        async with connect(hub, user) as c:
+            c._take = lambda part: None
             while time.monotonic() < until:
                 began = time.monotonic()
                 await c.ws.send(text)
-                await asyncio.sleep(max(0, weight / PER_SOCKET_S - (time.monotonic() - began)))
+                await asyncio.sleep(max(0, count / PER_SOCKET_S - (time.monotonic() - began)))
+    return attack
 
 
-async def attack(port, kind, seconds):
+def resumes(resume):
+    """Connects again and again, to go on from where it never was."""
+    async def attack(hub, user, task, until):
+        pass_ = make_token(user)
+        while time.monotonic() < until:
+            async with connect(hub, user, auth=False) as c:
+                answer = await c.request("auth", {"token": pass_}, seconds=60)
+                seq, epoch = answer["result"]["seq"], answer["result"]["epoch"]
+            async with connect(hub, user, auth=False) as c:
+                await c.request("auth", {"token": pass_, "resume": resume(epoch, seq)}, seconds=60)
+    return attack
+
+
+async def cancels(hub, user, task, until):
+    async with connect(hub, user) as c:
+        while time.monotonic() < until:
+            answer = await c.request("task.submit", {"task": "noop_heavy", "args": {"steps": 1, "sleep_ms": 2000}},
+                                     seconds=60)
+            if "result" in answer:
+                await c.request("task.cancel", {"task_id": answer["result"]["task_id"]}, seconds=60)
+
+
+async def slow_streams(hub, user, task, until):
+    """Two bytes every tenth of a second, and given up for another one when the hub has had enough."""
+    async with connect(hub, user) as c:
+        while time.monotonic() < until:
+            answer = await c.request("audio.start", {"task": "noop_stream", "format": PCM}, seconds=60)
+            if "error" in answer:
+                await asyncio.sleep(0.1)
+                continue
+            for _ in range(20):
+                await c.audio_frame(answer["result"]["stream"], bytes(2))
+                await asyncio.sleep(0.1)
+            await c.request("audio.abort", {"stream": answer["result"]["stream"]}, seconds=60)
+
+
+async def streams_cancelled(hub, user, task, until):
+    """Sound as fast as it is taken, then cancelled, and again."""
+    async with connect(hub, user) as c:
+        while time.monotonic() < until:
+            answer = await c.request("audio.start", {"task": "noop_stream", "format": PCM}, seconds=60)
+            if "error" in answer:
+                await asyncio.sleep(0.1)
+                continue
+            start = answer["result"]
+            for _ in range(start["credit"] // 32000):
+                await c.audio_frame(start["stream"], bytes(32000))
+            await c.request("task.cancel", {"task_id": start["task_id"]}, seconds=60)
+
+
+HEAVY = {"task": "noop_heavy", "args": {"steps": 1, "sleep_ms": 2000}}
+NOTE = {"task": "send_notification", "args": {"title": "t" * 200, "body": "b" * 4000}}
+ATTACKS = {
+    "task.get in batches": calls("task.get", {}, 64),
+    "task.list in batches": calls("task.list", {"limit": 200}, 8),
+    "lists that find nothing": calls("task.list", {"limit": 200, "task": "none"}),
+    "light tasks": calls("task.submit", {"task": "noop"}),
+    "light tasks in batches": calls("task.submit", {"task": "noop"}, 32),
+    "heavy tasks": calls("task.submit", HEAVY),
+    "delayed tasks": calls("task.submit", dict(HEAVY, delay_ms=2000)),
+    "notifications": calls("task.submit", NOTE),
+    "lists of notifications": calls("notification.list", {}, 8),
+    "pings": calls("ping", {}),
+    "cancels": cancels,
+    "snapshots": resumes(lambda epoch, seq: {"epoch": "none", "seq": 1}),
+    "forged resumes": resumes(lambda epoch, seq: {"epoch": epoch, "seq": 0 if seq % 2 else seq + 1000}),
+    "slow streams": slow_streams,
+    "cancelled streams": streams_cancelled,
+}
+
+
+async def one_socket(kind, hub, user, task, until):
+    while time.monotonic() < until:
+        with contextlib.suppress(ConnectionClosed, ConnectionError, OSError, asyncio.TimeoutError, InvalidHandshake):
+            await ATTACKS[kind](hub, user, task, until)
+
+
+async def attack(port, kind, seconds, accounts):
     hub = types.SimpleNamespace(url=f"ws://127.0.0.1:{port}/ws", port=port)
-    async with connect(hub, "mallory") as c:
-        for _ in range(4):
-            for task in await asyncio.gather(*[c.submit("noop") for _ in range(50)]):
-                await c.wait_end(task)
-        text, weight = ATTACKS[kind](task)
+    users, newest = [f"mallory{n}" for n in range(accounts)], {}
+    for user in users:
+        async with connect(hub, user) as c:
+            for _ in range(4):
+                for task in await asyncio.gather(*[c.submit("noop") for _ in range(50)]):
+                    await c.wait_end(task)
+            newest[user] = task
     print("begun", flush=True)
     until = time.monotonic() + seconds
-    await asyncio.gather(*[one_socket(hub, text, weight, until) for _ in range(SOCKETS)])
+    await asyncio.gather(*[one_socket(kind, hub, user, newest[user], until)
+                           for n in range(SOCKETS) for user in [users[n % accounts]]])
+
+
+async def silence(port, seconds):
+    """Connects so often a second, says nothing, and holds on for as long as it is let."""
+    held, until = [], time.monotonic() + seconds
+    print("begun", flush=True)
+    while time.monotonic() < until:
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            held.append((await asyncio.open_connection("127.0.0.1", port))[1])
+        await asyncio.sleep(max(0, 1 / SILENT_PER_S - (time.monotonic() - began)))
 
 
 # ---- those who are measured ------------------------------------------------------------------------------
@@ -73,7 +155,7 @@ class Others:
 
     def __init__(self, hub):
         self.hub = hub
-        self.took = []
+        self.took, self.heavy_took = [], []  # seconds
         self.refused = []
         self.over = False  # asked by the loops, as wait_for() may swallow a cancel
 
@@ -90,6 +172,7 @@ class Others:
 
     async def heavy(self, c):
         while not self.over:
+            began = time.monotonic()
             answer = await c.request("task.submit", {"task": "noop_heavy", "args": {"steps": 2, "sleep_ms": 100}},
                                      seconds=60)
             if "error" in answer:
@@ -97,6 +180,7 @@ class Others:
                 await asyncio.sleep(1)
             else:
                 await c.wait_end(answer["result"]["task_id"], seconds=60)
+                self.heavy_took.append(time.monotonic() - began)
 
     async def stream(self, c):
         start = await c.call("audio.start", {"task": "noop_stream", "format": PCM}, seconds=60)
@@ -105,8 +189,8 @@ class Others:
     @contextlib.asynccontextmanager
     async def working(self):
         async with contextlib.AsyncExitStack() as stack:
-            users = [await stack.enter_async_context(connect(self.hub, f"user{n}")) for n in range(USERS)]
-            tasks = [asyncio.ensure_future(work(c)) for c in users for work in (self.light, self.heavy)]
+            users = [await stack.enter_async_context(connect(self.hub, f"user{n}")) for n in range(USERS + STREAMS)]
+            tasks = [asyncio.ensure_future(work(c)) for c in users[STREAMS:] for work in (self.light, self.heavy)]
             tasks += [asyncio.ensure_future(self.stream(c)) for c in users[:STREAMS]]
             try:
                 yield
@@ -120,21 +204,23 @@ class Others:
                 await asyncio.wait(tasks, timeout=5)
 
     async def measure(self, seconds):
-        """p50 and p99 of light tasks in ms, how many ended, and the largest memory of the hub in MiB."""
-        self.took, largest = [], 0
+        """Percentiles of light tasks and the median of heavy ones in ms, how many ended, and the largest memory of the
+        hub in MiB."""
+        self.took, self.heavy_took, largest = [], [], 0
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             await asyncio.sleep(0.2)
             largest = max(largest, resident(self.hub))
-        took = sorted(self.took)
+        took, heavy = sorted(self.took), sorted(self.heavy_took) or [float("inf")]
         return {"p50 ms": took[len(took) // 2] * 1e3, "p99 ms": took[len(took) * 99 // 100] * 1e3,
-                "tasks": len(took), "hub MiB": largest / (1 << 20)}
+                "heavy p50 ms": heavy[len(heavy) // 2] * 1e3,
+                "tasks": len(took), "heavy tasks": len(self.heavy_took), "hub MiB": largest / (1 << 20)}
 
 
 @contextlib.contextmanager
-def attacking(hub, kind, seconds):
-    """The attack has begun, and ends with the block or after so many seconds."""
-    words = [sys.executable, "-B", __file__, str(hub.port), kind, str(seconds)]
+def attacking(hub, kind, seconds, accounts=1):
+    """The attack has begun, and ends with the block or after so many seconds. kind: of ATTACKS, or "silence"."""
+    words = [sys.executable, "-B", __file__, str(hub.port), kind, str(seconds), str(accounts)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "begun\n"
@@ -145,4 +231,5 @@ def attacking(hub, kind, seconds):
 
 
 if __name__ == "__main__":
-    asyncio.run(attack(int(sys.argv[1]), sys.argv[2], float(sys.argv[3])))
+    port, kind, seconds, accounts = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
+    asyncio.run(silence(port, seconds) if kind == "silence" else attack(port, kind, seconds, accounts))

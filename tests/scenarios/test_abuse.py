@@ -8,6 +8,7 @@ import pytest
 
 from client import connect
 from hostile import ATTACKS, Others, attacking, resident
+from taskhub import eventually
 
 MIB = 1 << 20
 
@@ -131,16 +132,41 @@ async def test_reads_by_one_user_delay_nobody(stack):
 
 
 @pytest.mark.limit(120)
-@pytest.mark.parametrize("kind", ["task.list in batches", "light tasks in batches"])
-async def test_others_work_beside_one_at_full_rate(stack, kind):
+@pytest.mark.parametrize("kind, accounts", [("task.list in batches", 1), ("light tasks in batches", 4),
+                                            ("heavy tasks", 4), ("cancelled streams", 1), ("snapshots", 1)])
+async def test_others_work_beside_one_at_full_rate(stack, kind, accounts):
     """The short form of ./run bench abuse, without its times: those depend on the machine."""
     assert kind in ATTACKS
-    hub = stack.private_hub({"limits.global_tasks": 40})
+    hub = stack.private_hub({"worker.drain_s": 0})
     others = Others(hub)
     async with others.working():
         quiet = await others.measure(2)
-        with attacking(hub, kind, 60):
+        with attacking(hub, kind, 60, accounts):
             meanwhile = await others.measure(4)
     assert others.refused == []
     assert meanwhile["hub MiB"] - quiet["hub MiB"] < 64
     assert meanwhile["tasks"] > 0 and meanwhile["p50 ms"] < max(10 * quiet["p50 ms"], 100), (quiet, meanwhile)
+
+
+@pytest.mark.limit(60)
+async def test_silent_connections_keep_no_newcomer_out(stack):
+    """120 a second, each held for as long as the hub lets it: the oldest goes for a newcomer."""
+    hub = stack.hub({"limits.unauthenticated": 64})
+    with attacking(hub, "silence", 60):
+        dropped = 'taskhub_connections_refused_total{reason="unauthenticated"}'
+        eventually(lambda: hub.metric(dropped) > 0, 30, "all places of the silent are taken")
+        for n in range(30):
+            async with connect(hub, f"user{n}") as c:
+                await c.wait_end(await c.submit("noop"))
+
+
+async def test_who_is_alone_has_every_place(stack):
+    """The fair turn keeps a second place for others only where there are others."""
+    hub = stack.hub()
+    stack.worker({"slots.default": 3})
+    async with connect(hub) as c:
+        tasks = [await c.submit("noop_heavy", {"steps": 1, "sleep_ms": 60_000}) for _ in range(3)]
+        for task in tasks:
+            await c.wait_event(task_id=task, type="started")
+        for task in tasks:
+            await c.cancel(task)
