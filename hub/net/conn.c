@@ -17,7 +17,8 @@
 #define MESSAGE_MS 30000            /* a message must be whole by then */
 #define PIECES_MAX 2048             /* of one message: a flood of tiny fragments ends here */
 #define UNAUTHENTICATED_BYTES 20480 /* of a message before authentication: a token and what is around it */
-#define CLOSE_MS 3000               /* for the peer to answer a close frame */
+#define CLOSE_MS 3000               /* for the peer to answer a close frame … */
+#define CLOSE_SLOW_MS 30000         /* … that stands behind more than it was ready to read */
 #define SPARES 64                   /* buffers kept for the next connection that needs one … */
 #define SPARE_BYTES 32768           /* … if they are not larger */
 
@@ -228,6 +229,7 @@ static void close_slow(struct conn *conn)
     metric_add(METRIC_CLOSED_SLOW, 1);
     outbox_close(&conn->outbox, 4101, "too slow", true);
     conn_become(conn, CONN_CLOSING);
+    conn->close_due = now_of(conn->conns) + CLOSE_SLOW_MS;
 }
 
 static void send_message(struct conn *conn, const struct outbox_message *message)
@@ -562,6 +564,15 @@ void conns_send(struct conns *conns, struct span text)
         conn_send(container_of(node, struct conn, all), text, false);
 }
 
+/* Nobody waits for slow readers any more. */
+static void hurry(struct conn *conn)
+{
+    if (conn->state != CONN_CLOSING)
+        return;
+    earlier(&conn->close_due, now_of(conn->conns) + CLOSE_MS);
+    schedule(conn);
+}
+
 void conns_close(struct conns *conns, size_t count, unsigned code, const char *reason)
 {
     list_for_each (node, &conns->all) {
@@ -569,6 +580,7 @@ void conns_close(struct conns *conns, size_t count, unsigned code, const char *r
         if (conn->state == CONN_OPEN && count-- == 0)
             return;
         conn_close(conn, code, reason);
+        hurry(conn);
     }
 }
 
