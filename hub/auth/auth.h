@@ -3,7 +3,7 @@
  * A ring of keys is immutable; only loading reads a file. Loop thread. */
 #pragma once
 
-#include "hub/auth/owner_id.h"
+#include "hub/auth/principal.h"
 #include "hub/base/id.h"
 #include "hub/json/json.h"
 
@@ -15,7 +15,7 @@ extern const char *const role_names[ROLES]; /* the name of 1 << i */
 #define TOKEN_ID_SIZE 33
 
 struct principal {
-    char *user_id;      /* the owner it is (owner_id.h); NULL only in an empty one */
+    char *user_id;      /* the owner it is (principal.h); NULL only in an empty one */
     unsigned roles;     /* role bits */
     int64_t expires_at; /* seconds since 1970 */
     int64_t issued_at;  /* seconds since 1970, 0 if the token does not say */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* User ids: what is legal, how it stands inside, and that it comes out as it went in. */
-#include "hub/auth/owner_id.h"
+#include "hub/auth/principal.h"
 #include "tests/lib/tap.h"
 
 static void comes_back(const char *user_id, const char *owner)

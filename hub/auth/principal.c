@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* User ids and owners; see owner_id.h. */
-#include "hub/auth/owner_id.h"
+/* User ids and owners; see principal.h. */
+#include "hub/auth/principal.h"
 
 #include "hub/base/utf8.h"
 #include "hub/json/json.h"
