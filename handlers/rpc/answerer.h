@@ -4,7 +4,7 @@
  * Loop thread only. */
 #pragma once
 
-#include "hub/auth/auth.h"
+#include "hub/auth/principal.h"
 #include "hub/base/list.h"
 #include "hub/base/load.h"
 #include "hub/owners/owners.h"

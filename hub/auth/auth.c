@@ -13,28 +13,6 @@
 
 static const struct json_limits token_limits = {4, 64};
 
-const char *const role_names[ROLES] = {"admin", "viewer"};
-
-/* ---- principals ------------------------------------------------------------------------------- */
-
-void principal_clear(struct principal *who)
-{
-    free(who->user_id);
-    free(who->tasks);
-    memset(who, 0, sizeof *who);
-}
-
-bool principal_may_submit(const struct principal *who, const char *task)
-{
-    size_t n = strlen(task);
-    if (who->tasks == NULL)
-        return true;
-    for (const char *line = who->tasks; line[0] && line[1]; line = strchr(line + 1, '\n'))
-        if (strncmp(line + 1, task, n) == 0 && line[1 + n] == '\n')
-            return true;
-    return false;
-}
-
 /* ---- the three parts ---------------------------------------------------------------------------- */
 
 struct token {

@@ -7,27 +7,6 @@
 #include "hub/base/id.h"
 #include "hub/json/json.h"
 
-enum role { ROLE_ADMIN = 1, ROLE_VIEWER = 2 };
-#define ROLES 2
-extern const char *const role_names[ROLES]; /* the name of 1 << i */
-
-/* Names a token: made of its jti, or of all that is signed if it has none. */
-#define TOKEN_ID_SIZE 33
-
-struct principal {
-    char *user_id;      /* the owner it is (principal.h); NULL only in an empty one */
-    unsigned roles;     /* role bits */
-    int64_t expires_at; /* seconds since 1970 */
-    int64_t issued_at;  /* seconds since 1970, 0 if the token does not say */
-    uint64_t key;       /* which key let it in, for keyring_holds() */
-    char token_id[TOKEN_ID_SIZE];
-    char *tasks; /* the types it may submit, "\nname\nname\n"; NULL = any */
-};
-/* Frees what it holds and makes it all zero. */
-void principal_clear(struct principal *who);
-/* Whether the token allows this type; the type's own role is another question. */
-bool principal_may_submit(const struct principal *who, const char *task);
-
 struct keyring;
 
 /* Makes a ring of the text of a key file: a JSON Web Key Set (RFC 7517: {"keys":[…]}, or one JWK alone; kty

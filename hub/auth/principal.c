@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* User ids and owners; see principal.h. */
+/* Principals and the names of owners; see principal.h. */
 #include "hub/auth/principal.h"
 
 #include "hub/base/utf8.h"
@@ -8,12 +8,34 @@
 
 #include <ctype.h>
 
+const char *const role_names[ROLES] = {"admin", "viewer"};
+
+/* ---- principals ------------------------------------------------------------------------------------- */
+
+void principal_clear(struct principal *who)
+{
+    free(who->user_id);
+    free(who->tasks);
+    memset(who, 0, sizeof *who);
+}
+
+bool principal_may_submit(const struct principal *who, const char *task)
+{
+    size_t n = strlen(task);
+    if (who->tasks == NULL)
+        return true;
+    for (const char *line = who->tasks; line[0] && line[1]; line = strchr(line + 1, '\n'))
+        if (strncmp(line + 1, task, n) == 0 && line[1 + n] == '\n')
+            return true;
+    return false;
+}
+
+/* ---- what is legal ---------------------------------------------------------------------------------- */
+
 static bool is_plain(unsigned char c)
 {
     return isalnum(c) || (c && strchr("._@+-", c));
 }
-
-/* ---- what is legal ---------------------------------------------------------------------------------- */
 
 /* The code point of a valid character of n bytes. */
 static uint32_t decode(const unsigned char *p, size_t n)

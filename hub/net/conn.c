@@ -2,6 +2,7 @@
 /* Connections: their deadlines, what comes in and what goes out, and the callback of libwebsockets;
  * see conn.h. Loop thread only. Frames are built by the outbox and leave at the end of the turn; every write
  * holds whole frames, since the library may put a pong between two writes. Knows no meaning of a message. */
+#include "hub/auth/auth.h"
 #include "hub/base/clock.h"
 #include "hub/base/load.h"
 #include "hub/base/log.h"

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "hub/auth/auth.h"
+#include "hub/auth/principal.h"
 
 struct conn;
 struct event;

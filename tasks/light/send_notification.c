@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Type send_notification: stores a notification and pushes it to all sockets of its user. Safe to run
  * twice: the notification's id is the effect's. */
-#include "hub/auth/auth.h"
+#include "hub/auth/principal.h"
 #include "hub/base/clock.h"
 #include "tasks/model/ctx.h"
 #include "tasks/model/task_type.h"

@@ -4,7 +4,7 @@
  * Loop thread only. */
 #pragma once
 
-#include "hub/auth/auth.h"
+#include "hub/auth/principal.h"
 #include "hub/json/json.h"
 #include "tasks/model/task_type.h"
 #include "tasks/queue/queue.h"

@@ -4,7 +4,7 @@
  * task.event. Any thread; no state. */
 #pragma once
 
-#include "hub/auth/auth.h"
+#include "hub/auth/principal.h"
 #include "hub/owners/event.h"
 
 /* What is said of a task: "code attempt id time progress task[ stage]" is its entry in the log. Texts are

@@ -2,6 +2,7 @@
 /* The services for running tasks; see services.h. Loop thread; no state. */
 #include "tasks/queue/services.h"
 
+#include "hub/json/json.h"
 #include "hub/json/json_write.h"
 #include "tasks/queue/client_private.h"
 

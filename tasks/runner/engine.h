@@ -4,7 +4,7 @@
  * record and decides nothing about leases: that is the runner (tasks/runner/runner.h). Loop thread. */
 #pragma once
 
-#include "hub/auth/auth.h"
+#include "hub/auth/principal.h"
 #include "hub/base/id.h"
 #include "hub/base/list.h"
 #include "hub/base/loop.h"
