@@ -15,9 +15,6 @@
 #include <errno.h>
 #include <hiredis/sds.h>
 #include <netdb.h>
-#include <netinet/tcp.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #define CONNECT_MS 5000
 #define NEXT_PLACE_MS 10
@@ -93,70 +90,6 @@ static void redis_become(struct redis *redis, enum redis_state next)
     redis->state = next;
 }
 
-/* ---- the socket, without TLS ---- */
-
-static ssize_t plain_read(struct redis_stream *stream, void *to, size_t size)
-{
-    return read(stream->fd, to, size);
-}
-
-static ssize_t plain_writev(struct redis_stream *stream, const struct iovec *pieces, int count)
-{
-    return writev(stream->fd, pieces, count);
-}
-
-/* Keep-alive notices after half a minute a peer that went away without a word. */
-static void set_tcp(int fd)
-{
-    static const int options[][3] = {
-        {IPPROTO_TCP, TCP_NODELAY, 1},   {SOL_SOCKET, SO_KEEPALIVE, 1}, {IPPROTO_TCP, TCP_KEEPIDLE, 15},
-        {IPPROTO_TCP, TCP_KEEPINTVL, 5}, {IPPROTO_TCP, TCP_KEEPCNT, 3},
-    };
-    for (size_t i = 0; i < NELEMS(options); i++)
-        setsockopt(fd, options[i][0], options[i][1], &options[i][2], sizeof options[i][2]);
-}
-
-static void stream_close(struct redis_stream *stream)
-{
-    if (stream->fd >= 0)
-        close(stream->fd);
-    *stream = REDIS_STREAM_CLOSED;
-}
-
-/* Begins to connect; the socket becomes writable when that is decided. 0 or an errno. */
-static int stream_connect(struct redis_stream *stream, const struct sockaddr *address, socklen_t size)
-{
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return errno;
-    *stream = (struct redis_stream){fd, plain_read, plain_writev};
-    if (address->sa_family != AF_UNIX)
-        set_tcp(fd);
-    if (connect(fd, address, size) == 0 || errno == EINPROGRESS)
-        return 0;
-    int error = errno;
-    stream_close(stream);
-    return error;
-}
-
-static int stream_connect_path(struct redis_stream *stream, const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t n = strlen(path);
-    if (n >= sizeof address.sun_path)
-        return ENAMETOOLONG;
-    memcpy(address.sun_path, path, n);
-    return stream_connect(stream, (const struct sockaddr *)&address, sizeof address);
-}
-
-/* 0 or the errno of connecting. */
-static int stream_outcome(const struct redis_stream *stream)
-{
-    int error = 0;
-    socklen_t size = sizeof error;
-    return getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
-}
-
 static void connect_now(struct redis *redis);
 
 /* ---- losing and waiting ---------------------------------------------------------------------------- */
@@ -176,7 +109,7 @@ static void close_socket(struct redis *redis)
     if (redis->poll)
         loop_close(redis->poll);
     redis->poll = NULL;
-    stream_close(&redis->stream);
+    redis_stream_close(&redis->stream);
     if (redis->reader)
         redisReaderFree(redis->reader);
     redis->reader = NULL;
@@ -515,7 +448,7 @@ static void greet(struct redis *redis);
 
 static void on_decided(struct redis *redis)
 {
-    int error = stream_outcome(&redis->stream);
+    int error = redis_stream_outcome(&redis->stream);
     if (error) {
         lose(redis, strerror(error));
         return;
@@ -706,7 +639,7 @@ static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list
         for (unsigned i = redis->backoff.failures; at && i; i--)
             at = at->ai_next ? at->ai_next : list;
         if (at)
-            watch(redis, stream_connect(&redis->stream, at->ai_addr, at->ai_addrlen));
+            watch(redis, redis_stream_connect(&redis->stream, at->ai_addr, at->ai_addrlen));
         else
             lose(redis, status < 0 ? uv_strerror(status) : "no address");
     }
@@ -737,7 +670,7 @@ static void connect_now(struct redis *redis)
         redis->place = redis->leader->place;
     uv_timer_start(&redis->timer, on_deadline, CONNECT_MS, 0);
     if (redis->url.unix_path)
-        watch(redis, stream_connect_path(&redis->stream, redis->url.unix_path));
+        watch(redis, redis_stream_connect_path(&redis->stream, redis->url.unix_path));
     else
         look_up(redis);
 }
