@@ -230,6 +230,8 @@ static bool has_password(struct span url)
 {
     const char *slashes = memmem(url.p, url.n, "://", 3);
     struct span rest = slashes ? span_of(slashes + 3) : SPAN_NONE, login = span_cut(&rest, '@');
+    if (memmem(url.p, url.n, "_password=", 10))
+        return true;
     return rest.p && memchr(login.p, ':', login.n);
 }
 

@@ -80,10 +80,10 @@ static const char *parse_unix(struct span rest, struct redis_url *url)
 }
 
 /* host[:port] or [v6 address][:port] */
-static const char *parse_place(struct span text, struct redis_place *place)
+static const char *parse_place(struct span text, unsigned port, struct redis_place *place)
 {
     struct span host;
-    place->port = 6379;
+    place->port = port;
     if (span_begins(text, "[")) {
         text = span_from(text, 1);
         host = span_cut(&text, ']');
@@ -110,7 +110,7 @@ static const char *parse_place(struct span text, struct redis_place *place)
 }
 
 /* place[,place…] */
-static const char *parse_places(struct span text, struct redis_url *url)
+static const char *parse_places(struct span text, unsigned port, struct redis_url *url)
 {
     bool several = text.n && memchr(text.p, ',', text.n);
     do {
@@ -119,7 +119,7 @@ static const char *parse_places(struct span text, struct redis_url *url)
             return "an address is missing between commas";
         if (url->place_count == REDIS_PLACES_MAX)
             return "at most 16 addresses";
-        const char *reason = parse_place(place, &url->places[url->place_count]);
+        const char *reason = parse_place(place, port, &url->places[url->place_count]);
         if (reason)
             return reason;
         url->place_count++;
@@ -127,35 +127,83 @@ static const char *parse_places(struct span text, struct redis_url *url)
     return NULL;
 }
 
+/* [user:password@]place[,place…] */
+static const char *parse_authority(struct span text, unsigned port, struct redis_url *url)
+{
+    const char *at = text.n ? memrchr(text.p, '@', text.n) : NULL;
+    if (at) {
+        size_t n = (size_t)(at - text.p);
+        const char *reason = parse_login((struct span){text.p, n}, url);
+        if (reason)
+            return reason;
+        text = span_from(text, n + 1);
+    }
+    return parse_places(text, port, url);
+}
+
 /* [user:password@]place[,place…][/db] */
 static const char *parse_tcp(struct span rest, struct redis_url *url)
 {
-    struct span place = span_cut(&rest, '/');
+    struct span authority = span_cut(&rest, '/');
     if (rest.n && memchr(rest.p, '@', rest.n))
         return "there is a / in front of the @; " ENCODE;
     if (rest.n && !parse_number(rest, 65535, &url->db))
         return "the database after / is not a number";
-    const char *at = place.n ? memrchr(place.p, '@', place.n) : NULL;
-    if (at) {
-        size_t n = (size_t)(at - place.p);
-        const char *reason = parse_login((struct span){place.p, n}, url);
+    return parse_authority(authority, 6379, url);
+}
+
+/* db=N, sentinel_user=U or sentinel_password=P */
+static const char *parse_parameter(struct span text, struct redis_url *url)
+{
+    struct span value = text, name = span_cut(&value, '=');
+    char **to = span_is(name, "sentinel_user")       ? &url->sentinel_user
+                : span_is(name, "sentinel_password") ? &url->sentinel_password
+                                                     : NULL;
+    if (to == NULL)
+        return span_is(name, "db") && value.n && parse_number(value, 65535, &url->db)
+                   ? NULL
+                   : "after ? only db=NUMBER, sentinel_user= and sentinel_password= are understood, parted "
+                     "by &";
+    if (*to)
+        return "sentinel_user or sentinel_password is given twice";
+    *to = value.n ? percent_decode(value) : NULL;
+    return *to ? NULL : "sentinel_user or sentinel_password is empty, or has a broken % escape";
+}
+
+/* [user:password@]place[,place…]/NAME[?parameter[&parameter…]] */
+static const char *parse_sentinel(struct span rest, struct redis_url *url)
+{
+    struct span authority = span_cut(&rest, '/'), name = span_cut(&rest, '?');
+    if (name.n && memchr(name.p, '@', name.n))
+        return "there is a / in front of the @; " ENCODE;
+    if (name.n == 0)
+        return "behind the Sentinels comes /NAME, what they call the primary";
+    while (rest.p) {
+        const char *reason = parse_parameter(span_cut(&rest, '&'), url);
         if (reason)
             return reason;
-        place = span_from(place, n + 1);
     }
-    return parse_places(place, url);
+    if (url->sentinel_user && url->sentinel_password == NULL)
+        return "sentinel_password is missing beside sentinel_user";
+    url->sentinel = percent_decode(name);
+    if (url->sentinel == NULL)
+        return "broken % escape in the name of the primary";
+    return parse_authority(authority, 26379, url);
 }
 
 const char *redis_url_parse(const char *text, struct redis_url *ret)
 {
     struct redis_url url = {0};
     struct span all = span_of(text);
-    const char *reason = "must be redis://[user:password@]host[:port][,host[:port]…][/db] or unix:PATH";
+    const char *reason = "must be redis://[user:password@]host[:port][,host[:port]…][/db], unix:PATH or "
+                         "redis+sentinel://[user:password@]host[:port][,host[:port]…]/NAME";
     if (span_begins(all, "redis://"))
         reason = parse_tcp(span_from(all, 8), &url);
     else if (span_begins(all, "unix:"))
         reason = parse_unix(span_from(all, 5), &url);
-    else if (span_begins(all, "rediss://"))
+    else if (span_begins(all, "redis+sentinel://"))
+        reason = parse_sentinel(span_from(all, 17), &url);
+    else if (span_begins(all, "rediss://") || span_begins(all, "rediss+sentinel://"))
         reason = "TLS to Redis (rediss://) is not in this build";
     if (reason)
         redis_url_free(&url);
@@ -164,12 +212,30 @@ const char *redis_url_parse(const char *text, struct redis_url *ret)
     return reason;
 }
 
+/* The places aside. */
+#define TEXTS(url)                                                                                           \
+    {                                                                                                        \
+        &(url)->unix_path, &(url)->user, &(url)->password, &(url)->sentinel, &(url)->sentinel_user,          \
+            &(url)->sentinel_password,                                                                       \
+    }
+
+struct redis_url redis_url_copy(const struct redis_url *url)
+{
+    struct redis_url copy = *url;
+    char **texts[] = TEXTS(&copy);
+    for (size_t i = 0; i < NELEMS(texts); i++)
+        *texts[i] = *texts[i] ? xstrdup(*texts[i]) : NULL;
+    for (unsigned i = 0; i < url->place_count; i++)
+        copy.places[i].host = xstrdup(url->places[i].host);
+    return copy;
+}
+
 void redis_url_free(struct redis_url *url)
 {
-    free(url->unix_path);
+    char **texts[] = TEXTS(url);
+    for (size_t i = 0; i < NELEMS(texts); i++)
+        free(*texts[i]);
     for (unsigned i = 0; i < url->place_count; i++)
         free(url->places[i].host);
-    free(url->user);
-    free(url->password);
     *url = (struct redis_url){0};
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a Redis is: redis://[user:password@]host[:port][,host[:port]…][/db] or
- * unix:[//[user:password@]]PATH[?db=N]. Of several
- * addresses the one is used that is the primary. No state; any thread. */
+/* Where a Redis is: redis://[user:password@]host[:port][,host[:port]…][/db],
+ * unix:[//[user:password@]]PATH[?db=N], or the Sentinels that know:
+ * redis+sentinel://[user:password@]host[:port][,host[:port]…]/NAME[?db=N&sentinel_user=U&sentinel_password=P].
+ * Of several addresses the one is used that is the primary. No state; any thread. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -10,7 +11,7 @@
 
 struct redis_place {
     char *host;
-    unsigned port; /* default 6379 */
+    unsigned port; /* default 6379, of a Sentinel 26379 */
 };
 struct redis_url {
     char *unix_path; /* or NULL */
@@ -18,8 +19,12 @@ struct redis_url {
     unsigned place_count;  /* 0 with unix_path */
     unsigned db;           /* default 0 */
     char *user, *password; /* or NULL; never logged */
+    char *sentinel;        /* what the places, which are Sentinels then, call the primary; else NULL */
+    char *sentinel_user, *sentinel_password; /* as user and password, for them */
 };
 /* NULL, and *ret to be freed by redis_url_free(); or a fixed English reason, and *ret untouched. */
 const char *redis_url_parse(const char *text, struct redis_url *ret) MUSTCHECK;
+/* Copies all texts: to be freed, too. */
+struct redis_url redis_url_copy(const struct redis_url *url);
 /* Frees the texts; all zero is fine. */
 void redis_url_free(struct redis_url *url);

@@ -145,6 +145,8 @@ static void test_flags(void)
     refused("bad boolean", "true or false", "--diagnostics=on", NULL, NULL, NULL);
     refused("bad word", "debug, info, warn or error", "--log-level", "loud", NULL, NULL);
     refused("password as argument", "password", "--redis-url", "redis://:secret@host", NULL, NULL);
+    refused("password as parameter", "password", "--redis-url", "redis+sentinel://h/m?sentinel_password=x",
+            NULL, NULL);
     refused("bad URL of Redis", "--redis-url: the port is not a number", "--redis-url", "redis://h:x", NULL,
             NULL);
     refused("URL without a scheme", "--redis-url: must be redis://", "--redis-url", "localhost:6379", NULL,

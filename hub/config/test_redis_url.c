@@ -65,6 +65,21 @@ static void test_bad_urls(void)
         "unix://:p%4@/x",
         "unix:/x?db=",
         "unix:/x?name=1",
+        "redis+sentinel://a",
+        "redis+sentinel://a/",
+        "redis+sentinel://a/?db=1",
+        "redis+sentinel://a,/m",
+        "redis+sentinel://a/m%zz",
+        "redis+sentinel://u:p/w@a/m",
+        "redis+sentinel://a/m?",
+        "redis+sentinel://a/m?db=x",
+        "redis+sentinel://a/m?db=",
+        "redis+sentinel://a/m?db=1&",
+        "redis+sentinel://a/m?password=p",
+        "redis+sentinel://a/m?sentinel_user=u",
+        "redis+sentinel://a/m?sentinel_password=",
+        "redis+sentinel://a/m?sentinel_password=a&sentinel_password=b",
+        "rediss+sentinel://a/m",
     };
     for (size_t i = 0; i < NELEMS(texts); i++) {
         struct redis_url url = {.db = 77};
@@ -87,6 +102,32 @@ static void test_several(void)
     redis_url_free(&url);
 }
 
+/* Sentinels have a login of their own, and the login before @ is the primary's. */
+static void test_sentinels(void)
+{
+    struct redis_url url = {0}, copy;
+    ok(redis_url_parse(
+           "redis+sentinel://u:p%40@a,[::1]:7000/my%2Fname?sentinel_user=s&db=4&sentinel_password=q%26",
+           &url) == NULL,
+       "Sentinels");
+    copy = redis_url_copy(&url);
+    redis_url_free(&url);
+    is_int(copy.place_count, 2, "their number");
+    is_int(copy.places[0].port, 26379, "the port of a Sentinel");
+    is_text(copy.places[1].host, "::1", "the second");
+    is_int(copy.places[1].port, 7000, "its port");
+    is_text(copy.sentinel, "my/name", "the name of the primary");
+    is_text(copy.user, "u", "the user there");
+    is_text(copy.password, "p@", "the password there");
+    is_text(copy.sentinel_user, "s", "the user at the Sentinels");
+    is_text(copy.sentinel_password, "q&", "the password at the Sentinels");
+    is_int(copy.db, 4, "the database");
+    redis_url_free(&copy);
+    ok(redis_url_parse("redis+sentinel://a/m", &url) == NULL && url.sentinel_password == NULL && url.db == 0,
+       "the shortest");
+    redis_url_free(&url);
+}
+
 /* A password that is not encoded: what helps is said. */
 static void test_raw_passwords(void)
 {
@@ -106,6 +147,7 @@ static void test_raw_passwords(void)
 int main(void)
 {
     test_several();
+    test_sentinels();
     test_raw_passwords();
     test_good_urls();
     test_bad_urls();
