@@ -11,6 +11,7 @@
 #include "hub/base/table.h"
 #include "hub/redis/redis_out.h"
 #include "hub/redis/redis_refusal.h"
+#include "hub/redis/sentinel.h"
 
 #include <errno.h>
 #include <hiredis/sds.h>
@@ -19,6 +20,7 @@
 #define CONNECT_MS 5000
 #define NEXT_PLACE_MS 10
 #define REPLICA "READONLY it is a replica"
+#define ANOTHER "Redis is another one now"
 #define FOLLOWERS_MAX 2
 #define READ_BYTES 16384 /* the parser moves what is left of them */
 #define KEPT_BYTES 65536 /* of its buffer, while nothing stands there */
@@ -50,8 +52,10 @@ struct redis {
     unsigned timeout_ms;
     struct redis_hooks hooks;
     enum redis_state { REDIS_WAITING, REDIS_CONNECTING, REDIS_GREETING, REDIS_UP, REDIS_CLOSED } state;
-    unsigned place;       /* of the addresses: where it is, or goes next */
-    struct redis *leader; /* NULL = none; it goes where that is */
+    unsigned place;             /* of the addresses: where it is, or goes next; with Sentinels their number */
+    struct sentinel *sentinel;  /* NULL = there is none, or the leader has it */
+    struct redis_place primary; /* what it said; host NULL = nothing yet */
+    struct redis *leader;       /* NULL = none; it goes where that is */
     struct redis *followers[FOLLOWERS_MAX];
     uv_getaddrinfo_t *lookup; /* of the host; NULL while there is none */
     struct redis_stream stream;
@@ -153,6 +157,8 @@ static void fail_subs(struct redis *redis)
 static unsigned next_place(struct redis *redis)
 {
     unsigned count = redis->url.place_count ? redis->url.place_count : 1;
+    if (redis->url.sentinel)
+        return backoff_failed(&redis->backoff, &backoff_connection);
     redis->place = (redis->place + 1) % count;
     return redis->place ? NEXT_PLACE_MS : backoff_failed(&redis->backoff, &backoff_connection);
 }
@@ -505,13 +511,15 @@ static void on_watch(uv_timer_t *timer)
 
 /* ---- roles ---- */
 
-/* Drops what followed this one, to another address only or altogether. */
+/* Drops what followed this one, to another address only or altogether. Who waits goes at once. */
 static void drop_followers(struct redis *redis, bool all)
 {
     for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
         struct redis *follower = redis->followers[i];
         if (follower && follower->state != REDIS_WAITING && (all || follower->place != redis->place))
-            lose(follower, "Redis is another one now");
+            lose(follower, ANOTHER);
+        if (follower && follower->state == REDIS_WAITING && !all)
+            uv_timer_start(&follower->timer, on_backoff, 0, 0);
     }
 }
 
@@ -538,13 +546,23 @@ static void ask_role(struct redis *redis)
 
 void redis_check_role(struct redis *redis)
 {
-    if (redis->state == REDIS_UP)
-        ask_role(redis);
+    if (redis->state != REDIS_UP)
+        return;
+    ask_role(redis);
+    if (redis->sentinel)
+        sentinel_ask(redis->sentinel, false);
+}
+
+void redis_leave(struct redis *redis, const char *reason)
+{
+    if (redis->state != REDIS_WAITING)
+        lose(redis, reason);
 }
 
 void redis_follow(struct redis *redis, struct redis *leader)
 {
     redis->leader = leader;
+    sentinel_free(&redis->sentinel);
     for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
         if (leader->followers[i] == NULL) {
             leader->followers[i] = redis;
@@ -648,10 +666,9 @@ static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list
 }
 
 /* In libuv's threads, so that a slow name server does not stop the loop. */
-static void look_up(struct redis *redis)
+static void look_up(struct redis *redis, const struct redis_place *place)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    const struct redis_place *place = &redis->url.places[redis->place];
     redis->lookup = xcalloc(1, sizeof *redis->lookup);
     redis->lookup->data = redis;
     int rc =
@@ -663,16 +680,82 @@ static void look_up(struct redis *redis)
     lose(redis, uv_strerror(rc));
 }
 
+/* An attempt begins. */
+static void set_deadline(struct redis *redis)
+{
+    bool hurries = redis->timeout_ms && redis->timeout_ms < CONNECT_MS;
+    uv_timer_start(&redis->timer, on_deadline, hurries ? redis->timeout_ms : CONNECT_MS, 0);
+}
+
+/* ---- Sentinels ---- */
+
+/* Its attempt waits for what they say. */
+static bool waits_for_sentinel(const struct redis *redis)
+{
+    return redis->state == REDIS_CONNECTING && redis->lookup == NULL && redis->poll == NULL;
+}
+
+static bool is_primary(const struct redis *redis, const char *host, unsigned port)
+{
+    const struct redis_place *primary = &redis->primary;
+    return primary->host && primary->port == port && strcmp(primary->host, host) == 0;
+}
+
+/* A connection that stands is left when a Sentinel changes its mind; what another one says, who may not know
+ * yet, is no reason. */
+static void on_primary(void *ctx, const char *host, unsigned port, bool moved)
+{
+    struct redis *redis = ctx;
+    bool waits = waits_for_sentinel(redis), same = is_primary(redis, host, port);
+    if (!same && (waits || moved)) {
+        free(redis->primary.host);
+        redis->primary = (struct redis_place){xstrdup(host), port};
+        redis->place++;
+    }
+    if (waits) {
+        set_deadline(redis);
+        look_up(redis, &redis->primary);
+    } else if (moved && !same) {
+        redis_leave(redis, ANOTHER);
+        drop_followers(redis, true);
+    }
+}
+
+static void on_trouble(void *ctx, const char *reason)
+{
+    struct redis *redis = ctx;
+    if (waits_for_sentinel(redis))
+        lose(redis, reason);
+}
+
+/* Another Sentinel is asked when it does not work for a second time. */
+static void ask_sentinel(struct redis *redis)
+{
+    if (redis->leader && redis->leader->primary.host)
+        look_up(redis, &redis->leader->primary);
+    else if (redis->sentinel)
+        sentinel_ask(redis->sentinel, redis->backoff.failures > 1);
+    else
+        lose(redis, "it is not known where the primary is");
+}
+
+/* ---- an attempt ---- */
+
 static void connect_now(struct redis *redis)
 {
     redis_become(redis, REDIS_CONNECTING);
     if (redis->leader)
         redis->place = redis->leader->place;
-    uv_timer_start(&redis->timer, on_deadline, CONNECT_MS, 0);
+    if (redis->sentinel)
+        uv_timer_stop(&redis->timer);
+    else
+        set_deadline(redis);
     if (redis->url.unix_path)
         watch(redis, redis_stream_connect_path(&redis->stream, redis->url.unix_path));
+    else if (redis->url.sentinel)
+        ask_sentinel(redis);
     else
-        look_up(redis);
+        look_up(redis, &redis->url.places[redis->place]);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------ */
@@ -684,19 +767,16 @@ struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned
     redis->loop = loop;
     redis->timeout_ms = timeout_ms;
     redis->hooks = hooks;
-    redis->url = *url;
+    redis->url = redis_url_copy(url);
     redis->stream = REDIS_STREAM_CLOSED;
-    char **texts[] = {&redis->url.unix_path, &redis->url.user, &redis->url.password};
-    for (size_t i = 0; i < NELEMS(texts); i++)
-        *texts[i] = *texts[i] ? xstrdup(*texts[i]) : NULL;
-    for (unsigned i = 0; i < url->place_count; i++)
-        redis->url.places[i].host = xstrdup(url->places[i].host);
     uv_timer_init(&loop->uv, &redis->timer);
     uv_timer_init(&loop->uv, &redis->pulse);
     redis->timer.data = redis->pulse.data = redis;
     redis->timers = 2;
     loop_hook(loop, LOOP_STAGE_REDIS, flush, redis);
     uv_timer_start(&redis->timer, on_backoff, 0, 0);
+    if (url->sentinel)
+        redis->sentinel = sentinel_new(loop, url, (struct sentinel_hooks){on_primary, on_trouble, redis});
     return redis;
 }
 
@@ -708,6 +788,7 @@ static void on_timer_closed(uv_handle_t *handle)
     redis_out_free(&redis->out);
     free(redis->calls);
     redis_url_free(&redis->url);
+    free(redis->primary.host);
     free(redis);
 }
 
@@ -719,6 +800,7 @@ void redis_free(struct redis **redis_at)
     *redis_at = NULL;
     loop_unhook(redis->loop, LOOP_STAGE_REDIS, flush, redis);
     part(redis);
+    sentinel_free(&redis->sentinel);
     redis_become(redis, REDIS_CLOSED);
     close_socket(redis);
     fail_calls(redis);

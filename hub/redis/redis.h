@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One Redis connection on the loop. It owns its socket: commands issued during a turn leave in one write at
  * LOOP_STAGE_REDIS, hiredis parses what comes. It connects again by backoff_connection, of several
- * addresses to the one that is a primary. A hub has three
+ * addresses to the one that is a primary, or where its Sentinels say. A hub has three
  * (commands, subscriptions, a probe), a worker parent two. Loop thread only. Knows no task. */
 #pragma once
 
@@ -27,8 +27,8 @@ struct redis_hooks {
 };
 
 /* Begins to connect. `url` is copied. `timeout_ms`: a command without an answer for so long drops the
- * connection (0 = never). With subscriptions Redis is asked for a sign of life when nothing came for half of
- * that. */
+ * connection (0 = never); an attempt to connect has as long, at most 5 s. With subscriptions Redis is asked
+ * for a sign of life when nothing came for half of that. */
 struct redis *redis_new(struct loop *loop, const struct redis_url *url, unsigned timeout_ms,
                         struct redis_hooks hooks);
 /* Closes; pending callbacks get NULL. Sets *redis to NULL. */
@@ -39,8 +39,11 @@ bool redis_is_up(const struct redis *redis);
  * one process speak to one Redis. At most two may follow; either may be freed first. */
 void redis_follow(struct redis *redis, struct redis *leader);
 /* Asks for the role, as each connect does: a connection to a replica is dropped, and the next address tried.
- * Where Redis does not tell, nothing happens. */
+ * Where Redis does not tell, nothing happens. Asks the Sentinels, too: a primary that they replaced is left.
+ */
 void redis_check_role(struct redis *redis);
+/* Drops the connection, which goes to the next address; nothing if there is none. */
+void redis_leave(struct redis *redis, const char *reason);
 
 /* Returns how many commands have no answer yet. */
 size_t redis_in_flight(const struct redis *redis);
