@@ -214,8 +214,9 @@ class Redis(Process):
     """A private redis-server on a unix socket, with the settings the product asks for. It forgets nothing when it is
     killed; with everysec it would what it holds back while the disk is slow."""
 
-    def __init__(self, directory, name="redis"):
+    def __init__(self, directory, name="redis", password=None):
         super().__init__(name, [], directory)
+        self.password = password
         self.data = self.directory / name
         self.socket_path = self.directory / f"{name}.sock"
         self.url = f"unix:{self.socket_path}"
@@ -248,10 +249,17 @@ class Redis(Process):
                 s.connect(f"/proc/self/fd/{at}/{self.socket_path.name}")
             finally:
                 os.close(at)
-            parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-            s.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
-            with s.makefile("rb") as stream:
-                return read_reply(stream)
+            if self.password:
+                ask(s, "AUTH", self.password)
+            return ask(s, *words)
+
+
+def ask(connection, *words):
+    """One command on a connection to a Redis; the reply as str, int, list or None."""
+    parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    connection.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
+    with connection.makefile("rb") as stream:
+        return read_reply(stream)
 
 
 def read_reply(stream):
