@@ -22,6 +22,7 @@ struct words { /* the arguments of a call, one behind the other */
     size_t *ends; /* where each word ends */
     size_t count, cap;
 };
+struct span words_at(const struct words *words, size_t i);
 void words_add(struct words *words, struct span text); /* as it is; absent = empty */
 void words_text(struct words *words, const char *text);
 void words_number(struct words *words, uint64_t number);
@@ -161,6 +162,9 @@ struct op {
 /* An op without words; it leaves at the end of the turn. `fn` and `ctx` are for `done`. */
 struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *),
                   union answer_fn fn, void *ctx);
+/* The op that was made last, if it calls this function, has not left and brings few words: more can be added
+ * to it; else a new one, that nobody is told of unless its maker says so. */
+struct op *op_gathers(struct queue *queue, const char *function);
 /* A new one leaves when it is the turn of this owner; `weight`: rows it may look at. */
 void op_in_turn(struct op *op, struct span owner, size_t weight);
 void op_retention(struct op *op); /* the two words that lead some calls */

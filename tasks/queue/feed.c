@@ -30,7 +30,7 @@ struct feed_owner { /* one that this hub listens to, or will when it is subscrib
     struct table_node node;
     owner_position_fn *fn; /* who waits for its position, NULL = nobody */
     void *ctx;
-    uint64_t call; /* the attach that will tell it: the last one made */
+    const struct op *call; /* the attach that will tell it: the last one made; NULL = it has */
     char name[];
 };
 
@@ -51,7 +51,6 @@ struct queue_feed {
     struct redis *subscriber;
     struct queue_feed_hooks hooks;
     struct table owners;
-    uint64_t calls;   /* of attach, so far */
     bool subscribed;  /* to the hub's channel: Redis has confirmed it … */
     bool subscribing; /* … or will, or the connection goes */
     struct channel channels[CHANNELS];
@@ -219,36 +218,54 @@ static struct span message_text(const redisReply *reply)
 
 /* ---- owners ---- */
 
-static struct feed_owner *find_owner(struct queue_feed *feed, const char *name)
+static struct feed_owner *find_owner(struct queue_feed *feed, struct span name)
 {
-    struct table_node *node = table_find(&feed->owners, span_of(name));
+    struct table_node *node = table_find(&feed->owners, name);
     return node ? container_of(node, struct feed_owner, node) : NULL;
 }
 
-/* {epoch, head}. An older call's answer is no answer to who asked later. */
-static void on_attached(struct op *op, const redisReply *answer)
+/* An older call's answer is no answer to who asked later. */
+static void tell_position(const struct op *op, struct span name, const struct owner_position *position)
 {
-    struct owner_call *call = op->more;
-    struct feed_owner *owner = op->queue->feed ? find_owner(op->queue->feed, call->owner) : NULL;
-    struct owner_position position = {.ok = reply_count(answer) == 2};
-    if (owner && owner->fn && owner->call == call->number) {
-        owner_position_fn *fn = owner->fn;
-        owner->fn = NULL;
-        snprintf(position.epoch, sizeof position.epoch, "%s", reply_text(answer, 0));
-        position.head = (uint64_t)reply_number(answer, 1);
-        fn(owner->ctx, &position);
-    }
-    free(call);
+    struct feed_owner *owner = op->queue->feed ? find_owner(op->queue->feed, name) : NULL;
+    if (owner == NULL || owner->call != op)
+        return;
+    owner_position_fn *fn = owner->fn;
+    owner->call = NULL;
+    owner->fn = NULL;
+    if (fn)
+        fn(owner->ctx, position);
 }
 
+#define EPOCH_WORD 1 /* of attach: behind its first owner, before the others */
+
+/* {epoch, head of each owner}. */
+static void on_attached(struct op *op, const redisReply *answer)
+{
+    struct owner_position position = {.ok = reply_count(answer) == op->words.count};
+    snprintf(position.epoch, sizeof position.epoch, "%s", reply_text(answer, 0));
+    for (size_t i = 0, n = 0; i < op->words.count; i++) {
+        if (i == EPOCH_WORD)
+            continue;
+        position.head = (uint64_t)reply_number(answer, ++n);
+        tell_position(op, words_at(&op->words, i), &position);
+    }
+}
+
+/* Those of a turn are one call. */
 static void call_attach(struct queue_feed *feed, struct feed_owner *owner)
 {
-    char epoch[13];
-    id_random(epoch, sizeof epoch);
-    owner->call = ++feed->calls;
-    struct op *op =
-        owner_op(feed->queue, FUNCTION("attach"), owner->name, owner->call, on_attached, NOBODY, NULL);
-    words_text(&op->words, epoch);
+    struct op *op = op_gathers(feed->queue, FUNCTION("attach"));
+    if (owner->call == op)
+        return;
+    owner->call = op;
+    op->done = on_attached;
+    words_add(&op->words, owner->node.key);
+    if (op->words.count == EPOCH_WORD) {
+        char epoch[13];
+        id_random(epoch, sizeof epoch);
+        words_text(&op->words, epoch);
+    }
 }
 
 /* Whether anybody asked or not: the library forgets a hub whose channel nobody listened to. */
@@ -271,6 +288,7 @@ static void on_lost(struct queue_feed *feed)
             if (owner->fn)
                 waiting[count++] = *owner;
             owner->fn = NULL;
+            owner->call = NULL;
         }
     }
     feed->subscribed = feed->subscribing = false;
@@ -283,7 +301,7 @@ static void on_lost(struct queue_feed *feed)
 static void on_hub_event(void *ctx, const char *owner, struct event *event)
 {
     struct queue_feed *feed = ctx;
-    if (feed->hooks.on_event && find_owner(feed, owner))
+    if (feed->hooks.on_event && find_owner(feed, span_of(owner)))
         feed->hooks.on_event(feed->hooks.ctx, owner, event);
 }
 
@@ -311,7 +329,7 @@ static void subscribe_hub(struct queue_feed *feed)
 static void attach(void *ctx, const char *name, owner_position_fn *fn, void *fn_ctx)
 {
     struct queue_feed *feed = ctx;
-    struct feed_owner *owner = find_owner(feed, name);
+    struct feed_owner *owner = find_owner(feed, span_of(name));
     if (owner == NULL) {
         size_t size = strlen(name);
         owner = xcalloc(1, sizeof *owner + size + 1);
@@ -336,10 +354,10 @@ static void remove_owner(struct queue_feed *feed, struct feed_owner *owner)
 static void detach(void *ctx, const char *name)
 {
     struct queue_feed *feed = ctx;
-    struct feed_owner *owner = find_owner(feed, name);
+    struct feed_owner *owner = find_owner(feed, span_of(name));
     if (owner == NULL)
         return;
-    struct op *op = op_new(feed->queue, FUNCTION("detach"), NULL, NOBODY, NULL);
+    struct op *op = op_gathers(feed->queue, FUNCTION("detach"));
     words_text(&op->words, name);
     remove_owner(feed, owner);
 }

@@ -3,7 +3,9 @@
  * who hears what, and what the loss of the connection leaves behind. */
 #include "tests/lib/queue_side.h"
 
+#include "hub/base/metrics.h"
 #include "tasks/queue/client_private.h"
+#include "tasks/queue/usage.h"
 
 #define ID "01a202a3-586f-71c8-8a1c-1011487995e6"
 #define LINE(seq, code) "=" seq " 0 " code " 1 " ID " 1795000000000 0 noop\n"
@@ -62,6 +64,78 @@ static void attach(struct side *side, const char *name)
     source.attach(source.ctx, name, on_position, NULL);
     finish(1);
     ok(told.position.ok, "%s is attached", name);
+}
+
+/* ---- calls of one turn --------------------------------------------------------------------------------- */
+
+#define CROWD 150
+static struct owner_position positions[CROWD];
+
+static void on_place(void *ctx, const struct owner_position *position)
+{
+    *(struct owner_position *)ctx = *position;
+    told.done++;
+}
+
+static const char *nth(char to[static 8], unsigned i)
+{
+    snprintf(to, 8, "c%u", i);
+    return to;
+}
+
+/* Whether each has the position of its own log; that of number i has i % 3 events. */
+static bool positions_fit(void)
+{
+    for (unsigned i = 0; i < CROWD; i++)
+        if (!positions[i].ok || positions[i].epoch[0] == '\0' || positions[i].head != i % 3)
+            return false;
+    return true;
+}
+
+static void attach_crowd(const struct owner_source *source)
+{
+    char name[8];
+    memset(positions, 0, sizeof positions);
+    for (unsigned i = 0; i < CROWD; i++)
+        source->attach(source->ctx, nth(name, i), on_place, &positions[i]);
+}
+
+/* A crowd that comes in one turn takes few calls. */
+static void test_crowd(void)
+{
+    struct owner_source source = queue_feed_source(hub.feed);
+    char name[8], id[ID_SIZE];
+    unsigned count;
+    attach(&hub, "u1");
+    for (unsigned i = 0; i < CROWD; i++)
+        for (unsigned n = 0; n < i % 3; n++) {
+            id_new(id);
+            redis_callv(worker.commands, on_count, &count, "FCALL", FUNCTION("notify"), "1", "th:{0}:", "w:w",
+                        "w", nth(name, i), id, "{}", NULL);
+        }
+    finish(CROWD);
+    uint64_t calls = metrics[METRIC_REDIS_CALLS];
+    attach_crowd(&source);
+    finish(CROWD);
+    is_int(metrics[METRIC_REDIS_CALLS] - calls, 3, "three calls attach 150 owners");
+    ok(positions_fit(), "and tell each where its log stands");
+    unsigned done = told.done;
+    attach_crowd(&source);
+    attach_crowd(&source);
+    finish(CROWD);
+    ok(positions_fit() && told.done == done + CROWD, "asked twice in one turn: answered once");
+    calls = metrics[METRIC_REDIS_CALLS];
+    for (unsigned i = 0; i < CROWD; i++)
+        usage_session(hub.queue, nth(name, i), "s", 2000000000);
+    attach(&hub, "u1");
+    is_int(metrics[METRIC_REDIS_CALLS] - calls, 8, "seven calls register 150 sessions");
+    for (unsigned i = 0; i < CROWD; i++)
+        source.detach(source.ctx, nth(name, i));
+    attach(&hub, "u1");
+    is_int(metrics[METRIC_REDIS_CALLS] - calls, 12, "three detach the owners");
+    redis_callv(worker.commands, on_count, &count, "ZRANGE", "th:{0}:ses", "0", "-1", NULL);
+    finish(1);
+    is_int(count, CROWD, "each session is registered");
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
@@ -236,6 +310,7 @@ int main(void)
     if (!sides_open())
         skip_all("no redis-server");
     test_channels();
+    test_crowd();
     test_messages();
     test_one_call();
     test_killed();

@@ -35,7 +35,7 @@ void usage_impression(struct queue *queue, const char *resource_id, const char *
 
 void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s)
 {
-    struct op *op = op_new(queue, FUNCTION("session"), NULL, NOBODY, NULL);
+    struct op *op = op_gathers(queue, FUNCTION("session"));
     words_text(&op->words, owner);
     words_text(&op->words, session);
     words_signed(&op->words, expires_at_s);

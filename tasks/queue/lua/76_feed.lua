@@ -13,33 +13,48 @@ local function say_alive()
   call('ZADD', P .. 'hs', run_ms, origin)
 end
 
--- The names in `hubs` whose hubs live, without the caller's. A name is that of the hub and its incarnation.
-local function live_names(hubs)
-  local kept = ''
+-- The names in `hubs` whose hubs live, without the caller's. A name is that of the hub and its incarnation. `known`:
+-- the same of other texts, in this call.
+local function live_names(hubs, known)
+  local kept = known[hubs]
+  if kept then
+    return kept
+  end
+  kept = ''
   for name in string.gmatch(hubs, '%S+') do
     local seen = name ~= holder and call('ZSCORE', P .. 'hs', match(name, '^(.*)/'))
     if seen and seen + HUB_DEAD_MS > run_ms then
       kept = kept .. ' ' .. name
     end
   end
+  known[hubs] = kept
   return kept
 end
 
--- args: owner, a word for a data set that has no epoch yet. Answer: {epoch, seq of the newest event}.
+-- args: owner, a word for a data set that has no epoch yet, further owners… Answer: {epoch, seq of the newest event of
+-- each}.
 local function attach(args)
-  local o = owner_of(args[3])
+  local word, known, answer = table.remove(args, 4), {}, {}
+  fetch_owners({ unpack(args, 3) })
   say_alive()
-  call('HSETNX', P .. 'g', 'epoch', args[4])
+  call('HSETNX', P .. 'g', 'epoch', word)
   call('HSETNX', P .. 'o', NOTE, NOTE)
-  o.hubs, o.moved = live_names(o.hubs) .. ' ' .. holder .. ' ', true
-  return { call('HGET', P .. 'g', 'epoch'), o.seq }
+  answer[1] = call('HGET', P .. 'g', 'epoch')
+  for i = 3, #args do
+    local o = owner_of(args[i])
+    o.hubs, o.moved = live_names(o.hubs, known) .. ' ' .. holder .. ' ', true
+    answer[i - 1] = o.seq
+  end
+  return answer
 end
 
 -- args: owners…
 local function detach(args)
+  local known = {}
+  fetch_owners({ unpack(args, 3) })
   for i = 3, #args do
     local o = owner_of(args[i])
-    local kept = live_names(o.hubs)
+    local kept = live_names(o.hubs, known)
     o.hubs, o.moved = kept ~= '' and kept .. ' ' or '', true
   end
   return 0

@@ -61,12 +61,17 @@ local function impressions_drop(args)
   return 0
 end
 
--- args: owner, session, expiry in seconds.
+-- args: owner, session, expiry in seconds, of each.
 local function session(args)
-  call('ZADD', P .. 'ses', args[5], args[3] .. ' ' .. args[4])
+  local words = { 'ZADD', P .. 'ses' }
+  for i = 3, #args, 3 do
+    put(words, args[i + 2], args[i] .. ' ' .. args[i + 1])
+  end
+  call_words(words)
   call('ZREMRANGEBYSCORE', P .. 'ses', '-inf', now / 1000 - SESSION_KEPT_S)
-  if call('ZCARD', P .. 'ses') > SESSIONS_MAX then
-    call('ZPOPMIN', P .. 'ses')
+  local over = call('ZCARD', P .. 'ses') - SESSIONS_MAX
+  if over > 0 then
+    call('ZPOPMIN', P .. 'ses', over)
   end
   return 0
 end
