@@ -200,9 +200,11 @@ char *confine_directory(const char *parent)
 
 /* ---- system calls ---- */
 
-/* What no task needs: other processes, mounts and namespaces, the system's state, new ways into the kernel.
- */
+/* What no task needs: other processes, mounts and namespaces, the system's state, new ways into the kernel;
+ * and ways out of its process group, by which all of it is killed. */
 static const char *const forbidden[] = {
+    "setsid",
+    "setpgid",
     "ptrace",
     "process_vm_readv",
     "process_vm_writev",
@@ -367,7 +369,9 @@ static const struct measure {
                        apply_files},
     [CONFINE_USER] = {"user", "not root", apply_user},
     [CONFINE_PRIVILEGES] = {"privileges", "no capabilities, none by programs it starts", apply_privileges},
-    [CONFINE_CALLS] = {"seccomp", "no sockets, no calls that change the system", apply_calls},
+    [CONFINE_CALLS] = {"seccomp",
+                       "no sockets, no calls that change the system, no way out of its process group",
+                       apply_calls},
     [CONFINE_NETWORK] = {"network", "an empty network namespace", probe_network},
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a process that runs a task, or a program for one, may not do: one table of measures, each asked of the
- * kernel, none of them needed to go on. Landlock hides the files, seccomp the sockets and whatever changes
- * the system, limits bound what it takes. A process confines itself, for good, and all that it starts. */
+ * kernel, none of them needed to go on. Landlock hides the files, seccomp the sockets, whatever changes
+ * the system and the ways out of the process group, limits bound what it takes. A process confines itself,
+ * for good, and all that it starts. */
 #pragma once
 
 #include "hub/base/mem.h"

@@ -64,6 +64,31 @@ static bool makes_namespace(void)
     return unshare(CLONE_NEWUSER) == 0;
 }
 
+/* In a child, which leads nothing. */
+static bool leaves(pid_t (*by)(void))
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(by() < 0);
+    return waitpid(child, &status, 0) == child && status == 0;
+}
+
+static bool leaves_session(void)
+{
+    return leaves(setsid);
+}
+
+static pid_t lead_group(void)
+{
+    return setpgid(0, 0);
+}
+
+static bool leaves_group(void)
+{
+    return leaves(lead_group);
+}
+
 static bool is_root(void)
 {
     return geteuid() == 0;
@@ -100,6 +125,8 @@ static const struct {
     {"opens an internet socket", opens_internet, false, true, true},
     {"signals its parent", signals_others, false, false, -1},
     {"makes a namespace", makes_namespace, false, false, false},
+    {"leaves its session", leaves_session, false, false, false},
+    {"leaves its process group", leaves_group, false, false, false},
     {"dumps core", dumps_core, false, false, false},
     {"writes into its directory", writes_own, true, true, true},
     {"starts programs", starts_programs, true, true, true},
