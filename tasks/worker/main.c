@@ -43,7 +43,7 @@ int main(int argc, char **argv)
     file_keep_private();
     task_types_use(builtin_task_types);
     if (argc >= 2 && strcmp(argv[1], PREFORK_WORD) == 0)
-        return prefork_main(argv[2]);
+        return prefork_main(argv + 2);
     if (sodium_init() < 0)
         return EXIT_TROUBLE;
     if (!cli_begin(&worker_command, argc, argv, &options, &code))

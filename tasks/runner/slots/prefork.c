@@ -9,6 +9,7 @@
 #include "hub/base/list.h"
 #include "hub/base/log.h"
 #include "tasks/runner/slots/child.h"
+#include "tasks/runner/slots/remains.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -189,23 +190,40 @@ static bool set_up(struct prefork_parent *parent, const char *type, char *data)
     return type == NULL || parent->type;
 }
 
-int prefork_main(const char *type)
+/* Whether the worker has closed its end. */
+static bool worker_gone(void)
 {
+    char byte;
+    return recv(PREFORK_SOCKET, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* Forks for as long as the worker asks. False if it sent what makes no sense. */
+static bool serve(const struct prefork_parent *parent, char *data)
+{
+    answer(PREFORK_READY);
+    for (int fds[PREFORK_FDS]; receive(data, fds);) {
+        if (fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
+            return false;
+        pid_t slot = fork_slot(parent, fds, (unsigned char)data[0]);
+        close_all(fds);
+        answer(slot);
+    }
+    return true;
+}
+
+int prefork_main(char **words)
+{
+    const char *directory = words[0], *type = directory ? words[1] : NULL;
     static struct prefork_parent parent;
     static char data[PREFORK_MESSAGE_MAX];
     prctl(PR_SET_NAME, "taskhub-prefork");
     signal(SIGPIPE, SIG_IGN);
-    if (fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0 || !set_up(&parent, type, data))
+    if (directory == NULL || fcntl(PREFORK_SOCKET, F_SETFD, FD_CLOEXEC) < 0 || sodium_init() < 0)
         return 1;
-    answer(PREFORK_READY);
-    for (int fds[PREFORK_FDS]; receive(data, fds);) {
-        if (fds[0] < 0 || fds[1] < 0 || fds[2] < 0)
-            return 1;
-        pid_t slot = fork_slot(&parent, fds, (unsigned char)data[0]);
-        close_all(fds);
-        answer(slot);
-    }
-    _exit(0); /* the worker is gone; nothing here is worth tidying up */
+    bool served = set_up(&parent, type, data) && serve(&parent, data);
+    if (type == NULL && worker_gone())
+        remains_guard(directory);
+    _exit(served ? 0 : 1); /* nothing here is worth tidying up */
 }
 
 /* ---- the worker's side ---- */
@@ -387,12 +405,12 @@ struct prefork *prefork_new(const struct prefork_config *config)
         &(struct child_config){.name = name,
                                /* Not by name: the file may have been replaced by a newer one. */
                                .program = "/proc/self/exe",
-                               .argv = (const char *[]){"taskhub-worker", PREFORK_WORD,
+                               .argv = (const char *[]){"taskhub-worker", PREFORK_WORD, config->directory,
                                                         config->type ? config->type->name : NULL, NULL},
                                .environment = environment,
                                .bare = true,
                                .socket = PREFORK_SOCKET,
-                               .death_signal = SIGKILL,
+                               .death_signal = config->type ? SIGKILL : 0, /* the guard ends by itself */
                                .on_start = on_start,
                                .on_exit = on_exit_of_parent,
                                .ctx = prefork});

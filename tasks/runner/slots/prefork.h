@@ -7,7 +7,8 @@
  * A slot is forked twice: the process in between ends at once, so that the slot becomes the worker's own
  * child (the worker is the subreaper). Therefore the worker itself sees it end, may signal its process
  * group without fear that the number belongs to somebody else by now, and the slots outlive a prefork parent
- * that dies. The slot's parent-death signal then means the worker. Single-threaded. */
+ * that dies. The slot's parent-death signal then means the worker. The one for ordinary slots outlives a
+ * worker that was killed, until it has ended what that left behind (remains.h). Single-threaded. */
 #pragma once
 
 #include "hub/base/loop.h"
@@ -16,12 +17,12 @@
 
 #include <sys/types.h>
 
-#define PREFORK_WORD                                                                                         \
-    "prefork" /* the program's first argument when it shall be one; the FRESH type follows                   \
-               */
+/* The program's first argument when it shall be one; the directory of tasks/runner/slots/remains.h follows,
+ * then the FRESH type, if there is one. */
+#define PREFORK_WORD "prefork"
 
-/* main() of a prefork parent; gives the exit code: 0 when the worker is gone. */
-int prefork_main(const char *type);
+/* main() of a prefork parent, with what follows the word; gives the exit code: 0 when the worker is gone. */
+int prefork_main(char **words);
 
 /* ---- the worker's side, loop thread ---- */
 /* Keeps it running (hub/base/child.h) and asks it for slot processes. */
@@ -34,6 +35,7 @@ struct prefork_config {
     struct loop *loop;
     const struct options *options;
     const struct task_type *type; /* FRESH; NULL = ordinary slots */
+    const char *directory;        /* that of remains.h */
     void (*on_ready)(void *ctx);  /* the prefork parent can fork (again) */
     void *ctx;
 };

@@ -15,6 +15,7 @@
 #include "hub/json/json.h"
 #include "tasks/runner/slots/child.h"
 #include "tasks/runner/slots/prefork.h"
+#include "tasks/runner/slots/remains.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -579,6 +580,7 @@ void slot_proc_reap(struct slot_proc *proc)
         info.si_pid == 0)
         return;
     kill(-proc->pid, SIGKILL); /* what it started; the number is still its own */
+    remains_remove(slots_remains(proc->slots), proc->pid);
     while (waitpid(proc->pid, &status, 0) < 0 && errno == EINTR)
         continue;
     bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -607,12 +609,13 @@ static void on_forked(void *ctx, pid_t pid)
     }
     struct buf hello = BUF_INIT;
     proc->pid = pid;
+    bool noted = remains_add(slots_remains(proc->slots), pid); /* before it may start anything */
     SLOT_PUT(&hello, .type = SLOT_HELLO, .number = {(uint64_t)getpid()});
     buf_append_span(&hello, buf_span(&proc->out));
     buf_free(&proc->out);
     proc->out = hello;
     slot_become(proc, proc->state == SLOT_UNWANTED ? SLOT_ENDING : SLOT_STARTING);
-    if (!slot_proc_usable(proc)) {
+    if (!slot_proc_usable(proc) || !noted) {
         slot_proc_signal(proc, SIGKILL);
         return;
     }
@@ -625,8 +628,8 @@ static void on_forked(void *ctx, pid_t pid)
 static bool make_parts(struct slot_proc *proc, int ret_fds[PREFORK_FDS])
 {
     int pair[2];
-    const char *parent = slots_directory(proc->slots);
-    proc->directory = parent ? confine_directory(parent) : NULL;
+    const struct remains *remains = slots_remains(proc->slots);
+    proc->directory = remains ? confine_directory(remains_directory(remains)) : NULL;
     int directory = proc->directory ? open(proc->directory, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     int gate_fd = directory < 0 ? -1 : slot_gate_create();
     proc->gate = gate_fd < 0 ? NULL : slot_gate_map(gate_fd);

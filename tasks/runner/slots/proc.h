@@ -96,8 +96,8 @@ void slot_report_started(struct slot_job *job);
 
 /* ---- in slots.c ---- */
 const struct engine_config *slots_config(const struct slots *slots);
-/* The directory that holds those of the processes; NULL if there is none. */
-const char *slots_directory(const struct slots *slots);
+/* What holds the directories of the processes and knows their groups; NULL if there is none. */
+struct remains *slots_remains(const struct slots *slots);
 /* Bytes are staged for the process: flush at the end of the turn. */
 void slots_want_flush(struct slots *slots, struct slot_proc *proc);
 /* The process is ready for the first time. */

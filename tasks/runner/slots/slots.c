@@ -7,16 +7,15 @@
 
 #include "hub/base/backoff.h"
 #include "hub/base/clock.h"
-#include "hub/base/confine.h"
-#include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/runner/slots/prefork.h"
 #include "tasks/runner/slots/proc.h"
+#include "tasks/runner/slots/remains.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,11 +56,14 @@ struct slots {
     struct list flush; /* struct slot_proc with staged bytes */
     uv_signal_t *child;
     uv_timer_t *tick;
-    char *directory; /* holds those of the processes; NULL = could not be made */
+    struct remains *remains; /* NULL = there is no room for it */
+    bool unreaped;           /* a child that may be a slot waits until that is known */
     bool closing;
 };
 
 static void slots_start_tick(struct slots *slots);
+static bool forking(const struct slots *slots);
+static void reap_children(struct slots *slots);
 
 static struct fresh *fresh_of(struct slots *slots, const struct task_type *type)
 {
@@ -286,9 +288,9 @@ const struct engine_config *slots_config(const struct slots *slots)
     return &slots->config;
 }
 
-const char *slots_directory(const struct slots *slots)
+struct remains *slots_remains(const struct slots *slots)
 {
-    return slots->directory;
+    return slots->remains;
 }
 
 void slots_want_flush(struct slots *slots, struct slot_proc *proc)
@@ -301,6 +303,8 @@ void slots_want_flush(struct slots *slots, struct slot_proc *proc)
 static void on_turn(void *ctx)
 {
     struct slots *slots = ctx;
+    if (slots->unreaped && !forking(slots))
+        reap_children(slots);
     for (size_t i = 0; i < LANES; i++)
         lane_assign(slots, &slots->lanes[i]);
     for (struct list *node; (node = list_pop(&slots->flush)) != NULL;)
@@ -366,18 +370,25 @@ static bool is_ours(const struct slots *slots, pid_t pid)
     return prefork_pid(slots->ordinary) == pid;
 }
 
+/* Whether a child may be a slot that is not known yet. */
+static bool forking(const struct slots *slots)
+{
+    bool any = prefork_forking(slots->ordinary);
+    for (size_t i = 0; i < slots->fresh_count; i++)
+        any |= prefork_forking(slots->fresh[i].prefork);
+    return any;
+}
+
 /* A child ended: ours, or one that a task left behind and the system gave to us. */
 static void reap_children(struct slots *slots)
 {
-    bool forking = prefork_forking(slots->ordinary);
     for (size_t i = 0; i < LANES; i++) {
         list_for_each_safe (node, after, &slots->lanes[i].procs)
             slot_proc_reap(container_of(node, struct slot_proc, node));
     }
-    for (size_t i = 0; i < slots->fresh_count; i++)
-        forking |= prefork_forking(slots->fresh[i].prefork);
     siginfo_t info = {0};
-    while (!forking && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
+    slots->unreaped = forking(slots);
+    while (!slots->unreaped && waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
            !is_ours(slots, info.si_pid))
         waitpid(info.si_pid, NULL, WNOHANG);
 }
@@ -546,11 +557,13 @@ static void init_lane(struct lane *lane, int64_t configured, unsigned per_core)
 
 static struct prefork *start_prefork(struct slots *slots, const struct task_type *type)
 {
-    return prefork_new(&(struct prefork_config){.loop = slots->config.loop,
-                                                .options = slots->config.options,
-                                                .type = type,
-                                                .on_ready = on_prefork_ready,
-                                                .ctx = slots});
+    return prefork_new(
+        &(struct prefork_config){.loop = slots->config.loop,
+                                 .options = slots->config.options,
+                                 .type = type,
+                                 .directory = slots->remains ? remains_directory(slots->remains) : "",
+                                 .on_ready = on_prefork_ready,
+                                 .ctx = slots});
 }
 
 static struct lane *lane_of(struct slots *slots, const char *queue)
@@ -577,12 +590,12 @@ static void start_preforks(struct slots *slots)
                 (struct fresh){all[i], lane_of(slots, all[i]->queue), start_prefork(slots, all[i])};
 }
 
-/* Those of the processes are found only by who knows their names. */
-static void make_directory(struct slots *slots)
+static void make_remains(struct slots *slots)
 {
-    slots->directory = confine_directory(NULL);
-    if (slots->directory == NULL || chmod(slots->directory, 0711) != 0)
-        log_error("no task can run: there is no room for directories of theirs (TMPDIR)");
+    slots->remains = remains_new();
+    if (slots->remains == NULL)
+        log_error("no task can run: there is no room for directories of theirs (TMPDIR)", "reason",
+                  strerror(errno));
 }
 
 static void *start(const struct engine_config *config)
@@ -600,7 +613,7 @@ static void *start(const struct engine_config *config)
     uv_signal_start(slots->child, on_child, SIGCHLD);
     slots->tick = loop_timer(config->loop, slots);
     loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, slots);
-    make_directory(slots);
+    make_remains(slots);
     start_preforks(slots);
     return slots;
 }
@@ -618,7 +631,7 @@ static void stop(void *self)
             struct slot_proc *proc = container_of(node, struct slot_proc, node);
             slot_proc_free(&proc);
         }
-    directory_drop(&old->directory);
+    remains_free(&old->remains);
     loop_close(old->child);
     loop_close(old->tick);
     free(old->fresh);

@@ -443,7 +443,7 @@ int main(int argc, char **argv)
         return 1;
     task_types_use(builtin_task_types);
     if (argc >= 2 && strcmp(argv[1], PREFORK_WORD) == 0)
-        return prefork_main(argv[2]);
+        return prefork_main(argv + 2);
     log_setup("test_slots", "error", "logfmt");
     signal(SIGPIPE, SIG_IGN);
     options.slots_default = options.slots_live = 2;
