@@ -213,13 +213,21 @@ static void read_errors(struct fence *fence)
     }
 }
 
+/* Also what the program itself has started, unless we may make no groups: a slot's ends with the slot. */
+static void kill_child(const struct fence *fence)
+{
+    kill(-fence->pid, SIGKILL);
+    if (!fence->ended)
+        kill(fence->pid, SIGKILL);
+}
+
 bool fence_ended(struct fence *fence)
 {
     read_errors(fence);
     if (fence->ended)
         return true;
     if (clock_mono_ms() > fence->deadline)
-        kill(-fence->pid, SIGKILL);
+        kill_child(fence);
     int status;
     if (waitpid(fence->pid, &status, WNOHANG) != fence->pid)
         return false;
@@ -295,7 +303,7 @@ void fence_close(struct fence **fence)
     if (it == NULL)
         return;
     *fence = NULL;
-    kill(-it->pid, SIGKILL); /* also what the program itself has started */
+    kill_child(it);
     if (!it->ended)
         while (waitpid(it->pid, NULL, 0) < 0 && errno == EINTR)
             continue;

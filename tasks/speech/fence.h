@@ -2,8 +2,8 @@
 /* A fenced child: a program by its argument vector, or a function of ours; clean environment, pipes on stdin,
  * stdout and stderr, limits on CPU, memory, files and wall time, no new privileges, no descriptor of ours,
  * an empty directory, confined (hub/base/confine.h),
- * killed as a group when it is closed. When we are killed the kernel kills the program, but not what that
- * started itself. One thread per object; the pipes never block. */
+ * killed when it is closed. What it started itself is killed with it where we may make process groups; in a
+ * slot, which may not, it ends with the slot. One thread per object; the pipes never block. */
 #pragma once
 
 #include "hub/base/buf.h"
@@ -49,5 +49,5 @@ int fence_status(const struct fence *fence);
 const char *fence_complaint(struct fence *fence, const char *const *ignored);
 /* Whether what the child last wrote to stderr (4 KiB) holds this text. */
 bool fence_said(const struct fence *fence, const char *text);
-/* Kills the child's group if it still runs, reaps it and frees the rest; NULL is fine. */
+/* Kills the child if it still runs, reaps it and frees the rest; NULL is fine. */
 void fence_close(struct fence **fence);
