@@ -7,8 +7,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-static const char *const modes[] = {"crash",    "exit",      "hang",    "spin",    "leak", "lie",
-                                    "children", "bigresult", "badtext", "patient", NULL};
+static const char *const modes[] = {"crash",    "exit",      "hang",    "spin",    "leak",   "lie",
+                                    "children", "bigresult", "badtext", "patient", "escape", NULL};
 static const struct json_field args[] = {
     {.name = "mode", .kinds = KIND_STRING, .required = true, .words = modes},
     {.name = "attempts", .kinds = KIND_INTEGER, .min = 1, .max = 100}, /* completes after so many */
@@ -108,8 +108,82 @@ static void be_patient(struct task_ctx *ctx)
         continue;
 }
 
-static void (*const acts[])(struct task_ctx *ctx) = {crash, leave,         hang_up,    spin,     leak,
-                                                     lie,   have_children, big_result, bad_text, be_patient};
+/* ---- children that would outlive it ---- */
+
+static void as_it_is(void)
+{
+}
+
+/* Its parent ends. */
+static void orphan(void)
+{
+    if (fork() != 0)
+        _exit(0);
+}
+
+static void lead_session(void)
+{
+    setsid();
+}
+
+static void lead_group(void)
+{
+    setpgid(0, 0);
+}
+
+static void become_daemon(void)
+{
+    orphan();
+    setsid();
+    orphan();
+}
+
+static void ignore_signals(void)
+{
+    orphan();
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+}
+
+static void become_program(void)
+{
+    signal(SIGHUP, SIG_IGN);
+    become_daemon();
+}
+
+static void (*const escapes[])(void) = {as_it_is,      orphan,         lead_session,  lead_group,
+                                        become_daemon, ignore_signals, become_program};
+
+/* Tries the way, tells its number and stays. */
+static _Noreturn void escape_by(void (*way)(void), int tell)
+{
+    way();
+    pid_t self = getpid();
+    if (write(tell, &self, sizeof self) == sizeof self && way == become_program)
+        execlp("sleep", "sleep", "1000", (char *)NULL);
+    hang();
+}
+
+static void escape(struct task_ctx *ctx)
+{
+    int pipes[2];
+    json_t *pids = json_array();
+    if (pipe(pipes) != 0)
+        return;
+    for (size_t i = 0; i < NELEMS(escapes); i++) {
+        pid_t child;
+        if (fork() == 0)
+            escape_by(escapes[i], pipes[1]);
+        if (read(pipes[0], &child, sizeof child) == sizeof child)
+            json_array_append_new(pids, json_integer(child));
+    }
+    task_meta(ctx, json_pack("{s:o}", "children", pids));
+    task_progress(ctx, 1, "hanging", NULL);
+    hang();
+}
+
+static void (*const acts[])(struct task_ctx *ctx) = {
+    crash, leave, hang_up, spin, leak, lie, have_children, big_result, bad_text, be_patient, escape};
 _Static_assert(NELEMS(acts) + 1 == NELEMS(modes), "one act per mode");
 
 static void run(struct task_ctx *ctx)
