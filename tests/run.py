@@ -17,6 +17,7 @@ test
     sanitize   unit tests and main scenarios under ASan + UBSan, and under TSan
 all
     long-fuzz  every fuzz target for a minute
+    long       scenarios in which much time has to pass
     debian     builds on the next Debian (tests/debian.sh)
 
 A skip that tests/skips does not list is a failure.
@@ -159,7 +160,7 @@ def part_telling():
 
 
 def part_scenarios():
-    return pytest("-m", "not quick and not java") if setup("build") else Counts(failed=1)
+    return pytest("-m", "not quick and not java and not long") if setup("build") else Counts(failed=1)
 
 
 def npm_ci(folder):
@@ -243,6 +244,10 @@ def part_java():
     return pytest("-m", "java") if setup("build") else Counts(failed=1)
 
 
+def part_long():
+    return pytest("-m", "long") if setup("build") else Counts(failed=1)
+
+
 def part_debian():
     """Needs root and debootstrap; the folder is kept, so that the next run is short."""
     if os.geteuid() or not shutil.which("debootstrap"):
@@ -254,7 +259,7 @@ def part_debian():
 LISTS = {"quick": {"lint": part_lint, "unit": part_unit, "telling": part_telling},
          "test": {"fuzz": part_fuzz, "scenarios": part_scenarios, "browser": part_browser, "way": part_way,
                   "sanitize": part_sanitize},
-         "all": {"long-fuzz": part_long_fuzz, "java": part_java, "debian": part_debian}}
+         "all": {"long-fuzz": part_long_fuzz, "long": part_long, "java": part_java, "debian": part_debian}}
 PARTS = {name: part for parts in LISTS.values() for name, part in parts.items()}
 
 

@@ -47,8 +47,7 @@ local byte, concat, find, format, match, sub, floor, pack, unpack_values
 
 do
 
-local GAP_MS = 3000 -- of a time in which nobody called, at most so much has run
-local STEP_MS = 2000 -- a gap of more, or a clock that was set back, is a step
+local STEP_MS = 2000 -- a gap of more, or a clock that was set, is a step; of a gap at most so much has run
 local SETTLE_MS = 5000 -- so long after a step nobody's silence means anything: who comes back may need it
 local CLOCK_EVERY_MS = 100 -- how often the clocks are written, at least
 
@@ -69,7 +68,7 @@ clock.read = function(ran, last, ahead)
     c.prefix, c.latest, c.settled = P, 0, 0
   end
   local passed = time - c.time
-  local counted = passed < 0 and 0 or passed > GAP_MS and GAP_MS or passed
+  local counted = passed < 0 and 0 or passed > STEP_MS and STEP_MS or passed
   run_ms = c.base + counted
   now = math.max(time, c.time + c.ahead + floor(counted / 2), c.latest)
   c.step = (passed > STEP_MS or passed < -STEP_MS) and passed
