@@ -7,6 +7,7 @@
 #include "hub/base/load.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/base/wheel.h"
 #include "hub/net/outbox.h"
 #include "hub/net/server_private.h"
 #include "hub/owners/owners.h"
@@ -34,22 +35,23 @@ struct conn {
     struct conns *conns;
     struct lws *wsi; /* NULL once it is gone */
     struct peer *peer;
-    struct list all;   /* in conns->all */
-    struct list dirty; /* in conns->dirty while something must be written */
-    uv_timer_t timer;  /* of the next thing to look at, or earlier */
+    struct list all;          /* in conns->all */
+    struct list dirty;        /* in conns->dirty while something must be written */
+    struct wheel_timer timer; /* of the next thing to look at, or earlier */
     enum conn_state state;
-    bool pinged;
-    bool in_binary; /* kind of the unfinished message */
-    struct outbox outbox;
-    struct buf in;   /* the unfinished message */
-    unsigned pieces; /* of it */
+    unsigned pieces; /* of the unfinished message */
+    bool in_binary;  /* its kind */
     bool waits;      /* it is whole, but there is no room for it: nothing more is read */
+    bool pinged;
+    struct buf in; /* the unfinished message */
+    struct outbox outbox;
     struct load *load;
-    size_t unwritten;                                                    /* bytes that count in it */
-    uint64_t heard_at;                                                   /* something came */
-    uint64_t message_due, auth_due, expiring_due, expiry_due, close_due; /* mono ms, 0 = none */
-    struct charge user;                                                  /* empty before authentication */
-    struct member *member;                                               /* NULL before authentication */
+    size_t unwritten;                   /* bytes that count in it */
+    uint64_t heard_at;                  /* something came */
+    uint64_t message_due, expiring_due; /* mono ms, 0 = none */
+    uint64_t end_due;   /* the same: it has authenticated, its token ends, its peer has answered the close */
+    struct charge user; /* empty before authentication */
+    struct member *member; /* NULL before authentication */
     struct principal who;
     void *layer; /* what conn_ops.on_open gave */
 };
@@ -61,6 +63,7 @@ struct conns {
     void *app;
     struct loads *loads;
     struct list all, dirty;
+    struct wheel wheel;
     size_t count;
     struct quota users; /* connections of each */
     struct buf spares[SPARES];
@@ -108,24 +111,19 @@ static void earlier(uint64_t *due, uint64_t other)
 static uint64_t next_due(const struct conn *conn)
 {
     if (conn->state != CONN_OPEN)
-        return conn->close_due;
+        return conn->end_due;
     uint64_t due = conn->heard_at + (conn->pinged ? HANGUP_MS : PING_MS);
     earlier(&due, conn->message_due);
-    earlier(&due, conn->auth_due);
     earlier(&due, conn->expiring_due);
-    earlier(&due, conn->expiry_due);
+    earlier(&due, conn->end_due);
     return due;
 }
 
-static void on_timer(uv_timer_t *timer);
-
-/* Something is due earlier than it was. What is due later needs no call: a timer that comes too early is
- * started anew, which is cheaper than with every message. */
+/* Something is due earlier than it was. What is due later needs no call: who is looked at too early is looked
+ * at again, which is cheaper than with every message. */
 static void schedule(struct conn *conn)
 {
-    uint64_t due = next_due(conn), now = now_of(conn->conns), in = due > now ? due - now : 0;
-    if (!uv_is_active((uv_handle_t *)&conn->timer) || in < uv_timer_get_due_in(&conn->timer))
-        uv_timer_start(&conn->timer, on_timer, in, 0);
+    wheel_set(&conn->conns->wheel, &conn->timer, next_due(conn));
 }
 
 static void mark_dirty(struct conn *conn)
@@ -160,9 +158,9 @@ static void conn_become(struct conn *conn, enum conn_state to)
     if (to == CONN_GONE) {
         conn->wsi = NULL;
         list_remove(&conn->dirty);
-        uv_timer_stop(&conn->timer);
+        wheel_stop(&conn->timer);
     } else {
-        conn->close_due = now_of(conn->conns) + CLOSE_MS;
+        conn->end_due = now_of(conn->conns) + CLOSE_MS;
         mark_dirty(conn);
         schedule(conn);
     }
@@ -230,7 +228,7 @@ static void close_slow(struct conn *conn)
     metric_add(METRIC_CLOSED_SLOW, 1);
     outbox_close(&conn->outbox, 4101, "too slow", true);
     conn_become(conn, CONN_CLOSING);
-    conn->close_due = now_of(conn->conns) + CLOSE_SLOW_MS;
+    conn->end_due = now_of(conn->conns) + CLOSE_SLOW_MS;
 }
 
 static void send_message(struct conn *conn, const struct outbox_message *message)
@@ -290,9 +288,8 @@ static void set_deadlines(struct conn *conn)
     int64_t expiring_in = from + life - life / 5 - now_s;
     int64_t expiry_in = who->expires_at + AUTH_SKEW_S - now_s;
     uint64_t now = now_of(conn->conns);
-    conn->auth_due = 0;
     conn->expiring_due = now + (expiring_in > 0 ? (uint64_t)expiring_in * 1000 : 0);
-    conn->expiry_due = now + (expiry_in > 0 ? (uint64_t)expiry_in * 1000 : 0);
+    conn->end_due = now + (expiry_in > 0 ? (uint64_t)expiry_in * 1000 : 0);
     schedule(conn);
 }
 
@@ -457,6 +454,7 @@ struct conns *conns_new(struct loop *loop, const struct options *options, struct
     conns->loads = new_loads(loop, options);
     list_init(&conns->all);
     list_init(&conns->dirty);
+    wheel_init(&conns->wheel, now_of(conns));
     loop_hook(loop, LOOP_STAGE_CONN, flush_dirty, conns);
     return conns;
 }
@@ -486,25 +484,18 @@ static struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *
     conn->conns = conns;
     conn->wsi = wsi;
     conn->peer = peer;
-    uv_timer_init(&conns->loop->uv, &conn->timer);
-    conn->timer.data = conn;
+    wheel_timer_init(&conn->timer);
     list_append(&conns->all, &conn->all);
     list_init(&conn->dirty);
     uint64_t now = now_of(conns);
     conn->heard_at = now;
     conn->load = load_new(conns->loads, on_room, conn);
-    conn->auth_due = now + (uint64_t)conns->options->auth_deadline_ms;
+    conn->end_due = now + (uint64_t)conns->options->auth_deadline_ms;
     metric_set(METRIC_CONNECTIONS, ++conns->count);
     schedule(conn);
     return conn;
 }
 
-static void on_timer_closed(uv_handle_t *timer)
-{
-    free(timer->data);
-}
-
-/* Its memory stays until the end of the turn. */
 static void conn_free(struct conn *conn)
 {
     struct conns *conns = conn->conns;
@@ -517,7 +508,7 @@ static void conn_free(struct conn *conn)
     load_unwritten(conn->load, conn->unwritten, 0);
     load_leave(conn->load);
     give_buf(conns, &conn->in);
-    uv_close((uv_handle_t *)&conn->timer, on_timer_closed);
+    free(conn);
 }
 
 static void tell_expiring(struct conn *conn)
@@ -531,9 +522,8 @@ static void tell_expiring(struct conn *conn)
     conn_send(conn, (struct span){text, (size_t)n}, false);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void look_at(struct conn *conn)
 {
-    struct conn *conn = timer->data;
     uint64_t now = now_of(conn->conns);
     if (conn->waits && !conn->outbox.blocked) /* it may have said something */
         heard(conn);
@@ -543,10 +533,11 @@ static void on_timer(uv_timer_t *timer)
     }
     if (conn->state != CONN_OPEN || now >= conn->heard_at + HANGUP_MS) {
         conn_become(conn, CONN_DROPPING);
-    } else if (conn->auth_due && now >= conn->auth_due) {
-        conn_close(conn, 4408, "no auth in time");
-    } else if (conn->expiry_due && now >= conn->expiry_due) {
-        conn_close(conn, 4401, "token expired");
+    } else if (now >= conn->end_due) {
+        if (conn_who(conn))
+            conn_close(conn, 4401, "token expired");
+        else
+            conn_close(conn, 4408, "no auth in time");
     } else if (conn->message_due && now >= conn->message_due) {
         conn_close(conn, 1008, "message unfinished");
     } else if (conn->expiring_due && now >= conn->expiring_due) {
@@ -557,6 +548,12 @@ static void on_timer(uv_timer_t *timer)
         mark_dirty(conn);
     }
     schedule(conn);
+}
+
+void conns_tick(struct conns *conns)
+{
+    for (struct wheel_timer *timer; (timer = wheel_next(&conns->wheel, now_of(conns))) != NULL;)
+        look_at(container_of(timer, struct conn, timer));
 }
 
 void conns_send(struct conns *conns, struct span text)
@@ -570,7 +567,7 @@ static void hurry(struct conn *conn)
 {
     if (conn->state != CONN_CLOSING)
         return;
-    earlier(&conn->close_due, now_of(conn->conns) + CLOSE_MS);
+    earlier(&conn->end_due, now_of(conn->conns) + CLOSE_MS);
     schedule(conn);
 }
 

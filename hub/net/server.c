@@ -145,6 +145,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->data;
     listener_tick(&server->listener);
+    conns_tick(server->conns);
     trim_memory(server);
 }
 

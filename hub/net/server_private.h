@@ -16,6 +16,8 @@
 struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app);
 void conns_free(struct conns **conns);
 size_t conns_count(const struct conns *conns);
+/* Ten times a second: looks at those of whom something is due. */
+void conns_tick(struct conns *conns);
 /* Sends a text to all of them. */
 void conns_send(struct conns *conns, struct span text);
 /* Closes `count` that are open; O(connections). */
