@@ -35,11 +35,9 @@ static void end_bearer(struct bearer *bearer, const char *reason)
 /* The session's token is the one that its connection has now. */
 static void bear(struct session *session)
 {
-    struct bearers *bearers = session->answerer.app->bearers;
-    bearers_leave(bearers, &session->bearer);
     session->bearer.who = conn_who(session->conn);
     session->bearer.end = end_bearer;
-    bearers_add(bearers, &session->bearer);
+    bearers_add(session->answerer.app->bearers, &session->bearer);
 }
 
 /* Gives the connection its principal (moved); false and answered if the user has too many connections. */
@@ -64,6 +62,7 @@ static bool adopt(struct session *session, struct request *request, struct princ
 /* A newer token of the same user (moved). */
 static void refresh(struct session *session, struct principal *who)
 {
+    bearers_leave(session->answerer.app->bearers, &session->bearer);
     conn_refresh_who(session->conn, who);
     bear(session);
 }

@@ -2,15 +2,7 @@
 /* Bearers of tokens; see bearers.h. */
 #include "hub/auth/bearers.h"
 
-#include "hub/base/table.h"
-
 #include <stdio.h>
-
-struct bearer_group {
-    struct table_node node;
-    struct list members;
-    char name[];
-};
 
 struct denial {
     struct table_node node; /* its key: the entry's kind and name, "t …", "u …" */
@@ -22,51 +14,57 @@ struct denial {
 struct bearers {
     struct list all, denials;
     struct table denied;
-    struct table tokens, owners; /* of groups, none of them empty */
+    struct table tokens, owners; /* of one bearing of each name; the others are reached by it */
 };
 
-/* ---- groups ----------------------------------------------------------------------------------------- */
+/* ---- by name ---------------------------------------------------------------------------------------- */
 
-static struct bearer_group *group_of(struct table *table, const char *name)
+static struct bearing *find(const struct table *table, struct span name)
 {
-    struct table_node *node = table_find(table, span_of(name));
-    if (node)
-        return container_of(node, struct bearer_group, node);
-    size_t size = strlen(name) + 1;
-    struct bearer_group *group = xmalloc(sizeof *group + size);
-    memcpy(group->name, name, size);
-    group->node.key = span_of(group->name);
-    list_init(&group->members);
-    table_insert(table, &group->node);
-    return group;
+    struct table_node *node = table_find(table, name);
+    return node ? container_of(node, struct bearing, node) : NULL;
 }
 
-static void leave(struct table *table, struct bearer_group *group, struct list *member)
+static void join(struct table *table, struct bearing *bearing, const char *name)
 {
-    list_remove(member);
-    if (!list_empty(&group->members))
-        return;
-    table_remove(table, &group->node);
-    free(group);
+    struct bearing *first = find(table, span_of(name));
+    bearing->node.key = span_of(name);
+    bearing->first = first == NULL;
+    list_init(&bearing->same);
+    if (first)
+        list_append(&first->same, &bearing->same);
+    else
+        table_insert(table, &bearing->node);
+}
+
+static void leave(struct table *table, struct bearing *bearing)
+{
+    if (bearing->first) {
+        table_remove(table, &bearing->node);
+        if (!list_empty(&bearing->same)) {
+            struct bearing *next = container_of(bearing->same.next, struct bearing, same);
+            next->first = true;
+            table_insert(table, &next->node);
+        }
+    }
+    list_remove(&bearing->same);
+    bearing->node.key = SPAN_NONE;
 }
 
 void bearers_add(struct bearers *bearers, struct bearer *bearer)
 {
-    bearer->token = group_of(&bearers->tokens, bearer->who->token_id);
-    bearer->owner = group_of(&bearers->owners, bearer->who->user_id);
     list_append(&bearers->all, &bearer->all);
-    list_append(&bearer->token->members, &bearer->of_token);
-    list_append(&bearer->owner->members, &bearer->of_owner);
+    join(&bearers->tokens, &bearer->token, bearer->who->token_id);
+    join(&bearers->owners, &bearer->owner, bearer->who->user_id);
 }
 
 void bearers_leave(struct bearers *bearers, struct bearer *bearer)
 {
-    if (bearer->token == NULL)
+    if (bearer->token.node.key.p == NULL)
         return;
     list_remove(&bearer->all);
-    leave(&bearers->tokens, bearer->token, &bearer->of_token);
-    leave(&bearers->owners, bearer->owner, &bearer->of_owner);
-    bearer->token = bearer->owner = NULL;
+    leave(&bearers->tokens, &bearer->token);
+    leave(&bearers->owners, &bearer->owner);
 }
 
 struct bearers *bearers_new(void)
@@ -140,27 +138,37 @@ static void note(struct bearers *bearers, struct span name, int64_t until_s, int
     denial->before_s = before_s > denial->before_s ? before_s : denial->before_s;
 }
 
+static void end_by_token(struct bearing *bearing)
+{
+    struct bearer *bearer = container_of(bearing, struct bearer, token);
+    bearer->end(bearer, taken_back);
+}
+
 static void end_token(struct bearers *bearers, struct span token_id)
 {
-    struct table_node *node = table_find(&bearers->tokens, token_id);
-    if (node == NULL)
+    struct bearing *first = find(&bearers->tokens, token_id);
+    if (first == NULL)
         return;
-    list_for_each (at, &container_of(node, struct bearer_group, node)->members) {
-        struct bearer *bearer = container_of(at, struct bearer, of_token);
+    end_by_token(first);
+    list_for_each (node, &first->same)
+        end_by_token(container_of(node, struct bearing, same));
+}
+
+static void end_by_owner(struct bearing *bearing, int64_t before_s)
+{
+    struct bearer *bearer = container_of(bearing, struct bearer, owner);
+    if (bearer->who->issued_at < before_s)
         bearer->end(bearer, taken_back);
-    }
 }
 
 static void end_owner(struct bearers *bearers, struct span owner, int64_t before_s)
 {
-    struct table_node *node = table_find(&bearers->owners, owner);
-    if (node == NULL)
+    struct bearing *first = find(&bearers->owners, owner);
+    if (first == NULL)
         return;
-    list_for_each (at, &container_of(node, struct bearer_group, node)->members) {
-        struct bearer *bearer = container_of(at, struct bearer, of_owner);
-        if (bearer->who->issued_at < before_s)
-            bearer->end(bearer, taken_back);
-    }
+    end_by_owner(first, before_s);
+    list_for_each (node, &first->same)
+        end_by_owner(container_of(node, struct bearing, same), before_s);
 }
 
 static bool seconds(struct span *rest, int64_t *ret)
@@ -202,6 +210,8 @@ static const struct denial *find_denial(const struct bearers *bearers, char kind
 
 bool bearers_denied(const struct bearers *bearers, const struct principal *who)
 {
+    if (list_empty(&bearers->denials)) /* as a rule */
+        return false;
     const struct denial *owner = find_denial(bearers, 'u', who->user_id);
     return find_denial(bearers, 't', who->token_id) || (owner && who->issued_at < owner->before_s);
 }

@@ -6,14 +6,19 @@
 
 #include "hub/auth/auth.h"
 #include "hub/base/list.h"
+#include "hub/base/table.h"
 
 struct bearers;
-struct bearer_group; /* the bearers of one token, of one owner */
 
+struct bearing {            /* of a token's name, of an owner's */
+    struct table_node node; /* its key stands in bearer->who */
+    struct list same;       /* a ring of those of that name */
+    bool first;             /* it is the one of the ring that is in the table */
+};
 struct bearer { /* part of what a connection keeps; all zero while it bears nothing */
-    struct list all, of_token, of_owner;
-    struct bearer_group *token, *owner; /* NULL: nothing */
-    const struct principal *who;        /* the holder's, as it is now */
+    struct list all;
+    struct bearing token, owner;
+    const struct principal *who; /* the holder's; its texts stay as they are until it leaves */
     /* Its token counts no more: it closes, and leaves later. */
     void (*end)(struct bearer *bearer, const char *reason);
 };
@@ -21,9 +26,9 @@ struct bearer { /* part of what a connection keeps; all zero while it bears noth
 struct bearers *bearers_new(void);
 /* None may bear anything any more. */
 void bearers_free(struct bearers **bearers);
-/* It was let in by bearer->who, or has another token now; `who` and `end` are set. O(1). */
+/* It was let in by bearer->who; `who` and `end` are set. O(1). */
 void bearers_add(struct bearers *bearers, struct bearer *bearer);
-/* It is gone, or will get another token. Fine for one that bears nothing. */
+/* It is gone, or is about to get another token. Fine for one that bears nothing. */
 void bearers_leave(struct bearers *bearers, struct bearer *bearer);
 
 /* Ends all whose key is not in the ring: for a ring that has changed. O(bearers). */

@@ -149,6 +149,27 @@ static void test_owners(void)
     drop_all();
 }
 
+/* Whoever leads to the others may leave before them. */
+static void test_leaving(void)
+{
+    for (size_t i = 0; i < 6; i++)
+        hold(&holders[i], "same", "j", 1);
+    bearers_leave(bearers, &holders[0].bearer);
+    bearers_leave(bearers, &holders[2].bearer);
+    bearers_leave(bearers, &holders[1].bearer);
+    ok(deny_owner("same", 500), "an entry");
+    is_int(count_ended(), 3, "of six three have left");
+    hold(&holders[0], "same", "j", 1);
+    ok(deny_token("j", 500), "one has come back");
+    is_int(count_ended(), 7, "all four are told");
+    ok(!holders[1].ended && !holders[2].ended, "and nobody who has left");
+    drop_all();
+    hold(&holders[1], "same", "j", 1);
+    ok(deny_token("j", 500) && holders[1].ended == 1 && holders[3].ended == 2,
+       "all have left, a new one comes");
+    drop_all();
+}
+
 static void test_entries(void)
 {
     static const char *const bad[] = {"",        "t",       "t x",       "t x ",
@@ -186,6 +207,7 @@ int main(void)
     test_keys();
     test_tokens();
     test_owners();
+    test_leaving();
     test_entries();
     test_name_of_text();
     bearers_free(&bearers);
