@@ -9,12 +9,13 @@
 
 struct user {
     struct table_node node;
-    struct list pressed; /* in loads->pressed while somebody waits */
-    struct list waiting; /* loads */
-    unsigned refs;       /* loads */
-    size_t requests;     /* under way */
-    size_t unwritten;    /* bytes */
-    struct bucket rate;  /* of messages */
+    struct list pressed;  /* in loads->pressed while somebody waits */
+    struct list waiting;  /* loads */
+    unsigned refs;        /* loads */
+    unsigned connections; /* loads that have not left */
+    unsigned requests;    /* under way */
+    size_t unwritten;     /* bytes */
+    struct bucket rate;   /* of messages */
     char name[];
 };
 
@@ -23,7 +24,7 @@ struct load {
     struct user *user; /* NULL before authentication */
     struct list node;  /* in user->waiting */
     unsigned refs;
-    size_t requests;
+    unsigned requests;
     size_t unwritten;
     struct bucket rate;
     void (*room)(void *ctx); /* NULL: gone */
@@ -112,13 +113,19 @@ struct load *load_new(struct loads *loads, void (*room)(void *ctx), void *ctx)
     return load;
 }
 
-void load_set_user(struct load *load, struct span name)
+bool load_set_user(struct load *load, struct span name)
 {
     struct user *user = user_find(load->loads, name);
     user->refs++;
+    if (user->connections >= load->loads->limits.user_connections) {
+        user_unref(load->loads, user);
+        return false;
+    }
+    user->connections++;
     user->requests += load->requests;
     user->unwritten += load->unwritten;
     load->user = user;
+    return true;
 }
 
 struct load *load_ref(struct load *load)
@@ -140,6 +147,8 @@ void load_leave(struct load *load)
 {
     load_wait_no_more(load);
     load->room = NULL;
+    if (load->user)
+        load->user->connections--;
     load_unref(load);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the requests of a user hold of this hub, over all his connections: how many are under way, how many
- * bytes of their answers are not written yet, how fast messages come. Beyond a bound nobody is refused: who
- * brings messages (a load, one per connection) is not read until there is room. Loop thread only. */
+/* What a user and his requests hold of this hub, over all his connections: how many of these there are, how
+ * many requests are under way, how many bytes of their answers are not written yet, how fast messages come.
+ * Beyond a bound nobody is refused: who brings messages (a load, one per connection) is not read until there
+ * is room. Loop thread only. */
 #pragma once
 
 #include "hub/base/bucket.h"
@@ -12,6 +13,7 @@ struct loads; /* all of a hub */
 struct load;  /* one connection's, and what outlives it: its requests that are under way */
 
 struct load_limits {
+    size_t user_connections;
     size_t requests;              /* under way, of a connection */
     size_t user_requests;         /* of a user */
     size_t user_bytes;            /* of unwritten answers */
@@ -25,8 +27,8 @@ void loads_free(struct loads **loads);
 /* A load of nobody, with one reference. `room` is called when it waited and there is room, never from within
  * a function of this file. */
 struct load *load_new(struct loads *loads, void (*room)(void *ctx), void *ctx);
-/* From now on it counts for this user, once. */
-void load_set_user(struct load *load, struct span user);
+/* From now on it counts for this user, once; false if he has as many connections as he may. */
+bool load_set_user(struct load *load, struct span user) MUSTCHECK;
 struct load *load_ref(struct load *load);
 void load_unref(struct load *load); /* fine for NULL */
 /* Its connection is gone: `room` is not called any more. Gives back one reference. */

@@ -4,8 +4,12 @@
 #include "tests/lib/tap.h"
 
 static struct loop loop;
-static const struct load_limits limits = {
-    .requests = 2, .user_requests = 3, .user_bytes = 1000, .rate = {10, 100}, .user_rate = {1000, 1000}};
+static const struct load_limits limits = {.user_connections = 3,
+                                          .requests = 2,
+                                          .user_requests = 3,
+                                          .user_bytes = 1000,
+                                          .rate = {10, 100},
+                                          .user_rate = {1000, 1000}};
 
 static void on_room(void *ctx)
 {
@@ -20,7 +24,7 @@ static void turn(void)
 static struct load *of_user(struct loads *loads, const char *name, unsigned *woken)
 {
     struct load *load = load_new(loads, on_room, woken);
-    load_set_user(load, span_of(name));
+    ok(load_set_user(load, span_of(name)), "a connection of %s", name);
     return load;
 }
 
@@ -55,6 +59,25 @@ static void test_requests(struct loads *loads)
     load_leave(other);
 }
 
+/* A request that outlives its connection takes no place of one. */
+static void test_connections(struct loads *loads)
+{
+    struct load *all[3], *late = load_new(loads, on_room, NULL);
+    for (unsigned i = 0; i < 3; i++)
+        all[i] = of_user(loads, "carl", NULL);
+    ok(!load_set_user(late, SPAN("carl")), "a user has as many connections as he may");
+    ok(load_has_room(late) && load_fits(late, 1000000), "one too many counts for nobody");
+    load_begin(all[0]);
+    load_leave(all[0]);
+    ok(load_set_user(late, SPAN("carl")), "one leaves, another one comes");
+    load_end(all[0]);
+    load_leave(all[1]);
+    load_leave(all[2]);
+    load_leave(late);
+    late = of_user(loads, "carl", NULL);
+    load_leave(late);
+}
+
 static struct load *leaving;
 
 static void on_room_of_another(void *ctx)
@@ -68,7 +91,7 @@ static void test_one_leaves_meanwhile(struct loads *loads)
 {
     unsigned woken[3] = {0, 0, 0};
     struct load *a = load_new(loads, on_room_of_another, &woken[0]);
-    load_set_user(a, SPAN("dora"));
+    ok(load_set_user(a, SPAN("dora")), "a connection");
     struct load *b = leaving = of_user(loads, "dora", &woken[1]), *c = of_user(loads, "dora", &woken[2]);
     load_begin(c);
     load_begin(c);
@@ -94,7 +117,7 @@ static void test_requests_outlive_their_connection(struct loads *loads)
     unsigned woken = 0;
     struct load *gone = load_new(loads, on_room, &woken);
     load_begin(gone);
-    load_set_user(gone, SPAN("anna"));
+    ok(load_set_user(gone, SPAN("anna")), "a connection");
     load_begin(gone);
     load_leave(gone);
     struct load *next = of_user(loads, "anna", &woken);
@@ -156,6 +179,7 @@ int main(void)
         load_end(stranger);
     load_leave(stranger);
     test_requests(loads);
+    test_connections(loads);
     test_one_leaves_meanwhile(loads);
     test_requests_outlive_their_connection(loads);
     test_answers(loads);

@@ -49,8 +49,7 @@ struct conn {
     size_t unwritten;                   /* bytes that count in it */
     uint64_t heard_at;                  /* something came */
     uint64_t message_due, expiring_due; /* mono ms, 0 = none */
-    uint64_t end_due;   /* the same: it has authenticated, its token ends, its peer has answered the close */
-    struct charge user; /* empty before authentication */
+    uint64_t end_due; /* the same: it has authenticated, its token ends, its peer has answered the close */
     struct member *member; /* NULL before authentication */
     struct principal who;
     void *layer; /* what conn_ops.on_open gave */
@@ -65,7 +64,6 @@ struct conns {
     struct list all, dirty;
     struct wheel wheel;
     size_t count;
-    struct quota users; /* connections of each */
     struct buf spares[SPARES];
     size_t spare_count;
 };
@@ -295,14 +293,11 @@ static void set_deadlines(struct conn *conn)
 
 struct member *conn_set_who(struct conn *conn, struct principal *who)
 {
-    struct conns *conns = conn->conns;
-    if (!charge_take(&conn->user, &conns->users, span_of(who->user_id), 1,
-                     (size_t)conns->options->user_connections)) {
+    if (!load_set_user(conn->load, span_of(who->user_id))) {
         metric_add(METRIC_REFUSED_USER, 1);
         return NULL;
     }
     conn->member = member_new(&member_ops, conn);
-    load_set_user(conn->load, span_of(who->user_id));
     peer_authenticated(conn->peer);
     conn_refresh_who(conn, who);
     return conn->member;
@@ -435,6 +430,7 @@ static void flush_dirty(void *ctx)
 static struct loads *new_loads(struct loop *loop, const struct options *options)
 {
     const struct load_limits limits = {
+        .user_connections = (size_t)options->user_connections,
         .requests = (size_t)options->connection_requests,
         .user_requests = (size_t)options->requests,
         .user_bytes = (size_t)options->answers_bytes,
@@ -468,7 +464,6 @@ void conns_free(struct conns **conns)
     loop_unhook(dying->loop, LOOP_STAGE_CONN, flush_dirty, dying);
     for (size_t i = 0; i < dying->spare_count; i++)
         buf_free(&dying->spares[i]);
-    quota_free(&dying->users);
     loads_free(&dying->loads);
     free(dying);
 }
@@ -501,7 +496,6 @@ static void conn_free(struct conn *conn)
     struct conns *conns = conn->conns;
     list_remove(&conn->all);
     metric_set(METRIC_CONNECTIONS, --conns->count);
-    charge_give(&conn->user);
     member_free(&conn->member);
     principal_clear(&conn->who);
     outbox_free(&conn->outbox);
