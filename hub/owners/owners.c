@@ -21,8 +21,14 @@ enum member_state {
     MEMBER_STATES,
 };
 
-struct catch_up {        /* what a member has at hand before it is live */
-    struct event **page; /* of the log */
+struct way { /* what a member has until it is live: of its join, and while it catches up */
+    struct owners_resume resume;
+    owners_join_fn *fn;
+    void *ctx;
+    bool fresh; /* the position was asked for this join */
+    unsigned wait_ticks;
+    struct member_read *reading; /* the read in flight, NULL = none */
+    struct event **page;         /* of the log */
     size_t page_at, page_count;
     struct buf replied; /* seqs (uint64_t) that replies stood for meanwhile, ascending */
     size_t replied_at;  /* in its bytes; before: given */
@@ -36,13 +42,7 @@ struct member {
     uint64_t serial; /* of this member among all, 0 = has never joined */
     uint64_t cursor; /* everything up to here was given */
     enum member_state state;
-    unsigned wait_ticks;
-    bool fresh;                  /* the position was asked for this join */
-    struct member_read *reading; /* the read in flight, NULL = none */
-    struct owners_resume resume;
-    owners_join_fn *fn;
-    void *ctx;
-    struct catch_up catch_up;
+    struct way *way; /* NULL: MEMBER_OUT, MEMBER_LIVE */
 };
 
 struct member_read { /* a replay read of one member */
@@ -149,33 +149,39 @@ static void jump(struct owner *owner)
 
 /* ---- pages and replies of a member that catches up -------------------------------------------------- */
 /* The page's next event, NULL behind its end. */
-static struct event *page_next(const struct catch_up *catch_up)
+static struct event *page_next(const struct way *way)
 {
-    return catch_up->page_at < catch_up->page_count ? catch_up->page[catch_up->page_at] : NULL;
+    return way->page_at < way->page_count ? way->page[way->page_at] : NULL;
 }
 
-static void page_free(struct catch_up *catch_up)
+static void page_free(struct way *way)
 {
-    while (page_next(catch_up))
-        event_unref(&catch_up->page[catch_up->page_at++]);
-    free(catch_up->page);
-    catch_up->page = NULL;
-    catch_up->page_at = catch_up->page_count = 0;
+    while (page_next(way))
+        event_unref(&way->page[way->page_at++]);
+    free(way->page);
+    way->page = NULL;
+    way->page_at = way->page_count = 0;
 }
 
-static void catch_up_free(struct catch_up *catch_up)
+static void way_free(struct way **way)
 {
-    page_free(catch_up);
-    buf_free(&catch_up->replied);
-    *catch_up = (struct catch_up){.page = NULL};
+    struct way *over = *way;
+    if (over == NULL)
+        return;
+    *way = NULL;
+    if (over->reading)
+        over->reading->member = NULL;
+    page_free(over);
+    buf_free(&over->replied);
+    free(over);
 }
 
 /* Asked in ascending order, as events are given. */
-static bool was_replied(struct catch_up *catch_up, uint64_t seq)
+static bool was_replied(struct way *way, uint64_t seq)
 {
     uint64_t next = 0;
-    for (; catch_up->replied_at < catch_up->replied.len; catch_up->replied_at += sizeof next) {
-        memcpy(&next, catch_up->replied.data + catch_up->replied_at, sizeof next);
+    for (; way->replied_at < way->replied.len; way->replied_at += sizeof next) {
+        memcpy(&next, way->replied.data + way->replied_at, sizeof next);
         if (next >= seq)
             break;
     }
@@ -194,8 +200,10 @@ static void member_become(struct member *member, enum member_state to)
     };
     if (!(moves[member->state] & 1u << to))
         abort();
-    if (member->state == MEMBER_CATCHING)
-        catch_up_free(&member->catch_up);
+    if (to == MEMBER_LIVE || to == MEMBER_OUT)
+        way_free(&member->way);
+    else if (member->way == NULL)
+        member->way = xcalloc(1, sizeof *member->way);
     member->owner->in[member->state]--;
     member->owner->in[to]++;
     member->state = to;
@@ -225,10 +233,6 @@ void owners_leave(struct member *member)
         return;
     struct owner *owner = member->owner;
     member_become(member, MEMBER_OUT);
-    catch_up_free(&member->catch_up);
-    if (member->reading)
-        member->reading->member = NULL;
-    member->reading = NULL;
     member->owner = NULL;
     list_remove(&member->node);
     if (started(owner) == 0 && owner->attached)
@@ -243,7 +247,7 @@ static void give(struct member *member, uint64_t seq, struct event *event, uint6
 {
     bool replied = member->serial == replied_to;
     if (member->state == MEMBER_CATCHING && replied)
-        buf_append(&member->catch_up.replied, &seq, sizeof seq);
+        buf_append(&member->way->replied, &seq, sizeof seq);
     if (member->state != MEMBER_LIVE || seq <= member->cursor)
         return;
     if (replied) {
@@ -455,7 +459,7 @@ static void give_replayed(struct member *member, struct event *event)
         return;
     if (event->seq > member->owner->known)
         member->owner->known = event->seq;
-    if (was_replied(&member->catch_up, event->seq))
+    if (was_replied(member->way, event->seq))
         member->ops->skip(member->to, event->seq);
     else
         member->ops->event(member->to, event);
@@ -466,21 +470,22 @@ static void give_replayed(struct member *member, struct event *event)
 static void chase(struct member *member)
 {
     struct owner *owner = member->owner;
-    while (!member->reading) {
-        struct event *event = page_next(&member->catch_up);
+    struct way *way = member->way;
+    while (!way->reading) {
+        struct event *event = page_next(way);
         if (event == NULL && member->cursor >= owner->delivered) {
             member_become(member, MEMBER_LIVE);
             check_gap(owner);
             return;
         }
         if (event == NULL) {
-            page_free(&member->catch_up);
+            page_free(way);
             read_page(member, member->cursor);
             return;
         }
         if (member->ops->slow(member->to) || held(owner->owners, event->task_id))
             return;
-        member->catch_up.page_at++;
+        way->page_at++;
         give_replayed(member, event);
         event_unref(&event);
     }
@@ -500,9 +505,10 @@ void owners_start(struct member *member, uint64_t seq)
 static void answer(struct member *member, enum owners_joined result)
 {
     const struct owner *owner = member->owner;
+    const struct way way = *member->way; /* it may leave */
     struct owner_position at = {.ok = result != OWNERS_UNAVAILABLE, .head = owner->delivered};
-    if (result == OWNERS_OK && member->resume.seq > at.head)
-        at.head = member->resume.seq; /* another hub told it more than this one has seen yet */
+    if (result == OWNERS_OK && way.resume.seq > at.head)
+        at.head = way.resume.seq; /* another hub told it more than this one has seen yet */
     memcpy(at.epoch, owner->epoch, sizeof at.epoch);
     if (result == OWNERS_UNAVAILABLE)
         owners_leave(member);
@@ -510,17 +516,17 @@ static void answer(struct member *member, enum owners_joined result)
         member_become(member, MEMBER_JOINED);
     if (result == OWNERS_OK || result == OWNERS_GAP)
         metric_add(result == OWNERS_OK ? METRIC_RESUME_OK : METRIC_RESUME_GAP, 1);
-    member->fn(member->ctx, result, &at);
+    way.fn(way.ctx, result, &at);
 }
 
 static void keep_page(struct member *member, const struct owner_replay *replay)
 {
-    struct catch_up *catch_up = &member->catch_up;
+    struct way *way = member->way;
     metric_add(METRIC_REPLAYED, replay->count);
-    catch_up->page = xmalloc(replay->count * sizeof(struct event *));
-    catch_up->page_count = replay->count;
+    way->page = xmalloc(replay->count * sizeof(struct event *));
+    way->page_count = replay->count;
     for (size_t i = 0; i < replay->count; i++) {
-        catch_up->page[i] = event_ref(replay->events[i]);
+        way->page[i] = event_ref(replay->events[i]);
         progress_note(member->owner->owners->progress, replay->events[i]);
     }
 }
@@ -532,7 +538,7 @@ static void page_arrived(struct member *member, const struct owner_replay *repla
     if (usable)
         keep_page(member, replay);
     else if (!joining)
-        member->wait_ticks = OWNER_RETRY_TICKS;
+        member->way->wait_ticks = OWNER_RETRY_TICKS;
     if (joining)
         answer(member, usable ? OWNERS_OK : replay->ok ? OWNERS_GAP : OWNERS_UNAVAILABLE);
     else if (usable)
@@ -550,7 +556,7 @@ static void on_page(void *ctx, const struct owner_replay *replay)
     owner->calls--;
     owner->owners->reads--;
     if (member) {
-        member->reading = NULL;
+        member->way->reading = NULL;
         page_arrived(member, replay);
     }
 }
@@ -565,7 +571,7 @@ static void read_page(struct member *member, uint64_t after)
         return;
     struct member_read *read = xmalloc(sizeof *read);
     *read = (struct member_read){owner, member};
-    member->reading = read;
+    member->way->reading = read;
     owners->reads++;
     owner->calls++;
     owners->source.replay(owners->source.ctx, owner->id, after, OWNER_PAGE, on_page, read);
@@ -575,17 +581,17 @@ static void read_page(struct member *member, uint64_t after)
 static void decide(struct member *member)
 {
     struct owner *owner = member->owner;
-    const struct owners_resume *want = &member->resume;
+    const struct owners_resume *want = &member->way->resume;
     if (want->epoch[0] == '\0') {
         answer(member, OWNERS_NONE);
     } else if (strcmp(want->epoch, owner->epoch) != 0) {
         answer(member, OWNERS_GAP);
     } else if (want->seq > owner->known) {
-        if (member->fresh) {
+        if (member->way->fresh) {
             answer(member, OWNERS_GAP);
             return;
         }
-        member->fresh = true;
+        member->way->fresh = true;
         attach(owner);
     } else if (want->seq >= owner->delivered) {
         answer(member, OWNERS_OK);
@@ -599,9 +605,9 @@ static void decide_waiting(struct owner *owner, bool ok)
 {
     list_for_each_safe (node, after, &owner->members) {
         struct member *member = member_at(node);
-        if (member->state != MEMBER_JOINING || member->reading)
+        if (member->state != MEMBER_JOINING || member->way->reading)
             continue;
-        member->fresh = true;
+        member->way->fresh = true;
         if (ok)
             decide(member);
         else
@@ -672,15 +678,14 @@ void owners_join(struct owners *owners, const char *id, struct member *member, s
     if (member->serial == 0)
         member->serial = ++owners->serial;
     member->owner = owner;
-    member->fresh = false;
-    member->wait_ticks = 0;
     member->cursor = 0;
-    member->resume = resume;
-    member->resume.epoch[sizeof resume.epoch - 1] = '\0';
-    member->fn = fn;
-    member->ctx = ctx;
     list_append(&owner->members, &member->node);
     member_become(member, MEMBER_JOINING);
+    struct way *way = member->way;
+    way->resume = resume;
+    way->resume.epoch[sizeof resume.epoch - 1] = '\0';
+    way->fn = fn;
+    way->ctx = ctx;
     if (!owner->attached)
         attach(owner);
     else if (!owner->attaching)
@@ -690,11 +695,14 @@ void owners_join(struct owners *owners, const char *id, struct member *member, s
 /* ---- time ------------------------------------------------------------------------------------------- */
 static void tick_member(struct member *member)
 {
-    if (member->wait_ticks)
-        member->wait_ticks--;
+    struct way *way = member->way;
+    if (way == NULL)
+        return;
+    if (way->wait_ticks)
+        way->wait_ticks--;
     else if (member->state == MEMBER_CATCHING)
         chase(member);
-    else if (member->state == MEMBER_JOINING && !member->reading && !member->owner->attaching)
+    else if (member->state == MEMBER_JOINING && !way->reading && !member->owner->attaching)
         decide(member);
 }
 
@@ -762,7 +770,8 @@ void owners_reconnected(struct owners *owners)
         struct owner *owner = container_of(node, struct owner, all);
         owner->heal_wait = 0;
         list_for_each (m, &owner->members)
-            member_at(m)->wait_ticks = 0;
+            if (member_at(m)->way)
+                member_at(m)->way->wait_ticks = 0;
         if (!list_empty(&owner->members))
             attach(owner);
         else if (owner->calls == 0)
