@@ -19,6 +19,8 @@ static void reply_internal(void *ctx, bool failed, const char *error_code, struc
     bool absent = failed && strcmp(error_code, "not_found") == 0;
     if (!failed) {
         request_reply(request, result);
+    } else if (strcmp(error_code, "busy") == 0) {
+        request_fail(request, &(struct request_error){.code = RPC_BUSY, .retry_ms = INTERNAL_RETRY_MS});
     } else if (strcmp(error_code, "idempotency_mismatch") == 0) {
         fail_queue(request, QUEUE_MISMATCH);
     } else if (strcmp(error_code, "params") == 0) { /* "field: …": only the database could tell */

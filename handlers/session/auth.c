@@ -214,7 +214,7 @@ static void on_snapshot(void *ctx, const struct queue_answer *answer)
     if (manager_run_internal(entry->request->app->manager, &store_notification_list,
                              entry->session->answerer.who->user_id, SPAN("{\"unread\":true}"), on_unread,
                              entry) != TASK_ACCEPTED)
-        on_unread(entry, true, "busy", SPAN_NONE);
+        on_unread(entry, true, "user_limit", SPAN_NONE);
 }
 
 static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)

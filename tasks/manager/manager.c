@@ -325,9 +325,10 @@ static bool wants_retry(const struct run *run)
 static void end_internal(struct submission *submission)
 {
     const struct queue_end *end = &submission->run->end;
-    bool failed = end->kind == QUEUE_FAILED;
-    char code[33] = "";
-    memcpy(code, end->error_code.p ? end->error_code.p : "", end->error_code.n);
+    bool failed = end->kind != QUEUE_COMPLETED;
+    char code[33] = "busy"; /* QUEUE_RETURNED: there was no room for it */
+    if (end->kind == QUEUE_FAILED)
+        snprintf(code, sizeof code, "%.*s", SPAN_ARG(end->error_code));
     submission->internal(submission->ctx, failed, failed ? code : NULL, failed ? end->error : end->result);
     runner_drop(submission->run);
 }
@@ -339,6 +340,8 @@ static bool on_done(void *holder, struct queue_submit *ret_record)
         end_internal(submission);
     } else if (submission->manager->closing) {
         runner_drop(submission->run); /* its outcome goes nowhere */
+    } else if (submission->state == SUBMISSION_FIRST && submission->run->end.kind == QUEUE_RETURNED) {
+        refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
     } else if (submission->state == SUBMISSION_FIRST && wants_retry(submission->run)) {
         record(submission);
     } else if (submission->state == SUBMISSION_FIRST) {
@@ -392,8 +395,7 @@ static void run_first(struct submission *submission)
     submission_become(submission, SUBMISSION_FIRST);
     if (first)
         arm_fuse(manager);
-    if (!runner_run_first(submission->run))
-        refuse(submission, TASK_BUSY, RETRY_BUSY_MS);
+    runner_run_first(submission->run);
 }
 
 /* What shall wait, or must not run twice, must stand in Redis before it runs; a heavy type that was routed
@@ -512,11 +514,12 @@ enum task_refusal manager_run_internal(struct manager *manager, const struct tas
     submission_become(submission, SUBMISSION_INTERNAL);
     run->id[0] = run->effect_id[0] = '\0';
     run_set_args(run, args);
-    bool counted = charge_owner(submission);
-    if (counted && runner_run_first(run))
-        return TASK_ACCEPTED;
-    runner_drop(run);
-    return counted ? TASK_BUSY : TASK_USER_LIMIT;
+    if (!charge_owner(submission)) {
+        runner_drop(run);
+        return TASK_USER_LIMIT;
+    }
+    runner_run_first(run);
+    return TASK_ACCEPTED;
 }
 
 /* ---- life -------------------------------------------------------------------------------------------- */

@@ -65,13 +65,14 @@ struct task_reply {
 };
 typedef void task_reply_fn(void *ctx, const struct task_reply *reply);
 /* Checks type, role, arguments and limits, and takes the route of the type. fn is called once, with what
- * became of it (task_reply.refusal); before the function returns for everything that needs no Redis. */
+ * became of it (task_reply.refusal); before the function returns where neither Redis nor the pool is asked.
+ */
 void task_manager_submit(struct manager *manager, const struct task_request *request, task_reply_fn *fn,
                          void *ctx);
 
 /* Runs an unlisted light type on the pool, without record and event: for requests that need SQL. `result`
- * is JSON text when it did not fail, else the error text. Counts in the owner's bound of light tasks:
- * TASK_USER_LIMIT if that is reached, TASK_BUSY if the pool is full (fn is not called then), else
+ * is JSON text when it did not fail, else the error text; it fails with "busy" if the pool is full. Counts in
+ * the owner's bound of light tasks: TASK_USER_LIMIT if that is reached (fn is not called then), else
  * TASK_ACCEPTED. */
 typedef void manager_internal_fn(void *ctx, bool failed, const char *error_code, struct span result);
 enum task_refusal manager_run_internal(struct manager *manager, const struct task_type *type,

@@ -403,6 +403,20 @@ static void test_retry(void)
     end();
 }
 
+static unsigned internals;
+static char internal_text[64];
+static void on_internal(void *ctx, bool failed, const char *code, struct span result)
+{
+    (void)ctx;
+    internals++;
+    snprintf(internal_text, sizeof internal_text, "%s %.*s", failed ? code : "ok", SPAN_ARG(result));
+}
+
+static enum task_refusal run_internal(const struct task_type *type)
+{
+    return manager_run_internal(manager, type, "u1", SPAN("{\"n\":3}"), on_internal, NULL);
+}
+
 static void test_bounds(void)
 {
     begin();
@@ -420,9 +434,13 @@ static void test_bounds(void)
     for (int i = 0; i < 110; i++) {
         last.refusal = TASK_ACCEPTED;
         submit_task("slow", "{}");
+        loop_flush(&loop); /* to the pool */
         busy += last.refusal == TASK_BUSY;
     }
     is_int(busy, 8, "the pool's queue has a bound (100 waiting, 2 threads)");
+    is_int(run_internal(types[0]), TASK_ACCEPTED, "a request waits for the pool");
+    loop_flush(&loop);
+    is_text(internal_text, "busy ", "which has no room for it");
     end();
     is_int(accepted, 0, "freeing the manager records nothing");
 }
@@ -493,20 +511,6 @@ static void test_leases(void)
     end();
 }
 
-static unsigned internals;
-static char internal_text[64];
-static void on_internal(void *ctx, bool failed, const char *code, struct span result)
-{
-    (void)ctx;
-    internals++;
-    snprintf(internal_text, sizeof internal_text, "%s %.*s", failed ? code : "ok", SPAN_ARG(result));
-}
-
-static enum task_refusal run_internal(const struct task_type *type)
-{
-    return manager_run_internal(manager, type, "u1", SPAN("{\"n\":3}"), on_internal, NULL);
-}
-
 static unsigned drained;
 static void on_drained(void *ctx)
 {
@@ -517,6 +521,7 @@ static void on_drained(void *ctx)
 static void test_internal_and_drain(void)
 {
     begin();
+    internals = 0;
     is_int(run_internal(types[0]), TASK_ACCEPTED, "a request runs");
     ok(reach(&internals, 1), "and ends");
     is_text(internal_text, "ok {\"n\":3}", "with a result");

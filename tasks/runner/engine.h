@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* How tasks run: an engine is a const table of functions in a folder of its own under tasks/runner, found by
- * name. It is given leased tasks and says by hooks what becomes of them. An engine knows no Redis, writes no
- * record and decides nothing about leases: that is the runner (tasks/runner/runner.h). Loop thread. */
+ * name. It takes the tasks that the runner has staged for it and says by hooks what becomes of them. An
+ * engine knows no Redis, writes no record and decides nothing about leases: that is the runner
+ * (tasks/runner/runner.h). Loop thread. */
 #pragma once
 
 #include "hub/auth/principal.h"
@@ -19,16 +20,21 @@
 enum run_state { /* changed by run_become() in runner.c alone; up to RUN_LOST there is something to wait for
                   */
                  RUN_NEW,
-                 RUN_FIRST,  /* with the engine, not recorded */
-                 RUN_DONE,   /* it ran, not recorded: whoever made it decides */
-                 RUN_LEASED, /* with the engine, leased to this process */
+                 RUN_FIRST,  /* with the engine or staged for it, not recorded */
+                 RUN_DONE,   /* it ran or there was no room, not recorded: whoever made it decides */
+                 RUN_LEASED, /* with the engine or staged for it, leased to this process */
                  RUN_LOST,   /* with the engine; what it still says is dropped */
                  RUN_SAYING, /* its end or its return is on the way to Redis */
                  RUN_UNSAID, /* Redis did not take it: said again */
                  RUN_OVER,   /* nothing is left but calls under way */
                  RUN_STATES,
 };
-enum run_begun { RUN_WAITS, RUN_BEGUN, RUN_BEGUN_SAID /* Redis knows, or is being told */ };
+enum run_begun {
+    RUN_STAGED, /* no engine has it yet */
+    RUN_WAITS,
+    RUN_BEGUN,
+    RUN_BEGUN_SAID, /* Redis knows, or is being told */
+};
 enum run_stop { /* why a run shall stop */
                 STOP_NONE,
                 STOP_CANCEL,  /* its owner cancelled it: ends as QUEUE_CANCELLED unless it ended already */
@@ -46,6 +52,7 @@ struct run { /* a task that this process holds: the head of the engine's object,
     unsigned attempt;         /* what people see */
     unsigned fence;           /* of its lease: every write says it */
     struct span args;         /* a JSON object */
+    struct list place;        /* among the staged, then in whatever list of its engine */
     _Atomic int64_t began_ms; /* wall time, 0 = not yet; set by an engine, on any thread */
 
     /* the runner's own */
@@ -75,7 +82,13 @@ struct run { /* a task that this process holds: the head of the engine's object,
     char args_inline[RUN_ARGS_INLINE];
 };
 
+struct running_engine; /* one of a runner's, as the runner knows it */
+
 struct engine_hooks { /* loop thread */
+    /* The next run that is staged for this lane: it is the engine's now. It may be leased or not (RUN_FIRST:
+     * its reports are not wanted yet). NULL = no more. An engine takes all of them, in a hook of
+     * LOOP_STAGE_POOL. */
+    struct run *(*next)(struct running_engine *from, unsigned lane);
     /* It begins. May be left out for one that ends at once (then began_ms says whether it began). */
     void (*started)(struct run *run);
     /* It reports; id, attempt, task and the numbers are filled in by the runner. */
@@ -88,7 +101,7 @@ struct engine_hooks { /* loop thread */
     /* It ended and is the runner's again. `end` is NULL when there is no outcome (STOP_LOST); its spans point
      * into the run's object or into `text`, which is taken (free()) and may be NULL. */
     void (*ended)(struct run *run, const struct queue_end *end, char *text);
-    /* It did not begin and will not here: the runner's again. */
+    /* It did not begin and will not here, as there is no room or it was asked to: the runner's again. */
     void (*returned)(struct run *run);
 };
 
@@ -96,6 +109,7 @@ struct engine_config {
     struct loop *loop;
     const struct options *options;
     const struct engine_hooks *hooks;
+    struct running_engine *from; /* of hooks.next */
 };
 
 struct engine_health {    /* of a lane */
@@ -112,8 +126,6 @@ struct engine {
     void (*stop)(void *self);
     /* How many more tasks the lane can use now. */
     unsigned (*room)(void *self, unsigned lane);
-    /* Takes a run, which begins as soon as there is a place. False if there is no room at all. */
-    bool (*give)(void *self, unsigned lane, struct run *run);
     /* One that has not begun ends (or returns) now or soon, a running one is asked or killed, as `why` says.
      * Harmless for one that is stopping already. */
     void (*cancel)(void *self, struct run *run, enum run_stop why);
@@ -124,7 +136,7 @@ struct engine {
     /* Extensions; NULL where there is nothing to do. */
     /* Bytes of the stream of a run that has begun; `last`: no more will come. */
     void (*audio)(void *self, struct run *run, struct span bytes, bool last);
-    /* A run that was given as RUN_FIRST is recorded now: its reports are wanted from here on. */
+    /* A run that was taken as RUN_FIRST is recorded now: its reports are wanted from here on. */
     void (*listen)(void *self, struct run *run);
     /* Calls the hooks for what has ended already, without waiting for the loop to say so. */
     void (*poll)(void *self);

@@ -60,7 +60,7 @@ void run_become(struct run *run, enum run_state to)
 {
     static const unsigned moves[RUN_STATES] = {
         [RUN_NEW] = MAY(FIRST) | MAY(LEASED) | MAY(OVER),
-        [RUN_FIRST] = MAY(NEW) | MAY(DONE) | MAY(LEASED) | MAY(LOST),
+        [RUN_FIRST] = MAY(DONE) | MAY(LEASED) | MAY(LOST),
         [RUN_DONE] = MAY(SAYING) | MAY(OVER),
         [RUN_LEASED] = MAY(SAYING) | MAY(LOST) | MAY(OVER),
         [RUN_LOST] = MAY(OVER),
@@ -166,11 +166,6 @@ struct run *run_find(struct runner *runner, const char *id)
     return node ? container_of(node, struct run, by_id) : NULL;
 }
 
-void run_stop(struct run *run, enum run_stop why)
-{
-    run->lane->engine->table->cancel(run->lane->engine->self, run, why);
-}
-
 void run_lose(struct run *run)
 {
     if (!is_leased(run->state))
@@ -215,6 +210,16 @@ static void tell_begun(struct run *run)
 }
 
 static void read_stream(struct run *run);
+
+static struct run *on_next(struct running_engine *from, unsigned number)
+{
+    struct list *node = list_pop(&from->lanes[number].staged);
+    if (node == NULL)
+        return NULL;
+    struct run *run = container_of(node, struct run, place);
+    run->begun = RUN_WAITS;
+    return run;
+}
 
 static void on_started(struct run *run)
 {
@@ -327,11 +332,27 @@ static void say(struct run *run)
     queue_end(queue_of(run), &run->end, on_said, run);
 }
 
+/* No engine has it any more, and run->end stands. */
+static void has_ended(struct run *run)
+{
+    const struct runner_hooks *hooks = &runner_of(run)->config.hooks;
+    struct queue_submit record;
+    if (run->state == RUN_LOST) {
+        over(run);
+    } else if (run->state == RUN_LEASED) {
+        say(run);
+    } else {
+        run_become(run, RUN_DONE);
+        if (hooks->done(run_holder(run), &record))
+            queue_submit(queue_of(run), &record, hooks->recorded, run_holder(run));
+    }
+}
+
 static void on_ended(struct run *run, const struct queue_end *end, char *text)
 {
     runner_of(run)->done++;
     run->end_text = text;
-    if (end == NULL || run->state == RUN_LOST) {
+    if (end == NULL) {
         over(run);
         return;
     }
@@ -342,24 +363,24 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
     }
     if (run->begun == RUN_WAITS && run->began_ms)
         run->begun = RUN_BEGUN;
-    if (run->state == RUN_LEASED) {
-        say(run);
-        return;
-    }
-    const struct runner_hooks *hooks = &runner_of(run)->config.hooks;
-    struct queue_submit record;
-    run_become(run, RUN_DONE);
-    if (hooks->done(run_holder(run), &record))
-        queue_submit(queue_of(run), &record, hooks->recorded, run_holder(run));
+    has_ended(run);
 }
 
 static void on_returned(struct run *run)
 {
     run->end = (struct queue_end){.kind = QUEUE_RETURNED};
-    if (run->state == RUN_LEASED)
-        say(run);
-    else
-        over(run);
+    has_ended(run);
+}
+
+void run_stop(struct run *run, enum run_stop why)
+{
+    if (run->begun != RUN_STAGED) {
+        run->lane->engine->table->cancel(run->lane->engine->self, run, why);
+        return;
+    }
+    list_remove(&run->place);
+    run->end = (struct queue_end){.kind = why == STOP_CANCEL ? QUEUE_CANCELLED : QUEUE_RETURNED};
+    has_ended(run);
 }
 
 /* It does not run here: ends with this outcome. */
@@ -402,7 +423,7 @@ static void on_stream_data(void *ctx, enum queue_code code, struct span bytes, b
 static void read_stream(struct run *run)
 {
     struct runner *runner = runner_of(run);
-    if (!run->type->stream || run->state != RUN_LEASED || run->begun == RUN_WAITS || run->read_all ||
+    if (!run->type->stream || run->state != RUN_LEASED || run->begun <= RUN_WAITS || run->read_all ||
         run->reading || runner->state != RUNNER_UP || run->lane->engine->table->audio == NULL)
         return;
     uint64_t inside = run->read - run->taken;
@@ -481,6 +502,7 @@ void runs_forget_questions(struct runner *runner)
 }
 
 const struct engine_hooks run_hooks = {
+    .next = on_next,
     .started = on_started,
     .update = on_update,
     .call = on_call,
@@ -491,12 +513,8 @@ const struct engine_hooks run_hooks = {
 
 void run_give(struct run *run)
 {
-    const struct running_engine *engine = run->lane->engine;
     run_become(run, RUN_LEASED);
-    if (!engine->table->give(engine->self, run->lane->number, run))
-        on_returned(run);
-    else if (engine->table->listen)
-        engine->table->listen(engine->self, run);
+    list_append(&run->lane->staged, &run->place);
 }
 
 /* ---- tasks that are made here -------------------------------------------------------------------- */
@@ -509,14 +527,10 @@ struct run_lane *runner_lane(struct runner *runner, const char *queue)
     return NULL;
 }
 
-bool runner_run_first(struct run *run)
+void runner_run_first(struct run *run)
 {
-    const struct running_engine *engine = run->lane->engine;
     run_become(run, RUN_FIRST);
-    if (engine->table->give(engine->self, run->lane->number, run))
-        return true;
-    run_become(run, RUN_NEW);
-    return false;
+    list_append(&run->lane->staged, &run->place);
 }
 
 void runner_adopt(struct run *run, unsigned fence)
@@ -528,7 +542,7 @@ void runner_adopt(struct run *run, unsigned fence)
         say(run);
     } else if (run->state == RUN_FIRST) {
         run_become(run, RUN_LEASED);
-        if (engine->table->listen)
+        if (engine->table->listen && run->begun != RUN_STAGED)
             engine->table->listen(engine->self, run);
         if (cancelled)
             run_cancel(run);

@@ -102,7 +102,7 @@ static void return_waiting(struct runner *runner)
 {
     list_for_each_safe (node, after, &runner->leased) {
         struct run *run = container_of(node, struct run, node);
-        if (run->state == RUN_LEASED && run->begun == RUN_WAITS)
+        if (run->state == RUN_LEASED && run->begun <= RUN_WAITS)
             run_stop(run, STOP_RETURN);
     }
 }
@@ -344,17 +344,20 @@ void runner_poll(struct runner *runner)
 static void add_lanes(struct runner *runner, struct running_engine *engine)
 {
     const char *const *queues = engine->table->queues;
-    for (unsigned number = 0; queues[number]; number++)
-        runner->lanes[runner->lane_count++] = (struct run_lane){.runner = runner,
-                                                                .engine = engine,
-                                                                .number = number,
-                                                                .queue = queues[number],
-                                                                .state = LANE_HUNGRY};
+    engine->lanes = &runner->lanes[runner->lane_count];
+    for (unsigned number = 0; queues[number]; number++) {
+        struct run_lane *lane = &runner->lanes[runner->lane_count++];
+        *lane = (struct run_lane){.runner = runner,
+                                  .engine = engine,
+                                  .number = number,
+                                  .queue = queues[number],
+                                  .state = LANE_HUNGRY};
+        list_init(&lane->staged);
+    }
 }
 
 static void start_engines(struct runner *runner)
 {
-    const struct engine_config config = {runner->config.loop, runner->config.options, &run_hooks};
     const struct engine *const *engines = runner->config.engines;
     size_t count = 0, lanes = 0;
     for (; engines[count]; count++)
@@ -368,8 +371,9 @@ static void start_engines(struct runner *runner)
         engine->table = engines[i];
         engine->holder_at = (engines[i]->run_size + 15) & ~(size_t)15;
         list_init(&engine->spare);
-        engine->self = engines[i]->start(&config);
         add_lanes(runner, engine);
+        engine->self = engines[i]->start(
+            &(struct engine_config){runner->config.loop, runner->config.options, &run_hooks, engine});
     }
 }
 

@@ -10,7 +10,8 @@
 struct runner;
 
 struct runner_hooks { /* `holder` is run_holder() */
-    /* A RUN_FIRST run ended (run->end, run->began_ms): now RUN_DONE. True: it is recorded as *ret_record
+    /* A RUN_FIRST run ended (run->end, run->began_ms; QUEUE_RETURNED: the engine has no room for it): now
+     * RUN_DONE. True: it is recorded as *ret_record
      * says, which is borrowed until `recorded` is told. The holder calls runner_adopt() or runner_drop(), now
      * or later. */
     bool (*done)(void *holder, struct queue_submit *ret_record);
@@ -61,9 +62,8 @@ struct run *run_new(struct run_lane *lane, const struct task_type *type, struct 
 void *run_holder(struct run *run); /* holder_size bytes, zero at first */
 /* Copies the arguments; SPAN_NONE = {}. */
 void run_set_args(struct run *run, struct span args);
-/* Runs it unrecorded: RUN_FIRST, hooks.done follows. False if the engine has no room; it is in RUN_NEW then.
- */
-bool runner_run_first(struct run *run) MUSTCHECK;
+/* Runs it unrecorded: RUN_FIRST, hooks.done follows. */
+void runner_run_first(struct run *run);
 /* It was recorded and leased to this process: goes on as a leased one (attempt 1), from RUN_NEW, RUN_FIRST or
  * RUN_DONE.
  */

@@ -11,6 +11,7 @@
 struct running_engine {
     const struct engine *table;
     void *self;
+    struct run_lane *lanes;
     size_t holder_at; /* where the holder's part begins in an object */
     struct list spare;
     unsigned spare_count;
@@ -27,6 +28,7 @@ struct run_lane {
     struct running_engine *engine;
     unsigned number; /* in the engine */
     const char *queue;
+    struct list staged; /* runs for the engine to take */
     enum lane_state state;
     unsigned asked;
 };
@@ -72,11 +74,11 @@ extern const struct engine_hooks run_hooks;
 void run_become(struct run *run, enum run_state to);
 /* The leased run of this task. */
 struct run *run_find(struct runner *runner, const char *id);
-/* To its engine, as a leased one; back to the queue if there is no room. */
+/* Staged for its engine, as a leased one. */
 void run_give(struct run *run);
 /* It does not run here: ends with this outcome. */
 void run_refuse(struct run *run, enum queue_end_kind kind, const char *code, const char *error);
-/* The engine's cancel, for one that it has. */
+/* The engine's cancel, for one that it has; one that is staged ends or goes back. */
 void run_stop(struct run *run, enum run_stop why);
 void run_cancel(struct run *run);
 /* Redis says that the lease is not ours any more. The run may be freed. */

@@ -8,7 +8,7 @@
 
 static struct options options = {.lease_ms = 15000};
 static struct runner *runner;
-static unsigned ready_calls, drained_calls, done_calls, gone_calls;
+static unsigned ready_calls, drained_calls, done_calls, gone_calls, answers;
 
 static const struct task_type ordinary = {.name = "noop_heavy", .kind = TASK_HEAVY};
 static const struct task_type *const types[] = {&ordinary, NULL};
@@ -19,24 +19,39 @@ static const struct task_type *const types[] = {&ordinary, NULL};
 struct engine_state {
     unsigned room, given_count, cancels;
     bool refuses;
+    struct running_engine *from;
     struct run *given[GIVEN]; /* in the order they came; NULL once over */
     enum run_stop why[GIVEN];
 };
 static struct engine_state first, second;
 static const struct engine_hooks *engine_hooks;
-static unsigned answers;
 static bool answered;
+
+static void take(void *self)
+{
+    struct engine_state *engine = self;
+    for (struct run *run; (run = engine_hooks->next(engine->from, 0)) != NULL;) {
+        engine->room -= engine->room > 0;
+        if (engine->refuses || engine->given_count == GIVEN)
+            engine_hooks->returned(run);
+        else
+            engine->given[engine->given_count++] = run;
+    }
+}
 
 static void *start_engine(const struct engine_config *config)
 {
     static unsigned starts; /* in the order of the list */
+    struct engine_state *engine = starts++ % 2 ? &second : &first;
     engine_hooks = config->hooks;
-    return starts++ % 2 ? &second : &first;
+    engine->from = config->from;
+    loop_hook(config->loop, LOOP_STAGE_POOL, take, engine);
+    return engine;
 }
 
 static void stop(void *self)
 {
-    (void)self;
+    loop_unhook(&loop, LOOP_STAGE_POOL, take, self);
 }
 
 static unsigned room(void *self, unsigned lane)
@@ -44,17 +59,6 @@ static unsigned room(void *self, unsigned lane)
     const struct engine_state *engine = self;
     (void)lane;
     return engine->room;
-}
-
-static bool give(void *self, unsigned lane, struct run *run)
-{
-    struct engine_state *engine = self;
-    (void)lane;
-    if (engine->refuses || engine->given_count == GIVEN)
-        return false;
-    engine->given[engine->given_count++] = run;
-    engine->room -= engine->room > 0;
-    return true;
 }
 
 static unsigned place_of(const struct engine_state *engine, const struct run *run)
@@ -104,8 +108,8 @@ static void answer(void *self, struct run *run, uint32_t call, struct span json)
 
 static const char *const first_queues[] = {"default", NULL}, *const second_queues[] = {"live", NULL};
 #define ENGINE                                                                                               \
-    .run_size = sizeof(struct run), .start = start_engine, .stop = stop, .room = room, .give = give,         \
-    .cancel = cancel, .health = health, .answer = answer
+    .run_size = sizeof(struct run), .start = start_engine, .stop = stop, .room = room, .cancel = cancel,     \
+    .health = health, .answer = answer
 static const struct engine first_engine = {.name = "first", .queues = first_queues, ENGINE};
 static const struct engine second_engine = {.name = "second", .queues = second_queues, ENGINE};
 static const struct engine *const engines[] = {&first_engine, &second_engine, NULL};
@@ -465,6 +469,12 @@ static void test_two_engines(void)
     end_runner();
 }
 
+static void run_first(struct run *run)
+{
+    runner_run_first(run);
+    loop_flush(&loop); /* the engine takes it */
+}
+
 /* A task that is made here runs first and is recorded later, or never. */
 static void test_made_here(void)
 {
@@ -475,8 +485,8 @@ static void test_made_here(void)
     struct run *run = run_new(lane, &ordinary, span_of(owner));
     id_new(run->id);
     run_set_args(run, SPAN("{}"));
-    ok(runner_run_first(run), "it runs");
-    is_int(first.given_count, 1, "at the engine");
+    run_first(run);
+    is_int(first.given_count, 1, "it is at the engine");
     end_one(run, QUEUE_COMPLETED);
     is_int(done_calls, 1, "its end is the holder's");
     *(unsigned *)run_holder(run) = 5;
@@ -487,8 +497,7 @@ static void test_made_here(void)
     is_int(*(unsigned *)run_holder(run), 0, "an object that is used again is clean");
     id_new(run->id);
     memcpy(id, run->id, ID_SIZE);
-    if (!runner_run_first(run))
-        abort();
+    run_first(run);
     struct queue_submit call = submission(id, owner);
     call.queue = "light";
     call.light = call.lease = true;
@@ -501,8 +510,7 @@ static void test_made_here(void)
 
     run = run_new(lane, &ordinary, span_of(owner));
     id_new(run->id);
-    if (!runner_run_first(run))
-        abort();
+    run_first(run);
     unsigned at = place_of(&first, run), cancels = first.cancels;
     ok(!runner_cancel(runner, run->id, 0), "a cancel may come before we know of the record");
     runner_adopt(run, 1);
@@ -511,9 +519,20 @@ static void test_made_here(void)
     finish_all();
 
     first.refuses = true;
+    unsigned done = done_calls;
     run = run_new(lane, &ordinary, span_of(owner));
-    ok(!runner_run_first(run), "or there is no room");
+    run_first(run);
+    is_int(done_calls, done + 1, "or there is no room");
+    is_int(run->end.kind, QUEUE_RETURNED, "as the holder is told");
     runner_drop(run);
+
+    first.refuses = false;
+    unsigned given = first.given_count;
+    run = run_new(lane, &ordinary, span_of(owner));
+    runner_run_first(run);
+    runner_drop(run);
+    loop_flush(&loop);
+    is_int(first.given_count, given, "what is dropped at once reaches no engine");
     is_int(runner_load(runner), 0, "nothing is left");
     end_runner();
 }

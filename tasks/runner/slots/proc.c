@@ -183,7 +183,7 @@ static char *keep_texts(struct queue_end *end)
 static void slot_report_end(struct slot_proc *proc, struct slot_job *job, struct queue_end *end)
 {
     const struct engine_hooks *hooks = hooks_of(job);
-    list_remove(&job->node);
+    list_remove(&job->run.place);
     proc->count--;
     proc->backlog_us -= job->est_us;
     job->proc = NULL;
@@ -284,7 +284,7 @@ static bool slot_report(struct slot_proc *proc, const struct slot_frame *frame)
     }
     if (list_empty(&proc->jobs))
         return false;
-    struct slot_job *job = container_of(proc->jobs.next, struct slot_job, node);
+    struct slot_job *job = container_of(proc->jobs.next, struct slot_job, run.place);
     if (job->seq != frame->seq)
         return false;
     if (frame->type != SLOT_ENDED)
@@ -296,7 +296,7 @@ struct slot_job *slot_proc_running(const struct slot_proc *proc)
 {
     if (list_empty(&proc->jobs))
         return NULL;
-    struct slot_job *job = container_of(proc->jobs.next, struct slot_job, node);
+    struct slot_job *job = container_of(proc->jobs.next, struct slot_job, run.place);
     return job->started ? job : NULL;
 }
 
@@ -304,7 +304,7 @@ struct slot_job *slot_proc_begun(const struct slot_proc *proc)
 {
     uint32_t begun = slot_gate_begun(proc->gate);
     list_for_each (node, &proc->jobs) {
-        struct slot_job *job = container_of(node, struct slot_job, node);
+        struct slot_job *job = container_of(node, struct slot_job, run.place);
         if (job->seq + 1 == begun)
             return job;
     }
@@ -352,7 +352,7 @@ void slot_proc_give(struct slot_proc *proc, struct slot_job *job)
 {
     job->proc = proc;
     job->seq = proc->next_seq++;
-    list_append(&proc->jobs, &job->node);
+    list_append(&proc->jobs, &job->run.place);
     proc->count++;
     proc->backlog_us += job->est_us;
     SLOT_PUT(
@@ -370,16 +370,16 @@ void slot_proc_take_back(struct slot_proc *proc, struct list *to)
 {
     uint32_t first = slot_gate_take_back(proc->gate, proc->next_seq);
     while (!list_empty(&proc->jobs)) {
-        struct slot_job *job = container_of(proc->jobs.prev, struct slot_job, node);
+        struct slot_job *job = container_of(proc->jobs.prev, struct slot_job, run.place);
         if (job->seq < first || job->started)
             return;
         if (proc->only)
             slot_proc_signal(proc, SIGKILL); /* it was for this one alone */
-        list_remove(&job->node);
+        list_remove(&job->run.place);
         proc->count--;
         proc->backlog_us -= job->est_us;
         job->proc = NULL;
-        list_append(to->next, &job->node); /* before the first */
+        list_append(to->next, &job->run.place); /* before the first */
     }
 }
 
@@ -555,7 +555,7 @@ static void end_jobs(struct slot_proc *proc, int status)
     list_init(&returned);
     uint32_t begun = slot_gate_begun(proc->gate);
     while (!list_empty(&proc->jobs)) {
-        struct slot_job *job = container_of(proc->jobs.next, struct slot_job, node);
+        struct slot_job *job = container_of(proc->jobs.next, struct slot_job, run.place);
         if (job->started || job->seq + 1 == begun) {
             if (job->stop != STOP_LOST)
                 slot_report_started(job);
@@ -563,9 +563,9 @@ static void end_jobs(struct slot_proc *proc, int status)
             slot_report_end(proc, job, &end);
             continue;
         }
-        list_remove(&job->node);
+        list_remove(&job->run.place);
         job->proc = NULL;
-        list_append(&returned, &job->node);
+        list_append(&returned, &job->run.place);
     }
     proc->count = 0;
     proc->backlog_us = 0;

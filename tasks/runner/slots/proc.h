@@ -12,15 +12,14 @@ struct lane;
 struct prefork;
 struct slots;
 
-struct slot_job { /* a run here */
-    struct run run;
+struct slot_job {   /* a run here */
+    struct run run; /* by its `place` in the lane's waiting list or the process' jobs */
     struct lane *lane;
-    struct list node;       /* in the lane's waiting list or the process' jobs */
     struct slot_proc *proc; /* NULL while it waits */
     uint32_t seq;           /* its number in the process */
     bool started;
     enum run_stop stop;
-    uint64_t since_ms; /* when it was given, then when it started */
+    uint64_t since_ms; /* when it was taken, then when it started */
     uint64_t stop_ms;  /* when it was asked to stop */
     uint64_t est_us;   /* how long its type usually takes */
     unsigned percent;

@@ -246,7 +246,7 @@ static void lane_assign(struct slots *slots, struct lane *lane)
 {
     bool full[2][TASK_REACHES] = {0};
     list_for_each_safe (node, after, &lane->waiting) {
-        struct slot_job *job = container_of(node, struct slot_job, node);
+        struct slot_job *job = container_of(node, struct slot_job, run.place);
         enum task_isolation kind = job->run.type->isolation;
         bool *is_full = &full[kind][job->run.type->reach];
         if (*is_full)
@@ -299,37 +299,41 @@ void slots_want_flush(struct slots *slots, struct slot_proc *proc)
         list_append(&slots->flush, &proc->flush_node);
 }
 
-/* Once per turn: work is given out, then everything staged leaves. */
-static void on_turn(void *ctx)
-{
-    struct slots *slots = ctx;
-    if (slots->unreaped && !forking(slots))
-        reap_children(slots);
-    for (size_t i = 0; i < LANES; i++)
-        lane_assign(slots, &slots->lanes[i]);
-    for (struct list *node; (node = list_pop(&slots->flush)) != NULL;)
-        slot_proc_flush(container_of(node, struct slot_proc, flush_node));
-}
-
 static struct slot_job *job_of(struct run *run)
 {
     return container_of(run, struct slot_job, run);
 }
 
-static bool give(void *self, unsigned number, struct run *run)
+/* Takes what the runner has staged. */
+static void lane_take(struct slots *slots, struct lane *lane)
 {
-    struct slots *slots = self;
-    struct slot_job *job = job_of(run);
-    job->lane = &slots->lanes[number];
-    job->proc = NULL;
-    job->started = false;
-    job->stop = STOP_NONE;
-    job->since_ms = clock_mono_ms();
-    job->percent = job->log_lines = 0;
-    list_append(&job->lane->waiting, &job->node);
-    job->lane->waiting_count++;
-    slots_start_tick(slots);
-    return true;
+    unsigned number = (unsigned)(lane - slots->lanes);
+    for (struct run *run; (run = slots->config.hooks->next(slots->config.from, number)) != NULL;) {
+        struct slot_job *job = job_of(run);
+        job->lane = lane;
+        job->proc = NULL;
+        job->started = false;
+        job->stop = STOP_NONE;
+        job->since_ms = clock_mono_ms();
+        job->percent = job->log_lines = 0;
+        list_append(&lane->waiting, &run->place);
+        lane->waiting_count++;
+        slots_start_tick(slots);
+    }
+}
+
+/* Once per turn: work is taken and given out, then everything staged leaves. */
+static void on_turn(void *ctx)
+{
+    struct slots *slots = ctx;
+    if (slots->unreaped && !forking(slots))
+        reap_children(slots);
+    for (size_t i = 0; i < LANES; i++) {
+        lane_take(slots, &slots->lanes[i]);
+        lane_assign(slots, &slots->lanes[i]);
+    }
+    for (struct list *node; (node = list_pop(&slots->flush)) != NULL;)
+        slot_proc_flush(container_of(node, struct slot_proc, flush_node));
 }
 
 /* ---- processes come and go ---- */
@@ -419,7 +423,7 @@ static void unblock(struct slots *slots, struct lane *lane, uint64_t now_ms)
 
 static void drop_waiting(struct slot_job *job)
 {
-    list_remove(&job->node);
+    list_remove(&job->run.place);
     job->lane->waiting_count--;
 }
 
@@ -427,7 +431,7 @@ static void drop_waiting(struct slot_job *job)
 static void expire(struct slots *slots, struct lane *lane, uint64_t now_ms)
 {
     list_for_each_safe (node, after, &lane->waiting) {
-        struct slot_job *job = container_of(node, struct slot_job, node);
+        struct slot_job *job = container_of(node, struct slot_job, run.place);
         struct fresh *fresh = fresh_of(slots, job->run.type);
         bool down = !prefork_ready(fresh ? fresh->prefork : slots->ordinary);
         if (now_ms < job->since_ms + (down ? NO_PREFORK_MS : RETURN_MS))
@@ -646,7 +650,6 @@ const struct engine slots_engine = {
     .start = start,
     .stop = stop,
     .room = room,
-    .give = give,
     .cancel = cancel,
     .health = health,
     .answer = answer,

@@ -110,6 +110,14 @@ static bool run_until(unsigned want, const struct task *started)
     return ended;
 }
 
+static struct list staged[2];
+static struct run *on_next(struct running_engine *from, unsigned lane)
+{
+    struct list *node = list_pop(&staged[lane]);
+    (void)from;
+    return node ? container_of(node, struct run, place) : NULL;
+}
+
 static unsigned lane_of(const struct task_type *type)
 {
     return type->queue && strcmp(type->queue, "live") == 0;
@@ -125,7 +133,8 @@ static void give(struct task *task, const char *type, const char *args)
     run->type = task_type_find(type);
     run->attempt = 1;
     run->args = args ? span_of(args) : SPAN("{}");
-    slots_engine.give(slots, lane_of(run->type), run);
+    list_append(&staged[lane_of(run->type)], &run->place);
+    loop_flush(&loop); /* it is taken */
 }
 
 static void stop(struct task *task, enum run_stop why)
@@ -456,9 +465,11 @@ int main(int argc, char **argv)
     options.log_format = format;
     if (loop_init(&loop) < 0)
         return 1;
-    static const struct engine_hooks hooks = {on_started, on_update, on_call,
-                                              on_taken,   on_ended,  on_returned};
-    slots = slots_engine.start(&(struct engine_config){&loop, &options, &hooks});
+    static const struct engine_hooks hooks = {on_next,  on_started, on_update,  on_call,
+                                              on_taken, on_ended,   on_returned};
+    list_init(&staged[0]);
+    list_init(&staged[1]);
+    slots = slots_engine.start(&(struct engine_config){&loop, &options, &hooks, NULL});
     test_runs();
     test_coalesces();
     test_slow_one_among_quick_ones();

@@ -12,7 +12,8 @@
 static struct options options = {
     .result_bytes = 1000, .data_dir = (char[]){"."}, .database_url = (char[]){""}};
 static void *pool;
-static unsigned ended, reports, starts;
+static struct list staged = {&staged, &staged};
+static unsigned ended, refused, reports, starts;
 static struct queue_update last_report;
 static char last_stage[33], last_meta[64], last_message[64];
 static _Atomic int go;     /* what is held may end */
@@ -77,18 +78,35 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
     free(text);
 }
 
-static const struct engine_hooks hooks = {
-    .started = on_started, .update = on_update, .call = on_call, .ended = on_ended};
+static void on_returned(struct run *run)
+{
+    (void)run;
+    refused++;
+}
+
+static struct run *on_next(struct running_engine *from, unsigned lane)
+{
+    struct list *node = list_pop(&staged);
+    (void)from, (void)lane;
+    return node ? container_of(node, struct run, place) : NULL;
+}
+
+static const struct engine_hooks hooks = {.next = on_next,
+                                          .started = on_started,
+                                          .update = on_update,
+                                          .call = on_call,
+                                          .ended = on_ended,
+                                          .returned = on_returned};
 
 static void start_pool(unsigned threads, unsigned max_queued, unsigned coalesce_ms)
 {
-    ended = reports = starts = 0;
+    ended = refused = reports = starts = 0;
     atomic_store(&go, 0);
     options.light_threads = threads;
     options.light_queue = max_queued;
     options.light_slow_ms = 60000;
     options.progress_coalesce_ms = coalesce_ms;
-    pool = threads_engine.start(&(struct engine_config){&loop, &options, &hooks});
+    pool = threads_engine.start(&(struct engine_config){&loop, &options, &hooks, NULL});
 }
 
 static struct run *new_run(const struct task_type *type, const char *args)
@@ -103,8 +121,24 @@ static struct run *new_run(const struct task_type *type, const char *args)
 static struct run *put(const struct task_type *type, const char *args)
 {
     struct run *run = new_run(type, args);
-    ok(threads_engine.give(pool, 0, run), "a run is taken");
+    list_append(&staged, &run->place);
     return run;
+}
+
+/* One whose reports are wanted from the beginning. */
+static struct run *put_leased(const struct task_type *type)
+{
+    struct run *run = put(type, "{}");
+    run->state = RUN_LEASED;
+    return run;
+}
+
+/* The engine takes what was put, and says how many of all it had no room for. */
+static unsigned refused_now(void)
+{
+    loop_flush(&loop);
+    ok(list_empty(&staged), "all are taken or refused");
+    return refused;
 }
 
 static struct run *put_of(const char *owner, const struct task_type *type)
@@ -227,10 +261,9 @@ static void test_many(void)
     enum { COUNT = 2000 };
     struct run **runs = xcalloc(COUNT, sizeof *runs);
     start_pool(3, COUNT, 0);
-    unsigned taken = 0, right = 0;
+    unsigned right = 0;
     for (unsigned i = 0; i < COUNT; i++) {
-        runs[i] = new_run(&quick, "{\"n\":7}");
-        taken += threads_engine.give(pool, 0, runs[i]);
+        runs[i] = put(&quick, "{\"n\":7}");
         if (i % 100 == 99)
             uv_run(&loop.uv, UV_RUN_NOWAIT);
     }
@@ -239,7 +272,7 @@ static void test_many(void)
         right += item_of(runs[i])->done && strcmp(item_of(runs[i])->result, "{\"n\":7}") == 0;
         free(runs[i]);
     }
-    is_int(taken, COUNT, "all runs are taken");
+    is_int(refused, 0, "all runs are taken");
     is_int(right, COUNT, "every one ran once, with its arguments and result");
     is_int(load(), 0, "nothing is left");
     threads_engine.stop(pool);
@@ -248,12 +281,14 @@ static void test_many(void)
 
 static void test_bound(void)
 {
-    struct run *runs[3], *beyond = new_run(&sleeper, "{}");
+    struct run *runs[3], *beyond;
     start_pool(1, 2, 0);
     ok(threads_engine.room(pool, 0) > 0, "an empty pool has room");
     for (int i = 0; i < 3; i++)
         runs[i] = put(&sleeper, "{}");
-    ok(!threads_engine.give(pool, 0, beyond), "a run beyond the bound is refused");
+    is_int(refused_now(), 0, "so many may be there");
+    beyond = put(&sleeper, "{}");
+    is_int(refused_now(), 1, "a run beyond the bound is refused");
     is_int(threads_engine.room(pool, 0), 0, "and there is no room for leases");
     uv_run(&loop.uv, UV_RUN_NOWAIT);
     uint64_t from = clock_mono_ms();
@@ -347,8 +382,7 @@ static void test_reports(void)
 static void test_coalescing(void)
 {
     start_pool(1, 10, 20);
-    struct run *run = put(&reporter, "{}");
-    threads_engine.listen(pool, run);
+    struct run *run = put_leased(&reporter);
     ok(UNTIL(reports && last_report.percent >= 30), "progress comes");
     ok(reports <= 3, "progress that comes too soon is passed on when it is time");
     unsigned before = reports;
@@ -367,8 +401,7 @@ static void test_ends(void)
     is_int(starts, 0, "nobody listened");
     is_text(item_of(run)->code, "internal", "a task without an end has failed");
     free(run);
-    run = put(&large, "{}");
-    threads_engine.listen(pool, run);
+    run = put_leased(&large);
     run_until(2);
     is_text(item_of(run)->code, "result_too_large", "a result has a bound");
     is_int(starts, 1, "a run that is listened to says that it begins");
@@ -449,16 +482,16 @@ static void test_idle_lanes(void)
 
 static void test_full_lanes(void)
 {
-    struct run *runs[8], *beyond[3];
+    struct run *runs[8], *beyond[2];
     start_pool(1, 4, 0);
     for (unsigned i = 0; i < 3; i++)
         runs[i] = put_of("a", &slow);
-    beyond[0] = new_run(&slow, "{}");
-    ok(!threads_engine.give(pool, 0, beyond[0]), "slow tasks that wait leave half of the queue");
+    beyond[0] = put(&slow, "{}");
+    is_int(refused_now(), 1, "slow tasks that wait leave half of the queue");
     for (unsigned i = 3; i < 5; i++)
         runs[i] = put_of("a", &held);
-    beyond[1] = new_run(&quick, "{}");
-    ok(!threads_engine.give(pool, 0, beyond[1]), "to quick ones");
+    beyond[1] = put(&quick, "{}");
+    is_int(refused_now(), 2, "to quick ones");
     for (unsigned i = 5; i < 8; i++)
         runs[i] = put_of("a", &request);
     run_until(3);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The pool of threads: runs staged during a turn are handed over under one lock, ends and reports come back
- * as lists per wake-up. What a job may do (task_ctx_ops) is here, too. run() of a job is on a pool thread,
- * all else on the loop thread but where it says so. One lock round per job on the thread, one per turn on the
- * loop. Never calls back while it holds the lock.
- * Lanes: no thread is bound to one, but jobs of a lane hold at most `width` threads. A job of the quick lane
- * that holds its thread for too long goes over to the slow lane with it, and its type stays there until it
- * was quick for a while; the lane of requests keeps `width` threads whatever the others do. A lane is first
- * come, first served, until something has waited for a tick: then its owners take turns. */
+/* The pool of threads: runs are taken once per turn and handed over under one lock, ends and reports come
+ * back as lists per wake-up. What a job may do (task_ctx_ops) is here, too. run() of a job is on a pool
+ * thread, all else on the loop thread but where it says so. Never calls back while it holds the lock. Lanes:
+ * no thread is bound to one, but jobs of a lane hold at most `width` threads. A job of the quick lane that
+ * holds its thread for too long goes over to the slow lane with it, and its type stays there until it was
+ * quick for a while; the lane of requests keeps `width` threads whatever the others do. A lane is first come,
+ * first served, until something has waited for a tick: then its owners take turns. */
 #include "tasks/runner/threads/threads.h"
 
 #include "hub/base/clock.h"
@@ -64,8 +63,7 @@ struct lane {
 };
 
 struct job {
-    struct run run;
-    struct list node;
+    struct run run;          /* in the lists of a lane or the pool by its `place` */
     bool slow;               /* loop thread: it held its thread for too long */
     struct list listen_node; /* of pool.listening */
     enum run_stop why;       /* loop thread */
@@ -85,14 +83,14 @@ struct pool {
     struct loop *loop;
     const struct options *options;
     const struct engine_hooks *hooks;
-    unsigned coalesce_ms; /* shortest time between two progress reports of a job; 0 = all */
-    unsigned width;       /* threads of a lane */
+    struct running_engine *from; /* of hooks->next */
+    unsigned coalesce_ms;        /* shortest time between two progress reports of a job; 0 = all */
+    unsigned width;              /* threads of a lane */
     struct learnt {
         const struct task_type *type;
         unsigned quick;   /* runs since it was slow */
     } learnt[LEARNT_MAX]; /* loop thread */
     unsigned learnt_count;
-    bool staged;           /* loop thread: a lane has staged jobs */
     unsigned load;         /* loop thread: jobs that were given and have not ended */
     struct list listening; /* loop thread: jobs whose reports are delivered */
     uv_timer_t *collect;   /* passes on progress that came too soon after the last one */
@@ -370,7 +368,7 @@ static struct job *take(struct lane *lane)
 {
     lane->waiting--;
     if (list_empty(&lane->turns))
-        return container_of(list_pop(&lane->fresh), struct job, node);
+        return container_of(list_pop(&lane->fresh), struct job, run.place);
     struct line *line = container_of(list_pop(&lane->turns), struct line, node);
     struct list *node = list_pop(&line->jobs);
     if (!list_empty(&line->jobs)) {
@@ -379,7 +377,7 @@ static struct job *take(struct lane *lane)
         table_remove(&lane->owners, &line->by_owner);
         free(line);
     }
-    return container_of(node, struct job, node);
+    return container_of(node, struct job, run.place);
 }
 
 /* With the lock held: waits for a job; NULL when the pool closes. */
@@ -430,7 +428,7 @@ static void *thread_main(void *arg)
     for (struct job *job; (job = next_job(pool)) != NULL;) {
         run_job(pool, job);
         self->job = NULL;
-        list_append(&pool->done, &job->node);
+        list_append(&pool->done, &job->run.place);
         if (must_notify(pool)) {
             pthread_mutex_unlock(&pool->lock);
             notify(pool);
@@ -482,7 +480,7 @@ static void sort_out(struct pool *pool)
     for (unsigned count = quick->waiting; count; count--) {
         struct job *job = take(quick);
         struct lane *lane = lane_of(pool, job->run.type);
-        list_append(&lane->fresh, &job->node);
+        list_append(&lane->fresh, &job->run.place);
         lane->waiting++;
     }
 }
@@ -521,7 +519,8 @@ static bool line_up(struct lane *lane)
     bool old = lane->waiting > lane->came;
     lane->came = 0;
     for (struct list *node; old && (node = list_pop(&lane->fresh)) != NULL;)
-        list_append(&line_of(lane, span_of(container_of(node, struct job, node)->run.owner))->jobs, node);
+        list_append(&line_of(lane, span_of(container_of(node, struct job, run.place)->run.owner))->jobs,
+                    node);
     return old;
 }
 
@@ -543,32 +542,6 @@ static void on_tick(uv_timer_t *timer)
 }
 
 /* ---- the loop's side ----------------------------------------------------------------------------- */
-
-/* With the lock held. */
-static void unstage(struct lane *lane)
-{
-    list_splice(&lane->fresh, &lane->staged);
-    lane->waiting += lane->staged_count;
-    lane->came += lane->staged_count;
-    lane->staged_count = 0;
-}
-
-static void hand_over(void *ctx)
-{
-    struct pool *pool = ctx;
-    if (!pool->staged)
-        return;
-    pool->staged = false;
-    pthread_mutex_lock(&pool->lock);
-    for (unsigned i = 0; i < LIGHT_LANES; i++)
-        unstage(&pool->lanes[i]);
-    bool call = call_for_idle_lane(pool);
-    pthread_mutex_unlock(&pool->lock);
-    if (call)
-        pthread_cond_signal(&pool->work);
-    if (!uv_is_active((uv_handle_t *)pool->tick))
-        uv_timer_start(pool->tick, on_tick, TICK_MS, TICK_MS);
-}
 
 static void deliver_report(struct pool *pool, const struct report *report)
 {
@@ -621,7 +594,7 @@ static void deliver_end(struct pool *pool, struct job *job)
 static void deliver_done(struct pool *pool, struct list *done)
 {
     for (struct list *node; (node = list_pop(done)) != NULL;) {
-        struct job *job = container_of(node, struct job, node);
+        struct job *job = container_of(node, struct job, run.place);
         free(job->kept);
         free(job->answer);
         list_remove(&job->listen_node);
@@ -637,8 +610,9 @@ static void deliver_done(struct pool *pool, struct list *done)
 }
 
 /* Takes everything the threads have for the loop and delivers it: reports before the ends they precede. */
-static void fetch(struct pool *pool)
+static void fetch(void *engine)
 {
+    struct pool *pool = engine;
     struct list done, reports;
     list_init(&done);
     list_init(&reports);
@@ -659,11 +633,6 @@ static void fetch(struct pool *pool)
 static void on_async(uv_async_t *async)
 {
     fetch(async->data);
-}
-
-static void poll_now(void *engine)
-{
-    fetch(engine);
 }
 
 /* With the lock held: the report that was kept, which leaves the job. */
@@ -701,14 +670,20 @@ static void on_collect(uv_timer_t *timer)
     }
 }
 
-static void listen_to(void *engine, struct run *run)
+/* From now on what it reports is passed on. */
+static void listen_from_now(struct pool *pool, struct job *job)
 {
-    struct pool *pool = engine;
-    struct job *job = container_of(run, struct job, run);
     uint64_t every = pool->coalesce_ms ? pool->coalesce_ms : 1000;
     list_append(&pool->listening, &job->listen_node);
     if (!uv_is_active((uv_handle_t *)pool->collect))
         uv_timer_start(pool->collect, on_collect, every, every);
+}
+
+static void listen_to(void *engine, struct run *run)
+{
+    struct pool *pool = engine;
+    struct job *job = container_of(run, struct job, run);
+    listen_from_now(pool, job);
     pthread_mutex_lock(&pool->lock);
     job->listening = true;
     bool running = job->running;
@@ -726,17 +701,20 @@ static unsigned room(void *engine, unsigned lane)
     return pool->load > (unsigned)pool->options->light_queue / 2 ? 0 : ROOM;
 }
 
-static bool give(void *engine, unsigned number, struct run *run)
+/* Back to the runner if there is no room. */
+static void admit(struct pool *pool, struct run *run)
 {
-    struct pool *pool = engine;
     struct job *job = container_of(run, struct job, run);
     struct lane *lane = lane_of(pool, run->type);
-    (void)number;
-    if (pool->closing || pool->load >= lane->load_max)
-        return false;
-    memset(&job->node, 0, offsetof(struct job, ctx) - offsetof(struct job, node));
-    list_init(&job->node);
+    if (pool->load >= lane->load_max) {
+        pool->hooks->returned(run);
+        return;
+    }
+    memset(&job->slow, 0, offsetof(struct job, ctx) - offsetof(struct job, slow));
     list_init(&job->listen_node);
+    job->listening = run->state == RUN_LEASED;
+    if (job->listening)
+        listen_from_now(pool, job);
     task_ctx_init(&job->ctx, &ctx_ops, pool->options, run->type);
     job->ctx.id = run->id;
     job->ctx.effect_id = run->effect_id;
@@ -745,9 +723,31 @@ static bool give(void *engine, unsigned number, struct run *run)
     job->ctx.args_text = run->args;
     pool->load++;
     lane->staged_count++;
-    list_append(&lane->staged, &job->node);
-    pool->staged = true;
-    return true;
+    list_append(&lane->staged, &run->place);
+}
+
+/* Takes what the runner has staged, on to the threads. */
+static void hand_over(void *ctx)
+{
+    struct pool *pool = ctx;
+    struct run *run = pool->hooks->next(pool->from, 0);
+    if (run == NULL)
+        return;
+    for (; run; run = pool->hooks->next(pool->from, 0))
+        admit(pool, run);
+    pthread_mutex_lock(&pool->lock);
+    for (struct lane *lane = pool->lanes; lane < pool->lanes + LIGHT_LANES; lane++) {
+        list_splice(&lane->fresh, &lane->staged);
+        lane->waiting += lane->staged_count;
+        lane->came += lane->staged_count;
+        lane->staged_count = 0;
+    }
+    bool call = call_for_idle_lane(pool);
+    pthread_mutex_unlock(&pool->lock);
+    if (call)
+        pthread_cond_signal(&pool->work);
+    if (!uv_is_active((uv_handle_t *)pool->tick))
+        uv_timer_start(pool->tick, on_tick, TICK_MS, TICK_MS);
 }
 
 /* One that no thread has begun with ends as cancelled instead of running. */
@@ -830,6 +830,7 @@ static void *start(const struct engine_config *config)
     pool->loop = config->loop;
     pool->options = config->options;
     pool->hooks = config->hooks;
+    pool->from = config->from;
     pool->coalesce_ms = (unsigned)config->options->progress_coalesce_ms;
     pool->width = width;
     pool->thread_max = threads;
@@ -850,11 +851,10 @@ static void *start(const struct engine_config *config)
 /* Jobs that never ran end as interrupted. */
 static void close_lane(struct pool *pool, struct lane *lane)
 {
-    unstage(lane);
     while (lane->waiting) {
         struct job *job = take(lane);
         task_fail(&job->ctx, (struct task_error){"interrupted", true}, "The hub stopped");
-        list_append(&pool->done, &job->node);
+        list_append(&pool->done, &job->run.place);
     }
     table_free(&lane->owners);
 }
@@ -862,6 +862,7 @@ static void close_lane(struct pool *pool, struct lane *lane)
 static void stop(void *engine)
 {
     struct pool *pool = engine;
+    hand_over(pool);
     pthread_mutex_lock(&pool->lock);
     pool->closing = true;
     pthread_mutex_unlock(&pool->lock);
@@ -891,10 +892,9 @@ const struct engine threads_engine = {
     .start = start,
     .stop = stop,
     .room = room,
-    .give = give,
     .cancel = cancel,
     .health = health,
     .answer = answer,
     .listen = listen_to,
-    .poll = poll_now,
+    .poll = fetch,
 };
