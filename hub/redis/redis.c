@@ -9,8 +9,8 @@
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/base/table.h"
-#include "hub/redis/redis_out.h"
 #include "hub/redis/redis_refusal.h"
+#include "hub/redis/redis_stream.h"
 #include "hub/redis/sentinel.h"
 
 #include <errno.h>

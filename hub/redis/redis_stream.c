@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* The socket of a Redis connection, without TLS; see redis_stream.h. */
+/* The socket of a Redis connection, without TLS, and what waits to be written to it; see redis_stream.h. */
 #include "hub/redis/redis_stream.h"
-
-#include "hub/base/mem.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define LENT_MIN 1024           /* shorter words are copied: a piece of a writev costs more than that */
+#define KEPT_BYTES (256u << 10) /* one large turn must not hold its memory for ever */
+#define PIECES 128              /* of one writev */
+#define HEAD_MAX 24             /* "$", digits, CR LF, and room to spare */
+
+/* ---- the socket ---------------------------------------------------------------------------------- */
 
 static ssize_t plain_read(struct redis_stream *stream, void *to, size_t size)
 {
@@ -69,4 +75,173 @@ int redis_stream_outcome(const struct redis_stream *stream)
     int error = 0;
     socklen_t size = sizeof error;
     return getsockopt(stream->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+struct redis_out_word {
+    const char *data;
+    size_t size;
+    size_t place; /* so many of the gathered bytes go before it */
+};
+
+/* ---- gathering ------------------------------------------------------------------------------------ */
+
+/* Writes "*3\r\n" or "$5\r\n" and returns the place behind it. */
+static char *put_head(char *to, char kind, size_t number)
+{
+    char digits[20], *from = digits + sizeof digits;
+    do
+        *--from = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
+    size_t n = (size_t)(digits + sizeof digits - from);
+    *to++ = kind;
+    memcpy(to, from, n);
+    memcpy(to + n, "\r\n", 2);
+    return to + n + 2;
+}
+
+static void lend(struct redis_out *out, const char *word, size_t size)
+{
+    if (out->word_count == out->word_room) {
+        out->word_room = out->word_room ? out->word_room * 2 : 16;
+        out->words = xrealloc(out->words, out->word_room * sizeof *out->words);
+    }
+    out->words[out->word_count++] = (struct redis_out_word){word, size, out->bytes.len};
+}
+
+static void append_word(struct redis_out *out, const char *word, size_t size, bool lent)
+{
+    struct buf *bytes = &out->bytes;
+    bool copied = !lent || size < LENT_MIN;
+    char *start = buf_reserve(bytes, HEAD_MAX + (copied ? size : 0)), *to = put_head(start, '$', size);
+    if (copied) {
+        memcpy(to, word, size);
+        to += size;
+    } else {
+        bytes->len += (size_t)(to - start);
+        lend(out, word, size);
+        start = to;
+        out->taken += size;
+    }
+    memcpy(to, "\r\n", 2);
+    bytes->len += (size_t)(to + 2 - start);
+}
+
+void redis_out_command(struct redis_out *out, int argc, const char *const *argv, const size_t *lengths,
+                       bool lent)
+{
+    size_t before = out->bytes.len;
+    char *start = buf_reserve(&out->bytes, HEAD_MAX);
+    out->bytes.len += (size_t)(put_head(start, '*', (size_t)argc) - start);
+    for (int i = 0; i < argc; i++)
+        append_word(out, argv[i], lengths ? lengths[i] : strlen(argv[i]), lent);
+    out->taken += out->bytes.len - before;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------- */
+
+struct pieces {
+    struct iovec at[PIECES];
+    int count;
+    size_t total;
+};
+
+static void add_piece(struct pieces *pieces, const char *data, size_t size)
+{
+    if (size == 0)
+        return;
+    pieces->at[pieces->count++] = (struct iovec){(void *)(uintptr_t)data, size};
+    pieces->total += size;
+}
+
+/* The next pieces to write, in order. */
+static void gather(const struct redis_out *out, struct pieces *pieces)
+{
+    size_t at = out->at, skip = out->word_sent, i = out->word_at;
+    pieces->count = 0;
+    pieces->total = 0;
+    for (; i < out->word_count && pieces->count + 2 < PIECES; i++, skip = 0) {
+        const struct redis_out_word *word = &out->words[i];
+        add_piece(pieces, out->bytes.data + at, word->place - at);
+        add_piece(pieces, word->data + skip, word->size - skip);
+        at = word->place;
+    }
+    if (i == out->word_count)
+        add_piece(pieces, out->bytes.data + at, out->bytes.len - at);
+}
+
+/* Counts `n` more bytes as written: those before the next lent word, that word, and so on. */
+static void advance(struct redis_out *out, size_t n)
+{
+    out->sent += n;
+    for (; out->word_at < out->word_count; out->word_at++, out->word_sent = 0) {
+        const struct redis_out_word *word = &out->words[out->word_at];
+        size_t before = word->place - out->at, rest = word->size - out->word_sent;
+        if (n < before)
+            break;
+        out->at = word->place;
+        n -= before;
+        if (n < rest) {
+            out->word_sent += n;
+            return;
+        }
+        n -= rest;
+    }
+    out->at += n;
+}
+
+static void forget_all(struct redis_out *out)
+{
+    out->at = out->word_at = out->word_sent = out->word_count = 0;
+    buf_clear(&out->bytes);
+    if (out->bytes.cap > KEPT_BYTES)
+        buf_free(&out->bytes);
+}
+
+/* Drops what was written while a rest waits, once that is much. */
+static void compact(struct redis_out *out)
+{
+    if (out->at < KEPT_BYTES || out->at < out->bytes.len / 2)
+        return;
+    out->word_count -= out->word_at;
+    memmove(out->words, out->words + out->word_at, out->word_count * sizeof *out->words);
+    for (size_t i = 0; i < out->word_count; i++)
+        out->words[i].place -= out->at;
+    buf_consume(&out->bytes, out->at);
+    out->at = out->word_at = 0;
+}
+
+int redis_out_flush(struct redis_out *out, struct redis_stream *stream)
+{
+    struct pieces pieces;
+    while (!redis_out_empty(out)) {
+        gather(out, &pieces);
+        ssize_t n = stream->writev(stream, pieces.at, pieces.count);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno;
+        advance(out, (size_t)n);
+        if ((size_t)n < pieces.total) {
+            compact(out);
+            return EAGAIN;
+        }
+    }
+    forget_all(out);
+    return 0;
+}
+
+void redis_out_clear(struct redis_out *out)
+{
+    if (out->bytes.cap)
+        sodium_memzero(out->bytes.data, out->bytes.cap);
+    forget_all(out);
+    out->taken = out->sent = 0;
+}
+
+void redis_out_free(struct redis_out *out)
+{
+    redis_out_clear(out);
+    buf_free(&out->bytes);
+    free(out->words);
+    *out = (struct redis_out){0};
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* hub/redis/redis_out.c against hiredis' own formatting: random commands through a stream that takes as much
- * as it likes; what is lent goes out from where it stands. */
-#include "hub/redis/redis_out.h"
+/* hub/redis/redis_stream.c against hiredis' own formatting: random commands through a stream that takes as
+ * much as it likes; what is lent goes out from where it stands. */
+#include "hub/redis/redis_stream.h"
 
 #include "tests/lib/tap.h"
 
