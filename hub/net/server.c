@@ -13,12 +13,15 @@
 
 #define TICK_MS 100
 #define DRAIN_TICK_MS 50
+/* Read at once of a connection, which holds a buffer for it all its life. A microphone's frame of 100 ms
+ * (3200 bytes and its heads) comes in one piece. */
+#define READ_BYTES 3264
 #define CLOSE_DRAINING 4100   /* reconnect elsewhere */
 #define SPARE_DESCRIPTORS 128 /* for Redis, files, pipes, children */
 
 /* ---- libwebsockets ---------------------------------------------------------------------------------- */
 static const struct lws_protocols protocols[] = {
-    {GUARD_PROTOCOL, conn_callback, 0, 4096, 0, NULL, OUTBOX_CHUNK_MAX},
+    {GUARD_PROTOCOL, conn_callback, 0, READ_BYTES, 0, NULL, OUTBOX_CHUNK_MAX},
     {NULL, NULL, 0, 0, 0, NULL, 0},
 };
 
