@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Batches: what a call writes to sorted sets and lists at its end, one command per key for all its tasks. `keep`:
--- expiry of the key in ms; `most`: what a list is cut to. A slot is a name that finds the batch again without
+-- expiry of the key in ms; `most`: what a list is cut to; `grows`: a sorted set that many members come to at once. A slot is a name that finds the batch again without
 -- making its key.
 
 local function batch(command, key)
@@ -61,11 +61,24 @@ local function call_words(words)
   end
 end
 
+local LONG = 'longer than what Redis packs into a list, whatever its number of members' -- more than 64 bytes
+local MANY = 2 + 2 * 16 -- words
+
+-- Adds many members to a sorted set. Redis packs a small one into a list, which it walks for each of them: a long member,
+-- which comes first and goes again, makes it a table.
+local function add_many(words)
+  local n = #words
+  words[n + 1], words[n + 2], words[3], words[4] = words[3], words[4], '0', LONG
+  call_words(words)
+  call('ZREM', words[2], LONG)
+end
+
 -- Writes all batches now; later ones of the same key begin anew.
 local function flush_batches()
   for i = 1, #batches do
     local words = batches[i]
-    call_words(words)
+    local write = words.grows and #words > MANY and add_many or call_words
+    write(words)
     if words.keep then
       call('PEXPIRE', words[2], words.keep)
     end

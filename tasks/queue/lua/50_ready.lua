@@ -81,6 +81,7 @@ local function ready_set(queue)
   local words = batches[queue]
   if not words then
     words = batch_all(queue, 'ZADD', 'q:' .. queue)
+    words.grows = true
     if not (after.rung and after.rung[queue]) and call('ZCARD', words[2]) == 0 then
       ring(queue)
     end

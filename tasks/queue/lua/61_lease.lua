@@ -37,7 +37,9 @@ local function lease_one(id, deadline, answer)
   if find(text, '\n\n', 1, true) and find(text, '^[^\n]*\n\n[^\n]* y=%a*a') then
     answer[n + 3] = call('GET', P .. 'args:' .. id) or ''
   end
-  put(batches['l+'] or batch_all('l+', 'ZADD', 'l'), deadline, id)
+  local leases = batches['l+'] or batch_all('l+', 'ZADD', 'l')
+  leases.grows = true
+  put(leases, deadline, id)
 end
 
 -- The virtual time of a class goes on to the tag of the task leased last.
