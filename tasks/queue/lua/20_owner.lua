@@ -54,7 +54,7 @@ local owner_of, call_pooled
 do
 
 -- The tables of owners are used again by later calls: making them would cost more than filling them. Nothing in them
--- outlives a call but the names of keys.
+-- outlives a call but the names of keys, and what stands in the text of the row that the call wrote.
 local pool, pool_prefix, pool_size = {}, nil, 0
 local POOL_MAX = 2000
 local WORDS_KEPT = 34 -- of a command whose words are used again
@@ -65,7 +65,8 @@ local function new_owner(name)
   end
   local o = {
     name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
-    tags = '', later = 0, who = false, lists = false, moved = false, renewed = false, logs = 2, places = 2,
+    tags = '', later = 0, row = false, indexed = false, who = false, lists = false, moved = false, renewed = false,
+    logs = 2, places = 2,
     at = '@' .. name, log = { 'RPUSH', P .. 'e:' .. name }, index = { 'ZADD', P .. 'i:' .. name },
   }
   pool[name], pool_size = o, pool_size + 1
@@ -73,7 +74,9 @@ local function new_owner(name)
 end
 
 -- An owner's row. `moved`: it changed; `log`, `index`: the commands that write to its log and index, and `logs`,
--- `places`: how many words they have; `lists`: other batches of its own.
+-- `places`: how many words they have; `lists`: other batches of its own. `row`: the text that the table was written as,
+-- false while it is in use: a row that comes back as it was written is not taken apart. `indexed`: a value of kinds that
+-- names the index.
 owner_of = function(name)
   local o = owners[name]
   if o then
@@ -85,9 +88,12 @@ owner_of = function(name)
   end
   o = pool_prefix == P and pool[name] or new_owner(name)
   EMPTY_ROW = EMPTY_ROW or pack(0, 0, 0, 0, '', '', '', 0, '', 0)
-  o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later = unpack_values(row or EMPTY_ROW)
+  if not row or o.row ~= row then
+    o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later = unpack_values(row or EMPTY_ROW)
+  end
+  o.row = false
   o.seq_was, o.who = o.seq, heard_by[o.hubs] or listeners(o.hubs)
-  o.moved, o.renewed, o.lists, o.logs, o.places = false, false, false, 2, 2
+  o.moved, o.lists, o.logs, o.places = false, false, 2, 2
   owners[name] = o
   touched[#touched + 1] = o
   return o
@@ -106,11 +112,11 @@ local function entry_of(code, attempt, id, progress, task)
   return code .. ' ' .. attempt .. ' ' .. id .. at_now .. progress .. ' ' .. task
 end
 
--- Appends an event to the log; `text` is what only the log knows (a line, a piece, "code\nerror" of an attempt that
--- is repeated) and stands behind a tab. Answer: its seq.
-local function log_append(o, entry, text)
+-- Appends an event to the log. What only the log knows (a line, a piece, "code\nerror" of an attempt that is repeated)
+-- stands in it behind a tab. Answer: its seq.
+local function log_append(o, entry)
   local n, seq = o.logs + 1, o.seq + 1
-  o.log[n] = text and entry .. '\t' .. text or entry
+  o.log[n] = entry
   o.logs, o.seq, o.moved = n, seq, true
   return seq
 end

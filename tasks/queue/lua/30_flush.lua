@@ -28,24 +28,35 @@ row_text = function(o)
   return pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later)
 end
 
+-- Answer: the owners that keep_owner() is for.
 local function flush_rows()
-  local words, n = nil, 2
+  local words, n, kept = nil, 2, {}
   for i = 1, #touched do
     local o = touched[i]
     if o.moved then
-      o.moved = false
-      if o.seq > o.seq_was and now - o.touch > TOUCH_MS then -- what the keys hold was written just now
-        o.touch, o.renewed = now, true
+      local written = o.seq - o.seq_was -- and with them what the keys hold
+      local old = written > 0 and now - o.touch > TOUCH_MS
+      if old or o.seq % TRIM_EVENTS < written then
+        kept[#kept + 1], o.renewed = o, old
       end
+      if old then
+        o.touch = now
+      end
+      if o.act < 0 then
+        o.act = 0
+      end
+      o.moved = false
       words = words or { 'HSET', P .. 'o' }
+      o.row = row_text(o)
       words[n + 1] = o.name
-      words[n + 2] = row_text(o)
+      words[n + 2] = o.row
       n = n + 2
     end
   end
   if words then
     call_words(words)
   end
+  return kept
 end
 
 -- Nobody is subscribed there any more; attaching makes it right again.
@@ -93,9 +104,9 @@ flush = function()
   flush_batches()
   flush_logs()
   publish_lines()
-  flush_rows()
+  local kept = flush_rows()
   if global.moved then
-    call('HSET', P .. 'g', 'act', global.act, 'run', global.run, 'due', global.due)
+    call('HSET', P .. 'g', 'act', math.max(0, global.act), 'run', global.run, 'due', global.due)
   end
   if clock.due then
     clock.write()
@@ -103,11 +114,8 @@ flush = function()
   for i = 1, #after do
     look_after(after[i])
   end
-  for i = 1, #touched do
-    local o = touched[i]
-    if o.renewed or o.seq % TRIM_EVENTS < o.seq - o.seq_was then
-      look_after(keep_owner, o)
-    end
+  for i = 1, #kept do
+    look_after(keep_owner, kept[i])
   end
 end
 

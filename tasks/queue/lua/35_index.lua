@@ -47,9 +47,9 @@ end
 -- where it is: there are many, and few ask. Answer: its score.
 local function place(o, id, code)
   local index, n, score = o.index, o.places, score_of(id, code)
-  if n == 2 then
+  if o.indexed ~= o.kinds then
     note_kind(o, 'i')
-    o.moved = true
+    o.indexed, o.moved = o.kinds, true
   end
   index[n + 1] = score
   index[n + 2] = id

@@ -32,14 +32,14 @@ end
 
 -- Buckets ---------------------------------------------------------------------------------------------
 
--- A hash of records: how many of its tasks are active, until when the others are kept, what is written to it; `ended`:
--- until when tasks are kept that are written only now that they have ended.
+-- A hash of records: what is written to it; `more`: by how much the number of its active tasks changes, `till`: until when
+-- those that ended now are kept; `ended`: the same of tasks that are written only now that they have ended.
 local function bucket_of(id, light)
   local known, time = light and light_buckets or heavy_buckets, sub(id, 1, 10)
   local bucket = known[time]
   if not bucket then
-    bucket = { key = P .. (light and 'tl:' or 't:') .. time, wanted = false, words = false, counted = false,
-      ended = false, light = light }
+    bucket = { key = P .. (light and 'tl:' or 't:') .. time, wanted = false, words = false,
+      more = 0, till = 0, ended = false, light = light }
     known[time] = bucket
     buckets[#buckets + 1] = bucket
   end
@@ -47,13 +47,7 @@ local function bucket_of(id, light)
 end
 
 local function count_in(bucket, more, till)
-  if not bucket.counted then
-    local active, expires = match(call('HGET', bucket.key, '#') or '0 0', '^(%d+) (%d+)$')
-    bucket.active, bucket.till = active + 0, expires + 0
-    bucket.counted, bucket.was = true, bucket.active
-  end
-  local active = bucket.active + more
-  bucket.active = active > 0 and active or 0
+  bucket.more = bucket.more + more
   if till > bucket.till then
     bucket.till = till
   end
@@ -76,27 +70,30 @@ local function bucket_put(bucket, field, text)
   words[n + 2] = text
 end
 
+-- Writes what is new in a hash; whether it goes or stays follows from its counts.
+local function flush_bucket(bucket)
+  local was, till, active
+  if bucket.more ~= 0 or bucket.till > 0 then
+    was, till = match(call('HGET', bucket.key, '#') or '0 0', '^(%d+) (%d+)$')
+    active, till = math.max(0, was + bucket.more), math.max(bucket.till, till + 0)
+    bucket_put(bucket, '#', text_of(active) .. ' ' .. text_of(till))
+  end
+  if bucket.words then
+    call_words(bucket.words)
+  end
+  if active == 0 then
+    call('PEXPIREAT', bucket.key, text_of(till))
+  elseif active and was == '0' and (till > 0 or bucket.light) then
+    call('PERSIST', bucket.key)
+  elseif not active and bucket.ended and find(call('HGET', bucket.key, '#') or '0', '^0') then
+    call('PEXPIREAT', bucket.key, text_of(bucket.ended))
+  end
+  bucket.words, bucket.more, bucket.till, bucket.ended = false, 0, 0, false
+end
+
 local function flush_buckets()
   for i = 1, #buckets do
-    local bucket = buckets[i]
-    if bucket.counted then
-      bucket_put(bucket, '#', text_of(bucket.active) .. ' ' .. text_of(bucket.till))
-    end
-    if bucket.words then
-      call_words(bucket.words)
-      bucket.words = false
-    end
-    if bucket.counted then
-      if bucket.active == 0 then
-        call('PEXPIREAT', bucket.key, text_of(bucket.till))
-      elseif bucket.was == 0 and (bucket.till > 0 or bucket.light) then
-        call('PERSIST', bucket.key)
-      end
-      bucket.counted = false
-    elseif bucket.ended and find(call('HGET', bucket.key, '#') or '0', '^0') then
-      call('PEXPIREAT', bucket.key, text_of(bucket.ended))
-    end
-    bucket.ended = false
+    flush_bucket(buckets[i])
   end
 end
 
@@ -285,12 +282,11 @@ local function lease_text(id)
   return text
 end
 
--- Counts a heavy task in (1) or out (-1) of what is active.
+-- Counts a heavy task in (1) or out (-1) of what is active, of an owner whose row is written anyway. Where the row and g are
+-- written, a sum below 0 heals.
 local function count_active(o, n)
   local g = global
-  local mine, all = o.act + n, g.act + n
-  o.act, o.moved = mine > 0 and mine or 0, true
-  g.act, g.moved = all > 0 and all or 0, true
+  o.act, g.act, g.moved = o.act + n, g.act + n, true
 end
 
 -- Heavy tasks that are delayed from their submission on: not active before they come due.

@@ -19,7 +19,7 @@ emit = function(r, code, e, text)
     task = task .. ' ' .. r.g
   end
   local entry = entry_of(code, r.a, r.id, code == 'C' and '100' or r.n, task)
-  local seq = text_of(log_append(o, entry, text))
+  local seq = text_of(log_append(o, text and entry .. '\t' .. text or entry))
   if not r.counted then
     touch(r)
   end

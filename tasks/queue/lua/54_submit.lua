@@ -62,7 +62,7 @@ create = function(o, id, head, args, rare, lease)
   local bucket = bucket_of(id, head.light)
   bucket_put(bucket, id, o.name .. head.lead .. place(o, id, 'A') .. head.tail .. args .. lease .. ' 0 '
     .. seq_text .. ' 0    ' .. more .. '\n')
-  count_in(bucket, 1, 0)
+  bucket.more = bucket.more + 1
   if rare and rare.expires then
     call('ZADD', P .. 'x', run_ms + rare.expires, id)
   end
@@ -89,7 +89,7 @@ limit_of = function(o, light, later)
     return o.later >= delayed_limit and { USER_LIMIT, '', '', LIMIT_RETRY_MS } or nil
   elseif o.act >= user_limit then
     return { USER_LIMIT, '', '', LIMIT_RETRY_MS }
-  elseif global.act - global.due >= (o.act > 0 and 1 or NEWCOMERS) * global_limit then
+  elseif global.act >= global_limit and global.act - global.due >= (o.act > 0 and 1 or NEWCOMERS) * global_limit then
     return { GLOBAL_LIMIT, '', '', LIMIT_RETRY_MS }
   end
 end

@@ -149,10 +149,11 @@ local function end_whole(args, i, verbs, owner, line)
   local id, at = args[i], i + 3
   local text = verbs.whole and args[i + 1] == '1' and not records[id] and fetched[id]
   local state = text and find(text, line.leased, 1, true)
-  local task = state and sub(text, -7) == UNTOUCHED and match(text, '^(%S+) %- ', #owner + 2)
-  if not task then
+  local flags = state and sub(text, -7) == UNTOUCHED and find(text, ' ', #owner + 2, true)
+  if not flags or sub(text, flags, flags + 2) ~= ' - ' then
     return false
   end
+  local task = sub(text, #owner + 2, flags - 1)
   local percent, rev, ended = '0', '0', line.ended
   if verbs.reports then
     if args[at + 2] ~= '' or args[at + 3] ~= '' then

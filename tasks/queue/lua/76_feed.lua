@@ -129,7 +129,7 @@ local function notify(args)
   end
   local o = owner_of(args[3])
   local entry = entry_of('N', '0', '-', '0', '-')
-  say(o, false, add_event, entry, text_of(log_append(o, entry, args[5])), LOGGED, { body = args[5] })
+  say(o, false, add_event, entry, text_of(log_append(o, entry .. '\t' .. args[5])), LOGGED, { body = args[5] })
   return 0
 end
 
