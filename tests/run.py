@@ -17,7 +17,7 @@ test
     sanitize   unit tests and main scenarios under ASan + UBSan, and under TSan
 all
     long-fuzz  every fuzz target for a minute
-    long       scenarios in which much time has to pass
+    long       scenarios that take long: many rounds, or much time has to pass
     debian     builds on the next Debian (tests/debian.sh)
 
 A skip that tests/skips does not list is a failure.

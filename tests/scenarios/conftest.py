@@ -34,7 +34,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): time limit of this test")
     config.addinivalue_line("markers", "quick: one of QUICK")
     config.addinivalue_line("markers", "java: needs a JDK; ./run test all")
-    config.addinivalue_line("markers", "long: much time has to pass; ./run test all")
+    config.addinivalue_line("markers", "long: many rounds, or much time has to pass; ./run test all")
     config.addinivalue_line("markers", "main: a main scenario, also run under the sanitizers")
 
 
