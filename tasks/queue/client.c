@@ -76,6 +76,12 @@ struct span words_at(const struct words *words, size_t i)
     return (struct span){words->bytes.data ? words->bytes.data + start : "", words->ends[i] - start};
 }
 
+void words_cut(struct words *words, size_t from)
+{
+    words->bytes.len = from ? words->ends[from - 1] : 0;
+    words->count = from;
+}
+
 /* Ends the word that was appended to the bytes. */
 static void words_end(struct words *words)
 {
@@ -204,7 +210,7 @@ static struct batch *batch_new(struct queue *queue, const struct stage_call *cal
     batch->call = call;
     buf_clear(&batch->words.bytes);
     buf_clear(&batch->keys);
-    batch->words.count = 0;
+    batch->words.count = batch->runs = 0;
     clear_items(batch);
     if (indexed[call->stage])
         memset(batch->places, 0, sizeof batch->places);

@@ -24,6 +24,8 @@ struct words { /* the arguments of a call, one behind the other */
 };
 struct span words_at(const struct words *words, size_t i);
 void words_add(struct words *words, struct span text); /* as it is; absent = empty */
+/* Takes back all words from this one on. */
+void words_cut(struct words *words, size_t from);
 void words_text(struct words *words, const char *text);
 void words_number(struct words *words, uint64_t number);
 void words_signed(struct words *words, int64_t number);
@@ -103,6 +105,7 @@ struct item {
     bool lease;             /* submit: leased at once */
     bool skipped;           /* report: goes with the task's end */
     bool start;             /* report, end: the attempt starts */
+    bool leads;             /* once: the first one of a run */
     char verbs[5];          /* report, end: what the third word says, behind id and fence */
     struct report *report;  /* report, end: NULL = none */
     queue_done_fn *started; /* report, end: is told the code of the start, too … */
@@ -122,6 +125,7 @@ struct batch {
     struct item *items;
     size_t count, cap;
     size_t beside;                 /* bytes of its items that do not stand in the words */
+    size_t runs, run_word;         /* once: how many, and where the words of the newest begin; see submit.c */
     uint16_t places[BATCH_PLACES]; /* hash table of ids: 1 + index of the newest item; of some stages only */
 };
 

@@ -73,42 +73,85 @@ static void add_options(struct words *words, const struct queue_submit *submit)
     words_add(words, SPAN_NONE); /* ends the word */
 }
 
-/* One task's answer: its seq, or {code, id, status, number}. */
-static struct queue_submitted parse_submitted(const struct item *item, const redisReply *answer, size_t i)
+static struct queue_submitted unavailable(const struct item *item)
 {
     struct queue_submitted submitted = {.code = QUEUE_UNAVAILABLE};
-    snprintf(submitted.id, sizeof submitted.id, "%s", item->id);
-    const redisReply *other = reply_array(answer, i);
-    if (other) {
-        submitted.code = reply_code(other, 0);
-        uint64_t number = (uint64_t)reply_number(other, 3);
-        bool limit = submitted.code == QUEUE_USER_LIMIT || submitted.code == QUEUE_GLOBAL_LIMIT;
-        *(limit ? &submitted.retry_ms : &submitted.seq) = number;
-        if (submitted.code == QUEUE_DUPLICATE) {
-            snprintf(submitted.id, sizeof submitted.id, "%s", reply_text(other, 1));
-            snprintf(submitted.status, sizeof submitted.status, "%s", reply_text(other, 2));
-        }
-    } else if (i + 1 < reply_count(answer)) { /* the last one is the time */
-        submitted.code = QUEUE_OK;
-        submitted.seq = (uint64_t)reply_number(answer, i);
-        submitted.at_ms = reply_number(answer, reply_count(answer) - 1);
-        submitted.fence = item->lease ? 1 : 0;
-        snprintf(submitted.status, sizeof submitted.status, "pending");
+    memcpy(submitted.id, item->id, sizeof submitted.id);
+    return submitted;
+}
+
+/* One that was recorded. */
+static struct queue_submitted accepted(const struct item *item, uint64_t seq, int64_t at_ms)
+{
+    struct queue_submitted submitted = {
+        .code = QUEUE_OK, .seq = seq, .at_ms = at_ms, .fence = item->lease ? 1 : 0, .status = "pending"};
+    memcpy(submitted.id, item->id, sizeof submitted.id);
+    return submitted;
+}
+
+/* One that was not: {code, id, status, number}. */
+static struct queue_submitted not_accepted(const struct item *item, const redisReply *answer)
+{
+    struct queue_submitted submitted = unavailable(item);
+    uint64_t number = (uint64_t)reply_number(answer, 3);
+    submitted.code = reply_code(answer, 0);
+    bool limit = submitted.code == QUEUE_USER_LIMIT || submitted.code == QUEUE_GLOBAL_LIMIT;
+    *(limit ? &submitted.retry_ms : &submitted.seq) = number;
+    if (submitted.code == QUEUE_DUPLICATE) {
+        snprintf(submitted.id, sizeof submitted.id, "%s", reply_text(answer, 1));
+        snprintf(submitted.status, sizeof submitted.status, "%s", reply_text(answer, 2));
     }
     return submitted;
 }
 
+/* The answer names each task, and the time behind them. */
 static void on_submitted(struct batch *batch, const redisReply *answer)
 {
+    size_t count = reply_count(answer);
+    int64_t at_ms = count ? reply_number(answer, count - 1) : 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct item *item = &batch->items[i];
-        struct queue_submitted submitted = parse_submitted(item, answer, i);
-        if (item->end && submitted.code == QUEUE_OK) {
-            item->end->at_ms = submitted.at_ms;
-            submitted.event = event_text_build(item->end, submitted.seq, 0);
-        }
+        const redisReply *other = reply_array(answer, i);
+        struct queue_submitted submitted = other ? not_accepted(item, other)
+                                           : i + 1 < count
+                                               ? accepted(item, (uint64_t)reply_number(answer, i), at_ms)
+                                               : unavailable(item);
         item->fn.submitted(item->ctx, &submitted);
-        event_unref(&submitted.event);
+    }
+}
+
+static void tell_recorded(const struct item *item, struct queue_submitted *submitted)
+{
+    if (submitted->code == QUEUE_OK) {
+        item->end->at_ms = submitted->at_ms;
+        submitted->event = event_text_build(item->end, submitted->seq, 0);
+    }
+    item->fn.submitted(item->ctx, submitted);
+    event_unref(&submitted->event);
+}
+
+/* The time, the seq of each run's first task, which the others' follow, then the tasks that were not
+ * recorded, each with its place. */
+static void on_recorded(struct batch *batch, const redisReply *answer)
+{
+    size_t run = 0, next = 1 + batch->runs;
+    int64_t at_ms = reply_number(answer, 0);
+    uint64_t seq = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct item *item = &batch->items[i];
+        struct queue_submitted submitted;
+        const redisReply *other = reply_array(answer, next);
+        if (item->leads)
+            seq = (uint64_t)reply_number(answer, ++run);
+        if (answer == NULL) {
+            submitted = unavailable(item);
+        } else if (other && reply_number(other, 4) == (int64_t)i) {
+            submitted = not_accepted(item, other);
+            next++;
+        } else {
+            submitted = accepted(item, seq++, at_ms);
+        }
+        tell_recorded(item, &submitted);
     }
 }
 
@@ -129,23 +172,72 @@ static unsigned once_numbers(const struct queue_config *config, uint64_t ret_num
 }
 
 static const struct stage_call submit_call = {STAGE_SUBMIT, FUNCTION("submit"), submit_numbers, on_submitted};
-static const struct stage_call once_call = {STAGE_ONCE, FUNCTION("recorded_once"), once_numbers,
-                                            on_submitted};
+static const struct stage_call once_call = {STAGE_ONCE, FUNCTION("recorded_once"), once_numbers, on_recorded};
 
 static void add_args(struct words *words, struct span json)
 {
     words_json(words, is_empty_object(json) ? SPAN_NONE : json);
 }
 
-/* How a task ended that is recorded once: its kind (small with a key), when it began, and its
- * result, or code, error and arguments, a line each. */
-static void add_end(struct words *words, const struct queue_submit *submit)
+/* ---- runs ------------------------------------------------------------------------------------- */
+
+/* Tasks that are recorded once stand in runs: words of their own are id and outcome, the others are said
+ * before the first of them. */
+enum { RUN_OWNER, RUN_HEAD, RUN_KIND, RUN_BEGAN, RUN_COUNT, RUN_WORDS };
+#define COUNT_DIGITS 3
+#define SAME_TIME 13 /* characters of an id: the millisecond in which it was made */
+
+static void add_run(struct words *words, const struct queue_submit *submit)
 {
-    static const char *const kinds[2][2] = {{"C", "X"}, {"c", "x"}};
+    static const char *const kinds[2][2] = {{"C", "X"}, {"c", "x"}}; /* small with a key */
+    words_text(words, submit->owner);
+    add_head(words, submit);
+    words_text(words, kinds[submit->effect_id != NULL][submit->end->code == 'X']);
+    words_number(words, submit->started_ms);
+}
+
+/* Whether the newest item, whose run stands from word `at` on, belongs to the one before. */
+static bool continues_run(const struct batch *batch, size_t at)
+{
+    const struct item *item = &batch->items[batch->count - 1];
+    if (batch->runs == 0 || memcmp(item->id, item[-1].id, SAME_TIME) != 0)
+        return false;
+    for (size_t i = RUN_OWNER; i < RUN_COUNT; i++)
+        if (!span_equal(words_at(&batch->words, at + i), words_at(&batch->words, batch->run_word + i)))
+            return false;
+    return true;
+}
+
+/* One more stands in the newest run. */
+static void count_in_run(struct batch *batch)
+{
+    struct words *words = &batch->words;
+    char *digits = words->bytes.data + words->ends[batch->run_word + RUN_COUNT] - COUNT_DIGITS;
+    for (size_t i = COUNT_DIGITS; i-- && ++digits[i] > '9';)
+        digits[i] = '0';
+}
+
+/* The words that the item shares with others of its call. */
+static void join_run(struct batch *batch, struct item *item, const struct queue_submit *submit)
+{
+    size_t at = batch->words.count;
+    add_run(&batch->words, submit);
+    if (continues_run(batch, at)) {
+        words_cut(&batch->words, at);
+    } else {
+        words_text(&batch->words, "000");
+        item->leads = true;
+        batch->runs++;
+        batch->run_word = at;
+    }
+    count_in_run(batch);
+}
+
+/* Result, or code, error and arguments, a line each. */
+static void add_outcome(struct words *words, const struct queue_submit *submit)
+{
     const struct event_text *end = submit->end;
     bool failed = end->code == 'X';
-    words_text(words, kinds[submit->effect_id != NULL][failed]);
-    words_number(words, submit->started_ms);
     if (failed) {
         char code[WORD_SIZE];
         text_word(code, end->error_code.p, end->error_code.n);
@@ -165,12 +257,14 @@ void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_
     struct words *words = &batch->words;
     item->lease = submit->lease;
     item->end = submit->end;
-    words_text(words, submit->id);
-    words_text(words, submit->owner);
-    add_head(words, submit);
     if (submit->end) {
-        add_end(words, submit);
+        join_run(batch, item, submit);
+        words_text(words, submit->id);
+        add_outcome(words, submit);
     } else {
+        words_text(words, submit->id);
+        words_text(words, submit->owner);
+        add_head(words, submit);
         add_args(words, submit->args);
         add_options(words, submit);
     }

@@ -218,6 +218,49 @@ static void test_recorded_once(void)
     forget_events();
 }
 
+/* Notes in `ctx`, a struct queue_submitted, what it was told. */
+static void keep_submitted(void *ctx, const struct queue_submitted *submitted)
+{
+    *(struct queue_submitted *)ctx = *submitted;
+    told.done++;
+}
+
+/* Tasks of two owners, one of them with a key that is taken, leave in one call, and each is told its own. */
+static void test_runs(void)
+{
+    static const struct {
+        const char *owner, *key;
+        uint64_t seq; /* behind what the owner had */
+        enum queue_code code;
+    } rows[] = {{"r1", "k0", 1, QUEUE_OK}, {"r1", "k1", 2, QUEUE_OK},        {"r1", "k0", 1, QUEUE_DUPLICATE},
+                {"r1", "k2", 3, QUEUE_OK}, {"r2", NULL, 1, QUEUE_OK},        {"r2", NULL, 2, QUEUE_OK},
+                {"r1", NULL, 4, QUEUE_OK}, {"r1", "k1", 2, QUEUE_DUPLICATE}, {"r1", NULL, 5, QUEUE_OK}};
+    char ids[NELEMS(rows)][ID_SIZE], effects[NELEMS(rows)][ID_SIZE];
+    struct event_text ends[NELEMS(rows)];
+    struct queue_submitted answers[NELEMS(rows)];
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        ends[i] = end_of('C', ids[i]);
+        struct queue_submit task = {.id = ids[i],
+                                    .owner = rows[i].owner,
+                                    .task = "noop",
+                                    .queue = "light",
+                                    .light = true,
+                                    .end = &ends[i]};
+        if (rows[i].key)
+            queue_effect_id(effects[i], task.owner, span_of(rows[i].key));
+        task.effect_id = rows[i].key ? effects[i] : NULL;
+        queue_submit(hub.queue, &task, keep_submitted, &answers[i]);
+    }
+    finish(NELEMS(rows));
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        is_int(answers[i].code, rows[i].code, "task %zu", i);
+        if (rows[i].code == QUEUE_OK)
+            is_int(answers[i].seq, rows[i].seq, "seq of task %zu", i);
+        is_text(answers[i].id, ids[i == 2 ? 0 : i == 7 ? 1 : i], "id of task %zu", i);
+    }
+    forget_events();
+}
+
 static void test_cancel_running(void)
 {
     char id[ID_SIZE];
@@ -405,6 +448,7 @@ int main(void)
     test_same_body();
     test_callers();
     test_recorded_once();
+    test_runs();
     test_cancel_running();
     test_lists();
     test_audio();

@@ -2,6 +2,7 @@
 """The queue's functions, called as C calls them, against a private redis-server: a small RESP client, and one
 method per function. Times are Redis' own, so leases and delays are made short instead of faking a clock."""
 import hashlib
+import itertools
 import pathlib
 import random
 import shutil
@@ -141,10 +142,38 @@ def key_of(id, owner, task, key, args=""):
     return field_of(owner, key) + uuid.UUID(id).bytes + hashlib.md5(f"{task} {args}".encode()).digest() if key else b""
 
 
+def run_of(id, owner, outcome="", code="C", task="noop", key=""):
+    """What a light task that ran before it is recorded has in common with others; its id and outcome."""
+    return ((owner, f"{task} light 4 3 1000 60000 -l", code.lower() if key else code, int(id[:8] + id[9:13], 16)),
+            (id, outcome))
+
+
 def once(id, owner, outcome="", code="C", task="noop", key=""):
-    """The words of a light task that ran before it is recorded."""
-    return (id, owner, f"{task} light 4 3 1000 60000 -l", code.lower() if key else code,
-            int(id[:8] + id[9:13], 16), outcome)
+    """The words of one that shares nothing."""
+    head, task = run_of(id, owner, outcome, code, task, key)
+    return (*head, 1, *task)
+
+
+def runs_of(tasks):
+    """The words of tasks (the arguments of run_of()), and how many stand in each run, as C gathers them."""
+    words, counts = [], []
+    for (head, _), run in itertools.groupby((run_of(*task) for task in tasks), lambda t: (t[0], t[1][0][:13])):
+        run = list(run)
+        counts.append(len(run))
+        words += [*head, len(run), *[word for _, task in run for word in task]]
+    return words, counts
+
+
+def answers_of(answer, counts):
+    """What each task of recorded_once() is answered: its seq, or [code, id, status, number]."""
+    _time, *answers = answer
+    others = {other[4]: other[:4] for other in answers[len(counts):]}
+    told = []
+    for seq, count in zip(answers, counts):
+        for _ in range(count):
+            told.append(others.get(len(told), seq))
+            seq += isinstance(told[-1], int)
+    return told
 
 
 class Queue:
@@ -217,8 +246,8 @@ class Queue:
 
     def recorded_once(self, owner="u1", result="", failed=False, args="", id=None, task="noop", key=""):
         id = id or new_id()
-        self.answer = self.call("recorded_once", LIGHT_MS, key_of(id, owner, task, key, args), *once(
-            id, owner, f'oops\n"it broke"\n{args}' if failed else result, "X" if failed else "C", task, key))[0]
+        self.answer = answers_of(self.call("recorded_once", LIGHT_MS, key_of(id, owner, task, key, args), *once(
+            id, owner, f'oops\n"it broke"\n{args}' if failed else result, "X" if failed else "C", task, key)), [1])[0]
         return id if isinstance(self.answer, int) else None
 
     def many_once(self, owners, result=""):

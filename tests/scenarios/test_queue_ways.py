@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from queue_lib import LIGHT_MS, LOST, OK, PREFIX, Queue, ids_of_one_time, key_of, new_id, once
+from queue_lib import LIGHT_MS, LOST, OK, PREFIX, Queue, answers_of, ids_of_one_time, key_of, new_id, runs_of
 
 ROUNDS = 60
 
@@ -99,23 +99,28 @@ def test_recorded_once_or_step_by_step(q):
 
 
 def test_many_in_one_call_or_each_in_its_own():
-    """A call of many leaves what as many calls leave: same rows, same lists, same logs."""
-    rng, stands = random.Random(7), []
-    tasks = [(new_id(), rng.choice("abc"), rng.random() < .2, rng.choice(["", "1", "2", "3"])) for _ in range(100)]
-    for at_once in (True, False):
-        q = Queue()
+    """A call of many leaves what as many calls leave: same rows, same lists, same logs; an owner's events pass 1,000."""
+    rng, stands, waiting = random.Random(7), [], [new_id() for _ in range(600)]
+    some = [(rng.choice("aaaaaaabc"), rng.random() < .1, rng.choice(["", "", "", "1", "2", "3"]),
+             rng.choice(["", "", "", '{"n":1}'])) for _ in range(300)]
+    ended = [(new_id(), owner, 'oops\n"x"\n' if failed else result, "X" if failed else "C", "noop", key)
+             for owner, failed, key, result in some for _ in range(5)]
+    keys = [key_of(id, owner, "noop", key) for id, owner, *_, key in ended]
+    for at_once in (250, 1):
+        q, answers = Queue(), []
         try:
-            words = [once(id, owner, 'oops\n"x"\n' if failed else "", "X" if failed else "C", "noop", key)
-                     for id, owner, failed, key in tasks]
-            keys = [key_of(id, owner, "noop", key) for id, owner, _, key in tasks]
-            answers = (q.call("recorded_once", LIGHT_MS, b"".join(keys), *sum(words, ())) if at_once
-                       else [q.call("recorded_once", LIGHT_MS, key, *task)[0] for key, task in zip(keys, words)])[:100]
-            stands.append((answers, [q.log(owner) for owner in "abc"], [lists(q, id, o) for id, o, *_ in tasks],
+            for id in waiting:
+                q.submit("a", id=id)
+            for at in range(0, len(ended), at_once):
+                words, counts = runs_of(ended[at:at + at_once])
+                answers += answers_of(q.call("recorded_once", LIGHT_MS, b"".join(keys[at:at + at_once]), *words), counts)
+            stands.append((answers, [q.log(owner) for owner in "abc"], [lists(q, id, o) for id, o, *_ in ended],
                            [answer if isinstance(answer, list) else record(q, id, "tl")
-                            for answer, (id, *_) in zip(answers, tasks)], q.audit()))
+                            for answer, (id, *_) in zip(answers, ended)], q.audit()))
         finally:
             q.close()
     assert stands[0] == stands[1] and stands[0][-1] == []
+    assert len(stands[0][1][0]) > 1000
 
 
 def reports_of(rng):

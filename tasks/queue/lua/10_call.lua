@@ -146,13 +146,23 @@ end
 -- Lua's stack bounds one unpack(); a call brings at most a few hundred tasks.
 local UNPACK = 4000
 
--- The texts of small numbers, made once.
-local digits = {}
-for i = 0, 255 do
+-- The texts of small numbers, made once, and those with leading zeros of the same length.
+local digits, thousandths = {}, {}
+for i = 0, 999 do
   digits[i] = '' .. i
+  thousandths[i] = (i < 10 and '00' or i < 100 and '0' or '') .. i
 end
 
 -- A whole number as text.
 local function text_of(n)
   return digits[n] or format('%d', n)
+end
+
+-- The texts of a number and those behind it, up to the next thousand, are head .. tails[number - first].
+local function texts_from(n)
+  local first = n - n % 1000
+  if first == 0 then
+    return '', digits, 0
+  end
+  return format('%d', first / 1000), thousandths, first
 end

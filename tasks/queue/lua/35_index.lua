@@ -63,8 +63,9 @@ local function place(o, id, code)
   return score
 end
 
--- Names a light task that ended in the list of everybody, which is cut now and then.
-local function list_light(o, code, id)
+-- The words that name light tasks which ended thus: in the list of their owner, and in that of everybody, which is cut
+-- now and then.
+local function light_lists(o, code)
   local list = OWN_LIGHT[code]
   o.lists = o.lists or {}
   local own = o.lists[list]
@@ -73,13 +74,18 @@ local function list_light(o, code, id)
     o.lists[list] = own
     note_kind(o, sub(list, 2))
   end
-  push(own, id)
   list = ALL_LIGHT[code]
   local all = batch_all(list, 'LPUSH', list)
-  push(all, id)
   if now % 16 == 0 then
     all.most = LIGHT_ALL
   end
+  return own, all
+end
+
+local function list_light(o, code, id)
+  local own, all = light_lists(o, code)
+  push(own, id)
+  push(all, id)
 end
 
 do

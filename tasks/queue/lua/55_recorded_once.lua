@@ -7,6 +7,7 @@
 do
 
 local CODE, KEYED = { C = 'C', X = 'X' }, { c = 'C', x = 'X' }
+local PROGRESS = { C = '100 ', X = '0 ' }
 local LIGHT_MAX = { lc = 700, lx = 250, lk = 50 }
 
 -- Drops what stands behind the newest ones of a list.
@@ -63,75 +64,111 @@ local function outcome_of(id, code, text)
   return text, args, apart ~= '' and ' y=' .. apart or '', e
 end
 
--- args: retention, keys (51_keys.lua), then per task: id, owner, head, kind C or X, or c or x with an idempotency key,
--- began, outcome (C: the result, '' = {}; X: code, error and arguments, one per line). Answer as of submit().
+-- Of the call: its idempotency keys, the last one that was taken, the words that write them and how many there are, how
+-- many tasks ended with which code.
+local taken, at_key, key_words, last_key, done
+
+-- Makes the next key stand for its task. Of one that stands for another task already: what its submission is told.
+local function take_key(o, code)
+  at_key = at_key + 2
+  local effect, key = taken[at_key], taken[at_key + 1]
+  if standing[effect] then
+    return keys.earlier(o, effect, key)
+  end
+  if not key_words then
+    key_words = keys.ended()
+    last_key = #key_words
+  end
+  key = code == 'X' and key .. code or key
+  standing[effect], key_words[last_key + 1], key_words[last_key + 2] = key, effect, key
+  last_key = last_key + 2
+end
+
+-- The words that write the records of the tasks of a run, which stand in one hash, how many there are, and that its owner's row
+-- changes.
+local function words_of_run(id)
+  local bucket = bucket_of(id, true)
+  bucket.ended = now + keep_light
+  local words = words_of(bucket)
+  return words, #words, true
+end
+
+-- Records `count` tasks of a run, args[at] and so on: id and outcome of each. `index`: of the first one in its call.
+-- Answer: its seq. Those that are not recorded are added to `others`.
+local function record_run(o, head, kind, began, args, at, index, count, others)
+  local code, words, last, own, all, last_own, last_all = CODE[kind] or KEYED[kind], nil, 0, nil, nil, 0, 0
+  local keyed, told, log, logs, seq = code ~= kind, o.who.told, o.log, o.logs, o.seq
+  local first = seq + 1
+  local thousands, digits_of, base = texts_from(seq)
+  local entry_head, entry_tail = code .. ' 1 ', at_now .. PROGRESS[code] .. head.task
+  local fixed, state = o.name .. head.lead .. score_of(args[at], 'A') .. head.tail, '\n' .. code .. ' 1 1 ' .. holder .. ' 0 '
+  local rest = ' 0 ' .. began .. at_now .. ' '
+  local plain, plain_rest = fixed .. state, rest .. '\n'
+  for i = index, index + count - 1 do
+    local id, text, e = args[at], args[at + 1], EMPTY
+    local earlier = keyed and take_key(o, code)
+    at = at + 2
+    if earlier then
+      earlier[5], others[#others + 1], words = i, earlier, nil -- the words so far were written
+    else
+      if not words then
+        words, last, o.moved = words_of_run(id)
+        own, all = light_lists(o, code)
+        last_own, last_all = #own, #all
+      end
+      seq, logs = seq + 1, logs + 1
+      if seq - base == 1000 then
+        thousands, digits_of, base = texts_from(seq)
+      end
+      local seq_text = digits_of[seq - base]
+      if text == '' then
+        text = plain .. thousands .. seq_text .. plain_rest
+      else
+        local input, more
+        text, input, more, e = outcome_of(id, code, text)
+        text = fixed .. input .. state .. thousands .. seq_text .. rest .. more .. '\n' .. text
+      end
+      local entry = entry_head .. id .. entry_tail
+      log[logs], o.logs, o.seq = entry, logs, seq
+      words[last + 1], words[last + 2] = id, text
+      own[last_own + 1], all[last_all + 1] = id, id
+      last, last_own, last_all = last + 2, last_own + 1, last_all + 1
+      if told then
+        say(o, true, add_event, entry, thousands .. seq_text, LOGGED, e)
+      end
+    end
+  end
+  done[code] = done[code] + seq - first + 1
+  return first
+end
+
+-- args: retention, keys (51_keys.lua), then runs of tasks that differ in nothing but id and outcome, and were made in the
+-- same millisecond: owner, head, kind C or X, or c or x with idempotency keys, began, number of tasks; and of each: id,
+-- outcome (C: the result, '' = {}; X: code, error and arguments, one per line). Answer: the time, per run the seq of the
+-- first task, which the others' follow, then of those tasks that were not recorded: as of submit(), and behind it the
+-- place in the call, from 0 on.
 local function recorded_once(args)
   keep_light = args[3] + 0
-  local answer, names, n, taken, at_key = {}, {}, 0, keys.fetch(args[4]), -1
-  for i = 6, #args, 6 do
-    names[#names + 1] = args[i]
+  taken, at_key, key_words, done = keys.fetch(args[4]), -1, nil, { C = 0, X = 0 }
+  local names, counts, runs, last = {}, {}, 0, #args
+  local answer, others, at, index = { now }, {}, 5, 0
+  while at < last do
+    runs = runs + 1
+    names[runs], counts[runs] = args[at], args[at + 4] + 0
+    at = at + 5 + 2 * counts[runs]
   end
   fetch_owners(names)
-  local ended = ' ' .. now_digits .. '  '
-  local state = { C = '\nC 1 1 ' .. holder .. ' 0 ', X = '\nX 1 1 ' .. holder .. ' 0 ' }
-  local logged = { C = ' ' .. now_digits .. ' 100 ', X = ' ' .. now_digits .. ' 0 ' }
-  local done = { C = 0, X = 0 }
-  local time, created, words, key_words, last_key
-  local same_head, same_began, fixed, rest -- parts of a record that are mostly those of the one before
-  for i = 5, #args, 6 do
-    local id, owner, kind, began = args[i], args[i + 1], args[i + 3], args[i + 4]
-    local o, head = owners[owner] or owner_of(owner), heads[args[i + 2]] or head_of(args[i + 2])
-    local code, earlier = CODE[kind], nil
-    if not code then
-      at_key = at_key + 2
-      local effect, key = taken[at_key], taken[at_key + 1]
-      code, earlier = KEYED[kind], standing[effect] and keys.earlier(o, effect, key)
-      if not earlier then
-        if not key_words then
-          key_words = keys.ended()
-          last_key = #key_words
-        end
-        key = code == 'X' and key .. code or key
-        standing[effect], key_words[last_key + 1], key_words[last_key + 2] = key, effect, key
-        last_key = last_key + 2
-      end
-    end
-    n = n + 1
-    if earlier then
-      answer[n], time = earlier, nil -- the words so far were written
-    else
-      local seq = o.seq + 1
-      local seq_text, entry = text_of(seq), code .. ' 1 ' .. id .. logged[code] .. head.task
-      local text, input, more, e = args[i + 5], '', '', EMPTY
-      if text ~= '' then
-        text, input, more, e = outcome_of(id, code, text)
-      end
-      log_append(o, entry)
-      if sub(id, 1, 13) ~= time then
-        time, created, same_head = sub(id, 1, 13), score_of(id, 'A'), nil
-        local bucket = bucket_of(id, true)
-        bucket.ended = now + keep_light
-        words = words_of(bucket)
-      end
-      if head ~= same_head then
-        same_head, fixed = head, head.lead .. created .. head.tail
-      end
-      if began ~= same_began then
-        same_began, rest = began, ' 0 ' .. began .. ended
-      end
-      local at = #words
-      words[at + 1] = id
-      words[at + 2] = owner .. fixed .. input .. state[code] .. seq_text .. rest .. more .. '\n' .. text
-      list_light(o, code, id)
-      done[code] = done[code] + 1
-      if o.who.told then
-        say(o, true, add_event, entry, seq_text, LOGGED, e)
-      end
-      answer[n] = seq
-    end
+  at = 5
+  for i = 1, runs do
+    local name, head, count = names[i], args[at + 1], counts[i]
+    answer[i + 1] = record_run(owners[name] or owner_of(name), heads[head] or head_of(head), args[at + 2], args[at + 3],
+      args, at + 5, index, count, others)
+    at, index = at + 5 + 2 * count, index + count
   end
   count_ends(done)
-  answer[n + 1] = now
+  for i = 1, #others do
+    answer[runs + 1 + i] = others[i]
+  end
   return answer
 end
 
