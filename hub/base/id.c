@@ -108,8 +108,12 @@ bool id_valid(struct span text)
 
 void id_random(char *text, size_t size)
 {
-    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-    for (size_t i = 0; i + 1 < size; i++)
-        text[i] = alphabet[randombytes_uniform(36)];
+    static const char alphabet[36] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    for (size_t i = 0; i + 1 < size;) {
+        unsigned char byte;
+        random_bytes(&byte, 1);
+        if (byte < 256 / sizeof alphabet * sizeof alphabet) /* each letter is as likely as any other */
+            text[i++] = alphabet[byte % sizeof alphabet];
+    }
     text[size - 1] = '\0';
 }

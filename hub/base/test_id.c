@@ -98,6 +98,14 @@ static void test_random(void)
     is_int(strlen(a), 24, "as long as wanted");
     is_int(strspn(a, "abcdefghijklmnopqrstuvwxyz0123456789"), 24, "letters and digits only");
     ok(strcmp(a, b) != 0, "not the same twice");
+    static char many[36001];
+    unsigned counts[256] = {0}, off = 0;
+    id_random(many, sizeof many);
+    for (const char *p = many; *p; p++)
+        counts[(unsigned char)*p]++;
+    for (unsigned i = 0; i < 256; i++)
+        off += counts[i] && (counts[i] < 800 || counts[i] > 1200); /* six times the deviation */
+    is_int(off, 0, "each letter is as likely as any other");
 }
 
 int main(void)
