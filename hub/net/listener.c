@@ -230,6 +230,9 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
         close(fd);
         return false;
     }
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+               sizeof on); /* its peers have it, too; not of a unix socket */
     listener->fd = fd;
     name_socket(fd, listener->name, sizeof listener->name);
     uv_poll_init(&server->config.loop->uv, &listener->poll, fd);
@@ -380,7 +383,6 @@ static bool admit(struct peer *peer, struct span address, enum metric *ret_reaso
 
 static void adopt(struct listener *listener, int fd, struct span address)
 {
-    int on = 1;
     enum metric reason;
     struct peer *peer = xcalloc(1, sizeof *peer);
     peer->listener = listener;
@@ -393,7 +395,6 @@ static void adopt(struct listener *listener, int fd, struct span address)
         refuse(fd, reason);
         return;
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* fails on a unix socket: no matter */
     metric_add(METRIC_CONNECTIONS_TOTAL, 1);
     peer->wsi = lws_adopt_socket_vhost(listener->server->vhost, fd);
     if (peer->wsi)

@@ -10,8 +10,6 @@
 #include "hub/owners/owners_private.h"
 #include "hub/owners/pending.h"
 
-#include <stdio.h>
-
 enum member_state {
     MEMBER_OUT,      /* with no owner */
     MEMBER_JOINING,  /* waits for a position or a first page */
@@ -621,7 +619,7 @@ static void position_known(struct owner *owner, const struct owner_position *pos
         lose(owner, "data set replaced");
         owner->known = owner->delivered = position->head;
     }
-    snprintf(owner->epoch, sizeof owner->epoch, "%s", position->epoch);
+    memcpy(owner->epoch, position->epoch, sizeof owner->epoch);
     if (position->head > owner->known)
         owner->known = position->head;
     owner->attached = true;
