@@ -3,6 +3,7 @@
  * nobody reads half a key, and whoever comes second uses the first one's. */
 #include "hub/auth/keyfile.h"
 
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 
 #include <errno.h>
@@ -12,26 +13,6 @@
 #include <unistd.h>
 
 #define SECRET_BYTES 32
-
-bool data_dir_make(const char *path, char **ret_reason)
-{
-    struct stat st;
-    char *copy CLEANUP(free_char) = xstrdup(path);
-    for (char *p = copy + 1; *p; p++) {
-        if (*p != '/')
-            continue;
-        *p = '\0';
-        if (mkdir(copy, 0755) != 0 && errno != EEXIST)
-            break; /* the last mkdir tells */
-        *p = '/';
-    }
-    int error = mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
-    if (error == 0 && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
-        error = ENOTDIR;
-    if (error)
-        *ret_reason = xasprintf("data_dir %s: %s", path, strerror(error));
-    return error == 0;
-}
 
 static bool write_secret(int fd)
 {

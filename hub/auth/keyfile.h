@@ -5,9 +5,6 @@
 #include "hub/auth/auth.h"
 #include "hub/config/options.h"
 
-/* Makes the directory if it is missing, with mode 0700, those above it with 0755. False and *ret_reason
- * (free()), naming the directory. */
-bool data_dir_make(const char *path, char **ret_reason) MUSTCHECK;
 /* Loads the key ring that the options name: jwt.key_file, or DATA/jwt.key, which it creates with a random
  * secret (mode 0600) when it is missing. Safe when several processes do so at once. NULL and *ret_reason
  * (free()). */

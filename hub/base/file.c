@@ -25,6 +25,28 @@ ssize_t file_read(const char *path, void *to, size_t size)
     return n == 0 ? (ssize_t)have : -1;
 }
 
+bool data_dir_make(const char *path, char **ret_reason)
+{
+    struct stat st;
+    char *copy CLEANUP(free_char) = xstrdup(path);
+    for (char *p = copy + 1; *p; p++) {
+        if (*p != '/')
+            continue;
+        *p = '\0';
+        if (mkdir(copy, 0755) == 0)
+            chmod(copy, 0755 & ~file_umask());
+        else if (errno != EEXIST)
+            break; /* the last mkdir tells */
+        *p = '/';
+    }
+    int error = mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
+    if (error == 0 && (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)))
+        error = ENOTDIR;
+    if (error)
+        *ret_reason = xasprintf("data_dir %s: %s", path, strerror(error));
+    return error == 0;
+}
+
 static int remove_entry(const char *path, const struct stat *about, int type, struct FTW *at)
 {
     (void)about;

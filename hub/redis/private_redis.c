@@ -3,8 +3,8 @@
  * server inherits, so that it is free only when both the hub and its server are gone. */
 #include "hub/redis/private_redis.h"
 
-#include "hub/auth/keyfile.h"
 #include "hub/base/clock.h"
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 
 #include <errno.h>

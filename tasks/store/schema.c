@@ -3,7 +3,7 @@
  * are milliseconds since 1970. In SQL that both SQLite and PostgreSQL understand. */
 #include "tasks/store/schema.h"
 
-#include "hub/auth/keyfile.h"
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 
 #include <libgen.h>
