@@ -6,7 +6,9 @@
 #include "hub/auth/keyfile.h"
 #include "hub/base/child.h"
 #include "hub/base/confine.h"
+#include "hub/base/user.h"
 #include "hub/config/cli.h"
+#include "hub/config/run_as.h"
 #include "hub/json/json.h"
 #include "hub/redis/private_redis.h"
 #include "hub/redis/redis.h"
@@ -273,6 +275,21 @@ static void check_configuration(struct check *check)
     free(reason);
 }
 
+/* Whom hub and worker would run as, if whoever runs this started them. */
+static void check_user(struct check *check)
+{
+    const char *warning = run_as_warn(check->options), *name = check->options->user;
+    struct user user;
+    char text[128];
+    snprintf(text, sizeof text, *name ? "%s" : "whoever starts it", name);
+    if (warning)
+        warn("user", warning);
+    else if (*name && !user_find(name, &user))
+        say(check, false, "user", "option user: there is no such user");
+    else
+        say(check, true, "user", text);
+}
+
 static void check_keys(struct check *check)
 {
     char *reason CLEANUP(free_char) = NULL;
@@ -327,6 +344,7 @@ int cmd_check(int argc, char **argv)
     if (!cli_begin(&check_command, argc, argv, &options, &code))
         return code;
     check_configuration(&check);
+    check_user(&check);
     check_keys(&check);
     check_database(&check);
     check_redis(&check);

@@ -51,6 +51,8 @@ struct child *private_worker_new(struct loop *loop, const struct options *option
         snprintf(text, sizeof text, "%s-worker", hub_name);
         child_env_add(&environment, "TASKHUB_WORKER_NAME", text);
     }
+    if (geteuid() == 0)
+        child_env_add(&environment, "TASKHUB_USER", "root"); /* the hub said what is to be said about it */
     snprintf(text, sizeof text, "%lld", (long long)drain_s(options));
     child_env_add(&environment, "TASKHUB_WORKER_DRAIN_S", text);
     const struct child_config config = {

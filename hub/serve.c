@@ -11,7 +11,9 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/base/user.h"
 #include "hub/config/cli.h"
+#include "hub/config/run_as.h"
 #include "hub/hub.h"
 #include "hub/private_worker.h"
 #include "tasks/model/task_type.h"
@@ -62,6 +64,7 @@ static bool open_server(struct hub *hub)
                                          .ready = readiness_ask};
     char *reason = NULL;
     hub->server = server_new(&config, &reason);
+    user_keep_no_ports(); /* the one port is open */
     if (hub->server) {
         process_name(&hub->options, server_address(hub->server), hub->name);
         return true;
@@ -225,7 +228,11 @@ static const struct cli_command serve_command = {
 static int prepare(struct hub *hub)
 {
     char *reason = NULL;
-    if (task_types_route(&hub->options, &reason) &&
+    const char *warning = run_as_warn(&hub->options);
+    bool somebody = run_as(&hub->options, true, &reason);
+    if (warning)
+        log_warn(warning);
+    if (somebody && task_types_route(&hub->options, &reason) &&
         (hub->keyring = keyfile_load(&hub->options, &reason)) != NULL &&
         store_prepare(&hub->options, &reason))
         return EXIT_FINE;

@@ -165,7 +165,7 @@ static bool is_ours(struct span name)
 {
     unsigned distance;
     struct buf type CLEANUP(buf_free) = BUF_INIT;
-    return option_names_route(name, OPTION_ENVIRONMENT, &type) ||
+    return option_names_route(name, OPTION_ENVIRONMENT, &type) || option_find(name, OPTION_ENVIRONMENT) ||
            (name.n >= strlen("TASKHUB_") + SLIP_MIN && !span_is(name, "TASKHUB_CONFIG") &&
             option_nearest(name, OPTION_ENVIRONMENT, &distance) && distance <= SLIP);
 }
@@ -326,11 +326,13 @@ static bool load_flags(const struct flags *flags, struct source *source)
 /* ---- all together ----------------------------------------------------------------------------- */
 
 /* The data directory when none is configured; docs/configuration.md promises this order. */
-static char *default_data_dir(void)
+static char *default_data_dir(const struct options *options)
 {
     const char *state = getenv("STATE_DIRECTORY"), *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
     if (state && *state)
         return xstrndup(state, strcspn(state, ":")); /* systemd may list several */
+    if (*options->user && geteuid() == 0)
+        return xstrdup("/var/lib/taskhub"); /* the rest is root's own */
     if (xdg && *xdg == '/')
         return xasprintf("%s/taskhub", xdg);
     if (home && *home)
@@ -353,7 +355,7 @@ static bool load_all(struct options *options, struct flags *flags, char **ret_re
     option_fill_defaults(options);
     if (*options->data_dir == '\0') {
         free(options->data_dir);
-        options->data_dir = default_data_dir();
+        options->data_dir = default_data_dir(options);
     }
     const char *clash = option_check_together(options);
     *ret_reason = clash ? xstrdup(clash) : NULL;

@@ -73,6 +73,13 @@ static void test_defaults(void)
     is_text(options.data_dir, "/var/lib/one", "data directory of systemd");
     options_free(&options);
     unsetenv("STATE_DIRECTORY");
+    setenv("TASKHUB_USER", "somebody", 1);
+    ok(load(&options, NULL, NULL, NULL, NULL), "with a user");
+    is_text(options.user, "somebody", "a short name is a name");
+    is_text(options.data_dir, geteuid() == 0 ? "/var/lib/taskhub" : "/state/taskhub",
+            "what is root's own is not the user's");
+    options_free(&options);
+    unsetenv("TASKHUB_USER");
     unsetenv("XDG_STATE_HOME");
     unsetenv("HOME");
     ok(load(&options, NULL, NULL, NULL, NULL), "without HOME");

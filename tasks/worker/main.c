@@ -2,7 +2,10 @@
 /* taskhub-worker: whether this process is the worker's parent or, started by one, a prefork parent
  * (tasks/runner/slots/prefork.h). */
 #include "hub/base/file.h"
+#include "hub/base/log.h"
+#include "hub/base/user.h"
 #include "hub/config/cli.h"
+#include "hub/config/run_as.h"
 #include "tasks/runner/slots/prefork.h"
 #include "tasks/store/schema.h"
 #include "tasks/types.h"
@@ -20,6 +23,17 @@ static const struct cli_command worker_command = {
     .usage = "taskhub-worker [options]",
 };
 
+/* False and *ret_reason (free()): the command of the engine exec has nobody to run as. */
+static bool has_exec_user(const struct options *options, char **ret_reason)
+{
+    struct user user;
+    const char *name = options->speech_exec_user;
+    if (*name == '\0' || user_find(name, &user))
+        return true;
+    *ret_reason = xasprintf("option speech.exec_user: there is no user %s", name);
+    return false;
+}
+
 /* Returns the exit code. */
 static int run(const struct options *options)
 {
@@ -30,7 +44,11 @@ static int run(const struct options *options)
                 "its worker itself\n");
         return EXIT_USAGE;
     }
-    if (worker_claim_name(options, name, &reason) && store_prepare(options, &reason))
+    const char *warning = run_as_warn(options);
+    if (warning)
+        log_warn(warning);
+    if (has_exec_user(options, &reason) && run_as(options, false, &reason) &&
+        worker_claim_name(options, name, &reason) && store_prepare(options, &reason))
         return worker_run(options, name, TASKHUB_VERSION);
     fprintf(stderr, "taskhub-worker: %s\n", reason);
     return EXIT_TROUBLE;
