@@ -2,6 +2,8 @@
 /* The measures; see confine.h. Owns the filters of system calls, built once per process. */
 #include "hub/base/confine.h"
 
+#include "hub/base/user.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -165,17 +167,23 @@ static bool apply_files(const struct confine_need *need)
 
 /* ---- who it is ---- */
 
-/* Root becomes nobody; whoever is somebody else already stays. */
+/* Gives what it was handed to the user that it will be. */
+static bool take_along(const struct confine_need *need, uid_t uid, gid_t gid)
+{
+    return (need->file < 0 || fchown(need->file, uid, gid) == 0) &&
+           (need->directory < 0 || fchownat(need->directory, "", uid, gid, AT_EMPTY_PATH) == 0);
+}
+
+/* Root becomes nobody, or whom it is told; whoever is somebody else already stays. */
 static bool apply_user(const struct confine_need *need)
 {
-    if (need->reach == CONFINE_COMMAND && geteuid() == 0)
-        return false;
+    struct user user;
     if (geteuid() != 0)
         return true;
-    if (need->file >= 0 && fchown(need->file, NOBODY, NOBODY) != 0)
-        return false;
-    return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
-           setresuid(NOBODY, NOBODY, NOBODY) == 0;
+    if (need->user && *need->user && user_find(need->user, &user))
+        return take_along(need, user.uid, user.gid) && user_become(&user, false) && user.uid != 0;
+    return take_along(need, NOBODY, NOBODY) && setgroups(0, NULL) == 0 &&
+           setresgid(NOBODY, NOBODY, NOBODY) == 0 && setresuid(NOBODY, NOBODY, NOBODY) == 0;
 }
 
 static bool apply_privileges(const struct confine_need *need)
@@ -192,7 +200,7 @@ char *confine_directory(const char *parent)
     if (parent == NULL)
         parent = getenv("TMPDIR");
     char *path = xasprintf("%s/taskhub-XXXXXX", parent && *parent ? parent : "/tmp");
-    if (mkdtemp(path) && (geteuid() != 0 || chown(path, NOBODY, NOBODY) == 0))
+    if (mkdtemp(path))
         return path;
     free(path);
     return NULL;

@@ -23,7 +23,7 @@ enum confine_measure {
 enum confine_reach { /* what lies outside */
                      CONFINE_ALONE,
                      CONFINE_NET,     /* the network; no sockets of this machine's programs */
-                     CONFINE_COMMAND, /* an operator's command: all files and sockets of its user */
+                     CONFINE_COMMAND, /* an operator's command: all that its user may read and reach */
                      CONFINE_REACHES,
 };
 
@@ -32,14 +32,16 @@ struct confine_need {
     int directory;         /* descriptor: may read, write and make what lies beneath; -1 = none */
     int file;              /* descriptor: may be opened again for reading; -1 = none */
     const char *readable;  /* path of a file it may read; NULL or "" = none */
+    const char *user;      /* whom root becomes, by name or number; NULL or "" = nobody */
     unsigned cpu_s;        /* 0 = no limit, as below */
     uint64_t memory_bytes; /* address space */
     uint64_t file_bytes;   /* the largest file it may write; 0 = none, UINT64_MAX = no limit */
     unsigned files;        /* descriptors */
 };
 
-/* Makes an empty directory in `parent` (NULL = $TMPDIR, else /tmp) for a process that will confine itself.
- * Returns its path (free(), directory_clear()), NULL and errno if there is no room for it. */
+/* Makes an empty directory in `parent` (NULL = $TMPDIR, else /tmp) for a process that will confine itself,
+ * and take it along when it changes its user. Returns its path (free(), directory_clear()), NULL and errno if
+ * there is no room for it. */
 char *confine_directory(const char *parent);
 /* Builds what all later calls share, so that they cost less. Before the process has threads. */
 void confine_prepare(void);

@@ -37,7 +37,8 @@ static void *exec_open(const struct engine_host *host, char **ret_reason)
                               .cpu_s = 3600,
                               .wall_s = 7200,
                               .file_bytes = (size_t)1 << 30,
-                              .command = true};
+                              .command = true,
+                              .user = host->options->speech_exec_user};
     struct fence *fence = fence_start(&spec, ret_reason);
     free(command);
     if (fence == NULL)

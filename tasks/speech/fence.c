@@ -42,6 +42,7 @@ static bool enter(const struct fence_spec *spec, const char *directory)
         .reach = spec->command ? CONFINE_COMMAND : CONFINE_ALONE,
         .directory = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC),
         .file = spec->file >= 0 ? 3 : -1,
+        .user = spec->user,
         .cpu_s = spec->cpu_s,
         .memory_bytes = spec->memory_bytes,
         .file_bytes = spec->file_bytes,

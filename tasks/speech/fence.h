@@ -20,6 +20,7 @@ struct fence_spec {
     size_t memory_bytes; /* address space; 0 = no limit */
     size_t file_bytes;   /* largest file it may write */
     bool command;        /* an operator's own: it reaches what its user may, but for the limits */
+    const char *user;    /* whom root becomes for it; NULL or "" = nobody */
 };
 
 struct fence;

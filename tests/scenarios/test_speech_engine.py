@@ -6,10 +6,12 @@ import contextlib
 import http.server
 import json
 import os
+import pathlib
 import random
 import signal
 import struct
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -450,14 +452,22 @@ print(json.dumps({"type": "final", "text": "%d" % total}), end="")
 """
 
 
-def command(tmp_path, text):
-    path = made(tmp_path, "engine.py", text.encode())
+@pytest.fixture
+def open_path():
+    with tempfile.TemporaryDirectory() as path:
+        os.chmod(path, 0o755)
+        yield pathlib.Path(path)
+
+
+def command(directory, text):
+    """The directory is one that nobody may pass, as whom it runs when the tests are root's."""
+    path = made(directory, "engine.py", text.encode())
     path.chmod(0o755)
     return {"speech.engine": "exec", "speech.exec": f"{path} --any option"}
 
 
-def test_exec_engine(tmp_path):
-    run = speech(GOFORWARD, options=command(tmp_path, COMMAND))[0]
+def test_exec_engine(open_path):
+    run = speech(GOFORWARD, options=command(open_path, COMMAND))[0]
     size = GOFORWARD.stat().st_size
     assert run.result["text"] == f"all of it {size // 2 * 2}" and run.result["engine"] == "exec"
     assert [word["word"] for word in run.result["words"]] == ["all", "of", "it", str(size // 2 * 2)]
@@ -470,19 +480,19 @@ def test_exec_engine(tmp_path):
     ("#!/bin/sh\nexit 3\n", "ended with 3"),
     ("#!/bin/sh\ncat >/dev/null\necho 'no model in /opt/x' >&2\nexit 1\n", "no model in …"),
     ("#!/bin/sh\nkill -9 $$\n", "ended with 137")], ids=["at-once", "says-why", "killed"])
-def test_exec_engine_breaks_down(tmp_path, script, words):
-    run = speech(GOFORWARD, options=command(tmp_path, script))[0]
+def test_exec_engine_breaks_down(open_path, script, words):
+    run = speech(GOFORWARD, options=command(open_path, script))[0]
     assert run.error["code"] == "engine_failed" and run.error["retry"] is True
     assert words in run.error["message"]
 
 
-def test_exec_engine_floods(tmp_path):
+def test_exec_engine_floods(open_path):
     flood = "#!/usr/bin/python3\nimport sys\nsys.stdin.buffer.read()\nprint('x' * 5_000_000)\n"
-    run = speech(GOFORWARD, options=command(tmp_path, flood))[0]
+    run = speech(GOFORWARD, options=command(open_path, flood))[0]
     assert run.result["text"] == "" and run.result["warnings"] == ["engine_line_ignored"]
 
 
-def test_exec_engine_hangs(tmp_path):
-    options = command(tmp_path, "#!/bin/sh\nexec sleep 1000\n")
+def test_exec_engine_hangs(open_path):
+    options = command(open_path, "#!/bin/sh\nexec sleep 1000\n")
     run = speech(GOFORWARD, options=options, cancel_ms=500)[0]
     assert run.error["code"] == "cancelled" and run.end["at_ms"] < 20_000

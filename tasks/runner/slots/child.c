@@ -472,6 +472,7 @@ static void give_up(const struct slot_child *slot, int directory)
         .directory = directory,
         .file = -1,
         .readable = slot->options->speech_http_token_file,
+        .user = slot->reach & TASK_REACH_COMMAND ? slot->options->speech_exec_user : NULL,
         /* The parent kills by the clock on the wall; this ends a child that burns several cores. */
         .cpu_s = slot->only ? slot_hard_limit_s(slot->only) : 0,
         .file_bytes = slot->reach & TASK_REACH_DB ? UINT64_MAX : FILE_BYTES,
