@@ -596,11 +596,7 @@ static struct server *server_of(struct lws *wsi)
 /* The token of "Authorization: Bearer <token>", in `buf`. */
 static struct span bearer_token(struct lws *wsi, char *buf, size_t size)
 {
-    struct span value = http_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, buf, size);
-    if (value.n <= 7 || strncasecmp(value.p, "Bearer ", 7) != 0)
-        return SPAN_NONE;
-    value = json_trim(span_from(value, 7)); /* RFC 9110 §11.4: spaces in front, §5.5: some behind */
-    return value.n ? value : SPAN_NONE;
+    return guard_bearer(http_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, buf, size));
 }
 
 static int on_upgrade(struct lws *wsi)

@@ -3,6 +3,7 @@
 #include "hub/net/guard.h"
 
 #include <ctype.h>
+#include <sodium.h>
 #include <strings.h>
 
 #define PROTOCOLS_MAX 126 /* the library drops a connection with a longer list */
@@ -76,19 +77,41 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
+static struct span trim(struct span word)
+{
+    while (word.n && is_blank(word.p[0]))
+        word = span_from(word, 1);
+    while (word.n && is_blank(word.p[word.n - 1]))
+        word.n--;
+    return word;
+}
+
 /* Whether a list of offered subprotocols holds ours. */
 static bool offers_protocol(struct span list)
 {
-    while (list.n) {
-        struct span word = span_cut(&list, ',');
-        while (word.n && is_blank(word.p[0]))
-            word = span_from(word, 1);
-        while (word.n && is_blank(word.p[word.n - 1]))
-            word.n--;
-        if (span_is(word, GUARD_PROTOCOL))
+    while (list.n)
+        if (span_is(trim(span_cut(&list, ',')), GUARD_PROTOCOL))
             return true;
-    }
     return false;
+}
+
+struct span guard_bearer(struct span authorization)
+{
+    if (authorization.n <= 7 || strncasecmp(authorization.p, "Bearer ", 7) != 0)
+        return SPAN_NONE;
+    struct span token =
+        trim(span_from(authorization, 7)); /* RFC 9110 §11.4: spaces in front, §5.5: some behind */
+    return token.n ? token : SPAN_NONE;
+}
+
+struct guard_verdict guard_metrics(struct span authorization, const char *token, bool here)
+{
+    struct span given = guard_bearer(authorization);
+    if (token == NULL && !here)
+        return refuse(403, "metrics", "/metrics is for this machine alone (option metrics.token_file)");
+    if (token && (given.n != strlen(token) || sodium_memcmp(given.p, token, given.n) != 0))
+        return refuse(401, "metrics", "/metrics needs the token of the option metrics.token_file");
+    return refuse(0, NULL, NULL);
 }
 
 /* Zero in digits: a length that says there is no body. */

@@ -30,5 +30,10 @@ struct guard_verdict guard_body(const struct guard_request *request);
 /* Whether a request for `host` (a Host header; absent is fine) may be answered: it is an address in digits,
  * which no name service can turn against us, or one of the names in `hosts`, separated by spaces, * = any. */
 bool guard_host(struct span host, const char *hosts);
+/* The token of "Bearer TOKEN"; SPAN_NONE if the value of an Authorization header is not that. */
+struct span guard_bearer(struct span authorization);
+/* A request for /metrics: whoever has `token`; where that is NULL (none is configured), whoever asks from
+ * `here`, this machine, without a proxy in between. */
+struct guard_verdict guard_metrics(struct span authorization, const char *token, bool here);
 /* Whether `origin` is one of the words in `origins`. */
 bool guard_origin(struct span origin, const char *origins);

@@ -7,6 +7,7 @@
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/config/embed.h"
+#include "hub/net/address.h"
 #include "hub/net/server_private.h"
 
 #include <ctype.h>
@@ -33,6 +34,7 @@ static const char *status_text(unsigned status)
         {200, "OK"},
         {304, "Not Modified"},
         {400, "Bad Request"},
+        {401, "Unauthorized"},
         {403, "Forbidden"},
         {404, "Not Found"},
         {405, "Method Not Allowed"},
@@ -122,6 +124,8 @@ static struct http_answer error_answer(struct guard_verdict verdict, char text[s
         .status = verdict.status, .type = "application/json", .body = {text, (size_t)n}, .close = true};
     if (verdict.status == 426)
         answer.header = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
+    if (verdict.status == 401)
+        answer.header = "WWW-Authenticate: Bearer\r\n";
     if (verdict.status == 405)
         answer.header = "Allow: GET, HEAD\r\n";
     return answer;
@@ -310,6 +314,25 @@ static bool host_allowed(const struct server *server, const struct guard_request
     return false;
 }
 
+/* Whether the request comes from this machine, and no proxy says that it passes it on for somebody else. */
+static bool comes_from_here(struct lws *wsi)
+{
+    const struct peer *peer = lws_get_opaque_user_data(wsi);
+    return peer && address_is_local(span_of(charge_who(&peer->address))) &&
+           lws_hdr_total_length(wsi, WSI_TOKEN_X_FORWARDED_FOR) <= 0 &&
+           lws_hdr_custom_length(wsi, "forwarded:", 10) < 0;
+}
+
+/* Whether the request may have what only some may read: /metrics. */
+static struct guard_verdict check_reader(const struct server *server, struct lws *wsi, struct span path)
+{
+    char buf[SERVER_HEADER_BYTES];
+    if (!span_is(path, "/metrics"))
+        return (struct guard_verdict){.status = 0};
+    return guard_metrics(http_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, buf, sizeof buf),
+                         server->metrics_token, comes_from_here(wsi));
+}
+
 static bool find_answer(const struct route_request *request, struct http_answer *answer)
 {
     for (size_t i = 0; i < NELEMS(routes); i++)
@@ -442,6 +465,9 @@ int http_request(struct server *server, struct lws *wsi, enum http_place place)
         return refuse(wsi, &head.request,
                       (struct guard_verdict){403, "host", "This name is not served (option http.hosts)"},
                       place);
+    verdict = check_reader(server, wsi, head.request.path);
+    if (verdict.status)
+        return refuse(wsi, &head.request, verdict, place);
 
     struct buf hold = BUF_INIT;
     struct http_answer answer;

@@ -3,10 +3,12 @@
  * thread only. */
 #include "hub/net/server.h"
 
+#include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/net/outbox.h"
 #include "hub/net/server_private.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -123,6 +125,30 @@ static char *allowed_hosts(const struct options *options, const char *address, c
     return buf_take_string(&hosts);
 }
 
+#define TOKEN_SIZE 4097
+
+/* *ret_token from the first line of the file; NULL if there is no path. False and *ret_reason on failure. */
+static bool read_token(const char *path, char **ret_token, char **ret_reason)
+{
+    char text[TOKEN_SIZE];
+    *ret_token = NULL;
+    if (*path == '\0')
+        return true;
+    ssize_t n = file_read(path, text, sizeof text);
+    if (n < 0) {
+        *ret_reason = xasprintf("option metrics.token_file: %s: %s", path, strerror(errno));
+        return false;
+    }
+    text[n] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    if (*text == '\0' || strpbrk(text, " \t")) {
+        *ret_reason = xasprintf("option metrics.token_file: %s: its first line is no token", path);
+        return false;
+    }
+    *ret_token = xstrdup(text);
+    return true;
+}
+
 /* ---- memory of connections that are gone -------------------------------------------------------------- */
 #define TRIM_CONNECTIONS 256 /* so many fewer than there were, and half of them … */
 #define TRIM_TICKS 20        /* … for so long: they do not come back at once */
@@ -156,7 +182,9 @@ struct server *server_new(const struct server_config *config, char **ret_reason)
 {
     struct server *server = xcalloc(1, sizeof *server);
     server->config = *config;
-    if (!listener_open(&server->listener, server, ret_reason)) {
+    if (!read_token(config->options->metrics_token_file, &server->metrics_token, ret_reason) ||
+        !listener_open(&server->listener, server, ret_reason)) {
+        free(server->metrics_token);
         free(server);
         return NULL;
     }
@@ -246,5 +274,6 @@ void server_free(struct server **server)
     listener_free(&dying->listener);
     free(dying->origins);
     free(dying->hosts);
+    free(dying->metrics_token);
     free(dying);
 }

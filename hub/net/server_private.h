@@ -103,8 +103,9 @@ struct server {
     struct listener listener;
     struct lws_context *context;
     struct lws_vhost *vhost;
-    char *origins; /* allowed, separated by spaces */
-    char *hosts;   /* the same; NULL = any */
+    char *origins;       /* allowed, separated by spaces */
+    char *hosts;         /* the same; NULL = any */
+    char *metrics_token; /* NULL = /metrics is for this machine alone */
     uv_timer_t *tick, *drain;
     size_t most;        /* connections at once since memory was given back */
     unsigned few_ticks; /* for so many of them there have been far fewer */

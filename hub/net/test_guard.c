@@ -107,8 +107,39 @@ static void test_host(void)
     ok(guard_host(SPAN("evil.example"), "*"), "any");
 }
 
+static void test_metrics(void)
+{
+    static const struct {
+        const char *authorization, *token;
+        bool here;
+        unsigned status;
+    } rows[] = {
+        {NULL, NULL, true, 0},
+        {"Bearer secret", NULL, true, 0},
+        {NULL, NULL, false, 403},
+        {"Bearer ", NULL, false, 403},
+        {"Bearer secret", "secret", false, 0},
+        {"bearer  secret ", "secret", true, 0},
+        {NULL, "secret", false, 401},
+        {NULL, "secret", true, 401},
+        {"Bearer", "secret", false, 401},
+        {"Bearer secre", "secret", false, 401},
+        {"Bearer secrets", "secret", false, 401},
+        {"Bearer Secret", "secret", true, 401},
+        {"Basic secret", "secret", true, 401},
+        {"secret", "secret", true, 401},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        struct span given = rows[i].authorization ? span_of(rows[i].authorization) : SPAN_NONE;
+        is_int(guard_metrics(given, rows[i].token, rows[i].here).status, rows[i].status,
+               "metrics: '%s' where the token is '%s', from %s", rows[i].authorization ? given.p : "",
+               rows[i].token ? rows[i].token : "", rows[i].here ? "here" : "elsewhere");
+    }
+}
+
 int main(void)
 {
+    test_metrics();
     test_host();
     test_upgrade();
     test_body();

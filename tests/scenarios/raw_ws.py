@@ -17,13 +17,13 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 class Server(Process):
     """An echo server with its own options."""
 
-    def __init__(self, directory, *args, options=None, name="echo"):
-        super().__init__(name, [BUILD / "tests/lib/echo_server", *args, "--listen", "127.0.0.1:0"], directory,
+    def __init__(self, directory, *args, options=None, name="echo", listen="127.0.0.1:0"):
+        super().__init__(name, [BUILD / "tests/lib/echo_server", *args, "--listen", listen], directory,
                          environment(options))
 
     def start(self):
         self.spawn()
-        self.port = int(self.wait_log(r"(?m)^127\.0\.0\.1:(\d+)$").group(1))
+        self.port = int(self.wait_log(r"(?m)^\S+:(\d+)$").group(1))
         return self
 
     def rss_kb(self):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Bad and hostile input to the hub's port, byte by byte: upgrades that must be refused, frames that must
 close with the right code, HTTP."""
+import contextlib
 import http.client
 import pathlib
 import re
 import shutil
+import socket
 import struct
 import tempfile
 import time
@@ -260,6 +262,59 @@ def test_names(server, directory):
             assert status(other.port, "/metrics", host) == 403, host
     finally:
         assert other.stop() == 0
+
+
+def own_addresses():
+    """Addresses of this machine besides loopback, as far as it has a network."""
+    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as s:
+            s.connect((far, 9))
+            yield s.getsockname()[0]
+
+
+def metrics(address, port, *headers):
+    """The status of /metrics."""
+    with socket.create_connection((address, port), timeout=10 * SLOWDOWN) as s:
+        s.sendall("\r\n".join(["GET /metrics HTTP/1.1", "Host: localhost", "Connection: close", *headers, "", ""]).encode())
+        return int(s.makefile("rb").readline().split()[1])
+
+
+def test_metrics_are_for_this_machine(directory):
+    server = Server(directory, name="everywhere", listen="[::]:0").start()
+    try:
+        assert metrics("127.0.0.1", server.port) == metrics("::1", server.port) == 200
+        for header in ("X-Forwarded-For: 203.0.113.7", "Forwarded: for=203.0.113.7", "x-forwarded-for: ::1"):
+            assert metrics("127.0.0.1", server.port, header) == 403, header
+        for address in own_addresses():
+            assert metrics(address, server.port) == 403, address
+    finally:
+        assert server.stop() == 0
+
+
+def test_metrics_with_a_token(directory, tmp_path):
+    (tmp_path / "token").write_text("a-token\na second line\n")
+    options = {"metrics.token_file": tmp_path / "token"}
+    server = Server(directory, options=options, name="token", listen="[::]:0").start()
+    try:
+        for address in ("127.0.0.1", "::1", *own_addresses()):
+            assert metrics(address, server.port) == 401, address
+            assert metrics(address, server.port, "Authorization: Bearer a-toke") == 401, address
+            assert metrics(address, server.port, "Authorization: Bearer a-token") == 200, address
+        assert metrics("::1", server.port, "Authorization: Bearer a-token", "X-Forwarded-For: 203.0.113.7") == 200
+    finally:
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("text, error", [(None, "No such file"), ("", "no token"), ("two words", "no token"),
+                                         ("x" * 5000, "File too large")])
+def test_a_bad_token_file_for_metrics(directory, tmp_path, text, error):
+    path = tmp_path / "token"
+    if text is not None:
+        path.write_text(text)
+    server = Server(directory, options={"metrics.token_file": path}, name=f"bad-{len(error)}-{len(text or '')}")
+    server.spawn()
+    assert server.wait_exit() == 1
+    assert f"option metrics.token_file: {path}: " in server.log() and error in server.log()
 
 
 @pytest.mark.parametrize("path, status", [("/healthz", 405), ("/nope", 404), ("/ws", 405)])
