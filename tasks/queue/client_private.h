@@ -203,6 +203,9 @@ struct queue {
     void (*tell_logged)(struct queue *queue, const char *owner, uint64_t after);
 };
 
+/* Frees one that its owner freed, once nothing is under way any more. */
+void queue_maybe_free(struct queue *queue);
+
 /* ---- replies ---------------------------------------------------------------------------------------- */
 
 /* Element i of an array as text ("" if there is none), as number (0), as code (QUEUE_UNAVAILABLE); borrowed
