@@ -6,6 +6,8 @@
 #include "hub/base/digits.h"
 
 #include <sodium.h>
+#include <stdio.h>
+#include <unistd.h>
 
 /* Draws 1 KiB at a time: one system call serves about a hundred ids. */
 static void random_bytes(unsigned char *to, size_t size)
@@ -116,4 +118,34 @@ void id_random(char *text, size_t size)
             text[i++] = alphabet[byte % sizeof alphabet];
     }
     text[size - 1] = '\0';
+}
+
+/* Adds the first line of a file, if there is one. Returns how many bytes. */
+static size_t add_line(crypto_generichash_state *state, const char *path)
+{
+    char line[64] = "";
+    FILE *file = fopen(path, "re");
+    size_t n = file ? fread(line, 1, sizeof line, file) : 0;
+    if (file)
+        fclose(file);
+    crypto_generichash_update(state, (const unsigned char *)line, n);
+    return n;
+}
+
+void id_host(char text[static ID_HOST_SIZE])
+{
+    crypto_generichash_state state;
+    unsigned char digest[crypto_generichash_BYTES_MIN];
+    char host[ID_HOST_SIZE] = "", tail[7];
+    crypto_generichash_init(&state, NULL, 0, sizeof digest);
+    size_t known = add_line(&state, "/etc/machine-id") + add_line(&state, "/proc/sys/kernel/random/boot_id");
+    crypto_generichash_final(&state, digest, sizeof digest);
+    if (known == 0)
+        random_bytes(digest, sizeof digest);
+    for (size_t i = 0; i < sizeof tail - 1; i++)
+        tail[i] = HEX_DIGITS[digest[i] & 15];
+    tail[sizeof tail - 1] = '\0';
+    if (gethostname(host, sizeof host - 1) != 0 || host[0] == '\0')
+        snprintf(host, sizeof host, "host");
+    snprintf(text, ID_HOST_SIZE, "%.40s-%s", host, tail);
 }

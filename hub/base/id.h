@@ -20,5 +20,9 @@ void id_of_bytes(char id[static ID_SIZE], const unsigned char bytes[static 16]);
 void id_bytes(unsigned char ret_bytes[static 16], const char id[static ID_SIZE]);
 /* Whether `text` is a UUID in lower-case canonical form. */
 bool id_valid(struct span text);
+/* Writes the host's name, cut, and 6 characters that tell this machine from others of that name: made of its
+ * machine id and of this boot, random where it has neither. */
+#define ID_HOST_SIZE 48
+void id_host(char text[static ID_HOST_SIZE]);
 /* Writes `size - 1` random characters of [a-z0-9] and a NUL. */
 void id_random(char *text, size_t size);

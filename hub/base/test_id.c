@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <sodium.h>
+#include <unistd.h>
 
 #define MANY 20000 /* more than fit into one millisecond's counter */
 
@@ -108,6 +109,18 @@ static void test_random(void)
     is_int(off, 0, "each letter is as likely as any other");
 }
 
+static void test_host(void)
+{
+    char a[ID_HOST_SIZE], b[ID_HOST_SIZE], host[65] = "";
+    gethostname(host, sizeof host - 1);
+    host[40] = '\0';
+    id_host(a);
+    id_host(b);
+    ok(strncmp(a, host, strlen(host)) == 0, "%s begins with the host's name", a);
+    is_int(strspn(a + strlen(host) + 1, "0123456789abcdef"), 6, "six digits tell the machine");
+    is_text(a, b, "the same each time");
+}
+
 int main(void)
 {
     if (sodium_init() < 0)
@@ -116,5 +129,6 @@ int main(void)
     test_bytes();
     test_valid();
     test_random();
+    test_host();
     return done_testing();
 }
