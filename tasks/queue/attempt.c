@@ -353,6 +353,8 @@ static void on_beat(struct op *op, const redisReply *answer)
                     cancelled_items, reply_count(cancelled) / 2);
     free(lost_items);
     free(cancelled_items);
+    if (reply_number(answer, 2))
+        queue_claim_again(op->queue);
 }
 
 void queue_beat(struct queue *queue, const struct queue_beat_item *items, size_t count, struct span info,

@@ -612,6 +612,12 @@ static void flush(void *ctx)
 
 /* ---- life ------------------------------------------------------------------------------------------- */
 
+void queue_set_holder(struct queue *queue)
+{
+    free(queue->holder);
+    queue->holder = xasprintf("%s/%s", queue->origin, queue->incarnation);
+}
+
 struct queue *queue_new(struct loop *loop, struct redis *redis, const struct queue_config *config,
                         struct queue_hooks hooks)
 {
@@ -627,9 +633,7 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct que
     queue->origin = buf_take_string(&origin);
     queue->config.origin = queue->origin + 2;
     id_random(queue->incarnation, sizeof queue->incarnation);
-    struct buf holder = BUF_INIT;
-    buf_printf(&holder, "%s/%s", queue->origin, queue->incarnation);
-    queue->holder = buf_take_string(&holder);
+    queue_set_holder(queue);
     for (size_t stage = 0; stage < STAGES; stage++)
         list_init(&queue->sealed[stage]);
     list_init(&queue->ops);
@@ -663,11 +667,17 @@ void queue_free(struct queue **queue_at)
     *queue_at = NULL;
     loop_unhook(queue->loop, LOOP_STAGE_QUEUE, flush, queue);
     queue->closed = true;
+    queue_drop_waiting(queue);
     batches_free(queue);
     for (struct list *node; (node = list_pop(&queue->ops)) != NULL;)
         op_free(container_of(node, struct op, node));
     turns_free(&queue->reads, on_turn_dropped);
     queue_maybe_free(queue);
+}
+
+const char *queue_name(const struct queue *queue)
+{
+    return queue->config.origin;
 }
 
 struct redis *queue_redis(struct queue *queue)

@@ -195,14 +195,23 @@ struct queue {
     unsigned pending;           /* calls without an answer */
     unsigned batches;           /* of these, batches */
     enum redis_refusal refusal; /* of the answer that is being told */
-    bool loading;               /* the library is being loaded again */
+    bool loading;               /* the library is being loaded, or the name taken */
+    struct load *waiting;       /* a load that waits to know whether the name is free */
     bool closed;                /* freed by its owner, waits for `pending` */
     struct queue_feed *feed;    /* NULL = none (any more) */
     /* Reads the owner's log behind `after` and tells its events by the hook on_event: a call that failed
      * half-way logged them, and nobody here was told. Set by the feed. */
     void (*tell_logged)(struct queue *queue, const char *owner, uint64_t after);
+    /* Origin and holder are others now; `former`: the holder before. Set by the feed. */
+    void (*renamed)(struct queue *queue, const char *former);
 };
 
+/* Writes `holder`, of origin and incarnation. */
+void queue_set_holder(struct queue *queue);
+/* The name of this process may be another's by now: finds out. */
+void queue_claim_again(struct queue *queue);
+/* Forgets the load that waits, if there is one. */
+void queue_drop_waiting(struct queue *queue);
 /* Frees one that its owner freed, once nothing is under way any more. */
 void queue_maybe_free(struct queue *queue);
 

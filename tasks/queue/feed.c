@@ -462,7 +462,7 @@ void queue_feed_listen_bell(struct queue_feed *feed, const char *queue)
 
 void queue_feed_listen_control(struct queue_feed *feed)
 {
-    want(feed, "ctl:", feed->queue->origin, on_control);
+    want(feed, "ctl:", feed->queue->holder, on_control);
 }
 
 void queue_feed_watch(struct queue_feed *feed, queue_done_fn *fn, void *ctx)
@@ -489,6 +489,28 @@ void queue_feed_unwatch(struct queue_feed *feed)
 
 /* ---- life ---- */
 
+/* Its own channels have the holder's name. */
+static void renamed(struct queue *queue, const char *former)
+{
+    struct queue_feed *feed = queue->feed;
+    bool up = feed && redis_is_up(feed->subscriber);
+    for (size_t i = 0; feed && i < feed->channel_count; i++) {
+        struct channel *channel = &feed->channels[i];
+        if (strcmp(channel->name, former) != 0)
+            continue;
+        unsubscribe(feed, channel->kind, former);
+        snprintf(channel->name, sizeof channel->name, "%s", queue->holder);
+        if (up)
+            subscribe(feed, channel->fn, feed, channel->kind, channel->name);
+    }
+    if (feed == NULL || !queue->config.hub)
+        return;
+    unsubscribe(feed, "hub:", former);
+    feed->subscribed = false;
+    if (up)
+        subscribe_hub(feed);
+}
+
 void queue_feed_up(struct queue_feed *feed)
 {
     for (size_t i = 0; i < feed->channel_count; i++)
@@ -509,13 +531,13 @@ static void say_alive(struct queue_feed *feed)
 
 static void on_tick(uv_timer_t *timer);
 
-/* {when to tick again, steps of the clock, ms of the last one}. What there was before this hub is told by no
- * one. */
+/* {when to tick again, steps of the clock, ms of the last one, whether the name is in doubt}. What there was
+ * before this hub is told by no one. */
 static void on_ticked(struct op *op, const redisReply *answer)
 {
     struct queue_feed *feed = op->queue->feed;
     int64_t again_ms = reply_number(answer, 0), steps = reply_number(answer, 1);
-    if (feed == NULL || reply_count(answer) < 3)
+    if (feed == NULL || reply_count(answer) < 4)
         return;
     if (again_ms)
         uv_timer_start(feed->timer, on_tick, (uint64_t)again_ms, TICK_MS);
@@ -525,6 +547,8 @@ static void on_ticked(struct op *op, const redisReply *answer)
                  LOG_NUM(reply_number(answer, 2)));
     }
     feed->steps = steps;
+    if (reply_number(answer, 3))
+        queue_claim_again(op->queue);
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -557,6 +581,7 @@ struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
     list_init(&feed->watchers);
     queue->feed = feed;
     queue->tell_logged = tell_logged;
+    queue->renamed = renamed;
     feed->alive_ms = clock_mono_ms();
     feed->steps = -1;
     feed->timer = loop_timer(queue->loop, feed);

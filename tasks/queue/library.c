@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The function library in Redis, tasks/queue/lua: whether it is there, loading it, dropping what nobody uses;
- * see queue.h. Loop thread only. */
+ * and the name of this process, which the library gives it; see queue.h. Loop thread only. */
 #include "hub/base/log.h"
 #include "hub/config/embed.h"
 #include "tasks/queue/client_private.h"
@@ -8,6 +8,7 @@
 #define LIBRARIES "taskhub_"
 #define LIBRARY "taskhub_1" /* the number of FUNCTION() */
 #define LIBRARIES_MAX 16
+#define ASK_MS 500 /* at most so long between two questions for a name */
 
 struct load {
     struct queue *queue;
@@ -15,6 +16,8 @@ struct load {
     void *ctx;
     char older[LIBRARIES_MAX][24]; /* the other libraries, those of a lower number */
     size_t count;
+    uv_timer_t *timer;  /* while it waits for the name */
+    char beaten_at[24]; /* when another process of this name beat, as it was told first; "" = none did */
 };
 
 static void loaded(struct load *load, enum queue_code code, const char *reason)
@@ -22,7 +25,9 @@ static void loaded(struct load *load, enum queue_code code, const char *reason)
     struct queue *queue = load->queue;
     queue->loading = false;
     queue->pending--;
-    if (load->fn && !queue->closed)
+    if (code == QUEUE_LOST && !queue->closed && queue->hooks.on_name_taken)
+        queue->hooks.on_name_taken(queue->hooks.ctx, reason);
+    else if (load->fn && !queue->closed)
         load->fn(load->ctx, code, reason);
     else if (code != QUEUE_OK)
         log_warn("the function library cannot be loaded", "reason", reason);
@@ -58,28 +63,144 @@ static void drop_unused(struct load *load, const redisReply *answer)
     }
 }
 
+/* ---- the name ---- */
+
+static void become_name(struct queue *queue, const char *name)
+{
+    char *origin = queue->origin, *holder = queue->holder;
+    if (strcmp(name, origin) == 0)
+        return;
+    log_info("another process has the name; this one takes the next", "taken", origin + 2, "name", name + 2);
+    queue->origin = xstrdup(name);
+    queue->config.origin = queue->origin + 2;
+    queue->holder = NULL;
+    queue_set_holder(queue);
+    if (queue->renamed)
+        queue->renamed(queue, holder);
+    free(origin);
+    free(holder);
+}
+
+static void name_taken(struct load *load)
+{
+    const char *kind = load->queue->config.hub ? "hub" : "worker";
+    char reason[256];
+    snprintf(reason, sizeof reason,
+             "another %s is called %s, and lives; give this one another %s.name, or stop that one", kind,
+             queue_name(load->queue), kind);
+    loaded(load, QUEUE_LOST, reason);
+}
+
+static void claim(struct load *load);
+
+static void on_asked_again(uv_timer_t *timer)
+{
+    struct load *load = timer->data;
+    load->queue->waiting = NULL;
+    loop_close(timer);
+    if (redis_is_up(load->queue->redis))
+        claim(load);
+    else
+        loaded(load, QUEUE_UNAVAILABLE, "the connection was lost");
+}
+
+/* `answer`: {"", ms, when another one beat} */
+static void wait_for_name(struct load *load, const redisReply *answer)
+{
+    struct queue *queue = load->queue;
+    uint64_t wait_ms = (uint64_t)reply_number(answer, 1);
+    if (load->beaten_at[0] == '\0') {
+        log_info("waits to know whether another process with its name lives", "name", queue_name(queue));
+        snprintf(load->beaten_at, sizeof load->beaten_at, "%s", reply_text(answer, 2));
+    }
+    load->timer = loop_timer(queue->loop, load);
+    queue->waiting = load;
+    uv_timer_start(load->timer, on_asked_again, wait_ms < ASK_MS ? wait_ms : ASK_MS, 0);
+}
+
+static const char *why_not(const struct queue *queue)
+{
+    if (queue->refusal == REDIS_TAKES)
+        return "the connection was lost";
+    return redis_refusal_text(queue->refusal);
+}
+
+static void on_claimed(struct op *op, const redisReply *answer)
+{
+    struct load *load = op->ctx;
+    const char *name = reply_text(answer, 0);
+    if (*name) {
+        become_name(op->queue, name);
+        loaded(load, QUEUE_OK, "");
+    } else if (answer == NULL) {
+        loaded(load, QUEUE_UNAVAILABLE, why_not(op->queue));
+    } else if (reply_number(answer, 1) < 0) {
+        name_taken(load);
+    } else {
+        wait_for_name(load, answer);
+    }
+}
+
+static void drop_load(struct op *op)
+{
+    loaded(op->ctx, QUEUE_UNAVAILABLE, "the connection was lost");
+}
+
+static void claim(struct load *load)
+{
+    struct queue *queue = load->queue;
+    struct op *op = op_new(queue, FUNCTION("claim"), on_claimed, NOBODY, load);
+    char *worker CLEANUP(free_char) = NULL;
+    op->drop = drop_load;
+    words_number(&op->words, queue->config.lease_ms);
+    words_text(&op->words, queue->config.numbered ? "1" : "0");
+    words_text(&op->words, load->beaten_at);
+    if (queue->config.private_worker == NULL)
+        return;
+    worker = xasprintf("w:%s", queue->config.private_worker);
+    words_text(&op->words, queue->origin);
+    words_text(&op->words, worker);
+}
+
+void queue_drop_waiting(struct queue *queue)
+{
+    struct load *load = queue->waiting;
+    if (load == NULL)
+        return;
+    queue->waiting = NULL;
+    queue->loading = false;
+    queue->pending--;
+    loop_close(load->timer);
+    free(load);
+}
+
+static void on_left(struct op *op, const redisReply *answer)
+{
+    op->fn.done(op->ctx, answer ? QUEUE_OK : QUEUE_UNAVAILABLE);
+}
+
+void queue_leave(struct queue *queue, queue_done_fn *fn, void *ctx)
+{
+    op_new(queue, FUNCTION("leave"), on_left, (union answer_fn){.done = fn}, ctx);
+}
+
+/* ---- beginning ---- */
+
 static void on_joined(struct op *op, const redisReply *answer)
 {
     struct load *load = op->ctx;
     char reason[128];
     if (answer && reply_number(answer, 1)) {
         drop_unused(load, answer);
-        loaded(load, QUEUE_OK, "");
+        claim(load);
         return;
     }
     snprintf(reason, sizeof reason, "its data has format %lld, which this version cannot read",
              (long long)reply_number(answer, 0));
     if (answer)
         loaded(load, QUEUE_STATE, reason);
-    else if (op->queue->refusal != REDIS_TAKES)
-        loaded(load, QUEUE_UNAVAILABLE, redis_refusal_text(op->queue->refusal));
     else
-        loaded(load, QUEUE_UNAVAILABLE, "the connection was lost");
-}
-
-static void drop_load(struct op *op)
-{
-    loaded(op->ctx, QUEUE_UNAVAILABLE, "the connection was lost");
+        loaded(load, QUEUE_UNAVAILABLE, why_not(op->queue));
 }
 
 static void join(struct load *load)
@@ -133,6 +254,7 @@ static void on_listed(void *ctx, const redisReply *reply)
 void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx)
 {
     struct load *load = xcalloc(1, sizeof *load);
+    queue_drop_waiting(queue);
     load->queue = queue;
     load->fn = fn;
     load->ctx = ctx;
@@ -140,4 +262,10 @@ void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx)
     queue->pending++;
     redis_callv(queue->redis, on_listed, load, "FUNCTION", "LIST", "LIBRARYNAME", LIBRARIES "*", "WITHCODE",
                 NULL);
+}
+
+void queue_claim_again(struct queue *queue)
+{
+    if (!queue->loading)
+        queue_load(queue, NULL, NULL);
 }

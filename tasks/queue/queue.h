@@ -28,9 +28,13 @@ enum queue_code { /* outcome of a call; the wire codes are made of it in handler
 };
 
 struct queue_config {
-    const char *origin; /* stable name of this process: hub or worker; fences leases, marks events */
-    bool hub;           /* a hub gets the events it causes on the replies; a worker's are published */
-    bool reads_only;    /* the library is not loaded where it is missing */
+    const char *origin; /* name of this process, hub or worker: fences leases, marks events */
+    bool numbered;      /* nobody chose the name: it gets a number where a living process has it */
+    /* Of a hub that alone uses this Redis, as a lock outside makes sure: the name of its worker. Who had that
+     * or the hub's own before is gone. NULL: who lives is seen in Redis. */
+    const char *private_worker;
+    bool hub;        /* a hub gets the events it causes on the replies; a worker's are published */
+    bool reads_only; /* the library is not loaded where it is missing */
     unsigned lease_ms, user_tasks, global_tasks;
     unsigned user_light;     /* light tasks of a user that wait in Redis */
     unsigned user_delayed;   /* heavy tasks of a user whose first time has not come */
@@ -42,17 +46,27 @@ struct queue_hooks {
     /* Events caused by this hub's calls (never called for a worker). `event` is borrowed. */
     void (*on_event)(void *ctx, const char *owner, struct event *event);
     void *ctx;
+    /* Another living process has the name of this one, be it at its start or because this one was silent for
+     * so long: it has to end. `reason` says what to do. Its queue_load() is not answered. */
+    void (*on_name_taken)(void *ctx, const char *reason);
 };
 
 struct queue;
 /* `redis` is borrowed, `config` copied. Give it back with queue_free(). */
 struct queue *queue_new(struct loop *loop, struct redis *redis, const struct queue_config *config,
                         struct queue_hooks hooks);
-/* Loads the library (FUNCTION LOAD, replaced when its text differs); call in every on_up of the connection.
- * code: QUEUE_OK, or with an English reason QUEUE_UNAVAILABLE, or QUEUE_STATE: the data has a format that
- * this version cannot read. fn may be NULL. */
+/* Loads the library (FUNCTION LOAD, replaced when its text differs) and takes the name, once it is known that
+ * no living process has it: mostly at once, at most a lease later. Call in every on_up of the connection; one
+ * that waits then is not answered. code: QUEUE_OK, or with an English reason QUEUE_UNAVAILABLE, or
+ * QUEUE_STATE: the data has a format that this version cannot read. fn may be NULL. */
 typedef void queue_ready_fn(void *ctx, enum queue_code code, const char *reason);
 void queue_load(struct queue *queue, queue_ready_fn *fn, void *ctx);
+/* Without the prefix of its kind; another one where a living process had the first. Borrowed until the next
+ * queue_load(). */
+const char *queue_name(const struct queue *queue);
+/* Gives the name back; the process holds nothing and ends. */
+typedef void queue_done_fn(void *ctx, enum queue_code code);
+void queue_leave(struct queue *queue, queue_done_fn *fn, void *ctx);
 /* Free the connection first: it answers what is under way. What is still pending is forgotten. */
 void queue_free(struct queue **queue);
 /* The connection it was made with. */
@@ -125,7 +139,6 @@ typedef void queue_leased_fn(void *ctx, enum queue_code code, const struct queue
  * who has no room then asks later, and who was given `count` asks again. */
 void queue_lease(struct queue *queue, const char *name, unsigned count, queue_leased_fn *fn, void *ctx);
 /* The task begins to run: state processing, event started. */
-typedef void queue_done_fn(void *ctx, enum queue_code code);
 void queue_started(struct queue *queue, const char *id, unsigned fence, queue_done_fn *fn, void *ctx);
 
 struct queue_reported { /* what an attempt reported last; its runner keeps it from report to report */

@@ -102,7 +102,7 @@ static void connect_queue(const struct options *options)
         .retention_light_ms = (uint64_t)options->retention_light_s * 1000,
     };
     run.redis = redis_new(&run.loop, &url, 30000, (struct redis_hooks){on_up, on_down, NULL});
-    run.queue = queue_new(&run.loop, run.redis, &config, (struct queue_hooks){NULL, NULL});
+    run.queue = queue_new(&run.loop, run.redis, &config, (struct queue_hooks){0});
     redis_url_free(&url);
 }
 

@@ -31,7 +31,7 @@ static void start_once(void)
     task_types_use(builtin_task_types);
     app = (struct app){.options = &options, .loop = &loop, .redis_ready = true};
     struct redis *redis = redis_new(&loop, &url, 0, (struct redis_hooks){NULL, NULL, NULL});
-    app.queue = queue_new(&loop, redis, &queue, (struct queue_hooks){NULL, NULL});
+    app.queue = queue_new(&loop, redis, &queue, (struct queue_hooks){0});
     app.feed = queue_feed_new(app.queue, redis, (struct queue_feed_hooks){.on_event = NULL});
     app.owners = owners_new(&loop, queue_feed_source(app.feed));
     app.manager = manager_new(&(struct manager_config){

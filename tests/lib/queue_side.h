@@ -272,7 +272,8 @@ static inline void connect_side(struct side *side, const char *name, bool is_hub
     *side = (struct side){0};
     side->commands = redis_new(&loop, &url, 5000, (struct redis_hooks){on_commands_up, NULL, side});
     side->subscriber = redis_new(&loop, &url, 0, (struct redis_hooks){on_subscriber_up, NULL, side});
-    side->queue = queue_new(&loop, side->commands, &config, (struct queue_hooks){hooks.on_event, hooks.ctx});
+    side->queue = queue_new(&loop, side->commands, &config,
+                            (struct queue_hooks){.on_event = hooks.on_event, .ctx = hooks.ctx});
     side->feed = queue_feed_new(side->queue, side->subscriber, hooks);
     redis_url_free(&url);
 }

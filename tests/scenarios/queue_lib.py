@@ -299,7 +299,7 @@ class Queue:
 
     def beat(self, *items, info="{}"):
         words = [word for item in items for word in item]
-        lost, cancelled = self.call("beat", HEAVY_MS, LIGHT_MS, self.lease_ms, info, *words)
+        lost, cancelled, self.unnamed = self.call("beat", HEAVY_MS, LIGHT_MS, self.lease_ms, info, *words)
         return lost[::2], cancelled[::2]
 
     def sweep(self):

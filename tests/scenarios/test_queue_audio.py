@@ -65,7 +65,7 @@ def test_audio_failure_from_outside(q):
     q.call("audio_append", "u1", id, 0, b"abc")
     w.lease("live")
     w.started(id)
-    control = q.subscribe("ctl:w:one")
+    control = q.subscribe("ctl:w:one/aaaaaa")
     assert q.call("audio_fail", 1000000, 1000000, "u2", id, "idle", '"x"') == FORBIDDEN
     assert q.call("audio_fail", 1000000, 1000000, "u1", id, "idle", '"x"') == OK
     assert control.read()[2] == f"cancel {id} 1"

@@ -225,7 +225,7 @@ def test_cancel_delayed_and_retrying(q):
 def test_cancel_leased_but_not_started(q):
     id = q.submit()
     w = q.as_("w:one")
-    control = q.subscribe("ctl:w:one")
+    control = q.subscribe("ctl:w:one/aaaaaa")
     w.lease()
     assert q.cancel(id)[:2] == [OK, "cancelled"]
     assert control.read()[2] == f"cancel {id} 1"
@@ -237,7 +237,7 @@ def test_cancel_leased_but_not_started(q):
 def test_cancel_running_ends_cancelled_however_it_ends(q, kind):
     w = q.as_("w:one")
     id = w.run()
-    control = q.subscribe("ctl:w:one")
+    control = q.subscribe("ctl:w:one/aaaaaa")
     assert q.cancel(id)[:3] == [OK, "processing", "cancelling"]
     assert q.cancel(id)[:3] == [OK, "processing", "cancelling"]
     assert control.read()[2] == f"cancel {id} 1"

@@ -119,7 +119,7 @@ def test_who_lives_and_listens_outlasts_a_step(q):
 
 def test_a_holder_that_closed_its_channel_and_does_not_beat_died(q):
     dead, heard, beats = q.as_("w:dead"), q.as_("w:heard"), q.as_("w:beats")
-    listens = heard.subscribe("ctl:w:heard")
+    listens = heard.subscribe("ctl:w:heard/aaaaaa")
     ids = [w.run() for w in (dead, dead, heard, beats)]
     for w in (dead, heard, beats):
         w.beat()

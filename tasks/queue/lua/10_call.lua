@@ -35,7 +35,7 @@ local changed = {} -- the records to write back, in order of first change
 local buckets, heavy_buckets, light_buckets = {}, {}, {} -- the hashes of records in use, also by their time; see 40_record.lua
 local batches = {} -- sorted sets and lists to write at the end: "command key" -> words
 local after = {} -- what flush() does besides: list of functions
-local clock = { stored = {} } -- see clock.read()
+local clock = { stored = {}, SETTLE_MS = 5000 } -- see clock.read(); so long after a step nobody's silence means anything
 local global -- of the whole data set: format; act and run = active heavy and running tasks, due = those of act that were delayed when
 -- they came, watch = until when some hub wants
 -- every owner's events; keys = see 51_keys.lua; moved = these changed; times = virtual time by class
@@ -48,7 +48,6 @@ local byte, concat, find, format, match, sub, floor, pack, unpack_values
 do
 
 local STEP_MS = 2000 -- a gap of more, or a clock that was set, is a step; of a gap at most so much has run
-local SETTLE_MS = 5000 -- so long after a step nobody's silence means anything: who comes back may need it
 local CLOCK_EVERY_MS = 100 -- how often the clocks are written, at least
 
 -- Two clocks. Wall time is for stamps, days and what is kept until a day; running time for whatever somebody has to be
@@ -73,7 +72,7 @@ clock.read = function(ran, last, ahead)
   now = math.max(time, c.time + c.ahead + floor(counted / 2), c.latest)
   c.step = (passed > STEP_MS or passed < -STEP_MS) and passed
   if c.step then
-    c.settled = run_ms + SETTLE_MS
+    c.settled = run_ms + c.SETTLE_MS
   end
   c.latest, c.due, c.now = now, not ran or passed < 0 or passed >= CLOCK_EVERY_MS, time
 end

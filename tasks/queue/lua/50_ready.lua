@@ -137,14 +137,14 @@ leave_place = function(r)
   end
 end
 
--- The holder's process, as its control channel names it.
+-- The name of the holder's process.
 holder_name = function(r)
   return match(r.w, '^(.*)/[^/]*$')
 end
 
 tell_holder = function(r, text)
   if r.w ~= '' then
-    call('PUBLISH', P .. 'ctl:' .. holder_name(r), text)
+    call('PUBLISH', P .. 'ctl:' .. r.w, text)
   end
 end
 

@@ -3,9 +3,11 @@
 
 local LOST
 
+local holders = {} -- what other files call: of the set hb
+
 -- Takes the leases whose records are the dead ones' back, of `count` leases from a position on. Answer: where to go on,
 -- nil at the end.
-local function bury_leases(from, count, is_dead)
+holders.bury = function(from, count, is_dead)
   local ids = call('ZRANGE', P .. 'l', from, from + count - 1)
   local kept = 0
   fetch_records(ids)
@@ -19,6 +21,32 @@ local function bury_leases(from, count, is_dead)
     end
   end
   return #ids == count and from + kept or nil
+end
+
+-- The other processes of this name: holders of hb and the running times of their last beats.
+holders.namesakes = function(name)
+  local all, found = call('ZRANGE', P .. 'hb', 0, -1, 'WITHSCORES'), {}
+  for i = 1, #all, 2 do
+    if all[i] ~= holder and match(all[i], '^(.*)/') == name then
+      put(found, all[i], all[i + 1] + 0)
+    end
+  end
+  return found
+end
+
+-- When the caller beat last, nil if it is counted among the dead, or not at all.
+holders.beaten = function()
+  local beaten = call('ZSCORE', P .. 'hb', holder)
+  return beaten and byte(beaten) ~= 45 and beaten or nil
+end
+
+-- The caller lives. Answer: 1 if its name may be another's: it was taken for dead, and one of that name began since; else 0.
+holders.beat = function()
+  if not holders.beaten() and holders.namesakes(origin)[1] then
+    return 1
+  end
+  call('ZADD', P .. 'hb', run_ms, holder)
+  return 0
 end
 
 do
@@ -194,7 +222,7 @@ local function lease(args)
 end
 
 -- args: lease ms, info (JSON), retention…, then per task: id, fence. Answer: {id and fence of each lease
--- that is lost, of each whose task is to be cancelled}.
+-- that is lost, of each whose task is to be cancelled, holders.beat()}.
 local function beat(args)
   retention(args)
   local lease_ms, info = tonumber(args[5]), args[6]
@@ -218,7 +246,7 @@ local function beat(args)
   flush_batches()
   note_reader()
   keys.drop()
-  call('ZADD', P .. 'hb', run_ms, holder)
+  local unnamed = holders.beat()
   call('ZADD', P .. 'ws', run_ms, origin)
   call('HSET', P .. 'wi', origin, info)
   local gone = call('ZRANGE', P .. 'ws', '-inf', run_ms - BEAT_KEPT_MS, 'BYSCORE', 'LIMIT', 0, 16)
@@ -228,29 +256,16 @@ local function beat(args)
   end
   sweep()
   sweep_streams()
-  return { lost, cancelled }
+  return { lost, cancelled, unnamed }
 end
 
 local RECLAIM_SLICE = 500
 
--- Earlier incarnations of the caller are no holders any more.
-local function forget_earlier()
-  for _, name in ipairs(call('ZRANGE', P .. 'hb', 0, -1)) do
-    if name ~= holder and match(name, '^(.*)/') == origin then
-      call('ZREM', P .. 'hb', name)
-    end
-  end
-end
-
--- Gives back what earlier incarnations of the caller hold. args: retention, how many leases to skip.
+-- Gives back what earlier incarnations of the caller hold: it has the name. args: retention, how many leases to skip.
 -- Answer: where to go on, -1 at the end.
 local function reclaim(args)
   retention(args)
-  local from = tonumber(args[5])
-  if from == 0 then
-    forget_earlier()
-  end
-  return bury_leases(from, RECLAIM_SLICE, function(r)
+  return holders.bury(tonumber(args[5]), RECLAIM_SLICE, function(r)
     return r.w ~= holder and holder_name(r) == origin
   end) or -1
 end
