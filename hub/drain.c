@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define DRAIN_MS 4000       /* for connections and light tasks */
+#define LEAVE_MS 500        /* to give the name back */
 #define DRAIN_GUARD_MS 9000 /* then the rest is cut off */
 
 static void stop_loop(void *ctx)
@@ -16,15 +17,30 @@ static void stop_loop(void *ctx)
     uv_stop(&hub->loop.uv);
 }
 
+static void on_left(void *ctx, enum queue_code code)
+{
+    (void)code;
+    stop_loop(ctx);
+}
+
+static void on_late(uv_timer_t *timer)
+{
+    stop_loop(timer->data);
+}
+
 static void on_drained(void *ctx)
 {
     struct hub *hub = ctx;
     if (--hub->leaving)
         return;
-    if (hub->private_redis)
+    if (hub->private_redis) {
         private_redis_stop(hub->private_redis, stop_loop, hub);
-    else
+    } else if (hub->library == LIBRARY_LOADED) {
+        uv_timer_start(hub->guard, on_late, LEAVE_MS, 0);
+        queue_leave(hub->app.queue, on_left, hub);
+    } else {
         stop_loop(hub);
+    }
 }
 
 /* Cuts off what still holds on: the kernel takes the children down with this process. */

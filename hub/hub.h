@@ -21,8 +21,9 @@ struct hub {
     struct server *server;
     struct private_redis *private_redis; /* NULL with redis.url */
     char *worker_program;
-    char *redis_url; /* of the private Redis, once its lock is held */
-    char name[PROCESS_NAME_SIZE];
+    char *redis_url;              /* of the private Redis, once its lock is held */
+    char name[PROCESS_NAME_SIZE]; /* that it wants; it may get another */
+    char *worker_name;            /* of the private worker; NULL = there is none */
     uv_timer_t *tick;
     uint64_t tick_due_ms;
     bool on_terminal;

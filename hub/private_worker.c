@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define DRAIN_S 5 /* unless configured: a hub shall be gone within ten seconds of its SIGTERM */
+#define HUB_NAME_MAX 57 /* with "-worker" as long as a name may be */
+#define DRAIN_S 5       /* unless configured: a hub shall be gone within ten seconds of its SIGTERM */
 
 char *private_worker_program(char **ret_reason)
 {
@@ -37,20 +38,23 @@ unsigned private_worker_grace_ms(const struct options *options)
     return (unsigned)drain_s(options) * 1000 + 2000;
 }
 
+char *private_worker_name(const struct options *options, const char *hub_name)
+{
+    return *options->worker_name ? xstrdup(options->worker_name)
+                                 : xasprintf("%.*s-worker", HUB_NAME_MAX, hub_name);
+}
+
 struct child *private_worker_new(struct loop *loop, const struct options *options, const char *program,
-                                 const char *hub_name, const char *redis_url, int descriptor)
+                                 const char *name, const char *redis_url, int descriptor)
 {
     struct child_env environment = {0};
-    char text[160];
+    char text[24];
     options_export(options, &environment);
     child_env_add(&environment, "TASKHUB_REDIS_URL", redis_url);
     child_env_add(&environment, "TASKHUB_DATA_DIR", options->data_dir);
     if (options->config_path)
         child_env_add(&environment, "TASKHUB_CONFIG", options->config_path);
-    if (*options->worker_name == '\0') {
-        snprintf(text, sizeof text, "%s-worker", hub_name);
-        child_env_add(&environment, "TASKHUB_WORKER_NAME", text);
-    }
+    child_env_add(&environment, "TASKHUB_WORKER_NAME", name);
     if (geteuid() == 0)
         child_env_add(&environment, "TASKHUB_USER", "root"); /* the hub said what is to be said about it */
     snprintf(text, sizeof text, "%lld", (long long)drain_s(options));

@@ -4,6 +4,7 @@
 
 #include "hub/auth/keyfile.h"
 #include "hub/base/clock.h"
+#include "hub/base/id.h"
 #include "hub/base/log.h"
 
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #define OWN_DESCRIPTORS 1024 /* besides connections: databases, Redis, files, pipes */
+#define DEFAULT_NAME_SIZE 58 /* as long as its worker's name may be, without "-worker" */
 #define DEMO_TTL_S (12 * 3600)
 
 void process_raise_descriptors(const struct options *options)
@@ -26,15 +28,14 @@ void process_raise_descriptors(const struct options *options)
 
 void process_name(const struct options *options, const char *address, char name[static PROCESS_NAME_SIZE])
 {
-    char host[48] = "hub";
+    char host[ID_HOST_SIZE];
     const char *port = strrchr(address, ':');
     if (*options->hub_name) {
         snprintf(name, PROCESS_NAME_SIZE, "%s", options->hub_name);
         return;
     }
-    if (gethostname(host, sizeof host - 1) != 0)
-        snprintf(host, sizeof host, "hub");
-    snprintf(name, PROCESS_NAME_SIZE, "%s%s", host, port ? port : address);
+    id_host(host);
+    snprintf(name, DEFAULT_NAME_SIZE, "%s%s", host, port ? port : address);
     options_clean_name(name);
 }
 

@@ -10,7 +10,8 @@
 void process_raise_descriptors(const struct options *options);
 
 #define PROCESS_NAME_SIZE 96
-/* Writes the stable name of this hub: hub.name, else host and port, of characters that hub.name may have. */
+/* Writes the name of this hub: hub.name, else host, machine and port, of characters that hub.name may have.
+ */
 void process_name(const struct options *options, const char *address, char name[static PROCESS_NAME_SIZE]);
 
 /* A token (free()) by the rules that the options say, valid from now for so long; NULL: the ring has public

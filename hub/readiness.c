@@ -136,7 +136,7 @@ static void start_worker(struct hub *hub)
 {
     if (hub->private_redis == NULL || hub->worker || hub->draining)
         return;
-    hub->worker = private_worker_new(&hub->loop, &hub->options, hub->worker_program, hub->name,
+    hub->worker = private_worker_new(&hub->loop, &hub->options, hub->worker_program, hub->worker_name,
                                      hub->redis_url, private_redis_descriptor(hub->private_redis));
 }
 
@@ -170,7 +170,8 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
     if (hub->announced)
         log_info("Redis answers again");
     else if (!hub->draining)
-        process_announce(&hub->options, hub->keyring, server_address(hub->server), hub->name);
+        process_announce(&hub->options, hub->keyring, server_address(hub->server),
+                         queue_name(hub->app.queue));
     hub->announced = true;
     hub->trouble[0] = '\0';
 }

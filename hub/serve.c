@@ -27,12 +27,21 @@
 
 /* ---- building --------------------------------------------------------------------------------------- */
 
+static void on_name_taken(void *ctx, const char *reason)
+{
+    struct hub *hub = container_of((struct app *)ctx, struct hub, app);
+    log_error(reason);
+    drain_begin(hub, EXIT_TROUBLE);
+}
+
 static void build_queue(struct hub *hub, const struct redis_url *url)
 {
     const struct options *options = &hub->options;
     const struct queue_config config = {
         .origin = hub->name,
         .hub = true,
+        .numbered = *options->hub_name == '\0',
+        .private_worker = hub->worker_name,
         .lease_ms = (unsigned)options->lease_ms,
         .user_tasks = (unsigned)options->user_tasks,
         .global_tasks = (unsigned)options->global_tasks,
@@ -48,8 +57,8 @@ static void build_queue(struct hub *hub, const struct redis_url *url)
                                           .on_admin = app_admin_event,
                                           .ctx = &hub->app};
     readiness_connect(hub, url);
-    hub->app.queue =
-        queue_new(&hub->loop, hub->commands, &config, (struct queue_hooks){app_event, &hub->app});
+    hub->app.queue = queue_new(&hub->loop, hub->commands, &config,
+                               (struct queue_hooks){app_event, &hub->app, on_name_taken});
     hub->app.feed = queue_feed_new(hub->app.queue, hub->subscriber, feed);
     queue_feed_listen_bell(hub->app.feed, "light");
     queue_feed_listen_control(hub->app.feed);
@@ -93,6 +102,8 @@ static bool build(struct hub *hub, const char *redis_address)
         return false;
     if (redis_url_parse(redis_address, &url))
         abort(); /* it was checked with the options */
+    if (hub->private_redis)
+        hub->worker_name = private_worker_name(&hub->options, hub->name);
     build_queue(hub, &url);
     build_app(hub);
     redis_url_free(&url);
@@ -186,6 +197,7 @@ static void free_hub(struct hub *hub)
     bearers_free(&hub->app.bearers);
     keyring_free(&hub->keyring);
     free(hub->worker_program);
+    free(hub->worker_name);
     free(hub->redis_url);
     options_free(&hub->options);
 }

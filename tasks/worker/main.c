@@ -37,7 +37,7 @@ static bool has_exec_user(const struct options *options, char **ret_reason)
 /* Returns the exit code. */
 static int run(const struct options *options)
 {
-    char name[WORKER_NAME_SIZE], *reason CLEANUP(free_char) = NULL;
+    char *reason CLEANUP(free_char) = NULL;
     if (*options->redis_url == '\0') {
         fprintf(stderr,
                 "taskhub-worker: redis.url is not set (REDIS_URL, --redis-url); a hub without one starts "
@@ -47,9 +47,8 @@ static int run(const struct options *options)
     const char *warning = run_as_warn(options);
     if (warning)
         log_warn(warning);
-    if (has_exec_user(options, &reason) && run_as(options, false, &reason) &&
-        worker_claim_name(options, name, &reason) && store_prepare(options, &reason))
-        return worker_run(options, name, TASKHUB_VERSION);
+    if (has_exec_user(options, &reason) && run_as(options, false, &reason) && store_prepare(options, &reason))
+        return worker_run(options, TASKHUB_VERSION);
     fprintf(stderr, "taskhub-worker: %s\n", reason);
     return EXIT_TROUBLE;
 }

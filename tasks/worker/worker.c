@@ -4,6 +4,7 @@
 #include "tasks/worker/worker.h"
 
 #include "hub/base/clock.h"
+#include "hub/base/id.h"
 #include "hub/base/log.h"
 #include "hub/redis/redis.h"
 #include "tasks/runner/runner.h"
@@ -14,11 +15,12 @@
 #include <unistd.h>
 
 #define COMMAND_TIMEOUT_MS 10000
-#define POLL_MS 500 /* heals lost bells */
+#define LEAVE_MS 500 /* to give the name back */
+#define POLL_MS 500  /* heals lost bells */
 
 struct worker {
     const struct options *options;
-    const char *name, *version;
+    const char *version;
     char host[65];
     char started_at[25];
     struct loop loop;
@@ -28,7 +30,7 @@ struct worker {
     struct runner *runner;
     char trouble[128]; /* why Redis did not answer last; "" while it does */
     bool loaded;       /* Redis answers and has the functions */
-    bool refused;      /* this version cannot read what Redis holds */
+    bool refused;      /* this version cannot read what Redis holds, or another has the name */
     bool loading;
     bool draining;
     uv_timer_t *second;
@@ -43,7 +45,7 @@ static void write_info(void *ctx, struct buf *to)
     const struct worker *worker = ctx;
     const char *separator = "";
     buf_append_text(to, "{\"name\":");
-    buf_append_json(to, span_of(worker->name));
+    buf_append_json(to, span_of(queue_name(worker->queue)));
     buf_append_text(to, ",\"host\":");
     buf_append_json(to, span_of(worker->host));
     buf_printf(to, ",\"pid\":%d,\"version\":\"%s\",\"started_at\":\"%s\",\"tasks_done\":%llu", (int)getpid(),
@@ -59,13 +61,43 @@ static void write_info(void *ctx, struct buf *to)
 static void on_ready(void *ctx)
 {
     const struct worker *worker = ctx;
-    log_info("worker ready", "name", worker->name);
+    log_info("worker ready", "name", queue_name(worker->queue));
 }
 
+static void stop(struct worker *worker)
+{
+    uv_stop(&worker->loop.uv);
+}
+
+static void on_left(void *ctx, enum queue_code code)
+{
+    (void)code;
+    stop(ctx);
+}
+
+static void on_late(uv_timer_t *timer)
+{
+    stop(timer->data);
+}
+
+/* What it still holds goes to others sooner while its name is known. */
 static void on_drained(void *ctx)
 {
     struct worker *worker = ctx;
-    uv_stop(&worker->loop.uv);
+    if (!worker->loaded || runner_load(worker->runner)) {
+        stop(worker);
+        return;
+    }
+    uv_timer_start(worker->second, on_late, LEAVE_MS, 0);
+    queue_leave(worker->queue, on_left, worker);
+}
+
+static void on_name_taken(void *ctx, const char *reason)
+{
+    struct worker *worker = ctx;
+    log_error(reason);
+    worker->refused = true;
+    stop(worker);
 }
 
 /* ---- Redis comes and goes ------------------------------------------------------------------------ */
@@ -83,7 +115,7 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
         log_error("Redis cannot be used", "reason", reason);
     if (code == QUEUE_STATE) { /* it will not change back */
         worker->refused = true;
-        uv_stop(&worker->loop.uv);
+        stop(worker);
     }
 }
 
@@ -180,8 +212,13 @@ static void start_redis(struct worker *worker, const struct redis_url *url)
     const struct options *options = worker->options;
     struct redis_hooks commands = {on_up, on_down, worker};
     struct redis_hooks subscriber = {on_subscriber_up, on_subscriber_down, worker};
+    const bool named = *options->worker_name;
+    char host[ID_HOST_SIZE];
+    id_host(host);
+    options_clean_name(host);
     struct queue_config config = {
-        .origin = worker->name,
+        .origin = named ? options->worker_name : host,
+        .numbered = !named,
         .lease_ms = (unsigned)options->lease_ms,
         .user_tasks = (unsigned)options->user_tasks,
         .global_tasks = (unsigned)options->global_tasks,
@@ -191,7 +228,8 @@ static void start_redis(struct worker *worker, const struct redis_url *url)
     worker->commands = redis_new(&worker->loop, url, COMMAND_TIMEOUT_MS, commands);
     worker->subscriber = redis_new(&worker->loop, url, COMMAND_TIMEOUT_MS, subscriber);
     redis_follow(worker->subscriber, worker->commands);
-    worker->queue = queue_new(&worker->loop, worker->commands, &config, (struct queue_hooks){0});
+    worker->queue = queue_new(&worker->loop, worker->commands, &config,
+                              (struct queue_hooks){.on_name_taken = on_name_taken, .ctx = worker});
     worker->feed =
         queue_feed_new(worker->queue, worker->subscriber,
                        (struct queue_feed_hooks){
@@ -225,12 +263,11 @@ static void close_all(struct worker *worker)
     loop_deinit(&worker->loop);
 }
 
-int worker_run(const struct options *options, const char *name, const char *version)
+int worker_run(const struct options *options, const char *version)
 {
     static struct worker worker;
     struct redis_url url;
     worker.options = options;
-    worker.name = name;
     worker.version = version;
     if (redis_url_parse(options->redis_url, &url))
         abort(); /* it was checked with the options */
@@ -242,7 +279,7 @@ int worker_run(const struct options *options, const char *name, const char *vers
     start_runner(&worker);
     start_clocks(&worker);
     uv_run(&worker.loop.uv, UV_RUN_DEFAULT);
-    log_info("worker ends", "name", name, "done", LOG_NUM(runner_done(worker.runner)));
+    log_info("worker ends", "name", queue_name(worker.queue), "done", LOG_NUM(runner_done(worker.runner)));
     close_all(&worker);
     return worker.refused ? 1 : 0;
 }
