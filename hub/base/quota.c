@@ -58,6 +58,11 @@ const char *charge_who(const struct charge *charge)
     return charge->holder ? charge->holder->who : NULL;
 }
 
+const struct quota *charge_quota(const struct charge *charge)
+{
+    return charge->holder ? charge->holder->quota : NULL;
+}
+
 size_t quota_used(const struct quota *quota, struct span who)
 {
     const struct quota_holder *holder = find(quota, who);

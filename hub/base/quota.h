@@ -30,6 +30,8 @@ bool charge_take(struct charge *charge, struct quota *quota, struct span who, si
 void charge_give(struct charge *charge);
 /* Returns who pays (valid until it is given back), NULL for an empty charge. */
 const char *charge_who(const struct charge *charge);
+/* Returns what it was taken from, NULL for an empty charge. */
+const struct quota *charge_quota(const struct charge *charge);
 /* Returns how much `who` has. */
 size_t quota_used(const struct quota *quota, struct span who);
 /* Frees the table. No charge may be given back afterwards. */

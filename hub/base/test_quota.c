@@ -20,7 +20,8 @@ static void test_limits(void)
     charge_give(&a);
     charge_give(&a);
     is_int(quota_used(&quota, SPAN("u1")), 1, "given back once");
-    ok(charge_who(&a) == NULL, "and empty then");
+    ok(charge_who(&a) == NULL && charge_quota(&a) == NULL, "and empty then");
+    ok(charge_quota(&b) == &quota, "another one is still of its quota");
     ok(charge_take(&a, &quota, SPAN("u1"), 2, 3), "to be taken again");
     charge_give(&a), charge_give(&b), charge_give(&c);
     is_int(quota.used + quota.holders.count, 0, "nothing is left");

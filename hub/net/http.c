@@ -446,7 +446,7 @@ int http_body(struct lws *wsi, size_t size)
     struct peer *peer = lws_get_opaque_user_data(wsi);
     if (peer == NULL)
         return -1;
-    peer->body += size;
+    peer->body += (unsigned)size;
     return peer->body > BODY_READ_MAX ? -1 : 0;
 }
 

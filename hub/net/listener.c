@@ -277,7 +277,7 @@ static struct peer *oldest(const struct list *order)
 
 static bool in_reserve(const struct peer *peer)
 {
-    return charge_who(&peer->reserve) != NULL;
+    return charge_quota(&peer->seat) == &peer->listener->reserve;
 }
 
 enum http_place peer_asks(struct peer *peer, bool probe)
@@ -338,8 +338,7 @@ const char *peer_address(const struct peer *peer)
 void peer_free(struct peer *peer)
 {
     struct listener *listener = peer->listener;
-    charge_give(&peer->total);
-    charge_give(&peer->reserve);
+    charge_give(&peer->seat);
     charge_give(&peer->place);
     charge_give(&peer->address_place);
     charge_give(&peer->address);
@@ -368,8 +367,8 @@ static bool admit(struct peer *peer, struct span address, enum metric *ret_reaso
     bool local = address_is_local(address);
     size_t of_address = local ? QUOTA_UNLIMITED : (size_t)options->address_connections;
     size_t new_of_address = local ? QUOTA_UNLIMITED : (size_t)options->address_unauthenticated;
-    if (!charge_take(&peer->total, &listener->all, QUOTA_ONE, 1, listener->max) &&
-        !charge_take(&peer->reserve, &listener->reserve, QUOTA_ONE, 1, PROBE_PLACES))
+    if (!charge_take(&peer->seat, &listener->all, QUOTA_ONE, 1, listener->max) &&
+        !charge_take(&peer->seat, &listener->reserve, QUOTA_ONE, 1, PROBE_PLACES))
         *ret_reason = METRIC_REFUSED_TOTAL;
     else if (!charge_take(&peer->place, &listener->unauthenticated, QUOTA_ONE, 1, QUOTA_UNLIMITED))
         *ret_reason = METRIC_REFUSED_UNAUTHENTICATED;

@@ -43,14 +43,13 @@ enum peer_state {
 struct peer { /* one TCP connection, WebSocket or HTTP */
     struct list node;
     enum peer_state state;
+    unsigned body;     /* bytes that were read of the body of its request */
     struct list order; /* among those of its state, the oldest first; PEER_KNOWN: in none */
     uint64_t since;    /* mono ms: in its state, or the last request */
     struct listener *listener;
     struct lws *wsi;
-    struct conn *conn;     /* NULL while it speaks HTTP */
-    size_t body;           /* bytes that were read of the body of its request */
-    struct charge total;   /* empty: there was only a place for probes, */
-    struct charge reserve; /* which this is */
+    struct conn *conn;  /* NULL while it speaks HTTP */
+    struct charge seat; /* among all; of the reserve where there was only a place for probes */
     struct charge address;
     struct charge place, address_place; /* of PEER_NEW or PEER_HTTP */
 };

@@ -53,22 +53,21 @@ struct owner {
     struct list all;   /* in owners->all */
     struct list timed; /* in owners->timed while a gap or a member needs ticks */
     struct owners *owners;
-    struct list members;
-    unsigned in[MEMBER_STATES]; /* members in each state, but for MEMBER_OUT */
-    struct list holds;
-    bool attached;  /* where the log stands is known, and its events come */
-    bool attaching; /* the question is under way, one at a time */
-    uint64_t floor; /* the cursor when it was sent */
-    bool doubted;   /* within this second it was asked whether the log began anew */
-    bool healing;   /* a gap is being read */
-    char epoch[24];
-    uint64_t delivered; /* the cursor: everything up to here went out */
-    uint64_t known;     /* the highest seq heard of */
+    struct list members, holds;
     struct pending pending;
+    uint64_t delivered;         /* the cursor: everything up to here went out */
+    uint64_t known;             /* the highest seq heard of */
+    uint64_t floor;             /* the cursor when the question was sent that is under way */
+    unsigned in[MEMBER_STATES]; /* members in each state, but for MEMBER_OUT */
     unsigned linger_s;
     unsigned calls;     /* of the source, in flight */
     unsigned gap_ticks; /* 0 = no gap */
     unsigned heal_wait;
+    bool attached;  /* where the log stands is known, and its events come */
+    bool attaching; /* the question is under way, one at a time */
+    bool doubted;   /* within this second it was asked whether the log began anew */
+    bool healing;   /* a gap is being read */
+    char epoch[24];
     char id[];
 };
 
