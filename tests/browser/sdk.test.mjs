@@ -131,6 +131,45 @@ test('the answer to a submission counts as its event', async () => {
   assert.equal(server.connections.length, 1);
 });
 
+test('an answer moves the cursor by one, and only if it is no duplicate', async () => {
+  const rows = [[11, false, 11], [12, false, 10], [500, false, 10], [10, false, 10], [11, true, 10], [12, true, 10]];
+  const methods = { 'task.submit': (hub) => hub.submit('noop'), 'task.retry': (hub) => hub.task('b').retry() };
+  for (const [seq, duplicate, cursor] of rows) {
+    for (const [method, ask] of Object.entries(methods)) {
+      const server = await script({
+        auth: (params) => resuming(params),
+        [method]: () => ({ task_id: 'a', status: 'pending', seq, ...(duplicate && { duplicate }) }),
+        'task.get': ({ task_id }) => ({ task_id, task: 'noop', status: 'pending', attempt: 0, seq: 499 }),
+      });
+      const hub = connect(server);
+      await ask(hub);
+      server.newest().socket.terminate();
+      await eventually(() => server.count('auth') === 2, 'the second auth');
+      assert.deepEqual(server.seen.filter((call) => call.method === 'auth')[1].params.resume, { epoch: 'e', seq: cursor }, `${method} ${seq} ${duplicate}`);
+    }
+  }
+});
+
+test('events that an answer overtook are not lost with the connection', async () => {
+  const server = await script({
+    auth: (params, connection) => {
+      if (params.resume) setTimeout(() => [11, 12, 13].filter((seq) => seq > params.resume.seq).forEach((seq) =>
+        connection.event({ seq, task_id: seq === 12 ? 'a' : 'b', type: seq === 12 ? 'accepted' : 'started' })));
+      return resuming(params, { seq: params.resume ? 13 : 10 });
+    },
+    'task.submit': () => ({ task_id: 'a', status: 'pending', seq: 12 }),
+  });
+  const hub = connect(server);
+  const types = [];
+  hub.on('event', (event) => event.seq && event.type !== 'sync' && types.push(event.type + event.seq));
+  await hub.submit('noop');
+  server.newest().event({ seq: 11, task_id: 'b', type: 'started' });
+  await eventually(() => hub.resume.seq === 11, 'the event before');
+  server.newest().socket.terminate();
+  await eventually(() => hub.resume.seq === 13, 'the replay');
+  assert.deepEqual(types.filter((type) => type.startsWith('started')), ['started11', 'started13']);
+});
+
 test('after a gap the snapshot counts, and what it does not hold is read', async () => {
   let gap = false;
   const server = await script({
