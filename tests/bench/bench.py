@@ -22,6 +22,7 @@ import against
 from stack import BUILD, Stack, cpu, resident
 
 USERS, IN_FLIGHT = 50, 8
+CHILD = "one-shot child: CPU from fork to its end"
 HEAVY_0 = ["--task", "noop_heavy", "--args", '{"steps":0}']
 HEAVY_10 = ["--task", "noop_heavy", "--args", '{"steps":10}', "--expect", "11"]
 LOADS = {"light": [], "light, no key": ["--no-keys"], "heavy, 0 events": HEAVY_0,
@@ -114,6 +115,12 @@ class Bench(Stack):
         self.note("connections opened per s (hub: with auth)", column, opened["ready"] / opened["open_s"])
         self.stop(server)
 
+    def child(self):
+        """A one-shot child with and without its fence, in turn."""
+        out = subprocess.run([BUILD / "tests/bench/child", "200"], stdout=subprocess.PIPE, stderr=self.log, check=True)
+        for column, value in json.loads(out.stdout).items():
+            self.note(CHILD, column, value)
+
     def run(self):
         self.start_all()
         self.echo_server, self.echo_port = self.start_echo()
@@ -124,6 +131,7 @@ class Bench(Stack):
             self.single()
             self.echo()
             self.redis_benchmark()
+            self.child()
             for title, words in LOADS.items():
                 self.tasks(title, *words)
         for number in range(self.options.rounds):
@@ -135,7 +143,7 @@ class Bench(Stack):
         def cell(value):
             return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:,.2f}"
         lines = [("", "taskhub", "bare lws echo", "redis-benchmark SET", "× echo", "× SET")]
-        for row, columns in self.rows.items():
+        for row, columns in ((row, columns) for row, columns in self.rows.items() if row != CHILD):
             middle = {name: statistics.median(values) for name, values in columns.items()}
             hub = middle.get("hub")
             ratios = [f"{hub / middle[name]:.2f}" if hub and middle.get(name) else "" for name in ("echo", "redis")]
@@ -146,6 +154,8 @@ class Bench(Stack):
             first, *rest = [text.ljust(w) if i == 0 else text.rjust(w)
                             for i, (text, w) in enumerate(zip(line, widths))]
             print("| " + " | ".join([first, *rest]) + " |")
+        middle = {name: statistics.median(values) for name, values in self.rows[CHILD].items()}
+        print("{0}: {plain_us:,.0f} µs as it is, {confined_us:,.0f} µs confined, × {ratio:.2f}".format(CHILD, **middle))
 
 
 def main():
