@@ -331,8 +331,11 @@ static void print_measures(void)
 {
     for (enum confine_measure measure = 0; measure < CONFINE_MEASURES; measure++) {
         int error = confine_probe(measure);
-        printf("%-14s %s  %s: %s%s%s\n", "tasks", error ? "off " : "ok  ", confine_name(measure),
-               confine_meaning(measure), error ? "; not in force: " : "", error ? strerror(error) : "");
+        printf("%-14s %s  %s: ", "tasks", error ? "off " : "ok  ", confine_name(measure));
+        if (error)
+            printf("%s; so %s\n", strerror(error), confine_without(measure));
+        else
+            printf("%s\n", confine_meaning(measure));
     }
 }
 

@@ -369,18 +369,21 @@ static bool probe_network(const struct confine_need *need)
 
 /* In this order: each may take away what only the ones before need. */
 static const struct measure {
-    const char *name, *meaning;
+    const char *name, *meaning, *without;
     bool (*apply)(const struct confine_need *need);
 } measures[CONFINE_MEASURES] = {
-    [CONFINE_LIMITS] = {"limits", "core, processes, files, file size, CPU time", apply_limits},
+    [CONFINE_LIMITS] = {"limits", "core, processes, files, file size, CPU time",
+                        "a task may take what its user may", apply_limits},
     [CONFINE_FILES] = {"landlock", "system libraries to read, an empty directory of its own to write",
-                       apply_files},
-    [CONFINE_USER] = {"user", "not root", apply_user},
-    [CONFINE_PRIVILEGES] = {"privileges", "no capabilities, none by programs it starts", apply_privileges},
+                       "only their modes close files to a task", apply_files},
+    [CONFINE_USER] = {"user", "not root", "tasks are root", apply_user},
+    [CONFINE_PRIVILEGES] = {"privileges", "no capabilities, none by programs it starts",
+                            "a task has those of the worker", apply_privileges},
     [CONFINE_CALLS] = {"seccomp",
                        "no sockets, no calls that change the system, no way out of its process group",
-                       apply_calls},
-    [CONFINE_NETWORK] = {"network", "an empty network namespace", probe_network},
+                       "a task may open sockets, and a daemon that it starts outlives it", apply_calls},
+    [CONFINE_NETWORK] = {"network", "an empty network namespace", "seccomp alone closes the network",
+                         probe_network},
 };
 
 unsigned confine(const struct confine_need *need)
@@ -400,6 +403,11 @@ const char *confine_name(enum confine_measure measure)
 const char *confine_meaning(enum confine_measure measure)
 {
     return measures[measure].meaning;
+}
+
+const char *confine_without(enum confine_measure measure)
+{
+    return measures[measure].without;
 }
 
 int confine_probe(enum confine_measure measure)

@@ -52,8 +52,9 @@ bool confine_network(void);
  * its user. Returns a bit per measure that is in force (1 << enum confine_measure). */
 unsigned confine(const struct confine_need *need);
 
-/* Returns a measure's name, and what it means, for people. */
+/* Returns a measure's name, what it means, and what it means to go without, for people. */
 const char *confine_name(enum confine_measure measure);
 const char *confine_meaning(enum confine_measure measure);
+const char *confine_without(enum confine_measure measure);
 /* Tries the measure in a child process. 0 if it is in force here, else an errno. Blocks for a moment. */
 int confine_probe(enum confine_measure measure);
