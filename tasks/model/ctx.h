@@ -76,7 +76,7 @@ void task_fail(struct task_ctx *ctx, struct task_error error, const char *fmt, .
 /* The same with code "database" and the database's own words, to be tried again. */
 void task_fail_db(struct task_ctx *ctx, struct db *db);
 
-/* ---- for the runners: tasks/runner/threads/threads.c, tasks/runner/slots/child.c ---- */
+/* ---- for the runners: tasks/runner/threads/reports.c, tasks/runner/slots/child.c ---- */
 struct task_ctx_ops {
     void (*progress)(struct task_ctx *ctx); /* percent, stage, message changed */
     void (*meta)(struct task_ctx *ctx, struct span json);

@@ -1,46 +1,31 @@
 /* SPDX-License-Identifier: MIT */
-/* The pool of threads: runs are taken once per turn and handed over under one lock, ends and reports come
- * back as lists per wake-up. What a job may do (task_ctx_ops) is here, too. run() of a job is on a pool
- * thread, all else on the loop thread but where it says so. Never calls back while it holds the lock. Lanes:
- * no thread is bound to one, but jobs of a lane hold at most `width` threads. A job of the quick lane that
- * holds its thread for too long goes over to the slow lane with it, and its type stays there until it was
- * quick for a while; the lane of requests keeps `width` threads whatever the others do. A lane is first come,
- * first served, until something has waited for a tick: then its owners take turns. */
-#include "tasks/runner/threads/threads.h"
+/* The pool of threads: which job runs when, and on which of them. Runs are taken once per turn and handed
+ * over under one lock, those that ended come back as a list per wake-up; what they do while they run is in
+ * reports.c. run() of a job is on a pool thread, all else on the loop thread but where it says so. Never
+ * calls back while it holds the lock. Lanes: no thread is bound to one, but jobs of a lane hold at most
+ * `width` threads. A job of the quick lane that holds its thread for too long goes over to the slow lane with
+ * it, and its type stays there until it was quick for a while; the lane of requests keeps `width` threads
+ * whatever the others do. A lane is first come, first served, until something has waited for a tick: then its
+ * owners take turns.
+ */
+#include "tasks/runner/threads/threads_private.h"
 
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/config/options.h"
 #include "hub/sql/db.h"
-#include "tasks/model/ctx.h"
 #include "tasks/store/schema.h"
 
-#include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
-#define REPORTS_MAX 1024 /* on their way to the loop; beyond, progress is kept and the rest waits */
-#define ROOM 64          /* what is leased at once */
-#define CALL_TIMEOUT_MS 10000
+#define ROOM 64        /* what is leased at once */
 #define TICK_MS 20     /* how often the pool looks for what waits or runs for long */
 #define CAUGHT 16      /* threads for what was not known to be slow, beyond those of the lanes */
 #define LEARNT_MAX 32  /* types known to be slow by what they did */
 #define QUICK_AGAIN 16 /* quick runs in a row after which one is quick again */
-
-enum report_kind { REPORT_STARTED, REPORT_CALL, REPORT_PROGRESS, REPORT_PARTIAL, REPORT_FINAL, REPORT_LOG };
-struct report { /* what a running job says */
-    struct list node;
-    enum report_kind kind;
-    struct job *job;
-    unsigned number;           /* REPORT_PROGRESS: per cent; REPORT_CALL: which call */
-    char word[33];             /* REPORT_PROGRESS: the stage, "" = none; REPORT_CALL: the service */
-    struct span message, json; /* SPAN_NONE = unchanged; they point into `text` */
-    char text[];
-};
 
 struct line { /* of an owner: what waits in a lane; exists while there is something */
     struct list node;
@@ -62,51 +47,28 @@ struct lane {
     unsigned busy;       /* threads that run its jobs */
 };
 
-struct job {
-    struct run run;          /* in the lists of a lane or the pool by its `place` */
-    bool slow;               /* loop thread: it held its thread for too long */
-    struct list listen_node; /* of pool.listening */
-    enum run_stop why;       /* loop thread */
-    _Atomic bool cancelled;
-    /* under the pool's lock: */
-    struct report *kept;  /* progress not delivered: nobody listens yet, or too soon */
-    uint64_t reported_ms; /* when the last progress was handed over */
-    bool listening, running;
-    uint32_t call; /* number of its newest call */
-    bool answered;
-    char *answer; /* of that call */
-
-    struct task_ctx ctx; /* not cleared with the rest */
-};
-
 struct pool {
     struct loop *loop;
     const struct options *options;
     const struct engine_hooks *hooks;
     struct running_engine *from; /* of hooks->next */
-    unsigned coalesce_ms;        /* shortest time between two progress reports of a job; 0 = all */
     unsigned width;              /* threads of a lane */
     struct learnt {
         const struct task_type *type;
         unsigned quick;   /* runs since it was slow */
     } learnt[LEARNT_MAX]; /* loop thread */
     unsigned learnt_count;
-    unsigned load;         /* loop thread: jobs that were given and have not ended */
-    struct list listening; /* loop thread: jobs whose reports are delivered */
-    uv_timer_t *collect;   /* passes on progress that came too soon after the last one */
-    uv_timer_t *tick;      /* while there are jobs */
-    uv_async_t *async;     /* wakes the loop */
+    unsigned load;    /* loop thread: jobs that were taken and have not ended */
+    uv_timer_t *tick; /* while there are jobs */
+    struct reports reports;
+    struct crossing crossing;
 
-    pthread_mutex_t lock;           /* protects everything below */
+    /* under the lock: */
     pthread_cond_t work;            /* a job waits, or the pool closes */
-    pthread_cond_t wake;            /* for jobs that wait: cancelled, answered, room for a report, closing */
     struct lane lanes[LIGHT_LANES]; /* jobs for the threads */
-    struct list done, reports;      /* for the loop thread */
-    size_t report_count;
-    bool notified; /* the loop thread knows that there is something for it */
+    struct list done;               /* for the loop thread */
     unsigned idle;
     bool calling; /* a thread was called and has not come yet */
-    _Atomic bool closing;
 
     unsigned thread_count, thread_max;
     struct pool_thread {
@@ -121,187 +83,14 @@ struct pool {
 
 static _Thread_local struct pool_thread *self; /* NULL outside of a pool thread */
 
-static struct job *job_of(struct task_ctx *ctx)
-{
-    return container_of(ctx, struct job, ctx);
-}
+/* ---- threads ------------------------------------------------------------------------------------- */
 
-/* With the lock held: notes that the loop thread has something to fetch; the result says whether it must be
- * notified, after unlocking. */
-static bool must_notify(struct pool *pool)
-{
-    bool must = !pool->notified;
-    pool->notified = true;
-    return must;
-}
-
-static void notify(struct pool *pool)
-{
-    uv_async_send(pool->async);
-}
-
-/* ---- reports, on the job's thread ---------------------------------------------------------------- */
-
-static char *put(char *at, struct span text, struct span *ret_copy)
-{
-    if (text.p == NULL)
-        return at;
-    memcpy(at, text.p, text.n);
-    *ret_copy = (struct span){at, text.n};
-    return at + text.n;
-}
-
-static struct report *new_report(struct job *job, enum report_kind kind, struct span message,
-                                 struct span json)
-{
-    struct report *report = xmalloc(sizeof *report + message.n + json.n);
-    list_init(&report->node);
-    report->kind = kind;
-    report->job = job;
-    report->number = (unsigned)job->ctx.percent;
-    memcpy(report->word, job->ctx.stage, sizeof report->word);
-    report->message = report->json = SPAN_NONE;
-    put(put(report->text, message, &report->message), json, &report->json);
-    return report;
-}
-
-/* With the lock held, which it gives back. */
-static void send_report(struct pool *pool, struct report *report)
-{
-    list_append(&pool->reports, &report->node);
-    pool->report_count++;
-    bool must = must_notify(pool);
-    pthread_mutex_unlock(&pool->lock);
-    if (must)
-        notify(pool);
-}
-
-/* The newest progress replaces one that is kept; a meta object not yet delivered stays with it. */
-static void report_progress(struct task_ctx *ctx, struct span meta)
-{
-    struct pool *pool = self->pool;
-    struct job *job = job_of(ctx);
-    struct span message = ctx->message[0] ? span_of(ctx->message) : SPAN_NONE;
-    uint64_t now = clock_mono_ms();
-
-    pthread_mutex_lock(&pool->lock);
-    struct report *old = job->kept;
-    job->kept = NULL;
-    if (meta.p == NULL && old)
-        meta = old->json;
-    struct report *report = new_report(job, REPORT_PROGRESS, message, meta);
-    free(old);
-    if (job->listening && now - job->reported_ms >= pool->coalesce_ms && pool->report_count < REPORTS_MAX) {
-        job->reported_ms = now;
-        send_report(pool, report);
-        return;
-    }
-    job->kept = report;
-    pthread_mutex_unlock(&pool->lock);
-}
-
-/* A report that is not replaced by a later one; waits while too many are on their way. */
-static void report_each(struct task_ctx *ctx, enum report_kind kind, struct span message, struct span json)
-{
-    struct pool *pool = self->pool;
-    struct job *job = job_of(ctx);
-    pthread_mutex_lock(&pool->lock);
-    while (job->listening && pool->report_count >= REPORTS_MAX && !pool->closing)
-        pthread_cond_wait(&pool->wake, &pool->lock);
-    if (job->listening && !pool->closing)
-        send_report(pool, new_report(job, kind, message, json));
-    else
-        pthread_mutex_unlock(&pool->lock);
-}
-
-static void op_progress(struct task_ctx *ctx)
-{
-    report_progress(ctx, SPAN_NONE);
-}
-
-static void op_meta(struct task_ctx *ctx, struct span json)
-{
-    report_progress(ctx, json);
-}
-
-static void op_partial(struct task_ctx *ctx, struct span json, bool final)
-{
-    report_each(ctx, final ? REPORT_FINAL : REPORT_PARTIAL, SPAN_NONE, json);
-}
-
-static void op_log(struct task_ctx *ctx, struct span text)
-{
-    report_each(ctx, REPORT_LOG, text, SPAN_NONE);
-}
-
-/* ---- waiting, on the job's thread ---------------------------------------------------------------- */
-
-static bool op_cancelled(struct task_ctx *ctx)
-{
-    return atomic_load_explicit(&job_of(ctx)->cancelled, memory_order_relaxed) || self->pool->closing;
-}
-
-static struct timespec deadline_in(unsigned ms)
-{
-    uint64_t us = clock_mono_us() + (uint64_t)ms * 1000;
-    return (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
-}
-
-/* With the lock held: until *flag, the job shall stop, or the time is over. */
-static void wait_for(struct pool *pool, struct task_ctx *ctx, const bool *flag, unsigned ms)
-{
-    struct timespec until = deadline_in(ms);
-    for (int rc = 0; !*flag && rc != ETIMEDOUT && !op_cancelled(ctx);)
-        rc = pthread_cond_timedwait(&pool->wake, &pool->lock, &until);
-}
-
-static bool op_sleep(struct task_ctx *ctx, unsigned ms)
-{
-    static const bool never = false;
-    pthread_mutex_lock(&self->pool->lock);
-    wait_for(self->pool, ctx, &never, ms);
-    pthread_mutex_unlock(&self->pool->lock);
-    return !op_cancelled(ctx);
-}
-
-static char *op_call(struct task_ctx *ctx, const char *service, struct span args)
-{
-    struct pool *pool = self->pool;
-    struct job *job = job_of(ctx);
-    struct report *report = new_report(job, REPORT_CALL, SPAN_NONE, args);
-    snprintf(report->word, sizeof report->word, "%s", service);
-    pthread_mutex_lock(&pool->lock);
-    report->number = ++job->call;
-    job->answered = false;
-    send_report(pool, report);
-    pthread_mutex_lock(&pool->lock);
-    wait_for(pool, ctx, &job->answered, CALL_TIMEOUT_MS);
-    char *answer = job->answer;
-    job->answer = NULL;
-    job->call++; /* an answer that comes later belongs to nobody */
-    pthread_mutex_unlock(&pool->lock);
-    return answer;
-}
-
-static struct db *op_db(struct task_ctx *ctx)
+struct db *thread_db(struct task_ctx *ctx)
 {
     if (self->db == NULL)
         self->db = store_open(ctx->options);
     return self->db;
 }
-
-static const struct task_ctx_ops ctx_ops = {
-    .progress = op_progress,
-    .meta = op_meta,
-    .partial = op_partial,
-    .log = op_log,
-    .cancelled = op_cancelled,
-    .sleep = op_sleep,
-    .call = op_call,
-    .db = op_db,
-};
-
-/* ---- threads ------------------------------------------------------------------------------------- */
 
 static void *thread_main(void *arg);
 
@@ -384,13 +173,13 @@ static struct job *take(struct lane *lane)
 static struct job *next_job(struct pool *pool)
 {
     struct lane *lane;
-    while ((lane = choose(pool)) == NULL && !pool->closing) {
+    while ((lane = choose(pool)) == NULL && !pool->crossing.closing) {
         pool->idle++;
-        pthread_cond_wait(&pool->work, &pool->lock);
+        pthread_cond_wait(&pool->work, &pool->crossing.lock);
         pool->idle--;
         pool->calling = false;
     }
-    if (pool->closing)
+    if (pool->crossing.closing)
         return NULL;
     lane->busy++;
     self->lane = lane;
@@ -410,33 +199,33 @@ static void run_job(struct pool *pool, struct job *job)
         task_fail(&job->ctx, (struct task_error){"cancelled", false}, "Cancelled before it ran");
         return;
     }
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->crossing.lock);
     if (heard)
-        report_each(&job->ctx, REPORT_STARTED, SPAN_NONE, SPAN_NONE);
+        report_started(job);
     atomic_store_explicit(&job->run.began_ms, clock_wall_ms(), memory_order_relaxed);
     job->run.type->run(&job->ctx);
     task_ctx_returned(&job->ctx);
-    pthread_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->crossing.lock);
 }
 
 static void *thread_main(void *arg)
 {
     self = arg;
     struct pool *pool = self->pool;
-    pthread_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->crossing.lock);
     pool->calling = false;
     for (struct job *job; (job = next_job(pool)) != NULL;) {
         run_job(pool, job);
         self->job = NULL;
         list_append(&pool->done, &job->run.place);
-        if (must_notify(pool)) {
-            pthread_mutex_unlock(&pool->lock);
-            notify(pool);
-            pthread_mutex_lock(&pool->lock);
+        if (crossing_put(&pool->crossing)) {
+            pthread_mutex_unlock(&pool->crossing.lock);
+            uv_async_send(pool->crossing.async);
+            pthread_mutex_lock(&pool->crossing.lock);
         }
         self->lane->busy--;
     }
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->crossing.lock);
     db_close(&self->db);
     return NULL;
 }
@@ -528,13 +317,13 @@ static void on_tick(uv_timer_t *timer)
 {
     struct pool *pool = timer->data;
     bool old = false;
-    pthread_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->crossing.lock);
     for (unsigned i = 0; i < pool->thread_count; i++)
         watch(pool, &pool->threads[i]);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
         old |= line_up(&pool->lanes[i]);
     bool call = old && choose(pool) && call_thread(pool);
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->crossing.lock);
     if (call)
         pthread_cond_signal(&pool->work);
     if (pool->load == 0)
@@ -542,38 +331,6 @@ static void on_tick(uv_timer_t *timer)
 }
 
 /* ---- the loop's side ----------------------------------------------------------------------------- */
-
-static void deliver_report(struct pool *pool, const struct report *report)
-{
-    static const enum queue_update_kind kinds[] = {[REPORT_PROGRESS] = QUEUE_PROGRESS,
-                                                   [REPORT_PARTIAL] = QUEUE_PARTIAL,
-                                                   [REPORT_FINAL] = QUEUE_FINAL,
-                                                   [REPORT_LOG] = QUEUE_LOG};
-    struct run *run = &report->job->run;
-    if (report->kind == REPORT_CALL) {
-        pool->hooks->call(run, report->number, report->word, report->json);
-        return;
-    }
-    if (report->kind == REPORT_STARTED) {
-        pool->hooks->started(run);
-        return;
-    }
-    struct queue_update update = {.kind = kinds[report->kind],
-                                  .percent = (int)report->number,
-                                  .stage = report->word[0] ? report->word : NULL,
-                                  .message = report->message,
-                                  .meta = report->json};
-    pool->hooks->update(run, &update);
-}
-
-static void deliver_reports(struct pool *pool, struct list *reports)
-{
-    for (struct list *node; (node = list_pop(reports)) != NULL;) {
-        struct report *report = container_of(node, struct report, node);
-        deliver_report(pool, report);
-        free(report);
-    }
-}
 
 /* The outcome's text leaves the context. */
 static void deliver_end(struct pool *pool, struct job *job)
@@ -595,9 +352,8 @@ static void deliver_done(struct pool *pool, struct list *done)
 {
     for (struct list *node; (node = list_pop(done)) != NULL;) {
         struct job *job = container_of(node, struct job, run.place);
-        free(job->kept);
-        free(job->answer);
-        list_remove(&job->listen_node);
+        if (job->kept || job->listening)
+            reports_forget(job);
         pool->load--;
         judge(pool, job);
         if (job->why == STOP_LOST) {
@@ -613,19 +369,17 @@ static void deliver_done(struct pool *pool, struct list *done)
 static void fetch(void *engine)
 {
     struct pool *pool = engine;
-    struct list done, reports;
+    struct list done, said;
     list_init(&done);
-    list_init(&reports);
-    pthread_mutex_lock(&pool->lock);
+    list_init(&said);
+    pthread_mutex_lock(&pool->crossing.lock);
     list_splice(&done, &pool->done);
-    list_splice(&reports, &pool->reports);
-    bool was_full = pool->report_count >= REPORTS_MAX;
-    pool->report_count = 0;
-    pool->notified = false;
-    pthread_mutex_unlock(&pool->lock);
-    if (was_full)
-        pthread_cond_broadcast(&pool->wake);
-    deliver_reports(pool, &reports);
+    if (pool->reports.count)
+        reports_take(&pool->reports, &said);
+    pool->crossing.notified = false;
+    pthread_mutex_unlock(&pool->crossing.lock);
+    if (!list_empty(&said))
+        reports_deliver(&pool->reports, &said);
     deliver_done(pool, &done);
     metric_set(METRIC_LIGHT_QUEUED, pool->load);
 }
@@ -633,65 +387,6 @@ static void fetch(void *engine)
 static void on_async(uv_async_t *async)
 {
     fetch(async->data);
-}
-
-/* With the lock held: the report that was kept, which leaves the job. */
-static struct report *take_kept(struct job *job)
-{
-    struct report *kept = job->kept;
-    if (kept) {
-        job->kept = NULL;
-        job->reported_ms = clock_mono_ms();
-    }
-    return kept;
-}
-
-static void deliver_kept(struct pool *pool, struct report *kept)
-{
-    if (kept)
-        deliver_report(pool, kept);
-    free(kept);
-}
-
-static void on_collect(uv_timer_t *timer)
-{
-    struct pool *pool = timer->data;
-    if (list_empty(&pool->listening)) {
-        uv_timer_stop(timer);
-        return;
-    }
-    list_for_each (node, &pool->listening) {
-        struct job *job = container_of(node, struct job, listen_node);
-        pthread_mutex_lock(&pool->lock);
-        /* Reports of the job that are on their way are older than the one kept: they must go first. */
-        struct report *kept = list_empty(&pool->reports) ? take_kept(job) : NULL;
-        pthread_mutex_unlock(&pool->lock);
-        deliver_kept(pool, kept);
-    }
-}
-
-/* From now on what it reports is passed on. */
-static void listen_from_now(struct pool *pool, struct job *job)
-{
-    uint64_t every = pool->coalesce_ms ? pool->coalesce_ms : 1000;
-    list_append(&pool->listening, &job->listen_node);
-    if (!uv_is_active((uv_handle_t *)pool->collect))
-        uv_timer_start(pool->collect, on_collect, every, every);
-}
-
-static void listen_to(void *engine, struct run *run)
-{
-    struct pool *pool = engine;
-    struct job *job = container_of(run, struct job, run);
-    listen_from_now(pool, job);
-    pthread_mutex_lock(&pool->lock);
-    job->listening = true;
-    bool running = job->running;
-    struct report *kept = take_kept(job);
-    pthread_mutex_unlock(&pool->lock);
-    if (running)
-        pool->hooks->started(run);
-    deliver_kept(pool, kept);
 }
 
 static unsigned room(void *engine, unsigned lane)
@@ -711,11 +406,10 @@ static void admit(struct pool *pool, struct run *run)
         return;
     }
     memset(&job->slow, 0, offsetof(struct job, ctx) - offsetof(struct job, slow));
-    list_init(&job->listen_node);
-    job->listening = run->state == RUN_LEASED;
-    if (job->listening)
-        listen_from_now(pool, job);
-    task_ctx_init(&job->ctx, &ctx_ops, pool->options, run->type);
+    job->reports = &pool->reports;
+    if (run->state == RUN_LEASED)
+        reports_listen(job);
+    task_ctx_init(&job->ctx, &job_ctx_ops, pool->options, run->type);
     job->ctx.id = run->id;
     job->ctx.effect_id = run->effect_id;
     job->ctx.owner = run->owner;
@@ -735,7 +429,7 @@ static void hand_over(void *ctx)
         return;
     for (; run; run = pool->hooks->next(pool->from, 0))
         admit(pool, run);
-    pthread_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->crossing.lock);
     for (struct lane *lane = pool->lanes; lane < pool->lanes + LIGHT_LANES; lane++) {
         list_splice(&lane->fresh, &lane->staged);
         lane->waiting += lane->staged_count;
@@ -743,7 +437,7 @@ static void hand_over(void *ctx)
         lane->staged_count = 0;
     }
     bool call = call_for_idle_lane(pool);
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->crossing.lock);
     if (call)
         pthread_cond_signal(&pool->work);
     if (!uv_is_active((uv_handle_t *)pool->tick))
@@ -758,23 +452,10 @@ static void cancel(void *engine, struct run *run, enum run_stop why)
     if (why == STOP_RETURN) /* light tasks end soon */
         return;
     job->why = why;
-    pthread_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->crossing.lock);
     atomic_store(&job->cancelled, true);
-    pthread_mutex_unlock(&pool->lock);
-    pthread_cond_broadcast(&pool->wake);
-}
-
-static void answer(void *engine, struct run *run, uint32_t call, struct span json)
-{
-    struct pool *pool = engine;
-    struct job *job = container_of(run, struct job, run);
-    pthread_mutex_lock(&pool->lock);
-    if (job->call == call && !job->answered) {
-        job->answered = true;
-        job->answer = json.p ? xstrndup(json.p, json.n) : NULL;
-    }
-    pthread_mutex_unlock(&pool->lock);
-    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->crossing.lock);
+    pthread_cond_broadcast(&pool->crossing.wake);
 }
 
 static void health(const void *engine, unsigned lane, struct engine_health *ret)
@@ -799,11 +480,11 @@ static unsigned width_of(const struct options *options)
 static void init_lock(struct pool *pool)
 {
     pthread_condattr_t attr;
-    pthread_mutex_init(&pool->lock, NULL);
+    pthread_mutex_init(&pool->crossing.lock, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->wake, &attr);
+    pthread_cond_init(&pool->crossing.wake, &attr);
     pthread_condattr_destroy(&attr);
 }
 
@@ -822,26 +503,23 @@ static void *start(const struct engine_config *config)
 {
     unsigned width = width_of(config->options), threads = LIGHT_LANES * width + CAUGHT;
     struct pool *pool = xcalloc(1, sizeof *pool + threads * sizeof pool->threads[0]);
-    list_init(&pool->listening);
     list_init(&pool->done);
-    list_init(&pool->reports);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
         init_lane(&pool->lanes[i], (unsigned)config->options->light_queue * halves[i] / 2 + width);
     pool->loop = config->loop;
     pool->options = config->options;
     pool->hooks = config->hooks;
     pool->from = config->from;
-    pool->coalesce_ms = (unsigned)config->options->progress_coalesce_ms;
+    reports_open(&pool->reports, &pool->crossing, config);
     pool->width = width;
     pool->thread_max = threads;
     init_lock(pool);
     json_object_seed(0); /* before threads race for it */
-    pool->async = xcalloc(1, sizeof *pool->async);
-    pool->collect = loop_timer(config->loop, pool);
+    pool->crossing.async = xcalloc(1, sizeof *pool->crossing.async);
     pool->tick = loop_timer(config->loop, pool);
-    if (uv_async_init(&config->loop->uv, pool->async, on_async) < 0)
+    if (uv_async_init(&config->loop->uv, pool->crossing.async, on_async) < 0)
         abort();
-    pool->async->data = pool;
+    pool->crossing.async->data = pool;
     loop_hook(config->loop, LOOP_STAGE_POOL, hand_over, pool);
     if (!add_thread(pool))
         abort();
@@ -863,23 +541,23 @@ static void stop(void *engine)
 {
     struct pool *pool = engine;
     hand_over(pool);
-    pthread_mutex_lock(&pool->lock);
-    pool->closing = true;
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_lock(&pool->crossing.lock);
+    pool->crossing.closing = true;
+    pthread_mutex_unlock(&pool->crossing.lock);
     pthread_cond_broadcast(&pool->work);
-    pthread_cond_broadcast(&pool->wake);
+    pthread_cond_broadcast(&pool->crossing.wake);
     for (unsigned i = 0; i < pool->thread_count; i++)
         pthread_join(pool->threads[i].id, NULL);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
         close_lane(pool, &pool->lanes[i]);
     fetch(pool);
     loop_unhook(pool->loop, LOOP_STAGE_POOL, hand_over, pool);
-    loop_close(pool->async);
-    loop_close(pool->collect);
+    loop_close(pool->crossing.async);
+    reports_close(&pool->reports);
     loop_close(pool->tick);
-    pthread_mutex_destroy(&pool->lock);
+    pthread_mutex_destroy(&pool->crossing.lock);
     pthread_cond_destroy(&pool->work);
-    pthread_cond_destroy(&pool->wake);
+    pthread_cond_destroy(&pool->crossing.wake);
     free(pool);
 }
 
@@ -894,7 +572,7 @@ const struct engine threads_engine = {
     .room = room,
     .cancel = cancel,
     .health = health,
-    .answer = answer,
-    .listen = listen_to,
+    .answer = job_answer,
+    .listen = job_listen,
     .poll = fetch,
 };
