@@ -82,13 +82,11 @@ struct run { /* a task that this process holds: the head of the engine's object,
     char args_inline[RUN_ARGS_INLINE];
 };
 
-struct running_engine; /* one of a runner's, as the runner knows it */
-
 struct engine_hooks { /* loop thread */
-    /* The next run that is staged for this lane: it is the engine's now. It may be leased or not (RUN_FIRST:
-     * its reports are not wanted yet). NULL = no more. An engine takes all of them, in a hook of
-     * LOOP_STAGE_POOL. */
-    struct run *(*next)(struct running_engine *from, unsigned lane);
+    /* The next run that is staged for a lane (engine_config.staged): it is the engine's now. It may be leased
+     * or not (RUN_FIRST: its reports are not wanted yet). NULL = no more. An engine takes all of them, in a
+     * hook of LOOP_STAGE_POOL. */
+    struct run *(*next)(struct list *staged);
     /* It begins. May be left out for one that ends at once (then began_ms says whether it began). */
     void (*started)(struct run *run);
     /* It reports; id, attempt, task and the numbers are filled in by the runner. */
@@ -109,7 +107,7 @@ struct engine_config {
     struct loop *loop;
     const struct options *options;
     const struct engine_hooks *hooks;
-    struct running_engine *from; /* of hooks.next */
+    struct list *staged; /* one per lane: what hooks.next gives */
 };
 
 struct engine_health {    /* of a lane */

@@ -211,9 +211,9 @@ static void tell_begun(struct run *run)
 
 static void read_stream(struct run *run);
 
-static struct run *on_next(struct running_engine *from, unsigned number)
+static struct run *on_next(struct list *staged)
 {
-    struct list *node = list_pop(&from->lanes[number].staged);
+    struct list *node = list_pop(staged);
     if (node == NULL)
         return NULL;
     struct run *run = container_of(node, struct run, place);
@@ -514,7 +514,7 @@ const struct engine_hooks run_hooks = {
 void run_give(struct run *run)
 {
     run_become(run, RUN_LEASED);
-    list_append(&run->lane->staged, &run->place);
+    list_append(run->lane->staged, &run->place);
 }
 
 /* ---- tasks that are made here -------------------------------------------------------------------- */
@@ -530,7 +530,7 @@ struct run_lane *runner_lane(struct runner *runner, const char *queue)
 void runner_run_first(struct run *run)
 {
     run_become(run, RUN_FIRST);
-    list_append(&run->lane->staged, &run->place);
+    list_append(run->lane->staged, &run->place);
 }
 
 void runner_adopt(struct run *run, unsigned fence)

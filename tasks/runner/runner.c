@@ -341,19 +341,21 @@ void runner_poll(struct runner *runner)
 
 /* ---- life ---------------------------------------------------------------------------------------- */
 
-static void add_lanes(struct runner *runner, struct running_engine *engine)
+/* Returns the first of its lanes' lists. */
+static struct list *add_lanes(struct runner *runner, struct running_engine *engine)
 {
+    struct list *staged = &runner->staged[runner->lane_count];
     const char *const *queues = engine->table->queues;
-    engine->lanes = &runner->lanes[runner->lane_count];
     for (unsigned number = 0; queues[number]; number++) {
-        struct run_lane *lane = &runner->lanes[runner->lane_count++];
-        *lane = (struct run_lane){.runner = runner,
-                                  .engine = engine,
-                                  .number = number,
-                                  .queue = queues[number],
-                                  .state = LANE_HUNGRY};
-        list_init(&lane->staged);
+        list_init(&staged[number]);
+        runner->lanes[runner->lane_count++] = (struct run_lane){.runner = runner,
+                                                                .engine = engine,
+                                                                .number = number,
+                                                                .queue = queues[number],
+                                                                .staged = &staged[number],
+                                                                .state = LANE_HUNGRY};
     }
+    return staged;
 }
 
 static void start_engines(struct runner *runner)
@@ -366,14 +368,14 @@ static void start_engines(struct runner *runner)
     runner->engine_count = count;
     runner->engines = xcalloc(count, sizeof *runner->engines);
     runner->lanes = xcalloc(lanes, sizeof *runner->lanes);
+    runner->staged = xcalloc(lanes, sizeof *runner->staged);
     for (size_t i = 0; i < count; i++) {
         struct running_engine *engine = &runner->engines[i];
         engine->table = engines[i];
         engine->holder_at = (engines[i]->run_size + 15) & ~(size_t)15;
         list_init(&engine->spare);
-        add_lanes(runner, engine);
-        engine->self = engines[i]->start(
-            &(struct engine_config){runner->config.loop, runner->config.options, &run_hooks, engine});
+        engine->self = engines[i]->start(&(struct engine_config){runner->config.loop, runner->config.options,
+                                                                 &run_hooks, add_lanes(runner, engine)});
     }
 }
 
@@ -423,6 +425,7 @@ void runner_free(struct runner **runner_ptr)
     loop_close(runner->due);
     table_free(&runner->by_id);
     free(runner->engines);
+    free(runner->staged);
     free(runner->lanes);
     free(runner);
 }

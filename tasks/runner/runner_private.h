@@ -11,7 +11,6 @@
 struct running_engine {
     const struct engine *table;
     void *self;
-    struct run_lane *lanes;
     size_t holder_at; /* where the holder's part begins in an object */
     struct list spare;
     unsigned spare_count;
@@ -28,7 +27,7 @@ struct run_lane {
     struct running_engine *engine;
     unsigned number; /* in the engine */
     const char *queue;
-    struct list staged; /* runs for the engine to take */
+    struct list *staged; /* runs for the engine to take */
     enum lane_state state;
     unsigned asked;
 };
@@ -41,6 +40,7 @@ struct runner {
     struct running_engine *engines;
     size_t engine_count;
     struct run_lane *lanes;
+    struct list *staged; /* one per lane */
     size_t lane_count;
     enum runner_state state;
     bool reclaimed; /* what a predecessor held was given back */

@@ -20,7 +20,7 @@ static const struct task_type *const types[] = {&ordinary, NULL};
 struct engine_state {
     unsigned room, given_count, cancels;
     bool refuses;
-    struct running_engine *from;
+    struct list *staged;
     struct run *given[GIVEN]; /* in the order they came; NULL once over */
     enum run_stop why[GIVEN];
 };
@@ -31,7 +31,7 @@ static bool answered;
 static void take(void *self)
 {
     struct engine_state *engine = self;
-    for (struct run *run; (run = engine_hooks->next(engine->from, 0)) != NULL;) {
+    for (struct run *run; (run = engine_hooks->next(engine->staged)) != NULL;) {
         engine->room -= engine->room > 0;
         if (engine->refuses || engine->given_count == GIVEN)
             engine_hooks->returned(run);
@@ -45,7 +45,7 @@ static void *start_engine(const struct engine_config *config)
     static unsigned starts; /* in the order of the list */
     struct engine_state *engine = starts++ % 2 ? &second : &first;
     engine_hooks = config->hooks;
-    engine->from = config->from;
+    engine->staged = config->staged;
     loop_hook(config->loop, LOOP_STAGE_POOL, take, engine);
     return engine;
 }

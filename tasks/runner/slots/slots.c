@@ -307,8 +307,8 @@ static struct slot_job *job_of(struct run *run)
 /* Takes what the runner has staged. */
 static void lane_take(struct slots *slots, struct lane *lane)
 {
-    unsigned number = (unsigned)(lane - slots->lanes);
-    for (struct run *run; (run = slots->config.hooks->next(slots->config.from, number)) != NULL;) {
+    struct list *staged = &slots->config.staged[lane - slots->lanes];
+    for (struct run *run; (run = slots->config.hooks->next(staged)) != NULL;) {
         struct slot_job *job = job_of(run);
         job->lane = lane;
         job->proc = NULL;

@@ -111,10 +111,9 @@ static bool run_until(unsigned want, const struct task *started)
 }
 
 static struct list staged[2];
-static struct run *on_next(struct running_engine *from, unsigned lane)
+static struct run *on_next(struct list *from)
 {
-    struct list *node = list_pop(&staged[lane]);
-    (void)from;
+    struct list *node = list_pop(from);
     return node ? container_of(node, struct run, place) : NULL;
 }
 
@@ -469,7 +468,7 @@ int main(int argc, char **argv)
                                               on_taken, on_ended,   on_returned};
     list_init(&staged[0]);
     list_init(&staged[1]);
-    slots = slots_engine.start(&(struct engine_config){&loop, &options, &hooks, NULL});
+    slots = slots_engine.start(&(struct engine_config){&loop, &options, &hooks, staged});
     test_runs();
     test_coalesces();
     test_slow_one_among_quick_ones();

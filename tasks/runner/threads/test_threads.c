@@ -84,10 +84,9 @@ static void on_returned(struct run *run)
     refused++;
 }
 
-static struct run *on_next(struct running_engine *from, unsigned lane)
+static struct run *on_next(struct list *from)
 {
-    struct list *node = list_pop(&staged);
-    (void)from, (void)lane;
+    struct list *node = list_pop(from);
     return node ? container_of(node, struct run, place) : NULL;
 }
 
@@ -106,7 +105,7 @@ static void start_pool(unsigned threads, unsigned max_queued, unsigned coalesce_
     options.light_queue = max_queued;
     options.light_slow_ms = 60000;
     options.progress_coalesce_ms = coalesce_ms;
-    pool = threads_engine.start(&(struct engine_config){&loop, &options, &hooks, NULL});
+    pool = threads_engine.start(&(struct engine_config){&loop, &options, &hooks, &staged});
 }
 
 static struct run *new_run(const struct task_type *type, const char *args)

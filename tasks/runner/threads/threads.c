@@ -51,8 +51,8 @@ struct pool {
     struct loop *loop;
     const struct options *options;
     const struct engine_hooks *hooks;
-    struct running_engine *from; /* of hooks->next */
-    unsigned width;              /* threads of a lane */
+    struct list *staged; /* what hooks->next gives */
+    unsigned width;      /* threads of a lane */
     struct learnt {
         const struct task_type *type;
         unsigned quick;   /* runs since it was slow */
@@ -424,13 +424,14 @@ static void admit(struct pool *pool, struct run *run)
 static void hand_over(void *ctx)
 {
     struct pool *pool = ctx;
-    struct run *run = pool->hooks->next(pool->from, 0);
-    if (run == NULL)
+    if (list_empty(pool->staged))
         return;
-    for (; run; run = pool->hooks->next(pool->from, 0))
+    for (struct run *run; (run = pool->hooks->next(pool->staged)) != NULL;)
         admit(pool, run);
     pthread_mutex_lock(&pool->crossing.lock);
     for (struct lane *lane = pool->lanes; lane < pool->lanes + LIGHT_LANES; lane++) {
+        if (lane->staged_count == 0)
+            continue;
         list_splice(&lane->fresh, &lane->staged);
         lane->waiting += lane->staged_count;
         lane->came += lane->staged_count;
@@ -509,7 +510,7 @@ static void *start(const struct engine_config *config)
     pool->loop = config->loop;
     pool->options = config->options;
     pool->hooks = config->hooks;
-    pool->from = config->from;
+    pool->staged = config->staged;
     reports_open(&pool->reports, &pool->crossing, config);
     pool->width = width;
     pool->thread_max = threads;
