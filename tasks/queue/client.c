@@ -208,7 +208,7 @@ static struct batch *batch_new(struct queue *queue, const struct stage_call *cal
     buf_clear(&batch->keys);
     batch->words.count = batch->runs = 0;
     clear_items(batch);
-    if (indexed[call->stage])
+    if (indexed[call->stage] || call->stage == STAGE_ONCE)
         memset(batch->places, 0, sizeof batch->places);
     return batch;
 }

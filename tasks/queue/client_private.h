@@ -38,6 +38,7 @@ void words_json(struct words *words, struct span json);
 void words_word(struct words *words, const char *text, size_t size);
 
 #define KEY_BYTES 48
+#define EFFECT_BYTES 16 /* the first of them */
 /* An idempotency key as the functions take it: its effect, the task it stands for, and a digest of what was
  * asked for
  * (`what`, with `args`, JSON text). */
@@ -124,9 +125,10 @@ struct batch {
     struct buf keys; /* idempotency keys of its items: one word before them */
     struct item *items;
     size_t count, cap;
-    size_t beside;                 /* bytes of its items that do not stand in the words */
-    size_t runs, run_word;         /* once: how many, and where the words of the newest begin; see submit.c */
-    uint16_t places[BATCH_PLACES]; /* hash table of ids: 1 + index of the newest item; of some stages only */
+    size_t beside;         /* bytes of its items that do not stand in the words */
+    size_t runs, run_word; /* once: how many, and where the words of the newest begin; see submit.c */
+    /* A hash table of ids: 1 + index of the newest item; of some stages only. Once: of keys: 1 + index. */
+    uint16_t places[BATCH_PLACES];
 };
 
 /* The item that the following words_*() calls on batch->words belong to, until item_done(). */

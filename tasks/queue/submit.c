@@ -22,13 +22,9 @@ void key_bytes(unsigned char key[static KEY_BYTES], const char *effect_id, const
     crypto_shorthash_siphashx24(key + 32, (const unsigned char *)what, strlen(what), digest);
 }
 
-static void add_key(struct batch *batch, const struct queue_submit *submit)
+static void key_of_submit(unsigned char key[static KEY_BYTES], const struct queue_submit *submit)
 {
-    unsigned char key[KEY_BYTES];
-    if (submit->effect_id == NULL)
-        return;
     key_bytes(key, submit->effect_id, submit->id, submit->task, submit->args.n ? submit->args : SPAN("{}"));
-    buf_append(&batch->keys, key, sizeof key);
 }
 
 _Static_assert(JSON_DIGEST_SIZE == crypto_shorthash_siphashx24_KEYBYTES, "one digest is the key of the next");
@@ -45,12 +41,11 @@ void queue_effect_id(char id[static ID_SIZE], const char *owner, struct span key
 }
 
 /* "task queue priority max base cap flags". It is made for every task: without printf(). */
-static void add_head(struct words *words, const struct queue_submit *submit)
+static void append_head(struct buf *to, const struct queue_submit *submit)
 {
     const uint64_t numbers[] = {submit->priority < 9 ? submit->priority : 9,
                                 submit->max_attempts ? submit->max_attempts : 1, submit->backoff_base_ms,
                                 submit->backoff_cap_ms};
-    struct buf *to = &words->bytes;
     buf_append_text(to, submit->task);
     buf_append_char(to, ' ');
     buf_append_text(to, submit->queue);
@@ -60,7 +55,7 @@ static void add_head(struct words *words, const struct queue_submit *submit)
     }
     buf_append_text(to, " -");
     buf_append_text(to, submit->light ? "l" : "");
-    words_text(words, submit->stream ? "s" : ""); /* ends the word */
+    buf_append_text(to, submit->stream ? "s" : "");
 }
 
 /* "lease retry_of delay expires effect". Nothing for a plain task. */
@@ -182,30 +177,31 @@ static void add_args(struct words *words, struct span json)
 /* ---- runs ------------------------------------------------------------------------------------- */
 
 /* Tasks that are recorded once stand in runs: words of their own are id and outcome, the others are said
- * before the first of them. */
-enum { RUN_OWNER, RUN_HEAD, RUN_KIND, RUN_BEGAN, RUN_COUNT, RUN_WORDS };
+ * before the first of them. A shape is what may be alike in tasks of several owners. */
+enum { RUN_OWNER, RUN_SHAPE, RUN_COUNT, RUN_WORDS };
 #define COUNT_DIGITS 3
-#define SAME_TIME 13 /* characters of an id: the millisecond in which it was made */
+#define TIME_DIGITS 13 /* characters of an id: the millisecond in which it was made */
 
-static void add_run(struct words *words, const struct queue_submit *submit)
+/* "head kind began time" */
+static void add_shape(struct words *words, const struct queue_submit *submit)
 {
-    static const char *const kinds[2][2] = {{"C", "X"}, {"c", "x"}}; /* small with a key */
-    words_text(words, submit->owner);
-    add_head(words, submit);
-    words_text(words, kinds[submit->effect_id != NULL][submit->end->code == 'X']);
-    words_number(words, submit->started_ms);
+    static const char *const kinds[2][2] = {{" C ", " X "}, {" c ", " x "}}; /* small with a key */
+    struct buf *to = &words->bytes;
+    append_head(to, submit);
+    buf_append_text(to, kinds[submit->effect_id != NULL][submit->end->code == 'X']);
+    buf_append_u64(to, submit->started_ms);
+    buf_append_char(to, ' ');
+    words_add(words, (struct span){submit->id, TIME_DIGITS});
 }
 
-/* Whether the newest item, whose run stands from word `at` on, belongs to the one before. */
+/* Whether words `at` and so on are those that the newest run begins with. */
 static bool continues_run(const struct batch *batch, size_t at)
 {
-    const struct item *item = &batch->items[batch->count - 1];
-    if (batch->runs == 0 || memcmp(item->id, item[-1].id, SAME_TIME) != 0)
-        return false;
-    for (size_t i = RUN_OWNER; i < RUN_COUNT; i++)
-        if (!span_equal(words_at(&batch->words, at + i), words_at(&batch->words, batch->run_word + i)))
-            return false;
-    return true;
+    const struct words *words = &batch->words;
+    bool same = batch->runs > 0;
+    for (size_t i = RUN_OWNER; same && i < RUN_COUNT; i++)
+        same = span_equal(words_at(words, at + i), words_at(words, batch->run_word + i));
+    return same;
 }
 
 /* One more stands in the newest run. */
@@ -221,7 +217,8 @@ static void count_in_run(struct batch *batch)
 static void join_run(struct batch *batch, struct item *item, const struct queue_submit *submit)
 {
     size_t at = batch->words.count;
-    add_run(&batch->words, submit);
+    words_text(&batch->words, submit->owner);
+    add_shape(&batch->words, submit);
     if (continues_run(batch, at)) {
         words_cut(&batch->words, at);
     } else {
@@ -249,25 +246,76 @@ static void add_outcome(struct words *words, const struct queue_submit *submit)
     add_args(words, failed ? submit->args : end->result);
 }
 
-void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
+/* The place of a key in the batch, or the free one where it belongs. A key begins with a hash. */
+static uint16_t *place_of_key(struct batch *batch, const unsigned char *key)
 {
+    uint64_t hash;
+    memcpy(&hash, key, sizeof hash);
+    for (size_t i = (size_t)hash;; i++) {
+        uint16_t *place = &batch->places[i & (BATCH_PLACES - 1)];
+        if (*place == 0 || memcmp(batch->keys.data + (*place - 1u) * KEY_BYTES, key, EFFECT_BYTES) == 0)
+            return place;
+    }
+}
+
+/* No key occurs twice in a call: the functions look at those of earlier calls. */
+static void part_same_keys(struct queue *queue, const unsigned char *key)
+{
+    struct batch *batch = queue->open[STAGE_ONCE];
+    if (batch && *place_of_key(batch, key))
+        batch_seal(queue, STAGE_ONCE);
+}
+
+static void add_key(struct batch *batch, const unsigned char *key)
+{
+    uint16_t *place = place_of_key(batch, key);
+    buf_append(&batch->keys, key, KEY_BYTES);
+    *place = (uint16_t)(batch->keys.len / KEY_BYTES);
+}
+
+static void submit_once(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn,
+                        void *ctx)
+{
+    unsigned char key[KEY_BYTES];
     struct batch *batch;
-    struct item *item = item_new(queue, submit->end ? &once_call : &submit_call, submit->id,
-                                 (union answer_fn){.submitted = fn}, ctx, &batch);
+    if (submit->effect_id) {
+        key_of_submit(key, submit);
+        part_same_keys(queue, key);
+    }
+    struct item *item =
+        item_new(queue, &once_call, submit->id, (union answer_fn){.submitted = fn}, ctx, &batch);
+    item->end = submit->end;
+    join_run(batch, item, submit);
+    words_text(&batch->words, submit->id);
+    add_outcome(&batch->words, submit);
+    if (submit->effect_id)
+        add_key(batch, key);
+    item_done(batch);
+}
+
+static void submit_first(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn,
+                         void *ctx)
+{
+    unsigned char key[KEY_BYTES];
+    struct batch *batch;
+    struct item *item =
+        item_new(queue, &submit_call, submit->id, (union answer_fn){.submitted = fn}, ctx, &batch);
     struct words *words = &batch->words;
     item->lease = submit->lease;
-    item->end = submit->end;
-    if (submit->end) {
-        join_run(batch, item, submit);
-        words_text(words, submit->id);
-        add_outcome(words, submit);
-    } else {
-        words_text(words, submit->id);
-        words_text(words, submit->owner);
-        add_head(words, submit);
-        add_args(words, submit->args);
-        add_options(words, submit);
+    words_text(words, submit->id);
+    words_text(words, submit->owner);
+    append_head(&words->bytes, submit);
+    words_add(words, SPAN_NONE); /* ends the word */
+    add_args(words, submit->args);
+    add_options(words, submit);
+    if (submit->effect_id) {
+        key_of_submit(key, submit);
+        buf_append(&batch->keys, key, sizeof key);
     }
-    add_key(batch, submit);
     item_done(batch);
+}
+
+void queue_submit(struct queue *queue, const struct queue_submit *submit, queue_submitted_fn *fn, void *ctx)
+{
+    (submit->end ? submit_once : submit_first)(queue, submit, fn, ctx);
 }

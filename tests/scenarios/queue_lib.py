@@ -144,8 +144,8 @@ def key_of(id, owner, task, key, args=""):
 
 def run_of(id, owner, outcome="", code="C", task="noop", key=""):
     """What a light task that ran before it is recorded has in common with others; its id and outcome."""
-    return ((owner, f"{task} light 4 3 1000 60000 -l", code.lower() if key else code, int(id[:8] + id[9:13], 16)),
-            (id, outcome))
+    return ((owner, f"{task} light 4 3 1000 60000 -l {code.lower() if key else code} {int(id[:8] + id[9:13], 16)} "
+             + id[:13]), (id, "" if outcome == "{}" else outcome))
 
 
 def once(id, owner, outcome="", code="C", task="noop", key=""):
@@ -157,7 +157,7 @@ def once(id, owner, outcome="", code="C", task="noop", key=""):
 def runs_of(tasks):
     """The words of tasks (the arguments of run_of()), and how many stand in each run, as C gathers them."""
     words, counts = [], []
-    for (head, _), run in itertools.groupby((run_of(*task) for task in tasks), lambda t: (t[0], t[1][0][:13])):
+    for head, run in itertools.groupby((run_of(*task) for task in tasks), lambda task: task[0]):
         run = list(run)
         counts.append(len(run))
         words += [*head, len(run), *[word for _, task in run for word in task]]

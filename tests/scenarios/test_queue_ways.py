@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Each fast path of the functions against its plain one, on the same random input: what stands in the end is the same,
 up to the events that are meant to differ."""
+import itertools
 import random
 
 import pytest
@@ -98,22 +99,35 @@ def test_recorded_once_or_step_by_step(q):
     assert q.audit() == []
 
 
+def random_calls(rng):
+    """Light tasks for some calls, of which no two of a call have one key. In every other one all keys are new."""
+    calls = []
+    for number in range(12):
+        keys, tasks = iter(rng.sample(range(150), 100)), []
+        for _ in range(20):
+            owner, failed = rng.choice("aaaaaaabc"), rng.random() < .1
+            ended = 'oops\n"x"\n' if failed else rng.choice(["", "", '{"n":1}', '{"x":"%s"}' % ("x" * 5000)])
+            names = [str(key + number % 2 * 1000 * number) if key < 60 else "" for key in itertools.islice(keys, 5)]
+            tasks += [(new_id(), owner, ended, "X" if failed else "C", "noop", name) for name in names]
+        calls.append(tasks)
+    return calls
+
+
 def test_many_in_one_call_or_each_in_its_own():
     """A call of many leaves what as many calls leave: same rows, same lists, same logs; an owner's events pass 1,000."""
     rng, stands, waiting = random.Random(7), [], [new_id() for _ in range(600)]
-    some = [(rng.choice("aaaaaaabc"), rng.random() < .1, rng.choice(["", "", "", "1", "2", "3"]),
-             rng.choice(["", "", "", '{"n":1}'])) for _ in range(300)]
-    ended = [(new_id(), owner, 'oops\n"x"\n' if failed else result, "X" if failed else "C", "noop", key)
-             for owner, failed, key, result in some for _ in range(5)]
-    keys = [key_of(id, owner, "noop", key) for id, owner, *_, key in ended]
-    for at_once in (250, 1):
+    calls = random_calls(rng)
+    for at_once in (True, False):
         q, answers = Queue(), []
         try:
             for id in waiting:
                 q.submit("a", id=id)
-            for at in range(0, len(ended), at_once):
-                words, counts = runs_of(ended[at:at + at_once])
-                answers += answers_of(q.call("recorded_once", LIGHT_MS, b"".join(keys[at:at + at_once]), *words), counts)
+            for tasks in calls:
+                for part in [tasks] if at_once else [[task] for task in tasks]:
+                    words, counts = runs_of(part)
+                    keys = [key_of(id, owner, "noop", key) for id, owner, *_, key in part]
+                    answers += answers_of(q.call("recorded_once", LIGHT_MS, b"".join(keys), *words), counts)
+            ended = sum(calls, [])
             stands.append((answers, [q.log(owner) for owner in "abc"], [lists(q, id, o) for id, o, *_ in ended],
                            [answer if isinstance(answer, list) else record(q, id, "tl")
                             for answer, (id, *_) in zip(answers, ended)], q.audit()))

@@ -157,11 +157,11 @@ local function text_of(n)
   return digits[n] or format('%d', n)
 end
 
--- The texts of a number and those behind it, up to the next thousand, are head .. tails[number - first].
+-- The texts of a number and those behind it, up to the next thousand: head .. tails[at], head .. tails[at + 1], …
 local function texts_from(n)
-  local first = n - n % 1000
-  if first == 0 then
-    return '', digits, 0
+  local at = n % 1000
+  if n < 1000 then
+    return '', digits, at
   end
-  return format('%d', first / 1000), thousandths, first
+  return format('%d', (n - at) / 1000), thousandths, at
 end

@@ -65,18 +65,18 @@ local function new_owner(name)
   end
   local o = {
     name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
-    tags = '', later = 0, row = false, indexed = false, who = false, lists = false, moved = false, renewed = false,
-    logs = 2, places = 2,
-    at = '@' .. name, log = { 'RPUSH', P .. 'e:' .. name }, index = { 'ZADD', P .. 'i:' .. name },
+    tags = '', later = 0, row = false, indexed = false, who = false, moved = false, renewed = false,
+    logs = 2, places = 2, ends = 2, at = '@' .. name, log = { 'RPUSH', P .. 'e:' .. name },
+    index = { 'ZADD', P .. 'i:' .. name }, ended = { 'LPUSH', P .. 'lc:' .. name },
   }
   pool[name], pool_size = o, pool_size + 1
   return o
 end
 
--- An owner's row. `moved`: it changed; `log`, `index`: the commands that write to its log and index, and `logs`,
--- `places`: how many words they have; `lists`: other batches of its own. `row`: the text that the table was written as,
--- false while it is in use: a row that comes back as it was written is not taken apart. `indexed`: a value of kinds that
--- names the index.
+-- An owner's row. `moved`: it changed; `log`, `index`, `ended`: the commands that write to its log, its index and the list
+-- of its light tasks that went well, and `logs`, `places`, `ends`: how many words they have. `row`: the text that the table
+-- was written as, false while it is in use: a row that comes back as it was written is not taken apart. `indexed`: a value
+-- of kinds that names the index.
 owner_of = function(name)
   local o = owners[name]
   if o then
@@ -93,7 +93,7 @@ owner_of = function(name)
   end
   o.row = false
   o.seq_was, o.who = o.seq, heard_by[o.hubs] or listeners(o.hubs)
-  o.moved, o.lists, o.logs, o.places = false, false, 2, 2
+  o.moved, o.logs, o.places, o.ends = false, 2, 2, 2
   owners[name] = o
   touched[#touched + 1] = o
   return o

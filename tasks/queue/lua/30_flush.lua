@@ -20,7 +20,10 @@ local function flush_logs()
     if o.places > 2 then
       o.index = call_pooled(o.index, o.places)
     end
-    o.logs, o.places = 2, 2
+    if o.ends > 2 then
+      o.ended = call_pooled(o.ended, o.ends)
+    end
+    o.logs, o.places, o.ends = 2, 2, 2
   end
 end
 

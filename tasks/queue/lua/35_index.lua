@@ -63,28 +63,30 @@ local function place(o, id, code)
   return score
 end
 
--- The words that name light tasks which ended thus: in the list of their owner, and in that of everybody, which is cut
--- now and then.
+-- The words that name light tasks which ended thus in the list of their owner, how many these are, and the words for the
+-- list of everybody, which is cut now and then.
 local function light_lists(o, code)
-  local list = OWN_LIGHT[code]
-  o.lists = o.lists or {}
-  local own = o.lists[list]
-  if not own then
-    own = batch('LPUSH', P .. list .. ':' .. o.name)
-    o.lists[list] = own
-    note_kind(o, sub(list, 2))
+  local own, n, list = o.ended, o.ends, ALL_LIGHT[code]
+  if code ~= 'C' then
+    own = batch('LPUSH', P .. OWN_LIGHT[code] .. ':' .. o.name)
+    n = #own
   end
-  list = ALL_LIGHT[code]
+  if n == 2 then
+    note_kind(o, sub(OWN_LIGHT[code], 2))
+  end
   local all = batch_all(list, 'LPUSH', list)
   if now % 16 == 0 then
     all.most = LIGHT_ALL
   end
-  return own, all
+  return own, n, all
 end
 
 local function list_light(o, code, id)
-  local own, all = light_lists(o, code)
-  push(own, id)
+  local own, n, all = light_lists(o, code)
+  own[n + 1] = id
+  if code == 'C' then
+    o.ends = n + 1
+  end
   push(all, id)
 end
 

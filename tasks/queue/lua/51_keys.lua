@@ -36,26 +36,28 @@ local function key_of_day(ago)
   return 'k:' .. text_of(floor(now / KEPT_MS) - ago)
 end
 
--- Reads the keys of a call. `text`: field and value of each, 48 bytes. Answer: the same as a list: field, value, field …
+-- Reads the keys of a call. `text`: field and value of each, 48 bytes. Answer: the same as words 3, 4 and so on of a
+-- command, and whether all keys are new.
 keys.fetch = function(text)
   local count = #text / 48
   if count == 0 then
-    return NOTHING
+    return NOTHING, false
   end
-  local words, wanted = { struct.unpack(string.rep('c16c32', count), text) }, { 'HMGET', '' }
-  for i = 1, count do
-    wanted[i + 2] = words[2 * i - 1]
+  local words, wanted, fresh = { 'HSET', P .. key_of_day(0), struct.unpack(string.rep('c16c32', count), text) }, { 'HMGET', '' }, true
+  words[2 * count + 3] = nil -- where unpack() stopped
+  for i = 3, count + 2 do
+    wanted[i] = words[2 * i - 3]
   end
   for home in string.gmatch(global.keys, '%S+') do
     wanted[2] = P .. home
     local found = fetch_words(wanted)
     for i = 1, count do
       if found[i] then
-        standing[wanted[i + 2]] = found[i]
+        standing[wanted[i + 2]], fresh = found[i], false
       end
     end
   end
-  return words
+  return words, fresh
 end
 
 -- Of a key that was fetched: whether it stands for something, and then whether for what `value` says.
@@ -99,17 +101,26 @@ local function note_home(home)
   call('HSET', P .. 'g', 'keys', names)
 end
 
+-- The first words to a hash make it a table.
+local function make_home(words, home, keep)
+  if not is_home(home) then
+    put(words, NOTE, '')
+    words.keep = keep
+    note_home(home)
+  end
+end
+
 local function words_to(home, keep)
   local words = batches[home]
   if not words then
     words = batch_all(home, 'HSET', home)
-    if not is_home(home) then
-      put(words, NOTE, '')
-      words.keep = keep
-      note_home(home)
-    end
+    make_home(words, home, keep)
   end
   return words
+end
+
+local function ms_of_day()
+  return 2 * KEPT_MS - now % KEPT_MS + SLACK_MS
 end
 
 -- Makes a key stand for a task that lives.
@@ -120,7 +131,13 @@ end
 
 -- The words that keys of ended tasks are put to.
 keys.ended = function()
-  return words_to(key_of_day(0), 2 * KEPT_MS - now % KEPT_MS + SLACK_MS)
+  return words_to(key_of_day(0), ms_of_day())
+end
+
+-- Makes all keys of a call stand for tasks that ended: the words of fetch(), where all are new.
+keys.put_new = function(words)
+  make_home(words, key_of_day(0), ms_of_day())
+  batches[#batches + 1] = words
 end
 
 local function move_ended()

@@ -141,7 +141,7 @@ end
 -- ms, "-" and 0 = none). Answer per task: its seq, or {code, id, status, number} where the number is the log's head
 -- (duplicate) or when to try again in ms (limits); behind them the time.
 local function submit(args)
-  local answer, names, taken, at = {}, {}, keys.fetch(args[8]), -1
+  local answer, names, taken, at = {}, {}, keys.fetch(args[8]), 1
   for i = 10, #args, 5 do
     names[#names + 1] = args[i]
   end

@@ -64,9 +64,9 @@ local function outcome_of(id, code, text)
   return text, args, apart ~= '' and ' y=' .. apart or '', e
 end
 
--- Of the call: its idempotency keys, the last one that was taken, the words that write them and how many there are, how
--- many tasks ended with which code.
-local taken, at_key, key_words, last_key, done
+-- Of the call: its idempotency keys, the last one that was taken, whether all of them are new, how many tasks ended with
+-- which code, what was made of shapes.
+local taken, at_key, fresh, done, shapes
 
 -- Makes the next key stand for its task. Of one that stands for another task already: what its submission is told.
 local function take_key(o, code)
@@ -75,95 +75,155 @@ local function take_key(o, code)
   if standing[effect] then
     return keys.earlier(o, effect, key)
   end
-  if not key_words then
-    key_words = keys.ended()
-    last_key = #key_words
-  end
   key = code == 'X' and key .. code or key
-  standing[effect], key_words[last_key + 1], key_words[last_key + 2] = key, effect, key
-  last_key = last_key + 2
+  standing[effect] = key
+  put(keys.ended(), effect, key)
 end
 
--- The words that write the records of the tasks of a run, which stand in one hash, how many there are, and that its owner's row
--- changes.
-local function words_of_run(id)
-  local bucket = bucket_of(id, true)
-  bucket.ended = now + keep_light
-  local words = words_of(bucket)
-  return words, #words, true
-end
-
--- Records `count` tasks of a run, args[at] and so on: id and outcome of each. `index`: of the first one in its call.
--- Answer: its seq. Those that are not recorded are added to `others`.
-local function record_run(o, head, kind, began, args, at, index, count, others)
-  local code, words, last, own, all, last_own, last_all = CODE[kind] or KEYED[kind], nil, 0, nil, nil, 0, 0
-  local keyed, told, log, logs, seq = code ~= kind, o.who.told, o.log, o.logs, o.seq
-  local first = seq + 1
-  local thousands, digits_of, base = texts_from(seq)
-  local entry_head, entry_tail = code .. ' 1 ', at_now .. PROGRESS[code] .. head.task
-  local fixed, state = o.name .. head.lead .. score_of(args[at], 'A') .. head.tail, '\n' .. code .. ' 1 1 ' .. holder .. ' 0 '
-  local rest = ' 0 ' .. began .. at_now .. ' '
-  local plain, plain_rest = fixed .. state, rest .. '\n'
-  for i = index, index + count - 1 do
-    local id, text, e = args[at], args[at + 1], EMPTY
-    local earlier = keyed and take_key(o, code)
-    at = at + 2
-    if earlier then
-      earlier[5], others[#others + 1], words = i, earlier, nil -- the words so far were written
-    else
-      if not words then
-        words, last, o.moved = words_of_run(id)
-        own, all = light_lists(o, code)
-        last_own, last_all = #own, #all
-      end
-      seq, logs = seq + 1, logs + 1
-      if seq - base == 1000 then
-        thousands, digits_of, base = texts_from(seq)
-      end
-      local seq_text = digits_of[seq - base]
-      if text == '' then
-        text = plain .. thousands .. seq_text .. plain_rest
-      else
-        local input, more
-        text, input, more, e = outcome_of(id, code, text)
-        text = fixed .. input .. state .. thousands .. seq_text .. rest .. more .. '\n' .. text
-      end
-      local entry = entry_head .. id .. entry_tail
-      log[logs], o.logs, o.seq = entry, logs, seq
-      words[last + 1], words[last + 2] = id, text
-      own[last_own + 1], all[last_all + 1] = id, id
-      last, last_own, last_all = last + 2, last_own + 1, last_all + 1
-      if told then
-        say(o, true, add_event, entry, thousands .. seq_text, LOGGED, e)
-      end
+-- The same of the next ones where all are new: they are written together.
+local function take_new_keys(code, count)
+  if code == 'X' then
+    for i = at_key + 3, at_key + 1 + 2 * count, 2 do
+      taken[i] = taken[i] .. code
     end
   end
-  done[code] = done[code] + seq - first + 1
-  return first
+  at_key = at_key + 2 * count
 end
 
--- args: retention, keys (51_keys.lua), then runs of tasks that differ in nothing but id and outcome, and were made in the
--- same millisecond: owner, head, kind C or X, or c or x with idempotency keys, began, number of tasks; and of each: id,
--- outcome (C: the result, '' = {}; X: code, error and arguments, one per line). Answer: the time, per run the seq of the
--- first task, which the others' follow, then of those tasks that were not recorded: as of submit(), and behind it the
--- place in the call, from 0 on.
+-- What tasks share that differ in owner, id and outcome: parts of their records and events; `plain` and `plain_rest` are
+-- what stands around the seq in the record of one without arguments and outcome.
+local function shape_of(text)
+  local head, kind, began, time = match(text, '^(.*) (%a) (%d+) (%S+)$')
+  local code = CODE[kind] or KEYED[kind]
+  head = heads[head] or head_of(head)
+  local shape = {
+    code = code, keyed = code ~= kind, time = time,
+    entry = code .. ' 1 ', entry_rest = at_now .. PROGRESS[code] .. head.task,
+    fixed = head.lead .. score_of(time, 'A') .. head.tail, state = '\n' .. code .. ' 1 1 ' .. holder .. ' 0 ',
+    rest = ' 0 ' .. began .. at_now .. ' ',
+  }
+  shape.plain, shape.plain_rest = shape.fixed .. shape.state, shape.rest .. '\n'
+  shapes[text] = shape
+  return shape
+end
+
+-- The words that write the records of a shape's tasks, which stand in one hash, and how many there are.
+local function words_of_shape(shape)
+  local bucket = bucket_of(shape.time, true)
+  bucket.ended = now + keep_light
+  local words = words_of(bucket)
+  return words, #words
+end
+
+-- Tasks of one owner and shape that went well, args[at] and so on to args[to]: id and outcome of each. Answer: where it
+-- stopped, at the first one with a long result.
+local function record_plain(o, shape, args, at, to)
+  if #args[at + 1] > LIGHT_SHORT then
+    return at
+  end
+  local words, last = words_of_shape(shape)
+  local own, last_own, all = light_lists(o, 'C')
+  local log, logs, last_all, told, name = o.log, o.logs, #all, o.who.told, o.name
+  local entry, entry_rest, plain, plain_rest = shape.entry, shape.entry_rest, shape.plain, shape.plain_rest
+  local thousands, tails, tail = texts_from(o.seq + 1)
+  local from = at
+  while at <= to do
+    local id, result = args[at], args[at + 1]
+    if #result > LIGHT_SHORT then
+      break
+    elseif tail == 1000 then
+      thousands, tails, tail = texts_from(o.seq + 1 + (at - from) / 2)
+    end
+    logs = logs + 1
+    log[logs] = entry .. id .. entry_rest
+    words[last + 1] = id
+    last = last + 2
+    words[last] = name .. plain .. thousands .. tails[tail] .. plain_rest .. result
+    last_own = last_own + 1
+    own[last_own] = id
+    last_all = last_all + 1
+    all[last_all] = id
+    if told then
+      say(o, true, add_event, log[logs], thousands .. tails[tail], LOGGED, result == '' and EMPTY or { result = result })
+    end
+    tail = tail + 1
+    at = at + 2
+  end
+  o.seq, o.moved, o.logs, o.ends = o.seq + (at - from) / 2, true, logs, last_own
+  return at
+end
+
+-- Any other one.
+local function record_other(o, shape, id, text)
+  local code, input, more, e = shape.code, '', '', EMPTY
+  if text ~= '' then
+    text, input, more, e = outcome_of(id, code, text)
+  end
+  local entry = shape.entry .. id .. shape.entry_rest
+  local seq_text = text_of(log_append(o, entry))
+  local words, last = words_of_shape(shape)
+  words[last + 1] = id
+  words[last + 2] = o.name .. shape.fixed .. input .. shape.state .. seq_text .. shape.rest .. more .. '\n' .. text
+  list_light(o, code, id)
+  if o.who.told then
+    say(o, true, add_event, entry, seq_text, LOGGED, e)
+  end
+end
+
+-- Records tasks of one owner and shape. `index`: of the first one in its call. Those that are not recorded are added to
+-- `others`. Answer: the seq of the first one that is.
+local function record_run(o, shape, args, from, to, index, others)
+  local seq, code, asks, at = o.seq, shape.code, shape.keyed and not fresh, from
+  if shape.keyed and fresh then
+    take_new_keys(code, (to - from + 1) / 2)
+  end
+  while at <= to do
+    if code == 'C' and not asks then
+      at = record_plain(o, shape, args, at, to)
+    end
+    if at <= to then
+      local earlier = asks and take_key(o, code)
+      if earlier then
+        earlier[5], others[#others + 1] = index + (at - from) / 2, earlier
+      else
+        record_other(o, shape, args[at], args[at + 1])
+      end
+      at = at + 2
+    end
+  end
+  done[code] = done[code] + o.seq - seq
+  return seq + 1
+end
+
+-- args: retention, keys (51_keys.lua) of which none occurs twice, then runs of tasks that differ in nothing but id and
+-- outcome: owner, shape, number of tasks, and of each: id, outcome (C: the result, '' = {}; X: code, error and arguments,
+-- one per line). A shape is "head kind began time": kind C or X, or c or x with idempotency keys; time = the first
+-- characters of the ids, which say the millisecond. Answer: the time, per run the seq of the first task, which the
+-- others' follow, then of those tasks that were not recorded: as of submit(), and behind it the place in the call, from 0
+-- on.
 local function recorded_once(args)
   keep_light = args[3] + 0
-  taken, at_key, key_words, done = keys.fetch(args[4]), -1, nil, { C = 0, X = 0 }
-  local names, counts, runs, last = {}, {}, 0, #args
-  local answer, others, at, index = { now }, {}, 5, 0
+  taken, fresh = keys.fetch(args[4])
+  at_key, done, shapes = 1, { C = 0, X = 0 }, {}
+  local names, ends, runs, last, at = {}, {}, 0, #args, 5
   while at < last do
     runs = runs + 1
-    names[runs], counts[runs] = args[at], args[at + 4] + 0
-    at = at + 5 + 2 * counts[runs]
+    names[runs] = args[at]
+    at = at + 3 + 2 * args[at + 2]
+    ends[runs] = at
   end
   fetch_owners(names)
+  local answer, others, index = { now }, {}, 0
   at = 5
   for i = 1, runs do
-    local name, head, count = names[i], args[at + 1], counts[i]
-    answer[i + 1] = record_run(owners[name] or owner_of(name), heads[head] or head_of(head), args[at + 2], args[at + 3],
-      args, at + 5, index, count, others)
-    at, index = at + 5 + 2 * count, index + count
+    local name, shape, to = names[i], args[at + 1], ends[i]
+    answer[i + 1] = record_run(owners[name] or owner_of(name), shapes[shape] or shape_of(shape), args, at + 3, to - 1, index,
+      others)
+    index = index + (to - at - 3) / 2
+    at = to
+  end
+  if fresh then
+    keys.put_new(taken)
   end
   count_ends(done)
   for i = 1, #others do

@@ -82,7 +82,7 @@ local function retry(args)
     return { code }
   end
   local o, id, words = owner_of(r.o), args[9], keys.fetch(args[12] or '')
-  local before = retried_before(o, words[1], words[2])
+  local before = retried_before(o, words[3], words[4])
   if before then
     return before
   elseif r.s ~= 'failed' and r.s ~= 'cancelled' then
@@ -106,8 +106,8 @@ local function retry(args)
   local head = head_of(concat({ r.task, r.queue, r.priority, r.max, r.base, r.cap, r.flags }, ' '))
   put_ready(o, id, head)
   local rare = { retry_of = r.id, audio = r.stream and r.A or nil }
-  if words[1] then
-    keys.put(words[1], words[2])
+  if words[3] then
+    keys.put(words[3], words[4])
     rare.effect = args[11]
   end
   local seq = create(o, id, head, input, rare, UNLEASED)

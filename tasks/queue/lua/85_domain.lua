@@ -17,13 +17,13 @@ local CLEAN_INDEX = 500
 -- when there are too many counters; 2 if the key stands for something else.
 local function impression(args)
   local field, words = args[3] .. ' ' .. args[4], keys.fetch(args[5] or '')
-  if words[1] and keys.is_used(words[1]) then
-    return keys.fits(words[1], words[2]) and 1 or 2
+  if words[3] and keys.is_used(words[3]) then
+    return keys.fits(words[3], words[4]) and 1 or 2
   elseif call('HEXISTS', P .. 'imp', field) == 0 and call('HLEN', P .. 'imp') >= IMPRESSIONS_MAX then
     return 0
   end
-  if words[1] then
-    put(keys.ended(), words[1], words[2])
+  if words[3] then
+    put(keys.ended(), words[3], words[4])
   end
   call('HINCRBY', P .. 'imp', field, 1)
   return 1
