@@ -214,6 +214,29 @@ if ROOT:
         hub.stop()
         hub.start()
 
+    MACHINE = """
+        top=$(mktemp -d -p "$0") && mount -t tmpfs none "$top"
+        for name in $(ls /); do
+            [ -L "/$name" ] && cp -P "/$name" "$top" && continue
+            [ -d "/$name" ] && [ "$name" != run ] && mkdir "$top/$name" && mount --rbind "/$name" "$top/$name"
+        done
+        exec chroot "$top" "$@"
+    """  # shows the files of this machine, but for those that tell a container
+
+    @pytest.mark.parametrize("options, told", [({}, True), ({"user": "root"}, False)], ids=["silent", "meant"])
+    def test_root_is_told_so(stack, options, told):
+        """Outside of a container, once, by hub and check; it starts all the same."""
+        hub = stack.private_hub(options, start=False)
+        hub.argv = ["unshare", "--mount", "sh", "-ec", MACHINE, str(stack.directory), *map(str, hub.argv)]
+        hub.env = {name: value for name, value in hub.env.items() if name not in ("container", "KUBERNETES_SERVICE_HOST")}
+        hub.start()
+        hub.wait_log("worker ready")
+        assert hub.log().count("running as root") == told, hub.log()
+        check = subprocess.run([*hub.argv[:6], BUILD / "taskhub", "check", "--data-dir", hub.data], env=hub.env,
+                               text=True, capture_output=True, timeout=60, check=False)
+        assert check.returncode == 0, check.stdout
+        assert re.search(r"^user +warn +running as root" if told else r"^user +ok +root$", check.stdout, re.M), check.stdout
+
     def test_a_worker_of_root_becomes_another(stack, monkeypatch):
         place = Place(stack, monkeypatch, "root")
         hub = stack.hub()
