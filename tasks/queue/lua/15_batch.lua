@@ -61,17 +61,23 @@ local function call_words(words)
   end
 end
 
-local LONG = 'longer than what Redis packs into a list, whatever its number of members' -- more than 64 bytes
-local MANY = 2 + 2 * 16 -- words
+local add_many
 
+do
+
+local LONG = 'longer than what Redis packs into a list, whatever its number of members' -- more than 64 bytes
 -- Adds many members to a sorted set. Redis packs a small one into a list, which it walks for each of them: a long member,
 -- which comes first and goes again, makes it a table.
-local function add_many(words)
+add_many = function(words)
   local n = #words
   words[n + 1], words[n + 2], words[3], words[4] = words[3], words[4], '0', LONG
   call_words(words)
   call('ZREM', words[2], LONG)
 end
+
+end
+
+local MANY = 2 + 2 * 16 -- words
 
 -- Writes all batches now; later ones of the same key begin anew.
 local function flush_batches()

@@ -5,11 +5,7 @@
 
 local trim_light -- 55_recorded_once.lua
 local expired_of -- 40_record.lua
-local trim_index
-
-local LIGHT_ALL = 2000 -- of everybody, for admins
-local OWN_LIGHT = { C = 'lc', X = 'lx', K = 'lk' }
-local ALL_LIGHT = { C = 'glc', X = 'glx', K = 'glk' }
+local trim_index, place, light_lists, list_light
 
 -- Scores of an index: the status' band and in it the time of creation in ms.
 local BAND = 281474976710656 -- 2^48
@@ -36,6 +32,12 @@ local function score_of(id, code)
   return score
 end
 
+do
+
+local LIGHT_ALL = 2000 -- of everybody, for admins
+local OWN_LIGHT = { C = 'lc', X = 'lx', K = 'lk' }
+local ALL_LIGHT = { C = 'glc', X = 'glx', K = 'glk' }
+
 -- Notes that an owner has an index of this kind, so that its expiry is set.
 local function note_kind(o, kind)
   if not find(o.kinds, kind, 1, true) then
@@ -45,7 +47,7 @@ end
 
 -- Places a queued task in the indexes: code A = active, C, X, K = ended. In that of all a task that went well stays
 -- where it is: there are many, and few ask. Answer: its score.
-local function place(o, id, code)
+place = function(o, id, code)
   local index, n, score = o.index, o.places, score_of(id, code)
   if o.indexed ~= o.kinds then
     note_kind(o, 'i')
@@ -65,7 +67,7 @@ end
 
 -- The words that name light tasks which ended thus in the list of their owner, how many these are, and the words for the
 -- list of everybody, which is cut now and then.
-local function light_lists(o, code)
+light_lists = function(o, code)
   local own, n, list = o.ended, o.ends, ALL_LIGHT[code]
   if code ~= 'C' then
     own = batch('LPUSH', P .. OWN_LIGHT[code] .. ':' .. o.name)
@@ -81,13 +83,15 @@ local function light_lists(o, code)
   return own, n, all
 end
 
-local function list_light(o, code, id)
+list_light = function(o, code, id)
   local own, n, all = light_lists(o, code)
   own[n + 1] = id
   if code == 'C' then
     o.ends = n + 1
   end
   push(all, id)
+end
+
 end
 
 do
