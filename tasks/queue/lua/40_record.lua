@@ -18,12 +18,12 @@
 
 local STATUS_OF = { p = 'pending', q = 'pending', u = 'pending', s = 'processing', w = 'processing', C = 'completed',
   X = 'failed', K = 'cancelled' }
-local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = 'X', cancelled = 'K' }
 local WAITS = { w = 'w', u = 'u' }
 local UNLEASED, LEASED = '\np 0 0 ', '\np 1 1 ' -- how the third line of a new task begins
-local FIXED = '^(%S+) (%S+) (%S+) '
+local FIXED = '^(%S+) (%S+) (%S+) %d+ %S+ %d %d+ %d+ %d+\n[^\n]*\n()'
 local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
 local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
+local damage = {} -- what other files call: of records whose text is none
 local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H', 'D' }
 local IS_RARE = {}
 for i = 1, #RARE do
@@ -70,11 +70,18 @@ local function bucket_put(bucket, field, text)
   words[n + 2] = text
 end
 
+local flush_buckets
+
+do
+
+local DAMAGED = 1000000 -- such a count is never 0: the hash stays until it is recounted
+
 -- Writes what is new in a hash; whether it goes or stays follows from its counts.
 local function flush_bucket(bucket)
   local was, till, active
   if bucket.more ~= 0 or bucket.till > 0 then
     was, till = match(call('HGET', bucket.key, '#') or '0 0', '^(%d+) (%d+)$')
+    was, till = was or DAMAGED, till or 0
     active, till = math.max(0, was + bucket.more), math.max(bucket.till, till + 0)
     bucket_put(bucket, '#', text_of(active) .. ' ' .. text_of(till))
   end
@@ -91,10 +98,12 @@ local function flush_bucket(bucket)
   bucket.words, bucket.more, bucket.till, bucket.ended = false, 0, 0, false
 end
 
-local function flush_buckets()
+flush_buckets = function()
   for i = 1, #buckets do
     flush_bucket(buckets[i])
   end
+end
+
 end
 
 -- Reading -----------------------------------------------------------------------------------------------
@@ -138,9 +147,56 @@ local function fetch_records(ids, light)
   end
 end
 
--- Where the third line of a record begins.
-local function state_at(text)
-  return find(text, '\n', find(text, '\n', 1, true) + 1, true) + 1
+do
+
+local NO_NUMBER = '%f[%a][dmlctzXAED]=%d*[^%d ]' -- one of these letters, whose values are numbers, has another
+local STATE_END = '^ %d+ %d+ %d+ %d* %d* %d* ([^\n]*)\n' -- of a third line, behind the holder
+local CORRUPT = 'corrupt\n"What was stored of this task is damaged."'
+
+-- Whether this owner's index or lists name the task. What a damaged record says of its owner counts for nothing.
+damage.is_of = function(id, owner)
+  if call('ZSCORE', P .. 'i:' .. owner, id) then
+    return true
+  end
+  for _, list in ipairs({ 'lc:', 'lx:', 'lk:' }) do
+    if call('LPOS', P .. list .. owner, id) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Who is told what a damaged record's owner may be told.
+damage.owned_by = function(r, owner)
+  if r.corrupt and r.o == '' and owner ~= '' and damage.is_of(r.id, owner) then
+    r.o = owner
+  end
+end
+
+-- What stands for a damaged record: a failed task. It is written when a call meets it that may write (damage.mend()).
+damage.record_of = function(id, text, light)
+  local owner, task = match(text, '^([%w._@+%%-]+) ([%w_]+) ')
+  local born_at = text_of(born(id))
+  local r = {
+    id = id, o = '', task = task or 'unknown', flags = light and '-l' or '-', light = light, s = 'failed', corrupt = true,
+    counted = false, a = '0', fence = '0', w = '', n = '0', e = '0', v = '0', b = '', f = born_at, u = '', more = false,
+    R = CORRUPT, y = 'a', created = born_at, queue = 'default', priority = '4', max = '1', base = '1', cap = '1', J = '',
+  }
+  damage.owned_by(r, owner or '')
+  return r
+end
+
+-- Whether the letters of a record's third line have values that they cannot have.
+damage.in_letters = function(more)
+  return more ~= '' and find(more, NO_NUMBER) ~= nil
+end
+
+-- The same of what stands behind the holder.
+damage.behind_holder = function(text)
+  local more = match(text, STATE_END)
+  return not more or damage.in_letters(more)
+end
+
 end
 
 local function record_of(id)
@@ -156,14 +212,18 @@ local function record_of(id)
     records[id] = false
     return false
   end
-  local owner, task, flags = match(text, FIXED)
-  local at = state_at(text)
+  local owner, task, flags, at = match(text, FIXED)
   local a, fence, w, e = match(text, PLAIN, at)
   local status, n, v, b, f, u, more, result = 'p', '0', '0', '', '', '', '', ''
   if not a then
     local rest
     status, a, fence, w, n, e, v, b, f, u, rest = match(text, STATE, at)
-    local line_end = find(text, '\n', rest, true)
+    local line_end = rest and find(text, '\n', rest, true)
+    if not at or not line_end or not STATUS_OF[status] then
+      r = damage.record_of(id, text, homes[id].light)
+      records[id] = r
+      return r
+    end
     more, result = sub(text, rest, line_end - 1), sub(text, line_end + 1)
   end
   r = {
@@ -179,6 +239,9 @@ local function record_of(id)
     for letter, value in string.gmatch(more, '(%a)=(%S+)') do
       -- Letters of another format are turned into those of this one here.
       r[letter] = value
+    end
+    if damage.in_letters(more) then
+      r = damage.record_of(id, text, homes[id].light)
     end
   end
   records[id] = r
@@ -215,6 +278,8 @@ local function set(r, field, value)
 end
 
 do
+
+local LETTER_OF = { pending = 'p', processing = 's', completed = 'C', failed = 'X', cancelled = 'K' }
 
 local function more_of(r)
   local words = {}
@@ -263,23 +328,39 @@ end
 
 end
 
--- Leases a task that waits, without a look at what it is: its new text, nil if it does not wait any more.
-local function lease_text(id)
+local UNTOUCHED = ' 0    \n' -- how the record of a task ends that nothing happened to yet but a lease
+local lease_text
+
+do
+
+local FIXED_BEGIN = '^%S+ %S+ %S+ %d+ %S+ %d '
+local WAITING = '^[^\n]*\n[^\n]*()\n([pq]) (%d+) (%d+) %S*( .*)$'
+
+-- Leases a task that waits, without a look at what it is: its new text, nil if it does not wait any more or is damaged.
+lease_text = function(id)
   local text = fetched[id]
-  local at, state, rest = text and find(text, UNLEASED, 1, true), LEASED, nil
+  if not text or not find(text, FIXED_BEGIN) then
+    return nil
+  end
+  local at, state, rest = find(text, UNLEASED, 1, true), LEASED, nil
   if at then
     rest = sub(text, at + #UNLEASED)
   else
-    at = text and state_at(text) - 1
-    local status, attempt, fence, others = match(text or '', '^\n([pq]) (%d+) (%d+) %S*( .*)$', at)
+    local status, attempt, fence, others
+    at, status, attempt, fence, others = match(text, WAITING)
     if not status then
       return nil
     end
     state, rest = '\np ' .. (status == 'p' and text_of(attempt + 1) or attempt) .. ' ' .. text_of(fence + 1) .. ' ', others
   end
+  if sub(rest, -7) ~= UNTOUCHED and damage.behind_holder(rest) then
+    return nil
+  end
   text = sub(text, 1, at - 1) .. state .. holder .. rest
   bucket_put(homes[id], id, text)
   return text
+end
+
 end
 
 -- Counts a heavy task in (1) or out (-1) of what is active, of an owner whose row is written anyway. Where the row and g are

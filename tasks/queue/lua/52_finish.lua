@@ -140,4 +140,29 @@ finish = function(r, code, e)
   expire(r, keep)
 end
 
+-- Writes what stands for a damaged record: the task leaves its places, and if it was active its owner is told that it failed.
+-- Whatever is left counted of it is recounted (92_repair.lua). Without an owner it only leaves its places.
+damage.mend = function(r)
+  if not r or not r.corrupt then
+    return
+  end
+  flush_batches() -- where this call has put it
+  for _, key in ipairs({ 'q:default', 'q:live', 'q:light', 'd', 'l', 'w', 'x', 'as' }) do
+    call('ZREM', P .. key, r.id)
+  end
+  if r.o == '' then
+    return
+  end
+  local score = call('ZSCORE', P .. 'i:' .. r.o, r.id)
+  touch(r)
+  r.corrupt, r.counted = false, 'failed'
+  r.fixed = concat({ r.o, r.task, r.flags, r.created, r.queue, r.priority, r.max, r.base, r.cap }, ' ') .. '\n\n'
+  call('PEXPIRE', P .. 'a:' .. r.id, AUDIO_KEPT_MS)
+  if score and score + 0 < BAND then
+    finish(r, 'X', { code = match(r.R, '^%w+'), error = match(r.R, '\n(.*)$') })
+  elseif score then
+    place(owner_of(r.o), r.id, 'X')
+  end
+end
+
 end

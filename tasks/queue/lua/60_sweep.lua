@@ -86,6 +86,7 @@ local function late_tasks(set, till, most)
       i = i + 1
       call('ZREM', P .. set, ids[i])
       local r = record_of(ids[i])
+      damage.mend(r)
       if r and not terminal(r) then
         return r
       end

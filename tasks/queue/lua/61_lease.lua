@@ -58,6 +58,7 @@ local BEAT_KEPT_MS = 60000
 local function lease_one(id, deadline, answer)
   local text = lease_text(id)
   if not text then
+    damage.mend(record_of(id))
     return
   end
   local n = #answer
@@ -95,7 +96,7 @@ local function names_of(ids)
   end
   for i = 1, #unknown do
     local text = fetched[unknown[i]]
-    known[unknown[i]] = text and sub(text, 1, find(text, ' ', 1, true) - 1) or nil
+    known[unknown[i]] = text and match(text, '^%S+') or nil
   end
   known_count = known_count + #unknown
   for i = 1, #ids do

@@ -141,8 +141,6 @@ local function verbs_of(text)
   return verbs
 end
 
-local UNTOUCHED = ' 0    \n' -- how the record of a task ends that nothing happened to yet but a lease
-
 -- What became of most tasks: reported once, from start to end, they leave nothing but a result. Such a record needs not
 -- be taken apart. `line`: pieces of its third line. Answer: whether it is one; its end is counted by the caller.
 local function end_whole(args, i, verbs, owner, line)
@@ -223,7 +221,7 @@ local function fetch_all(args)
   fetch_records(ids)
   for n = 1, #ids do
     local text = fetched[ids[n]]
-    names[n] = text and sub(text, 1, find(text, ' ', 1, true) - 1)
+    names[n] = text and match(text, '^%S+')
   end
   fetch_owners(names)
   return names

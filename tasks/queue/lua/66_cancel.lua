@@ -12,7 +12,9 @@ reach = function(id, owner, any)
   local r = record_of(id)
   if not r then
     return nil, NOT_FOUND
-  elseif r.o ~= owner and any ~= '1' then
+  end
+  damage.owned_by(r, owner)
+  if r.o ~= owner and any ~= '1' then
     return nil, FORBIDDEN
   end
   return r
@@ -40,7 +42,9 @@ local function cancel(args)
   local r, code = reach(args[5], args[6], args[7])
   if not r then
     return { code }
-  elseif r.s == 'processing' and not r.waits then
+  end
+  damage.mend(r)
+  if r.s == 'processing' and not r.waits then
     return cancel_running(r)
   elseif not terminal(r) then
     end_from_outside(r, 'K', NOTHING)

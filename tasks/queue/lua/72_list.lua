@@ -135,7 +135,10 @@ local function collect(rows, step, f, status)
     last, walked = head, walked + 1
     f.cost = f.cost + 1
     local r = record_of(head.id)
-    if r and (f.task == '' or r.task == f.task) and (status == '' or status == 'ended' or r.s == status) then
+    if r then
+      damage.owned_by(r, f.owner)
+    end
+    if r and (f.owner == '' or r.o == f.owner) and (f.task == '' or r.task == f.task) and (status == '' or status == 'ended' or r.s == status) then
       rows[#rows + 1] = row_of(r, f.budget)
     end
   end
@@ -182,14 +185,14 @@ totals_of = function(owner, keep)
   return out
 end
 
-local function filter_of(task, limit, budget)
-  return { from = {}, since = 0, untill = ALL_TIME, task = task, limit = limit, budget = { left = budget }, cost = 0 }
+local function filter_of(owner, task, limit, budget)
+  return { owner = owner, from = {}, since = 0, untill = ALL_TIME, task = task, limit = limit, budget = { left = budget }, cost = 0 }
 end
 
 -- args: retention of light tasks, owner ('' = all), status, task, since, until (-1 = open), cursor, limit, budget in
 -- bytes. Answer: {0, totals, next cursor, rows, rows it looked at}
 local function list(args)
-  local f = filter_of(args[6], tonumber(args[10]), tonumber(args[11]))
+  local f = filter_of(args[4], args[6], tonumber(args[10]), tonumber(args[11]))
   f.since = math.max(0, tonumber(args[7]))
   f.untill = tonumber(args[8]) >= 0 and tonumber(args[8]) or f.untill
   local score, id = match(args[9], '^(%d+)-(%S+)$')
@@ -201,7 +204,7 @@ end
 
 -- All active tasks, then the newest that ended. args: owner, count, budget. Answer: {0, rows, rows it looked at}
 local function snapshot(args)
-  local f = filter_of('', tonumber(args[4]), tonumber(args[5]))
+  local f = filter_of(args[3], '', tonumber(args[4]), tonumber(args[5]))
   local rows = {}
   collect(rows, merge({ index_source(index_key(args[3]), 0, f) }), f, '')
   collect(rows, sources(args[3], 'ended', f), f, 'ended')

@@ -70,6 +70,7 @@ local function alive(args)
   call('HSET', P .. 'g', 'keep_heavy', keep_heavy, 'keep_light', keep_light)
   sweep()
   sweep_streams()
+  damage.look()
   return 0
 end
 
@@ -82,7 +83,7 @@ end
 -- Result, error code and error of a task whose terminal event is replayed.
 local function outcome(code, id)
   local r = record_of(id)
-  if not r then
+  if not r or code == 'C' and r.s ~= 'completed' then
     return { 0 }
   elseif code == 'C' then
     local budget = { left = RESULT_INLINE }

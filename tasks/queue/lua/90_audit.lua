@@ -62,6 +62,10 @@ local function audit_lease(r)
 end
 
 local function audit_task(r)
+  if r.corrupt then
+    found('record', r.id, 'is damaged')
+    return
+  end
   local places = places_of(r)
   local score = call('ZSCORE', P .. 'i', r.id)
   local active = score and score + 0 < BAND
@@ -168,11 +172,11 @@ local function audit_records(key, cursor)
   else
     page = call('HSCAN', key, cursor, 'COUNT', SLICE)
   end
-  local checked = 0
+  local checked, home = 0, { light = find(key, '^tl:', #P + 1) ~= nil }
   for i = 1, #page[2], 2 do
     local id = page[2][i]
     if id ~= '#' then
-      fetched[id], homes[id] = page[2][i + 1], true
+      fetched[id], homes[id] = page[2][i + 1], home
       audit_task(record_of(id))
       checked = checked + 1
     end
