@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* `taskhub check [--audit]`; see commands.h. Prints a line for each thing it looked at. Runs a loop of its
- * own while Redis takes its time to answer. Creates nothing. */
+/* `taskhub check [--audit] [--repair]`; see commands.h. Prints a line for each thing it looked at. Runs a
+ * loop of its own while Redis takes its time to answer. Creates nothing. */
 #include "hub/commands.h"
 
 #include "hub/auth/keyfile.h"
@@ -23,11 +23,13 @@
 #define ANSWER_MS 5000
 #define AUDIT_MS 600000
 
-static bool audit_wanted;
+static bool audit_wanted, repair_wanted;
 
 static const struct option_flag check_flags[] = {
     {"--audit", NULL, "also check that every task record, queue and counter in Redis agrees", NULL,
      &audit_wanted},
+    {"--repair", NULL, "mend what is wrong first, then audit; damaged tasks fail as corrupt", NULL,
+     &repair_wanted},
     {.name = NULL},
 };
 static const struct cli_command check_command = {
@@ -36,7 +38,7 @@ static const struct cli_command check_command = {
     .summary =
         "Checks configuration, keys, database and Redis. Exit code 0: fit; 1: something is wrong; 2: the\n"
         "configuration is.",
-    .usage = "taskhub check [--audit] [option…]",
+    .usage = "taskhub check [--audit] [--repair] [option…]",
     .flags = check_flags,
 };
 
@@ -102,6 +104,11 @@ static void on_audit(void *ctx, bool clean, struct span report)
 {
     struct check *check = ctx;
     struct buf text CLEANUP(buf_free) = BUF_INIT, lines CLEANUP(buf_free) = BUF_INIT;
+    size_t mended = append_findings(&lines, json_get(report, "mended"));
+    if (repair_wanted)
+        printf("%-14s %s  %zu mended\n%.*s", "repair", mended ? "warn" : "ok  ", mended,
+               SPAN_ARG(buf_span(&lines)));
+    buf_clear(&lines);
     size_t count = append_findings(&lines, json_get(report, "findings"));
     append_member(&text, report, "error");
     if (text.len == 0)
@@ -118,12 +125,12 @@ static void on_audit(void *ctx, bool clean, struct span report)
 static void audit(struct check *check)
 {
     uv_timer_start(check->deadline, on_deadline, AUDIT_MS, 0);
-    audit_run(check->queue, on_audit, check);
+    audit_run(check->queue, repair_wanted, on_audit, check);
 }
 
 static void finish_redis(struct check *check)
 {
-    if (audit_wanted) {
+    if (audit_wanted || repair_wanted) {
         audit(check);
         return;
     }
@@ -228,7 +235,11 @@ static void check_server(struct check *check, const char *address)
     else
         snprintf(check->where, sizeof check->where, "%s:%u%s", url.places[0].host, url.places[0].port,
                  url.place_count > 1 ? " and the others" : "");
-    const struct queue_config config = {.origin = "check", .reads_only = true};
+    const struct queue_config config = {
+        .origin = "check",
+        .reads_only = true,
+        .retention_heavy_ms = 1000 * (uint64_t)check->options->retention_heavy_s,
+        .retention_light_ms = 1000 * (uint64_t)check->options->retention_light_s};
     check->redis = redis_new(&check->loop, &url, ANSWER_MS, (struct redis_hooks){on_up, on_down, check});
     check->queue = queue_new(&check->loop, check->redis, &config, (struct queue_hooks){0});
     redis_url_free(&url);

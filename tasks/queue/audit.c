@@ -14,6 +14,7 @@ struct audit {
     void *ctx;
     struct buf findings; /* elements of a JSON array */
     unsigned count;
+    struct buf mended; /* the same of what was repaired before */
     uint64_t tasks, owners;
     bool owners_now; /* first records, then owners */
 };
@@ -22,22 +23,28 @@ static void on_slice(struct op *op, const redisReply *answer);
 static void on_places(struct op *op, const redisReply *answer);
 
 /* "rule id what" */
-static void note(struct audit *audit, struct span finding)
+static void note(struct buf *to, struct span finding)
 {
     struct span rule = span_cut(&finding, ' '), id = span_cut(&finding, ' ');
-    if (audit->count++ >= FINDINGS_MAX)
-        return;
-    buf_append_text(&audit->findings, audit->findings.len ? ",{" : "{");
-    json_member_text(&audit->findings, "rule", rule);
-    json_member_text(&audit->findings, "id", id);
-    json_member_text(&audit->findings, "what", finding);
-    buf_append_char(&audit->findings, '}');
+    buf_append_text(to, to->len ? ",{" : "{");
+    json_member_text(to, "rule", rule);
+    json_member_text(to, "id", id);
+    json_member_text(to, "what", finding);
+    buf_append_char(to, '}');
 }
 
 static void note_all(struct audit *audit, const redisReply *findings)
 {
     for (size_t i = 0; i < reply_count(findings); i++)
-        note(audit, reply_span(findings, i));
+        if (audit->count++ < FINDINGS_MAX)
+            note(&audit->findings, reply_span(findings, i));
+}
+
+static void audit_free(struct audit *audit)
+{
+    buf_free(&audit->findings);
+    buf_free(&audit->mended);
+    free(audit);
 }
 
 static void report(struct audit *audit, const char *error)
@@ -47,20 +54,19 @@ static void report(struct audit *audit, const char *error)
     buf_printf(&json, "{\"clean\":%s,\"tasks\":%llu,\"owners\":%llu,\"findings\":[", clean ? "true" : "false",
                (unsigned long long)audit->tasks, (unsigned long long)audit->owners);
     buf_append_span(&json, buf_span(&audit->findings));
+    buf_append_text(&json, "],\"mended\":[");
+    buf_append_span(&json, buf_span(&audit->mended));
     buf_append_char(&json, ']');
     if (error)
         json_member_text(&json, "error", span_of(error));
     buf_append_char(&json, '}');
     audit->fn(audit->ctx, clean, buf_span(&json));
-    buf_free(&audit->findings);
-    free(audit);
+    audit_free(audit);
 }
 
 static void drop(struct op *op)
 {
-    struct audit *audit = op->ctx;
-    buf_free(&audit->findings);
-    free(audit);
+    audit_free(op->ctx);
 }
 
 static struct op *audit_op(struct audit *audit, const char *function,
@@ -109,11 +115,41 @@ static void on_places(struct op *op, const redisReply *answer)
     report(op->ctx, answer ? NULL : "Redis did not answer");
 }
 
-void audit_run(struct queue *queue, void (*fn)(void *ctx, bool clean, struct span report_json), void *ctx)
+static void repair(struct audit *audit, struct span cursor);
+
+/* {next cursor, what was mended} */
+static void on_repaired(struct op *op, const redisReply *answer)
+{
+    struct audit *audit = op->ctx;
+    const redisReply *mended = reply_array(answer, 1);
+    if (answer == NULL) {
+        report(audit, "the queue's functions did not answer, or Redis takes no writes");
+        return;
+    }
+    for (size_t i = 0; i < reply_count(mended); i++)
+        note(&audit->mended, reply_span(mended, i));
+    if (span_is(reply_span(answer, 0), "0"))
+        next_slice(audit, SPAN("0"));
+    else
+        repair(audit, reply_span(answer, 0));
+}
+
+static void repair(struct audit *audit, struct span cursor)
+{
+    struct op *op = audit_op(audit, FUNCTION("repair"), on_repaired);
+    op_retention(op);
+    words_add(&op->words, cursor);
+}
+
+void audit_run(struct queue *queue, bool repairs, void (*fn)(void *ctx, bool clean, struct span report_json),
+               void *ctx)
 {
     struct audit *audit = xcalloc(1, sizeof *audit);
     audit->queue = queue;
     audit->fn = fn;
     audit->ctx = ctx;
-    next_slice(audit, SPAN("0"));
+    if (repairs)
+        repair(audit, SPAN("0"));
+    else
+        next_slice(audit, SPAN("0"));
 }

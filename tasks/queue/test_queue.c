@@ -426,13 +426,13 @@ static void test_starts_and_ends(void)
 
 static void test_audit(void)
 {
-    audit_run(hub.queue, on_report, NULL);
+    audit_run(hub.queue, false, on_report, NULL);
     finish(1);
     ok(told.clean, "the auditor finds nothing: %s", told.json);
     ok(json_check(span_of(told.json), JSON_LIMITS, &(const char *){NULL}) == KIND_OBJECT,
        "its report is JSON");
     redis_callv(hub.commands, NULL, NULL, "HSET", "th:{0}:g", "act", "7", NULL);
-    audit_run(hub.queue, on_report, NULL);
+    audit_run(hub.queue, false, on_report, NULL);
     finish(1);
     ok(!told.clean && strstr(told.json, "counts 7 active tasks"), "a wrong counter is found: %s", told.json);
     redis_callv(hub.commands, NULL, NULL, "HSET", "th:{0}:g", "act", "0", NULL);
