@@ -8,7 +8,6 @@ struct denial {
     struct table_node node; /* its key: the entry's kind and name, "t …", "u …" */
     struct list all;
     int64_t until_s, before_s;
-    char name[];
 };
 
 struct bearers {
@@ -122,10 +121,7 @@ static struct denial *denial_of(struct bearers *bearers, struct span name)
     struct table_node *node = table_find(&bearers->denied, name);
     if (node)
         return container_of(node, struct denial, node);
-    struct denial *denial = xcalloc(1, sizeof *denial + name.n);
-    memcpy(denial->name, name.p, name.n);
-    denial->node.key = (struct span){denial->name, name.n};
-    table_insert(&bearers->denied, &denial->node);
+    struct denial *denial = table_new(&bearers->denied, sizeof *denial, name);
     list_append(&bearers->denials, &denial->all);
     return denial;
 }

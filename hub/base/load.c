@@ -16,7 +16,6 @@ struct user {
     unsigned requests;    /* under way */
     size_t unwritten;     /* bytes */
     struct bucket rate;   /* of messages */
-    char name[];
 };
 
 struct load {
@@ -71,10 +70,7 @@ static struct user *user_find(struct loads *loads, struct span name)
     struct table_node *node = table_find(&loads->users, name);
     if (node)
         return container_of(node, struct user, node);
-    struct user *user = xcalloc(1, sizeof *user + name.n + 1);
-    memcpy(user->name, name.p, name.n);
-    user->node.key = (struct span){user->name, name.n};
-    table_insert(&loads->users, &user->node);
+    struct user *user = table_new(&loads->users, sizeof *user, name);
     list_init(&user->pressed);
     list_init(&user->waiting);
     bucket_fill(&user->rate, loads->limits.user_rate, now_of(loads));
@@ -157,8 +153,7 @@ void load_leave(struct load *load)
 /* Somebody waits, and there may be room. */
 static void look(struct loads *loads, uint64_t in_ms)
 {
-    if (!uv_is_active((uv_handle_t *)loads->timer) || in_ms < uv_timer_get_due_in(loads->timer))
-        uv_timer_start(loads->timer, on_timer, in_ms, 0);
+    loop_timer_within(loads->timer, on_timer, in_ms);
 }
 
 static void less(struct load *load)

@@ -95,6 +95,12 @@ static void free_handle(uv_handle_t *handle)
     free(handle);
 }
 
+void loop_timer_within(uv_timer_t *timer, uv_timer_cb fn, uint64_t in_ms)
+{
+    if (!uv_is_active((uv_handle_t *)timer) || in_ms < uv_timer_get_due_in(timer))
+        uv_timer_start(timer, fn, in_ms, 0);
+}
+
 void loop_close(void *handle)
 {
     uv_close(handle, free_handle);

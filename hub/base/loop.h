@@ -39,6 +39,8 @@ void loop_unhook(struct loop *loop, enum loop_stage stage, void (*fn)(void *ctx)
 void loop_flush(struct loop *loop);
 /* Returns a timer that does not run, with this data; give it to loop_close(). */
 uv_timer_t *loop_timer(struct loop *loop, void *data);
+/* Runs the timer once, in so many ms, or earlier if it is due before. */
+void loop_timer_within(uv_timer_t *timer, uv_timer_cb fn, uint64_t in_ms);
 /* Closes a handle that lies alone in memory of malloc(3), and frees that when libuv has let it go. */
 void loop_close(void *handle);
 /* Calls fn, with this data in its handle, at each of the signals (ended by 0), until the loop ends. */

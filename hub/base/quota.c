@@ -6,7 +6,6 @@ struct quota_holder {
     struct table_node node;
     struct quota *quota;
     size_t used;
-    char who[];
 };
 
 static struct quota_holder *find(const struct quota *quota, struct span who)
@@ -17,11 +16,8 @@ static struct quota_holder *find(const struct quota *quota, struct span who)
 
 static struct quota_holder *holder_new(struct quota *quota, struct span who)
 {
-    struct quota_holder *holder = xcalloc(1, sizeof *holder + who.n + 1);
-    memcpy(holder->who, who.p, who.n);
-    holder->node.key = (struct span){holder->who, who.n};
+    struct quota_holder *holder = table_new(&quota->holders, sizeof *holder, who);
     holder->quota = quota;
-    table_insert(&quota->holders, &holder->node);
     return holder;
 }
 
@@ -55,7 +51,7 @@ void charge_give(struct charge *charge)
 
 const char *charge_who(const struct charge *charge)
 {
-    return charge->holder ? charge->holder->who : NULL;
+    return charge->holder ? charge->holder->node.key.p : NULL;
 }
 
 const struct quota *charge_quota(const struct charge *charge)

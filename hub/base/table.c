@@ -64,6 +64,16 @@ void table_insert(struct table *table, struct table_node *node)
     table->count++;
 }
 
+void *table_new(struct table *table, size_t size, struct span key)
+{
+    struct table_node *node = xcalloc(1, size + key.n + 1);
+    char *copy = (char *)node + size;
+    memcpy(copy, key.p, key.n);
+    node->key = (struct span){copy, key.n};
+    table_insert(table, node);
+    return node;
+}
+
 void table_remove(struct table *table, struct table_node *node)
 {
     struct table_node **at = bucket_of(table, node->hash);

@@ -26,6 +26,9 @@ struct table {
 struct table_node *table_find(const struct table *table, struct span key);
 /* Inserts a node whose key is set and not in the table yet. */
 void table_insert(struct table *table, struct table_node *node);
+/* Makes and inserts an object of `size` bytes that begins with its node: zeroed, with a copy of the key and a
+ * NUL behind it. There is none with this key yet. Give it back with free() when it is taken out. */
+void *table_new(struct table *table, size_t size, struct span key);
 /* Takes out a node that is in the table. */
 void table_remove(struct table *table, struct table_node *node);
 /* Frees the buckets; the nodes are left to their holders. */

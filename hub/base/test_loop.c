@@ -63,6 +63,11 @@ int main(void)
     ok(strchr(order, '!') && strchr(strchr(order, '!'), 'c') != NULL, "later stages see it in the same turn");
     ok(flushes >= 2, "hooks ran before sleeping and after the callbacks");
 
+    loop_timer_within(&timer, on_timer, 50000);
+    loop_timer_within(&timer, on_timer, 70000);
+    ok(uv_timer_get_due_in(&timer) <= 50000, "a timer that is due before stays");
+    loop_timer_within(&timer, on_timer, 30000);
+    ok(uv_timer_get_due_in(&timer) <= 30000, "one that is due later comes earlier");
     uv_close((uv_handle_t *)&timer, NULL);
     uv_run(&loop.uv, UV_RUN_DEFAULT);
     is_int(loop_deinit(&loop), 0, "nothing is left open");

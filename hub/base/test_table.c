@@ -42,6 +42,14 @@ int main(void)
     ok(gone, "removed ones are gone");
     ok(kept, "the others stay");
     ok(table_any(&table) != NULL, "any of them");
+    char name[] = "made";
+    struct thing *made = table_new(&table, sizeof *made, span_of(name));
+    name[0] = 'f';
+    ok(table_find(&table, SPAN("made")) == &made->node && made->name[0] == '\0',
+       "a made one has a copy of its key");
+    is_text(made->node.key.p, "made", "as a text");
+    table_remove(&table, &made->node);
+    free(made);
     table_free(&table);
     is_int(table.count, 0, "freed");
     return done_testing();

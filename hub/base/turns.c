@@ -11,7 +11,6 @@ struct turn_owner {
     struct list waiting; /* turns */
     size_t under_way;    /* weight */
     struct bucket bucket;
-    char name[];
 };
 
 struct turns {
@@ -97,10 +96,7 @@ static struct turn_owner *find(struct turns *turns, struct span name)
     struct table_node *node = table_find(&turns->owners, name);
     if (node)
         return container_of(node, struct turn_owner, node);
-    struct turn_owner *owner = xcalloc(1, sizeof *owner + name.n + 1);
-    memcpy(owner->name, name.p, name.n);
-    owner->node.key = (struct span){owner->name, name.n};
-    table_insert(&turns->owners, &owner->node);
+    struct turn_owner *owner = table_new(&turns->owners, sizeof *owner, name);
     list_init(&owner->list);
     list_init(&owner->waiting);
     bucket_fill(&owner->bucket, turns->limits.rate, uv_now(&turns->loop->uv));
@@ -138,8 +134,7 @@ static void pump(struct turns *turns)
         } else if (tokens(turns, owner, 0) <= 0) {
             uint64_t in_ms = bucket_wait_ms(&owner->bucket, turns->limits.rate);
             owner_move(owner, &turns->poor);
-            if (!uv_is_active((uv_handle_t *)turns->timer) || in_ms < uv_timer_get_due_in(turns->timer))
-                uv_timer_start(turns->timer, on_timer, in_ms, 0);
+            loop_timer_within(turns->timer, on_timer, in_ms);
         } else {
             begin(turns, owner, turn);
         }

@@ -43,7 +43,6 @@ struct sub { /* one channel; exists from the first SUBSCRIBE until Redis confirm
     redis_reply_fn *fn; /* NULL while nobody wants the channel any more */
     void *ctx;
     unsigned leaving; /* UNSUBSCRIBEs not confirmed yet */
-    char channel[];
 };
 
 struct redis {
@@ -275,12 +274,8 @@ void redis_subscribe(struct redis *redis, redis_reply_fn *fn, void *ctx, struct 
         return;
     }
     struct sub *sub = find_sub(redis, channel);
-    if (sub == NULL) {
-        sub = xcalloc(1, sizeof *sub + channel.n);
-        memcpy(sub->channel, channel.p, channel.n);
-        sub->node.key = (struct span){sub->channel, channel.n};
-        table_insert(&redis->subs, &sub->node);
-    }
+    if (sub == NULL)
+        sub = table_new(&redis->subs, sizeof *sub, channel);
     sub->fn = fn;
     sub->ctx = ctx;
     send_verb(redis, "SUBSCRIBE", channel);

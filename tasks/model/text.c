@@ -131,7 +131,6 @@ struct entry {
     struct table_node node;
     unsigned count;
     size_t first; /* position of its first use */
-    char word[];
 };
 
 /* Words that say nothing about a text. */
@@ -160,11 +159,8 @@ static void count_word(struct table *counted, struct span word, size_t position)
     struct table_node *node = table_find(counted, word);
     struct entry *entry = node ? container_of(node, struct entry, node) : NULL;
     if (entry == NULL) {
-        entry = xcalloc(1, sizeof *entry + word.n + 1);
-        memcpy(entry->word, word.p, word.n);
-        entry->node.key = (struct span){entry->word, word.n};
+        entry = table_new(counted, sizeof *entry, word);
         entry->first = position;
-        table_insert(counted, &entry->node);
     }
     entry->count++;
 }
@@ -189,7 +185,7 @@ static void take_keywords(struct table *counted, struct text_figures *ret)
     for (size_t i = 0; i < count; i++) {
         if (i < TEXT_KEYWORDS) {
             struct text_keyword *keyword = &ret->keywords[ret->keyword_count++];
-            snprintf(keyword->word, sizeof keyword->word, "%s", entries[i]->word);
+            snprintf(keyword->word, sizeof keyword->word, "%s", entries[i]->node.key.p);
             keyword->count = entries[i]->count;
         }
         free(entries[i]);

@@ -31,7 +31,6 @@ struct feed_owner { /* one that this hub listens to, or will when it is subscrib
     owner_position_fn *fn; /* who waits for its position, NULL = nobody */
     void *ctx;
     const struct op *call; /* the attach that will tell it: the last one made; NULL = it has */
-    char name[];
 };
 
 struct channel { /* one that is wanted besides the hub's own */
@@ -330,13 +329,8 @@ static void attach(void *ctx, const char *name, owner_position_fn *fn, void *fn_
 {
     struct queue_feed *feed = ctx;
     struct feed_owner *owner = find_owner(feed, span_of(name));
-    if (owner == NULL) {
-        size_t size = strlen(name);
-        owner = xcalloc(1, sizeof *owner + size + 1);
-        memcpy(owner->name, name, size);
-        owner->node.key = (struct span){owner->name, size};
-        table_insert(&feed->owners, &owner->node);
-    }
+    if (owner == NULL)
+        owner = table_new(&feed->owners, sizeof *owner, span_of(name));
     owner->fn = fn;
     owner->ctx = fn_ctx;
     if (feed->subscribed)

@@ -120,9 +120,8 @@ static void on_leased(void *ctx, enum queue_code code, const struct queue_leased
         take(lane, &tasks[i]);
     if (runner->drain)
         return_waiting(runner);
-    if (next_due_ms &&
-        (!uv_is_active((uv_handle_t *)runner->due) || next_due_ms < uv_timer_get_due_in(runner->due)))
-        uv_timer_start(runner->due, on_due, next_due_ms, 0);
+    if (next_due_ms)
+        loop_timer_within(runner->due, on_due, next_due_ms);
 }
 
 static void lease(struct run_lane *lane)

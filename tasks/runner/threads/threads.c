@@ -28,10 +28,9 @@
 #define QUICK_AGAIN 16 /* quick runs in a row after which one is quick again */
 
 struct line { /* of an owner: what waits in a lane; exists while there is something */
-    struct list node;
     struct table_node by_owner;
+    struct list node;
     struct list jobs;
-    char owner[];
 };
 
 struct lane {
@@ -293,11 +292,8 @@ static struct line *line_of(struct lane *lane, struct span owner)
     struct table_node *node = table_find(&lane->owners, owner);
     if (node)
         return container_of(node, struct line, by_owner);
-    struct line *line = xmalloc(sizeof *line + owner.n);
-    memcpy(line->owner, owner.p, owner.n);
-    line->by_owner.key = (struct span){line->owner, owner.n};
+    struct line *line = table_new(&lane->owners, sizeof *line, owner);
     list_init(&line->jobs);
-    table_insert(&lane->owners, &line->by_owner);
     list_append(&lane->turns, &line->node);
     return line;
 }
