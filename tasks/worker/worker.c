@@ -111,8 +111,9 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
     worker->loaded = code == QUEUE_OK;
     if (worker->loaded)
         runner_up(worker->runner);
-    else
+    else if (strcmp(worker->trouble, reason) != 0) /* it is tried again each second */
         log_error("Redis cannot be used", "reason", reason);
+    snprintf(worker->trouble, sizeof worker->trouble, "%s", worker->loaded ? "" : reason);
     if (code == QUEUE_STATE) { /* it will not change back */
         worker->refused = true;
         stop(worker);
