@@ -21,7 +21,8 @@
 #define NEXT_PLACE_MS 10
 #define REPLICA "READONLY it is a replica"
 #define ANOTHER "Redis is another one now"
-#define FOLLOWERS_MAX 2
+#define FELL_SHORT "NOREPLICAS fewer replicas than redis.min_replicas have it"
+#define FOLLOWERS_MAX 3
 #define READ_BYTES 16384 /* the parser moves what is left of them */
 #define KEPT_BYTES 65536 /* of its buffer, while nothing stands there */
 #define READS_PER_TURN 16
@@ -31,12 +32,6 @@
 #define ASK_TICKS 2    /* then a subscriber that heard nothing asks for a sign of life */
 #define PULSES 10      /* in the time after which silence is a stall: */
 #define STALL_PULSES 9 /* whoever waits shall know within it */
-
-struct call { /* a command on its way */
-    redis_reply_fn *fn;
-    void *ctx;
-    uint64_t end; /* it is sent when so many bytes are */
-};
 
 struct sub { /* one channel; exists from the first SUBSCRIBE until Redis confirmed the last UNSUBSCRIBE */
     struct table_node node;
@@ -62,8 +57,12 @@ struct redis {
     int armed;       /* what it watches */
     redisReader *reader;
     struct redis_out out;
-    struct call *calls; /* a ring: commands without an answer, in their order */
-    size_t first_call, in_flight, call_room;
+    struct redis_calls calls; /* without an answer, or whose answers wait for replicas */
+    unsigned replicas;        /* that answers wait for; 0 = for none */
+    unsigned wait_ms;
+    bool unconfirmed; /* commands were issued behind the last WAIT */
+    void (*fell_short)(void *ctx);
+    void *short_ctx;
     struct table subs;
     uv_timer_t timer;
     struct backoff backoff;
@@ -119,21 +118,10 @@ static void close_socket(struct redis *redis)
     redis_out_clear(&redis->out);
 }
 
-static struct call next_call(struct redis *redis)
-{
-    struct call call = redis->calls[redis->first_call];
-    redis->first_call = (redis->first_call + 1) & (redis->call_room - 1);
-    redis->in_flight--;
-    return call;
-}
-
 static void fail_calls(struct redis *redis)
 {
-    while (redis->in_flight) {
-        struct call call = next_call(redis);
-        if (call.fn)
-            call.fn(call.ctx, NULL);
-    }
+    while (redis->calls.count)
+        redis_calls_tell(&redis->calls, NULL);
 }
 
 static void fail_subs(struct redis *redis)
@@ -187,7 +175,7 @@ static void lose(struct redis *redis, const char *reason)
 static unsigned ask_probe(struct redis *probe)
 {
     probe->silent++;
-    if (probe->state == REDIS_UP && probe->in_flight == 0) {
+    if (probe->state == REDIS_UP && probe->calls.count == 0) {
         redis_probe(probe);
         probe->silent = 1;
     }
@@ -200,7 +188,7 @@ static void on_pulse(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
     unsigned silent = ++redis->silent;
-    if (redis->in_flight == 0) {
+    if (redis->calls.count == 0) {
         uv_timer_stop(timer);
         return;
     }
@@ -219,28 +207,13 @@ static void begin_waiting(struct redis *redis)
         uv_timer_start(&redis->pulse, on_pulse, redis->pulse_ms, redis->pulse_ms);
 }
 
-static void grow_calls(struct redis *redis)
-{
-    size_t room = redis->call_room ? redis->call_room * 2 : 64;
-    struct call *calls = xcalloc(room, sizeof *calls);
-    for (size_t i = 0; i < redis->in_flight; i++)
-        calls[i] = redis->calls[(redis->first_call + i) & (redis->call_room - 1)];
-    free(redis->calls);
-    redis->calls = calls;
-    redis->call_room = room;
-    redis->first_call = 0;
-}
-
 static void issue(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
                   const size_t *lengths)
 {
     redis_out_command(&redis->out, argc, argv, lengths, fn != NULL);
-    if (redis->in_flight == 0)
+    if (redis->calls.count == 0)
         begin_waiting(redis);
-    if (redis->in_flight == redis->call_room)
-        grow_calls(redis);
-    redis->calls[(redis->first_call + redis->in_flight++) & (redis->call_room - 1)] =
-        (struct call){fn, ctx, redis->out.taken};
+    redis_calls_add(&redis->calls, fn, ctx, redis->out.taken);
 }
 
 void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, const char *const *argv,
@@ -250,6 +223,7 @@ void redis_call(struct redis *redis, redis_reply_fn *fn, void *ctx, int argc, co
         issue(redis, fn, ctx, argc, argv, lengths);
     else if (fn)
         fn(ctx, NULL);
+    redis->unconfirmed = redis->replicas > 0;
 }
 
 /* ---- subscriptions --------------------------------------------------------------------------------- */
@@ -374,21 +348,83 @@ static void take_unasked(struct redis *redis, const redisReply *reply)
     lose(redis, error ? reply->str : "an answer to nothing");
 }
 
-static void take_reply(struct redis *redis, const redisReply *reply)
+/* ---- replicas ---- */
+
+/* Stands for the WAIT among the commands. */
+static void on_waited(void *ctx, const redisReply *reply)
+{
+    (void)ctx;
+    (void)reply;
+}
+
+/* How many replicas have what was written, the answer of WAIT says: those before it are told. */
+static void confirm(struct redis *redis, const redisReply *reply)
+{
+    const uv_poll_t *poll = redis->poll;
+    bool enough = reply->type == REDIS_REPLY_INTEGER && reply->integer >= redis->replicas;
+    if (!enough) {
+        redis_refused(FELL_SHORT);
+        redis->fell_short(redis->short_ctx);
+    }
+    while (redis->poll == poll && redis->calls.kept) {
+        if (enough)
+            redis_calls_tell_kept(&redis->calls);
+        else
+            redis_calls_tell(&redis->calls, NULL);
+    }
+    if (redis->poll == poll)
+        redis_calls_tell(&redis->calls, reply);
+}
+
+/* Whether the answer is kept until replicas have what it tells of. */
+static bool keep(struct redis *redis, const struct redis_call *call, redisReply *reply)
+{
+    if (call->fn == on_waited) {
+        confirm(redis, reply);
+        return false;
+    }
+    redis_calls_keep(&redis->calls, reply);
+    return true;
+}
+
+static void ask_replicas(struct redis *redis)
+{
+    issue(redis, on_waited, NULL, 3,
+          (const char *[]){"WAIT", LOG_NUM(redis->replicas), LOG_NUM(redis->wait_ms)}, NULL);
+    redis->unconfirmed = false;
+}
+
+void redis_confirm(struct redis *redis, unsigned replicas, unsigned wait_ms, void (*fell_short)(void *ctx),
+                   void *ctx)
+{
+    redis->replicas = replicas;
+    redis->wait_ms = wait_ms;
+    redis->fell_short = fell_short;
+    redis->short_ctx = ctx;
+}
+
+/* ---- answers ---- */
+
+/* Whether the reply is kept. */
+static bool take_reply(struct redis *redis, redisReply *reply)
 {
     if (is_message(redis, reply)) {
         take_message(redis, reply);
-    } else if (redis->in_flight == 0 || redis->calls[redis->first_call].end > redis->out.sent) {
-        take_unasked(redis, reply);
-    } else {
-        struct call call = next_call(redis);
-        redis->quiet = redis->silent = 0;
-        redis->stalled = false;
-        if (reply->type == REDIS_REPLY_ERROR)
-            redis_refused(reply->str);
-        if (call.fn)
-            call.fn(call.ctx, reply);
+        return false;
     }
+    const struct redis_call *call = redis_calls_due(&redis->calls);
+    if (call == NULL || call->end > redis->out.sent) {
+        take_unasked(redis, reply);
+        return false;
+    }
+    redis->quiet = redis->silent = 0;
+    redis->stalled = false;
+    if (reply->type == REDIS_REPLY_ERROR)
+        redis_refused(reply->str);
+    if (redis->replicas && redis->state == REDIS_UP)
+        return keep(redis, call, reply);
+    redis_calls_tell(&redis->calls, reply);
+    return false;
 }
 
 /* A callback may drop or free the connection: then the socket is another one, or none. */
@@ -401,8 +437,8 @@ static void parse(struct redis *redis)
             lose(redis, redis->reader->errstr);
         else if (reply == NULL)
             break;
-        else
-            take_reply(redis, reply);
+        else if (take_reply(redis, reply))
+            reply = NULL;
         if (reply)
             freeReplyObject(reply);
     }
@@ -479,6 +515,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 static void flush(void *ctx)
 {
     struct redis *redis = ctx;
+    if (redis->unconfirmed && redis->state == REDIS_UP)
+        ask_replicas(redis);
     if (!redis_out_empty(&redis->out) && !(redis->armed & UV_WRITABLE))
         write_now(redis);
 }
@@ -495,10 +533,10 @@ static void on_deadline(uv_timer_t *timer)
 static void on_watch(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
-    bool due = redis->in_flight || redis->subs.count;
+    bool due = redis->calls.count || redis->subs.count;
     if (due && ++redis->quiet > WATCH_TICKS)
         lose(redis, "no answer in time");
-    else if (due && redis->in_flight == 0 && redis->quiet == ASK_TICKS) {
+    else if (due && redis->calls.count == 0 && redis->quiet == ASK_TICKS) {
         redis_probe(redis);
         redis->quiet = ASK_TICKS; /* which counted as silence, too */
     }
@@ -781,7 +819,7 @@ static void on_timer_closed(uv_handle_t *handle)
     if (--redis->timers)
         return;
     redis_out_free(&redis->out);
-    free(redis->calls);
+    redis_calls_free(&redis->calls);
     redis_url_free(&redis->url);
     free(redis->primary.host);
     free(redis);
@@ -812,7 +850,7 @@ bool redis_is_up(const struct redis *redis)
 
 size_t redis_in_flight(const struct redis *redis)
 {
-    return redis->in_flight;
+    return redis->calls.count;
 }
 
 void redis_on_stall(struct redis *redis, struct redis *probe, unsigned silence_ms, void (*fn)(void *ctx),
@@ -831,6 +869,6 @@ bool redis_is_stalled(const struct redis *redis)
 
 void redis_probe(struct redis *redis)
 {
-    if (redis->in_flight == 0)
+    if (redis->calls.count == 0)
         redis_callv(redis, NULL, NULL, "PING", NULL);
 }

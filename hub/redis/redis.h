@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* One Redis connection on the loop. It owns its socket: commands issued during a turn leave in one write at
  * LOOP_STAGE_REDIS, hiredis parses what comes. It connects again by backoff_connection, of several
- * addresses to the one that is a primary, or where its Sentinels say. A hub has three
- * (commands, subscriptions, a probe), a worker parent two. Loop thread only. Knows no task. */
+ * addresses to the one that is a primary, or where its Sentinels say. A hub has three or four
+ * (commands, subscriptions, a probe; what replicas confirm), a worker parent two. Loop thread only. Knows no
+ * task. */
 #pragma once
 
 #include "hub/base/loop.h"
@@ -36,7 +37,7 @@ void redis_free(struct redis **redis);
 /* Whether commands reach Redis now; NULL, a connection that is closed, is not up. */
 bool redis_is_up(const struct redis *redis);
 /* `redis` connects where `leader` is, and anew when that goes elsewhere or left a replica: two connections of
- * one process speak to one Redis. At most two may follow; either may be freed first. */
+ * one process speak to one Redis. At most three may follow; either may be freed first. */
 void redis_follow(struct redis *redis, struct redis *leader);
 /* Asks for the role, as each connect does: a connection to a replica is dropped, and the next address tried.
  * Where Redis does not tell, nothing happens. Asks the Sentinels, too: a primary that they replaced is left.
@@ -44,6 +45,13 @@ void redis_follow(struct redis *redis, struct redis *leader);
 void redis_check_role(struct redis *redis);
 /* Drops the connection, which goes to the next address; nothing if there is none. */
 void redis_leave(struct redis *redis, const char *reason);
+
+/* From now on answers wait until `replicas` (at least 1) replicas have what was written: behind the commands
+ * of a turn goes one WAIT, which holds up those of the next turn. If fewer have it within `wait_ms`, the
+ * callbacks of the turn get NULL, whatever Redis answered, and fell_short is called. Call it before the first
+ * command. */
+void redis_confirm(struct redis *redis, unsigned replicas, unsigned wait_ms, void (*fell_short)(void *ctx),
+                   void *ctx);
 
 /* Returns how many commands have no answer yet. */
 size_t redis_in_flight(const struct redis *redis);

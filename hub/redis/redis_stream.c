@@ -245,3 +245,66 @@ void redis_out_free(struct redis_out *out)
     free(out->words);
     *out = (struct redis_out){0};
 }
+
+/* ---- commands whose answer is not told: a ring ---- */
+
+static void grow(struct redis_calls *calls)
+{
+    size_t room = calls->room ? calls->room * 2 : 64;
+    struct redis_call *ring = xcalloc(room, sizeof *ring);
+    for (size_t i = 0; i < calls->count; i++)
+        ring[i] = calls->ring[(calls->first + i) & (calls->room - 1)];
+    free(calls->ring);
+    calls->ring = ring;
+    calls->room = room;
+    calls->first = 0;
+}
+
+void redis_calls_add(struct redis_calls *calls, redis_reply_fn *fn, void *ctx, uint64_t end)
+{
+    if (calls->count == calls->room)
+        grow(calls);
+    calls->ring[(calls->first + calls->count++) & (calls->room - 1)] =
+        (struct redis_call){fn, ctx, end, NULL};
+}
+
+void redis_calls_keep(struct redis_calls *calls, redisReply *answer)
+{
+    redis_calls_due(calls)->answer = answer;
+    calls->kept++;
+}
+
+static struct redis_call take(struct redis_calls *calls)
+{
+    struct redis_call call = calls->ring[calls->first];
+    calls->first = (calls->first + 1) & (calls->room - 1);
+    calls->count--;
+    calls->kept -= call.answer != NULL;
+    return call;
+}
+
+/* The callback may add, and may take others out. */
+static void tell(struct redis_call call, const redisReply *answer)
+{
+    if (call.fn)
+        call.fn(call.ctx, answer);
+    if (call.answer)
+        freeReplyObject(call.answer);
+}
+
+void redis_calls_tell_kept(struct redis_calls *calls)
+{
+    struct redis_call call = take(calls);
+    tell(call, call.answer);
+}
+
+void redis_calls_tell(struct redis_calls *calls, const redisReply *answer)
+{
+    tell(take(calls), answer);
+}
+
+void redis_calls_free(struct redis_calls *calls)
+{
+    free(calls->ring);
+    *calls = (struct redis_calls){0};
+}

@@ -2,10 +2,11 @@
 /* What a Redis connection reads from and writes to: a socket and two functions, so that tests can cut writes
  * short and TLS can be another pair; and the commands that wait to be written there, in RESP. Heads and short
  * words are gathered in one buffer, long words stay where they are and go out from there, all in one
- * writev(2). Never blocks. Loop thread only. */
+ * writev(2); and those commands whose answer is not told yet. Never blocks. Loop thread only. */
 #pragma once
 
 #include "hub/base/buf.h"
+#include "hub/redis/redis.h"
 
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -51,3 +52,37 @@ int redis_out_flush(struct redis_out *out, struct redis_stream *stream);
 /* Forgets what was not written, and wipes the buffer: a password may have stood there. */
 void redis_out_clear(struct redis_out *out);
 void redis_out_free(struct redis_out *out);
+
+/* ---- commands whose answer is not told, in their order ---- */
+struct redis_call {
+    redis_reply_fn *fn; /* NULL = nobody wants to know */
+    void *ctx;
+    uint64_t end;       /* it is sent when so many bytes are */
+    redisReply *answer; /* that is kept; NULL = none */
+};
+
+struct redis_calls { /* a ring; all zero = empty */
+    struct redis_call *ring;
+    size_t first, count, room;
+    size_t kept; /* the first ones, whose answers are kept */
+};
+
+/* Adds the newest one. */
+void redis_calls_add(struct redis_calls *calls, redis_reply_fn *fn, void *ctx, uint64_t end);
+/* Returns the one that the next answer is for; NULL: every one has its answer. Valid until the next change.
+ */
+static inline struct redis_call *redis_calls_due(const struct redis_calls *calls)
+{
+    if (calls->count == calls->kept)
+        return NULL;
+    return &calls->ring[(calls->first + calls->kept) & (calls->room - 1)];
+}
+/* Keeps the answer of the one that is due, and owns it. */
+void redis_calls_keep(struct redis_calls *calls, redisReply *answer);
+/* Takes out the oldest one, and tells it the answer that was kept. */
+void redis_calls_tell_kept(struct redis_calls *calls);
+/* Takes out the oldest one, and tells it this (borrowed; NULL = unknown) instead of what may have been kept.
+ */
+void redis_calls_tell(struct redis_calls *calls, const redisReply *answer);
+/* Frees the memory of an empty one. */
+void redis_calls_free(struct redis_calls *calls);

@@ -6,6 +6,7 @@
 #include "tests/lib/redis_server.h"
 #include "tests/lib/wait.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -24,6 +25,11 @@ static void on_up(void *ctx)
 {
     (void)ctx;
     seen.ups++;
+}
+
+static void count_up(void *ctx)
+{
+    ++*(unsigned *)ctx;
 }
 
 static void on_down(void *ctx, const char *reason)
@@ -429,6 +435,65 @@ static void test_peers(void)
     }
 }
 
+static char *tcp_port(void)
+{
+    static char text[8];
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(fd, (struct sockaddr *)&at, size) != 0 || getsockname(fd, (struct sockaddr *)&at, &size) != 0)
+        abort();
+    close(fd);
+    snprintf(text, sizeof text, "%u", ntohs(at.sin_port));
+    return text;
+}
+
+/* Answers are told once a replica has what was written, or as unknown. */
+static void test_replicas(void)
+{
+    struct redis_server copy;
+    unsigned fell_short = 0, ups = 0;
+    const char *port = tcp_port();
+    close_redis();
+    open_redis(server.url, 5000);
+    redis_confirm(redis, 1, 100, count_up, &fell_short);
+    reach(&seen.ups, 1);
+    redis_callv(redis, on_reply, NULL, "CONFIG", "SET", "port", port, NULL);
+    redis_callv(redis, on_reply, NULL, "SET", "copied", "1", NULL);
+    ok(reach(&seen.nulls, 2) && seen.replies == 0, "without a replica nothing is told of what was done");
+    is_int(fell_short, 1, "which is said once a turn");
+    is_int(redis_in_flight(redis), 0, "nothing is in flight");
+
+    if (!redis_server_new(&copy))
+        abort();
+    struct redis_url url;
+    if (redis_url_parse(copy.url, &url))
+        abort();
+    struct redis *other = redis_new(&loop, &url, 5000, (struct redis_hooks){count_up, NULL, &ups});
+    redis_url_free(&url);
+    reach(&ups, 1);
+    redis_callv(other, NULL, NULL, "REPLICAOF", "127.0.0.1", port, NULL);
+    for (unsigned i = 0; i < 100 && seen.replies == 0; i++) {
+        unsigned before = seen.nulls;
+        redis_callv(redis, on_reply, NULL, "INCR", "copied", NULL);
+        UNTIL(seen.replies || seen.nulls > before);
+    }
+    is_int(seen.replies, 1, "with one the answer is told");
+    for (int i = 0; i < 100; i++)
+        redis_callv(redis, on_reply, NULL, "INCR", "copied", NULL);
+    long long last = seen.integer;
+    ok(reach(&seen.replies, 101) && seen.integer == last + 100, "those of a turn in their order");
+    kill(copy.pid, SIGSTOP);
+    unsigned nulls = seen.nulls;
+    redis_callv(redis, on_reply, NULL, "INCR", "copied", NULL);
+    ok(reach(&seen.nulls, nulls + 1), "a replica that hangs has nothing");
+    redis_callv(redis, on_reply, NULL, "INCR", "copied", NULL);
+    redis_free(&redis);
+    is_int(seen.nulls, nulls + 2, "freed: what was under way is told as unknown");
+    redis_free(&other);
+    redis_server_free(&copy);
+}
+
 /* A subscriber that hears nothing asks for signs of life, and misses them. */
 static void test_silent_subscriber(void)
 {
@@ -471,6 +536,7 @@ int main(void)
     test_refused();
     test_subscriptions();
     test_silent_subscriber();
+    test_replicas();
     test_peers();
     close_redis();
     uv_run(&loop.uv, UV_RUN_DEFAULT);
