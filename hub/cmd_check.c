@@ -188,6 +188,22 @@ static void say_durability(struct check *check, const struct redis_facts *facts)
             facts->aof ? "accepted tasks survive a crash" : "volatile, as allowed");
 }
 
+static void ask_functions(struct check *check)
+{
+    redis_callv(check->redis, on_functions, check, "FUNCTION", "LIST", "LIBRARYNAME", "taskhub_*", NULL);
+}
+
+static void on_replicas(void *ctx, const redisReply *reply)
+{
+    struct check *check = ctx;
+    if (reply == NULL)
+        return;
+    const char *refusal = redis_facts_refuse_replicas(reply, check->options->redis_min_replicas);
+    say(check, refusal == NULL, "replicas",
+        refusal ? refusal : "it takes no write without redis.min_replicas");
+    ask_functions(check);
+}
+
 static void on_info(void *ctx, const redisReply *reply)
 {
     struct check *check = ctx;
@@ -206,7 +222,10 @@ static void on_info(void *ctx, const redisReply *reply)
              facts.aof ? "yes" : "no");
     say(check, true, "redis", text);
     say_durability(check, &facts);
-    redis_callv(check->redis, on_functions, check, "FUNCTION", "LIST", "LIBRARYNAME", "taskhub_*", NULL);
+    if (check->options->redis_min_replicas)
+        redis_callv(check->redis, on_replicas, check, REDIS_ASK_REPLICAS, NULL);
+    else
+        ask_functions(check);
 }
 
 static void on_up(void *ctx)

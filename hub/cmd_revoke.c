@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #define ANSWER_MS 10000
+#define CONFIRM_MS 2000 /* that replicas have it */
 
 static const struct cli_command revoke_command = {
     .program = "taskhub",
@@ -47,7 +48,7 @@ static void on_added(void *ctx, enum queue_code code)
 {
     struct revocation *revocation = ctx;
     revocation->done = code == QUEUE_OK;
-    if (!revocation->done)
+    if (!revocation->done && strcmp(revocation->why, "no answer") == 0)
         snprintf(revocation->why, sizeof revocation->why, "it has no hub, or did not answer");
     finish(revocation);
 }
@@ -64,8 +65,14 @@ static void on_down(void *ctx, const char *reason)
     snprintf(revocation->why, sizeof revocation->why, "%s", reason);
 }
 
+static void on_short(void *ctx)
+{
+    struct revocation *revocation = ctx;
+    snprintf(revocation->why, sizeof revocation->why, "fewer replicas than redis.min_replicas have it");
+}
+
 /* Returns the exit code, after an error message. */
-static int write_to(struct revocation *revocation, const char *address)
+static int write_to(struct revocation *revocation, const char *address, unsigned min_replicas)
 {
     const struct queue_config config = {.origin = "revoke", .reads_only = true};
     struct redis_url url;
@@ -77,6 +84,8 @@ static int write_to(struct revocation *revocation, const char *address)
     revocation->deadline = loop_timer(&revocation->loop, revocation);
     revocation->redis =
         redis_new(&revocation->loop, &url, ANSWER_MS, (struct redis_hooks){on_up, on_down, revocation});
+    if (min_replicas)
+        redis_confirm(revocation->redis, min_replicas, CONFIRM_MS, on_short, revocation);
     revocation->queue = queue_new(&revocation->loop, revocation->redis, &config, (struct queue_hooks){0});
     uv_timer_start(revocation->deadline, on_deadline, ANSWER_MS, 0);
     uv_run(&revocation->loop.uv, UV_RUN_DEFAULT);
@@ -104,10 +113,10 @@ static int take_back(const struct options *options, const char *text)
         revocation.until_s = expires_at + DENIAL_MARGIN_S;
     denial_of_token(&revocation.entry, token_id, revocation.until_s);
     if (*options->redis_url)
-        code = write_to(&revocation, options->redis_url);
+        code = write_to(&revocation, options->redis_url, (unsigned)options->redis_min_replicas);
     else if (private_redis_address(options, &url, &descriptor)) {
         buf_append_char(&url, '\0');
-        code = write_to(&revocation, url.data);
+        code = write_to(&revocation, url.data, 0);
     } else
         fprintf(stderr, "taskhub: the hub of %s does not run\n", options->data_dir);
     buf_free(&revocation.entry);

@@ -30,6 +30,8 @@ struct hub {
 
     /* readiness.c */
     struct redis *commands, *subscriber, *probe;
+    struct redis *confirmed; /* what is told once replicas have it; NULL without redis.min_replicas */
+    bool lagging, unheard;   /* they had not in time: not since the last probe, events of it are not told */
     enum library { LIBRARY_UNKNOWN, LIBRARY_ASKED, LIBRARY_LOADED } library; /* of functions, in this Redis */
     char trouble[200];                                                       /* why Redis cannot be used */
     uv_timer_t *probe_timer;    /* of Redis, while the library is loaded */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #define COMMAND_TIMEOUT_MS 10000
+#define CONFIRM_MS 1000 /* that replicas have */
 
 #define PROBE_MS 1000
 #define PROBE_SOON_MS 100 /* while the hub is not ready */
@@ -26,6 +27,8 @@ static const char *redis_reason(const struct hub *hub)
         return private ? private : hub->trouble;
     if (redis_is_stalled(hub->commands))
         return "no answer";
+    if (hub->lagging)
+        return redis_refusal_text(REDIS_NOREPLICAS);
     if (!hub->probed.answered)
         return "it was not tried yet";
     return hub->probed.refusal == REDIS_TAKES ? NULL : redis_refusal_text(hub->probed.refusal);
@@ -78,7 +81,8 @@ bool readiness_ask(void *ctx, struct buf *members)
 /* Ready: commands can be given (the library is loaded) and events heard. */
 static void update_ready(struct hub *hub)
 {
-    bool ready = hub->library == LIBRARY_LOADED && redis_is_up(hub->commands) && redis_is_up(hub->subscriber);
+    bool ready = hub->library == LIBRARY_LOADED && redis_is_up(hub->commands) &&
+                 redis_is_up(hub->subscriber) && (hub->confirmed == NULL || redis_is_up(hub->confirmed));
     if (ready != hub->app.redis_ready)
         app_redis(&hub->app, ready);
     metric_set(METRIC_REDIS_UP, redis_reason(hub) == NULL);
@@ -112,6 +116,7 @@ static void on_probed(void *ctx, const struct queue_probed *probed)
     if (hub->library != LIBRARY_LOADED)
         return;
     hub->probed = *probed;
+    hub->lagging = hub->lagging && !probed->answered;
     update_ready(hub);
     uv_timer_start(hub->probe_timer, on_probe, readiness_ask(&hub->app, &members) ? PROBE_MS : PROBE_SOON_MS,
                    0);
@@ -182,6 +187,18 @@ static const char *refuse(const struct hub *hub, const struct redis_facts *facts
     return redis_facts_refuse(facts, hub->options.redis_allow_volatile, hub->options.redis_require_durable);
 }
 
+static void on_replicas(void *ctx, const redisReply *reply)
+{
+    struct hub *hub = ctx;
+    if (reply == NULL)
+        return;
+    const char *refusal = redis_facts_refuse_replicas(reply, hub->options.redis_min_replicas);
+    if (refusal)
+        cannot_be_used(hub, refusal);
+    else
+        queue_load(hub->app.queue, on_loaded, hub);
+}
+
 static void take_facts(struct hub *hub, const struct redis_facts *facts)
 {
     const char *refusal = refuse(hub, facts);
@@ -195,7 +212,10 @@ static void take_facts(struct hub *hub, const struct redis_facts *facts)
     if (losable && hub->losable == NULL)
         log_warn(losable);
     hub->losable = losable;
-    queue_load(hub->app.queue, on_loaded, hub);
+    if (hub->confirmed)
+        redis_callv(hub->commands, on_replicas, hub, REDIS_ASK_REPLICAS, NULL);
+    else
+        queue_load(hub->app.queue, on_loaded, hub);
 }
 
 static void on_info(void *ctx, const redisReply *reply)
@@ -244,25 +264,47 @@ static void on_subscriber_up(void *ctx)
     update_ready(hub);
 }
 
-static void on_subscriber_down(void *ctx, const char *reason)
+static void on_follower_down(void *ctx, const char *reason)
 {
     struct hub *hub = ctx;
-    log_debug("no connection for events", "reason", reason);
+    log_debug("a connection besides that of commands was lost", "reason", reason);
     if (hub->library == LIBRARY_LOADED)
         set_trouble(hub, reason);
     update_ready(hub);
 }
 
+/* The replicas did not have in time what was written: nobody was told, and its events stand in the log. */
+static void on_short(void *ctx)
+{
+    struct hub *hub = ctx;
+    hub->lagging = hub->unheard = true;
+}
+
+static void on_confirmed_up(void *ctx)
+{
+    update_ready(ctx);
+}
+
+static void open_confirmed(struct hub *hub, const struct redis_url *url)
+{
+    const struct redis_hooks hooks = {on_confirmed_up, on_follower_down, hub};
+    hub->confirmed = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, hooks);
+    redis_confirm(hub->confirmed, (unsigned)hub->options.redis_min_replicas, CONFIRM_MS, on_short, hub);
+    redis_follow(hub->confirmed, hub->commands);
+}
+
 void readiness_connect(struct hub *hub, const struct redis_url *url)
 {
     const struct redis_hooks commands = {on_commands_up, on_commands_down, hub};
-    const struct redis_hooks subscriber = {on_subscriber_up, on_subscriber_down, hub};
+    const struct redis_hooks subscriber = {on_subscriber_up, on_follower_down, hub};
     snprintf(hub->trouble, sizeof hub->trouble, "connecting");
     hub->commands = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, commands);
     hub->subscriber = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, subscriber);
     hub->probe = redis_new(&hub->loop, url, COMMAND_TIMEOUT_MS, (struct redis_hooks){.ctx = hub});
     redis_follow(hub->subscriber, hub->commands);
     redis_follow(hub->probe, hub->commands);
+    if (hub->options.redis_min_replicas)
+        open_confirmed(hub, url);
     hub->app.probe = hub->probe;
 }
 
@@ -272,6 +314,9 @@ void readiness_retry(struct hub *hub)
     if (!redis_is_up(hub->commands) || hub->draining)
         return;
     redis_check_role(hub->commands);
+    if (hub->unheard && hub->app.redis_ready)
+        owners_reconnected(hub->app.owners);
+    hub->unheard = false;
     if (hub->library == LIBRARY_UNKNOWN)
         load(hub);
 }

@@ -59,6 +59,8 @@ static void build_queue(struct hub *hub, const struct redis_url *url)
     readiness_connect(hub, url);
     hub->app.queue = queue_new(&hub->loop, hub->commands, &config,
                                (struct queue_hooks){app_event, &hub->app, on_name_taken});
+    if (hub->confirmed)
+        queue_confirm(hub->app.queue, hub->confirmed);
     hub->app.feed = queue_feed_new(hub->app.queue, hub->subscriber, feed);
     queue_feed_listen_bell(hub->app.feed, "light");
     queue_feed_listen_control(hub->app.feed);
@@ -180,6 +182,7 @@ static void free_loop(struct hub *hub)
 static void free_hub(struct hub *hub)
 {
     redis_free(&hub->commands);
+    redis_free(&hub->confirmed);
     taken_back_stop(&hub->app);
     owners_free(&hub->app.owners);
     queue_feed_free(&hub->app.feed);

@@ -129,5 +129,7 @@ const char *option_check_together(const struct options *options)
         return "speech.engine: exec needs speech.exec, the command to run";
     if (options->redis_require_durable && options->redis_allow_volatile)
         return "redis.require_durable: contradicts redis.allow_volatile";
+    if (options->redis_min_replicas && *options->redis_url == '\0')
+        return "redis.min_replicas: a private Redis has no replicas; set redis.url";
     return NULL;
 }

@@ -48,3 +48,19 @@ const char *redis_facts_warn(const struct redis_facts *facts, bool allow_volatil
     return "Redis keeps no append-only file: when it crashes, every task accepted since its last snapshot is "
            "lost, and all of them if it takes none; set appendonly to yes there";
 }
+
+/* {name, value} */
+const char *redis_facts_refuse_replicas(const redisReply *answer, int64_t min_replicas)
+{
+    int64_t number = -1;
+    if (answer->type == REDIS_REPLY_ARRAY && answer->elements == 2 && answer->element[1]->str)
+        number = strtoll(answer->element[1]->str, NULL, 10);
+    if (number < 0)
+        return "Redis does not tell its min-replicas-to-write, which redis.min_replicas needs: let its user "
+               "ask "
+               "(ACL SETUSER … +config|get)";
+    if (number < min_replicas)
+        return "Redis would go on without replicas: set min-replicas-to-write there to redis.min_replicas or "
+               "more";
+    return NULL;
+}

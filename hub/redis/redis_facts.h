@@ -5,6 +5,9 @@
 
 #include "hub/base/span.h"
 
+#include <hiredis/hiredis.h>
+#include <stdint.h>
+
 struct redis_facts {
     char version[32];
     int major;       /* 0 = not told */
@@ -20,3 +23,7 @@ const char *redis_facts_refuse(const struct redis_facts *facts, bool allow_volat
 /* Returns what a crash of this server would lose (fixed), NULL if nothing, or if `allow_volatile` says that
  * this is known. */
 const char *redis_facts_warn(const struct redis_facts *facts, bool allow_volatile);
+/* What is asked for the next one. */
+#define REDIS_ASK_REPLICAS "CONFIG", "GET", "min-replicas-to-write"
+/* The same of redis.min_replicas (at least 1), by the answer of Redis to that. */
+const char *redis_facts_refuse_replicas(const redisReply *answer, int64_t min_replicas);

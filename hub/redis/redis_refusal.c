@@ -27,7 +27,8 @@ static const struct {
                    {"OOM"}},
     [REDIS_LOADING] = {"loading: it reads its data set; this ends by itself", {"LOADING"}},
     [REDIS_BUSY] = {"busy: a script has run there for too long; SCRIPT KILL ends it", {"BUSY"}},
-    [REDIS_NOREPLICAS] = {"noreplicas: it has fewer good replicas than min-replicas-to-write",
+    [REDIS_NOREPLICAS] = {"noreplicas: fewer replicas follow it than its min-replicas-to-write, or "
+                          "redis.min_replicas, asks for",
                           {"NOREPLICAS"}},
     [REDIS_FUNCTION] = {"function: the queue's functions are not loaded; a hub or worker loads them",
                         {"ERR Function not found"}},

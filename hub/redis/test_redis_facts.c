@@ -46,8 +46,34 @@ static void test_volatile(void)
        "with one nothing is said");
 }
 
+/* What CONFIG GET tells of the replicas. */
+static void test_replicas(void)
+{
+    static struct {
+        char told[8];
+        int64_t wanted;
+        const char *word; /* of the reason, NULL = none */
+    } rows[] = {{"2", 2, NULL},
+                {"3", 2, NULL},
+                {"1", 2, "min-replicas-to-write"},
+                {"0", 1, "would go on"},
+                {"", 1, "config|get"}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        redisReply value = {.type = REDIS_REPLY_STRING, .str = rows[i].told}, name = value;
+        redisReply *elements[] = {&name, &value};
+        redisReply answer = {
+            .type = REDIS_REPLY_ARRAY, .elements = *rows[i].told ? 2 : 0, .element = elements};
+        const char *reason = redis_facts_refuse_replicas(&answer, rows[i].wanted);
+        ok(rows[i].word ? reason && strstr(reason, rows[i].word) : reason == NULL, "%s told: %s",
+           *rows[i].told ? rows[i].told : "nothing", reason ? reason : "taken");
+    }
+    redisReply refused = {.type = REDIS_REPLY_ERROR, .str = (char[]){"NOPERM"}};
+    ok(redis_facts_refuse_replicas(&refused, 1) != NULL, "a user who may not ask");
+}
+
 int main(void)
 {
+    test_replicas();
     test_facts();
     test_volatile();
     return done_testing();

@@ -256,7 +256,7 @@ struct item *item_new(struct queue *queue, const struct stage_call *call, const 
         batch->items = xrealloc(batch->items, batch->cap * sizeof *batch->items);
     }
     struct item *item = &batch->items[batch->count++];
-    queue->staged++;
+    queue->staged[queue->ways[stage]]++;
     *item = (struct item){.fn = fn, .ctx = ctx, .first_word = batch->words.count};
     memcpy(item->id, id, strnlen(id, sizeof item->id - 1));
     if (indexed[stage])
@@ -385,11 +385,12 @@ static struct argv argv_new(struct queue *queue, const char *function, size_t wo
     return argv;
 }
 
-static void argv_call(struct queue *queue, struct argv *argv, redis_reply_fn *fn, void *ctx)
+static void argv_call(struct queue *queue, enum way way, struct argv *argv, redis_reply_fn *fn, void *ctx)
 {
+    struct redis *redis = way == WAY_CONFIRMED ? queue->confirmed : queue->redis;
     queue->pending++;
     metric_add(METRIC_REDIS_CALLS, 1);
-    redis_call(queue->redis, fn, ctx, argv->count, argv->words, argv->lengths);
+    redis_call(redis, fn, ctx, argv->count, argv->words, argv->lengths);
 }
 
 /* ---- batches -------------------------------------------------------------------------------------- */
@@ -407,7 +408,7 @@ static void on_batch(void *ctx, const redisReply *reply)
     struct queue *queue = batch->queue;
     struct batch **spare = &queue->spare[batch->call->stage];
     const redisReply *answer = take_answer(queue, reply);
-    queue->batches--;
+    queue->batches[queue->ways[batch->call->stage]]--;
     if (queue->closed) {
         batch_free(batch);
         queue_maybe_free(queue);
@@ -492,8 +493,9 @@ static void batch_send(struct batch *batch)
             queue->spare[batch->call->stage] = batch;
         return;
     }
-    queue->batches++;
-    argv_call(queue, &argv, on_batch, batch);
+    enum way way = queue->ways[batch->call->stage];
+    queue->batches[way]++;
+    argv_call(queue, way, &argv, on_batch, batch);
 }
 
 /* ---- ops ------------------------------------------------------------------------------------------ */
@@ -534,6 +536,11 @@ void op_in_turn(struct op *op, struct span owner, size_t weight)
     op->turn = (struct turn){.weight = weight, .go = on_turn};
     list_init(&op->turn.node);
     turns_ask(op->queue->reads, &op->turn, owner);
+}
+
+void op_confirmed(struct op *op)
+{
+    op->way = WAY_CONFIRMED;
 }
 
 void op_retention(struct op *op)
@@ -578,17 +585,19 @@ static void op_send(struct op *op)
 {
     struct argv argv = argv_new(op->queue, op->function, op->words.count);
     push_words(&argv, &op->words, 0, op->words.count);
-    argv_call(op->queue, &argv, on_op, op);
+    argv_call(op->queue, op->way, &argv, on_op, op);
 }
 
 /* ---- the end of a turn -------------------------------------------------------------------------------- */
 
 /* While Redis works on earlier batches, later transitions wait and gather: an idle queue answers at once, a
  * busy one gets few large calls, which cost less per task. */
-static void flush_batches(struct queue *queue)
+static void flush_batches(struct queue *queue, enum way way)
 {
-    queue->staged = 0;
+    queue->staged[way] = 0;
     for (size_t stage = 0; stage < STAGES; stage++) {
+        if (queue->ways[stage] != way)
+            continue;
         batch_seal(queue, (enum stage)stage);
         for (struct list *node; (node = list_pop(&queue->sealed[stage])) != NULL;)
             batch_send(container_of(node, struct batch, node));
@@ -598,8 +607,9 @@ static void flush_batches(struct queue *queue)
 static void flush(void *ctx)
 {
     struct queue *queue = ctx;
-    if (queue->staged && queue->batches == 0)
-        flush_batches(queue);
+    for (enum way way = WAY_PLAIN; way < WAYS; way++)
+        if (queue->staged[way] && queue->batches[way] == 0)
+            flush_batches(queue, way);
     if (list_empty(&queue->ops))
         return;
     /* What callbacks add now (the connection is down) waits for the next turn. */
@@ -624,7 +634,7 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct que
     struct queue *queue = xcalloc(1, sizeof *queue);
     struct buf origin = BUF_INIT;
     queue->loop = loop;
-    queue->redis = redis;
+    queue->redis = queue->confirmed = redis;
     queue->config = *config;
     queue->hooks = hooks;
     buf_append_text(&origin, config->hub ? "h:" : "w:");
@@ -678,6 +688,12 @@ void queue_free(struct queue **queue_at)
 const char *queue_name(const struct queue *queue)
 {
     return queue->config.origin;
+}
+
+void queue_confirm(struct queue *queue, struct redis *confirmed)
+{
+    queue->confirmed = confirmed;
+    queue->ways[STAGE_SUBMIT] = queue->ways[STAGE_ONCE] = WAY_CONFIRMED;
 }
 
 struct redis *queue_redis(struct queue *queue)

@@ -144,6 +144,15 @@ bool batch_is_large(const struct batch *batch);
 /* The open batch, if there is one, gets no more items. */
 void batch_seal(struct queue *queue, enum stage stage);
 
+/* ---- ways --- */
+
+/* Connections that calls travel on; on each, batches gather while one is under way. */
+enum way {
+    WAY_PLAIN,
+    WAY_CONFIRMED, /* what a client is told is told once replicas have it; see queue_confirm() */
+    WAYS,
+};
+
 /* ---- ops ------------------------------------------------------------------------------------------ */
 
 struct op {
@@ -162,6 +171,7 @@ struct op {
     void *more;                                              /* what `done` wants besides */
     /* Frees `more` when the op ends without `done`; NULL = nothing to free. */
     void (*drop)(struct op *op);
+    enum way way;
 };
 /* The name of a function of the library. */
 #define FUNCTION(name) "th1_" name /* the number is FORMAT's of tasks/queue/lua */
@@ -173,13 +183,15 @@ struct op *op_new(struct queue *queue, const char *function, void (*done)(struct
 struct op *op_gathers(struct queue *queue, const char *function);
 /* A new one leaves when it is the turn of this owner; `weight`: rows it may look at. */
 void op_in_turn(struct op *op, struct span owner, size_t weight);
+/* A new one tells a client what Redis must not forget. */
+void op_confirmed(struct op *op);
 void op_retention(struct op *op); /* the two words that lead some calls */
 
 /* ---- the queue ------------------------------------------------------------------------------------ */
 
 struct queue {
     struct loop *loop;
-    struct redis *redis;
+    struct redis *redis, *confirmed; /* `confirmed` is `redis`, too, where nothing is to be confirmed */
     struct queue_config config;
     struct queue_hooks hooks;
     char *origin;        /* "h:name" or "w:name" */
@@ -193,9 +205,10 @@ struct queue {
     struct list ops;
     struct turns *reads;        /* NULL = they leave at once */
     struct buf json;            /* scratch of the callbacks that make JSON */
-    unsigned staged;            /* items that wait for the end of a turn */
+    enum way ways[STAGES];      /* of batches */
+    unsigned staged[WAYS];      /* items that wait for the end of a turn */
     unsigned pending;           /* calls without an answer */
-    unsigned batches;           /* of these, batches */
+    unsigned batches[WAYS];     /* of these, batches */
     enum redis_refusal refusal; /* of the answer that is being told */
     bool loading;               /* the library is being loaded, or the name taken */
     struct load *waiting;       /* a load that waits to know whether the name is free */

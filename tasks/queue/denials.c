@@ -17,6 +17,7 @@ void denials_add(struct queue *queue, struct span entry, int64_t until_s, queue_
     char epoch[EPOCH_BYTES];
     struct op *op = op_new(queue, FUNCTION("deny"), on_added, (union answer_fn){.done = fn}, ctx);
     id_random(epoch, sizeof epoch);
+    op_confirmed(op);
     words_add(&op->words, entry);
     words_signed(&op->words, until_s);
     words_text(&op->words, epoch);

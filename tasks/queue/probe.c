@@ -22,6 +22,7 @@ static void on_probed(struct op *op, const redisReply *answer)
 void queue_probe(struct queue *queue, queue_probe_fn *fn, void *ctx)
 {
     struct op *op = op_new(queue, FUNCTION("probe"), on_probed, (union answer_fn){.probe = fn}, ctx);
+    op_confirmed(op);
     for (size_t i = 0; i < NELEMS(queues); i++)
         words_text(&op->words, queues[i]);
 }

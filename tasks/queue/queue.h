@@ -69,6 +69,9 @@ typedef void queue_done_fn(void *ctx, enum queue_code code);
 void queue_leave(struct queue *queue, queue_done_fn *fn, void *ctx);
 /* Free the connection first: it answers what is under way. What is still pending is forgotten. */
 void queue_free(struct queue **queue);
+/* Submissions, retries, cancels, what is taken back and the probe go by this connection (borrowed) from now
+ * on: its answers wait until replicas have what was written, those of other calls do not. */
+void queue_confirm(struct queue *queue, struct redis *confirmed);
 /* The connection it was made with. */
 struct redis *queue_redis(struct queue *queue);
 

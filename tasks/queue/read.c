@@ -462,6 +462,7 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
                   void *ctx)
 {
     struct op *op = op_new(queue, FUNCTION("cancel"), on_changed, (union answer_fn){.answer = fn}, ctx);
+    op_confirmed(op);
     op_retention(op);
     words_caller(&op->words, id, who->owner, who->any_write);
 }
@@ -482,6 +483,7 @@ void queue_retry(struct queue *queue, const struct queue_caller *who, const stru
                  queue_answer_fn *fn, void *ctx)
 {
     struct op *op = op_new(queue, FUNCTION("retry"), on_changed, (union answer_fn){.answer = fn}, ctx);
+    op_confirmed(op);
     words_number(&op->words, queue->config.user_tasks);
     words_number(&op->words, queue->config.global_tasks);
     words_number(&op->words, queue->config.user_light);

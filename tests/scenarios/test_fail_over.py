@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Several addresses of Redis: the primary among them is used, and left when it is one no more."""
+import asyncio
 import contextlib
+import re
+import signal
 
 from client import RpcError, connect
 from taskhub import Redis, eventually, free_port
@@ -35,6 +38,13 @@ class Pair:
 def clients(redis):
     """How many hubs and workers listen to this server."""
     return len(redis.command("CLIENT", "LIST", "TYPE", "pubsub").splitlines())
+
+
+def reason(hub):
+    """What /readyz says of Redis, "" while it says nothing."""
+    with contextlib.suppress(ConnectionRefusedError):
+        return hub.get("/readyz").json().get("reasons", {}).get("redis", "")
+    return ""
 
 
 async def completes(c, task, args):
@@ -77,3 +87,45 @@ async def test_the_primary_becomes_a_replica(stack):
         hub.wait_ready()
         await completes(c, "noop_heavy", {"steps": 1})
         assert hub.metric('taskhub_redis_refused_total{kind="readonly"}') > 0
+
+
+async def test_a_primary_that_goes_on_without_replicas(stack):
+    """With redis.min_replicas it is not used."""
+    pair = Pair(stack)
+    hub = stack.hub({"redis.url": pair.url(pair.primary, pair.replica), "redis.min_replicas": 1}, start=False)
+    hub.start(ready=False)
+    await asyncio.to_thread(eventually, lambda: "would go on" in reason(hub), 10, "the reason")
+    done = hub.program("check", check=False)
+    assert done.returncode == 1 and re.search("^replicas +FAIL ", done.stdout, re.M), done.stdout
+    pair.primary.command("CONFIG", "SET", "min-replicas-to-write", 1)
+    hub.wait_ready()
+    assert re.search("^replicas +ok ", hub.program("check").stdout, re.M)
+    async with connect(hub) as c:
+        await completes(c, "noop", {})
+
+
+async def test_a_replica_hangs(stack):
+    """What it does not have is not acknowledged, and not lost: the key tells, and its events come."""
+    pair = Pair(stack)
+    pair.primary.command("CONFIG", "SET", "min-replicas-to-write", 1)
+    url = {"redis.url": pair.url(pair.primary, pair.replica), "redis.min_replicas": 1}
+    hub = stack.hub(url)
+    stack.worker(url)
+    tasks = [{"task": "noop", "idempotency_key": "a"},
+             {"task": "noop_heavy", "args": {"steps": 1}, "idempotency_key": "b"}]
+    async with connect(hub) as c:
+        await completes(c, "noop_heavy", {"steps": 1})
+        pair.replica.signal(signal.SIGSTOP)
+        try:
+            answers = await asyncio.gather(*(c.request("task.submit", task) for task in tasks))
+            assert [answer["error"]["data"]["code"] for answer in answers] == ["unavailable"] * 2, answers
+            await asyncio.to_thread(eventually, lambda: reason(hub).startswith("noreplicas: "), 10, "the reason")
+            assert hub.metric('taskhub_redis_refused_total{kind="noreplicas"}') > 0
+            await c.until(lambda: {e["task"] for e in c.events if e["type"] == "completed"} == {"noop", "noop_heavy"})
+        finally:
+            pair.replica.signal(signal.SIGCONT)
+        await asyncio.to_thread(hub.wait_ready)
+        for task in tasks:
+            again = await c.call("task.submit", task)
+            assert again["duplicate"] and (await c.wait_end(again["task_id"]))["status"] == "completed"
+        c.check()
