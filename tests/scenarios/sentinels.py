@@ -81,6 +81,9 @@ class Group:
         self.stack._redis = self.redis[first]
         for n in range(3):
             self.sentinels.append(self.stack._add(Sentinel(self.stack.directory, f"sentinel{n}", first)).spawn())
+        await self.until(lambda: all(sentinel.ask("PING") for sentinel in self.sentinels), "Sentinels")
+        for sentinel in self.sentinels:  # they look and talk at intervals of seconds
+            sentinel.ask("SENTINEL", "DEBUG", "info-period", "500", "publish-period", "300")
         await self.until_whole()
         return self
 
@@ -104,7 +107,7 @@ class Group:
         return ["--port", str(self.redis[port].front.target), "--bind-source-addr", MEMBERS, "--masterauth", PASSWORD,
                 "--requirepass", PASSWORD, "--replica-announce-ip", "127.0.0.1", "--replica-announce-port", str(port),
                 "--repl-diskless-sync-delay", "0", "--min-replicas-to-write", str(self.min_replicas),
-                "--min-replicas-max-lag", "2"]
+                "--min-replicas-max-lag", "2", "--shutdown-timeout", "0"]
 
     def sees_all(self, sentinel):
         """Whether it knows the replicas, which answer, and the other Sentinels."""
