@@ -116,7 +116,7 @@ static void on_audit(void *ctx, bool clean, struct span report)
                    SPAN_ARG(json_get(report, "owners")), count);
     buf_append_char(&text, '\0');
     say(check, clean, "audit", text.data);
-    fwrite(lines.data, 1, lines.len, stdout);
+    fwrite(buf_span(&lines).p, 1, lines.len, stdout);
     check->done = true;
     finish(check);
 }
