@@ -7,16 +7,13 @@
 
 #include <stdio.h>
 
-char *buf_reserve(struct buf *buf, size_t more)
+void buf_grow(struct buf *buf, size_t more)
 {
-    if (more > buf->cap - buf->len) {
-        size_t cap = buf->cap ? buf->cap : 64;
-        while (more > cap - buf->len)
-            cap *= 2;
-        buf->data = xrealloc(buf->data, cap);
-        buf->cap = cap;
-    }
-    return buf->data + buf->len;
+    size_t cap = buf->cap ? buf->cap : 64;
+    while (more > cap - buf->len)
+        cap *= 2;
+    buf->data = xrealloc(buf->data, cap);
+    buf->cap = cap;
 }
 
 void buf_append(struct buf *buf, const void *data, size_t size)
@@ -25,16 +22,6 @@ void buf_append(struct buf *buf, const void *data, size_t size)
         return;
     memcpy(buf_reserve(buf, size), data, size);
     buf->len += size;
-}
-
-void buf_append_span(struct buf *buf, struct span text)
-{
-    buf_append(buf, text.p, text.n);
-}
-
-void buf_append_text(struct buf *buf, const char *text)
-{
-    buf_append(buf, text, strlen(text));
 }
 
 void buf_append_char(struct buf *buf, char c)
@@ -91,20 +78,14 @@ static void append_escaped(struct buf *buf, unsigned char c)
     }
 }
 
-/* Most are: two comparisons tell. */
-static bool is_plain(unsigned char c)
-{
-    return (c > '"' && c < '\\') || (c > '\\' && c < 127) || c == ' ' || c == '!';
-}
-
 void buf_append_json(struct buf *buf, struct span text)
 {
     const unsigned char *p = (const unsigned char *)(text.p ? text.p : "");
     size_t done = 0;
     buf_append_char(buf, '"');
-    for (size_t i = 0; i < text.n;) {
-        size_t length = 1;
-        if (is_plain(p[i]) || (p[i] >= 128 && (length = utf8_length(p + i, text.n - i)) != 0)) {
+    for (size_t i = 0, length; (i += utf8_plain(p + i, text.n - i)) < text.n;) {
+        length = utf8_length(p + i, text.n - i);
+        if (length > 1) {
             i += length;
             continue;
         }

@@ -17,12 +17,26 @@ struct buf {
 
 #define BUF_INIT ((struct buf){NULL, 0, 0})
 
+void buf_grow(struct buf *buf, size_t more); /* of buf_reserve(): there is no room */
+
 /* Makes room for `more` bytes behind the content and returns where they go; the caller raises buf.len. */
-char *buf_reserve(struct buf *buf, size_t more);
+static inline char *buf_reserve(struct buf *buf, size_t more)
+{
+    if (more > buf->cap - buf->len)
+        buf_grow(buf, more);
+    return buf->data + buf->len;
+}
+
 /* Append a copy. */
 void buf_append(struct buf *buf, const void *data, size_t size);
-void buf_append_span(struct buf *buf, struct span text);
-void buf_append_text(struct buf *buf, const char *text);
+static inline void buf_append_span(struct buf *buf, struct span text)
+{
+    buf_append(buf, text.p, text.n);
+}
+static inline void buf_append_text(struct buf *buf, const char *text)
+{
+    buf_append(buf, text, strlen(text));
+}
 void buf_append_char(struct buf *buf, char c);
 void buf_append_u64(struct buf *buf, uint64_t value); /* decimal */
 void buf_append_i64(struct buf *buf, int64_t value);  /* decimal */

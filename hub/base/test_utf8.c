@@ -43,8 +43,26 @@ static void test_printable(void)
     ok(!utf8_printable("a\0b", 3), "a NUL is not shown");
 }
 
+/* Each byte at each place of a text of up to 20 bytes, before others that are not plain. */
+static void test_plain(void)
+{
+    for (unsigned at = 0; at < 20; at++) {
+        for (unsigned byte = 0; byte < 256; byte++) {
+            unsigned char text[20];
+            bool plain = byte >= ' ' && byte < 0x7f && byte != '"' && byte != '\\';
+            memset(text, byte % 2 ? '\xff' : '"', sizeof text);
+            memset(text, '~', at);
+            text[at] = (unsigned char)byte;
+            if (utf8_plain(text, sizeof text) != at + plain || utf8_plain(text, at + 1) != at + plain)
+                ok(false, "byte %u at %u", byte, at);
+        }
+    }
+    is_int(utf8_plain((const unsigned char *)"", 0), 0, "nothing");
+}
+
 int main(void)
 {
+    test_plain();
     test_printable();
     return done_testing();
 }

@@ -4,6 +4,10 @@
 
 #include "hub/base/mem.h"
 
+#include <endian.h>
+#include <stdint.h>
+#include <string.h>
+
 /* The rows are those of Unicode's table 3-7, well-formed byte sequences. */
 size_t utf8_length(const unsigned char *p, size_t left)
 {
@@ -27,6 +31,28 @@ size_t utf8_length(const unsigned char *p, size_t left)
         return rows[i].length;
     }
     return 0;
+}
+
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/* Eight bytes at a time: the top bit of each that is not plain, and maybe of later ones. */
+static uint64_t not_plain(uint64_t bytes)
+{
+    uint64_t no_quote = (bytes ^ EACH('"')) - EACH(1), no_backslash = (bytes ^ EACH('\\')) - EACH(1);
+    return (bytes | (bytes - EACH(' ')) | (bytes + EACH(1)) | no_quote | no_backslash) & EACH(0x80);
+}
+
+size_t utf8_plain(const unsigned char *p, size_t n)
+{
+    size_t i = 0;
+    for (uint64_t bytes, found; n - i >= sizeof bytes; i += sizeof bytes) {
+        memcpy(&bytes, p + i, sizeof bytes);
+        if ((found = not_plain(le64toh(bytes))) != 0)
+            return i + (size_t)__builtin_ctzll(found) / 8;
+    }
+    while (i < n && p[i] >= ' ' && p[i] < 0x7f && p[i] != '"' && p[i] != '\\')
+        i++;
+    return i;
 }
 
 unsigned utf8_encode(unsigned long code, unsigned char to[static 4])
@@ -68,7 +94,7 @@ static bool is_hidden(unsigned long code)
 bool utf8_printable(const char *text, size_t n)
 {
     const unsigned char *p = (const unsigned char *)text;
-    for (size_t i = 0, length; i < n; i += length) {
+    for (size_t i = utf8_plain(p, n), length; i < n; i += length) {
         length = utf8_length(p + i, n - i);
         if (length == 0 || is_hidden(utf8_decode(p + i, length)))
             return false;

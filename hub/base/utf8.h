@@ -8,6 +8,9 @@
 /* Returns the length (1 to 4 bytes) of the character at p, 0 if it is not valid. `left` bytes, at least 1,
  * may be read. */
 size_t utf8_length(const unsigned char *p, size_t left);
+/* How many of the first bytes stand in a JSON string as they are: ASCII but control characters, '"' and '\\'.
+ */
+size_t utf8_plain(const unsigned char *p, size_t n);
 /* The code point of a valid character of `length` bytes. */
 unsigned long utf8_decode(const unsigned char *p, size_t length);
 /* Writes a code point (no surrogate, at most 0x10ffff) and returns its length, 1 to 4 bytes. */

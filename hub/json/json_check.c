@@ -58,7 +58,8 @@ static bool check_unicode_escape(struct checker *c) /* c->p is behind "\u" */
 
 static bool check_string(struct checker *c) /* c->p is at the opening quote */
 {
-    for (c->p++; c->p < c->end;) {
+    c->p++;
+    while ((c->p += utf8_plain(c->p, (size_t)(c->end - c->p))) < c->end) {
         unsigned char b = *c->p;
         if (b == '"') {
             c->p++;
