@@ -7,8 +7,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-static const char *const modes[] = {"crash",    "exit",      "hang",    "spin",    "leak",   "lie",
-                                    "children", "bigresult", "badtext", "patient", "escape", NULL};
+static const char *const modes[] = {"crash",     "exit",    "hang",    "spin",   "leak",   "lie", "children",
+                                    "bigresult", "badtext", "patient", "escape", "litter", NULL};
 static const struct json_field args[] = {
     {.name = "mode", .kinds = KIND_STRING, .required = true, .words = modes},
     {.name = "attempts", .kinds = KIND_INTEGER, .min = 1, .max = 100}, /* completes after so many */
@@ -164,12 +164,13 @@ static _Noreturn void escape_by(void (*way)(void), int tell)
     hang();
 }
 
-static void escape(struct task_ctx *ctx)
+/* One child for each way. Returns their numbers. */
+static json_t *start_all(void)
 {
     int pipes[2];
     json_t *pids = json_array();
     if (pipe(pipes) != 0)
-        return;
+        return pids;
     for (size_t i = 0; i < NELEMS(escapes); i++) {
         pid_t child;
         if (fork() == 0)
@@ -177,13 +178,24 @@ static void escape(struct task_ctx *ctx)
         if (read(pipes[0], &child, sizeof child) == sizeof child)
             json_array_append_new(pids, json_integer(child));
     }
-    task_meta(ctx, json_pack("{s:o}", "children", pids));
+    return pids;
+}
+
+static void escape(struct task_ctx *ctx)
+{
+    task_meta(ctx, json_pack("{s:o}", "children", start_all()));
     task_progress(ctx, 1, "hanging", NULL);
     hang();
 }
 
+/* Ends, and leaves them behind. */
+static void litter(struct task_ctx *ctx)
+{
+    task_finish(ctx, json_pack("{s:o}", "children", start_all()));
+}
+
 static void (*const acts[])(struct task_ctx *ctx) = {
-    crash, leave, hang_up, spin, leak, lie, have_children, big_result, bad_text, be_patient, escape};
+    crash, leave, hang_up, spin, leak, lie, have_children, big_result, bad_text, be_patient, escape, litter};
 _Static_assert(NELEMS(acts) + 1 == NELEMS(modes), "one act per mode");
 
 static void run(struct task_ctx *ctx)

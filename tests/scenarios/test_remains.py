@@ -92,6 +92,23 @@ async def test_nothing_outlives_a_kill(stack, temporary, victim):
     assert len(guard(hub.worker_pid())) == 1
 
 
+async def test_a_task_that_ends_leaves_nothing(stack, temporary):
+    """Not even while its slot could go on: what others run behind it would share the machine with that."""
+    hub = stack.private_hub(ONE)
+    async with connect(hub) as c:
+        slot = eventually(lambda: named(hub.worker_pid(), "taskhub-slot"), 10, "a slot")
+        tasks = [await c.submit(*task) for task in (("misbehave", {"mode": "litter"}), *3 * [("noop_heavy", {"steps": 0})])]
+        ends = [await c.wait_end(task) for task in tasks]
+        assert {end["status"] for end in ends} == {"completed"} and {end["attempt"] for end in ends} == {1}
+        assert len(ends[0]["result"]["children"]) == 7
+        no_more(ends[0]["result"]["children"])
+        assert named(hub.worker_pid(), "taskhub-slot") != slot
+        slot = eventually(lambda: named(hub.worker_pid(), "taskhub-slot"), 10, "a slot")
+        await c.wait_end(await c.submit("noop_heavy", {"steps": 0}))
+        assert named(hub.worker_pid(), "taskhub-slot") == slot, "who leaves nothing shares it"
+    assert hub.log().count("a task left processes behind") == 1
+
+
 async def test_the_next_start_ends_what_the_guard_could_not(stack, temporary):
     hub = stack.hub(ONE)
     worker = stack.worker(ONE)

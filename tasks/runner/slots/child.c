@@ -27,6 +27,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define READ_SIZE 65536
@@ -390,8 +391,21 @@ static void report_end(struct slot_child *slot, uint64_t took_us)
                  [ENDED_ERROR] = ctx->failed ? span_of(ctx->error) : SPAN_NONE});
 }
 
-/* Runs the task and reports its end. */
-static void run_work(struct slot_child *slot, struct slot_work *work)
+/* Whether a process that the task started lives on; the system gives us its orphans. Reaps those that do not.
+ */
+static bool left_behind(const struct slot_child *slot, const struct slot_work *work)
+{
+    pid_t pid;
+    while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0)
+        continue;
+    if (pid == 0 && slot->only == NULL)
+        log_warn("a task left processes behind; its slot ends with them", "task", work->type->name, "task_id",
+                 work->frame.text[TASK_ID].p);
+    return pid == 0;
+}
+
+/* Runs the task and reports its end. False if nothing may run here behind it. */
+static bool run_work(struct slot_child *slot, struct slot_work *work)
 {
     slot->work = work;
     begin_ctx(slot);
@@ -406,9 +420,11 @@ static void run_work(struct slot_child *slot, struct slot_work *work)
     slot_flush(slot);
     task_ctx_clear(&slot->ctx);
     slot->work = NULL;
+    bool clean = !left_behind(slot, work);
     free(work);
     if (slot->audio.cap > READ_SIZE)
         buf_free(&slot->audio);
+    return clean;
 }
 
 /* ---- its directory ---- */
@@ -488,6 +504,7 @@ _Noreturn void slot_main(int socket, int gate_fd, int directory, unsigned reach,
     static struct slot_child slot;
     prctl(PR_SET_NAME, only ? "taskhub-fresh" : "taskhub-slot");
     setpgid(0, 0); /* a kill takes the programs along that a task started */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     slot.socket = socket;
     slot.options = options;
     slot.only = only;
@@ -518,9 +535,10 @@ _Noreturn void slot_main(int socket, int gate_fd, int directory, unsigned reach,
             free(work); /* taken back in time */
             continue;
         }
-        run_work(&slot, work);
+        bool clean = run_work(&slot, work);
         clean_directory(&slot);
-        if (only || (slot.reach & TASK_REACH_DB && slot.db == NULL)) { /* the next one may open it */
+        if (only || !clean ||
+            (slot.reach & TASK_REACH_DB && slot.db == NULL)) { /* the next one may open it */
             slot_flush(&slot);
             end_process(0);
         }
