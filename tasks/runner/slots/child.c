@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* A slot process: its socket, the order of its tasks, what a running task may do (task_ctx_ops over the
- * socketpair); see child.h. Single-threaded, forked by a prefork parent. Never touches Redis; ends with the
- * worker (parent-death signal, end of the socket).
+ * socketpair); see child.h. One thread, besides that of its writer; forked by a prefork parent. Never touches
+ * Redis; ends with the worker (parent-death signal, end of the socket).
  *
- * A task that usually ends within a millisecond or two costs one frame in and one write out: its reports are
- * held back until it ends, 1 ms has passed or they are many. Its end is written before the next one begins,
- * so what a slot that dies has not told concerns one task. */
+ * A task that usually ends within a millisecond or two costs one frame in: its reports are held back until it
+ * ends, 1 ms has passed or they are many, and its end until the quick ones behind it have ended, for 1 ms,
+ * or 2 where one of them turns out to be long (writer.h; 5 % of a heavy task's CPU). What a slot that dies
+ * has not told concerns the tasks of that time: its last one was the victim, the others run again. */
 #include "tasks/runner/slots/child.h"
 
 #include "hub/base/clock.h"
@@ -17,6 +18,7 @@
 #include "tasks/model/ctx.h"
 #include "tasks/runner/slots/gate.h"
 #include "tasks/runner/slots/proto.h"
+#include "tasks/runner/slots/writer.h"
 #include "tasks/store/schema.h"
 
 #include <errno.h>
@@ -31,7 +33,7 @@
 #include <unistd.h>
 
 #define READ_SIZE 65536
-#define HOLD_BYTES 16384 /* reports held back: at most so many, for so long */
+#define HOLD_BYTES 16384 /* reports of a running task held back: at most so many, for so long */
 #define HOLD_US 1000
 #define NOFILE 256
 #define FILE_BYTES (1ULL << 30) /* the largest file a task may write */
@@ -52,6 +54,7 @@ struct slot_child {
     const struct options *options;
     const struct task_type *only;
     struct buf in, out;
+    struct slot_writer writer;
     struct list works; /* of struct slot_work, waiting */
     uint64_t flushed_us;
 
@@ -86,14 +89,7 @@ static _Noreturn void end_process(int code)
 
 static void slot_flush(struct slot_child *slot)
 {
-    size_t at = 0;
-    while (at < slot->out.len) {
-        ssize_t n = send(slot->socket, slot->out.data + at, slot->out.len - at, MSG_NOSIGNAL);
-        if (n < 0 && errno != EINTR)
-            end_process(0);
-        at += n > 0 ? (size_t)n : 0;
-    }
-    buf_clear(&slot->out);
+    slot_write(&slot->writer, &slot->out);
     slot->flushed_us = clock_mono_us();
 }
 
@@ -391,6 +387,18 @@ static void report_end(struct slot_child *slot, uint64_t took_us)
                  [ENDED_ERROR] = ctx->failed ? span_of(ctx->error) : SPAN_NONE});
 }
 
+static bool is_quick(const struct slot_work *work)
+{
+    return work->frame.number[TASK_QUICK];
+}
+
+/* Whether the end of this task may wait for that of the next. */
+static bool may_hold(const struct slot_child *slot)
+{
+    return is_quick(slot->work) && !list_empty(&slot->works) &&
+           is_quick(container_of(slot->works.next, struct slot_work, node));
+}
+
 /* Whether a process that the task started lives on; the system gives us its orphans. Reaps those that do not.
  */
 static bool left_behind(const struct slot_child *slot, const struct slot_work *work)
@@ -410,14 +418,16 @@ static bool run_work(struct slot_child *slot, struct slot_work *work)
     slot->work = work;
     begin_ctx(slot);
     uint64_t start_us = clock_mono_us();
-    if (!work->frame.number[TASK_QUICK]) {
+    if (!is_quick(work)) {
         SLOT_PUT(&slot->out, .type = SLOT_STARTED, .seq = work->frame.seq);
         slot_flush(slot);
     }
     work->type->run(&slot->ctx);
     task_ctx_returned(&slot->ctx);
-    report_end(slot, clock_mono_us() - start_us);
-    slot_flush(slot);
+    uint64_t end_us = clock_mono_us();
+    report_end(slot, end_us - start_us);
+    if (!may_hold(slot) || !slot_hold(&slot->writer, &slot->out, end_us))
+        slot_flush(slot);
     task_ctx_clear(&slot->ctx);
     slot->work = NULL;
     bool clean = !left_behind(slot, work);
@@ -514,6 +524,7 @@ _Noreturn void slot_main(int socket, int gate_fd, int directory, unsigned reach,
     close(gate_fd);
     if (slot.gate == NULL)
         end_process(1);
+    slot_writer_init(&slot.writer, socket, slot.gate);
     if (slot.reach & TASK_REACH_DB)
         slot.db = store_open(options);
     if (!enter_directory(&slot, directory))

@@ -2,7 +2,9 @@
 /* The memory that a worker's parent and one slot share; see gate.h. Any process; one thread each. */
 #include "tasks/runner/slots/gate.h"
 
+#include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int slot_gate_create(void)
@@ -62,4 +64,18 @@ enum run_stop slot_gate_stopped(const struct slot_gate *gate, uint32_t seq)
 {
     uint64_t stop = atomic_load_explicit(&gate->stop, memory_order_relaxed);
     return stop >> 8 == seq ? (enum run_stop)(stop & 0xff) : STOP_NONE;
+}
+
+void slot_gate_hurry(struct slot_gate *gate)
+{
+    atomic_fetch_add(&gate->hurries, 1);
+    syscall(SYS_futex, &gate->hurries, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+uint32_t slot_gate_await_hurry(struct slot_gate *gate, uint32_t seen)
+{
+    uint32_t said;
+    while ((said = atomic_load(&gate->hurries)) == seen)
+        syscall(SYS_futex, &gate->hurries, FUTEX_WAIT, seen, NULL, NULL, 0);
+    return said;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory that a worker's parent shares with one slot process, two words. Tasks are sent ahead of a slot
+/* The memory that a worker's parent shares with one slot process, three words. Tasks are sent ahead of a slot
  * so that it never waits for a round trip (one at a time costs 24 % more CPU at 50 × 8 without progress, 22 %
  * with ten steps, 77 % when a queue is drained; docs/architecture.md). The gate decides without a race
- * whether one that waits in the socket still begins or is taken back, and carries the wish that the running
- * one stops. One thread on each side. The parent trusts nothing it reads here: a slot may have gone wild. */
+ * whether one that waits in the socket still begins or is taken back, and carries the wishes that the running
+ * one stops and that what the slot holds back (writer.h) leaves. One thread on each side, but for that. The
+ * parent trusts nothing it reads here: a slot may have gone wild. */
 #pragma once
 
 #include "tasks/runner/engine.h"
@@ -16,7 +17,8 @@ struct slot_gate {
     /* Tasks of a slot are numbered from 0. High half: the number behind the newest task the slot began;
      * low half: tasks below this number that it has not begun were taken back. */
     _Atomic uint64_t order;
-    _Atomic uint64_t stop; /* number of the task to stop, and the reason in the low 8 bits */
+    _Atomic uint64_t stop;    /* number of the task to stop, and the reason in the low 8 bits */
+    _Atomic uint32_t hurries; /* counts slot_gate_hurry() */
 };
 
 /* A descriptor (close-on-exec) of a new, zeroed gate; -1 and errno. */
@@ -35,3 +37,8 @@ uint32_t slot_gate_begun(const struct slot_gate *gate);
 
 void slot_gate_stop(struct slot_gate *gate, uint32_t seq, enum run_stop reason);
 enum run_stop slot_gate_stopped(const struct slot_gate *gate, uint32_t seq);
+
+/* Parent: what the slot holds back shall leave. */
+void slot_gate_hurry(struct slot_gate *gate);
+/* Slot: waits until that was said another time than those `seen`; returns how often it was said. */
+uint32_t slot_gate_await_hurry(struct slot_gate *gate, uint32_t seen);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define READ_SIZE 65536
+#define QUICK_US 2000 /* a job that usually takes less may keep its reports to itself until it ends */
 #define READS_PER_TURN 8
 #define FRAME_SLACK 65536  /* bytes of a frame beyond the largest result */
 #define START_MS 10000     /* from birth to its first word */
@@ -187,6 +188,8 @@ static void slot_report_end(struct slot_proc *proc, struct slot_job *job, struct
     proc->count--;
     proc->backlog_us -= job->est_us;
     job->proc = NULL;
+    if (proc->count > 1)
+        slots_start_hurry(proc->slots);
     if (job->stop == STOP_LOST)
         hooks->ended(&job->run, NULL, NULL);
     else
@@ -348,6 +351,11 @@ void slot_proc_flush(struct slot_proc *proc)
         watch(proc, proc->out.len > 0);
 }
 
+static bool is_quick(const struct slot_job *job)
+{
+    return job->est_us < QUICK_US && !job->run.type->stream;
+}
+
 void slot_proc_give(struct slot_proc *proc, struct slot_job *job)
 {
     job->proc = proc;
@@ -355,15 +363,15 @@ void slot_proc_give(struct slot_proc *proc, struct slot_job *job)
     list_append(&proc->jobs, &job->run.place);
     proc->count++;
     proc->backlog_us += job->est_us;
-    SLOT_PUT(
-        slot_proc_out(proc), .type = SLOT_TASK, .seq = job->seq,
-        .number =
-            {[TASK_ATTEMPT] = job->run.attempt, [TASK_QUICK] = job->est_us < 2000 && !job->run.type->stream},
-        .text = {[TASK_ID] = span_of(job->run.id),
-                 [TASK_EFFECT] = span_of(job->run.effect_id),
-                 [TASK_OWNER] = span_of(job->run.owner),
-                 [TASK_TYPE] = span_of(job->run.type->name),
-                 [TASK_ARGS] = job->run.args});
+    if (proc->count > 1 && is_quick(job))
+        slots_start_hurry(proc->slots);
+    SLOT_PUT(slot_proc_out(proc), .type = SLOT_TASK, .seq = job->seq,
+             .number = {[TASK_ATTEMPT] = job->run.attempt, [TASK_QUICK] = is_quick(job)},
+             .text = {[TASK_ID] = span_of(job->run.id),
+                      [TASK_EFFECT] = span_of(job->run.effect_id),
+                      [TASK_OWNER] = span_of(job->run.owner),
+                      [TASK_TYPE] = span_of(job->run.type->name),
+                      [TASK_ARGS] = job->run.args});
 }
 
 void slot_proc_take_back(struct slot_proc *proc, struct list *to)
@@ -521,6 +529,18 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
             job->stop = STOP_TIMEOUT;
         slot_proc_signal(proc, SIGKILL);
     }
+}
+
+bool slot_proc_hurry(struct slot_proc *proc)
+{
+    if (proc->count < 2 || proc->only)
+        return false;
+    const struct slot_job *first = container_of(proc->jobs.next, struct slot_job, run.place);
+    uint32_t begun = slot_gate_begun(proc->gate), before = proc->begun;
+    proc->begun = begun;
+    if (begun == before && begun - first->seq - 2 < proc->count) /* one behind the first has begun */
+        slot_gate_hurry(proc->gate);
+    return is_quick(first);
 }
 
 /* ---- the end ---- */

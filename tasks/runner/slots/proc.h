@@ -55,6 +55,7 @@ struct slot_proc {
     unsigned count;
     uint32_t next_seq;
     uint64_t backlog_us; /* sum of the estimates of its jobs */
+    uint32_t begun;      /* slot_gate_begun() at the last look of slot_proc_hurry() */
     uint64_t signalled;  /* signals of the kill ladder sent: bit per signal */
 };
 
@@ -87,6 +88,9 @@ struct buf *slot_proc_out(struct slot_proc *proc);
 void slot_proc_flush(struct slot_proc *proc);
 /* Looks after time: limits, the kill ladder. */
 void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms);
+/* To be called every ms while it answers true: a slot that holds back the end of a quick job and has begun
+ * nothing since the last look is asked to let it go. False where it can hold none. */
+bool slot_proc_hurry(struct slot_proc *proc);
 /* Looks whether it has ended; then reads what it left behind and ends its jobs. */
 void slot_proc_reap(struct slot_proc *proc);
 
@@ -97,6 +101,8 @@ void slot_report_started(struct slot_job *job);
 const struct engine_config *slots_config(const struct slots *slots);
 /* What holds the directories of the processes and knows their groups; NULL if there is none. */
 struct remains *slots_remains(const struct slots *slots);
+/* The process may hold ends back from now on: slot_proc_hurry(). */
+void slots_start_hurry(struct slots *slots);
 /* Bytes are staged for the process: flush at the end of the turn. */
 void slots_want_flush(struct slots *slots, struct slot_proc *proc);
 /* The process is ready for the first time. */

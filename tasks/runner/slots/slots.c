@@ -22,6 +22,7 @@
 #define RETURN_MS 200       /* what has not begun by then is given back, for others */
 #define NO_PREFORK_MS 10000 /* a task waits so long for its prefork parent */
 #define TICK_MS 20
+#define HURRY_MS 1
 #define UNKNOWN_US 100000 /* estimate of a type that has not run yet: nothing is sent ahead */
 
 #define SLOT_AHEAD_US 50000 /* a slot's socket holds at most so much work */
@@ -55,7 +56,7 @@ struct slots {
     uint64_t *took_us; /* per task type, in the order of task_type_all(); 0 = never ran */
     struct list flush; /* struct slot_proc with staged bytes */
     uv_signal_t *child;
-    uv_timer_t *tick;
+    uv_timer_t *tick, *hurry;
     struct remains *remains; /* NULL = there is no room for it */
     bool unreaped;           /* a child that may be a slot waits until that is known */
     bool closing;
@@ -479,6 +480,23 @@ static void slots_start_tick(struct slots *slots)
         uv_timer_start(slots->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+static void on_hurry(uv_timer_t *timer)
+{
+    struct slots *slots = timer->data;
+    bool again = false;
+    for (size_t i = 0; i < LANES; i++)
+        list_for_each (node, &slots->lanes[i].procs)
+            again |= slot_proc_hurry(container_of(node, struct slot_proc, node));
+    if (!again)
+        uv_timer_stop(timer);
+}
+
+void slots_start_hurry(struct slots *slots)
+{
+    if (!uv_is_active((uv_handle_t *)slots->hurry))
+        uv_timer_start(slots->hurry, on_hurry, HURRY_MS, HURRY_MS);
+}
+
 /* ---- stopping ---- */
 
 static void stop_waiting(struct slots *slots, struct slot_job *job, enum run_stop why)
@@ -616,6 +634,7 @@ static void *start(const struct engine_config *config)
     slots->child->data = slots;
     uv_signal_start(slots->child, on_child, SIGCHLD);
     slots->tick = loop_timer(config->loop, slots);
+    slots->hurry = loop_timer(config->loop, slots);
     loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, slots);
     make_remains(slots);
     start_preforks(slots);
@@ -638,6 +657,7 @@ static void stop(void *self)
     remains_free(&old->remains);
     loop_close(old->child);
     loop_close(old->tick);
+    loop_close(old->hurry);
     free(old->fresh);
     free(old->took_us);
     free(old);
