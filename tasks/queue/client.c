@@ -696,6 +696,11 @@ void queue_confirm(struct queue *queue, struct redis *confirmed)
     queue->ways[STAGE_SUBMIT] = queue->ways[STAGE_ONCE] = WAY_CONFIRMED;
 }
 
+bool queue_is_writing(const struct queue *queue)
+{
+    return queue->batches[WAY_PLAIN] > 0;
+}
+
 struct redis *queue_redis(struct queue *queue)
 {
     return queue->redis;

@@ -74,6 +74,8 @@ void queue_free(struct queue **queue);
 void queue_confirm(struct queue *queue, struct redis *confirmed);
 /* The connection it was made with. */
 struct redis *queue_redis(struct queue *queue);
+/* Whether a call with transitions (submissions, reports, ends) is under way. */
+bool queue_is_writing(const struct queue *queue);
 
 /* Runs a function that writes as a submission does and leaves nothing. Tells why Redis refused it,
  * REDIS_TAKES if it did not; with REDIS_TAKES, by name, the heavy queues that no worker listens to

@@ -124,10 +124,15 @@ static void on_leased(void *ctx, enum queue_code code, const struct queue_leased
         loop_timer_within(runner->due, on_due, next_due_ms);
 }
 
+/* While Redis works on reports, tasks gather that the next call takes at once; it leaves with the next
+ * reports.
+ */
 static void lease(struct run_lane *lane)
 {
     struct runner *runner = lane->runner;
     const struct running_engine *engine = lane->engine;
+    if (queue_is_writing(runner->config.queue))
+        return;
     unsigned room = lane->state == LANE_HUNGRY ? engine->table->room(engine->self, lane->number) : 0;
     if (room == 0)
         return;
