@@ -211,6 +211,7 @@ struct queue {
     unsigned batches[WAYS];     /* of these, batches */
     enum redis_refusal refusal; /* of the answer that is being told */
     bool loading;               /* the library is being loaded, or the name taken */
+    uint64_t warned_ms;         /* when it was said that it cannot be; 0 = never */
     struct load *waiting;       /* a load that waits to know whether the name is free */
     bool closed;                /* freed by its owner, waits for `pending` */
     struct queue_feed *feed;    /* NULL = none (any more) */

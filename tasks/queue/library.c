@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The function library in Redis, tasks/queue/lua: whether it is there, loading it, dropping what nobody uses;
  * and the name of this process, which the library gives it; see queue.h. Loop thread only. */
+#include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/embed.h"
 #include "tasks/queue/client_private.h"
@@ -8,6 +9,7 @@
 #define LIBRARIES "taskhub_"
 #define LIBRARY "taskhub_1" /* the number of FUNCTION() */
 #define LIBRARIES_MAX 16
+#define WARN_EVERY_MS 10000
 #define ASK_MS 500 /* at most so long between two questions for a name */
 
 struct load {
@@ -20,6 +22,16 @@ struct load {
     char beaten_at[24]; /* when another process of this name beat, as it was told first; "" = none did */
 };
 
+/* Nobody waited for it: it is loaded again with each call that misses it. */
+static void warn_not_loaded(struct queue *queue, const char *reason)
+{
+    uint64_t now = clock_mono_ms();
+    if (queue->warned_ms && now - queue->warned_ms < WARN_EVERY_MS)
+        return;
+    queue->warned_ms = now;
+    log_warn("the function library cannot be loaded", "reason", reason);
+}
+
 static void loaded(struct load *load, enum queue_code code, const char *reason)
 {
     struct queue *queue = load->queue;
@@ -30,7 +42,7 @@ static void loaded(struct load *load, enum queue_code code, const char *reason)
     else if (load->fn && !queue->closed)
         load->fn(load->ctx, code, reason);
     else if (code != QUEUE_OK)
-        log_warn("the function library cannot be loaded", "reason", reason);
+        warn_not_loaded(queue, reason);
     free(load);
     queue_maybe_free(queue);
 }
