@@ -5,12 +5,14 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
+import time
 
 import pytest
 
-from client import connect
+from client import RpcError, connect
 from taskhub import TOP, eventually, free_port
 
 KINDS = "noperm noauth moved readonly misconf oom loading busy noreplicas function other".split()
@@ -21,6 +23,42 @@ def cli(redis, *words):
     done = subprocess.run(["redis-cli", "-s", str(redis.socket_path), "-a", "pw", "--no-auth-warning", *words],
                           capture_output=True, text=True, timeout=30, check=False)
     return done.stdout + done.stderr
+
+
+# ---- what the network does ---------------------------------------------------------------------------
+class Wire:
+    """A proxy before Redis: passes everything on, or nothing (hole), or half of each answer and closes (half)."""
+
+    def __init__(self, redis):
+        self.redis, self.mode, self.server = redis, "pass", None
+        redis.wire = self
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+
+    async def serve(self, reader, writer):
+        with contextlib.suppress(OSError):
+            back, forth = await asyncio.open_unix_connection(str(self.redis.socket_path))
+            await asyncio.wait([asyncio.ensure_future(self.pump(reader, forth, False)),
+                                asyncio.ensure_future(self.pump(back, writer, True))],
+                               return_when=asyncio.FIRST_COMPLETED)
+            forth.close()
+        writer.close()
+
+    async def pump(self, reader, writer, answers):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                while self.mode == "hole":
+                    await asyncio.sleep(0.01)
+                if self.mode == "half" and answers:
+                    writer.write(data[:len(data) // 2])
+                    return
+                writer.write(data)
 
 
 # ---- states: each is entered, and left at the end of its block ---------------------------------------
@@ -136,6 +174,15 @@ def no_function(redis):
 
 
 @contextlib.contextmanager
+def noreplicas(redis):
+    redis.command("CONFIG", "SET", "min-replicas-to-write", "1")
+    try:
+        yield
+    finally:
+        redis.command("CONFIG", "SET", "min-replicas-to-write", "0")
+
+
+@contextlib.contextmanager
 def silent(redis):
     os.kill(redis.pid, signal.SIGSTOP)
     try:
@@ -153,6 +200,20 @@ def down(redis):
         redis.start()
 
 
+@contextlib.contextmanager
+def hole(redis):
+    redis.wire.mode = "hole"
+    yield
+    redis.wire.mode = "pass"
+
+
+@contextlib.contextmanager
+def half(redis):
+    redis.wire.mode = "half"
+    yield
+    redis.wire.mode = "pass"
+
+
 # state, what /readyz begins with, what check says, kind of the metric ("" = none)
 STATES = [
     (readonly, "readonly: ", r"^redis +FAIL .*readonly: ", "readonly"),
@@ -163,14 +224,18 @@ STATES = [
     (moved, "moved: ", r"^queue +FAIL +moved: ", "moved"),
     (loading, "loading: ", r"^redis +FAIL .*loading: ", "loading"),
     (busy, "busy: ", r"^redis +FAIL .*busy: ", "busy"),
+    (noreplicas, "noreplicas: ", r"^queue +FAIL +noreplicas: ", "noreplicas"),
     (no_function, "function: ", r"^queue +warn +.*functions are not loaded", "function"),
     (silent, "no answer", r"^redis +FAIL .*no answer", ""),
+    (hole, "no answer", r"^redis +FAIL .*no answer", ""),
+    (half, "", r"^redis +FAIL .*closed", ""),
     (down, "", r"^redis +FAIL .*is that server running", ""),
 ]
 
 
 # What shows besides: a start passes through loading, and a hub that finds no functions tries to load them.
 PASSING = {moved: {"loading"}, down: {"loading"}, no_function: {"noperm"}}
+LASTS_S = {silent: 5, hole: 5}  # longer than redis.silence_ms; the others as long as it takes to look
 
 
 def reason(hub):
@@ -188,31 +253,83 @@ async def off_loop(function, *args, **kwargs):
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
+async def refused(c, params):
+    """A submission is answered, as one that may be repeated."""
+    answer = await c.request("task.submit", params, seconds=20)
+    assert answer["error"]["code"] == -32053 and answer["error"]["data"]["retry_ms"] > 0, answer
+
+
 @pytest.mark.limit(120)
 @pytest.mark.parametrize("state, word, checked, kind", STATES, ids=[row[0].__name__ for row in STATES])
 async def test_states(stack, state, word, checked, kind):
-    redis, hub = stack.redis, stack.hub()
+    """The answer to a caller, /readyz, `taskhub check`, the metric, the log; and the end of the state."""
+    redis = stack.redis
     keyed = {"task": "noop", "idempotency_key": "k"}
-    async with connect(hub) as c:
-        await c.wait_end(await c.submit("noop"))
-        with state(redis):
-            eventually(lambda: (reason(hub) or "-").startswith(word), 20, f"/readyz says {word}")
-            answer = await c.request("task.submit", keyed, seconds=10)
-            assert answer["error"]["code"] == -32053 and answer["error"]["data"]["retry_ms"] > 0, answer
-            eventually(lambda: hub.metric("taskhub_redis_up") == 0, 5, "the metric")
-            assert hub.get("/healthz").status == 200
-            done = await off_loop(hub.program, "check", check=False)
-            assert re.search(checked, done.stdout, re.M), done.stdout
-            assert done.returncode == (0 if " +warn" in checked else 1), done
-            assert state is not readonly or "survive" not in done.stdout, done.stdout
-        eventually(lambda: reason(hub) is None and hub.get("/readyz").status == 200, 20, "ready again")
-        again = await c.call("task.submit", keyed)
-        assert (await c.wait_end(again["task_id"]))["status"] == "completed"
+    async with Wire(redis) as wire:
+        hub = stack.hub({"redis.url": wire.url}, start=False)
+        await off_loop(hub.start)
+        async with connect(hub) as c:
+            await c.wait_end(await c.submit("noop"))
+            lines, began = len(hub.log().splitlines()), time.monotonic()
+            with state(redis):
+                await off_loop(eventually, lambda: (reason(hub) or "-").startswith(word), 20, f"/readyz says {word}")
+                await refused(c, keyed)
+                while time.monotonic() < began + LASTS_S.get(state, 0):
+                    await refused(c, keyed)
+                    await asyncio.sleep(0.1)
+                await off_loop(eventually, lambda: hub.metric("taskhub_redis_up") == 0, 5, "the metric")
+                assert hub.get("/healthz").status == 200
+                done = await off_loop(hub.program, "check", check=False)
+                assert re.search(checked, done.stdout, re.M), done.stdout
+                assert done.returncode == (0 if " +warn" in checked else 1), done
+                assert state is not readonly or "survive" not in done.stdout, done.stdout
+            await off_loop(eventually, lambda: reason(hub) is None and hub.get("/readyz").status == 200, 20, "ready again")
+            said = hub.log().splitlines()[lines:]
+            assert len(said) <= 3 + time.monotonic() - began, said
+            again = await c.call("task.submit", keyed)
+            assert (await c.wait_end(again["task_id"]))["status"] == "completed"
     if kind:
         assert kind_of(hub, kind) > 0
         assert len(re.findall(rf'msg="Redis refuses" why="{kind}: ', hub.log())) == 1, hub.log()
     others = set(KINDS) - {kind} - PASSING.get(state, set())
     assert all(kind_of(hub, other) == 0 for other in others), hub.get("/metrics").text
+
+
+def test_the_page_has_these_states():
+    """A row of docs/operations.md for each, in this order: the word, what check does, the kind."""
+    page = (TOP / "docs/operations.md").read_text().split("| Redis | `/readyz`")[1].split("\n\n")[0]
+    rows = [[cell.strip().strip("`") for cell in line.split("|")[2:5]] for line in page.splitlines()[2:]]
+    told = [(word.strip(": "), "warns" if " +warn" in checked else "fails", kind) for _, word, checked, kind in STATES]
+    assert [(word if kind or "answer" in word else "", check.split(":")[0], kind) for word, check, kind in rows] == told
+
+
+async def test_older_data(stack):
+    """A backup is restored: the hub goes on, and who had been given more is told that events are lost."""
+    redis, hub = stack.redis, stack.hub()
+    backup = redis.data.parent / "backup"
+    async with connect(hub) as c:
+        kept = await c.submit("noop")
+        await c.wait_end(kept)
+        redis.stop()
+        shutil.copytree(redis.data, backup)
+        redis.start()
+        await off_loop(hub.wait_ready)
+        gone = await c.submit_patiently("noop")
+        await c.wait_end(gone)
+        point = c.resume_point()
+        redis.kill()
+        shutil.rmtree(redis.data)
+        backup.rename(redis.data)
+        redis.start()
+        assert await c.wait_closed() == 1012
+    await off_loop(hub.wait_ready)
+    async with connect(hub, resume=point) as c:
+        assert c.session["resumed"] == "gap", c.session
+        assert (await c.get(kept))["status"] == "completed"
+        with pytest.raises(RpcError):
+            await c.get(gone)
+        assert (await c.wait_end(await c.submit("noop")))["status"] == "completed"
+    assert hub.program("check", check=False).returncode == 0
 
 
 def test_the_least_rights(stack):
@@ -254,58 +371,3 @@ def test_no_private_worker(stack):
         return answer.status == 503 and answer.json()["reasons"]
     assert "no worker serves queue default" in eventually(missed, 10, "a hub that misses its worker").values()
     hub.wait_ready()
-
-
-# ---- what the network does ---------------------------------------------------------------------------
-class Wire:
-    """A proxy before Redis: passes everything on, or nothing (hole), or half of the next answer and closes (half)."""
-
-    def __init__(self, redis):
-        self.redis, self.mode, self.server = redis, "pass", None
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.url = f"redis://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_):
-        self.server.close()
-
-    async def serve(self, reader, writer):
-        back, forth = await asyncio.open_unix_connection(str(self.redis.socket_path))
-        await asyncio.wait([asyncio.ensure_future(self.pump(reader, forth, False)),
-                            asyncio.ensure_future(self.pump(back, writer, True))],
-                           return_when=asyncio.FIRST_COMPLETED)
-        forth.close()
-        writer.close()
-
-    async def pump(self, reader, writer, answers):
-        while data := await reader.read(65536):
-            while self.mode == "hole":
-                await asyncio.sleep(0.01)
-            if self.mode == "half" and answers:
-                self.mode = "pass"
-                writer.write(data[:len(data) // 2])
-                return
-            writer.write(data)
-
-
-@pytest.mark.limit(120)
-@pytest.mark.parametrize("mode", ["hole", "half"])
-async def test_network(stack, mode):
-    """A black hole, and half an answer: told as unknown, or taken; the key makes it one task."""
-    async with Wire(stack.redis) as wire:
-        hub = stack.hub({"redis.url": wire.url}, start=False)
-        await off_loop(hub.start)
-        keyed = {"task": "noop", "idempotency_key": "k"}
-        async with connect(hub) as c:
-            wire.mode = mode
-            answer = await c.request("task.submit", keyed, seconds=20)
-            assert "result" in answer or answer["error"]["data"]["code"] == "unavailable", answer
-            if mode == "hole":
-                assert "error" in answer and (await off_loop(reason, hub)) == "no answer"
-            wire.mode = "pass"
-            await off_loop(eventually, lambda: hub.get("/readyz").status == 200, 20, "ready again")
-            again = await c.call("task.submit", keyed)
-            assert (await c.wait_end(again["task_id"]))["status"] == "completed"
-            assert len({e["task_id"] for e in c.events}) == 1
