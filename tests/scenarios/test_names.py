@@ -160,24 +160,29 @@ async def test_a_process_that_slept_gives_its_name_up(stack):
     assert second.running
 
 
-def cut_off(stack, process):
-    """Closes the connections that a stopped process has to Redis."""
-    names = [line.split(" ") for line in stack.redis.command("CLIENT", "LIST").splitlines()]
-    return [next(w[3:] for w in words if w.startswith("id=")) for words in names if "cmd=client|list" not in words]
+def connections(stack):
+    """The numbers of all that are connected to Redis."""
+    clients = [line.split(" ") for line in stack.redis.command("CLIENT", "LIST").splitlines()]
+    return {next(w[3:] for w in words if w.startswith("id=")) for words in clients if "cmd=client|list" not in words}
+
+
+def cut_off(stack, process, others):
+    """Stops a process and closes its connections to Redis: all but those of others."""
+    os.kill(process.pid, signal.SIGSTOP)
+    for connection in connections(stack) - others:
+        stack.redis.command("CLIENT", "KILL", "ID", connection)
 
 
 @pytest.mark.limit(90)
 async def test_a_default_name_is_given_up_while_it_works(stack):
     """It was cut off, and another took the name: it goes on under the next one, without its former leases."""
     hub = stack.hub()
-    before = set(cut_off(stack, None))
+    before = connections(stack)
     first = worker(stack, file="first")
     name = name_of(first)
     async with connect(hub) as c:
         task = await running(c, steps=60, sleep_ms=100)
-        os.kill(first.pid, signal.SIGSTOP)
-        for connection in set(cut_off(stack, None)) - before:
-            stack.redis.command("CLIENT", "KILL", "ID", connection)
+        cut_off(stack, first, before)
         await c.wait_event(type="retrying", task_id=task, seconds=20)
         second = worker(stack, file="second")
         assert name_of(second) == name
@@ -187,6 +192,31 @@ async def test_a_default_name_is_given_up_while_it_works(stack):
         ends = await asyncio.gather(*[c.wait_end(await c.submit("noop_heavy", {"steps": 5, "sleep_ms": 50}))
                                       for _ in range(4)])
         assert [end["status"] for end in ends] == ["completed"] * 4
+        c.check()
+    assert first.running and second.running
+    stack.audit()
+
+
+@pytest.mark.limit(90)
+async def test_a_hub_goes_on_under_another_name(stack):
+    """Its users notice nothing but the time in which it was stopped."""
+    worker(stack, name="worker", file="worker").wait_log("worker ready")
+    before = connections(stack)
+    first = stack.hub({"hub.name": ""})
+    name = name_of(first)
+    async with connect(first) as c:
+        await c.wait_end(await c.submit("noop_heavy", {"steps": 1}))
+        cut_off(stack, first, before)
+        await asyncio.sleep(2.5)  # silence is what makes it a dead one
+        second = Hub(stack.directory, "second", stack.redis, {"hub.name": ""})
+        second.argv = [word.replace(str(second.port), str(first.port)) for word in second.argv]
+        start(stack, second, *NETWORK)
+        assert await asyncio.to_thread(name_of, second) == name
+        os.kill(first.pid, signal.SIGCONT)
+        await asyncio.to_thread(first.wait_log, f"takes the next.*{name}-2", 15)
+        await asyncio.to_thread(first.wait_ready)
+        for task, args in (("noop", {}), ("noop_heavy", {"steps": 1}), ("demo_steps", {"seconds": 1})):
+            assert (await c.wait_end(await c.submit(task, args)))["status"] == "completed"
         c.check()
     assert first.running and second.running
     stack.audit()
