@@ -482,15 +482,31 @@ static void run_first(struct run *run)
     loop_flush(&loop); /* the engine takes it */
 }
 
+static struct run *new_run(void)
+{
+    struct run *run = run_new(runner_lane(runner, "default"), &ordinary, span_of(owner));
+    id_new(run->id);
+    return run;
+}
+
+/* Records it, leased to this process. */
+static void record_leased(const struct run *run)
+{
+    struct queue_submit call = submission(run->id, owner);
+    call.queue = "light";
+    call.light = call.lease = true;
+    queue_submit(worker.queue, &call, on_submitted, NULL);
+    finish(1);
+}
+
 /* A task that is made here runs first and is recorded later, or never. */
 static void test_made_here(void)
 {
     char id[ID_SIZE];
     begin(0, 0);
-    struct run_lane *lane = runner_lane(runner, "default");
-    ok(lane && runner_lane(runner, "elsewhere") == NULL, "a lane is found by its queue");
-    struct run *run = run_new(lane, &ordinary, span_of(owner));
-    id_new(run->id);
+    ok(runner_lane(runner, "default") && runner_lane(runner, "elsewhere") == NULL,
+       "a lane is found by its queue");
+    struct run *run = new_run();
     run_set_args(run, SPAN("{}"));
     run_first(run);
     is_int(first.given_count, 1, "it is at the engine");
@@ -500,23 +516,32 @@ static void test_made_here(void)
     runner_drop(run);
     is_int(gone_calls, 5, "who may drop it");
 
-    run = run_new(lane, &ordinary, span_of(owner));
+    run = new_run();
     is_int(*(unsigned *)run_holder(run), 0, "an object that is used again is clean");
-    id_new(run->id);
     memcpy(id, run->id, ID_SIZE);
     run_first(run);
-    struct queue_submit call = submission(id, owner);
-    call.queue = "light";
-    call.light = call.lease = true;
-    queue_submit(worker.queue, &call, on_submitted, NULL);
-    finish(1);
+    record_leased(run);
     end_one(run, QUEUE_COMPLETED);
     runner_adopt(run, told.submitted.fence);
     finish_all();
     is_status(id, "completed", NULL);
 
-    run = run_new(lane, &ordinary, span_of(owner));
-    id_new(run->id);
+    first.refuses = true;
+    run = new_run();
+    run_first(run);
+    is_int(done_calls, 3, "or there is no room");
+    is_int(run->end.kind, QUEUE_RETURNED, "as the holder is told");
+    runner_drop(run);
+    is_int(runner_load(runner), 0, "nothing is left");
+    end_runner();
+}
+
+/* It may be stopped at any time, also before an engine has it. */
+static void test_made_here_and_stopped(void)
+{
+    char id[ID_SIZE];
+    begin(0, 0);
+    struct run *run = new_run();
     run_first(run);
     unsigned at = place_of(&first, run), cancels = first.cancels;
     ok(!runner_cancel(runner, run->id, 0), "a cancel may come before we know of the record");
@@ -525,21 +550,19 @@ static void test_made_here(void)
     is_int(first.why[at], STOP_CANCEL, "to cancel");
     finish_all();
 
-    first.refuses = true;
-    unsigned done = done_calls;
-    run = run_new(lane, &ordinary, span_of(owner));
-    run_first(run);
-    is_int(done_calls, done + 1, "or there is no room");
-    is_int(run->end.kind, QUEUE_RETURNED, "as the holder is told");
-    runner_drop(run);
+    run = new_run();
+    memcpy(id, run->id, ID_SIZE);
+    record_leased(run);
+    runner_adopt(run, told.submitted.fence);
+    ok(runner_cancel(runner, id, 0), "one that no engine has yet can be cancelled");
+    finish_all();
+    is_status(id, "cancelled", NULL);
 
-    first.refuses = false;
-    unsigned given = first.given_count;
-    run = run_new(lane, &ordinary, span_of(owner));
+    run = new_run();
     runner_run_first(run);
     runner_drop(run);
     loop_flush(&loop);
-    is_int(first.given_count, given, "what is dropped at once reaches no engine");
+    is_int(first.given_count, 1, "what is stopped at once reaches no engine");
     is_int(runner_load(runner), 0, "nothing is left");
     end_runner();
 }
@@ -559,6 +582,7 @@ int main(void)
     test_reclaim();
     test_two_engines();
     test_made_here();
+    test_made_here_and_stopped();
     sides_close();
     return done_testing();
 }
