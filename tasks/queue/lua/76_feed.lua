@@ -68,9 +68,9 @@ local function alive(args)
   note_reader()
   call('ZREMRANGEBYSCORE', P .. 'hs', '-inf', run_ms - HUB_FORGOTTEN_MS)
   call('HSET', P .. 'g', 'keep_heavy', keep_heavy, 'keep_light', keep_light)
+  damage.look() -- before anything is staged that it would count twice
   sweep()
   sweep_streams()
-  damage.look()
   return 0
 end
 
