@@ -10,25 +10,26 @@ local CODE, KEYED = { C = 'C', X = 'X' }, { c = 'C', x = 'X' }
 local PROGRESS = { C = '100 ', X = '0 ' }
 local LIGHT_MAX = { lc = 700, lx = 250, lk = 50 }
 
+-- Drops the records of ids[from] to ids[to], which are about in order of time: where the first and the last stand in one
+-- hash, so do the others. One that does not, of a task that took long, goes with its hash.
+local function drop_records(ids, from, to)
+  local time = sub(ids[from], 1, 10)
+  if sub(ids[to], 1, 10) == time then
+    call('HDEL', P .. 'tl:' .. time, unpack(ids, from, to))
+  else
+    local middle = floor((from + to) / 2)
+    drop_records(ids, from, middle)
+    drop_records(ids, middle + 1, to)
+  end
+end
+
 -- Drops what stands behind the newest ones of a list.
 local function trim_list(key, most)
   local over = call('LLEN', key) - most
-  if over <= 0 then
-    return
+  if over > 0 then
+    local old = call('RPOP', key, math.min(over, 1024))
+    drop_records(old, 1, #old)
   end
-  local old = call('RPOP', key, math.min(over, 1024))
-  local time, words
-  for i = 1, #old do
-    if sub(old[i], 1, 10) ~= time then
-      if words then
-        call(unpack(words))
-      end
-      time = sub(old[i], 1, 10)
-      words = { 'HDEL', P .. 'tl:' .. time }
-    end
-    push(words, old[i])
-  end
-  call(unpack(words))
 end
 
 trim_light = function(o)
