@@ -124,7 +124,7 @@ bool progress_admit(struct progress *progress, const struct event *event)
 
 void progress_note(struct progress *progress, const struct event *event)
 {
-    if (event->task_id[0] == '\0')
+    if (event->only || event->task_id[0] == '\0')
         return;
     struct task *task = entry_of(progress, event);
     if (event->attempt > task->attempt) {

@@ -27,6 +27,7 @@ struct event {
     uint64_t rev;          /* of EVENT_LATEST: rises per task */
     uint64_t attempt;      /* 0 when it does not apply */
     char task_id[ID_SIZE]; /* "" for a notification */
+    bool only;             /* its task has no other */
     size_t size;
     char body[]; /* the params object without seq, from and rev: '{"task_id":…}', not NUL-terminated */
 };
@@ -59,5 +60,5 @@ struct progress *progress_new(void); /* give it back with free() */
 /* Whether a latest-wins event is not older than what was delivered and not behind the end; then it is
  * remembered. */
 bool progress_admit(struct progress *progress, const struct event *event);
-/* Remembers a logged event of a task: its attempt, and whether it was the end. */
+/* Remembers of a logged event its task's attempt, and whether that ended; nothing of a task's only one. */
 void progress_note(struct progress *progress, const struct event *event);

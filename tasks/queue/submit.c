@@ -120,6 +120,7 @@ static void tell_recorded(const struct item *item, struct queue_submitted *submi
     if (submitted->code == QUEUE_OK) {
         item->end->at_ms = submitted->at_ms;
         submitted->event = event_text_build(item->end, submitted->seq, 0);
+        submitted->event->only = true;
     }
     item->fn.submitted(item->ctx, submitted);
     event_unref(&submitted->event);

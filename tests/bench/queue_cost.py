@@ -14,7 +14,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scenarios"))
 
-from queue_lib import HEAVY_MS, LIGHT_MS, PREFIX, Queue, key_of, new_id, once  # noqa: E402
+from queue_lib import HEAVY_MS, LIGHT_MS, PREFIX, Queue, key_of, new_id, runs_of  # noqa: E402
 
 SETS = 100000
 
@@ -38,9 +38,10 @@ def pipeline(process, function, calls, at_once=16):
 def light(q, batch, owners, calls=200, keyed=False):
     made = []
     for i in range(calls):
-        tasks = [(new_id(), f"u{(i * batch + k) % owners}", new_id() if keyed else "") for k in range(batch)]
-        made.append([LIGHT_MS, b"".join(key_of(id, owner, "noop", key) for id, owner, key in tasks),
-                     *[w for id, owner, key in tasks for w in once(id, owner, key=key)]])
+        tasks = [(new_id(), f"u{(i + k * owners // batch) % owners}", "", "C", "noop", new_id() if keyed else "")
+                 for k in range(batch)]
+        made.append([LIGHT_MS, b"".join(key_of(id, owner, task, key) for id, owner, _, _, task, key in tasks),
+                     *runs_of(tasks)[0]])
     before = cpu(q.redis)
     pipeline(q, "recorded_once", made)
     return (cpu(q.redis) - before) / (calls * batch)
