@@ -183,16 +183,18 @@ enum { RUN_OWNER, RUN_SHAPE, RUN_COUNT, RUN_WORDS };
 #define COUNT_DIGITS 3
 #define TIME_DIGITS 13 /* characters of an id: the millisecond in which it was made */
 
-/* "head kind began time" */
+/* "kind began time head" */
 static void add_shape(struct words *words, const struct queue_submit *submit)
 {
-    static const char *const kinds[2][2] = {{" C ", " X "}, {" c ", " x "}}; /* small with a key */
+    static const char *const kinds[2][2] = {{"C ", "X "}, {"c ", "x "}}; /* small with a key */
     struct buf *to = &words->bytes;
-    append_head(to, submit);
     buf_append_text(to, kinds[submit->effect_id != NULL][submit->end->code == 'X']);
     buf_append_u64(to, submit->started_ms);
     buf_append_char(to, ' ');
-    words_add(words, (struct span){submit->id, TIME_DIGITS});
+    buf_append(to, submit->id, TIME_DIGITS);
+    buf_append_char(to, ' ');
+    append_head(to, submit);
+    words_add(words, SPAN_NONE); /* ends the word */
 }
 
 /* Whether words `at` and so on are those that the newest run begins with. */

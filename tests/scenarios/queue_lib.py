@@ -144,8 +144,8 @@ def key_of(id, owner, task, key, args=""):
 
 def run_of(id, owner, outcome="", code="C", task="noop", key=""):
     """What a light task that ran before it is recorded has in common with others; its id and outcome."""
-    return ((owner, f"{task} light 4 3 1000 60000 -l {code.lower() if key else code} {int(id[:8] + id[9:13], 16)} "
-             + id[:13]), (id, "" if outcome == "{}" else outcome))
+    return ((owner, f"{code.lower() if key else code} {int(id[:8] + id[9:13], 16)} {id[:13]} "
+             f"{task} light 4 3 1000 60000 -l"), (id, "" if outcome == "{}" else outcome))
 
 
 def once(id, owner, outcome="", code="C", task="noop", key=""):

@@ -94,7 +94,7 @@ end
 -- What tasks share that differ in owner, id and outcome: parts of their records and events; `plain` and `plain_rest` are
 -- what stands around the seq in the record of one without arguments and outcome.
 local function shape_of(text)
-  local head, kind, began, time = match(text, '^(.*) (%a) (%d+) (%S+)$')
+  local kind, began, time, head = match(text, '^(%a) (%d+) (%S+) (.*)$')
   local code = CODE[kind] or KEYED[kind]
   head = heads[head] or head_of(head)
   local shape = {
@@ -198,7 +198,7 @@ end
 
 -- args: retention, keys (51_keys.lua) of which none occurs twice, then runs of tasks that differ in nothing but id and
 -- outcome: owner, shape, number of tasks, and of each: id, outcome (C: the result, '' = {}; X: code, error and arguments,
--- one per line). A shape is "head kind began time": kind C or X, or c or x with idempotency keys; time = the first
+-- one per line). A shape is "kind began time head": kind C or X, or c or x with idempotency keys; time = the first
 -- characters of the ids, which say the millisecond. Answer: the time, per run the seq of the first task, which the
 -- others' follow, then of those tasks that were not recorded: as of submit(), and behind it the place in the call, from 0
 -- on.
