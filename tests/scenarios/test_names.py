@@ -15,14 +15,15 @@ from taskhub import Hub, Worker, alive, eventually, run_program
 
 ONE = {"slots.default": 1, "slots.live": 1, "worker.prefetch": 0}
 HOST = re.escape(socket.gethostname()[:40])
-NETWORK = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+UNSHARE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
+NETWORK = [*UNSHARE, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 
 
 def machine(of, text, tmp_path):
     """What another machine has in one of its files."""
     file = tmp_path / of.replace("/", "-")
     file.write_text(text)
-    return ["unshare", "--mount", "--net", "sh", "-c", f'mount --bind {file} {of} && exec "$@"', "sh"]
+    return [*UNSHARE, "--mount", "sh", "-c", f'mount --bind {file} {of} && exec "$@"', "sh"]
 
 
 def start(stack, process, *prefix):
