@@ -182,6 +182,7 @@ static void begin(void)
 /* In the order of a hub that ends. */
 static void end(void)
 {
+    leave_side(&mine);
     redis_free(&mine.commands);
     owners_free(&owners);
     queue_feed_free(&mine.feed);

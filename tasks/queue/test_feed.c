@@ -225,6 +225,7 @@ static void test_reclaim(void)
     finish(1);
     queue_started(worker.queue, id, 1, on_done, NULL);
     finish(1);
+    leave_side(&worker);
     close_side(&worker);
     open_side(&worker, "w one", false, "w");
     queue_reclaim(worker.queue, on_done, NULL);
