@@ -83,6 +83,7 @@ class Load:
                     while True:
                         await self.submit(hub, c, params)
                         params = next(todo)
+                        await asyncio.sleep(0.01)  # pace
             await asyncio.sleep(0.05)
 
     async def submit(self, hub, c, params):
