@@ -57,10 +57,10 @@ struct redis {
     int armed;       /* what it watches */
     redisReader *reader;
     struct redis_out out;
-    struct redis_calls calls; /* without an answer, or whose answers wait for replicas */
-    unsigned replicas;        /* that answers wait for; 0 = for none */
-    unsigned wait_ms;
-    bool unconfirmed; /* commands were issued behind the last WAIT */
+    struct redis_calls calls;       /* without an answer, or whose answers wait for replicas */
+    unsigned replicas;              /* that answers wait for; 0 = for none */
+    char wait_for[12], wait_ms[12]; /* the words of WAIT */
+    bool unconfirmed;               /* commands were issued behind the last WAIT */
     void (*fell_short)(void *ctx);
     void *short_ctx;
     struct table subs;
@@ -387,10 +387,10 @@ static bool keep(struct redis *redis, const struct redis_call *call, redisReply 
     return true;
 }
 
-static void ask_replicas(struct redis *redis)
+/* Apart from flush(), which each turn calls for each connection and which needs no stack of its own. */
+__attribute__((noinline)) static void ask_replicas(struct redis *redis)
 {
-    issue(redis, on_waited, NULL, 3,
-          (const char *[]){"WAIT", LOG_NUM(redis->replicas), LOG_NUM(redis->wait_ms)}, NULL);
+    issue(redis, on_waited, NULL, 3, (const char *[]){"WAIT", redis->wait_for, redis->wait_ms}, NULL);
     redis->unconfirmed = false;
 }
 
@@ -398,7 +398,8 @@ void redis_confirm(struct redis *redis, unsigned replicas, unsigned wait_ms, voi
                    void *ctx)
 {
     redis->replicas = replicas;
-    redis->wait_ms = wait_ms;
+    snprintf(redis->wait_for, sizeof redis->wait_for, "%u", replicas);
+    snprintf(redis->wait_ms, sizeof redis->wait_ms, "%u", wait_ms);
     redis->fell_short = fell_short;
     redis->short_ctx = ctx;
 }

@@ -607,9 +607,10 @@ static void flush_batches(struct queue *queue, enum way way)
 static void flush(void *ctx)
 {
     struct queue *queue = ctx;
-    for (enum way way = WAY_PLAIN; way < WAYS; way++)
-        if (queue->staged[way] && queue->batches[way] == 0)
-            flush_batches(queue, way);
+    if (queue->staged[WAY_PLAIN] && queue->batches[WAY_PLAIN] == 0)
+        flush_batches(queue, WAY_PLAIN);
+    if (queue->staged[WAY_CONFIRMED] && queue->batches[WAY_CONFIRMED] == 0)
+        flush_batches(queue, WAY_CONFIRMED);
     if (list_empty(&queue->ops))
         return;
     /* What callbacks add now (the connection is down) waits for the next turn. */
