@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What runners do with attempts: lease, beat, reclaim; and what they write about them, many per call: starts,
- * reports, ends; see queue.h. Of a task there is one item per call: what it reports gathers in the item of
- * its start, and goes with its end if that comes before the call is made. Loop thread only. Decides nothing:
- * the function refuses what comes from a lease that is over. */
+/* What runners do with attempts (lease, beat, reclaim) and what they report about them (starts, progress,
+ * ends); see queue.h. A task has one item per call: reports gather in the item of its start, and join the
+ * item of its end if that comes before the call is made. Loop thread only. Decides nothing: the Lua
+ * function refuses writes under a lease that is over. */
 #include "hub/base/clock.h"
 #include "tasks/queue/client_private.h"
 
@@ -17,7 +17,7 @@ static size_t report_size(const struct report *report)
     return report->message.len + report->meta.len + report->lines.len;
 }
 
-/* What the update says of its task; message and meta are left to the caller. */
+/* Leaves message and meta to the caller, which stores them differently per kind. */
 static struct event_text text_of(const struct queue_update *update)
 {
     const struct queue_reported *now = update->reported;
@@ -65,7 +65,7 @@ static void add_partial(struct buf *lines, const struct queue_update *update)
 
 /* ---- items ------------------------------------------------------------------------------------------ */
 
-/* `answer`: number and code of those that went not well. */
+/* `answer`: number and code of each item that failed; the others succeeded. */
 static void on_codes(struct batch *batch, const redisReply *answer)
 {
     size_t number = 0, at = 0;
@@ -99,7 +99,7 @@ static struct item *lease_item(struct queue *queue, const struct stage_call *cal
     return item;
 }
 
-/* The item where what is reported under this lease gathers. */
+/* The item that gathers the reports under this lease; made if there is none. */
 static struct item *report_item(struct queue *queue, const char *id, unsigned fence, struct batch **ret_batch)
 {
     struct item *item = item_find(queue, STAGE_REPORT, id);
@@ -114,7 +114,7 @@ static struct item *report_item(struct queue *queue, const char *id, unsigned fe
     return item;
 }
 
-/* `end` is the verb of the end, if there is one. */
+/* `end`: the verb of the end, 0 = none. */
 static void set_verbs(struct item *item, const char *end)
 {
     size_t n = 0;
@@ -139,8 +139,7 @@ void queue_started(struct queue *queue, const char *id, unsigned fence, queue_do
     set_verbs(item, "");
 }
 
-/* Adds a line to what the attempt reported. Older lines give way when there are too many: newer ones say
- * more. */
+/* Adds a line to the attempt's report. Above LINES_MAX the oldest lines are dropped: newer ones say more. */
 static void report(struct queue *queue, const struct queue_update *update)
 {
     struct batch *batch;
@@ -152,7 +151,7 @@ static void report(struct queue *queue, const struct queue_update *update)
     batch->beside -= report_size(report);
     if (report->lines.len > LINES_MAX || batch_is_large(batch))
         buf_clear(&report->lines);
-    update->reported->rev += 2; /* the odd ones are the library's */
+    update->reported->rev += 2; /* odd revs belong to the Lua library */
     if (update->kind == QUEUE_PROGRESS)
         add_progress(report, update);
     else
@@ -162,7 +161,7 @@ static void report(struct queue *queue, const struct queue_update *update)
     batch->beside += report_size(report);
 }
 
-/* A partial result behind a final piece of the same turn stays behind it. */
+/* A partial result reported after a final piece of the same turn must stay after it. */
 static void update_partial(struct queue *queue, const struct queue_update *update)
 {
     struct batch *batch;
@@ -199,7 +198,7 @@ void queue_update(struct queue *queue, const struct queue_update *update, queue_
     item_done(batch);
 }
 
-/* What the attempt reported goes with its end, unless logged pieces stand between them. */
+/* Moves the attempt's report into the item of its end, unless logged pieces stand between them. */
 static void take_report(struct queue *queue, const struct queue_end *end, struct batch *batch,
                         struct item *item)
 {
@@ -243,7 +242,8 @@ void queue_end(struct queue *queue, const struct queue_end *end, queue_done_fn *
 
 /* ---- leases ------------------------------------------------------------------------------------------ */
 
-/* Cuts off what stands before the next `end`, or all that is left; a NUL takes its place. */
+/* Cuts off and returns the text up to the next `end`, or the rest if there is none; overwrites `end` with
+ * a NUL. */
 static char *cut(char **rest, char end)
 {
     char *word = *rest, *at = strchr(word, end);
@@ -258,7 +258,7 @@ static unsigned cut_number(char **rest)
     return (unsigned)strtoul(cut(rest, ' '), NULL, 10);
 }
 
-/* Takes a task's record apart (tasks/queue/lua/40_record.lua); the members point into it. */
+/* Parses a task's record (tasks/queue/lua/40_record.lua); the members point into it. */
 static struct queue_leased cut_leased(const char *id, char *record, bool *ret_long)
 {
     char *fixed = cut(&record, '\n'), *args = cut(&record, '\n'), *state = cut(&record, '\n'), *more;
@@ -321,7 +321,7 @@ static void on_reclaimed(struct op *op, const redisReply *answer)
     }
 }
 
-/* One slice; the first `skip` leases are those of others. */
+/* Reclaims one slice; skips the first `skip` leases, which belong to other holders. */
 static void reclaim_from(struct queue *queue, int64_t skip, queue_done_fn *fn, void *ctx)
 {
     struct op *op = op_new(queue, FUNCTION("reclaim"), on_reclaimed, (union answer_fn){.done = fn}, ctx);
@@ -334,7 +334,7 @@ void queue_reclaim(struct queue *queue, queue_done_fn *fn, void *ctx)
     reclaim_from(queue, 0, fn, ctx);
 }
 
-/* The items of an array of ids and fences; free() the list. */
+/* The beat items of an array of ids and fences; the caller frees the list. */
 static struct queue_beat_item *items_of(const redisReply *array)
 {
     struct queue_beat_item *items = xcalloc(reply_count(array) / 2, sizeof *items);

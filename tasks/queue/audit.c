@@ -6,7 +6,7 @@
 #include "tasks/queue/client_private.h"
 
 #define FINDINGS_MAX 1000
-#define PLACES_AT_ONCE "20000" /* the sets are compared in one call while they hold no more */
+#define PLACES_AT_ONCE "20000" /* the sets are compared in one call only while they hold no more */
 
 struct audit {
     struct queue *queue;
@@ -14,9 +14,9 @@ struct audit {
     void *ctx;
     struct buf findings; /* elements of a JSON array */
     unsigned count;
-    struct buf mended; /* the same of what was repaired before */
+    struct buf mended; /* likewise, what was repaired before the audit */
     uint64_t tasks, owners;
-    bool owners_now; /* first records, then owners */
+    bool owners_now; /* records are walked first, then owners */
 };
 
 static void on_slice(struct op *op, const redisReply *answer);

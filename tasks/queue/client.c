@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The client of the task queue: what its keys and channels begin with, arguments, batches that gather during
- * a turn, one call per kind at its end, answers; see queue.h, shard.h and client_private.h. One spent batch
- * per stage is kept, so that a turn allocates nothing once the queue has been busy. Loop thread only. Never
- * blocks, makes no whole key, knows no transition. */
+/* The client of the task queue: key and channel prefixes, arguments, batches that gather during a turn,
+ * one call per kind at its end, answers; see queue.h, shard.h and client_private.h. Keeps one spent batch
+ * per stage, so that a turn allocates nothing once the queue has been busy. Loop thread only. Never
+ * blocks, never builds a whole key, knows no transition. */
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "tasks/queue/client_private.h"
@@ -11,12 +11,12 @@
 #define FIXED_WORDS 11 /* FCALL, function, 1, prefix, origin, incarnation, and the stage's own */
 #define BATCH_ITEMS 256
 #define BATCH_BYTES (1u << 20)
-#define GATHERED_WORDS 64 /* of an op: its call takes a fraction of a millisecond */
-/* Rows that reads look at: a page of 200 costs Redis about 3 ms, which everybody waits for. */
-#define READ_OWNER_WEIGHT 200 /* at a time, of an owner */
-#define READ_WEIGHT 400       /* of all */
+#define GATHERED_WORDS 64 /* of an op: keeps its call within a fraction of a millisecond */
+/* Rows that reads may look at: a page of 200 costs Redis about 3 ms, during which everybody waits. */
+#define READ_OWNER_WEIGHT 200 /* at a time, per owner */
+#define READ_WEIGHT 400       /* at a time, all owners together */
 #define READ_BURST_S 2
-#define SPARE_BYTES 65536 /* a batch that grew beyond is not worth keeping whole */
+#define SPARE_BYTES 65536 /* buffers of a spent batch above this size are freed */
 
 /* ---- shards (shard.h) ------------------------------------------------------------------------ */
 
@@ -78,7 +78,7 @@ void words_cut(struct words *words, size_t from)
     words->count = from;
 }
 
-/* Ends the word that was appended to the bytes. */
+/* Ends the word whose text was just appended to `bytes`. */
 static void words_end(struct words *words)
 {
     if (words->count == words->cap) {
@@ -143,7 +143,8 @@ _Static_assert((BATCH_PLACES & (BATCH_PLACES - 1)) == 0, "a power of two");
 
 /* ---- the index ------------------------------------------------------------------------------------ */
 
-/* The place of this id, or the free one where it belongs. The end of an id is its random part. */
+/* The place of this id, or the free one where it belongs. Hashes the end of the id, which is its random
+ * part. */
 static uint16_t *place_of(struct batch *batch, const char *id)
 {
     uint64_t key = 0;
@@ -193,7 +194,7 @@ static void batch_free(struct batch *batch)
     free(batch);
 }
 
-/* An empty one: the spare one of the stage, if there is one. */
+/* An empty batch: the spare one of the stage, if there is one. */
 static struct batch *batch_new(struct queue *queue, const struct stage_call *call)
 {
     struct batch *batch = queue->spare[call->stage];
@@ -306,8 +307,8 @@ enum queue_code reply_code(const redisReply *array, size_t i)
     return code >= QUEUE_OK && code <= QUEUE_UNAVAILABLE ? (enum queue_code)code : QUEUE_UNAVAILABLE;
 }
 
-/* The call failed half-way: some of its events may stand in the log already, and nobody here was told.
- * {"", {owner, seq to read on from, …}, why} */
+/* Reads the log again after a call that failed half-way: some of its events may be in the log without
+ * anybody here having been told. `reply`: {"", {owner, seq to read on from, …}, why} */
 static void recover(struct queue *queue, const redisReply *reply)
 {
     const redisReply *missed = reply->element[1];
@@ -318,7 +319,7 @@ static void recover(struct queue *queue, const redisReply *reply)
         queue->tell_logged(queue, reply_text(missed, i), (uint64_t)reply_number(missed, i + 1));
 }
 
-/* Takes a call's reply apart; NULL when it has no use. */
+/* The answer within a call's reply, NULL if the call failed; handles what the library says beside it. */
 static const redisReply *take_answer(struct queue *queue, const redisReply *reply)
 {
     queue->pending--;
@@ -366,7 +367,8 @@ static void push_words(struct argv *argv, const struct words *words, size_t from
     }
 }
 
-/* Room for `words` more than the fixed ones; the fixed ones stand in it. There is one at a time. */
+/* Room for `words` words behind the fixed ones, which are filled in. Only one argv exists at a time: they
+ * share their memory. */
 static struct argv argv_new(struct queue *queue, const char *function, size_t words)
 {
     size_t room = words + FIXED_WORDS;
@@ -424,7 +426,7 @@ static void on_batch(void *ctx, const redisReply *reply)
 }
 
 #define REPORT_WORDS 6
-/* The words of a report, valid until it changes. */
+/* The words of a report; valid until it changes. */
 static void report_words(struct report *report, struct span ret_words[static REPORT_WORDS])
 {
     buf_clear(&report->numbers);
@@ -439,7 +441,7 @@ static void report_words(struct report *report, struct span ret_words[static REP
     ret_words[5] = buf_span(&report->lines);
 }
 
-/* An item's words. Verbs and a report stand behind its id and fence. */
+/* An item's words. Verbs and report follow its id and fence. */
 static void push_item(struct argv *argv, const struct batch *batch, const struct item *item)
 {
     struct span reported[REPORT_WORDS];
@@ -459,7 +461,7 @@ static void push_item(struct argv *argv, const struct batch *batch, const struct
         push(argv, item->last.p, item->last.n);
 }
 
-/* What the function wants before the items; `text` holds it while the call is made. */
+/* The numbers that the function takes before the items; `text` must live until the call is made. */
 static void push_numbers(struct argv *argv, const struct batch *batch, char text[static NUMBERS_MAX][24])
 {
     uint64_t numbers[NUMBERS_MAX];
@@ -573,7 +575,7 @@ static void on_op(void *ctx, const redisReply *reply)
     queue_maybe_free(queue);
 }
 
-/* The queue is freed: nothing will come of a read that still waits. */
+/* The queue is being freed: a read that still waits is never sent. */
 static void on_turn_dropped(struct turn *turn)
 {
     struct op *op = container_of(turn, struct op, turn);
@@ -590,8 +592,8 @@ static void op_send(struct op *op)
 
 /* ---- the end of a turn -------------------------------------------------------------------------------- */
 
-/* While Redis works on earlier batches, later transitions wait and gather: an idle queue answers at once, a
- * busy one gets few large calls, which cost less per task. */
+/* While Redis works on earlier batches, later transitions gather: an idle queue answers at once, a busy
+ * one gets few large calls, which cost less per task. */
 static void flush_batches(struct queue *queue, enum way way)
 {
     queue->staged[way] = 0;
@@ -613,7 +615,7 @@ static void flush(void *ctx)
         flush_batches(queue, WAY_CONFIRMED);
     if (list_empty(&queue->ops))
         return;
-    /* What callbacks add now (the connection is down) waits for the next turn. */
+    /* What callbacks add here (when the connection is down) waits for the next turn. */
     struct list ops;
     list_init(&ops);
     list_splice(&ops, &queue->ops);
@@ -639,7 +641,8 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct que
     queue->config = *config;
     queue->hooks = hooks;
     buf_append_text(&origin, config->hub ? "h:" : "w:");
-    for (const char *c = config->origin; *c; c++) /* '/' parts it from the incarnation, ' ' is a separator */
+    for (const char *c = config->origin; *c;
+         c++) /* '/' separates it from the incarnation, ' ' separates words */
         buf_append_char(&origin, *c > ' ' && *c < 127 && *c != '/' ? *c : '_');
     queue->origin = buf_take_string(&origin);
     queue->config.origin = queue->origin + 2;

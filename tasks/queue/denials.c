@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* What was taken back; see denials.h. Each call is one function of tasks/queue/lua/78_denials.lua. */
+/* Revoked tokens and sessions as Redis keeps them; see denials.h. Each call is one function of
+ * tasks/queue/lua/78_denials.lua. Loop thread only. */
 #include "tasks/queue/denials.h"
 
 #include "tasks/queue/client_private.h"
 
 #define EPOCH_BYTES 9
-#define FIXED 3 /* words of the answer before the entries */
+#define FIXED 3 /* words before the entries in the answer */
 
 static void on_added(struct op *op, const redisReply *answer)
 {

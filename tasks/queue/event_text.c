@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Events as text; see event_text.h and add_event() in tasks/queue/lua/20_owner.lua. */
+/* Events as text; see event_text.h and add_event() in tasks/queue/lua/20_owner.lua. Any thread; no state.
+ * Never decides who gets an event. */
 #include "tasks/queue/event_text.h"
 
 #include "hub/json/json_write.h"
@@ -7,11 +8,11 @@
 #include <stdio.h>
 
 #define TASK_MAX 64
-#define HEAD_BYTES 512 /* what a params object holds besides its texts, as a rule */
+#define HEAD_BYTES 512 /* the usual size of a params object without its texts */
 
 static const struct {
     char code;
-    bool running; /* its stage may stand in the entry */
+    bool running; /* the entry may name a stage */
     const char *status, *stage;
 } states[] = {
     {'A', false, "pending", "queued"},    {'S', true, "processing", "started"},
@@ -28,7 +29,7 @@ void text_quoted(struct buf *to, struct span text, size_t max_bytes)
     if (text.n > max_bytes) {
         text.n = max_bytes;
         while (text.n > 0 && ((unsigned char)text.p[text.n] & 0xc0) == 0x80)
-            text.n--; /* not within a character */
+            text.n--; /* do not cut within a character */
     }
     if (text.p)
         buf_append_json(to, text);
@@ -40,7 +41,8 @@ void text_json(struct buf *to, struct span json)
     if (json.n == 0)
         return;
     buf_append_span(to, json);
-    /* White space only: strings hold these escaped. Lines and tabs separate what the feed is made of. */
+    /* Between JSON tokens only: strings hold these escaped. The feed separates its parts by newlines and
+     * tabs. */
     for (char *p = to->data + from, *end = to->data + to->len; p < end; p++)
         if (*p == '\n' || *p == '\r' || *p == '\t')
             *p = ' ';
@@ -60,7 +62,7 @@ size_t text_word(char to[static WORD_SIZE], const char *text, size_t size)
 
 /* ---- the params object ---------------------------------------------------------------------------- */
 
-/* A text that is a JSON string already, or plain. */
+/* Adds a member whose text is a JSON string already (`quoted`) or plain. */
 static void member_quoted(struct buf *to, const char *name, struct span text, bool quoted)
 {
     if (quoted)
@@ -135,7 +137,7 @@ static void add_number(struct buf *to, uint64_t number, char end)
     buf_append_char(to, end);
 }
 
-/* Without printf(), which a library that registers conversions of its own makes slow. */
+/* Avoids printf(), which is slow once a library registers conversions of its own. */
 void event_text_line(struct buf *lines, const struct event_text *text, uint64_t rev)
 {
     bool first = lines->len == 0;
@@ -214,7 +216,7 @@ bool event_text_read(struct span entry, struct event_text *ret)
 
 /* ---- lines of the feed ---------------------------------------------------------------------------- */
 
-/* What stands behind a tab: a letter and its text. */
+/* Stores a part, which is the letter behind a tab and its text. */
 static void set_part(struct event_text *text, struct span part)
 {
     const struct {

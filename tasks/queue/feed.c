@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Feeds: the subscriptions of a process and what comes over them; see queue.h. A hub hears all its owners on
- * one channel of its own: the library puts there what the owners caused that this hub has attached. An owner
- * is attached by calling the function that marks this hub as listening and tells where the log stands; since
- * that waits for the subscription, no event falls between. What the log holds behind a position is read here,
- * too: its small entries become the events they were, with results and errors from the records. Loop thread
- * only. */
+/* Feeds: the subscriptions of a process and what arrives on them; see queue.h. A hub hears all its owners
+ * on one channel of its own: the library publishes there the events of the owners that this hub has
+ * attached. Attaching an owner calls a function that marks this hub as a listener and returns the position
+ * of the log; the call waits for the subscription, so no event is missed in between. The log behind a
+ * position is read here, too: its short entries become events again, with results and errors taken from
+ * the records. Loop thread only. */
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
@@ -12,28 +12,28 @@
 #include "tasks/queue/client_private.h"
 #include "tasks/queue/shard.h"
 
-#define TICK_MS 1500      /* of a longer silence of all, running time counts 3 s only */
-#define WATCH_TICKS 3     /* the wish to watch lasts 15 s */
-#define ALIVE_TICKS 13    /* a hub that was not heard of for 120 s counts as dead */
-#define SILENCE_MS 100000 /* after so long others may have forgotten this hub */
+#define TICK_MS 1500      /* if all are silent for longer, running time counts 3 s only */
+#define WATCH_TICKS 3     /* Redis forgets the wish to watch after 15 s */
+#define ALIVE_TICKS 13    /* a hub not heard from for 120 s counts as dead */
+#define SILENCE_MS 100000 /* after this long others may have forgotten this hub */
 #define CHANNELS 8
-#define TELL_PAGE 256 /* events at once of what a failed call left behind */
+#define TELL_PAGE 256 /* events read at once after a call that failed half-way */
 
-enum logged { /* words of one event in the function's answer */
+enum logged { /* words per event in the answer of the function */
               LOGGED_SEQ,
               LOGGED_ENTRY,
               LOGGED_TEXT,
               LOGGED_OUTCOME,
 };
 
-struct feed_owner { /* one that this hub listens to, or will when it is subscribed */
+struct feed_owner { /* an owner this hub listens to, or will once it is subscribed */
     struct table_node node;
-    owner_position_fn *fn; /* who waits for its position, NULL = nobody */
+    owner_position_fn *fn; /* gets the position; NULL = nobody waits */
     void *ctx;
-    const struct op *call; /* the attach that will tell it: the last one made; NULL = it has */
+    const struct op *call; /* the newest attach, which tells the position; NULL = answered */
 };
 
-struct channel { /* one that is wanted besides the hub's own */
+struct channel { /* a channel wanted besides the hub's own */
     const char *kind;
     char name[CHANNEL_MAX];
     redis_reply_fn *fn;
@@ -50,7 +50,7 @@ struct queue_feed {
     struct redis *subscriber;
     struct queue_feed_hooks hooks;
     struct table owners;
-    bool subscribed;  /* to the hub's channel: Redis has confirmed it … */
+    bool subscribed;  /* Redis has confirmed the hub's channel … */
     bool subscribing; /* … or will, or the connection goes */
     struct channel channels[CHANNELS];
     size_t channel_count;
@@ -59,13 +59,13 @@ struct queue_feed {
     struct list watchers;
     uv_timer_t *timer;
     unsigned ticks;
-    uint64_t alive_ms; /* when this hub last said that it lives */
-    int64_t steps;     /* of Redis' clock, as far as it was told; -1 = not yet */
+    uint64_t alive_ms; /* when this hub last reported itself alive */
+    int64_t steps;     /* steps of Redis' clock known here; -1 = not yet */
 };
 
 /* ---- calls about an owner ---- */
 
-struct owner_call { /* what its answer is compared with */
+struct owner_call { /* what is needed to interpret the answer */
     uint64_t number;
     char owner[];
 };
@@ -92,7 +92,7 @@ static struct op *owner_op(struct queue *queue, const char *function, const char
 
 /* ---- the log ---- */
 
-/* What only the log knows. */
+/* Adds what only the log knows. */
 static void set_logged(struct event_text *text, struct span logged)
 {
     if (text->code == 'F' || text->code == 'N') {
@@ -105,7 +105,7 @@ static void set_logged(struct event_text *text, struct span logged)
     }
 }
 
-/* What the record knows of a task that ended: {0} = gone or too large. */
+/* Adds what the record knows of an ended task; {0} = the record is gone or too large. */
 static void set_outcome(struct event_text *text, const redisReply *outcome)
 {
     bool known = reply_number(outcome, 0) != 0;
@@ -223,7 +223,7 @@ static struct feed_owner *find_owner(struct queue_feed *feed, struct span name)
     return node ? container_of(node, struct feed_owner, node) : NULL;
 }
 
-/* An older call's answer is no answer to who asked later. */
+/* Ignores the answer of an older call: who asked later must get the newer one. */
 static void tell_position(const struct op *op, struct span name, const struct owner_position *position)
 {
     struct feed_owner *owner = op->queue->feed ? find_owner(op->queue->feed, name) : NULL;
@@ -236,7 +236,7 @@ static void tell_position(const struct op *op, struct span name, const struct ow
         fn(owner->ctx, position);
 }
 
-#define EPOCH_WORD 1 /* of attach: behind its first owner, before the others */
+#define EPOCH_WORD 1 /* of attach: after the first owner, before the others */
 
 /* {epoch, head of each owner}. */
 static void on_attached(struct op *op, const redisReply *answer)
@@ -251,7 +251,7 @@ static void on_attached(struct op *op, const redisReply *answer)
     }
 }
 
-/* Those of a turn are one call. */
+/* Gathers the attaches of a turn in one call. */
 static void call_attach(struct queue_feed *feed, struct feed_owner *owner)
 {
     struct op *op = op_gathers(feed->queue, FUNCTION("attach"));
@@ -267,7 +267,7 @@ static void call_attach(struct queue_feed *feed, struct feed_owner *owner)
     }
 }
 
-/* Whether anybody asked or not: the library forgets a hub whose channel nobody listened to. */
+/* Attaches all owners, asked for or not: the library forgets a hub whose channel had no subscriber. */
 static void attach_all(struct queue_feed *feed)
 {
     for (size_t i = 0; i < feed->owners.size; i++)
@@ -275,8 +275,8 @@ static void attach_all(struct queue_feed *feed)
             call_attach(feed, container_of(node, struct feed_owner, node));
 }
 
-/* What attach() promises cannot be kept, not even by the calls that are under way: whoever waits is told, and
- * may ask again at once. */
+/* attach() cannot keep its promise, not even for calls under way: tells whoever waits, who may ask again
+ * at once. */
 static void on_lost(struct queue_feed *feed)
 {
     struct feed_owner *waiting = xcalloc(feed->owners.count, sizeof *waiting);
@@ -296,7 +296,7 @@ static void on_lost(struct queue_feed *feed)
     free(waiting);
 }
 
-/* An owner this feed does not know was detached just now. */
+/* Drops events of an owner this feed does not know: it was detached just now. */
 static void on_hub_event(void *ctx, const char *owner, struct event *event)
 {
     struct queue_feed *feed = ctx;
@@ -381,7 +381,7 @@ static void want(struct queue_feed *feed, const char *kind, const char *name, re
         subscribe(feed, fn, feed, kind, channel->name);
 }
 
-/* Rings for the confirmation too: work may have come while nobody listened. */
+/* Rings on the confirmation, too: work may have come while nobody listened. */
 static void on_bell(void *ctx, const redisReply *reply)
 {
     const struct queue_feed *feed = ctx;
@@ -422,7 +422,7 @@ static void call_watch(struct queue_feed *feed, queue_done_fn *fn, void *ctx)
     op_new(feed->queue, FUNCTION("watch"), on_watched, (union answer_fn){.done = fn}, ctx);
 }
 
-/* The subscription stands, or does not, or is not wanted any more: those that waited for it go on. */
+/* Answers everybody who waited for the subscription, whether it stands, failed or is no longer wanted. */
 static void let_watchers_go(struct queue_feed *feed, bool stands)
 {
     struct list waiting;
@@ -470,7 +470,7 @@ void queue_feed_watch(struct queue_feed *feed, queue_done_fn *fn, void *ctx)
     list_append(&feed->watchers, &watcher->node);
     bool asked = feed->watching && redis_is_up(feed->subscriber);
     feed->watching = true;
-    if (!asked) /* where the connection is down, this says so */
+    if (!asked) /* reports a connection that is down */
         subscribe(feed, on_admin, feed, "adm", "");
 }
 
@@ -483,7 +483,7 @@ void queue_feed_unwatch(struct queue_feed *feed)
 
 /* ---- life ---- */
 
-/* Its own channels have the holder's name. */
+/* Subscribes again: the holder's name is part of the channels' names. */
 static void renamed(struct queue *queue, const char *former)
 {
     struct queue_feed *feed = queue->feed;
@@ -525,8 +525,8 @@ static void say_alive(struct queue_feed *feed)
 
 static void on_tick(uv_timer_t *timer);
 
-/* {when to tick again, steps of the clock, ms of the last one, whether the name is in doubt}. What there was
- * before this hub is told by no one. */
+/* {ms until the next tick, steps of the clock, ms of the last one, whether the name is in doubt}. Steps
+ * from before this hub's start are not reported. */
 static void on_ticked(struct op *op, const redisReply *answer)
 {
     struct queue_feed *feed = op->queue->feed;

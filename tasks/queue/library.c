@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* The function library in Redis, tasks/queue/lua: whether it is there, loading it, dropping what nobody uses;
- * and the name of this process, which the library gives it; see queue.h. Loop thread only. */
+/* The function library in Redis (tasks/queue/lua): checks it, loads it, drops unused versions; and claims
+ * the name of this process; see queue.h. Loop thread only. */
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/embed.h"
 #include "tasks/queue/client_private.h"
 
 #define LIBRARIES "taskhub_"
-#define LIBRARY "taskhub_1" /* the number of FUNCTION() */
+#define LIBRARY "taskhub_1" /* the number in FUNCTION() */
 #define LIBRARIES_MAX 16
 #define WARN_EVERY_MS 10000
-#define ASK_MS 500 /* at most so long between two questions for a name */
+#define ASK_MS 500 /* the longest time between two attempts to claim a name */
 
 struct load {
     struct queue *queue;
     queue_ready_fn *fn;
     void *ctx;
-    char older[LIBRARIES_MAX][24]; /* the other libraries, those of a lower number */
+    char older[LIBRARIES_MAX][24]; /* other libraries with a lower number */
     size_t count;
-    uv_timer_t *timer;  /* while it waits for the name */
-    char beaten_at[24]; /* when another process of this name beat, as it was told first; "" = none did */
+    uv_timer_t *timer;  /* runs while it waits for the name */
+    char beaten_at[24]; /* first known beat of another process of this name; "" = none */
 };
 
-/* Nobody waited for it: it is loaded again with each call that misses it. */
+/* Warns only: nobody waits for the library, and each call that misses it loads it again. */
 static void warn_not_loaded(struct queue *queue, const char *reason)
 {
     uint64_t now = clock_mono_ms();
@@ -62,8 +62,7 @@ static long number_of(const char *library)
                                                                : 0;
 }
 
-/* Drops the libraries of a lower number that no process used for a day; `answer`: format, readable, numbers.
- */
+/* Drops the older libraries that no process used for a day; `answer`: format, readable, numbers. */
 static void drop_unused(struct load *load, const redisReply *answer)
 {
     for (size_t i = 0; i < load->count; i++) {
@@ -116,7 +115,7 @@ static void on_asked_again(uv_timer_t *timer)
         loaded(load, QUEUE_UNAVAILABLE, "the connection was lost");
 }
 
-/* `answer`: {"", ms, when another one beat} */
+/* `answer`: {"", ms to wait, last beat of the other process} */
 static void wait_for_name(struct load *load, const redisReply *answer)
 {
     struct queue *queue = load->queue;
@@ -228,8 +227,8 @@ static void on_library(void *ctx, const redisReply *reply)
         join(ctx);
 }
 
-/* Takes one library of the answer of FUNCTION LIST … WITHCODE: {name, value, …}. Whether it is ours, with
- * this very text; one of a lower number is noted. */
+/* Reads one library of the answer of FUNCTION LIST … WITHCODE: {name, value, …}. True if it is ours with
+ * exactly this text; notes it if its number is lower. */
 static bool note_library(struct load *load, const redisReply *library, struct span code)
 {
     const char *name = "";

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether Redis takes what tasks need; see queue.h. No state; loop thread only. */
+/* Probes whether Redis accepts the writes that tasks need; see queue.h. No state; loop thread only. */
 #include "tasks/queue/client_private.h"
 
-/* The queues of workers' engines. Routes may leave one without tasks; then nobody misses its workers. */
+/* The queues that workers serve. Routes may leave one without tasks; then its workers are not missed. */
 static const char *const queues[] = {"default", "live"};
 
 _Static_assert(NELEMS(queues) < NELEMS(((struct queue_probed *)NULL)->unserved), "with its end");
 
-/* {0, listeners of each queue's bell} */
+/* {0, number of listeners per queue's bell} */
 static void on_probed(struct op *op, const redisReply *answer)
 {
     struct queue_probed probed = {.refusal = op->queue->refusal};

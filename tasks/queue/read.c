@@ -6,7 +6,7 @@
 #include "hub/json/json_write.h"
 #include "tasks/queue/client_private.h"
 
-enum row { /* words of a task's row */
+enum row { /* the words of a task's row */
            ROW_ID,
            ROW_OWNER,
            ROW_TASK,
@@ -235,7 +235,7 @@ static void write_stats(struct buf *to, const redisReply *answer)
     buf_append_char(to, '}');
 }
 
-/* {code, per process: {name, time of its last beat, alive, its own words}} */
+/* {code, per process: {name, time of its last beat, alive, its own info}} */
 static void write_workers(struct buf *to, const redisReply *answer)
 {
     const redisReply *processes = reply_array(answer, 1);
@@ -257,7 +257,7 @@ static void write_workers(struct buf *to, const redisReply *answer)
 
 /* ---- why --------------------------------------------------------------------------------------------- */
 
-enum why { /* words of the answer of why() */
+enum why { /* the words of why()'s answer */
            WHY_STATUS = 1,
            WHY_STAGE,
            WHY_PLACE,
@@ -276,14 +276,14 @@ enum why { /* words of the answer of why() */
            WHY_ID,
 };
 
-/* The holder's name without the letter of its kind. */
+/* The holder's name without the prefix of its kind ("w:"). */
 static struct span holder_of(const redisReply *answer)
 {
     struct span holder = reply_span(answer, WHY_HOLDER);
     return holder.n > 2 ? (struct span){holder.p + 2, holder.n - 2} : SPAN("");
 }
 
-/* One line for people. */
+/* Writes one line for people. */
 static void explain(struct buf *to, const redisReply *answer)
 {
     const char *place = reply_text(answer, WHY_PLACE), *queue = reply_text(answer, WHY_QUEUE);
@@ -349,16 +349,16 @@ static void write_why(struct buf *to, const redisReply *answer)
 /* ---- calls -------------------------------------------------------------------------------------------- */
 
 #define SNAPSHOT_TASKS "200"
-#define OPTIONAL_BYTES "98304" /* results, metas, messages and pieces of one list, which is one frame */
+#define OPTIONAL_BYTES "98304" /* results, metas, messages and pieces of a list, which must fit a frame */
 #define SCRATCH_KEPT (1u << 20)
 
-/* What reads weigh, in rows. */
+/* The cost of reads, in rows. */
 #define WEIGHT_ONE 10 /* at most, of a task with its result */
-#define WEIGHT_CALL 4 /* beside what it looks at */
+#define WEIGHT_CALL 4 /* on top of the rows it looks at */
 #define WEIGHT_LIST 200
-#define WEIGHT_BYTES 1024 /* so many of the answer are another row */
+#define WEIGHT_BYTES 1024 /* this many bytes of the answer count as one more row */
 
-/* Answers with what op->write makes of the reply. */
+/* Answers with the JSON that op->write makes of the reply. */
 static void on_read(struct op *op, const redisReply *reply)
 {
     struct queue_answer answer = {.code = reply_code(reply, 0)};
@@ -467,7 +467,7 @@ void queue_cancel(struct queue *queue, const struct queue_caller *who, const cha
     words_caller(&op->words, id, who->owner, who->any_write);
 }
 
-/* The effect and what its key stands for; both empty where there is no key. */
+/* Adds the effect and what its key stands for; both empty without a key. */
 static void add_retry_key(struct words *words, const struct queue_retry *retry)
 {
     char of[ID_SIZE + 2];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The services for running tasks; see services.h. Loop thread; no state. */
+/* The services for running tasks; see services.h. Loop thread; no state. Never checks who may call:
+ * service_find() does. */
 #include "tasks/queue/services.h"
 
 #include "hub/json/json.h"
@@ -14,7 +15,7 @@ static void on_answer(struct op *op, const redisReply *answer)
     op->fn.service(op->ctx, json.len ? buf_span(&json) : SPAN_NONE);
 }
 
-/* A function call that is answered by what `write` makes of the reply; nothing = failed. */
+/* A function call answered with what `write` makes of the reply; nothing written means failed. */
 static struct op *call_new(struct queue *queue, const char *function, service_reply_fn *fn, void *ctx,
                            void (*write)(struct buf *to, const redisReply *answer))
 {
@@ -46,8 +47,8 @@ static void write_nothing(struct buf *to, const redisReply *answer)
     buf_append_text(to, "{}");
 }
 
-/* args: the params of the notification; "user_id" says whose log it goes to (who may notify whom was checked
- * when the task was submitted). */
+/* args: the params of the notification; "user_id" names the owner of the log it goes to. Whether the
+ * sender may notify that user was checked at submission. */
 static void notify(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx)
 {
     char owner[OWNER_SIZE];

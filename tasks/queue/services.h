@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Services that running tasks reach through task_call(): the few things that need Redis. One const
- * table; both the hub (for light tasks) and the worker parent (for heavy ones) answer from it. Loop
- * thread of the process that holds the connection. */
+/* Services that running tasks reach through task_call(): the few things that need Redis. One const table;
+ * the hub (for light tasks) and the worker's parent (for heavy ones) answer from it. Loop thread of the
+ * process that holds the connection. */
 #pragma once
 
 #include "tasks/queue/queue.h"
@@ -11,9 +11,9 @@ typedef void service_reply_fn(void *ctx, struct span json);
 struct service {
     const char *name;
     const char *task; /* the only task type that may call it */
-    /* `args`: an object that json_check() accepted, borrowed during the call. fn is called once, perhaps
-     * before this returns; not at all when the queue is freed first. */
+    /* `args`: an object that json_check() accepted, borrowed during the call. Calls fn once, perhaps
+     * before this returns; never if the queue is freed first. */
     void (*call)(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx);
 };
-/* NULL if there is none or `task` may not call it. */
+/* Returns NULL if there is no such service or `task` may not call it. */
 const struct service *service_find(const char *name, const char *task);

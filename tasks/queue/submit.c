@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* New tasks: submit, and light tasks that are recorded once, as they ended; see queue.h. Loop thread only. */
+/* New tasks: submission, and light tasks recorded only once, when they have ended; see queue.h. Loop
+ * thread only. Never checks limits or keys: the Lua functions do. */
 #include "hub/json/json_digest.h"
 #include "tasks/queue/client_private.h"
 
@@ -40,7 +41,7 @@ void queue_effect_id(char id[static ID_SIZE], const char *owner, struct span key
     id_of_bytes(id, hash);
 }
 
-/* "task queue priority max base cap flags". It is made for every task: without printf(). */
+/* "task queue priority max base cap flags". Avoids printf(): this runs for every task. */
 static void append_head(struct buf *to, const struct queue_submit *submit)
 {
     const uint64_t numbers[] = {submit->priority < 9 ? submit->priority : 9,
@@ -58,7 +59,7 @@ static void append_head(struct buf *to, const struct queue_submit *submit)
     buf_append_text(to, submit->stream ? "s" : "");
 }
 
-/* "lease retry_of delay expires effect". Nothing for a plain task. */
+/* "lease retry_of delay expires effect"; empty for a plain task. */
 static void add_options(struct words *words, const struct queue_submit *submit)
 {
     if (submit->lease || submit->retry_of || submit->delay_ms || submit->expires_ms || submit->effect_id)
@@ -75,7 +76,7 @@ static struct queue_submitted unavailable(const struct item *item)
     return submitted;
 }
 
-/* One that was recorded. */
+/* The outcome of a task that was recorded. */
 static struct queue_submitted accepted(const struct item *item, uint64_t seq, int64_t at_ms)
 {
     struct queue_submitted submitted = {
@@ -84,7 +85,7 @@ static struct queue_submitted accepted(const struct item *item, uint64_t seq, in
     return submitted;
 }
 
-/* One that was not: {code, id, status, number}. */
+/* The outcome of one that was not: {code, id, status, number}. */
 static struct queue_submitted not_accepted(const struct item *item, const redisReply *answer)
 {
     struct queue_submitted submitted = unavailable(item);
@@ -99,7 +100,7 @@ static struct queue_submitted not_accepted(const struct item *item, const redisR
     return submitted;
 }
 
-/* The answer names each task, and the time behind them. */
+/* `answer`: one element per task, then the time. */
 static void on_submitted(struct batch *batch, const redisReply *answer)
 {
     size_t count = reply_count(answer);
@@ -126,8 +127,8 @@ static void tell_recorded(const struct item *item, struct queue_submitted *submi
     event_unref(&submitted->event);
 }
 
-/* The time, the seq of each run's first task, which the others' follow, then the tasks that were not
- * recorded, each with its place. */
+/* `answer`: the time, the seq of each run's first task (the others' follow it), then the tasks that were
+ * not recorded, each with its index. */
 static void on_recorded(struct batch *batch, const redisReply *answer)
 {
     size_t run = 0, next = 1 + batch->runs;
@@ -177,16 +178,16 @@ static void add_args(struct words *words, struct span json)
 
 /* ---- runs ------------------------------------------------------------------------------------- */
 
-/* Tasks that are recorded once stand in runs: words of their own are id and outcome, the others are said
- * before the first of them. A shape is what may be alike in tasks of several owners. */
+/* Tasks that are recorded once are grouped in runs: each has only its id and outcome as words; what they
+ * share comes once, before the first of a run. A shape is the part that tasks of several owners may share. */
 enum { RUN_OWNER, RUN_SHAPE, RUN_COUNT, RUN_WORDS };
 #define COUNT_DIGITS 3
-#define TIME_DIGITS 13 /* characters of an id: the millisecond in which it was made */
+#define TIME_DIGITS 13 /* leading characters of an id: the millisecond of its creation */
 
 /* "kind began time head" */
 static void add_shape(struct words *words, const struct queue_submit *submit)
 {
-    static const char *const kinds[2][2] = {{"C ", "X "}, {"c ", "x "}}; /* small with a key */
+    static const char *const kinds[2][2] = {{"C ", "X "}, {"c ", "x "}}; /* lower case: with a key */
     struct buf *to = &words->bytes;
     buf_append_text(to, kinds[submit->effect_id != NULL][submit->end->code == 'X']);
     buf_append_u64(to, submit->started_ms);
@@ -197,7 +198,7 @@ static void add_shape(struct words *words, const struct queue_submit *submit)
     words_add(words, SPAN_NONE); /* ends the word */
 }
 
-/* Whether words `at` and so on are those that the newest run begins with. */
+/* Whether the words from `at` on equal those the newest run begins with. */
 static bool continues_run(const struct batch *batch, size_t at)
 {
     const struct words *words = &batch->words;
@@ -207,7 +208,7 @@ static bool continues_run(const struct batch *batch, size_t at)
     return same;
 }
 
-/* One more stands in the newest run. */
+/* Counts one more task in the newest run. */
 static void count_in_run(struct batch *batch)
 {
     struct words *words = &batch->words;
@@ -216,7 +217,7 @@ static void count_in_run(struct batch *batch)
         digits[i] = '0';
 }
 
-/* The words that the item shares with others of its call. */
+/* Adds the words the item shares with others of its run, unless the newest run has them already. */
 static void join_run(struct batch *batch, struct item *item, const struct queue_submit *submit)
 {
     size_t at = batch->words.count;
@@ -233,7 +234,7 @@ static void join_run(struct batch *batch, struct item *item, const struct queue_
     count_in_run(batch);
 }
 
-/* Result, or code, error and arguments, a line each. */
+/* Adds the result; or code, error and arguments, one line each. */
 static void add_outcome(struct words *words, const struct queue_submit *submit)
 {
     const struct event_text *end = submit->end;
@@ -249,7 +250,8 @@ static void add_outcome(struct words *words, const struct queue_submit *submit)
     add_args(words, failed ? submit->args : end->result);
 }
 
-/* The place of a key in the batch, or the free one where it belongs. A key begins with a hash. */
+/* The place of a key in the batch, or the free one where it belongs. Keys begin with a hash, so none is
+ * computed. */
 static uint16_t *place_of_key(struct batch *batch, const unsigned char *key)
 {
     uint64_t hash;
@@ -261,7 +263,7 @@ static uint16_t *place_of_key(struct batch *batch, const unsigned char *key)
     }
 }
 
-/* No key occurs twice in a call: the functions look at those of earlier calls. */
+/* Starts a new call when a key would occur twice in one: the functions only look at keys of earlier calls. */
 static void part_same_keys(struct queue *queue, const unsigned char *key)
 {
     struct batch *batch = queue->open[STAGE_ONCE];

@@ -34,7 +34,7 @@ static void end_as(enum queue_end_kind kind, bool retry)
     queue_end(worker.queue, &end, on_done, NULL);
 }
 
-/* All that a task says in a turn, from its start to its end, is one call. */
+/* Everything a task reports in a turn, from its start to its end, takes one call. */
 static void test_reports(void)
 {
     static const unsigned progress[] = {10, 60, 60, 60};
@@ -67,7 +67,7 @@ static void test_reports(void)
     ok(strstr(told.json, "\"meta\":{\"m\": 1}"), "the record keeps the newest meta: %s", told.json);
 }
 
-/* Revs go on over attempts and leave room for the cancel's; the rest begins anew. */
+/* Revs continue over attempts and leave room for the cancel's; everything else starts anew. */
 static void test_reports_of_attempts(void)
 {
     char id[ID_SIZE];
@@ -99,7 +99,7 @@ static void test_reports_of_attempts(void)
     forget_events();
 }
 
-/* A task that says more than Redis can take. */
+/* A task that reports more than Redis can take. */
 static void test_reports_bound(void)
 {
     static char meta[4000];
@@ -125,7 +125,7 @@ static void test_reports_bound(void)
     forget_events();
 }
 
-/* A task stands in a call once, whatever was said about it. */
+/* A call names a task once, whatever was reported about it. */
 static void test_reports_once(void)
 {
     char id[ID_SIZE];
@@ -146,7 +146,7 @@ static void test_reports_once(void)
     forget_events();
 }
 
-/* What is said of the next utterance comes behind the end of this one. */
+/* Reports about the next utterance come after the end of this one. */
 static void test_order_of_pieces(void)
 {
     char id[ID_SIZE];

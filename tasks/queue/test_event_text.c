@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tasks/queue/event_text.h: what the lines of the feed become, and which are none. */
+/* which events the lines of the feed become, and which lines are refused. */
 #include "tasks/queue/event_text.h"
 #include "tests/lib/tap.h"
 
@@ -42,7 +42,7 @@ static void test_notification(void)
     event_unref(&event);
 }
 
-/* What this process writes is what it reads. */
+/* Lines read back as they were written. */
 static void test_written(void)
 {
     static const struct event_text texts[] = {

@@ -5,7 +5,7 @@
 
 #include "tasks/queue/services.h"
 
-/* The events of the log must be what was told live. */
+/* Events read from the log must equal those delivered live. */
 static void test_replay(void)
 {
     struct owner_source source = queue_feed_source(hub.feed);
@@ -117,7 +117,7 @@ static void run_all_kinds(void)
     end_as(id, QUEUE_FAILED, false);
 }
 
-/* Byte for byte, whoever tells it. */
+/* Byte for byte, whichever way an event comes. */
 static void test_replay_is_live(void)
 {
     struct owner_source source = queue_feed_source(other.feed);
@@ -189,7 +189,7 @@ static void test_two_hubs(void)
     forget_events();
 }
 
-/* The second of two submissions of a call stumbles over an index of a wrong type; the first stands. */
+/* The second of two submissions in a call fails on an index of the wrong type; the first stands. */
 static void test_broken_call(void)
 {
     struct owner_source source = queue_feed_source(hub.feed);

@@ -100,7 +100,7 @@ static void attach_crowd(const struct owner_source *source)
         source->attach(source->ctx, nth(name, i), on_place, &positions[i]);
 }
 
-/* A crowd that comes in one turn takes few calls. */
+/* Many owners attached in one turn take few calls. */
 static void test_crowd(void)
 {
     struct owner_source source = queue_feed_source(hub.feed);
@@ -238,7 +238,7 @@ static void test_one_call(void)
 
 /* ---- loss ---------------------------------------------------------------------------------------------- */
 
-/* Nothing but the subscriptions is lost, and what happens meanwhile has no listener. */
+/* Only the subscriptions are lost; events in the meantime have no listener. */
 static void test_killed(void)
 {
     struct owner_source source = queue_feed_source(hub.feed);
@@ -268,7 +268,7 @@ static void test_killed(void)
     forget_events();
 }
 
-/* An attach whose answer would promise what cannot be kept fails. */
+/* An attach fails if its answer would promise what cannot be kept. */
 static void test_lost_attach(void)
 {
     struct side lone;

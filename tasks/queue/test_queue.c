@@ -89,7 +89,7 @@ static void test_key(void)
     forget_events();
 }
 
-/* The body a live event had is what C builds of the same parts. */
+/* C builds the same body from the same parts as the live event had. */
 static void test_same_body(void)
 {
     char id[ID_SIZE];
@@ -136,7 +136,7 @@ static void test_same_body(void)
     forget_events();
 }
 
-/* The end of a task that is recorded once; makes its id. */
+/* Builds the end of a task that is recorded once, and its id. */
 static struct event_text end_of(char code, char id[static ID_SIZE])
 {
     id_new(id);
@@ -218,14 +218,14 @@ static void test_recorded_once(void)
     forget_events();
 }
 
-/* Notes in `ctx`, a struct queue_submitted, what it was told. */
+/* Copies the outcome to `ctx`, a struct queue_submitted. */
 static void keep_submitted(void *ctx, const struct queue_submitted *submitted)
 {
     *(struct queue_submitted *)ctx = *submitted;
     told.done++;
 }
 
-/* Tasks of two owners, one of them with a key that is taken, leave in one call, and each is told its own. */
+/* Tasks of two owners, one with a key already used, leave in one call, and each gets its own answer. */
 static void test_runs(void)
 {
     static const struct {
@@ -392,7 +392,7 @@ static void on_well(void *ctx, enum queue_code code)
     told.done++;
 }
 
-/* Starts and ends of a turn find each other, whatever batch they stand in. */
+/* Starts and ends of a turn are paired, whichever batch they are in. */
 static void test_starts_and_ends(void)
 {
     static char ids[LIGHT][ID_SIZE];

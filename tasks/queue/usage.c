@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What people do, noted in Redis; see usage.h. Each call is one function of tasks/queue/lua/85_domain.lua. */
+/* What people do, noted in Redis; see usage.h. Each call is one function of tasks/queue/lua/85_domain.lua.
+ * Loop thread only; no state. */
 #include "tasks/queue/usage.h"
 
 #include "tasks/queue/client_private.h"
 
-#define IMPRESSION_TEXT 192 /* its method, resource and kind */
+#define IMPRESSION_TEXT 192 /* method, resource and kind */
 
 static void on_impression(struct op *op, const redisReply *answer)
 {
@@ -13,7 +14,7 @@ static void on_impression(struct op *op, const redisReply *answer)
     op->fn.done(op->ctx, known ? codes[answer->integer] : QUEUE_UNAVAILABLE);
 }
 
-/* An impression has no id: that of its effect stands for it. */
+/* Adds the idempotency key. An impression has no id of its own, so that of its effect stands for it. */
 static void add_key(struct words *words, const char *effect_id, const char *resource_id, const char *kind)
 {
     char what[IMPRESSION_TEXT];

@@ -5,10 +5,11 @@
 
 #include "tasks/queue/queue.h"
 
-/* Counts one impression of a resource (kind NULL = "view"). effect_id: of its idempotency key, NULL = it has
- * none; once is enough for QUEUE_OK, QUEUE_MISMATCH: the key stands for something else. QUEUE_GLOBAL_LIMIT:
- * there are too many counters for a new one. */
+/* Counts one impression of a resource (kind NULL = "view"). effect_id: of its idempotency key, NULL =
+ * none; a key is counted once, and repeating it is QUEUE_OK. QUEUE_MISMATCH: the key stands for something
+ * else. QUEUE_GLOBAL_LIMIT: there are too many counters for a new one. */
 void usage_impression(struct queue *queue, const char *resource_id, const char *kind, const char *effect_id,
                       queue_done_fn *fn, void *ctx);
-/* Registers an authenticated connection's session until expires_at_s (wall seconds); `session` is any id. */
+/* Registers an authenticated connection's session until expires_at_s (wall seconds); `session` is any
+ * unique id. */
 void usage_session(struct queue *queue, const char *owner, const char *session, int64_t expires_at_s);
