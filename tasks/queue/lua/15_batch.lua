@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Batches: what a call writes to sorted sets and lists at its end, one command per key for all its tasks. `keep`:
--- expiry of the key in ms; `most`: what a list is cut to; `grows`: a sorted set that many members come to at once. A slot is a name that finds the batch again without
--- making its key.
+-- Batches: what a call writes to sorted sets and lists is gathered and written at its end, one command per
+-- key for all its tasks. `keep`: expiry of the key in ms; `most`: the length a list is cut to; `grows`: a
+-- sorted set that may get many members at once. A slot is a name that finds the batch again without building
+-- its key.
 
 local function batch(command, key)
   local name = command .. key
@@ -14,7 +15,7 @@ local function batch(command, key)
   return words
 end
 
--- Of a key of the whole data set.
+-- The batch of a key that belongs to no owner.
 local function batch_all(slot, command, key)
   local words = batches[slot]
   if not words then
@@ -34,7 +35,7 @@ local function push(words, member)
   words[#words + 1] = member
 end
 
--- The answer of a command that takes any number of words behind its key.
+-- Runs a command that takes any number of words behind its key; returns the answer.
 local function fetch_words(words)
   if #words <= UNPACK then
     return call(unpack(words))
@@ -50,7 +51,8 @@ local function fetch_words(words)
   return found
 end
 
--- Runs a command whose arguments come in groups of an even number, as many at a time as fit.
+-- Runs a command whose arguments come in groups of an even number, split into as many calls as unpack()
+-- needs.
 local function call_words(words)
   if #words <= UNPACK then
     call(unpack(words))
@@ -66,8 +68,8 @@ local add_many
 do
 
 local LONG = 'longer than what Redis packs into a list, whatever its number of members' -- more than 64 bytes
--- Adds many members to a sorted set. Redis packs a small one into a list, which it walks for each of them: a long member,
--- which comes first and goes again, makes it a table.
+-- Adds many members to a sorted set. Redis keeps a small set as a packed list, which it walks for each
+-- insertion: adding and removing one long member first turns it into a table.
 add_many = function(words)
   local n = #words
   words[n + 1], words[n + 2], words[3], words[4] = words[3], words[4], '0', LONG
@@ -79,7 +81,7 @@ end
 
 local MANY = 2 + 2 * 16 -- words
 
--- Writes all batches now; later ones of the same key begin anew.
+-- Writes all batches now; later ones of the same key start empty.
 local function flush_batches()
   for i = 1, #batches do
     local words = batches[i]

@@ -1,23 +1,23 @@
 -- SPDX-License-Identifier: MIT
--- Owners: counters, log, who listens. An owner is a row, a field of the hash o: it is read once per call and written
--- once at its end. Its log is the list e:<owner>, one element per event, the oldest first; the last one's number is
--- the row's seq. What a call appends to a log leaves in one command.
+-- Owners: counters, log, listeners. An owner is a row, a field of the hash o: read once per call and written
+-- once at its end. The owner's log is the list e:<owner>, one element per event, the oldest first; the row's
+-- seq is the number of the last. What a call appends to a log is written with one command.
 --
--- Text that people wrote (messages, errors) comes as a JSON string from C and is stored and sent as it came, so
--- nothing is escaped here; owner ids and type names have no character that needs it.
+-- Text that people wrote (messages, errors) arrives from C as a JSON string and is stored and sent unchanged,
+-- so nothing is escaped here; owner ids and type names contain no character that needs it.
 
 local RESULT_INLINE = 16384
-local NOTHING = { rest = '' } -- of say(): no optional members
+local NOTHING = { rest = '' } -- for say(): no optional members
 
--- A row is msgpack, which costs less than text here. Its values: seq of the log's newest event, act = active heavy
--- tasks, run = running tasks, touch = when expiries were renewed, kinds = which of the owner's indexes there are,
--- hubs = names of the hubs that listen, class and tag = the owner's last tag and in which ready set it is, tags = the
--- same of other sets, later = heavy tasks whose first time has not come.
+-- A row is msgpack, which costs less than text here. Its values: seq of the log's newest event; act = active
+-- heavy tasks; run = running tasks; touch = when expiries were renewed; kinds = which of the owner's indexes
+-- exist; hubs = names of the hubs that listen; class and tag = the owner's last tag and the ready set it
+-- belongs to; tags = the same for other sets; later = delayed heavy tasks that have not come due yet.
 local EMPTY_ROW
-local turns = {} -- settled: a ready set in which nobody waited for his first; at: when that was so (61_lease.lua)
+local turns = {} -- settled: a ready set in which no owner waited for a first task; at: when that was so (61_lease.lua)
 
--- A field that is no owner's. It is longer than what Redis packs into a list, so that the hash of the rows is a table
--- from its first row on: a call reads many rows, and a list is searched for each.
+-- A field that belongs to no owner. It is too long for Redis to pack the hash into a list, so the hash is a
+-- table from its first row on: a call reads many rows, and a list is searched for each.
 local NOTE = '# rows of owners: seq act run touch kinds hubs class tag tags later (msgpack)'
 
 -- Reads the rows of several owners at once; a name may occur more than once, or be false.
@@ -39,8 +39,9 @@ local function fetch_owners(names)
   end
 end
 
--- Who listens, by that part of a row. `mine`: the calling hub; `others`: some other hub; `lines`: what those get at the
--- end of this call; `told`: whether anybody must be told what the calling hub builds itself.
+-- Parses the `hubs` value of a row. `mine`: the calling hub listens; `others`: some other hub does; `lines`:
+-- what those get at the end of this call; `told`: whether anybody must get the events that the calling hub
+-- builds itself.
 local function listeners(hubs)
   local mine = from_hub and find(hubs, ' ' .. holder .. ' ', 1, true) ~= nil
   local who = { hubs = hubs, mine = mine, others = hubs ~= '' and (not mine or #hubs > #holder + 2), lines = false }
@@ -53,11 +54,11 @@ local owner_of, call_pooled
 
 do
 
--- The tables of owners are used again by later calls: making them would cost more than filling them. Nothing in them
--- outlives a call but the names of keys, and what stands in the text of the row that the call wrote.
+-- Later calls reuse the tables of owners: making them would cost more than filling them. Nothing in them
+-- outlives a call except the names of keys and the values written to the row.
 local pool, pool_prefix, pool_size = {}, nil, 0
 local POOL_MAX = 2000
-local WORDS_KEPT = 34 -- of a command whose words are used again
+local WORDS_KEPT = 34 -- longest command whose words are reused
 
 local function new_owner(name)
   if pool_prefix ~= P or pool_size == POOL_MAX then
@@ -73,10 +74,10 @@ local function new_owner(name)
   return o
 end
 
--- An owner's row. `moved`: it changed; `log`, `index`, `ended`: the commands that write to its log, its index and the list
--- of its light tasks that went well, and `logs`, `places`, `ends`: how many words they have. `row`: the text that the table
--- was written as, false while it is in use: a row that comes back as it was written is not taken apart. `indexed`: a value
--- of kinds that names the index.
+-- An owner's row. `moved`: it changed. `log`, `index`, `ended`: the commands that write the owner's log,
+-- index and list of successful light tasks; `logs`, `places`, `ends`: how many words they have. `row`: the
+-- text the table was written as, false while in use: a row that is read unchanged is not parsed again.
+-- `indexed`: a value of kinds that names the index.
 owner_of = function(name)
   local o = owners[name]
   if o then
@@ -99,7 +100,8 @@ owner_of = function(name)
   return o
 end
 
--- Runs a command whose first n words are set; the words gathered, or fewer when they were many.
+-- Runs a command whose first n words are set. Returns the table to go on with, a shorter one if it had grown
+-- large.
 call_pooled = function(words, n)
   call(unpack(words, 1, n))
   return n > WORDS_KEPT and { words[1], words[2] } or words
@@ -107,13 +109,13 @@ end
 
 end
 
--- What an event is, in the log as well as in the feed. `task` may be followed by a stage.
+-- The text of an event, in the log and in the feed. `task` may be followed by a stage.
 local function entry_of(code, attempt, id, progress, task)
   return code .. ' ' .. attempt .. ' ' .. id .. at_now .. progress .. ' ' .. task
 end
 
--- Appends an event to the log. What only the log knows (a line, a piece, "code\nerror" of an attempt that is repeated)
--- stands in it behind a tab. Answer: its seq.
+-- Appends an event to the log. What only the log keeps (a line, a piece, "code\nerror" of an attempt that
+-- will be retried) follows a tab. Answer: its seq.
 local function log_append(o, entry)
   local n, seq = o.logs + 1, o.seq + 1
   o.log[n] = entry
@@ -121,7 +123,7 @@ local function log_append(o, entry)
   return seq
 end
 
--- Adds lines to the feed; "@owner" stands before the lines of an owner, unless those before are its own.
+-- Adds lines to the feed; "@owner" precedes an owner's lines unless the lines before are the same owner's.
 local function add_lines(lines, o, text)
   local n = lines.n + 1
   if lines.owner ~= o then
@@ -135,9 +137,10 @@ local function new_lines()
   return { n = 0, owner = false }
 end
 
--- A line is "=seq rev entry", then what the event carries besides, each behind a tab and a letter. The hub makes the
--- event's JSON of it (tasks/queue/event_text.h); `e` may hold message, meta, result, error (JSON text), code, or
--- the body of a notification; or `rest`, all this of an event that is always the same.
+-- A line is "=seq rev entry", then whatever else the event carries, each part behind a tab and a letter. The
+-- hub turns it into the event's JSON (tasks/queue/event_text.h). `e` may hold message, meta, result, error
+-- (JSON text), code, or the body of a notification; or `rest`, all of these ready-made, for an event that is
+-- always the same.
 local function add_event(lines, o, entry, seq, rev, e)
   local rest = e.rest or (e.message and '\tm' .. e.message or '') .. (e.meta and '\tt' .. e.meta or '')
     .. (e.body and '\tb' .. e.body or '')
@@ -146,8 +149,8 @@ local function add_event(lines, o, entry, seq, rev, e)
   add_lines(lines, o, '=' .. seq .. rev .. entry .. rest)
 end
 
--- Calls add(lines, o, …) for everybody who gets the owner's events at the end of this call: other hubs, admins, the
--- caller; a hub builds the events of its own submissions itself.
+-- Calls add(lines, o, …) for everybody who gets the owner's events at the end of this call: other hubs,
+-- admins, the caller. A hub builds the events of its own submissions itself.
 local function say(o, built_by_hub, add, entry, seq, rev, e)
   local who = o.who
   if who.others then

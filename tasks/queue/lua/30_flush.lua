@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The end of every call: records, the sets of this call, logs, indexes, feeds and rows are written, in this order;
--- then what can wait is done. Runs also when the call failed half-way, so that an owner's seq never falls behind its
--- log.
+-- The end of every call: writes records, the sets of this call, logs, indexes, feeds and rows, in this order;
+-- then does what can wait. Also runs when the call failed half-way, so that an owner's seq never falls behind
+-- the log.
 
 local flush_records -- 40_record.lua
 local keep_owner, TOUCH_MS -- 35_index.lua
-local TRIM_EVENTS = 256 -- of an owner, between two trims of what it has
+local TRIM_EVENTS = 256 -- events of an owner between two trims of the owner's keys
 local row_text -- an owner's row as it is stored
 local flush
 
@@ -31,13 +31,13 @@ row_text = function(o)
   return pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later)
 end
 
--- Answer: the owners that keep_owner() is for.
+-- Answer: the owners that need keep_owner().
 local function flush_rows()
   local words, n, kept = nil, 2, {}
   for i = 1, #touched do
     local o = touched[i]
     if o.moved then
-      local written = o.seq - o.seq_was -- and with them what the keys hold
+      local written = o.seq - o.seq_was -- and with them the keys
       local old = written > 0 and now - o.touch > TOUCH_MS
       if old or o.seq % TRIM_EVENTS < written then
         kept[#kept + 1], o.renewed = o, old
@@ -62,7 +62,7 @@ local function flush_rows()
   return kept
 end
 
--- Nobody is subscribed there any more; attaching makes it right again.
+-- Forgets a hub whose channel has no subscriber; it attaches its owners again when it is back.
 local function forget_hub(hub)
   local name = ' ' .. hub .. ' '
   for i = 1, #touched do
@@ -75,7 +75,7 @@ local function forget_hub(hub)
   end
 end
 
--- One message per hub that listens, and one for admins.
+-- Publishes one message per listening hub, and one for admins.
 local function publish_lines()
   for hubs, who in pairs(heard_by) do
     if who.lines then
@@ -94,7 +94,7 @@ local function publish_lines()
   end
 end
 
--- What can wait must not undo the rest: where it fails, a line in Redis' log says so.
+-- Runs what can wait. A failure here must not undo the rest; it is only noted in Redis' log.
 local function look_after(what, with)
   local ok, why = pcall(what, with)
   if not ok then
@@ -124,8 +124,8 @@ end
 
 end
 
--- After a call that failed half-way, whose lines may be incomplete: owner, seq behind which the caller has to read
--- the log, owner, …
+-- After a call that failed half-way, whose lines may be incomplete: {owner, seq after which the caller has to
+-- read the log, owner, …}.
 local function missed()
   local out = {}
   for i = 1, #touched do
@@ -138,14 +138,15 @@ local function missed()
   return out
 end
 
--- The data set has a format that this library cannot read.
+-- Whether the data set has a format that this library cannot read.
 local function unreadable()
   return global.format > FORMAT or global.format < FORMAT - 1
 end
 
--- Registers function th<n>_<name>. Arguments 1 and 2 are the caller's name and incarnation; the answer is {what run()
--- returns, lines of the events that a hub caused and delivers itself}, or of one that failed half-way {'', what was
--- missed, why}. Flags stand here and not in the first line of the library, since Redis 7.0 heeds them only here.
+-- Registers function th<n>_<name>. Arguments 1 and 2 are the caller's name and incarnation. The answer is
+-- {what run() returns, lines of the events that a hub caused and delivers itself}, or after a failure
+-- half-way {'', what was missed, why}. Flags are set here and not in the library's first line, since Redis
+-- 7.0 honours them only here.
 local function export(name, flags, run)
   local full_name = 'th' .. FORMAT .. '_' .. name
   redis.register_function({

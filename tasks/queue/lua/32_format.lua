@@ -1,15 +1,16 @@
 -- SPDX-License-Identifier: MIT
--- Which formats the processes of this data set read, and which one is written. The set fm holds "number name" of
--- processes by their last beat.
+-- Which formats the processes of this data set can read, and which one is written. The set fm holds "number
+-- name" of processes, scored by their last beat.
 
 local note_reader
 
 do
 
-local LIVE_MS = 120000 -- a process that beat within this time may come back and go on
-local USED_MS = 86400000 -- so long a library stays whose last process is gone
+local LIVE_MS = 120000 -- a process that beat within this time may come back and continue
+local USED_MS = 86400000 -- how long a library is kept after its last process is gone
 
--- The lowest number that live processes have, each by its newest entry; this one's if there is no other.
+-- The lowest format that live processes read, each by its newest entry; this library's if there is no other
+-- process.
 local function lowest_live()
   local names = call('ZRANGE', P .. 'fm', run_ms - LIVE_MS, '+inf', 'BYSCORE')
   local numbers, lowest = {}, FORMAT
@@ -23,7 +24,8 @@ local function lowest_live()
   return lowest
 end
 
--- This process lives. The first one that finds that all can read a newer format raises the one that is written.
+-- Notes that this process lives. The first process to find that all can read a newer format raises the one
+-- that is written.
 note_reader = function()
   call('ZADD', P .. 'fm', run_ms, FORMAT .. ' ' .. origin)
   if global.format ~= FORMAT or call('HEXISTS', P .. 'g', 'format') == 0 then
@@ -35,8 +37,8 @@ note_reader = function()
   end
 end
 
--- A process begins, or found the library lost. Answer: {the format, whether this library can read it (0/1), numbers of
--- the libraries that were used within a day…}.
+-- A process starts, or found the library lost. Answer: {the format, whether this library can read it (0/1),
+-- numbers of the libraries used within a day…}.
 local function join()
   call('ZREMRANGEBYSCORE', P .. 'fm', '-inf', run_ms - USED_MS)
   local numbers = {}

@@ -1,27 +1,27 @@
 -- SPDX-License-Identifier: MIT
--- Where tasks are listed. Queued ones in the index of their owner, i:<owner>, and in that of all, i: sorted sets by
--- status and time of creation. Light tasks that ended in lists, newest first: lc, lx, lk of their owner, glc, glx, glk
--- of all.
+-- Where tasks are listed. Queued ones: in the index of their owner, i:<owner>, and in the index of all, i,
+-- sorted sets by status and time of creation. Ended light tasks: in lists, newest first, lc, lx, lk of their
+-- owner and glc, glx, glk of all.
 
 local trim_light -- 55_recorded_once.lua
 local expired_of -- 40_record.lua
 local trim_index, place, light_lists, list_light
 
--- Scores of an index: the status' band and in it the time of creation in ms.
+-- Scores of an index: the band of the status, and within it the time of creation in ms.
 local BAND = 281474976710656 -- 2^48
 local BAND_OF = { A = 0, C = BAND, X = 2 * BAND, K = 3 * BAND }
 
--- Retention in ms, arguments of every call that can end a task.
+-- Retention in ms; arguments of every call that can end a task.
 local keep_heavy, keep_light
 
-TOUCH_MS = 600000 -- how often an owner's keys get their expiry renewed
+TOUCH_MS = 600000 -- how often the expiry of an owner's keys is renewed
 
--- When a task was made, by the first 48 bits of its id.
+-- The time of a task's creation, from the first 48 bits of its id.
 local function born(id)
   return tonumber(sub(id, 1, 8) .. sub(id, 10, 13), 16)
 end
 
--- The score of a task in an index, as text; those of one call are mostly alike.
+-- The score of a task in an index, as text. Remembers the last one: the tasks of a call mostly share it.
 local function score_of(id, code)
   local known, time = scores[code], sub(id, 1, 13)
   local score = known[time]
@@ -34,19 +34,19 @@ end
 
 do
 
-local LIGHT_ALL = 2000 -- of everybody, for admins
+local LIGHT_ALL = 2000 -- of all owners, for admins
 local OWN_LIGHT = { C = 'lc', X = 'lx', K = 'lk' }
 local ALL_LIGHT = { C = 'glc', X = 'glx', K = 'glk' }
 
--- Notes that an owner has an index of this kind, so that its expiry is set.
+-- Notes that an owner has an index of this kind, so that its expiry gets renewed.
 local function note_kind(o, kind)
   if not find(o.kinds, kind, 1, true) then
     o.kinds, o.touch = o.kinds .. kind, 0
   end
 end
 
--- Places a queued task in the indexes: code A = active, C, X, K = ended. In that of all a task that went well stays
--- where it is: there are many, and few ask. Answer: its score.
+-- Places a queued task in the indexes: code A = active; C, X, K = ended. In the index of all, a successful
+-- task keeps its active score: there are many, and few readers. Answer: its score.
 place = function(o, id, code)
   local index, n, score = o.index, o.places, score_of(id, code)
   if o.indexed ~= o.kinds then
@@ -65,8 +65,8 @@ place = function(o, id, code)
   return score
 end
 
--- The words that name light tasks which ended thus in the list of their owner, how many these are, and the words for the
--- list of everybody, which is cut now and then.
+-- The words for the owner's list of light tasks that ended with this code, how many there are, and the words
+-- for the list of all owners, which is trimmed now and then.
 light_lists = function(o, code)
   local own, n, list = o.ended, o.ends, ALL_LIGHT[code]
   if code ~= 'C' then
@@ -98,12 +98,12 @@ do
 
 local LOG_KEEP_MS = 86400000
 local LOG_EVENTS = 10000
-local HEAVY_KEEP_MS = 30 * 86400000 -- until a hub has told the configured time
+local HEAVY_KEEP_MS = 30 * 86400000 -- until a hub has passed the configured time
 local INDEX_SLACK_MS = 86400000
-local INDEX_TRIMMED = 1000 -- at most so many per band and time
+local INDEX_TRIMMED = 1000 -- at most, per band and call
 
--- Drops what an index still names although it has expired, of tasks made before a time (ms); a slice of about
--- `wanted`, another one each time. Answer: how many.
+-- Drops index entries of tasks that have expired, i.e. that were made before a time (ms); a slice of about
+-- `wanted`, a different one each time. Answer: how many.
 trim_index = function(key, wanted, before)
   local dropped = 0
   before = before or now - (keep_heavy or HEAVY_KEEP_MS) - INDEX_SLACK_MS
@@ -122,15 +122,16 @@ trim_index = function(key, wanted, before)
   return dropped
 end
 
--- Renews one of an owner's indexes. One that is gone is noted again, and gets its expiry, when it is written next.
+-- Renews the expiry of one of an owner's indexes. One that is gone is noted again, and gets its expiry, when
+-- it is next written.
 local function renew_kind(o, key, kind, ms)
   if call('PEXPIRE', P .. key .. ':' .. o.name, format('%.0f', ms)) == 0 then
     o.kinds = string.gsub(o.kinds, kind, '')
   end
 end
 
--- Renews what an owner owns; its keys' expiry is longer than promised by two periods. While tasks are active their
--- index stays.
+-- Renews the expiry of an owner's keys, which exceeds what is promised by two periods. While tasks are active
+-- the index is kept.
 local function renew(o)
   local idle = 2 * TOUCH_MS
   local keep = call('HMGET', P .. 'g', 'keep_heavy', 'keep_light')
@@ -149,7 +150,7 @@ local function renew(o)
   end
 end
 
--- What is done for an owner now and then, after its log was written. An index is trimmed by more than it grew.
+-- The occasional upkeep of an owner, after the log was written. Trims more of an index than it grew by.
 keep_owner = function(o)
   if o.renewed then
     renew(o)

@@ -1,29 +1,30 @@
 -- SPDX-License-Identifier: MIT
--- Records of tasks. A record is a text, a field of a hash that holds those of all tasks made within the same 4 s:
--- t:<first digits of the id>, or tl:… of light ones, which are kept for a shorter time. Its lines:
+-- Records of tasks. A record is a text, a field of a hash that holds the records of all tasks made within the
+-- same 4 s: t:<first digits of the id>; light tasks, which are kept for less time, are in tl:…. Its lines:
 --   owner task flags created queue priority max base cap
---   arguments, while they are short; these two never change
---   status attempt fence holder progress seq rev began ended updated, then letter=value of what only some tasks have
---   result, while it is short; error code and error, a line each, of one that failed or will be tried again
--- created is the time in the id, when a hub took the task; seq is that of its last event, rev that of its last unlogged
--- one. Status q is pending, too: a lease of such a task goes on with its attempt, one of a task in p begins another.
--- Status w and u: it waits for children, for a unique key; from outside processing and pending, stage waiting.
--- The fence rises with every lease. Flags: l light, s stream. Letters: g stage · d deaths · m lapses · l log lines of
--- this attempt · c number of its last numbered report · y which other keys exist · t due (run_ms) · z cancel asked · x effect,
--- of one with an idempotency key · r retry of · X expires before its start · A bytes of audio · E audio has ended ·
--- H hub that resumed it · D was delayed when it came, and came due. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+--   arguments, if short; these two lines never change
+--   status attempt fence holder progress seq rev began ended updated, then letter=value for rarer members
+--   result, if short; error code and error, a line each, of a task that failed or will be retried
+-- created is the time in the id, when a hub took the task; seq is that of its last event, rev that of its last
+-- unlogged one. Status q is pending, like p, but the lease of a task in q continues its attempt, while one of a
+-- task in p begins another. Status w and u: it waits for children, for a unique key; from outside processing
+-- and pending, stage waiting. The fence rises with every lease. Flags: l light, s stream. Letters: g stage ·
+-- d deaths · m lapses · l log lines of this attempt · c number of its last numbered report · y which other keys
+-- exist · t due (run_ms) · z cancel asked · x effect of its idempotency key · r retry of · X expires before its
+-- start · A bytes of audio · E audio has ended · H hub that resumed it · D was submitted with a delay, and came
+-- due. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
--- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a whole.
--- tasks/queue/attempt.c reads the text of a leased task.
+-- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a
+-- whole. tasks/queue/attempt.c reads the text of a leased task.
 
 local STATUS_OF = { p = 'pending', q = 'pending', u = 'pending', s = 'processing', w = 'processing', C = 'completed',
   X = 'failed', K = 'cancelled' }
 local WAITS = { w = 'w', u = 'u' }
-local UNLEASED, LEASED = '\np 0 0 ', '\np 1 1 ' -- how the third line of a new task begins
+local UNLEASED, LEASED = '\np 0 0 ', '\np 1 1 ' -- the start of a new task's third line
 local FIXED = '^(%S+) (%S+) (%S+) %d+ %S+ %d %d+ %d+ %d+\n[^\n]*\n()'
-local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the same of most: nothing happened yet but a lease
+local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the usual third line: nothing has happened yet but a lease
 local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
-local damage = {} -- what other files call: of records whose text is none
+local damage = {} -- functions for damaged records, called by other files
 local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H', 'D' }
 local IS_RARE = {}
 for i = 1, #RARE do
@@ -32,8 +33,9 @@ end
 
 -- Buckets ---------------------------------------------------------------------------------------------
 
--- A hash of records: what is written to it; `more`: by how much the number of its active tasks changes, `till`: until when
--- those that ended now are kept; `ended`: the same of tasks that are written only now that they have ended.
+-- What is written to a hash of records. `more`: change of its number of active tasks; `till`: until when
+-- those that ended in this call are kept; `ended`: the same for tasks that are written only now, already
+-- ended.
 local function bucket_of(id, light)
   local known, time = light and light_buckets or heavy_buckets, sub(id, 1, 10)
   local bucket = known[time]
@@ -53,7 +55,7 @@ local function count_in(bucket, more, till)
   end
 end
 
--- The words that write to it.
+-- The words of the command that writes to it.
 local function words_of(bucket)
   local words = bucket.words
   if not words then
@@ -74,9 +76,9 @@ local flush_buckets
 
 do
 
-local DAMAGED = 1000000 -- such a count is never 0: the hash stays until it is recounted
+local DAMAGED = 1000000 -- keeps the count above 0: the hash stays until it is recounted
 
--- Writes what is new in a hash; whether it goes or stays follows from its counts.
+-- Writes the changes of a hash; its counts decide whether it expires or stays.
 local function flush_bucket(bucket)
   local was, till, active
   if bucket.more ~= 0 or bucket.till > 0 then
@@ -149,11 +151,11 @@ end
 
 do
 
-local NO_NUMBER = '%f[%a][dmlctzXAED]=%d*[^%d ]' -- one of these letters, whose values are numbers, has another
-local STATE_END = '^ %d+ %d+ %d+ %d* %d* %d* ([^\n]*)\n' -- of a third line, behind the holder
+local NO_NUMBER = '%f[%a][dmlctzXAED]=%d*[^%d ]' -- a letter that needs a number has something else
+local STATE_END = '^ %d+ %d+ %d+ %d* %d* %d* ([^\n]*)\n' -- the third line behind the holder
 local CORRUPT = 'corrupt\n"What was stored of this task is damaged."'
 
--- Whether this owner's index or lists name the task. What a damaged record says of its owner counts for nothing.
+-- Whether this owner's index or lists name the task. The owner a damaged record names is not trusted.
 damage.is_of = function(id, owner)
   if call('ZSCORE', P .. 'i:' .. owner, id) then
     return true
@@ -166,14 +168,15 @@ damage.is_of = function(id, owner)
   return false
 end
 
--- Who is told what a damaged record's owner may be told.
+-- Sets the owner who may read a damaged record.
 damage.owned_by = function(r, owner)
   if r.corrupt and r.o == '' and owner ~= '' and damage.is_of(r.id, owner) then
     r.o = owner
   end
 end
 
--- What stands for a damaged record: a failed task. It is written when a call meets it that may write (damage.mend()).
+-- The stand-in for a damaged record: a failed task. It is written by the next call that meets it and may
+-- write (damage.mend()).
 damage.record_of = function(id, text, light)
   local owner, task = match(text, '^([%w._@+%%-]+) ([%w_]+) ')
   local born_at = text_of(born(id))
@@ -186,12 +189,12 @@ damage.record_of = function(id, text, light)
   return r
 end
 
--- Whether the letters of a record's third line have values that they cannot have.
+-- Whether a letter of a record's third line has a value that it cannot have.
 damage.in_letters = function(more)
   return more ~= '' and find(more, NO_NUMBER) ~= nil
 end
 
--- The same of what stands behind the holder.
+-- The same for all that follows the holder.
 damage.behind_holder = function(text)
   local more = match(text, STATE_END)
   return not more or damage.in_letters(more)
@@ -237,7 +240,7 @@ local function record_of(id)
   end
   if more ~= '' then
     for letter, value in string.gmatch(more, '(%a)=(%S+)') do
-      -- Letters of another format are turned into those of this one here.
+      -- Convert letters of another format to this one's here.
       r[letter] = value
     end
     if damage.in_letters(more) then
@@ -248,7 +251,8 @@ local function record_of(id)
   return r
 end
 
--- The record with the rest of what never changes: created, queue, priority, max, base, cap, J (short arguments).
+-- Adds to the record the rest of what never changes: created, queue, priority, max, base, cap, J (short
+-- arguments).
 local function whole(r)
   if not r.queue then
     r.created, r.queue, r.priority, r.max, r.base, r.cap, r.J =
@@ -259,8 +263,8 @@ end
 
 -- Writing -----------------------------------------------------------------------------------------------
 
--- The record will be written at the end of the call. Call it before the status changes; whoever changes a field of
--- `more` clears that.
+-- Marks the record to be written at the end of the call. Call it before the status changes; whoever changes a
+-- field of `more` clears that.
 local function touch(r)
   if not r.counted then
     r.counted = r.s
@@ -286,7 +290,7 @@ local function more_of(r)
   for i = 1, #RARE do
     local letter, value = RARE[i], r[RARE[i]]
     if value and value ~= '' then
-      -- Where g.format is lower, letters of that format are written here.
+      -- Where g.format is lower, write the letters of that format here.
       words[#words + 1] = letter .. '=' .. value
     end
   end
@@ -328,7 +332,7 @@ end
 
 end
 
-local UNTOUCHED = ' 0    \n' -- how the record of a task ends that nothing happened to yet but a lease
+local UNTOUCHED = ' 0    \n' -- the end of a record whose task has only been leased
 local lease_text
 
 do
@@ -336,7 +340,8 @@ do
 local FIXED_BEGIN = '^%S+ %S+ %S+ %d+ %S+ %d '
 local WAITING = '^[^\n]*\n[^\n]*()\n([pq]) (%d+) (%d+) %S*( .*)$'
 
--- Leases a task that waits, without a look at what it is: its new text, nil if it does not wait any more or is damaged.
+-- Leases a waiting task without parsing its record. Answer: the new text, nil if it no longer waits or is
+-- damaged.
 lease_text = function(id)
   local text = fetched[id]
   if not text or not find(text, FIXED_BEGIN) then
@@ -363,15 +368,15 @@ end
 
 end
 
--- Counts a heavy task in (1) or out (-1) of what is active, of an owner whose row is written anyway. Where the row and g are
--- written, a sum below 0 heals.
+-- Counts a heavy task in (1) or out (-1) of the active ones of an owner whose row is written anyway. A sum
+-- below 0 heals when the row and g are written.
 local function count_active(o, n)
   local g = global
   o.act, g.act, g.moved = o.act + n, g.act + n, true
 end
 
--- Heavy tasks that are delayed from their submission on: not active before they come due.
-local delayed = {} -- what other files call; Lua bounds the number of locals
+-- Heavy tasks that were submitted with a delay: not active before they come due.
+local delayed = {} -- called by other files; in a table since Lua limits the number of locals
 
 -- Counts one in (1) or out (-1).
 delayed.count = function(o, n)
@@ -379,14 +384,15 @@ delayed.count = function(o, n)
   o.later, o.moved = later > 0 and later or 0, true
 end
 
--- The same of one that came due (1) or ended since (-1): it holds no place in the global limit.
+-- The same for one that came due (1) or has ended since (-1): it takes no place in the global limit.
 delayed.count_due = function(n)
   local g = global
   local due = g.due + n
   g.due, g.moved = due > 0 and due or 0, true
 end
 
--- A task was taken out of d: if it was such a one, it is active from now on. Answer: whether it was.
+-- Call when a task was taken out of d: a task submitted with a delay is active from now on. Answer: whether
+-- it was one.
 delayed.leave = function(r)
   local first = r.fence == '0' and not r.light
   if first then
@@ -421,7 +427,7 @@ end
 
 local EXTRA = { a = 'args:', r = 'res:', e = 'err:', m = 'msg:', t = 'meta:', p = 'pcs:' }
 
--- Marks that one of the other keys exists now; returns its name.
+-- Marks that one of the task's other keys exists; returns its name.
 local function extra(r, letter)
   if not has(r, letter) then
     set(r, 'y', (r.y or '') .. letter)
@@ -429,10 +435,10 @@ local function extra(r, letter)
   return P .. EXTRA[letter] .. r.id
 end
 
-local SHORT = 200 -- the longest value that every change of a record writes again …
-local LIGHT_SHORT = 4096 -- … and that of a light task that ended, which changes no more
+local SHORT = 200 -- the longest value kept in a record, which each change writes again …
+local LIGHT_SHORT = 4096 -- … and in that of an ended light task, which changes no more
 
--- The arguments, false if they are gone.
+-- A task's arguments, false if they are gone.
 local function args_of(r)
   if has(r, 'a') then
     return call('GET', P .. EXTRA.a .. r.id)
@@ -440,7 +446,7 @@ local function args_of(r)
   return whole(r).J
 end
 
--- Those of the ids that have no record any more.
+-- The ids among these that no longer have a record.
 expired_of = function(ids)
   local gone = {}
   fetch_records(ids)

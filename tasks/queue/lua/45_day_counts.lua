@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Counts for statistics: one hash per day with what ended (done:<status>, ran: tasks with a duration, run_ms:
--- its sum, slot:<n>: failures per five minutes). Summed up during a call, added once at its end.
+-- Counts for statistics: one hash per day with what ended (done:<status>; ran: tasks with a duration; run_ms:
+-- their sum; slot:<n>: failures per five minutes). Summed during a call, added once at its end.
 
 local count_end, count_ends, DAY_MS, SLOT_MS
 
@@ -38,8 +38,8 @@ local function add(counts, code, n)
   end
 end
 
--- Counts n ends, one if not told, that happen now; `began` in ms as text, '' if it never ran, or was a light task: of those there are
--- many, and how long they take says nothing of the others.
+-- Counts n ends (default 1) that happen now. `began` in ms as text; '' if the task never ran, or is a light
+-- one: there are many of those, and their durations say nothing about the others.
 count_end = function(code, began, n)
   local counts = after.day_counts or counts_of_day()
   n = n or 1

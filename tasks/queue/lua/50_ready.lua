@@ -1,13 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- Where a task waits. One that is not terminal stands in exactly one of: q:<queue> (ready), d (delayed, score
--- = due), l (leased, score = deadline; both by run_ms), w (waits for other tasks, score = since when); and in the indexes of
--- 35_index.lua, as active. In x it stands besides while it may expire before its start.
+-- Where a task waits. A non-terminal task is in exactly one of: q:<queue> (ready), d (delayed, score = due),
+-- l (leased, score = deadline; both by run_ms), w (waits for other tasks, score = since when); and, as
+-- active, in the indexes of 35_index.lua. It is also in x while it may expire before its start.
 --
 -- The ready set is ordered by priority and then fairly between owners (start-time fair queueing): a task's
 -- tag is one more than the later of its owner's last tag and the queue's virtual time, which is the tag of
--- the task leased last. So an owner with a thousand tasks waits behind one that brings its first; and while some wait for
--- their first, those who have a task running wait whatever its tag and priority (61_lease.lua). Tags and
--- virtual time are kept per queue and priority ("class"): in the owner's row, and as fields V:<class> of g.
+-- the task leased last. So an owner with a thousand tasks waits behind one who brings a first; and while some
+-- owners wait for their first, those with a running task wait whatever their tag and priority (61_lease.lua).
+-- Tags and virtual time are kept per queue and priority ("class"): in the owner's row, and as fields
+-- V:<class> of g.
 
 local PLACES = { 'q:default', 'q:live', 'q:light', 'd', 'l', 'w' }
 local SPAN_OF_PRIORITY, put_ready, make_ready, make_ready_first, make_delayed
@@ -18,8 +19,8 @@ do
 SPAN_OF_PRIORITY = 1e12 -- between the scores of two priorities
 local DIGITS = 12
 
--- Scores are made as text: printing large numbers costs more.
-local zeros = { [DIGITS] = '' } -- by the length of what stands behind them
+-- Scores are built as text, which costs less than printing large numbers.
+local zeros = { [DIGITS] = '' } -- by the length of the digits behind them
 for i = DIGITS - 1, 1, -1 do
   zeros[i] = zeros[i + 1] .. '0'
 end
@@ -43,7 +44,8 @@ virtual_time = function(class)
   return time
 end
 
--- The owner's last tag in a class becomes that of its row; the one that stood there moves to the others: "live9=3 ".
+-- Makes the owner's last tag in this class the row's own; the one there before moves to the others: "live9=3
+-- ".
 local function turn_to(o, class)
   if o.class ~= '' then
     o.tags = o.tags .. o.class .. '=' .. text_of(o.tag) .. ' '
@@ -62,7 +64,7 @@ local function next_tag(o, class)
   return o.tag
 end
 
--- Tells that a queue has work, where it had none: else all who have room know it. Once per call and queue.
+-- Announces work in a queue that had none; otherwise whoever has room knows already. Once per call and queue.
 local function ring(queue)
   local rung = after.rung
   if not rung then
@@ -105,7 +107,7 @@ make_ready = function(r)
   put_ready(owner_of(r.o), r.id, r)
 end
 
--- The same before everything of its priority that is ready: the task had waited already.
+-- The same, but ahead of all ready tasks of its priority: this task has waited before.
 make_ready_first = function(r)
   local class = class_of(r)
   turns.settled = nil
@@ -117,14 +119,14 @@ make_delayed = function(r, due)
   put(batch_all('d+', 'ZADD', 'd'), due, r.id)
 end
 
--- It waits until wake() makes it ready; `waits`: w or u.
+-- Makes a task wait until wake() makes it ready; `waits`: status w or u.
 make_waiting = function(r, waits)
   touch(r)
   r.waits, r.w, r.same = waits, '', waits == 'w'
   put(batch_all('w+', 'ZADD', 'w'), now_digits, r.id)
 end
 
--- Takes a task out of the place where it stands.
+-- Removes a task from its place.
 leave_place = function(r)
   if r.waits then
     touch(r)

@@ -1,18 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- Idempotency keys. While its task lives, a key is a field of the hash k, then for one to two days one of k:<day>,
--- which goes as a whole. Field: the 16 bytes of the task's effect id. Value: the 16 bytes of the task's id, as many of
--- the digest of its type and arguments, and how it ended, X or K, if not well. A call reads the keys of all its tasks
--- with one command per hash, and writes them with another. The field keys of g names the hashes, each between blanks.
+-- Idempotency keys. While its task is active, a key is a field of the hash k; then, for one to two days, of
+-- k:<day>, which goes as a whole. Field: the 16 bytes of the task's effect id. Value: the 16 bytes of the
+-- task's id, as many of the digest of its type and arguments, and, unless it succeeded, how it ended (X or
+-- K). A call reads the keys of all its tasks with one command per hash, and writes them with another. The
+-- field keys of g names the hashes, each between blanks.
 
-local keys = {} -- what other files call; Lua bounds the number of locals
+local keys = {} -- called by other files; in a table since Lua limits the number of locals
 
 do
 
 local DUPLICATE, MISMATCH = 1, 2 -- enum queue_code
-local KEPT_MS = 86400000 -- at least so long a key stands
-local SLACK_MS = 3600000 -- the hash expires so long after a beat should have dropped it
+local KEPT_MS = 86400000 -- the shortest time a key is kept
+local SLACK_MS = 3600000 -- the hash expires this long after a beat should have dropped it
 
--- A field that is no key's. It is longer than what Redis packs into a list, so that the hash is a table.
+-- A field that belongs to no key. It is too long for Redis to pack the hash into a list, so the hash is a
+-- table.
 local NOTE = '# effect id = task id, digest of type and arguments, how it ended (bytes)'
 
 local bytes -- two hexadecimal digits -> byte
@@ -36,8 +38,8 @@ local function key_of_day(ago)
   return 'k:' .. text_of(floor(now / KEPT_MS) - ago)
 end
 
--- Reads the keys of a call. `text`: field and value of each, 48 bytes. Answer: the same as words 3, 4 and so on of a
--- command, and whether all keys are new.
+-- Reads the keys of a call. `text`: field and value of each, 48 bytes. Answer: fields and values as words 3,
+-- 4 and so on of a command, and whether all keys are new.
 keys.fetch = function(text)
   local count = #text / 48
   if count == 0 then
@@ -60,7 +62,7 @@ keys.fetch = function(text)
   return words, fresh
 end
 
--- Of a key that was fetched: whether it stands for something, and then whether for what `value` says.
+-- For a fetched key: whether it is used, and if so, whether for the task that `value` describes.
 keys.is_used = function(effect)
   return standing[effect] ~= nil
 end
@@ -69,8 +71,8 @@ keys.fits = function(effect, value)
   return sub(standing[effect], 17, 32) == sub(value, 17, 32)
 end
 
--- What a submission with a key that was fetched is answered: {code, id, status, head of the log} of the task that it
--- stands for already, nil if there is none.
+-- The answer to a submission whose fetched key is used: {code, id, status, head of the log} of the task it
+-- stands for; nil if the key is free.
 keys.earlier = function(o, effect, value)
   local first = standing[effect]
   if not first then
@@ -80,7 +82,7 @@ keys.earlier = function(o, effect, value)
   if not keys.fits(effect, value) then
     return { MISMATCH, id, '', 0 }
   end
-  flush_records() -- the task may have been made by this call
+  flush_records() -- this call may have made the task
   local r = record_of(id)
   return { DUPLICATE, id, r and r.s or STATUS_OF[sub(first, 33)] or 'completed', o.seq }
 end
@@ -89,7 +91,7 @@ local function is_home(home)
   return find(global.keys, ' ' .. home .. ' ', 1, true)
 end
 
--- Makes one of the hashes, and forgets those of older days.
+-- Makes one of the hashes and drops the names of those that are gone.
 local function note_home(home)
   local names = ' '
   for _, name in ipairs({ key_of_day(0), key_of_day(1), 'k' }) do
@@ -101,7 +103,7 @@ local function note_home(home)
   call('HSET', P .. 'g', 'keys', names)
 end
 
--- The first words to a hash make it a table.
+-- Adds the note to the first words for a hash, which makes it a table.
 local function make_home(words, home, keep)
   if not is_home(home) then
     put(words, NOTE, '')
@@ -123,18 +125,18 @@ local function ms_of_day()
   return 2 * KEPT_MS - now % KEPT_MS + SLACK_MS
 end
 
--- Makes a key stand for a task that lives.
+-- Makes a key stand for an active task.
 keys.put = function(effect, value)
   standing[effect] = value
   put(words_to('k'), effect, value)
 end
 
--- The words that keys of ended tasks are put to.
+-- The words that write the keys of ended tasks.
 keys.ended = function()
   return words_to(key_of_day(0), ms_of_day())
 end
 
--- Makes all keys of a call stand for tasks that ended: the words of fetch(), where all are new.
+-- Makes all keys of a call stand for ended tasks; `words`: those of fetch(), all new.
 keys.put_new = function(words)
   make_home(words, key_of_day(0), ms_of_day())
   batches[#batches + 1] = words
@@ -154,7 +156,7 @@ local function move_ended()
   flush_batches()
 end
 
--- The key of a task that ends goes on standing for it, also when its record is gone.
+-- Keeps the key of an ended task for a while, even when the record is gone.
 keys.release = function(r, code)
   local words = after.released
   if not words then
@@ -170,7 +172,8 @@ keys.lives = function(effect)
   return call('HEXISTS', P .. 'k', bytes_of(effect)) == 1
 end
 
--- Frees what has stood for long enough. Every beat does it: that a large hash expires would take long.
+-- Drops keys kept long enough. Every beat does some: letting a large hash expire at once would block Redis
+-- for long.
 keys.drop = function()
   call('UNLINK', P .. key_of_day(2))
 end

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The end of a task, whoever causes it: record, event, indexes, counters, expiry of everything it owns.
+-- The end of a task, whoever causes it: record, event, indexes, counters, and expiry of everything that
+-- belongs to it.
 
 local emit, keep_error, finish
 local EMPTY = { result = '{}', rest = '\tr{}' }
@@ -7,11 +8,11 @@ local EMPTY = { result = '{}', rest = '\tr{}' }
 do
 
 local STATUS = { C = 'completed', X = 'failed', K = 'cancelled' }
-local AUDIO_KEPT_MS = 3600000 -- so long a failed or cancelled stream can be retried …
-local AUDIO_KEPT_BYTES, AUDIO_KEPT = 67108864, 100 -- … and of an owner so much at most, and so many
+local AUDIO_KEPT_MS = 3600000 -- how long a failed or cancelled stream can be retried …
+local AUDIO_KEPT_BYTES, AUDIO_KEPT = 67108864, 100 -- … and how many bytes and streams an owner may keep
 
--- Writes an event of a task that has a record: to the log and to whoever listens. The stage of a running task stands
--- in the log behind its type, unless it is the usual one; that of others follows from the code.
+-- Writes an event of a task that has a record: to the log and to all listeners. The log names the stage of a
+-- running task behind the type, unless it is the usual one; other stages follow from the code.
 emit = function(r, code, e, text)
   local o = owners[r.o] or owner_of(r.o)
   local task = r.task
@@ -34,7 +35,7 @@ local function list_ended_light(o, r, code)
   list_light(o, code, r.id)
 end
 
--- Of what an owner's failed and cancelled streams keep the oldest goes, where it is many or much.
+-- Drops the oldest audio of an owner's failed and cancelled streams when there is too much.
 local function keep_audio(r)
   local key, total = P .. 'ra:' .. r.o, 0
   call('ZREMRANGEBYSCORE', key, '-inf', now_digits)
@@ -51,7 +52,7 @@ local function keep_audio(r)
   end
 end
 
--- The stream's bytes: freed, or kept a while for task.retry.
+-- Frees the stream's bytes, or keeps them a while for task.retry.
 local function retire_audio(r, code)
   if code == 'C' or r.audio_dropped or not r.A then
     call('UNLINK', P .. 'a:' .. r.id)
@@ -61,8 +62,8 @@ local function retire_audio(r, code)
   end
 end
 
--- Everything of a task that ended goes at about the same time. Its other keys may be written at the end of this
--- call only.
+-- Lets all keys of an ended task expire together. Waits for the end of the call, which may still write some
+-- of them.
 local function expire(r, keep)
   count_in(homes[r.id], -1, now + keep)
   if not r.y then
@@ -75,7 +76,7 @@ local function expire(r, keep)
   end
 end
 
--- Keeps result or error: in the record, or apart where it is long.
+-- Keeps a result or an error: in the record, or in a key of its own if long.
 local function keep_text(r, letter, text, short)
   if #text <= short then
     r.R = text
@@ -89,7 +90,7 @@ keep_error = function(r, e, short)
   keep_text(r, 'e', e.code .. '\n' .. (e.error or '""'), short)
 end
 
--- Keeps what a task ended with; answer: what its event tells of it.
+-- Keeps the outcome of a task; answer: what its event tells of it.
 local function keep_outcome(r, code, e)
   local short, result = r.light and LIGHT_SHORT or SHORT, e.result
   if code == 'X' then
@@ -103,8 +104,8 @@ local function keep_outcome(r, code, e)
   return code == 'C' and EMPTY or e
 end
 
--- Ends a task with code C, X or K. `e`: result, or code and error (JSON texts). The caller has taken it out
--- of its place.
+-- Ends a task with code C, X or K. `e`: result, or code and error (JSON texts). The caller has removed it
+-- from its place.
 finish = function(r, code, e)
   local keep = r.light and keep_light or keep_heavy
   if not r.counted then
@@ -140,13 +141,14 @@ finish = function(r, code, e)
   expire(r, keep)
 end
 
--- Writes what stands for a damaged record: the task leaves its places, and if it was active its owner is told that it failed.
--- Whatever is left counted of it is recounted (92_repair.lua). Without an owner it only leaves its places.
+-- Writes the stand-in for a damaged record: the task leaves its places, and if it was active its owner is
+-- told that it failed. Counts still include it until they are recounted (92_repair.lua). Without an owner it
+-- only leaves its places.
 damage.mend = function(r)
   if not r or not r.corrupt then
     return
   end
-  flush_batches() -- where this call has put it
+  flush_batches() -- the call may have placed it only there
   for _, key in ipairs({ 'q:default', 'q:live', 'q:light', 'd', 'l', 'w', 'x', 'as' }) do
     call('ZREM', P .. key, r.id)
   end

@@ -8,12 +8,12 @@ do
 
 local WAITING = '\nu 0 0 ' -- as UNLEASED
 local LIMIT_RETRY_MS = 1000
-local STREAM_FIRST_MS = 120000 -- a new stream is kept so long without a word of its hub (80_audio.lua)
-local DELAY_MAX_MS = 366 * 86400000 -- less than an owner's counters are kept without any event
+local STREAM_FIRST_MS = 120000 -- how long a new stream is kept without word from its hub
+local DELAY_MAX_MS = 366 * 86400000 -- less than how long an owner's counters survive without an event
 
 local USER_LIMIT, GLOBAL_LIMIT = 3, 4 -- enum queue_code
 
--- What follows from a task's head, "task queue priority max base cap flags". Few heads ever occur; they are kept.
+-- Parses a task's head, "task queue priority max base cap flags". Few distinct heads occur; they are kept.
 local heads_count = 0
 local HEADS_MAX = 500
 
@@ -36,8 +36,8 @@ head_of = function(text)
   return head
 end
 
--- What only some new tasks have, as record_of() reads it. `t`: expires (ms from now), effect, retry_of, due, audio
--- (bytes).
+-- The members that only some new tasks have, as record_of() reads them. `t`: expires (ms from now), effect,
+-- retry_of, due, audio (bytes).
 local function rare_text(t)
   return (t.effect and 'x=' .. t.effect .. ' ' or '') .. (t.retry_of and 'r=' .. t.retry_of .. ' ' or '')
     .. (t.due and 't=' .. format('%d', t.due) .. ' ' or '')
@@ -45,9 +45,9 @@ local function rare_text(t)
     .. (t.audio and 'E=1 A=' .. t.audio .. ' ' or '')
 end
 
--- Writes a new task's record, its accepted event and where it is listed; putting it where it waits is the
--- caller's. `head` as of head_of(); `rare`: nil, or what rare_text() reads; `lease`: LEASED and the holder
--- of one that is leased at once, else UNLEASED. Answer: seq.
+-- Writes a new task's record, its accepted event and its index entries; the caller puts it where it waits.
+-- `head` as of head_of(); `rare`: nil, or what rare_text() makes; `lease`: LEASED and the holder for one
+-- leased at once, else UNLEASED. Answer: seq.
 create = function(o, id, head, args, rare, lease)
   local entry = 'A 0 ' .. id .. at_now .. '0 ' .. head.task
   local seq = log_append(o, entry)
@@ -77,10 +77,10 @@ create = function(o, id, head, args, rare, lease)
 end
 
 local user_limit, global_limit, light_limit, delayed_limit -- of the call
-local NEWCOMERS = 4 -- times the global limit: so far an owner is admitted who has no active task
+local NEWCOMERS = 4 -- times the global limit: below this, an owner without active tasks is still admitted
 
--- A light task runs at once or is refused by its hub; only those that wait in Redis are counted here. `later`: of a heavy
--- one, which is asked for no place among the active ones, now or when it comes due.
+-- A light task runs at once or its hub refuses it; only those waiting in Redis are counted here. `later`: a
+-- delayed heavy task, which needs no place among the active ones, neither now nor when it comes due.
 limit_of = function(o, light, later)
   if light then
     local active = call('ZCOUNT', P .. 'i:' .. o.name, '-inf', format('(%.0f', BAND)) + o.places / 2 - 1
@@ -98,7 +98,7 @@ set_limits = function(user, all, light, later)
   user_limit, global_limit, light_limit, delayed_limit = user + 0, all + 0, light + 0, later + 0
 end
 
--- Takes "lease retry_of delay expires effect" apart.
+-- Parses "lease retry_of delay expires effect".
 local function read_options(options)
   local lease, retry_of, delay, expires, effect = match(options, '^(%w) (%S+) (%d+) (%d+) (%S+)$')
   return {
@@ -111,7 +111,7 @@ local function read_options(options)
   }
 end
 
--- A task with options; `field`, `key`: of its idempotency key. Answer: as submit(), per task.
+-- Submits a task with options; `field`, `key`: of its idempotency key. Answer: as submit(), per task.
 local function submit_rare(o, id, head, args, rare, deadline, field, key)
   local refused = rare.effect and keys.earlier(o, field, key)
     or not rare.lease and limit_of(o, head.light, rare.due and not rare.waits)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What time alone brings about: leases that ran out, delayed tasks that are due, tasks that expired before
--- their start. Done in bounded slices inside ordinary calls, so no process has to do it.
+-- What time alone brings about: leases that expired, delayed tasks that are due, tasks that expired before
+-- their start. Done in bounded slices within ordinary calls, so no process is needed for it.
 
 local wait_again, give_back, died, retention, sweep, sweep_late, sweep_streams, fail_stream, end_from_outside
 
@@ -11,13 +11,13 @@ local DUE_SWEPT = 128
 local EXPIRED_SWEPT = 64
 local STREAMS_SWEPT = 16
 local DEATHS_MAX = 2
-local TRIM_EVERY = 4 -- calls, about
+local TRIM_EVERY = 4 -- on average, in calls
 local LAPSES_MAX = 10
 local DIED = { code = 'worker_lost', error = '"The worker died while it ran this task."' }
 local SILENT = { code = 'worker_lost', error = '"The worker that held this task fell silent."' }
 
--- A running task waits for its next lease, which goes on with this attempt (`same`) or begins another. Putting it
--- where it waits is the caller's.
+-- Makes a running task wait for its next lease, which continues this attempt (`same`) or begins another. The
+-- caller puts it where it waits.
 wait_again = function(r, why, same)
   set(r, 's', 'pending')
   set(r, 'g', 'retrying')
@@ -26,15 +26,15 @@ wait_again = function(r, why, same)
   emit(r, 'R', why, why.code .. '\n' .. why.error)
 end
 
--- Ends a task that waits or runs, with code and `e` of finish(); who holds it is told to stop.
+-- Ends a task that waits or runs, with code and `e` of finish(); tells its holder to stop.
 end_from_outside = function(r, code, e)
   leave_place(r)
   tell_holder(r, 'cancel ' .. r.id .. ' ' .. r.fence)
   finish(r, code, e)
 end
 
--- A leased task waits again, before all others of its priority; the attempt goes on. The caller has removed it
--- from l, here and below. `why`: code and error, told to the owner of one that ran.
+-- Makes a leased task wait again, ahead of all others of its priority; the attempt continues. Here and below,
+-- the caller has removed it from l. `why`: code and error, told to the owner if it ran.
 give_back = function(r, why)
   if r.s == 'processing' then
     wait_again(r, why, true)
@@ -63,7 +63,7 @@ died = function(r)
   end
 end
 
--- The lease ran out, and nobody knows why.
+-- Handles a lease that expired for no known reason.
 local function lapsed(r)
   local lapses = (r.m or 0) + 1
   set(r, 'm', text_of(lapses))
@@ -76,8 +76,8 @@ local function lapsed(r)
   end
 end
 
--- Takes at most `most` tasks whose running time has come out of a set, one by one; gives the records of those that have not
--- ended.
+-- Removes up to `most` tasks whose time has come from a set, one by one; yields the records of those that
+-- have not ended.
 local function late_tasks(set, till, most)
   local ids, i = call('ZRANGE', P .. set, '-inf', format('%d', till), 'BYSCORE', 'LIMIT', 0, most), 0
   fetch_records(ids)
@@ -94,7 +94,7 @@ local function late_tasks(set, till, most)
   end
 end
 
--- After a step the holders that come back beat first.
+-- After a step of the clock, first give the returning holders time to beat.
 local function sweep_leases()
   if run_ms < clock.settled then
     return
@@ -112,7 +112,7 @@ local function sweep_expired()
   end
 end
 
--- A task that comes due is never refused: what its owner may keep for later was asked when it came.
+-- Never refuses a task that comes due: its owner's limit was checked at submission.
 local function sweep_due()
   for r in late_tasks('d', run_ms, DUE_SWEPT) do
     if delayed.leave(r) then
@@ -123,12 +123,12 @@ local function sweep_due()
   end
 end
 
--- args 3 and 4: retention of heavy and light tasks, lead every call that can end a task. Now and then such a call
--- drops what has expired.
+-- args 3 and 4, retention of heavy and light tasks, lead every call that can end a task. Such calls drop what
+-- has expired now and then.
 retention = function(args)
   keep_heavy, keep_light = tonumber(args[3]), tonumber(args[4])
   if now % TRIM_EVERY == 0 then
-    local wanted = 2 * #args -- words: several per task
+    local wanted = 2 * #args -- words, several per task
     after[#after + 1] = function()
       trim_index(P .. 'i', wanted)
     end
@@ -141,10 +141,10 @@ fail_stream = function(r, code, error)
   end_from_outside(r, r.z and 'K' or 'X', r.z and NOTHING or { code = code, error = error })
 end
 
--- Streams that wait for bytes and that no hub keeps any more: theirs died and nobody resumed them. They stand
--- in as, by the time until which they were kept.
+-- Fails streams that wait for bytes although no hub keeps them any more: theirs died and nobody resumed them.
+-- They are in as, scored by the time until which they were kept.
 sweep_streams = function()
-  flush_batches() -- what was swept before stands in its place then
+  flush_batches() -- so that what was swept before is in its place
   for r in late_tasks('as', run_ms, STREAMS_SWEPT) do
     if not r.E then
       fail_stream(r, 'abandoned', '"The stream was not resumed in time"')
@@ -152,7 +152,7 @@ sweep_streams = function()
   end
 end
 
--- What these tasks waited for is there; others are left as they are. args: ids. Answer: how many are ready now.
+-- Makes those of these tasks ready that wait in w or u. args: ids. Answer: how many became ready.
 local function wake(args)
   local woken = 0
   for i = 3, #args do
@@ -176,9 +176,9 @@ sweep = function()
 end
 
 local SWEEP_MS = 5
-local swept_at, swept = 0, '' -- when this server did it last, and whose data
+local swept_at, swept = 0, '' -- last time this server did it, and for which prefix
 
--- The same for calls that are many: most find that it was done just now, and ask only for what is due. Answer: ms until
+-- The same for frequent calls: most find that it was just done, and only ask what is due. Answer: ms until
 -- the next delayed task is due, 0 if none is.
 sweep_late = function()
   if swept ~= P or run_ms < swept_at or run_ms - swept_at >= SWEEP_MS then

@@ -1,17 +1,18 @@
 -- SPDX-License-Identifier: MIT
--- Who lives, and that time goes on. The set hb holds the holders of leases by the running time of their last beat; of one
--- that is known to be dead: -1 less the number of leases that were looked at for his.
+-- Which processes live, and that running time advances. The set hb holds the holders of leases, scored by the
+-- running time of their last beat; for one known to be dead: -1 less the number of its leases looked at so
+-- far.
 
 do
 
-local SILENT_MS = 1500 -- of a holder whose channel nobody listens to
-local START_MS = 5000 -- so long after Redis or this library has begun, channels may not be listened to yet
+local SILENT_MS = 1500 -- of a holder whose channel has no subscriber
+local START_MS = 5000 -- for this long after Redis or this library started, channels may lack their subscribers
 local HOLDERS_SEEN = 256
 local LEASES_SEEN = 200
 
-local first -- running time of the first look of this server
+local first -- running time of this server's first look
 
--- The dead one's leases are given back, a slice of all. Whatever is missed runs out.
+-- Gives back a slice of a dead holder's leases. Any that are missed expire.
 local function bury(dead, from)
   local on = holders.bury(from, LEASES_SEEN, function(r)
     return r.w == dead
@@ -23,7 +24,7 @@ local function bury(dead, from)
   end
 end
 
--- How many listen to the channels of these holders: {channel, count, …}.
+-- The subscribers of these holders' channels: {channel, count, …}.
 local function listeners_of(found)
   local words = { 'PUBSUB', 'NUMSUB' }
   for i = 1, #found, 2 do
@@ -32,8 +33,8 @@ local function listeners_of(found)
   return call(unpack(words))
 end
 
--- Looks for holders that died: their side has closed the channel, and they do not beat. Answer: ms until it is worth
--- while to look again, 0 = as usual.
+-- Looks for holders that died: their channel is closed and they do not beat. Answer: ms until the next look
+-- is worthwhile, 0 = as usual.
 local function look()
   first = first or run_ms
   if run_ms < clock.settled or run_ms - first < START_MS then
@@ -54,8 +55,9 @@ local function look()
   return again
 end
 
--- A hub calls now and then, so that running time goes on where nobody has anything to write. args: retention. Answer:
--- {ms until it should call again, 0 = as usual, steps of the clock so far, ms of the last one, holders.beat()}.
+-- Called by hubs now and then, so that running time advances even when nobody has anything to write. args:
+-- retention. Answer: {ms until the next call, 0 = as usual, steps of the clock so far, ms of the last one,
+-- holders.beat()}.
 local function tick(args)
   retention(args)
   local v = call('HMGET', P .. 'g', 'steps', 'step_ms')
@@ -66,11 +68,11 @@ local function tick(args)
   return { look(), steps, ms, holders.beat() }
 end
 
--- Names. A name is held by the holder in hb; one who begins is given it once nobody of that name lives. Processes do not
--- share channels, so whoever waits here listens to nothing that tells of another.
+-- Names. A name belongs to its holder in hb; a starting process gets it once no process of that name lives.
+-- Processes do not share channels, so a process that waits here has no other's channel open.
 
--- How long until it is known that a holder is dead: 0 = it is, nil = time alone does not tell. Nobody is dead who was
--- heard since a step, or who has not beaten since Redis began and may be on his way back.
+-- How long until a holder is known to be dead: 0 = it is; nil = time alone cannot tell. A holder heard since
+-- a step of the clock is not dead, nor is one that has not beaten since Redis started and may be coming back.
 local function wait_for_death(beaten, listeners)
   if beaten < 0 then
     return 0
@@ -81,9 +83,9 @@ local function wait_for_death(beaten, listeners)
   return math.max(0, from + SILENT_MS - run_ms, beaten < first and first + START_MS - run_ms or 0)
 end
 
--- Whether the name is free for the caller: 0, ms until it is worth while to ask again, or nil: a holder beat later than at
--- `seen`. A lease after his last beat (the longest that is in use) nobody has a name any more, whether his channel is open
--- or not. Also the last beat.
+-- Whether the name is free for the caller: 0 = yes; ms until it is worth asking again; or nil: a holder has
+-- beaten later than `seen`. One lease (the longest in use) after its last beat a holder loses its name,
+-- whether its channel is open or not. Also returns the last beat.
 local function wait_for_name(name, lease_ms, seen)
   local found, wait, last = holders.namesakes(name), 0, 0
   local counts = found[1] and listeners_of(found)
@@ -101,7 +103,7 @@ end
 
 local NUMBERS = 1000
 
--- The first free name: this one, or with a number behind it.
+-- The first free name: this one, or this one with a number appended.
 local function free_name(name, lease_ms)
   for i = 1, NUMBERS do
     local numbered = i == 1 and name or name .. '-' .. i
@@ -111,7 +113,7 @@ local function free_name(name, lease_ms)
   end
 end
 
--- Counts all others of this name among the dead.
+-- Declares all other holders of this name dead.
 local function end_others(name)
   local found = holders.namesakes(name)
   for i = 1, #found, 2 do
@@ -126,9 +128,9 @@ local function take_name(name)
   return { name }
 end
 
--- A process begins, or comes back. args: lease ms, 1 = it may have a number behind its name, the beat of another that was
--- told before ('' at first), names whose holders are gone for certain… Answer: {its name}, or {'', ms after which to ask
--- again (-1 = the name is taken), beat of who has it}.
+-- A process starts or comes back. args: lease ms, 1 = a number may be appended to its name, the beat of
+-- another holder as answered before ('' at first), names whose holders are certainly gone… Answer: {its
+-- name}, or {'', ms after which to ask again (-1 = the name is taken), last beat of its holder}.
 local function claim(args)
   local lease_ms = math.max(args[3], call('HGET', P .. 'g', 'lease_ms') or 0)
   first = first or run_ms
@@ -148,7 +150,7 @@ local function claim(args)
   return { '', wait or -1, format('%d', last) }
 end
 
--- The process ends and holds nothing.
+-- The process ends and holds no lease.
 local function leave()
   call('ZREM', P .. 'hb', holder)
   return 0
