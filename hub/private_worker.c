@@ -2,6 +2,7 @@
 /* Starts the private worker; see private_worker.h. What it must know travels in its environment. */
 #include "hub/private_worker.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -18,7 +19,8 @@ char *private_worker_program(char **ret_reason)
     char *path = xasprintf("%.*s/taskhub-worker", slash ? (int)(slash - self) : 0, self);
     if (access(path, X_OK) == 0)
         return path;
-    *ret_reason = xasprintf("%s was not found; it belongs beside taskhub", path);
+    *ret_reason = xasprintf("%s cannot be run: %s; it belongs beside taskhub, open to the user that runs it",
+                            path, strerror(errno));
     free(path);
     return NULL;
 }
