@@ -47,7 +47,7 @@ struct remains {
 /* False if there is none of that number, or it is dead. */
 static bool look_at(pid_t pid, struct group *ret)
 {
-    char path[32], text[512], *behind_name, state;
+    char path[32], text[1024], *behind_name, state;
     unsigned long long started;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     ssize_t n = file_read(path, text, sizeof text - 1);
@@ -218,9 +218,10 @@ static struct group *place_of(struct remains *remains, pid_t leader)
 
 bool remains_add(struct remains *remains, pid_t leader)
 {
-    struct group found, *place = place_of(remains, 0);
-    if (place == NULL || !look_at(leader, &found))
+    struct group found = {.session = getsid(leader)}, *place = place_of(remains, 0);
+    if (place == NULL)
         return false;
+    look_at(leader, &found); /* for its time of start; /proc may hide it */
     *place = (struct group){.leader = leader, .session = found.session, .started = found.started};
     return true;
 }
