@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a running task says that is logged: final pieces of a transcript, log lines; and partial results that come
--- behind such a piece, in order.
+-- The logged reports of a running task: final pieces of a transcript and log lines; and partial results that
+-- follow such a piece, in order.
 
 do
 
@@ -27,8 +27,8 @@ end
 
 local KINDS = { F = final_piece, L = log_line }
 
--- Whether this update was taken already: its runner heard no answer and says it again. Numbers rise within an
--- attempt; 0 = never said twice.
+-- Whether this update was taken before: its runner got no answer and sends it again. Numbers rise within an
+-- attempt; 0 = never repeated.
 local function known(r, number)
   if number == 0 then
     return false
@@ -39,7 +39,7 @@ local function known(r, number)
   return false
 end
 
--- Lines of open pieces, as in a report; `rev` is that of the last one.
+-- Tells lines of open pieces, as in a report; `rev` is that of the last one.
 local function partial(r, lines, rev)
   if rev + 0 > r.v + 0 then
     set(r, 'v', rev)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What an owner (or an admin) does to a task: cancel and retry.
+-- What an owner or an admin does to a task: cancel and retry.
 
 local NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, reach
 
@@ -7,7 +7,7 @@ do
 
 NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE = 5, 6, 7, 8 -- enum queue_code
 
--- The task if `owner` may touch it, else nil and the code.
+-- The task if `owner` may act on it, else nil and the code.
 reach = function(id, owner, any)
   local r = record_of(id)
   if not r then
@@ -20,7 +20,7 @@ reach = function(id, owner, any)
   return r
 end
 
--- How it stands: {code, status, stage, seq, id}.
+-- The task's state as an answer: {code, status, stage, seq, id}.
 local function changed_as(r, code, stage)
   return { code, r.s, stage or stage_of(r), r.e, r.id }
 end
@@ -64,14 +64,14 @@ local function encoded(byte)
   return format('%%%02X', string.byte(byte))
 end
 
--- Whether the argument `name` of a task, a user id as it is outside, is absent or `owner`.
+-- Whether the argument `name` of a task, a user id in its external form, is absent or equals `owner`.
 local function names_own(input, name, owner)
   local known, args = pcall(cjson.decode, input)
   local named = known and type(args) == 'table' and args[name]
   return not named or string.gsub(tostring(named), '[^%w._@+-]', encoded) == owner
 end
 
--- The task that an idempotency key stands for already, as retry() answers; nil if there is none.
+-- The task that an idempotency key already stands for, as retry() answers; nil if there is none.
 local function retried_before(o, field, key)
   local first = field and keys.earlier(o, field, key)
   return first and { first[1], first[3], '', first[4], first[2], now_digits, 0 }

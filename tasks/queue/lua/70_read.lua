@@ -1,15 +1,16 @@
 -- SPDX-License-Identifier: MIT
--- Reading one task: rows that C makes JSON of (tasks/queue/read.c knows their order).
+-- Reading one task: rows that C turns into JSON (tasks/queue/read.c knows their order).
 
 local row_of, result_of, error_of, live_workers
 
 do
 
-local PIECES_BYTES = 262144 -- of final pieces in one task object
+local PIECES_BYTES = 262144 -- bytes of final pieces in one task object
 local PIECES_READ = 16
 
--- What else a task has: a text of its own key. `budget.left` bounds the bytes of a list's optional parts (nil = no
--- bound); nil when it would be exceeded or the text is gone before its record.
+-- Reads an optional text of a task from its own key. `budget.left` bounds the bytes of a list's optional
+-- parts (nil = no bound). Answer: nil when the bound would be exceeded or the text has gone before its
+-- record.
 local function within(budget, size)
   if budget then
     if size > budget.left then
@@ -40,7 +41,7 @@ result_of = function(r, budget)
   return within(budget, #r.R) and r.R or nil
 end
 
--- Code and text of the last failure; none for a task that went well or was cancelled in the end.
+-- Code and text of the last failure; none for a task that succeeded or was cancelled in the end.
 error_of = function(r)
   if r.s == 'completed' or r.s == 'cancelled' then
     return '', ''

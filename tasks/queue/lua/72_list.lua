@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Lists of tasks, newest first, of one owner or of all. Several sorted sources are merged: what is active, what
--- ended (one set per status), and the light tasks. A page looks at most at WALK_MAX entries.
+-- Lists of tasks, newest first, of one owner or of all. Merges several sorted sources: active tasks, ended
+-- ones (one set per status), and light tasks. A page looks at no more than WALK_MAX entries.
 
 local totals_of
 
@@ -11,12 +11,12 @@ local ALL_TIME = 2 ^ 47
 local CHUNK = 64
 local KINDS_OF_STATUS = { completed = 'c', failed = 'x', cancelled = 'k' }
 
--- Whether (score, id) stands behind the cursor in the order of the list.
+-- Whether (score, id) comes after the cursor in the order of the list.
 local function behind(score, id, from)
   return not from.score or score < from.score or score == from.score and id < from.id
 end
 
--- A source gives its next entry as score, id; nil at its end.
+-- A source returns its next entry as score, id; nil at its end.
 local function index_source(key, band, f)
   local offset, chunk, i = 0, {}, 1
   local top = f.untill
@@ -46,8 +46,8 @@ local function newer(a, b)
   return a.score > b.score or a.score == b.score and a.id > b.id
 end
 
--- Light tasks stand in a list in the order of their ends, which is nearly that of their creation: enough for
--- the page is taken from its head and sorted. When only tasks of one type are wanted, that is a whole walk.
+-- The list of light tasks is ordered by their ends, which is nearly the order of creation: enough entries for
+-- the page are taken from its head and sorted. When only tasks of one type are wanted, that is a whole walk.
 local function light_source(key, f)
   local enough = (f.task == '' and 2 * f.limit or WALK_MAX) + CHUNK
   local found, offset, list = {}, 0, nil
@@ -107,7 +107,7 @@ end
 -- The sources that can hold tasks of this status ('' = any; 'ended' = any terminal one).
 local function sources(owner, status, f)
   local steps = {}
-  local all = owner == '' -- there completed tasks stand among the active ones
+  local all = owner == '' -- there completed tasks are among the active ones
   if status == '' or status == 'pending' or status == 'processing' or all and status == 'completed' then
     steps[1] = index_source(index_key(owner), 0, f)
   end
@@ -120,7 +120,7 @@ local function sources(owner, status, f)
   return merge(steps)
 end
 
--- Appends rows to `rows` until f.limit of them stand there; the cursor to go on from, '' at the end.
+-- Appends rows to `rows` until there are f.limit. Answer: the cursor to continue from, '' at the end.
 local function collect(rows, step, f, status)
   local walked, last = 0, nil
   while true do
@@ -144,7 +144,7 @@ local function collect(rows, step, f, status)
   end
 end
 
--- Entries of a list of light tasks that are within retention; the list is ordered by time.
+-- Counts the entries of a list of light tasks that are within retention; the list is ordered by time.
 local function count_light(key, keep)
   local low, high = 0, call('LLEN', key)
   while low < high do
@@ -163,7 +163,7 @@ local function count_band(owner, code)
   return call('ZCOUNT', index_key(owner), format('%.0f', band), format('(%.0f', band + BAND))
 end
 
--- What is not ended stands in exactly one of these.
+-- Counts the tasks that have not ended: each is in exactly one of these.
 local function count_waiting()
   local n = 0
   for _, key in ipairs(PLACES) do
@@ -172,7 +172,7 @@ local function count_waiting()
   return n
 end
 
--- pending, processing, completed, failed, cancelled: what is kept
+-- Counts the kept tasks: pending, processing, completed, failed, cancelled.
 totals_of = function(owner, keep)
   local run = owner == '' and global.run or owner_of(owner).run
   local first = count_band(owner, 'A')

@@ -3,9 +3,9 @@
 
 do
 
-local ALIVE_MS = 20000 -- a process that beat within this time counts as alive
+local ALIVE_MS = 20000 -- a process with a beat within this time counts as alive
 
--- What ended per day, newest first: day number and its fields.
+-- The counts of ended tasks per day, newest first: day number and its fields.
 local function days(n)
   local out = {}
   local today = floor(now / DAY_MS)
@@ -51,7 +51,7 @@ local function stats(args)
   }
 end
 
--- Answer: {0, per process: {name, time of its last beat, alive (0/1), its own words (JSON)}}.
+-- Answer: {0, per process: {name, time of its last beat, alive (0/1), its own info (JSON)}}.
 local function workers()
   local out = {}
   local names = call('ZRANGE', P .. 'ws', 0, -1, 'WITHSCORES')
@@ -62,8 +62,8 @@ local function workers()
   return { 0, out }
 end
 
--- Whether Redis takes what a submission writes and publishes; nothing of it stays. args: queues. Answer: {0, how many
--- processes listen to the bell of each}
+-- Checks whether Redis accepts what a submission writes and publishes; leaves nothing behind. args: queues.
+-- Answer: {0, number of processes that listen to the bell of each}.
 local function probe(args)
   call('SET', P .. 'probe', now_digits)
   call('DEL', P .. 'probe')
@@ -79,7 +79,7 @@ local function probe(args)
   return answer
 end
 
-export('probe', {}, probe) -- without memory it must fail, as submissions do
+export('probe', {}, probe) -- must fail when memory is full, as submissions do
 export('stats', { 'no-writes' }, stats)
 export('workers', { 'no-writes' }, workers)
 

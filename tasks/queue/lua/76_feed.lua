@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Who listens to an owner's events, and what the log holds. A hub that listens is named in the owner's row
--- (" h:one/4f2a… h:two/91cc… "); hubs say now and then that they live (set hs), so that the names of dead ones
--- can go.
+-- Who listens to an owner's events, and what the log holds. A listening hub is named in the owner's row ("
+-- h:one/4f2a… h:two/91cc… "); hubs report now and then that they live (set hs), so that the names of dead
+-- ones can be removed.
 
 do
 
@@ -13,8 +13,8 @@ local function say_alive()
   call('ZADD', P .. 'hs', run_ms, origin)
 end
 
--- The names in `hubs` whose hubs live, without the caller's. A name is that of the hub and its incarnation. `known`:
--- the same of other texts, in this call.
+-- The names in `hubs` whose hubs live, without the caller's. A name includes the hub's incarnation. `known`:
+-- answers for other texts in this call.
 local function live_names(hubs, known)
   local kept = known[hubs]
   if kept then
@@ -60,8 +60,7 @@ local function detach(args)
   return 0
 end
 
--- The hub lives; what time brings about is done here too, so that it is done where no worker is left.
--- args: retention.
+-- Notes that the hub lives. Sweeps here, too, so that it happens where no worker is left. args: retention.
 local function alive(args)
   retention(args)
   say_alive()

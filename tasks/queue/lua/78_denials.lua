@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- What was taken back: tokens, and all tokens of an owner that were issued before a time. C makes and reads the
--- entries. Each has a number, the next of dc; dn holds the entries by number, dx by the second from which none of
--- their tokens can be valid any more.
+-- What was revoked: tokens, and all tokens of an owner that were issued before a time. C writes and reads the
+-- entries. Each has a number, the next of dc; dn holds the entries by number, dx by the second from which
+-- none of their tokens can be valid any more.
 
 do
 
-local FORGOTTEN = 100 -- entries that a call removes
+local FORGOTTEN = 100 -- most entries that a call removes
 
 local function forget()
   local gone = call('ZRANGEBYSCORE', P .. 'dx', '-inf', format('(%d', floor(now / 1000)), 'LIMIT', 0, FORGOTTEN)
@@ -15,7 +15,7 @@ local function forget()
   end
 end
 
--- args: entry, until when it counts in seconds, a word for a data set that has no epoch yet. Answer: its number.
+-- args: entry, second until which it counts, an epoch for a data set that has none yet. Answer: its number.
 local function deny(args)
   forget()
   call('HSETNX', P .. 'g', 'epoch', args[5])
@@ -25,8 +25,8 @@ local function deny(args)
   return number
 end
 
--- Entries behind a number. args: it, how many at most. Answer: {epoch, number of the newest entry ever, number up to
--- which these go, entries…}.
+-- Entries after a number. args: the number, most entries. Answer: {epoch, number of the newest entry ever,
+-- number up to which these go, entries…}.
 local function denials(args)
   local newest = tonumber(call('GET', P .. 'dc') or 0)
   local page = call('ZRANGEBYSCORE', P .. 'dn', '(' .. args[3], '+inf', 'WITHSCORES', 'LIMIT', 0, args[4])

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Audio streams: one Redis stream per task, a:<id>; an entry's id is "<offset of its first byte>-1" (0-0 is no
--- legal id), its field d holds the bytes. The record's A is how many bytes stand, its E that no more will come.
+-- Audio streams: one Redis stream per task, a:<id>. An entry's id is "<offset of its first byte>-1" (0-0 is
+-- not a legal id); its field d holds the bytes. The record's A is the number of stored bytes; its E says that
+-- no more will come.
 
 do
 
@@ -27,8 +28,8 @@ local function tell_reader(r)
   end
 end
 
--- Appends bytes at an offset; what stands there already is skipped, a gap is refused by answering where the
--- stream stands. args: then per chunk: owner, id, offset, bytes. Answer per chunk: {code, received, ended}.
+-- Appends bytes at an offset; skips bytes already stored, and refuses a gap by answering the stream's
+-- position. args: then per chunk: owner, id, offset, bytes. Answer per chunk: {code, received, ended}.
 local function audio_append(args)
   local answer = {}
   for i = 3, #args, 4 do
@@ -68,8 +69,8 @@ local function audio_end(args)
   return stand(r, 0)
 end
 
--- The calling hub goes on with a stream: from now on no other one may call it abandoned. args: owner, id. Answer:
--- {code, received, ended}.
+-- The calling hub takes over a stream: from now on no other hub may call it abandoned. args: owner, id.
+-- Answer: {code, received, ended}.
 local function audio_take(args)
   local r, code = stream_of(args[3], args[4])
   if not r then
@@ -95,7 +96,7 @@ local function audio_fail(args)
   return 0
 end
 
--- A hub keeps its open streams. args: for how many ms, ids… (at most a thousand).
+-- Keeps a hub's open streams. args: for how many ms, ids… (at most a thousand).
 local function audio_keep(args)
   local words = { 'ZADD', P .. 'as', 'XX' }
   for i = 4, #args do

@@ -1,20 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- Domain data that lives here for a while: impressions until they are moved to the database, the register of
--- sessions; and what cleanup_sessions removes. Keys: imp "resource kind" -> count; impb the batch that was cut
--- off and is not dropped yet, impb:id its id; ses "owner session" by expiry in seconds.
+-- Domain data that lives here for a while: impressions until they are moved to the database, and the register
+-- of sessions; and what cleanup_sessions removes. Keys: imp "resource kind" -> count; impb the batch that was
+-- cut off and not dropped yet, impb:id its id; ses "owner session" by expiry in seconds.
 
 do
 
-local IMPRESSIONS_MAX = 1000000 -- different counters
+local IMPRESSIONS_MAX = 1000000 -- distinct counters
 local BATCH = 1000
 local SESSIONS_MAX = 1000000
-local SESSION_KEPT_S = 86400 -- expired ones, when nobody cleans up
+local SESSION_KEPT_S = 86400 -- how long expired ones stay if nobody cleans up
 local CLEAN_SESSIONS = 1000
 local CLEAN_KEYS = 500
 local CLEAN_INDEX = 500
 
--- args: resource, kind, idempotency key (51_keys.lua) or nothing. Answer: 1, also if the key says that it was counted; 0
--- when there are too many counters; 2 if the key stands for something else.
+-- args: resource, kind, idempotency key (51_keys.lua) or nothing. Answer: 1, also if the key was counted
+-- before; 0 if there are too many counters; 2 if the key stands for something else.
 local function impression(args)
   local field, words = args[3] .. ' ' .. args[4], keys.fetch(args[5] or '')
   if words[3] and keys.is_used(words[3]) then
@@ -29,7 +29,7 @@ local function impression(args)
   return 1
 end
 
--- Cuts off the next batch under the id args[3], or gives the one again that was not dropped. Answer: {id, counters
+-- Cuts off the next batch under the id args[3], or returns the one not dropped yet. Answer: {id, counters
 -- left, field, count, …}.
 local function impressions_take(args)
   local id = call('GET', P .. 'impb:id')
@@ -53,7 +53,7 @@ local function impressions_take(args)
   return answer
 end
 
--- The batch args[3] stands in the database.
+-- Drops the batch args[3], which the database has now.
 local function impressions_drop(args)
   if call('GET', P .. 'impb:id') == args[3] then
     call('DEL', P .. 'impb', P .. 'impb:id')
@@ -61,7 +61,7 @@ local function impressions_drop(args)
   return 0
 end
 
--- args: owner, session, expiry in seconds, of each.
+-- args: per session: owner, session, expiry in seconds.
 local function session(args)
   local words = { 'ZADD', P .. 'ses' }
   for i = 3, #args, 3 do
@@ -76,7 +76,7 @@ local function session(args)
   return 0
 end
 
--- Sessions that expired before `before` (seconds), a slice of them.
+-- Removes a slice of the sessions that expired before `before` (seconds).
 local function clean_sessions(before)
   local old = call('ZRANGE', P .. 'ses', '-inf', before, 'BYSCORE', 'LIMIT', 0, CLEAN_SESSIONS)
   if #old > 0 then
@@ -85,7 +85,7 @@ local function clean_sessions(before)
   return #old
 end
 
--- The bytes of a stream whose task is gone.
+-- Removes the bytes of a stream whose task is gone.
 local function clean_audio(key, id)
   if record_of(id) then
     return 0
@@ -93,7 +93,7 @@ local function clean_audio(key, id)
   return call('UNLINK', key)
 end
 
--- One slice of the key space. Answer: {next cursor, audio streams, tasks}.
+-- Cleans one slice of the key space. Answer: {next cursor, audio streams, tasks}.
 local function clean_keys(cursor, before)
   local page = call('SCAN', cursor, 'MATCH', string.gsub(P, '[%[%]*?\\]', '\\%0') .. '*', 'COUNT', CLEAN_KEYS)
   local audio, tasks = 0, 0
@@ -109,7 +109,7 @@ local function clean_keys(cursor, before)
   return page[1], audio, tasks
 end
 
--- One slice of the owners' rows: those go that nobody used for long. Answer: the next cursor.
+-- Removes unused rows from one slice of the owners. Answer: the next cursor.
 local function clean_owners(cursor)
   local page = call('HSCAN', P .. 'o', cursor, 'COUNT', CLEAN_KEYS)
   local gone = {}

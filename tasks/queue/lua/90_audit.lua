@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The auditor: checks the invariants on the live data set, a slice per call, reading only. Each slice is
--- consistent in itself, since a function is atomic. Findings are "rule id what" texts.
+-- The auditor: checks the invariants on the live data set, a slice per call, read-only. Each slice is
+-- consistent, since a function is atomic. Findings are "rule id what" texts.
 
 do
 
 local SLICE = 200
-local BUCKET = 1000 -- a hash of records of this size is read as a whole
+local BUCKET = 1000 -- a hash of records up to this size is read as a whole
 
 local findings
 
@@ -23,7 +23,7 @@ local function places_of(r)
   return n
 end
 
--- The log's entry with this seq, nil if it is gone already.
+-- The log's entry with this seq, nil if it has been trimmed.
 local function logged(o, seq)
   return call('LINDEX', P .. 'e:' .. o.name, format('%.0f', seq - o.seq - 1)) or nil
 end
@@ -42,7 +42,7 @@ local function audit_ended(r)
   end
 end
 
--- A lease raises the fence and at most once the attempt; whoever holds a task has a lease of it.
+-- A lease raises the fence, and the attempt at most by one; a holder must have a lease.
 local function audit_lease(r)
   local leased = call('ZSCORE', P .. 'l', r.id)
   if r.a + 0 > r.fence + 0 then
@@ -109,12 +109,12 @@ local function audit_log(o)
   end
 end
 
--- Whether a heavy task's first time has not come.
+-- Whether a heavy task was submitted with a delay and is not due yet.
 local function comes_later(r)
   return not r.light and r.fence == '0' and call('ZSCORE', P .. 'd', r.id) ~= false
 end
 
--- Counters of one owner against its records.
+-- Compares one owner's counters with the records.
 local function audit_owner(o)
   local heavy, run, later = 0, 0, 0
   for _, id in ipairs(call('ZRANGE', P .. 'i:' .. o.name, '-inf', format('(%.0f', BAND), 'BYSCORE')) do
@@ -142,7 +142,7 @@ local function audit_owner(o)
   audit_log(o)
 end
 
--- A hash of records that was read as a whole: its own count, and whether it goes when all have ended.
+-- Checks a hash of records read as a whole: its own count, and whether it expires when all have ended.
 local function audit_bucket(key, fields)
   local active, counted = 0, '0'
   for i = 1, #fields, 2 do
@@ -163,7 +163,7 @@ local function audit_bucket(key, fields)
   end
 end
 
--- A slice of one hash of records: the next cursor in it, how many were checked.
+-- Checks a slice of one hash of records. Answer: the next cursor in it, how many were checked.
 local function audit_records(key, cursor)
   local page = { '0' }
   local whole = call('HLEN', key) <= BUCKET
@@ -234,7 +234,7 @@ local function audit(args)
   return { cursor, checked, findings }
 end
 
--- Members of the places and the global counters, all at once (only while there are few: else {-1}).
+-- Checks members of the places and the global counters, all at once (only while there are few: else {-1}).
 -- Answer: {checked, findings}.
 local function audit_places(args)
   findings = {}

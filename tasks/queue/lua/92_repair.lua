@@ -1,18 +1,18 @@
 -- SPDX-License-Identifier: MIT
--- Repair: what the auditor would find wrong of records, places and counters is mended, a slice per call, so small that
--- nobody waits for it. Hubs do a slice now and then, `taskhub check --audit --repair` all.
+-- Repair: mends what the auditor would find wrong in records, places and counters, a slice per call, small
+-- enough that nobody has to wait. Hubs do a slice now and then, `taskhub check --audit --repair` does all.
 
 do
 
-local RECORDS = 64 -- looked at in a call, about
+local RECORDS = 64 -- looked at per call, about
 local LOST_PLACE = { code = 'worker_lost', error = '"The task stood in no queue."' }
 
-local ORPHANS = 4 -- looked for at a time
-local ROUNDS = 4 -- of counting
+local ORPHANS = 4 -- owners searched for at a time
+local ROUNDS = 4 -- rounds of counting
 local ALL = 'g 1 - 1 0 0 0 0 -'
 
-local orphans = {} -- damaged records whose owner was not found in them
-local mended, work -- rule, id and what, as the auditor says it; how many records this call may still look at
+local orphans = {} -- damaged records that do not tell their owner
+local mended, work -- findings mended, in the auditor's form; how many records this call may still look at
 
 local function note(rule, id, what)
   mended[#mended + 1] = rule .. ' ' .. id .. ' ' .. what
@@ -45,7 +45,7 @@ local function give_place(r)
   give_back(r, LOST_PLACE)
 end
 
--- Looks at a task that its owner's index lists as active, and counts it; what is mended is not counted.
+-- Checks a task that its owner's index lists as active, and counts it; one that is mended is not counted.
 local function check_active(o, id, count)
   local r = record_of(id)
   if r and r.corrupt then
@@ -87,9 +87,9 @@ local function set_counters(o, count)
   end
 end
 
--- A slice of an owner's active tasks. `at`: {how many were looked at, act, run, later of these, digest of his row at the
--- first}; a row that changed meanwhile says that the counts are of no moment: then it is left for the next time. Answer:
--- where to go on, nil at the end.
+-- Checks a slice of an owner's active tasks. `at`: {how many were looked at, act, run, later of these, digest
+-- of the owner's row at the first}. A row that changed meanwhile makes the counts meaningless: they are left
+-- for the next time. Answer: where to continue, nil at the end.
 local function check_owner(name, at)
   local o = owner_of(name)
   local row = redis.sha1hex(rows[name] or call('HGET', P .. 'o', name) or '')
@@ -104,7 +104,7 @@ local function check_owner(name, at)
   if from > 0 and row ~= at[5] then
     return nil
   elseif #mended > before then
-    return { '0', '0', '0', '0', '-' } -- again, once this is written
+    return { '0', '0', '0', '0', '-' } -- count again once this is written
   elseif #ids == RECORDS then
     return { text_of(from + #ids), text_of(count.act), text_of(count.run), text_of(count.later), row }
   end
@@ -112,7 +112,7 @@ local function check_owner(name, at)
 end
 
 local START = '0 0 0 0 -'
-local phases = {} -- letter of a cursor -> what goes on from there; answers the next cursor
+local phases = {} -- letter of a cursor -> function that continues from there and answers the next cursor
 
 -- A cursor is "o <cursor of HSCAN> <check_owner()'s five words> <owners left…>".
 phases.o = function(cursor)
@@ -145,7 +145,7 @@ phases.o = function(cursor)
   return (left ~= '' or scan ~= '0') and 'o ' .. scan .. ' ' .. at .. ' ' .. left or 't 0'
 end
 
--- A hash of records that was read as a whole, and in which nothing else was mended: its own count.
+-- Corrects the count of a hash of records that was read as a whole and needed no other repair.
 local function check_bucket(key, fields)
   local active, counted, till = 0, '-', '0'
   for i = 1, #fields, 2 do
@@ -167,7 +167,8 @@ local function check_bucket(key, fields)
   end
 end
 
--- A slice of the records, whatever lists them. A cursor is "t <cursor of SCAN> [<cursor of HSCAN> <keys left…>]".
+-- Checks a slice of the records, listed or not. A cursor is "t <cursor of SCAN> [<cursor of HSCAN> <keys
+-- left…>]".
 phases.t = function(cursor)
   local scan, within, left = match(cursor, '^(%d+) (%d+) (.+)$')
   if not left then
@@ -204,7 +205,7 @@ phases.t = function(cursor)
   return orphans[1] and 'w 0' or ALL
 end
 
--- Whose they are, a slice of the owners. A cursor is "w <cursor of HSCAN>".
+-- Searches a slice of the owners for those of the orphans. A cursor is "w <cursor of HSCAN>".
 phases.w = function(cursor)
   local page = call('HSCAN', P .. 'o', cursor, 'COUNT', 16)
   for i = 1, #page[2], 2 do
@@ -224,7 +225,7 @@ phases.w = function(cursor)
   return ALL
 end
 
--- What of the counters of all is wrong, when the tasks of all places have been counted: act, run, due.
+-- Corrects the global counters once the tasks in all places have been counted: act, run, due.
 local function set_global(wrong)
   for i, field in ipairs({ 'act', 'run', 'due' }) do
     if wrong[i] ~= 0 then
@@ -234,9 +235,9 @@ local function set_global(wrong)
   end
 end
 
--- A slice of the tasks in all places. A cursor is "g <round> <what was wrong in the round before> <place> <rank> <act> <run>
--- <due> <counters at the begin>". In one slice the counts are right; in several somebody may have moved meanwhile: what is
--- wrong then has to be wrong in the same way twice.
+-- Counts a slice of the tasks in all places. A cursor is "g <round> <errors found in the round before>
+-- <place> <rank> <act> <run> <due> <counters at the start>". Within one slice the counts are exact; over
+-- several, tasks may move meanwhile: an error then counts only if it is the same twice.
 phases.g = function(cursor)
   local round, before, place_at, rank, act, run, due, stamp = match(cursor, '^(%d+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$')
   local key = P .. PLACES[place_at + 0]
@@ -285,7 +286,7 @@ end
 
 local at = '0'
 
--- A slice more, of the whole round.
+-- Does one more slice of the whole round.
 damage.look = function()
   at = slice(at)
   if #mended > 0 then
