@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Type calculate_all_ratings: every resource's rating, in batches of one transaction each. Safe to run
- * again from the beginning: a batch that is done already changes nothing. */
+/* Type calculate_all_ratings: calculates every resource's rating, in batches of one transaction each. Safe
+ * to restart from the beginning: repeating a finished batch changes nothing. */
 #include "hub/base/clock.h"
 #include "tasks/model/ctx.h"
 #include "tasks/model/task_type.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Type misbehave: does what no task should, so that tests can see that only it pays for that. Exists only
+/* Type misbehave: does what no task should, so that tests can see that nobody else suffers. Exists only
  * with diagnostics. */
 #include "tasks/model/ctx.h"
 #include "tasks/model/task_type.h"
@@ -11,7 +11,10 @@ static const char *const modes[] = {"crash",     "exit",    "hang",    "spin",  
                                     "bigresult", "badtext", "patient", "escape", "litter", NULL};
 static const struct json_field args[] = {
     {.name = "mode", .kinds = KIND_STRING, .required = true, .words = modes},
-    {.name = "attempts", .kinds = KIND_INTEGER, .min = 1, .max = 100}, /* completes after so many */
+    {.name = "attempts",
+     .kinds = KIND_INTEGER,
+     .min = 1,
+     .max = 100}, /* number of attempts after which it completes */
 };
 
 static _Noreturn void hang(void)
@@ -57,7 +60,7 @@ static void leak(struct task_ctx *ctx)
     task_finish(ctx, NULL);
 }
 
-/* Writes what is no report to every descriptor it finds. */
+/* Writes junk to every descriptor it finds, as if it were a report. */
 static void lie(struct task_ctx *ctx)
 {
     char noise[64];
@@ -82,7 +85,7 @@ static void have_children(struct task_ctx *ctx)
 
 static void big_result(struct task_ctx *ctx)
 {
-    size_t size = 17u << 20; /* above the largest that can be configured */
+    size_t size = 17u << 20; /* above the largest configurable limit */
     char *text = xmalloc(size);
     memset(text, 'x', size);
     task_finish(ctx, json_pack("{s:s#}", "text", text, (int)size));
@@ -100,7 +103,7 @@ static void bad_text(struct task_ctx *ctx)
     task_fail(ctx, (struct task_error){"bad_text", false}, "e\xf8rror");
 }
 
-/* Stops when asked to, as every task should. */
+/* Runs until it is asked to stop, as every task should. */
 static void be_patient(struct task_ctx *ctx)
 {
     task_progress(ctx, 1, "waiting", NULL);
@@ -114,7 +117,7 @@ static void as_it_is(void)
 {
 }
 
-/* Its parent ends. */
+/* Loses its parent, which exits. */
 static void orphan(void)
 {
     if (fork() != 0)
@@ -154,7 +157,7 @@ static void become_program(void)
 static void (*const escapes[])(void) = {as_it_is,      orphan,         lead_session,  lead_group,
                                         become_daemon, ignore_signals, become_program};
 
-/* Tries the way, tells its number and stays. */
+/* Tries this way to escape, reports its pid and stays. */
 static _Noreturn void escape_by(void (*way)(void), int tell)
 {
     way();
@@ -164,7 +167,7 @@ static _Noreturn void escape_by(void (*way)(void), int tell)
     hang();
 }
 
-/* One child for each way. Returns their numbers. */
+/* Starts one child per way to escape. Returns their pids. */
 static json_t *start_all(void)
 {
     int pipes[2];
@@ -188,7 +191,7 @@ static void escape(struct task_ctx *ctx)
     hang();
 }
 
-/* Ends, and leaves them behind. */
+/* Ends and leaves its children behind. */
 static void litter(struct task_ctx *ctx)
 {
     task_finish(ctx, json_pack("{s:o}", "children", start_all()));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Type noop_stream: reads an audio stream to its end and tells its size and SHA-256; for testing streams and
- * types that run in a fresh child of a preloaded parent. Exists only with diagnostics. */
+/* Type noop_stream: reads an audio stream to its end and returns its size and SHA-256; for testing
+ * streams, and types that run in a fresh child of a preloaded parent. Exists only with diagnostics. */
 #include "tasks/model/ctx.h"
 #include "tasks/model/task_type.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Type process_speak_audio: live speech to text, with a score when the text to read is known. The
- * descriptor is known everywhere; the functions exist only in taskhub-worker (tasks/speech/), the hub sees
- * NULL. Runs in a child of its own, forked from a parent that has the recogniser loaded. */
+/* Type process_speak_audio: live speech to text, with a score if the text to read is known. Hub and worker
+ * share the descriptor; the functions exist only in taskhub-worker (tasks/speech/), so the hub sees NULL.
+ * Runs in a child of its own, forked from a parent that has the recogniser loaded. */
 #include "tasks/model/task_type.h"
 #include "tasks/speech/speech.h"
 
@@ -17,7 +17,7 @@ static const struct json_field args[] = {
     {.name = "user_name", .kinds = KIND_STRING, .min = 0, .max = 128},
     {.name = "expected_text", .kinds = KIND_STRING, .min = 0, .max = 8000},
     {.name = "language", .kinds = KIND_STRING, .words = languages},
-    {.name = "format", .kinds = KIND_OBJECT}, /* put in by audio.start */
+    {.name = "format", .kinds = KIND_OBJECT}, /* added by audio.start */
 };
 enum { ARG_FORMAT = 4 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Type pry: tries what no task may, so that tests can see that it cannot: from its own process, or from a
- * fenced child of it as ffmpeg is one. The result names for each try the error, or `done`. Exists only with
+/* Type pry: tries what no task may do, so that tests can see that it cannot: from its own process, or from
+ * a fenced child like ffmpeg's. The result names the error of each try, or `done`. Exists only with
  * diagnostics. */
 #include "tasks/model/ctx.h"
 #include "tasks/model/task_type.h"
@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* In the worker alone. */
+/* Linked only into the worker. */
 #pragma weak fence_start
 #pragma weak fence_read
 #pragma weak fence_wait
@@ -30,9 +30,9 @@ static const struct json_field args[] = {
      .kinds = KIND_STRING,
      .required = true,
      .min = 1,
-     .max = 512}, /* to list, to write into */
+     .max = 512}, /* to list and to write into */
     {.name = "socket", .kinds = KIND_STRING, .required = true, .min = 1, .max = 107},  /* to connect to */
-    {.name = "port", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = 65535}, /* of this machine */
+    {.name = "port", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = 65535}, /* on this machine */
     {.name = "pid", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = INT32_MAX}, /* to signal */
     {.name = "fenced", .kinds = KIND_TRUE | KIND_FALSE},
 };
@@ -122,7 +122,7 @@ static json_t *try_all(void)
     return found;
 }
 
-/* The life of the fenced child. */
+/* Body of the fenced child. */
 static void pry_and_print(void)
 {
     char *text = json_dumps(try_all(), JSON_COMPACT);
@@ -130,10 +130,10 @@ static void pry_and_print(void)
         dprintf(STDOUT_FILENO, "%s", text);
 }
 
-/* NULL if there is no child. */
+/* Returns NULL if the child cannot be started. */
 static json_t *pry_in_fence(void)
 {
-    /* No limit of memory: a sanitizer's own would break it. */
+    /* No memory limit: sanitizers reserve more address space than it allows. */
     const struct fence_spec spec = {.run = pry_and_print, .file = -1, .cpu_s = 10, .wall_s = 10};
     char text[1024] = "", *reason = NULL;
     size_t have = 0;

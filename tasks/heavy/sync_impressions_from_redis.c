@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Type sync_impressions_from_redis: moves counted impressions from Redis into the database, exactly once
- * even when it is killed midway. Redis cuts off a batch under an id and keeps it until it is dropped; the
- * database adds a batch and remembers its id in one transaction. Whoever comes after a crash is given the
- * same batch again, and adding it twice adds nothing. */
+ * even if it is killed midway. Redis cuts off a batch under an id and keeps it until it is dropped; the
+ * database adds a batch and remembers its id in one transaction. A run after a crash gets the same batch
+ * again, and adding it twice adds nothing. */
 #include "hub/base/clock.h"
 #include "hub/base/id.h"
 #include "tasks/model/ctx.h"
@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 struct sums {
-    int64_t started_ms; /* the time all of this run's rows are marked with */
+    int64_t started_ms; /* marks all rows of this run */
     int64_t impressions;
     int64_t entries, left; /* counters moved, counters still in Redis */
 };
@@ -39,7 +39,7 @@ static void tell(struct task_ctx *ctx, const struct sums *sums)
     task_progress(ctx, total ? (int)(sums->entries * 100 / total) : 100, "writing", message);
 }
 
-/* Adds one batch and drops it. False after task_fail(). */
+/* Adds one batch to the database, then drops it in Redis. False after task_fail(). */
 static bool move(struct task_ctx *ctx, struct db *db, json_t *batch, struct sums *sums)
 {
     const char *id = json_string_value(json_object_get(batch, "id"));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Type calculate_rating: the rating of one resource from its votes, calculated and stored. */
+/* Type calculate_rating: calculates one resource's rating from its votes and stores it. */
 #include "hub/base/clock.h"
 #include "tasks/model/ctx.h"
 #include "tasks/model/task_type.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Type cleanup_sessions: removes what nobody needs any more. The work is done by the service `cleanup`, in
+/* Type cleanup_sessions: removes expired sessions and leftovers. The service `cleanup` does the work in
  * steps that are small for Redis; each tells whether there is more. */
 #include "hub/config/options.h"
 #include "tasks/model/ctx.h"
@@ -23,7 +23,7 @@ static void add_counts(json_t *sum, const json_t *counts)
     }
 }
 
-/* One step; the cursor of the next in *cursor ("0" = done). False when the service did not answer. */
+/* Does one step and sets *cursor for the next ("0" = done). False when the service did not answer. */
 static bool step(struct task_ctx *ctx, char cursor[static 32], json_t *sum)
 {
     json_t *order = json_pack("{s:s, s:I, s:I}", "cursor", cursor, "older_than_s",

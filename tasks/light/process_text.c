@@ -23,7 +23,7 @@ static bool check(const struct span *values, struct json_field_error *ret_error)
     return json_refuse(ret_error, SPAN("language"), "must be two letters like en");
 }
 
-/* With one digit behind the point. */
+/* Rounds to one decimal place. */
 static double tenths(double value)
 {
     return round(value * 10) / 10;

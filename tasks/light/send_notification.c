@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Type send_notification: stores a notification and pushes it to all sockets of its user. Safe to run
- * twice: the notification's id is the effect's. */
+ * twice: the notification's id is derived from the effect id. */
 #include "hub/auth/principal.h"
 #include "hub/base/clock.h"
 #include "tasks/model/ctx.h"
@@ -15,7 +15,7 @@ static const struct json_field args[] = {
     [ARG_LINK] = {.name = "link", .kinds = KIND_STRING, .min = 1, .max = 2000},
 };
 
-/* A link that a page may put into href: never javascript: and the like. */
+/* Whether a page may put the link into href: never javascript: and the like. */
 static bool is_link(const char *link)
 {
     for (const char *p = link; *p; p++)
@@ -35,7 +35,7 @@ static bool check(const struct span *values, struct json_field_error *ret_error)
     return true;
 }
 
-/* What the service `notify` wants: the user and the params of the notification. */
+/* The arguments of the service `notify`: the user and the params of the notification. */
 static json_t *message(struct task_ctx *ctx, const char *user, int64_t created_ms)
 {
     char at[CLOCK_TEXT_SIZE];
@@ -49,7 +49,7 @@ static void run(struct task_ctx *ctx)
 {
     char owner[OWNER_SIZE], user[USER_ID_MAX + 1];
     const char *named = task_arg_text(ctx, "user_id");
-    bool other = named && owner_encode(span_of(named), owner); /* check() saw that it can be */
+    bool other = named && owner_encode(span_of(named), owner); /* check() made sure that it can be encoded */
     struct notification notification = {
         .id = span_of(task_effect_id(ctx)),
         .user = span_of(other ? owner : task_owner(ctx)),
