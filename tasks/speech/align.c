@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Forced alignment of a text, part by part. Owns the two searches it uses, the usual one and a wide one for
- * a second try. Parts end at cuts that are certain, so a long text costs no more per second than a short
- * one, and what cannot be aligned spoils its own part only. */
+/* Forced alignment of a text, part by part. Owns its two searches: the usual one, and a wide one for a
+ * second try. One thread. Never starts a part at an uncertain cut: a long text costs no more per second
+ * than a short one, and what cannot be aligned spoils only its own part. */
 #include "tasks/speech/align.h"
 
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/sphinx.h"
 
-#define PART_WORDS 30 /* at least, unless the text ends */
+#define PART_WORDS 30 /* least words of a part, unless the text ends */
 
 static const double beams[] = {SPHINX_ALIGN_BEAM, 1e-200};
 
@@ -17,7 +17,7 @@ struct alignment {
     struct sphinx_aligner *aligners[NELEMS(beams)]; /* made on first use */
 };
 
-/* Aligns the words first…end with the samples from…to; false if they are not found. */
+/* Aligns the words first…end with the samples from…to; false if they cannot be found. */
 static bool align_range(struct alignment *it, size_t first, size_t end, size_t from, size_t to,
                         struct words *ret_words)
 {
@@ -51,8 +51,8 @@ static void add_unplaced(struct alignment *it, size_t first, size_t end, double 
     }
 }
 
-/* Aligns one part. A reader may stop before the text does, so a last part that is not found is tried once
- * more as far as words were heard. How many words have a place. */
+/* Aligns one part. A reader may stop before the text ends, so a last part that cannot be found is tried
+ * again, only as far as words were heard. Returns how many words have a place. */
 static size_t align_part(struct alignment *it, size_t first, size_t end, size_t from, size_t to,
                          struct words *ret_words)
 {

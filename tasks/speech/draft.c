@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The draft child and its two pipes. The parent side never blocks: the pipe towards the child holds a
- * whole utterance. The child decodes until its input ends and knows nothing but its pipes. */
+/* Owns the draft child and its two pipes; one thread. The parent's side never blocks: the pipe to the
+ * child holds a whole utterance. The child decodes until its input ends and has no descriptor but its
+ * pipes. */
 #include "tasks/speech/draft.h"
 
 #include "hub/base/buf.h"
@@ -14,11 +15,11 @@
 
 #define PIPE_BYTES (1 << 20)     /* 32 s of samples */
 #define PIECE (SPEECH_RATE / 10) /* samples decoded at a time */
-#define MEAN_SAMPLES SPEECH_RATE /* so much speech gives a first mean of the voice */
+#define MEAN_SAMPLES SPEECH_RATE /* speech needed for a first mean of the voice */
 
 struct draft {
     struct fence *child;
-    bool deaf;           /* its pipe was full or broken: the text stays as it is */
+    bool deaf;           /* its pipe was full or broken: the text no longer changes */
     struct buf received; /* lines "samples text"; the last complete one counts */
     char *text;
     size_t samples;
@@ -40,7 +41,7 @@ static bool read_piece(int16_t *samples)
     return true;
 }
 
-/* What was heard so far is decoded again with the mean that it gives. */
+/* Decodes what was heard so far again, with the mean it yields. */
 static void restart(const int16_t *heard, size_t count)
 {
     struct sphinx_mean mean = {.frames = 0};

@@ -12,20 +12,20 @@
 
 #define BLOCK ENDPOINT_PIECE
 #define BLOCKS_PER_S (SPEECH_RATE / BLOCK)
-#define HISTORY (2 * BLOCKS_PER_S) /* blocks kept, so how far an onset can be dated back */
+#define HISTORY (2 * BLOCKS_PER_S) /* blocks kept: how far back an onset can be dated */
 #define PAUSE (BLOCKS_PER_S / 2)   /* blocks without speech that end an utterance */
 #define PADDING 15                 /* blocks around speech */
-#define LEVEL_BLOCKS 5             /* the level that speech is told by */
-#define QUIET_BLOCKS 3             /* the level that the floor follows */
+#define LEVEL_BLOCKS 5             /* blocks of the level that detects speech */
+#define QUIET_BLOCKS 3             /* blocks of the level that the floor follows */
 #define FLOOR_RISE 1.004           /* per block */
 #define FLOOR_START 22500.0        /* mean square: an RMS of 150 */
 #define FLOOR_LEAST 50.0
 #define SPEECH_FACTOR 8.0
 #define SPEECH_MARGIN 400.0
-#define ONSET_FACTOR 4.0 /* blocks before an onset that still belong to it */
+#define ONSET_FACTOR 4.0 /* times the floor: blocks before an onset that still belong to it */
 #define ONSET_MARGIN 200.0
 
-/* The pause that ends an utterance of at least so many blocks. */
+/* The pause that ends an utterance of at least this many blocks. */
 static const struct {
     unsigned length, pause;
 } pauses[] = {
@@ -86,7 +86,7 @@ static void close_utterance(struct endpoint *ep)
     ep->sink->end(ep->arg, ep->passed * BLOCK);
 }
 
-/* Speech was found in `block`: where would the utterance have begun, had the floor been known? At the
+/* Where the utterance would have begun, had the floor been known when speech was found in `block`: at the
  * oldest sound in the history that no whole pause separates from the block. */
 static uint64_t find_onset(const struct endpoint *ep, uint64_t block, uint64_t oldest)
 {
@@ -118,7 +118,7 @@ static unsigned pause_that_ends(uint64_t length)
     return pauses[i].pause;
 }
 
-/* One more complete block stands in the ring. */
+/* Processes the block just completed in the ring. */
 static void take_block(struct endpoint *ep)
 {
     uint64_t block = ep->blocks++;

@@ -23,7 +23,7 @@ struct endpoint;
 
 /* `sink` and `arg` are borrowed. */
 struct endpoint *endpoint_new(const struct endpoint_sink *sink, void *arg);
-/* The next samples, any number of them. */
+/* Processes the next samples, any number of them. */
 void endpoint_feed(struct endpoint *ep, const int16_t *samples, size_t count);
 /* The stream has ended: closes an open utterance. */
 void endpoint_finish(struct endpoint *ep);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* The built-in engine: pocketsphinx, one decoder per process. Owns the utterance being decoded and what
- * is known of the voice. Never reads the task's stream and never waits for anything outside.
+/* The built-in engine: pocketsphinx, one decoder per process. Owns the utterance being decoded and what is
+ * known of the voice. One thread. Never reads the task's stream and never waits for anything outside.
  *
- * A recogniser hears as well as it knows the mean spectrum of the voice and the microphone. Until
- * three seconds of speech have been heard, samples are only gathered and a draft child shows live text;
- * then the utterance is decoded from its first sample with the voice's own mean, catches up within half a
- * second, and goes on live. An utterance that ends earlier is decoded in one go at its end. From then on
- * the mean is known and there is one decoding only. So final text costs one full pass, stands within
+ * A recogniser is only as good as its mean spectrum of the voice and the microphone. Until three seconds
+ * of speech have been heard, samples are only gathered and a draft child shows live text; then the
+ * utterance is decoded from its first sample with the voice's own mean, catches up within half a second,
+ * and continues live. An utterance that ends earlier is decoded in one go at its end. From then on the
+ * mean is known and everything is decoded just once. So final text costs one full pass, is ready within
  * milliseconds of the utterance's end, and depends on the samples alone: pieces have a fixed length,
- * counted from the utterance's start, whatever the pace they came at. */
+ * counted from the utterance's start, at whatever pace they came. */
 #include "hub/base/buf.h"
 #include "hub/base/clock.h"
 #include "tasks/speech/draft.h"
@@ -18,21 +18,21 @@
 
 #define PIECE (SPEECH_RATE / 10) /* samples decoded at a time */
 #define SAMPLES_PER_FRAME 160
-#define MEAN_FRAMES 300.0             /* of speech that make the mean trustworthy */
-#define MEAN_FRAMES_MAX 3000.0        /* older speech loses weight beyond */
-#define BACKLOG_MAX (SPEECH_RATE / 2) /* samples waiting before more are declined */
-#define DRAFT_AFTER_MS 40             /* a file brings three seconds sooner and needs no draft */
+#define MEAN_FRAMES 300.0             /* of speech needed to trust the mean */
+#define MEAN_FRAMES_MAX 3000.0        /* beyond this, older speech loses weight */
+#define BACKLOG_MAX (SPEECH_RATE / 2) /* samples waiting before the engine is full */
+#define DRAFT_AFTER_MS 40             /* a file delivers three seconds sooner and needs no draft */
 
 struct builtin {
     const struct engine_host *host;
-    struct sphinx_mean voice; /* of the utterances that have ended */
+    struct sphinx_mean voice; /* of the ended utterances */
     unsigned utterance;
     uint64_t start;   /* of the utterance, in samples */
     struct buf bytes; /* the samples of the open utterance */
     size_t count, decoded;
     bool open, decoding;
     struct draft *draft;
-    uint64_t draft_at; /* when to start one, 0 = not (clock_mono_ms) */
+    uint64_t draft_at; /* when to start a draft, 0 = never */
 };
 
 static void *builtin_open(const struct engine_host *host, char **ret_reason)
@@ -63,8 +63,8 @@ static const int16_t *samples_of(const struct builtin *it)
     return (const int16_t *)(const void *)it->bytes.data;
 }
 
-/* Begins the decoding with the voice's mean, made from earlier utterances and, as far as those do not
- * suffice, from the first samples of this one. */
+/* Starts decoding with the voice's mean, made from earlier utterances and, if those are too short, from
+ * the first samples of this one. */
 static void start_decoding(struct builtin *it)
 {
     struct sphinx_mean mean = it->voice;

@@ -18,9 +18,9 @@
 struct exec {
     const struct engine_host *host;
     struct fence *fence;
-    struct buf pending; /* PCM on its way to the command */
+    struct buf pending; /* PCM not yet taken by the command */
     struct buf answer;  /* the line being received */
-    bool skipping;      /* the rest of a line that is too long */
+    bool skipping;      /* skipping the rest of an overlong line */
     bool ended;         /* the command has closed its output */
     uint64_t samples;
     unsigned utterance;

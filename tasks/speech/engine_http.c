@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine `http`: a transcription server of the OpenAI shape (POST multipart, verbose_json), such as
- * whisper.cpp's. Two tiers: the built-in engine hears everything first and gives live text; each closed
- * utterance then goes to the server, whose text becomes the final one. When the server fails twice for an
- * utterance, the built-in engine's text stands, marked degraded, and after two such utterances the server
- * is not asked again in this task. Owns the queue of utterances and one transfer at a time. */
+/* The engine `http`: a transcription server with OpenAI's interface (POST multipart, verbose_json), such
+ * as whisper.cpp's. Owns the queue of utterances and one transfer at a time; one thread. Two tiers: the
+ * built-in engine hears everything first and gives live text; each closed utterance then goes to the
+ * server, whose text becomes the final one. If the server fails twice for an utterance, the built-in
+ * engine's text stands, marked degraded; after two such utterances in a row the task never asks the server
+ * again. */
 #include "hub/base/buf.h"
 #include "hub/config/options.h"
 #include "tasks/speech/endpoint.h"
@@ -13,7 +14,7 @@
 #include <endian.h>
 #include <stdio.h>
 
-#define JOBS_MAX 4               /* closed utterances waiting before more audio is declined */
+#define JOBS_MAX 4               /* closed utterances waiting before the engine is full */
 #define ANSWER_MAX (1024 * 1024) /* bytes */
 #define CONNECT_MS 5000L
 #define TRANSFER_MS 30000L
@@ -34,10 +35,10 @@ struct job { /* a closed utterance */
 
 struct http {
     const struct engine_host *host;
-    struct engine_host draft_host; /* of the built-in engine inside */
+    struct engine_host draft_host; /* given to the built-in engine inside */
     void *draft;
     struct job *open;          /* being spoken */
-    struct job *first, **last; /* closed ones, oldest first */
+    struct job *first, **last; /* closed utterances, oldest first */
     unsigned jobs, failures;
     char *authorization; /* header line, NULL = none */
     CURLM *multi;
@@ -117,7 +118,7 @@ static void *http_open(const struct engine_host *host, char **ret_reason)
 
 /* ---- utterances ---- */
 
-/* A WAV header of 16 kHz s16 mono, for samples whose number is not known yet (see finish_wav). */
+/* Writes a WAV header for 16 kHz s16 mono; the number of samples is filled in later (finish_wav). */
 static void start_wav(struct buf *wav)
 {
     static const char header[44] = "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\x3e\0\0\0\x7d\0\0"
@@ -173,7 +174,7 @@ static void http_end(void *engine, uint64_t end)
     it->jobs++;
 }
 
-/* The oldest utterance has its final text. */
+/* Delivers the final text of the oldest utterance and removes it. */
 static void give(struct http *it, const char *text, const struct words *words, bool degraded)
 {
     struct job *job = it->first;
@@ -261,7 +262,7 @@ static void end_transfer(struct http *it)
     it->headers = NULL;
 }
 
-/* Reads the server's answer for the oldest utterance; false if it is none. */
+/* Uses the server's answer for the oldest utterance; false if it is malformed. */
 static bool use_answer(struct http *it)
 {
     json_t *object = json_loadb(it->answer.data ? it->answer.data : "", it->answer.len, 0, NULL);

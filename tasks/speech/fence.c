@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The fence. Owns one child process and three pipes. Runs in the child of one task; nothing here knows
- * what the program does. */
+/* The fence. Owns one child process and three pipes. Runs in the child of one task; never knows what the
+ * program does. */
 #include "tasks/speech/fence.h"
 
 #include "hub/base/clock.h"
@@ -24,18 +24,18 @@
 
 struct fence {
     pid_t pid;
-    int input, output, errors; /* our ends; -1 = closed */
+    int input, output, errors; /* this side's ends; -1 = closed */
     uint64_t deadline;         /* clock_mono_ms */
     bool ended;
     int status;
-    char *directory; /* its own */
+    char *directory; /* the child's own, removed with it */
     struct buf stderr_tail;
     char complaint[COMPLAINT_MAX + 1];
 };
 
 /* ---- the child ---- */
 
-/* Goes into its directory and gives up the rest. The file, if there is one, is number 3. */
+/* Enters the child's directory and drops access to everything else. The file, if any, is descriptor 3. */
 static bool enter(const struct fence_spec *spec, const char *directory)
 {
     const struct confine_need need = {
@@ -65,7 +65,7 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Puts the pipes on 0, 1, 2 and the file on 3; everything else is closed. False if that fails. */
+/* Moves the pipes to 0, 1, 2 and the file to 3; closes everything else. False if that fails. */
 static bool arrange_descriptors(const int ends[3], int file)
 {
     int safe[4];
@@ -88,7 +88,7 @@ run_child(const struct fence_spec *spec, const char *directory, const int ends[3
     setpgid(0, 0);
     reset_signals();
     bool ready = arrange_descriptors(ends, spec->file) && enter(spec, directory);
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of the user would undo it */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* set after the change of user, which would clear it */
     if (ready && getppid() == parent) {
         if (spec->run) {
             spec->run();
@@ -156,7 +156,7 @@ struct fence *fence_start(const struct fence_spec *spec, char **ret_reason)
             xasprintf("%s cannot be started: %s", spec->run ? "a child" : spec->argv[0], strerror(error));
         return NULL;
     }
-    setpgid(pid, pid); /* whoever comes first; a kill of the group must not come too soon */
+    setpgid(pid, pid); /* both sides do it: the group must exist before anybody kills it */
     struct fence *fence = xcalloc(1, sizeof(*fence));
     *fence = (struct fence){.pid = pid,
                             .input = ours[0],
@@ -214,7 +214,8 @@ static void read_errors(struct fence *fence)
     }
 }
 
-/* Also what the program itself has started, unless we may make no groups: a slot's ends with the slot. */
+/* Kills the child and what it started itself; without permission to make groups (in a slot) the latter
+ * ends with the slot. */
 static void kill_child(const struct fence *fence)
 {
     kill(-fence->pid, SIGKILL);
@@ -243,7 +244,7 @@ int fence_status(const struct fence *fence)
     return fence->status;
 }
 
-/* Copies one line, every word with a slash in it replaced by "…". */
+/* Copies one line; replaces every word containing a slash by "…", so that paths do not leak. */
 static void clean_line(char to[static COMPLAINT_MAX + 1], const char *line, size_t length)
 {
     static const char hidden[] = "…";

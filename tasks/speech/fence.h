@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* A fenced child: a program by its argument vector, or a function of ours; clean environment, pipes on stdin,
- * stdout and stderr, limits on CPU, memory, files and wall time, no new privileges, no descriptor of ours,
- * an empty directory, confined (hub/base/confine.h),
- * killed when it is closed. What it started itself is killed with it where we may make process groups; in a
- * slot, which may not, it ends with the slot. One thread per object; the pipes never block. */
+/* A fenced child: a program given by its argument vector, or a function of this program. It gets a clean
+ * environment, pipes on stdin, stdout and stderr, limits on CPU, memory, files and wall time, no new
+ * privileges, no inherited descriptor, an empty directory, and is confined (hub/base/confine.h). Closing
+ * the fence kills it and, where process groups may be made, everything it started; in a slot, which may
+ * not make any, that ends with the slot. One thread per object; the pipes never block. */
 #pragma once
 
 #include "hub/base/buf.h"
@@ -14,36 +14,37 @@
 struct fence_spec {
     const char *const *argv; /* argv[0] is looked up in the fenced PATH; NULL-ended */
     void (*run)(void);       /* instead of a program: the child ends when it returns */
-    size_t pipe_bytes;       /* each pipe holds; 0 = 256 KiB */
-    int file;                /* a descriptor the child gets as number 3; -1 = none */
+    size_t pipe_bytes;       /* capacity of each pipe; 0 = 256 KiB */
+    int file;                /* the child gets it as descriptor 3; -1 = none */
     unsigned cpu_s, wall_s;
     size_t memory_bytes; /* address space; 0 = no limit */
     size_t file_bytes;   /* largest file it may write */
-    bool command;        /* an operator's own: it reaches what its user may, but for the limits */
-    const char *user;    /* whom root becomes for it; NULL or "" = nobody */
+    bool command;        /* an operator's own: may reach what its user may, within the limits */
+    const char *user;    /* user to run as if started by root; NULL or "" = nobody */
 };
 
 struct fence;
 
-/* Splits a command at its blanks, without a shell, into an argument vector that points into it. */
+/* Splits a command at its blanks, without a shell, into a NULL-terminated argument vector that points into
+ * it. */
 #define FENCE_WORDS_MAX 64 /* the words beyond are left out */
 void fence_words(char *command, const char *ret_argv[static FENCE_WORDS_MAX + 1]);
-/* NULL and *ret_reason (free()) if there can be no child. A program that does not exist shows as exit
- * code 127 later. */
+/* Starts the child. NULL and *ret_reason (free()) if that fails. A program that does not exist shows
+ * later, as exit code 127. */
 struct fence *fence_start(const struct fence_spec *spec, char **ret_reason);
 /* As write(2) and read(2) on the child's stdin and stdout: −1 with EAGAIN when they would block. */
 ssize_t fence_write(struct fence *fence, const void *bytes, size_t size);
 ssize_t fence_read(struct fence *fence, void *to, size_t size);
-/* Writes as much of `pending` as the child takes and removes it from there; all is dropped once the child
- * reads no more: it has seen enough, or failed. */
+/* Writes as much of `pending` as the child takes and removes it from there; drops all of it once the child
+ * no longer reads: it has seen enough, or failed. */
 void fence_send(struct fence *fence, struct buf *pending);
-/* Waits until the child has written something or takes input, at most `ms`. */
+/* Waits at most `ms` until the child has written something or can take input. */
 void fence_wait(const struct fence *fence, int ms);
-/* The child reads the end of its input. */
+/* Lets the child read the end of its input. */
 void fence_close_input(struct fence *fence);
-/* Looks after the child: reads its stderr, kills it when its time is over. True once it has ended. */
+/* Looks after the child: reads its stderr, kills it past its deadline. True once it has ended. */
 bool fence_ended(struct fence *fence);
-/* After its end: exit code, or 128 + signal. */
+/* The exit code, or 128 + signal. Call it only after the end. */
 int fence_status(const struct fence *fence);
 /* The last line the child wrote to stderr that holds none of `ignored` (NULL-ended, or NULL), made fit for
  * users: paths and control characters are taken out. "" if there is none. */

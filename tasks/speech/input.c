@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The way from bytes to samples. Owns the decoder, if the declared format or the first bytes ask for one, and
- * the bytes seen before that is known; counts samples and ends the audio at its longest. */
+/* From bytes to samples. Owns the decoder, if the declared format or the first bytes call for one, and the
+ * bytes seen before that is known; counts samples and cuts the audio at its maximum length. One thread.
+ * Never blocks. */
 #include "tasks/speech/input.h"
 
 #include "hub/base/buf.h"
@@ -16,13 +17,13 @@
 
 struct input {
     struct input_sink sink;
-    bool sniffing; /* more bytes are wanted to tell what this is */
+    bool sniffing; /* more bytes are needed to tell the format */
     bool raw_name;
     uint8_t first[SNIFF_BYTES];
     size_t first_size;
     struct media *media; /* NULL = the bytes are samples */
-    struct buf pcm;      /* s16le, from a whole sample on */
-    uint64_t left; /* bytes of sound still to come; behind the samples of a WAV file stands other data */
+    struct buf pcm;      /* s16le, starts at a whole sample */
+    uint64_t left;       /* bytes of sound still to come; a WAV file may have other data after its samples */
     uint64_t samples;
     struct input_failure failure;
 };
@@ -35,7 +36,7 @@ void input_fail(struct input_failure *failure, const char *code, const char *mes
     snprintf(failure->message, sizeof(failure->message), "%s", message);
 }
 
-/* Passes samples on until the audio is as long as it may be. */
+/* Passes samples on until the audio reaches its maximum length. */
 static void give(void *arg, const int16_t *samples, size_t count)
 {
     struct input *it = arg;
@@ -67,7 +68,7 @@ static void give_pcm(void *arg, const uint8_t *bytes, size_t size)
     buf_consume(&it->pcm, count * sizeof(*samples));
 }
 
-/* Samples that are as they should be need no decoder. */
+/* Opens a decoder unless the bytes already are samples of the right form. */
 static void open_decoder(struct input *it, const struct media_source *source)
 {
     if (source->kind != MEDIA_PCM || source->rate != SPEECH_RATE || source->channels != 1)
@@ -107,7 +108,7 @@ static void feed_decoder(struct input *it, const uint8_t *bytes, size_t size)
         give_pcm(it, bytes, size);
 }
 
-/* Enough has come, or everything: tells what it is. */
+/* Decides on the format, once enough bytes or all have come. */
 static void choose(struct input *it)
 {
     struct media_source source = {.kind = sniff_media(it->first, it->first_size)};

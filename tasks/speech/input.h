@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The task's stream of bytes turned into 16 kHz mono samples: PCM that is that already, anything else by a
- * fenced ffmpeg. Which it is, the declared format and the first bytes decide. One thread. */
+/* Turns the task's stream of bytes into 16 kHz mono samples: such PCM passes through, a fenced ffmpeg
+ * converts anything else. The declared format and the first bytes decide which. One thread. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -21,19 +21,19 @@ struct input_failure {
     char message[256];
 };
 
-/* Notes why there will be no more samples; the first reason stays. */
+/* Notes why no more samples will come; the first reason stays. */
 void input_fail(struct input_failure *failure, const char *code, const char *message);
 
 struct input;
 
-/* `format` is the task's argument {encoding, sample_rate?, channels?, name?}, checked, NULL = 16 kHz PCM; it
- * is not kept. `sink` is copied. */
+/* Opens the input. `format` is the task's argument {encoding, sample_rate?, channels?, name?}, checked;
+ * NULL = 16 kHz PCM; not kept. `sink` is copied. */
 struct input *input_open(const json_t *format, const struct input_sink *sink);
-/* Takes the next bytes; samples may come out at once or by input_work(). */
+/* Takes the next bytes; samples come out at once or from input_work(). */
 void input_feed(struct input *input, const void *bytes, size_t size);
-/* The stream has ended: input_work() gives the rest. */
+/* Ends the stream: input_work() delivers the rest. */
 void input_finish(struct input *input);
-/* Goes on with what is pending. Bits of enum engine_load (engine.h); ENGINE_IDLE after input_finish()
+/* Continues pending work. Returns bits of enum engine_load (engine.h); after input_finish() ENGINE_IDLE
  * means that everything came out. */
 unsigned input_work(struct input *input);
 /* Why the input cannot be read, NULL while it can. */

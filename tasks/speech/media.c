@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The decoder of files. Owns one fenced ffmpeg, the bytes on their way into it, and for an MP4 file whose
- * index stands at its end the unlinked file it is gathered in. The demuxer is forced by what the first bytes
- * were, and the protocols, demuxers and codecs it may use are listed, so that a playlist in disguise opens
- * nothing. */
+/* The decoder of files. Owns one fenced ffmpeg, the bytes on their way to it, and, for an MP4 file with
+ * its index at the end, the unlinked file that collects it. One thread; never blocks. The demuxer is
+ * forced to match the first bytes, and the protocols, demuxers and codecs are listed, so that a disguised
+ * playlist cannot open anything. */
 #include "tasks/speech/media.h"
 
 #include "tasks/speech/endpoint.h"
@@ -14,9 +14,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define PENDING_MAX (256 * 1024) /* bytes waiting before more are declined */
+#define PENDING_MAX (256 * 1024) /* bytes waiting before the input is full */
 #define READ_BYTES 32768
-/* Bytes of an MP4 that are looked at before it is taken for one with its index last. */
+/* Bytes of an MP4 inspected before its index is assumed to be at the end. */
 #define INDEX_WAIT_MAX (64 * 1024)
 #define CODECS                                                                                               \
     "opus,libopus,vorbis,libvorbis,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,flac,alac," \
@@ -35,7 +35,7 @@ struct media {
     struct media_sink sink;
     enum how how;
     struct fence *fence;
-    struct buf pending; /* not yet written to ffmpeg; while undecided: all that came */
+    struct buf pending; /* not yet written to ffmpeg; while undecided, everything received */
     uint64_t box;       /* offset of the next top-level box of an MP4 */
     int file;           /* unlinked, -1 = none */
     bool finished;      /* no more bytes will come */
@@ -80,10 +80,11 @@ static void start(struct media *it)
         snprintf(declared, sizeof(declared), "-ar %u -ac %u", source->rate, source->channels);
     char *command = xasprintf(
         "ffmpeg -nostdin -v error -nostats -hide_banner -max_alloc 268435456 -threads 1 "
-        /* the input: little look-ahead, so that live audio comes out at once */
+        /* the input: little look-ahead, so that live audio is decoded at once */
         "-probesize %s -analyzeduration 0 -max_streams 8 -protocol_whitelist %s -format_whitelist %s "
         "-codec_whitelist " CODECS " -vn -sn -dn -f %s %s -i %s "
-        /* the output: a little more than is used, so that whoever counts samples sees that there was more */
+        /* the output: slightly above the maximum, so that the counter of samples notices that there was
+         * more */
         "-map 0:a:0 -t %d -fs %d -ac 1 -ar %d -c:a pcm_s16le -f s16le -flush_packets 1 pipe:1",
         pipe ? "4096" : "5000000", pipe ? "pipe" : "file", demuxer, demuxer, declared,
         pipe ? "pipe:0" : "/dev/fd/3", INPUT_SECONDS_MAX + 1, 2 * SPEECH_RATE * (INPUT_SECONDS_MAX + 2),
@@ -113,7 +114,7 @@ static uint64_t big_endian(const char *p, size_t count)
     return value;
 }
 
-/* Walks the top-level boxes: index (moov) before data (mdat) can be read from a pipe, else a file is
+/* Walks the top-level boxes: if the index (moov) precedes the data (mdat), a pipe suffices; else a file is
  * needed. */
 static enum how decide(struct media *it)
 {
@@ -180,10 +181,10 @@ void media_finish(struct media *it)
     it->finished = true;
 }
 
-/* Lines about pictures that nobody wants decoded. */
+/* Complaints about embedded pictures, which are not decoded. */
 static const char *const harmless[] = {"not on whitelist", "Last message repeated", NULL};
 
-/* ffmpeg is gone: what does that mean? */
+/* Derives the outcome from ffmpeg's end. */
 static void conclude(struct media *it)
 {
     const char *complaint = fence_complaint(it->fence, harmless);
@@ -238,7 +239,7 @@ unsigned media_work(struct media *it)
         conclude(it);
         return ENGINE_IDLE;
     }
-    fence_ended(it->fence); /* keeps its deadline and its stderr */
+    fence_ended(it->fence); /* enforces its deadline and reads its stderr */
     unsigned load = more ? ENGINE_BUSY : ENGINE_WAITS;
     return it->pending.len > PENDING_MAX ? load | ENGINE_FULL : load;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Decodes audio of any kind to 16 kHz mono samples in a fenced ffmpeg that may read its pipe and nothing
- * else. One thread per object. */
+/* Decodes audio of any kind to 16 kHz mono samples in a fenced ffmpeg that can read only its pipe. One
+ * thread per object. */
 #pragma once
 
 #include "tasks/speech/input.h"
@@ -14,15 +14,15 @@ struct media_sink {
 
 struct media;
 
-/* `source` and `sink` are copied; the kind is known. `failure` is borrowed: it is set when there will be no
- * more samples. */
+/* Opens a decoder. `source` and `sink` are copied; the source's kind must be known. `failure` is borrowed
+ * and set once no more samples will come. */
 struct media *media_open(const struct media_source *source, const struct media_sink *sink,
                          struct input_failure *failure);
-/* The next bytes of the file; they wait for media_work(). */
+/* Queues the next bytes of the file for media_work(). */
 void media_feed(struct media *media, const uint8_t *bytes, size_t size);
 /* No more bytes will come. */
 void media_finish(struct media *media);
-/* As input_work(): feeds ffmpeg, and gives the sink what it has decoded. Never blocks. */
+/* Like input_work(): feeds ffmpeg and gives the sink what it has decoded. Never blocks. */
 unsigned media_work(struct media *media);
 /* Kills ffmpeg; NULL is fine. */
 void media_close(struct media **media);

@@ -7,7 +7,8 @@
 #include <ctype.h>
 #include <flite/flite.h>
 
-/* Of libflite_usenglish, whose header leaves them out: the words of a whole number, of each of its digits. */
+/* From libflite_usenglish, whose header omits them: the words of a whole number, and of each of its
+ * digits. */
 cst_val *en_exp_number(const char *digits);
 cst_val *en_exp_digits(const char *digits);
 
@@ -26,7 +27,7 @@ static const char *const spellings[][2] = {
 
 static void add(struct word_list *words, size_t max, const char *text, size_t length)
 {
-    while (length && *text == '\'') { /* quotes around a word are no part of it */
+    while (length && *text == '\'') { /* quotes around a word do not belong to it */
         text++;
         length--;
     }
@@ -49,7 +50,7 @@ static void spell_number(struct word_list *words, size_t max, const char *digits
     delete_val(spelled);
 }
 
-/* The letter that stands at `p`, lower case and plain; ' for an apostrophe, a space for anything else.
+/* The letter at `p`, lower case and without accent; ' for an apostrophe, a space for anything else.
  * *ret_size = its bytes. */
 static char letter_at(const unsigned char *p, size_t *ret_size)
 {
@@ -65,7 +66,7 @@ static char letter_at(const unsigned char *p, size_t *ret_size)
         *ret_size = 3;
         return '\'';
     }
-    return ' '; /* the other bytes of the sequence follow as spaces */
+    return ' '; /* the remaining bytes of the sequence become spaces */
 }
 
 static bool is_group(const char *text)
@@ -74,7 +75,7 @@ static bool is_group(const char *text)
            isdigit((unsigned char)text[3]) && !isdigit((unsigned char)text[4]);
 }
 
-/* Reads a whole number, "12,000" too; the bytes it took. */
+/* Reads a whole number, also "12,000"; returns the bytes consumed. */
 static size_t take_number(const char *text, size_t max, struct word_list *words)
 {
     struct buf digits = BUF_INIT;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Text as words that can be compared: lower case, no punctuation, accents folded, whole numbers spelled
- * out, a few spellings of one word made one. Any thread. */
+/* Text as comparable words: lower case, no punctuation, accents folded, whole numbers spelled out, some
+ * spelling variants unified. Any thread. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -15,5 +15,5 @@ struct word_list {
 /* The words of UTF-8 text; at most `max` of them. Give them back with word_list_free(). */
 void normalize_text(const char *text, size_t max, struct word_list *ret_words);
 void word_list_free(struct word_list *words);
-/* Whether two normalised words are the same word in other spelling ("mr", "mister"). */
+/* Whether two normalised words are spellings of the same word ("mr", "mister"). */
 bool normalize_same(const char *a, const char *b);

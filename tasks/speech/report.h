@@ -13,7 +13,7 @@
 struct transcript {
     struct buf text; /* of the final pieces */
     struct words words;
-    unsigned utterances; /* that held words */
+    unsigned utterances; /* those that contained words */
     double duration_s;   /* of the stream */
     const char *engine;
     bool degraded;
@@ -21,11 +21,11 @@ struct transcript {
     size_t warning_count;
 };
 
-/* A final piece was heard: appends its text (none = nothing happens) and, if they are known, its words. */
+/* Adds a final piece: appends its text (empty = no effect) and, if known, its words. */
 void transcript_add(struct transcript *transcript, const char *text, const struct words *words);
 /* Adds a static word to the result's `warnings`, once. */
 void transcript_warn(struct transcript *transcript, const char *warning);
 void transcript_free(struct transcript *transcript);
-/* The result object, the caller's: text, words, duration_s, words_per_minute, pauses, utterances, engine, and
- * if so degraded, warnings. */
+/* Returns the result object, owned by the caller: text, words, duration_s, words_per_minute, pauses,
+ * utterances, engine, and where they apply degraded and warnings. */
 json_t *transcript_result(struct transcript *transcript);

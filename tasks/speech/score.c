@@ -5,9 +5,9 @@
 #include <math.h>
 #include <stdint.h>
 
-#define HEARD_WEIGHT 0.9     /* trust in a word that the recogniser heard by itself */
-#define HEARD_ONLY_LEAST 0.5 /* accuracy of a heard word of no confidence when there is no alignment */
-#define EXTRA_COST 0.5       /* an unexpected word weighs half a missed one: many are the recogniser's */
+#define HEARD_WEIGHT 0.9     /* trust in a word the recogniser heard on its own */
+#define HEARD_ONLY_LEAST 0.5 /* accuracy of a heard word with confidence 0 when there is no alignment */
+#define EXTRA_COST 0.5 /* an unexpected word weighs half a missed one: many are the recogniser's errors */
 
 /* Edit distance with its path (Wagner and Fischer): cost[i][j] for the first i expected and j heard words; a
  * word left out or added costs 2, one said for another 3. Whole sentences come in, so the quadratic table is
@@ -37,7 +37,7 @@ size_t score_match(const struct word_list *expected, const struct word_list *hea
         if (j > 0 && *here == here[-(ptrdiff_t)width - 1] + (same ? 0 : 3)) {
             ret_heard_at[--i] = same ? (int)--j : -1;
             j -= same ? 0 : 1;
-            extra--; /* a word said instead of another is no extra word */
+            extra--; /* a word said instead of another is not an extra word */
         } else if (*here == here[-(ptrdiff_t)width] + 2) {
             ret_heard_at[--i] = -1;
         } else {
@@ -51,7 +51,7 @@ size_t score_match(const struct word_list *expected, const struct word_list *hea
 double score_word(double fits, double confidence)
 {
     bool heard = confidence >= 0;
-    if (fits < 0) /* no alignment: what was heard is all there is */
+    if (fits < 0) /* no alignment: only what was heard counts */
         return heard ? 100 * (HEARD_ONLY_LEAST + (1 - HEARD_ONLY_LEAST) * fmin(1, confidence)) : 0;
     /* Two witnesses that err independently: the word is wrong only if both are. */
     return 100 * (1 - (1 - fmin(1, fits)) * (1 - (heard ? HEARD_WEIGHT : 0)));

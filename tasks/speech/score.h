@@ -7,9 +7,9 @@
 
 #include <stddef.h>
 
-/* Matches the words heard with the words expected by the least number of changes: ret_heard_at[i] =
- * index of the heard word that stands for expected word i, or −1. Gives the number of heard words that
- * stand for none. At most SCORE_WORDS_MAX of either are looked at. */
+/* Matches the heard words with the expected ones by the least number of changes (Wagner and Fischer):
+ * ret_heard_at[i] = index of the heard word that stands for expected word i, or −1. Returns the number of
+ * heard words that stand for none. Considers at most SCORE_WORDS_MAX of either. */
 #define SCORE_WORDS_MAX 2000
 size_t score_match(const struct word_list *expected, const struct word_list *heard, int *ret_heard_at);
 
@@ -18,6 +18,6 @@ size_t score_match(const struct word_list *expected, const struct word_list *hea
  * heard word, negative = none was heard. */
 double score_word(double fits, double confidence);
 
-/* 0–100: the sum of the words' accuracies, divided by their number and half that of the words that were said
- * but not expected. */
+/* The total, 0–100: the sum of the words' accuracies, divided by their number plus half the number of
+ * unexpected words. */
 double score_total(const double *accuracy, size_t count, size_t extra);

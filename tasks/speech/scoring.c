@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Scores a reading and writes it down: matching and alignment of the expected words, accuracy of each,
- * the total. Runs in the child of one task; owns nothing that outlives the call. */
+/* Scores a reading and builds the score's JSON: matching and alignment of the expected words, accuracy of
+ * each, the total. Runs in the child of one task; owns nothing that outlives the call. */
 #include "tasks/speech/scoring.h"
 
 #include "tasks/speech/align.h"
 #include "tasks/speech/score.h"
 
-#define CUT_PAUSE 0.15     /* seconds between two heard words that alignment may be cut at */
+#define CUT_PAUSE 0.15     /* least seconds between two heard words for a cut of the alignment */
 #define CUT_CONFIDENCE 0.7 /* of both words */
 
 struct reading {
@@ -38,7 +38,7 @@ static void normalize_heard(struct reading *reading, const struct words *heard)
     }
 }
 
-/* One past the last expected word that was heard. */
+/* Index after the last expected word that was heard. */
 static size_t reached(const struct reading *reading)
 {
     size_t end = reading->expected.count;
@@ -47,7 +47,7 @@ static size_t reached(const struct reading *reading)
     return end;
 }
 
-/* Whether expected words i − 1 and i were heard one after the other for sure, with a pause between. */
+/* Whether expected words i − 1 and i were surely heard one after the other, with a pause between. */
 static bool is_cut(const struct reading *reading, size_t i)
 {
     int before = reading->heard_at[i - 1];

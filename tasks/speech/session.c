@@ -20,7 +20,7 @@
 #include <stdio.h>
 
 #define READ_BYTES 6400      /* 200 ms of 16 kHz PCM */
-#define PARTIAL_EVERY_MS 200 /* at most so often, and only when the text changed */
+#define PARTIAL_EVERY_MS 200 /* shortest interval, and only when the text changed */
 #define PROGRESS_EVERY_S 1.0 /* of audio */
 #define WAIT_IDLE_MS 100
 #define WAIT_OUTSIDE_MS 20
@@ -29,22 +29,22 @@
 struct session {
     struct task_ctx *ctx;
     const struct engine *engine;
-    void *recognizer; /* what the engine opened */
+    void *recognizer; /* state of the engine */
     struct engine_host host;
     struct input *input;
     struct endpoint *endpoint;
     struct transcript transcript;
     uint64_t samples;   /* so far */
-    unsigned utterance; /* the next one's number */
+    unsigned utterance; /* number of the next one */
     double reported_s;
     bool speaking; /* the first utterance has begun */
 
     char *shown;         /* text of the last partial event of the open utterance */
-    char *pending;       /* newer text that waits for its turn, NULL if none */
+    char *pending;       /* newer text not sent yet, NULL if none */
     struct piece newest; /* what else is known of `pending` */
     uint64_t shown_at;
 
-    bool keep; /* the samples are wanted for alignment */
+    bool keep; /* keep the samples for alignment */
     struct buf kept;
 };
 
@@ -105,7 +105,7 @@ static void take_piece(void *arg, const struct piece *piece)
     show_pending(it);
 }
 
-/* How much is to come is not known, so the percentage nears 90 as the stream goes on: 45 after 30 s. */
+/* The total length is unknown, so the percentage approaches 90 as the stream continues: 45 after 30 s. */
 static void report_progress(struct session *it)
 {
     double seconds = (double)it->samples / SPEECH_RATE;
@@ -172,7 +172,7 @@ static void take_samples(void *arg, const int16_t *samples, size_t count)
 
 /* ---- the flow ---- */
 
-/* One turn of work on what is pending. An engine that is full gets nothing more from the input. */
+/* Does one turn of pending work. A full engine gets nothing more from the input. */
 static unsigned work(struct session *it)
 {
     unsigned load = it->engine->work(it->recognizer);
@@ -208,7 +208,7 @@ static bool read_stream(struct session *it)
     }
 }
 
-/* Everything has been read: brings out what is still in the pipes. */
+/* Flushes what is still in the pipes once the stream has been read. */
 static bool drain(struct session *it)
 {
     input_finish(it->input);
@@ -286,7 +286,7 @@ static bool open_engine(struct session *it)
 void speech_run(struct task_ctx *ctx)
 {
     struct session it = {.ctx = ctx, .keep = task_arg_text(ctx, "expected_text") != NULL};
-    signal(SIGPIPE, SIG_IGN); /* children that die early must not take us along */
+    signal(SIGPIPE, SIG_IGN); /* a child that dies early must not kill this process */
     if (!open_engine(&it))
         return;
     it.endpoint = endpoint_new(&utterances, &it);

@@ -23,14 +23,14 @@ enum media_kind {
 
 struct media_source {
     enum media_kind kind;
-    unsigned rate, channels; /* of MEDIA_PCM: samples per second, 1 or more; else not looked at */
+    unsigned rate, channels; /* for MEDIA_PCM: samples per second, 1 or more; else ignored */
 };
 
-/* By the signature that each format's specification gives; MEDIA_UNKNOWN if there is none. */
+/* Returns the kind by the signatures of the formats' specifications; MEDIA_UNKNOWN if none matches. */
 enum media_kind sniff_media(const uint8_t *bytes, size_t size);
-/* Whether a WAV file has the usual header of s16le samples and nothing else before them: then *ret_source is
- * what stands behind these bytes, and *ret_bytes how many of it, UINT64_MAX = to the end of the stream, as
- * streaming writers leave it (size 0 or near 2^32). */
+/* Whether a WAV file begins with the usual header of s16le samples and nothing else. Then *ret_source
+ * describes what follows these bytes, and *ret_bytes is its length; UINT64_MAX = to the end of the stream,
+ * which streaming writers leave open (size 0 or near 2^32). */
 bool sniff_plain_wav(const uint8_t header[static SNIFF_BYTES], struct media_source *ret_source,
                      uint64_t *ret_bytes);
 /* Whether a file's name says that it is headerless 16 kHz PCM: it ends in .raw or .pcm. */

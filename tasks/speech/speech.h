@@ -5,9 +5,9 @@
 struct options;
 struct task_ctx;
 
-/* Loads the recogniser, in the parent that the task's children are forked from. 0 or -1 (logged). */
+/* Loads the recogniser in the parent from which the task's children are forked. Returns 0, or -1 (logged). */
 int speech_preload(const struct options *options);
-/* What the configured engine reaches (TASK_REACH_…). */
+/* What the configured engine must be able to reach (TASK_REACH_…). */
 unsigned speech_reach(const struct options *options);
-/* Runs one task: reads its stream, reports partial text, ends it. In a child of that parent. */
+/* Runs one task, in a child of that parent: reads its stream, reports partial text, ends it. */
 void speech_run(struct task_ctx *ctx);

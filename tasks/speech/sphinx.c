@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The only user of pocketsphinx (0.8 to 5prealpha; version 5 has another configuration interface). Owns
- * the dictation decoder of this process. Runs in the parent that speech children are forked from (loading
+ * the dictation decoder of this process. Runs in the parent from which speech children are forked (loading
  * only) and in those children; never in the hub. */
 #include "tasks/speech/sphinx.h"
 
@@ -18,10 +18,10 @@
 #define LANGUAGE_WEIGHT 6.5F /* the usual one; it also weighs silence between words */
 
 static ps_decoder_t *decoder;
-static ps_decoder_t *loaded_aligner; /* of the usual beam; stays loaded, as freeing it costs as well */
+static ps_decoder_t *loaded_aligner; /* of the usual beam; stays loaded, since freeing costs time, too */
 static mfcc_t default_mean[SPHINX_CEPSTRA];
 
-/* Takes `config`; NULL if it is none. */
+/* Makes a decoder; takes ownership of `config`. NULL if it is invalid. */
 static ps_decoder_t *load(cmd_ln_t *config)
 {
     ps_decoder_t *ps = config ? ps_init(config) : NULL;
@@ -29,8 +29,9 @@ static ps_decoder_t *load(cmd_ln_t *config)
     return ps;
 }
 
-/* Without removal of silence the word times are right; with at most 3 000 active models per frame noise
- * cannot explode the search; the second (flat) pass of the library makes words worse and ends late. */
+/* Removal of silence is off, since it spoils word times; at most 3 000 active models per frame keep noise
+ * from exploding the search; the library's second (flat) pass is off, since it makes words worse and ends
+ * late. */
 static cmd_ln_t *dictation_config(void)
 {
     return cmd_ln_init(NULL, ps_args(), TRUE, "-hmm", MODEL_DIR "/en-us", "-dict",
@@ -38,9 +39,9 @@ static cmd_ln_t *dictation_config(void)
                        "no", "-maxhmmpf", "3000", "-fwdflat", "no", "-logfn", "/dev/null", NULL);
 }
 
-/* All senones are computed, so that a word's acoustic score says how far it is from the best sound of each
- * frame; of two densities each, which costs a third less than the usual four and tells right words from wrong
- * ones as well. */
+/* Computes all senones, so that a word's acoustic score tells how far it is from the best sound of each
+ * frame; two densities each cost a third less than the usual four and separate right words from wrong ones
+ * as well. */
 static ps_decoder_t *load_aligner(double beam)
 {
     char width[16];
@@ -85,7 +86,7 @@ void sphinx_mean_add(struct sphinx_mean *mean, const int16_t *samples, size_t co
     fe_process_frames(fe, &samples, &left, cepstra, &frames, NULL);
     fe_end_utt(fe, cepstra[frames], &tail);
     for (int32 i = 0; i < frames; i++) {
-        if (cepstra[i][0] < 0) /* no energy: the library leaves such frames out as well */
+        if (cepstra[i][0] < 0) /* no energy: the library skips such frames, too */
             continue;
         for (size_t k = 0; k < SPHINX_CEPSTRA; k++)
             mean->sum[k] += (double)cepstra[i][k];
@@ -119,7 +120,8 @@ void sphinx_audio(const int16_t *samples, size_t count)
     ps_process_raw(decoder, samples, count, FALSE, FALSE);
 }
 
-/* Whether a decoder's word is something said; *ret_length leaves the variant number "(2)" out. */
+/* Whether a decoder's word was spoken (no silence or filler); *ret_length excludes the variant number
+ * "(2)". */
 static bool is_spoken(const char *word, size_t *ret_length)
 {
     *ret_length = strcspn(word, "(");
@@ -179,7 +181,7 @@ void sphinx_aligner_free(struct sphinx_aligner **aligner)
     *aligner = NULL;
 }
 
-/* Makes sure that the dictionary has a word: those it lacks get the pronunciation their letters suggest. */
+/* Adds a missing word to the dictionary, with the pronunciation its letters suggest. */
 static bool know_word(ps_decoder_t *ps, const char *word)
 {
     char phones[8 * WORD_MAX], *known = ps_lookup_word(ps, word);
@@ -188,8 +190,8 @@ static bool know_word(ps_decoder_t *ps, const char *word)
     return found || (pronounce(word, phones, sizeof(phones)) && ps_add_word(ps, word, phones, FALSE) >= 0);
 }
 
-/* Makes the decoder look for these words in this order only: a chain of states, one word between two.
- * Fillers and silence may come anywhere. False if a word cannot be pronounced. */
+/* Restricts the search to these words in this order: a chain of states with one word between two. Fillers
+ * and silence may come anywhere. False if a word cannot be pronounced. */
 static bool search_for(ps_decoder_t *ps, const struct words *words)
 {
     int states = (int)words->count + 1;
@@ -206,8 +208,8 @@ static bool search_for(ps_decoder_t *ps, const struct words *words)
     return known;
 }
 
-/* The average score of a frame, as the library gives it, to 0–1. Words that were said lie around −36 (5 %
- * below −60), words that were not around −125 (5 % above −71). */
+/* Maps the library's average score per frame to 0–1. Measured: spoken words lie around −36 (5 % below
+ * −60), unspoken ones around −125 (5 % above −71). */
 static double fit(double score)
 {
     return 1 / (1 + exp(-(score + 75) / 8));

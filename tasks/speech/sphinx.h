@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* The recogniser library behind one file: nothing else includes its headers. A process holds at most one
- * dictation decoder, loaded once by the parent that children are forked from; a child uses it for one
- * task. One thread per process. */
+/* The recogniser library, hidden behind one file: nothing else includes its headers. A process holds at
+ * most one dictation decoder, loaded once by the parent from which children are forked; a child uses it
+ * for one task. One thread per process. */
 #pragma once
 
 #include "tasks/speech/words.h"
 
 #include <stdint.h>
 
-/* Loads model, dictionary and language model if that was not done yet (about 0.5 s). False and
- * *ret_reason (free()) if they are missing. */
+/* Loads model, dictionary and language model unless already loaded (about 0.5 s). False and *ret_reason
+ * (free()) if they are missing. */
 bool sphinx_load(char **ret_reason) MUSTCHECK;
 
 /* ---- dictation ---- */
 
 #define SPHINX_CEPSTRA 13
-/* The voice's spectral mean: recognition is as good as this is right (see engine_builtin.c). */
+/* The voice's spectral mean, on which the quality of recognition depends (see engine_builtin.c). */
 struct sphinx_mean {
     double sum[SPHINX_CEPSTRA];
     double frames; /* of 10 ms */
@@ -27,7 +27,7 @@ void sphinx_mean_add(struct sphinx_mean *mean, const int16_t *samples, size_t co
 void sphinx_begin(const struct sphinx_mean *mean);
 /* Decodes samples. The text depends on how an utterance is split into calls, so use fixed pieces. */
 void sphinx_audio(const int16_t *samples, size_t count);
-/* The words so far, separated by spaces, as they stand now (free()). */
+/* The words recognised so far, separated by spaces; the caller frees the text. */
 char *sphinx_partial(void);
 /* Ends the utterance and appends its words; times count from `offset` seconds. */
 void sphinx_end(double offset, struct words *ret_words);
@@ -38,7 +38,7 @@ struct sphinx_aligner;
 
 #define SPHINX_ALIGN_BEAM 1e-80 /* the usual width; sphinx_load() has loaded one such search */
 
-/* A search of this width (smaller numbers search wider) for the voice of this mean; one that is not loaded
+/* Makes a search of this width (smaller numbers search wider) for the voice with this mean; loading one
  * takes some tenths of a second. NULL if that fails. `mean` is copied. */
 struct sphinx_aligner *sphinx_aligner_new(double beam, const struct sphinx_mean *mean);
 /* Finds where each of `words` ([a-z'] only) was spoken in the samples. Fills start, end and confidence (how

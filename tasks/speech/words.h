@@ -17,7 +17,7 @@ struct word {
     double confidence; /* 0–1; negative = unknown */
 };
 
-struct words { /* begins as WORDS_INIT, goes by spoken_free() */
+struct words { /* initialise with WORDS_INIT, free with spoken_free() */
     struct word *list;
     size_t count, capacity;
 };
@@ -33,9 +33,9 @@ void spoken_append(struct words *words, const struct words *more);
 void spoken_free(struct words *words);
 /* Splits text that came without times and spreads its words over start…end by their length. */
 void spoken_spread(struct words *words, const char *text, double start, double end);
-/* Reads what transcription servers and commands send: `words` of the object or of its `segments`, items
- * {word, start, end, confidence or probability}; times are shifted by `offset`. Items that are none are
- * left out. */
+/* Appends the words that transcription servers and commands send: `words` of the object or of its
+ * `segments`, items {word, start, end, confidence or probability}; times are shifted by `offset`.
+ * Malformed items are skipped. */
 void spoken_read_json(struct words *words, const json_t *object, double offset);
 /* The words separated by spaces (free()). */
 char *spoken_text(const struct words *words);
