@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* admin.*: figures, tasks of all owners, workers, and watching events of all owners. Every act but the end of
- * watching is logged. Loop thread. */
+/* admin.*: figures, workers, revocation, and watching the events of all owners. Logs every act except the
+ * end of watching. Loop thread. Never decides who may call: the dispatch table does. */
 #include "handlers/methods/methods.h"
 #include "handlers/rpc/reply.h"
 #include "handlers/session/taken_back.h"
@@ -30,8 +30,8 @@ void run_admin_workers(struct request *request, const struct span *values)
 
 /* ---- taking back ---- */
 
-/* "before", by default now: all tokens that there are. Rounded up to whole seconds, as iat is cut. False and
- * answered if it is no time, or lies ahead: it would refuse tokens that are not made yet. */
+/* Reads "before", by default now: all existing tokens. Rounded up to whole seconds, since iat is
+ * truncated. False and answered if it is not a time, or lies ahead: it would refuse tokens not issued yet. */
 static bool take_before(struct request *request, struct span value, int64_t *ret_before_s)
 {
     char text[40] = "";
@@ -45,7 +45,7 @@ static bool take_before(struct request *request, struct span value, int64_t *ret
     return false;
 }
 
-/* This hub does not wait for the next look at the list. */
+/* Reads the list at once: this hub need not wait for its next regular look. */
 static void on_revoked(void *ctx, enum queue_code code)
 {
     struct request *request = ctx;
@@ -86,7 +86,7 @@ void run_admin_revoke(struct request *request, const struct span *values)
 
 /* ---- watching ---- */
 
-/* The answer says that nothing is missed from now on. */
+/* Answers once no event can be missed any more. */
 static void on_watching(void *ctx, enum queue_code code)
 {
     struct request *request = ctx;
@@ -160,7 +160,7 @@ void app_admin_event(void *ctx, const char *owner, struct event *event)
         struct client *client = container_of(node, struct client, watching);
         struct answerer *to = client->answerer;
         if (to->who == NULL || !(to->who->roles & (ROLE_ADMIN | ROLE_VIEWER))) {
-            admin_unwatch(client); /* a refreshed token took the role away */
+            admin_unwatch(client); /* a refreshed token no longer has the role */
             continue;
         }
         if (!wanted(client->watch, owner, body))

@@ -14,7 +14,7 @@ struct opening { /* audio.start or audio.resume under way */
     struct request *request;
     struct stream *stream;
     bool resume;
-    struct task_reply reply; /* what its submission said; audio.resume: the id alone */
+    struct task_reply reply; /* outcome of the submission; audio.resume: only the id */
 };
 
 static void fail_stream_limit(struct request *request)
@@ -26,8 +26,8 @@ static void fail_stream_limit(struct request *request)
                               .code = RPC_USER_LIMIT, .word = "streams", .retry_ms = 1000, .message = text});
 }
 
-/* With a stream that has no task yet; NULL and answered if the caller has too many. `resumed`: as for
- * stream_new(). */
+/* Makes an opening with a stream that has no task yet; NULL and answered if the caller has too many
+ * streams. `resumed`: as for stream_new(). */
 static struct opening *opening_new(struct request *request, const char *resumed)
 {
     struct stream *stream = stream_new(request->app->audio, request_who(request)->user_id, resumed);
@@ -44,7 +44,8 @@ static struct opening *opening_new(struct request *request, const char *resumed)
 
 /* ---- start ---- */
 
-/* Whether the members are those of a format, of the right kinds; `known`: and values that we know. */
+/* Whether the members are a format's, of the right kinds; `known`: also whether their values are
+ * supported. */
 static bool match_format(struct span format, bool known, struct span values[static 4],
                          struct json_field_error *fault)
 {
@@ -63,8 +64,8 @@ static bool match_format(struct span format, bool known, struct span values[stat
     return json_match(format, fields, NELEMS(fields), values, fault);
 }
 
-/* {encoding, sample_rate?, channels?} or {encoding: "file", name?}, beside `args`; false and answered if not.
- */
+/* Checks {encoding, sample_rate?, channels?} or {encoding: "file", name?}, given beside `args`; false and
+ * answered if wrong. */
 static bool check_format(struct request *request, struct span format, struct span args)
 {
     struct span values[4];
@@ -82,14 +83,14 @@ static bool check_format(struct request *request, struct span format, struct spa
         wrong = "a file says itself what is in it";
     else if (!file && values[3].p)
         wrong = "name belongs to the encoding file";
-    else if (args.p && json_get(args, "format").p) /* the task would get it twice */
+    else if (args.p && json_get(args, "format").p) /* the task would get two formats */
         wrong = "stands beside args, not in them";
     if (wrong)
         fail_param(request, "format", wrong);
     return wrong == NULL;
 }
 
-/* The arguments as the task gets them: with the format, if the type declares such an argument. */
+/* Writes the arguments as the task gets them: with the format, if the type declares such an argument. */
 static void write_args(struct buf *to, const char *task, struct span args, struct span format)
 {
     const struct task_type *type = task_type_find(task);
@@ -101,7 +102,7 @@ static void write_args(struct buf *to, const char *task, struct span args, struc
         buf_append_span(to, args);
         return;
     }
-    struct span open = json_trim((struct span){args.p, args.n - 1}); /* without its brace */
+    struct span open = json_trim((struct span){args.p, args.n - 1}); /* without the closing brace */
     buf_append_span(to, open);
     json_member_raw(to, "format", format, "");
     buf_append_char(to, '}');
@@ -132,7 +133,7 @@ static void reply_opened(struct opening *opening, uint64_t received)
         request_reply(request, buf_span(result));
 }
 
-/* The older task has all its bytes, or has ended: there is no stream to go on with. */
+/* Answers for an earlier task that has all its bytes or has ended: there is no stream to continue. */
 static void reply_over(struct opening *opening)
 {
     struct buf *result = request_result(opening->request);
@@ -142,7 +143,7 @@ static void reply_over(struct opening *opening)
     stream_close(opening->stream);
 }
 
-/* Where the stream of an older task stands: to be resumed, or of the same idempotency key. */
+/* Continues the stream of an earlier task, which is being resumed or has the same idempotency key. */
 static void on_state(void *ctx, const struct queue_audio *audio)
 {
     struct opening *opening = ctx;
@@ -242,7 +243,7 @@ void run_audio_abort(struct request *request, const struct span *values)
 
 /* ---- frames ---- */
 
-/* A frame has no id: the answer has none either. */
+/* Refuses a frame. A frame has no id, so neither has the answer. */
 static void refuse_frame(struct client *client, enum rpc_code code, const char *word, const char *message)
 {
     const struct request_error error = {.code = code,
@@ -253,7 +254,7 @@ static void refuse_frame(struct client *client, enum rpc_code code, const char *
     client->answerer->ops->answer(client->answerer, SPAN("null"), &error, SPAN_NONE);
 }
 
-/* The same, and its stream's task fails: a frame that is left out would be a hole in what is heard. */
+/* The same, and fails the stream's task: a missing frame would leave a hole in the recording. */
 static void fail_frame(struct stream *stream, enum rpc_code code, const char *word, const char *message)
 {
     refuse_frame(stream->client, code, word, message);

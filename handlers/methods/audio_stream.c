@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Audio streams; see audio_stream.h. One append per stream is under way at a time, of the bytes in `sent`;
- * what comes meanwhile waits in `pending`, which the credit window bounds. Only bytes that stand in
- * Redis are acknowledged. */
+/* Audio streams; see audio_stream.h. Loop thread. One append per stream is under way at a time, of the
+ * bytes in `sent`; bytes that arrive meanwhile wait in `pending`, bounded by the credit window. Never
+ * acknowledges a byte that Redis does not have. */
 #include "handlers/methods/audio_stream.h"
 
 #include "handlers/methods/methods.h"
@@ -13,7 +13,7 @@
 
 #define TICK_MAX_MS 1000
 #define KEEP_EVERY_MS 10000
-#define GAP_MS 3000         /* of a time in which this process stood still, at most so much counts */
+#define GAP_MS 3000         /* at most this much of a standstill of this process counts as silence */
 #define KEEP_SLACK_MS 60000 /* beyond the time to resume */
 
 static void stream_become(struct stream *stream, enum stream_state state)
@@ -134,7 +134,7 @@ void stream_close(struct stream *stream)
         destroy(stream);
 }
 
-/* How long ago a task was made: its id begins with the time. */
+/* The age of a task: its id begins with the time of creation. */
 static uint64_t age_ms(const char *id)
 {
     unsigned char bytes[16];
@@ -206,7 +206,7 @@ static void on_end(void *ctx, const struct queue_audio *audio)
     } else {
         fail_queue(request, audio->code);
     }
-    if (audio->code != QUEUE_UNAVAILABLE) /* then the client may ask again */
+    if (audio->code != QUEUE_UNAVAILABLE) /* else the client may ask again */
         stream_close(stream);
 }
 
@@ -216,7 +216,7 @@ void stream_end(struct stream *stream, struct request *request)
     mark(stream);
 }
 
-/* So many bytes stand now. */
+/* Notes that Redis now has `received` bytes. */
 static void advance(struct stream *stream, uint64_t received)
 {
     uint64_t total = stream_total(stream);
@@ -243,8 +243,8 @@ static void on_appended(void *ctx, const struct queue_audio *audio)
     else if (audio->code == QUEUE_OK)
         advance(stream, audio->received);
     else if (audio->code != QUEUE_UNAVAILABLE)
-        stream_close(stream); /* the task has ended, or is not ours: its event says so */
-    /* else: sent again when Redis answers, or with the next tick */
+        stream_close(stream); /* the task has ended, or is not the caller's: its event says so */
+    /* else: resent when Redis answers, or at the next tick */
 }
 
 static void send_bytes(struct stream *stream)
@@ -280,7 +280,7 @@ static void send_ack(struct stream *stream)
     to->ops->send(to->sink, buf_span(text), false);
 }
 
-/* Once per turn: what came goes to Redis in one append per stream, what stands is acknowledged. */
+/* Once per turn: sends what came to Redis in one append per stream, and acknowledges what Redis has. */
 static void flush(void *ctx)
 {
     struct audio *audio = ctx;
@@ -306,7 +306,7 @@ static void check_time(struct stream *stream, uint64_t now)
     if (now > stream->last_ms && stream->end == NULL) {
         stream_fail(stream, "too_long", "The stream lasted too long");
     } else if (stream->state != STREAM_READY || stream_total(stream) > stream->received || stream->end) {
-        mark(stream); /* it waits for Redis, not for the client */
+        mark(stream); /* the wait is for Redis, not for the client */
     } else if (stream->client && quiet > (uint64_t)options->audio_idle_ms) {
         stream_fail(stream, "idle", "No audio came for too long");
     } else if (stream->client == NULL && quiet > (uint64_t)options->audio_resume_ms) {
@@ -314,7 +314,7 @@ static void check_time(struct stream *stream, uint64_t now)
     }
 }
 
-/* Says that these streams have a hub, so that their tasks do not fail as abandoned. */
+/* Tells Redis that these streams have a hub, so that their tasks do not fail as abandoned. */
 static void keep_streams(struct audio *audio, uint64_t now)
 {
     const char *ids[QUEUE_KEEP_MAX];
@@ -334,7 +334,7 @@ static void keep_streams(struct audio *audio, uint64_t now)
         queue_audio_keep(audio->app->queue, ids, count, keep_ms);
 }
 
-/* Nobody could be heard while this process stood still. */
+/* Moves the time limits: nobody could be heard while this process stood still. */
 static void forgive_gap(struct audio *audio, uint64_t now)
 {
     uint64_t passed = now - audio->ticked_ms;

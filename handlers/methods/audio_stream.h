@@ -16,14 +16,14 @@ struct audio { /* all streams of this hub */
     uv_timer_t *timer;
     unsigned count;
     uint64_t kept_ms;   /* when keep_streams() ran last */
-    uint64_t ticked_ms; /* when the timer last ran, or was started */
+    uint64_t ticked_ms; /* when the timer last ran or was started */
 };
 
 enum stream_state {
-    STREAM_OPENING,   /* its task is being submitted or looked for */
+    STREAM_OPENING,   /* its task is being submitted or looked up */
     STREAM_READY,     /* it has its task; nothing is under way */
-    STREAM_APPENDING, /* bytes are on their way into Redis */
-    STREAM_ENDING,    /* and now its end */
+    STREAM_APPENDING, /* bytes are on their way to Redis */
+    STREAM_ENDING,    /* its end is on its way to Redis */
     STREAM_OVER,      /* closed while one of these was under way: freed when that is answered */
 };
 
@@ -33,37 +33,38 @@ struct stream {
     struct list dirty;
     struct table_node by_task; /* keyed by id; from READY to ENDING */
     enum stream_state state;
-    struct charge charge; /* of audio.open, until it is closed */
+    struct charge charge; /* against audio.open, until closed */
     struct audio *audio;
-    struct client *client; /* NULL while its connection is lost, or not answered yet */
-    uint32_t number;       /* on that connection; 0 = not given yet */
+    struct client *client; /* NULL before it is answered and while its connection is lost */
+    uint32_t number;       /* on that connection; 0 = none yet */
     char id[ID_SIZE];
     char owner[OWNER_SIZE];
-    uint64_t received;   /* bytes that stand in Redis */
-    uint64_t acked;      /* of them the client knows */
-    struct buf sent;     /* the bytes behind them: on their way, or to be sent again */
-    struct buf pending;  /* and those behind these */
-    struct request *end; /* audio.end: answered when everything stands */
+    uint64_t received;   /* bytes stored in Redis */
+    uint64_t acked;      /* bytes acknowledged to the client */
+    struct buf sent;     /* bytes after `received`: on their way, or to be resent */
+    struct buf pending;  /* bytes after those in `sent` */
+    struct request *end; /* audio.end: answered when Redis has everything */
     uint64_t active_ms;  /* last sign of life of the client, or when its connection was lost */
-    uint64_t last_ms;    /* when it has lasted as long as it may */
+    uint64_t last_ms;    /* when it reaches its maximum duration */
 };
 
-/* A stream of this owner that has no task yet; NULL if there are too many open, not counting one of the task
- * `resumed` (may be NULL), which it will replace. */
+/* Makes a stream of this owner without a task yet; NULL if too many are open, not counting the one of the
+ * task `resumed` (may be NULL), which it will replace. */
 struct stream *stream_new(struct audio *audio, const char *owner, const char *resumed);
-/* It belongs to this task, of which `received` bytes stand, and to this client (NULL: it has left). An older
- * stream of the same task gives way. */
+/* Gives the stream its task, of which Redis has `received` bytes, and its client (NULL: it has left).
+ * Replaces an older stream of the same task. */
 void stream_open(struct stream *stream, const char *id, struct client *client, uint64_t received);
-/* It is over here: nothing more is sent. Freed at once or with its last call. */
+/* Closes the stream on this hub: nothing more is sent. Freed at once, or when the call under way is
+ * answered. */
 void stream_close(struct stream *stream);
-/* Fails its task and closes it. */
+/* Fails the stream's task and closes it. */
 void stream_fail(struct stream *stream, const char *code, const char *text);
-/* Bytes of the client. */
+/* Takes bytes from the client. */
 void stream_put(struct stream *stream, struct span bytes);
-/* Answers `request` when everything that came stands in Redis and the end is marked. */
+/* Ends the stream; answers `request` when Redis has everything that came and the end is marked. */
 void stream_end(struct stream *stream, struct request *request);
-/* Every byte that came, and how many may follow what stands. */
+/* The number of bytes received from the client, and how many may follow those that Redis has. */
 uint64_t stream_total(const struct stream *stream);
 uint64_t stream_window(const struct stream *stream);
-/* NULL: there is none of this number that takes bytes. */
+/* Returns the client's stream with this number; NULL if there is none that takes bytes. */
 struct stream *stream_find(const struct client *client, int64_t number);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The dispatch table: who may call a method, the shape of its parameters, what it runs; and what concerns
- * all methods: Redis, events, clients that leave. Loop thread. */
+/* The dispatch table: who may call a method, the shape of its parameters, and what it runs; and what
+ * concerns all methods: Redis, events, clients that leave. Loop thread. Never runs a method itself:
+ * dispatch() does. */
 #include "handlers/methods/methods.h"
 
 #include "handlers/session/session.h"
@@ -12,7 +13,7 @@
 #include "hub/json/json_write.h"
 
 #define DAY_MS 86400000
-#define TOKEN_READ_MAX 1048576 /* any message: who checks a token says that it is too long */
+#define TOKEN_READ_MAX 1048576 /* any message: the check of the token reports one that is too long */
 #define TASK_ID                                                                                              \
     {                                                                                                        \
         .name = "task_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 64                       \
@@ -183,7 +184,7 @@ void app_event(void *ctx, const char *owner, struct event *event)
 void app_bell(void *ctx, const char *queue)
 {
     struct app *app = ctx;
-    (void)queue; /* "light" is all a hub listens to */
+    (void)queue; /* a hub listens only to "light" */
     manager_bell(app->manager);
 }
 

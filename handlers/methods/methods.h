@@ -6,34 +6,35 @@
 #include "handlers/rpc/app.h"
 
 /* ---- for hub/serve.c ---- */
-/* Once everything else in the app is set, before the first connection. */
+/* Call once everything else in the app is set, before the first connection. */
 void app_start(struct app *app);
-/* After the last connection has closed. */
+/* Call after the last connection has closed. */
 void app_stop(struct app *app);
-/* Redis answers and the library is loaded, or it does not any more: tells everybody who waits for it. */
+/* Tells everybody concerned that Redis became ready (it answers and the library is loaded) or stopped
+ * being so. */
 void app_redis(struct app *app, bool ready);
 /* Functions of queue_hooks and queue_feed_hooks; `app` is the struct app, events are borrowed. */
-/* An event of an owner: for who listens, and for what this hub does for the task. */
+/* Delivers an event of an owner to its listeners, and to what this hub does for the task. */
 void app_event(void *app, const char *owner, struct event *event);
-/* There is work for the threads of this hub. */
+/* Announces work for the threads of this hub. */
 void app_bell(void *app, const char *queue);
-/* A task that may run on a thread of this hub was cancelled. */
+/* Passes on the cancel of a task that may run on a thread of this hub. */
 void app_cancel(void *app, const char *id, unsigned fence);
-/* An event of any owner, for clients that watch. */
+/* Delivers an event of any owner to the clients that watch. */
 void app_admin_event(void *app, const char *owner, struct event *event);
 
 /* ---- admin.c ---- */
-/* The client watches no more; fine for one that does not. */
+/* Stops the client's watching; fine if it does not watch. */
 void admin_unwatch(struct client *client);
 
 /* ---- audio.c, audio_stream.c ---- */
 /* client_hooks.binary. */
 void audio_frame(struct client *client, struct span frame, bool too_fast);
-/* The client has gone: its streams wait to be resumed. */
+/* Call when the client has gone: its streams then wait to be resumed. */
 void audio_leave(struct client *client);
-/* A task has ended or is about to: if it reads a stream of this hub, that takes no more. */
+/* Call when a task has ended or is about to: a stream of this hub that it reads takes no more bytes. */
 void audio_ended(struct app *app, const char *id);
-/* Redis answers again: bytes that wait are sent. */
+/* Call when Redis answers again: sends the waiting bytes. */
 void audio_redis_up(struct app *app);
 /* Makes app->audio; audio_stop() frees it and drops the requests that wait for a stream. */
 void audio_start(struct app *app);

@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-#define INTERNAL_RETRY_MS 1000 /* what a client waits before it asks the database again */
+#define INTERNAL_RETRY_MS 1000 /* how long a client waits before it asks for the database again */
 
 /* ---- the database ---- */
 
@@ -23,7 +23,8 @@ static void reply_internal(void *ctx, bool failed, const char *error_code, struc
         request_fail(request, &(struct request_error){.code = RPC_BUSY, .retry_ms = INTERNAL_RETRY_MS});
     } else if (strcmp(error_code, "idempotency_mismatch") == 0) {
         fail_queue(request, QUEUE_MISMATCH);
-    } else if (strcmp(error_code, "params") == 0) { /* "field: …": only the database could tell */
+    } else if (strcmp(error_code, "params") ==
+               0) { /* "field: …": a fault that only the database could find */
         snprintf(fault.message, sizeof fault.message, "%.*s", SPAN_ARG(result));
         snprintf(fault.field, sizeof fault.field, "%.*s", (int)strcspn(fault.message, ":"), fault.message);
         fail_field(request, &fault);
@@ -35,8 +36,8 @@ static void reply_internal(void *ctx, bool failed, const char *error_code, struc
     }
 }
 
-/* Runs a request that needs SQL (tasks/store/unlisted.h) with its params as they came: it is answered with
- * the result or why there is none. */
+/* Runs a request that needs SQL (tasks/store/unlisted.h) with its params unchanged; answers with the
+ * result, or why there is none. */
 static void run_internal(struct request *request, const struct task_type *type)
 {
     struct task_reply reply = {.type = type, .retry_ms = INTERNAL_RETRY_MS};
@@ -72,7 +73,7 @@ void run_notification_read(struct request *request, const struct span *values)
 
 /* ---- impressions and ratings ---- */
 
-/* Decodes a word that fits into keys and records, printable ASCII; false and answered if it does not. */
+/* Decodes a word fit for keys and records (printable ASCII); false and answered if it is not. */
 static bool take_word(struct request *request, const char *field, struct span value, char *to, size_t size)
 {
     bool fits = json_string_copy(value, to, size);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* task.*: submitting, looking at, cancelling and repeating tasks; admin.tasks. Loop thread. */
+/* task.*: submitting, reading, cancelling and retrying tasks; admin.tasks. Loop thread. Never decides who
+ * may act on a task: the Lua functions do. */
 #include "handlers/methods/methods.h"
 #include "handlers/rpc/reply.h"
 #include "hub/base/clock.h"
@@ -39,14 +40,14 @@ static struct queue_caller caller_of(const struct request *request)
 typedef void one_task_fn(struct queue *queue, const struct queue_caller *who, const char *id,
                          queue_answer_fn *fn, void *ctx);
 
-struct attempt { /* a call by somebody whose role may reach further than his own tasks */
+struct attempt { /* a call by somebody whose role may reach other owners' tasks */
     struct request *request;
     one_task_fn *call;
     queue_answer_fn *then;
     char id[ID_SIZE];
 };
 
-/* Another owner's task: that needs the role, and is logged. */
+/* Repeats the call with the caller's role if it is another owner's task, and logs that. */
 static void on_attempt(void *ctx, const struct queue_answer *answer)
 {
     struct attempt *attempt = ctx;
@@ -61,7 +62,7 @@ static void on_attempt(void *ctx, const struct queue_answer *answer)
     free(attempt);
 }
 
-/* Calls `call` for the task named by `value`; `writes`: it takes an admin to do that to others' tasks. */
+/* Calls `call` for the task named by `value`; `writes`: only an admin may do that to others' tasks. */
 static void with_task(struct request *request, struct span value, bool writes, one_task_fn *call,
                       queue_answer_fn *then)
 {
@@ -117,7 +118,7 @@ void run_task_cancel(struct request *request, const struct span *values)
 
 struct retry { /* task.retry under way */
     struct request *request;
-    const struct task_type *type;                          /* NULL: this hub does not know it */
+    const struct task_type *type;                          /* NULL: unknown to this hub */
     char id[ID_SIZE], new_id[ID_SIZE], effect_id[ID_SIZE]; /* effect_id: "" without a key */
     char task[65], caller[OWNER_SIZE], owner[OWNER_SIZE];
 };
@@ -148,13 +149,13 @@ static struct span retry_result(struct request *request, const struct retry *ret
     struct buf *result = request_result(request);
     buf_printf(result, "{\"task_id\":\"%s\",\"status\":\"%s\",\"retry_of\":\"%s\"", answer->id,
                answer->status, retry->id);
-    if (is_own(retry)) /* an admin's retry of another user's task stands in that user's log */
+    if (is_own(retry)) /* an admin's retry of another user's task is in that user's log */
         buf_printf(result, ",\"seq\":%llu", (unsigned long long)answer->seq);
     buf_append_text(result, answer->code == QUEUE_DUPLICATE ? ",\"duplicate\":true}" : "}");
     return buf_span(result);
 }
 
-/* No task was made. */
+/* Answers a retry that made no task. */
 static void reply_not_retried(struct request *request, const struct retry *retry,
                               const struct queue_answer *answer)
 {
@@ -192,7 +193,7 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
     free(retry);
 }
 
-/* Whether the caller may submit a task of this type; false and answered if not. Redis looks at whom its
+/* Whether the caller may submit a task of this type; false and answered if not. Redis checks whom its
  * arguments name. */
 static bool may_retry(struct request *request, const char *task, const struct task_type *type)
 {
@@ -206,7 +207,7 @@ static bool may_retry(struct request *request, const char *task, const struct ta
     return false;
 }
 
-/* The task is known: a retry is a submission, and asks for what that asks for. */
+/* Goes on once the task is known: a retry is a submission and has the same requirements. */
 static void on_retry_found(void *ctx, const struct queue_answer *answer)
 {
     struct retry *retry = ctx;
@@ -252,7 +253,7 @@ void run_task_retry(struct request *request, const struct span *values)
         return;
     }
     struct queue_caller caller = caller_of(request);
-    caller.any_read = caller.any_write; /* to see others' tasks is not enough */
+    caller.any_read = caller.any_write; /* reading others' tasks is not enough */
     if (key.n)
         queue_effect_id(retry->effect_id, caller.owner, key);
     retry->request = request;
@@ -266,7 +267,7 @@ struct list_text { /* decoded parameters of a list; the filter points into it */
     char status[12], task[65], cursor[257], owner[OWNER_SIZE];
 };
 
-/* "score-id", as an earlier page said; false and answered if it is not that. */
+/* Checks "score-id", as given by an earlier page; false and answered if malformed. */
 static bool take_cursor(struct request *request, const char *cursor)
 {
     size_t digits = cursor ? strspn(cursor, "0123456789") : 0;
@@ -277,7 +278,7 @@ static bool take_cursor(struct request *request, const char *cursor)
     return false;
 }
 
-/* A time parameter, -1 if absent; false and answered if it is none. */
+/* Reads a time parameter, -1 if absent; false and answered if malformed. */
 static bool take_time(struct request *request, const char *name, struct span value, int64_t *ret)
 {
     char text[40];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Who reads the answers of a request: a socket, a batch that collects them, an HTTP request, a test. A
- * request knows nothing else of what brought it. Counted: it lives until the last request has let go of it.
- * Loop thread only. */
+/* The reader of a request's answers: a socket, a batch that collects them, an HTTP request, a test. A
+ * request knows nothing else about where it came from. Reference-counted: lives until the last request has
+ * released it. Loop thread only. */
 #pragma once
 
 #include "hub/auth/principal.h"
@@ -12,30 +12,30 @@
 struct answerer;
 struct app;
 struct request_error;
-struct watch; /* methods/admin.c: what a client with admin.watch wants to see */
+struct watch; /* methods/admin.c: filter of a client with admin.watch */
 
 struct answerer_ops {
-    /* One answer: `error` or, where that is NULL, `result` (JSON text). `tag` is what the envelope gave the
-     * request. */
+    /* Delivers one answer: `error` or, if that is NULL, `result` (JSON text). `tag` is what the envelope
+     * gave the request. */
     void (*answer)(struct answerer *to, struct span tag, const struct request_error *error,
                    struct span result);
-    /* A whole message to answerer.sink; `droppable`: it may be left out while the reader is slow. NULL: only
-     * answers are read. */
+    /* Sends a whole message to answerer.sink; `droppable`: may be dropped while the reader is slow. NULL:
+     * it reads only answers. */
     void (*send)(void *sink, struct span text, bool droppable);
-    /* Takes what must follow an answer that is not written yet; NULL: answers are written at once. `read`:
-     * the answer tells of it. */
+    /* Takes events that must follow an answer not written yet; NULL: answers are written at once. `read`:
+     * the answer itself tells of them. */
     void (*follow)(struct answerer *to, const struct owner_news *news, bool read);
-    /* Decides on each message while `entering`: true if it is handled now, else it is kept, or refused. NULL:
-     * it is never entering. */
+    /* Decides on each message while `entering`: true to handle it now; else it was kept or refused. NULL:
+     * never entering. */
     bool (*admit)(struct answerer *from, struct span message);
-    /* The last request has let go. */
+    /* Called when the last reference is released. */
     void (*free)(struct answerer *to);
 };
 
-struct client { /* what methods keep for somebody who stays connected; see client_hooks */
+struct client { /* what methods keep for a reader who stays connected; see client_hooks */
     struct answerer *answerer;
     struct list streams;  /* open audio streams */
-    uint32_t last_stream; /* number given last */
+    uint32_t last_stream; /* the last number given */
     struct watch *watch;
     struct list watching; /* in app.watchers while there is a watch */
 };
@@ -43,20 +43,20 @@ struct client { /* what methods keep for somebody who stays connected; see clien
 struct answerer {
     const struct answerer_ops *ops;
     struct app *app;
-    struct answerer *collects_for; /* of a batch: who reads it in the end, and says who asks; else NULL */
+    struct answerer *collects_for; /* of a batch: its final reader, who also tells who asks; else NULL */
     const struct principal *who;   /* NULL: not authenticated */
-    struct member *member;         /* gets the owner's events, and these answers; NULL: nobody does */
-    struct client *client;         /* NULL: it does not stay */
-    void *sink;                    /* takes what is sent */
+    struct member *member;         /* gets the owner's events and these answers; NULL: nobody does */
+    struct client *client;         /* NULL: the reader does not stay */
+    void *sink;                    /* argument of ops->send */
     struct load *load;             /* counts its requests (a reference); NULL: nobody does */
-    const uint64_t *given;         /* up to which logged event it was given all; NULL: it is given none */
+    const uint64_t *given; /* last logged event up to which all were delivered; NULL: it gets no events */
     unsigned refs;
-    bool entering; /* its way in is not over: ops->admit is asked first */
-    bool gone;     /* nobody reads any more */
+    bool entering; /* still authenticating: ask ops->admit first */
+    bool gone;     /* nobody reads any more: answers are dropped */
 };
 
-/* What the methods do when a client that stays speaks or leaves; set by the layer above (app.client_hooks).
- */
+/* What the methods do when a lasting client sends a frame or leaves; set by the layer above
+ * (app.client_hooks). */
 struct client_hooks {
     /* A binary message of an authenticated client; `too_fast`: beyond its rate. */
     void (*binary)(struct client *client, struct span frame, bool too_fast);
@@ -71,5 +71,5 @@ static inline void client_init(struct client *client, struct answerer *answerer)
 }
 
 void answerer_unref(struct answerer *answerer);
-/* Nobody reads any more. Gives back the reference of who made it. */
+/* Marks that nobody reads any more, and releases its maker's reference. */
 void answerer_gone(struct answerer *answerer);

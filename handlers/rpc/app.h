@@ -9,17 +9,17 @@
 struct app {
     const struct options *options;
     const struct keyring *keyring;
-    struct bearers *bearers; /* who was let in */
+    struct bearers *bearers; /* everybody authenticated by a token */
     struct loop *loop;
     struct owners *owners;
-    struct redis *probe; /* asked whether Redis hangs; NULL: the queue's own connection tells */
+    struct redis *probe; /* probed to see whether Redis hangs; NULL: the queue's own connection tells */
     struct queue *queue;
     struct queue_feed *feed;
     struct manager *manager;
-    bool unsure;      /* what was taken back is not known: nobody is let in or answered */
+    bool unsure;      /* the list of revocations is unknown: nobody is admitted or answered */
     bool redis_ready; /* Redis answers and the function library is loaded; set by app_redis() */
 
-    /* the handlers' own, made by app_start() */
+    /* private to handlers/, made by app_start() */
     const struct handler *methods; /* the dispatch table */
     size_t method_count;
     struct client_hooks client_hooks;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* A batch of JSON-RPC requests: an answerer that collects their answers into one array, and what must follow
- * them. Loop thread. */
+/* A batch of JSON-RPC requests: an answerer that collects their answers into one array, and the events
+ * that must follow them. Loop thread. Never parses a request. */
 #include "handlers/rpc/rpc.h"
 
 #include "handlers/rpc/app.h"
 
-#define BATCH_BYTES (1u << 20) /* answers of one batch; beyond, only small ones and the first */
-#define SMALL_BYTES 1024       /* what tells of a new task is never refused */
+#define BATCH_BYTES (1u << 20) /* bytes of answers per batch; beyond, only small ones and the first */
+#define SMALL_BYTES 1024       /* an answer about a new task always fits, so it is never refused */
 
-struct follower { /* news that are kept until the batch is answered */
+struct follower { /* events kept until the batch is answered */
     struct list node;
     struct owner_news news;
     bool read; /* the batch's answer tells of it */
@@ -43,7 +43,7 @@ static void batch_answer(struct answerer *to, struct span id, const struct reque
     load_unwritten(load, before, out->len);
 }
 
-/* The answer is not written yet: events of the task wait, whoever brings them. */
+/* Keeps events of the task, whichever way they come, until the answer is written. */
 static void batch_follow(struct answerer *to, const struct owner_news *news, bool read)
 {
     struct follower *follower = xmalloc(sizeof *follower);
@@ -62,7 +62,7 @@ static void batch_follow(struct answerer *to, const struct owner_news *news, boo
     list_append(&batch_of(to)->followers, &follower->node);
 }
 
-/* Every request in it was answered. */
+/* Sends the array once every request in it was answered, then the events. */
 static void batch_free(struct answerer *answerer)
 {
     struct batch *batch = batch_of(answerer);

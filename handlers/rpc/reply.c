@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers and refusals that several families of handlers give, the order in which the answer to a submission
- * and the events of its task reach the sockets of its owner, and parameters that several methods take. Loop
- * thread; no state. */
+/* Answers and refusals shared by several families of handlers, the order in which the answer to a
+ * submission and the events of its task reach the owner's sockets, and parameters shared by several
+ * methods. Loop thread; no state. */
 #include "handlers/rpc/reply.h"
 
 #include "handlers/rpc/app.h"
@@ -102,7 +102,7 @@ static const struct request_error refusals[] = {
                         .message = "task: this type takes no audio stream, use task.submit"},
 };
 
-/* Which of a user's limits was reached. */
+/* Writes which of a user's limits was reached. */
 static void write_user_limit(const struct options *options, const struct task_reply *reply,
                              char text[static REFUSAL_TEXT])
 {
@@ -118,7 +118,7 @@ static void write_user_limit(const struct options *options, const struct task_re
     snprintf(text, REFUSAL_TEXT, "Maximum %lld %s per user exceeded", (long long)most, what);
 }
 
-/* The text of a refusal that names a field or a number; else the fixed one. */
+/* The text of a refusal: one naming a field or a number, else the fixed one. */
 static const char *refusal_text(const struct options *options, const struct task_reply *reply,
                                 char text[static REFUSAL_TEXT])
 {
@@ -156,8 +156,8 @@ bool reply_refused(struct request *request, const struct task_reply *reply)
 
 /* ---- submissions that were accepted ---- */
 
-/* The one place that knows what `seq` the answer says: up to there the client has everything, and may resume
- * from it. The end of a task that has ended comes behind the answer, as may events before it. */
+/* The `seq` in an answer, decided only here: the client has everything up to it and may resume from it.
+ * The end of a task that has already ended follows the answer, as may events before it. */
 static uint64_t seq_of(const struct request *request, const struct task_reply *reply)
 {
     if (reply->news.event == NULL)
@@ -176,7 +176,7 @@ void reply_write(struct buf *to, const struct request *request, const struct tas
     buf_append_u64(to, seq_of(request, reply));
 }
 
-/* The event for other sockets of the owner; the submitting one reads the reply. */
+/* The accepted event for the owner's other sockets; the submitting one reads the reply. */
 static struct event *accepted_event(const struct task_reply *reply)
 {
     struct event_text text = {.code = 'A',

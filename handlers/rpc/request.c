@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Requests: the objects, the one way into the methods, and the answers; see request.h. Loop thread. Knows no
- * method and no envelope. */
+/* Requests: the objects, the only way into the methods, and the answers; see request.h. Loop thread. Knows
+ * no method and no envelope. */
 #include "handlers/rpc/request.h"
 
 #include "handlers/rpc/app.h"
@@ -11,7 +11,7 @@
 struct requests {
     struct list free, waiting;
     unsigned free_count;
-    struct buf result, text; /* the one being written */
+    struct buf result, text; /* the result and the message being written */
 };
 
 struct requests *requests_new(void)
@@ -51,7 +51,7 @@ void answerer_gone(struct answerer *answerer)
     answerer_unref(answerer);
 }
 
-/* Who reads in the end. */
+/* The final reader, also for a batch. */
 static const struct answerer *reader_of(const struct answerer *answerer)
 {
     return answerer->collects_for ? answerer->collects_for : answerer;
@@ -171,8 +171,8 @@ static bool allowed(struct answerer *to, const struct handler *handler, struct r
     return false;
 }
 
-/* Whether the parameters have the method's shape: *values then; else *ret_error, whose texts are in *fault.
- */
+/* Whether the parameters have the method's shape: then sets *values; else *ret_error, whose texts are in
+ * *fault. */
 static bool take_params(struct span params, const struct handler *handler, struct span *values,
                         struct json_field_error *fault, struct request_error *ret_error)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* JSON-RPC 2.0: one text message into requests; see rpc.h. The whole message is checked once by the strict
- * slicer, then only walked. Loop thread. */
+/* JSON-RPC 2.0: turns one text message into requests; see rpc.h. The strict slicer checks the whole
+ * message once; after that it is only walked. Loop thread. Knows no method. */
 #include "handlers/rpc/rpc.h"
 
 #include "handlers/rpc/app.h"
@@ -61,7 +61,7 @@ static struct envelope open_envelope(struct span object)
     return envelope;
 }
 
-/* Why this is no request object, NULL if it is one. *ret_id: the id to answer with, SPAN_NONE = null. */
+/* Why this is not a request object, NULL if it is one. *ret_id: the id to answer with, SPAN_NONE = null. */
 static const char *envelope_fault(const struct envelope *envelope, struct span *ret_id)
 {
     enum json_kind id = json_kind_of(envelope->id);

@@ -1,31 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/* JSON-RPC 2.0 on text messages, whatever brings them: takes one apart, calls the handlers, writes answers.
- * Loop thread. */
+/* JSON-RPC 2.0 on text messages from any transport: parses them, calls the handlers, writes answers. Loop
+ * thread. */
 #pragma once
 
 #include "handlers/rpc/request.h"
 
 /* ---- rpc.c ---- */
-/* Takes a text message of a client, whose struct answerer is `from`: checks it, once, and handles it, unless
- * the answerer does not admit it. What is no JSON, or came too fast, is answered. A conn_ops.on_text. */
+/* Takes a text message of a client, whose struct answerer is `from`: checks it once and handles it, unless
+ * the answerer does not admit it. Answers one that is malformed or came too fast. A conn_ops.on_text. */
 void rpc_message(void *from, struct span message, bool too_fast);
-/* Whether a message that was checked calls this method; a batch calls none. */
+/* Whether a checked message calls this method; a batch calls none. */
 bool rpc_calls(struct span message, const char *method);
-/* Handles a message that was checked: every request in it is answered, now or later. */
+/* Handles a checked message: every request in it is answered, now or later. */
 void rpc_handle(struct answerer *to, struct span message);
-/* Answers one that was checked and is not handled: with the id of its request, or null. */
+/* Refuses a checked message: answers with the id of its request, or null. */
 void rpc_refuse(struct answerer *to, struct span message, const struct request_error *error);
 /* Appends one answer: `error` or, where that is NULL, `result`. */
 void rpc_write_answer(struct buf *to, struct span id, const struct request_error *error, struct span result);
-/* answerer_ops.answer of who speaks JSON-RPC: sends it as a message. */
+/* answerer_ops.answer of readers that speak JSON-RPC: sends the answer as a message. */
 void rpc_answer(struct answerer *to, struct span id, const struct request_error *error, struct span result);
 
 /* ---- batch.c ---- */
-/* Collects the answers of requests for `reader`; sent when the last one has let go. */
+/* Makes an answerer that collects answers for `reader`; they are sent when the last request has released
+ * it. */
 struct answerer *batch_new(struct answerer *reader);
 
 /* ---- errors.c ---- */
 /* Appends '{"code":…,"message":…,"data":{…}}'. */
 void error_write(struct buf *to, const struct request_error *error);
-/* Redis does not answer. */
+/* The error for when Redis does not answer. */
 #define ERROR_UNAVAILABLE ((struct request_error){.code = RPC_BUSY, .word = "unavailable", .retry_ms = 1000})

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* auth and auth.refresh: joining the owner's events, resume, and the snapshot after a gap. Loop thread. */
+/* auth and auth.refresh: joining the owner's events, resume, and the snapshot after a gap. Loop thread.
+ * Never verifies a token: token_turns.c does. */
 #include "handlers/rpc/reply.h"
 #include "handlers/rpc/rpc.h"
 #include "handlers/session/token_turns.h"
@@ -32,7 +33,7 @@ static void end_bearer(struct bearer *bearer, const char *reason)
     conn_close(session->conn, CLOSE_AUTH, reason);
 }
 
-/* The session's token is the one that its connection has now. */
+/* Registers the session as the bearer of its connection's current token. */
 static void bear(struct session *session)
 {
     session->bearer.who = conn_who(session->conn);
@@ -59,7 +60,7 @@ static bool adopt(struct session *session, struct request *request, struct princ
     return false;
 }
 
-/* A newer token of the same user (moved). */
+/* Replaces the principal (moved) by that of a newer token of the same user. */
 static void refresh(struct session *session, struct principal *who)
 {
     bearers_leave(session->answerer.app->bearers, &session->bearer);
@@ -69,11 +70,11 @@ static void refresh(struct session *session, struct principal *who)
 
 /* ---- joining ---- */
 
-struct entry { /* SESSION_JOINING: an auth from the question where the log stands to its answer */
-    struct session *session; /* NULL: it has closed, or was answered: what still comes counts no more */
+struct entry {               /* SESSION_JOINING: an auth, from reading the log's position to the answer */
+    struct session *session; /* NULL: closed or answered: later callbacks are ignored */
     struct request *request;
-    bool implied; /* nobody sent the request */
-    bool reading; /* the snapshot is read: a callback will come */
+    bool implied; /* no client sent the request */
+    bool reading; /* the snapshot is being read: a callback will come */
     struct owner_position at;
     struct buf snapshot;
 };
@@ -86,7 +87,7 @@ static void entry_end(struct entry *entry)
     free(entry);
 }
 
-/* Nobody waits for it any more. */
+/* Detaches the entry from its session; frees it unless a callback is still to come. */
 static void entry_give_up(struct entry *entry)
 {
     if (entry->reading) {
@@ -109,7 +110,7 @@ static void fall_back(struct session *session, bool implied)
     session_become(session, implied ? SESSION_KNOWN : SESSION_UNJOINED);
 }
 
-/* Redis did not answer: the connection may try again. */
+/* Answers that Redis did not answer; the connection may try again. */
 static void join_failed(struct entry *entry)
 {
     struct session *session = entry->session;
@@ -120,7 +121,7 @@ static void join_failed(struct entry *entry)
         fall_back(session, implied);
 }
 
-/* Redis hangs: nothing of the attempt remains, so that the connection may try again. */
+/* Undoes the attempt when Redis hangs, so that the connection may try again. */
 static void on_stalled(struct request *request)
 {
     struct session *session = session_asking(request);
@@ -128,7 +129,8 @@ static void on_stalled(struct request *request)
     if (session == NULL)
         return;
     bool implied = session->entry->implied;
-    owners_leave(session->answerer.member); /* owners_join() will not answer any more, a snapshot will */
+    owners_leave(
+        session->answerer.member); /* stops the answer of owners_join(); that of a snapshot still comes */
     entry_give_up(session->entry);
     fall_back(session, implied);
 }
@@ -149,7 +151,7 @@ static void write_limits(struct buf *to, const struct options *o)
     buf_append_char(to, '}');
 }
 
-/* What auth answers; the snapshot, if there is one, with it. */
+/* Writes auth's answer, with the snapshot if there is one. */
 static void write_welcome(struct buf *to, const struct entry *entry, const struct principal *who,
                           enum owners_joined result)
 {
@@ -167,7 +169,7 @@ static void write_welcome(struct buf *to, const struct entry *entry, const struc
     buf_append_char(to, '}');
 }
 
-/* Answers, and lets the events flow behind it. */
+/* Answers, and lets the events follow. */
 static void welcome(struct entry *entry, enum owners_joined result)
 {
     struct session *session = entry->session;
@@ -187,7 +189,7 @@ static void welcome(struct entry *entry, enum owners_joined result)
     session_become(session, SESSION_LIVE);
 }
 
-/* The last part of a snapshot: unread notifications. Without the database the answer has none. */
+/* Adds the last part of a snapshot, unread notifications; left out if the database fails. */
 static void on_unread(void *ctx, bool failed, const char *error_code, struct span result)
 {
     struct entry *entry = ctx;
@@ -232,7 +234,7 @@ static void on_joined(void *ctx, enum owners_joined result, const struct owner_p
     }
 }
 
-/* Hears the owner's events from session->resume on. */
+/* Joins the owner's events from session->resume on. */
 static void join(struct session *session, struct request *request)
 {
     struct answerer *answerer = &session->answerer;
@@ -249,7 +251,7 @@ static void join(struct session *session, struct request *request)
         return;
     }
     request_waits(request, on_stalled);
-    redis_probe(redis); /* what comes first is a subscription, on the other connection */
+    redis_probe(redis); /* the first step, a subscription, uses the other connection */
     owners_join(app->owners, answerer->who->user_id, answerer->member, session->resume, on_joined, entry);
 }
 
@@ -262,7 +264,7 @@ void auth_join_implied(struct session *session)
 
 /* ---- auth ---- */
 
-/* {"epoch","seq"}; false and answered if it is not that. */
+/* Reads {"epoch","seq"}; false and answered if malformed. */
 static bool take_resume(struct request *request, struct span value, struct owners_resume *ret)
 {
     static const struct json_field fields[] = {
@@ -304,7 +306,8 @@ static void on_auth_verified(struct session *session, struct request *request, s
     join(session, request);
 }
 
-/* The session hears its events already, or whoever asks is no session and said with the request who it is. */
+/* Refuses auth: the session has joined already, or the caller is no session and authenticated with the
+ * request. */
 static void fail_authenticated(struct request *request)
 {
     request_fail(request, &(struct request_error){.code = RPC_CONFLICT,
@@ -333,7 +336,7 @@ void run_auth(struct request *request, const struct span *values)
     token_verify(session, request, values[0], on_auth_verified);
 }
 
-/* Nobody would read an answer. */
+/* Closes the session with a reason to try later: nobody would read an answer. */
 static void come_later(struct session *session, struct principal *who)
 {
     principal_clear(who);
@@ -360,7 +363,7 @@ void auth_open(struct session *session, struct span token)
 
 /* ---- auth.refresh ---- */
 
-/* The old token still counts; who keeps sending bad ones is closed. */
+/* Refuses a token; the old one stays valid. Closes the connection after too many refusals. */
 static void refuse_refresh(struct session *session, struct request *request, const char *reason)
 {
     request_fail(request, &(struct request_error){.code = RPC_UNAUTHENTICATED, .message = reason});

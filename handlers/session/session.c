@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Sessions: their state, what opens, speaks and closes, and the messages that come before their connection is
- * ready for them: they are kept, in order, so that no answer overtakes that of auth. Loop thread. */
+/* Sessions: their state, opening, messages, closing. Messages that come before the connection is ready are
+ * kept in order, so that no answer overtakes that of auth. Loop thread. Never verifies a token. */
 #include "handlers/session/session.h"
 
 #include "handlers/rpc/rpc.h"
@@ -29,14 +29,14 @@ static void keep(struct session *session, struct span message)
     session->kept_count++;
 }
 
-/* The first request joins a connection that is known by its upgrade. */
+/* Lets the first request join a connection authenticated by its upgrade. */
 static void join_first(struct session *session, struct span message)
 {
     if (session->state == SESSION_KNOWN && !rpc_calls(message, "auth"))
         auth_join_implied(session);
 }
 
-/* Handles what was kept, until something must wait again. `join`: where the first of it joins. */
+/* Handles kept messages until one must wait again. `join`: the first of them joins. */
 static void replay(struct session *session, bool join)
 {
     struct buf kept = session->kept;

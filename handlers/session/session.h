@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One open connection and its way in: from a stranger to somebody who hears the owner's events. Loop thread;
- * freed when the connection has closed and the last request of it has let go. */
+/* One open connection and its authentication: from unknown to receiving the owner's events. Loop thread;
+ * freed when the connection has closed and its last request is released. */
 #pragma once
 
 #include "handlers/rpc/app.h"
@@ -12,12 +12,12 @@
 #define CLOSE_AUTH 4401 /* token bad or expired */
 
 enum session_state {
-    SESSION_NEW,       /* a stranger */
+    SESSION_NEW,       /* not authenticated */
     SESSION_VERIFYING, /* a token waits for its turn */
-    SESSION_KNOWN,     /* by the token of the upgrade; the first request but auth joins it */
+    SESSION_KNOWN,     /* authenticated by the upgrade's token; its first request other than auth joins it */
     SESSION_JOINING,   /* an auth, or that first request, waits for the owner's log */
-    SESSION_LIVE,      /* hears its owner's events */
-    SESSION_UNJOINED,  /* known, but Redis did not answer auth: the client asks again */
+    SESSION_LIVE,      /* gets its owner's events */
+    SESSION_UNJOINED,  /* authenticated, but Redis did not answer auth: the client asks again */
     SESSION_CLOSING,   /* refused, or closed */
 };
 
@@ -27,27 +27,27 @@ struct session {
     struct conn *conn; /* until it is closed */
     struct bearer bearer;
     enum session_state state;
-    struct owners_resume resume; /* what its newest auth asks for */
+    struct owners_resume resume; /* from its newest auth */
     struct entry *entry;         /* auth.c: SESSION_JOINING */
-    struct buf kept; /* messages that wait for VERIFYING and JOINING to end, each behind its size */
+    struct buf kept; /* messages that wait for the end of VERIFYING and JOINING, each preceded by its size */
     unsigned kept_count;
     unsigned failures; /* of auth.refresh */
     char id[SESSION_ID_SIZE];
 };
 
-/* What the server calls; server_config.app must be the struct app. */
+/* The callbacks for the server; server_config.app must be the struct app. */
 struct conn_ops session_conn_ops(void);
-/* The one place where the state changes. What waited is handled before it returns, so do it last. */
+/* Changes the state; nothing else does. Handles waiting messages before it returns, so call it last. */
 void session_become(struct session *session, enum session_state state);
-/* The session that asks, NULL if none does (any more). */
+/* The session that sent the request; NULL if none did, or it has closed. */
 struct session *session_asking(const struct request *request);
 
 /* ---- auth.c ---- */
-/* A token came with the upgrade. */
+/* Starts verifying the token that came with the upgrade. */
 void auth_open(struct session *session, struct span token);
 /* SESSION_KNOWN: joins as if auth had been called without `resume` by a notification. */
 void auth_join_implied(struct session *session);
-/* The connection has closed: what its auth waits for counts no more. */
+/* Call when the connection has closed: callbacks of its auth are ignored from then on. */
 void auth_leave(struct session *session);
 /* Rows of the dispatch table. */
 void run_auth(struct request *request, const struct span *values);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Follows the list of what was taken back; see taken_back.h. */
+/* Follows the list of revocations; see taken_back.h. Loop thread. Never adds to the list. */
 #include "handlers/session/taken_back.h"
 
 #include "hub/auth/bearers.h"
@@ -16,10 +16,10 @@ struct taken_back {
     struct app *app;
     uv_timer_t *timer;
     char epoch[24];
-    uint64_t after;     /* number up to which the list is known */
-    uint64_t asked_at;  /* mono ms, when what is under way was asked; 0 = nothing is */
-    uint64_t known_at;  /* mono ms: the list is known as it was then; 0 = not at all */
-    uint64_t forget_at; /* mono ms */
+    uint64_t after;     /* the list is known up to this number */
+    uint64_t asked_at;  /* mono ms: start of the read under way; 0 = none */
+    uint64_t known_at;  /* mono ms: the list is known as of then; 0 = not at all */
+    uint64_t forget_at; /* mono ms: when to drop outdated entries */
 };
 
 static void update_unsure(struct taken_back *list)
@@ -49,7 +49,7 @@ static void on_page(void *ctx, const struct denials *page)
     if (!page->ok)
         return;
     if (strcmp(list->epoch, page->epoch) != 0 || page->newest < list->after) {
-        memcpy(list->epoch, page->epoch, sizeof list->epoch); /* other data: its numbers are others, too */
+        memcpy(list->epoch, page->epoch, sizeof list->epoch); /* another data set: its numbers start anew */
         bool other = list->after != 0;
         list->after = 0;
         if (other) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Verifying tokens, at most VERIFY_US of work per loop turn; the rest wait for the next turns, so that a
- * crowd of Ed25519 tokens does not hold up everybody else. Loop thread. */
+/* Verifies tokens, at most VERIFY_US of work per loop turn; the rest wait for later turns, so that a flood
+ * of Ed25519 tokens does not hold up everybody else. Loop thread. Never changes a session's state. */
 #include "handlers/session/token_turns.h"
 
 #include "hub/base/clock.h"
@@ -14,10 +14,10 @@ struct token_turns {
     struct app *app;
     uv_timer_t *next; /* the next turn of the loop, while tokens wait */
     struct list waiting;
-    uint64_t spent_us; /* in this turn */
+    uint64_t spent_us; /* spent in this turn */
 };
 
-struct turn { /* one token */
+struct turn { /* a token that waits for verification */
     struct list node;
     struct session *session;
     struct request *request; /* NULL: the token came with the upgrade */

@@ -4,12 +4,12 @@
 
 #include "handlers/session/session.h"
 
-/* The outcome, unless the connection has closed. `who` is the callee's to move or clear; NULL and a reason if
- * the token is refused, or is not of the user whom the session has already. */
+/* Receives the outcome, unless the connection has closed. `who` is the callee's to move or clear; NULL and
+ * a reason if the token is refused or belongs to another user than the session's. */
 typedef void token_verified_fn(struct session *session, struct request *request, struct principal *who,
                                const char *reason);
 
-/* Verifies now or in a later turn, then calls `then`; drops `request` if the connection closes before.
+/* Verifies now or in a later turn, then calls `then`; drops `request` if the connection closes first.
  * `token` is a JSON string (from a request) or plain text (request NULL, from the upgrade). */
 void token_verify(struct session *session, struct request *request, struct span token,
                   token_verified_fn *then);
