@@ -75,7 +75,6 @@ struct slot_child {
     unsigned reach;        /* TASK_REACH_… */
     struct db *db;         /* NULL without that reach, or where it could not be opened */
     char directory[4096];  /* path of its own */
-    int directory_fd;      /* O_PATH: asked behind each task */
     struct timespec clean; /* its time of change while nothing lies in it */
 };
 
@@ -440,22 +439,21 @@ static bool run_work(struct slot_child *slot, struct slot_work *work)
 
 /* ---- its directory ---- */
 
-static struct timespec changed(const struct slot_child *slot)
+static struct timespec changed(const char *path)
 {
-    struct stat about;
-    if (fstat(slot->directory_fd, &about) < 0)
-        end_process(1); /* a task has closed it: the next one might find what is not its own */
+    struct stat about = {0};
+    stat(path, &about);
     return about.st_mtim;
 }
 
 /* The next task finds it empty. */
 static void clean_directory(struct slot_child *slot)
 {
-    struct timespec now = changed(slot);
+    struct timespec now = changed(slot->directory);
     if (now.tv_sec == slot->clean.tv_sec && now.tv_nsec == slot->clean.tv_nsec)
         return;
     directory_clear(slot->directory);
-    slot->clean = changed(slot);
+    slot->clean = changed(slot->directory);
 }
 
 static bool enter_directory(struct slot_child *slot, int fd)
@@ -464,8 +462,7 @@ static bool enter_directory(struct slot_child *slot, int fd)
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t n = readlink(link, slot->directory, sizeof slot->directory - 1);
     slot->directory[n > 0 ? n : 0] = '\0';
-    slot->directory_fd = fd;
-    slot->clean = changed(slot);
+    slot->clean = changed(slot->directory);
     return n > 0 && setenv("TMPDIR", slot->directory, 1) == 0 && fchdir(fd) == 0;
 }
 
@@ -508,6 +505,7 @@ static void give_up(const struct slot_child *slot, int directory)
         .files = NOFILE,
     };
     confine(&need);
+    close(directory);
 }
 
 _Noreturn void slot_main(int socket, int gate_fd, int directory, unsigned reach, const struct task_type *only,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A slot process: takes tasks from its worker over a socketpair, runs them one after the other, reports.
- * It holds that socket, stderr, its directory and nothing else: no Redis connection, no credentials;
+ * It holds that socket, stderr and nothing else: no Redis connection, no credentials;
  * it is confined (hub/base/confine.h) to a directory of its own, which is emptied behind each task.
  * Tasks run on its one thread; another one writes what was held back (writer.h). */
 #pragma once
