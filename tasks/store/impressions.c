@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Impressions in SQL; see impressions.h. */
+/* Impressions in SQL; see impressions.h. Any thread with a database of its own; never touches Redis. */
 #include "tasks/store/impressions.h"
 
-/* How long a batch is remembered. One that is still in Redis is not forgotten however old: only adding a
+/* How long a batch's id is remembered. One still in Redis is never forgotten, however old: only adding a
  * newer batch forgets, and Redis makes a newer one only after the older was dropped. */
 #define BATCH_MEMORY_MS (7LL * 86400 * 1000)
 
@@ -28,7 +28,7 @@ static int add_all(struct db *db, json_t *counts, int64_t now_ms, int64_t *ret_c
     return 0;
 }
 
-/* Nothing if the batch stands already. */
+/* Does nothing if the batch was added before. */
 static int add_batch(struct db *db, struct span batch_id, json_t *counts, int64_t now_ms, int64_t *ret_count)
 {
     if (db_run(db_query(

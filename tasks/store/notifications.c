@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Notifications in SQL; see notifications.h. */
+/* Notifications in SQL; see notifications.h. Any thread with a database of its own; never pushes to
+ * sockets. */
 #include "tasks/store/notifications.h"
 
 #include "hub/base/clock.h"
@@ -18,7 +19,7 @@ static int add(struct db *db, const struct notification *n, int64_t *ret_created
                ret_created_ms) != 0)
         return -1;
     return db_run(
-        db_query(db, /* forgets what is beyond NOTIFICATIONS_KEPT */
+        db_query(db, /* deletes those beyond NOTIFICATIONS_KEPT */
                  "DELETE FROM notifications WHERE user_id = ? AND id IN (SELECT id FROM notifications "
                  "WHERE user_id = ? ORDER BY created_at DESC, id DESC LIMIT 1000000 OFFSET ?)",
                  "ssi", n->user, n->user, NOTIFICATIONS_KEPT));
@@ -50,12 +51,12 @@ static json_t *row_object(struct db_query *query)
                      json_text(db_text(query, 3)), "at", at, "read", db_int(query, 5) != 0);
 }
 
-struct cursor { /* the last row that was given */
+struct cursor { /* the last row of the page before */
     int64_t created_ms;
     struct span id;
 };
 
-/* "<created>:<id>"; the beginning when empty. */
+/* Parses "<created>:<id>"; empty means the newest. */
 static bool cursor_parse(const char *text, struct cursor *cursor)
 {
     struct span id = span_of(text), created = span_cut(&id, ':');
@@ -87,7 +88,7 @@ int notifications_list(struct db *db, struct span user, const char *cursor, bool
     db_done(query);
     *ret = json_object();
     json_object_set_new(*ret, "notifications", rows);
-    if (row == 1) /* there is one more */
+    if (row == 1) /* there is another page */
         json_object_set_new(*ret, "next_cursor", json_string(next));
     if (row < 0)
         json_decref(*ret);

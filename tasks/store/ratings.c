@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Votes and ratings in SQL; see ratings.h. What all votes sum up to is kept in one row, so that a vote costs
- * no sum. */
+/* Votes and ratings in SQL; see ratings.h. The sum of all votes is kept in one row, so that a vote need
+ * not add them up. Any thread with a database of its own. */
 #include "tasks/store/ratings.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#define PRIOR_VOTES 5.0       /* how many average votes a new resource begins with */
-#define PRIOR_MEAN 3.0        /* while nobody voted at all */
+#define PRIOR_VOTES 5.0       /* average votes that a new resource starts with */
+#define PRIOR_MEAN 3.0        /* before the first vote of all */
 #define Z95 1.959963984540054 /* 97.5 % quantile of the normal distribution */
 
 /* Bayesian average: PRIOR_VOTES imaginary votes of the mean of all votes are added, so that one five-star
@@ -30,7 +30,7 @@ struct rating rating_of(int64_t votes, int64_t stars, double prior_mean)
 
 int ratings_vote(struct db *db, struct span resource, struct span user, int stars, int64_t now_ms)
 {
-    int64_t before; /* 0: none */
+    int64_t before; /* 0 = no earlier vote */
     if (db_one(db_query(db, "SELECT stars FROM votes WHERE resource_id = ? AND user_id = ?", "ss", resource,
                         user),
                &before) != 0)
@@ -57,7 +57,7 @@ int ratings_prior(struct db *db, double *ret)
     return row == 1 ? 0 : -1;
 }
 
-/* Stores it unless it is the same as before. */
+/* Stores a rating unless it is unchanged. */
 static int store(struct db *db, struct span resource, const struct rating *rating, int64_t now_ms)
 {
     return db_run(db_query(

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Idempotency keys in SQL; see request_keys.h. */
+/* Idempotency keys in SQL; see request_keys.h. Any thread with a database of its own; never opens a
+ * transaction. */
 #include "tasks/store/request_keys.h"
 
 #define KEPT_MS INT64_C(172800000)

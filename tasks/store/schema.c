@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The schema as numbered steps; see schema.h. A step that was released is never changed, only followed. Times
- * are milliseconds since 1970. In SQL that both SQLite and PostgreSQL understand. */
+/* The schema as numbered steps; see schema.h. A released step is never changed; a new one is added. Times
+ * are milliseconds since 1970. The SQL is understood by both SQLite and PostgreSQL. Any thread with a
+ * database of its own. */
 #include "tasks/store/schema.h"
 
 #include "hub/base/file.h"
@@ -17,7 +18,7 @@ static const struct db_migration steps[] = {
         "  voted_at BIGINT NOT NULL,"
         "  PRIMARY KEY (resource_id, user_id));"
         "CREATE INDEX votes_by_time ON votes (voted_at);"
-        "CREATE TABLE vote_totals (" /* one row: what all votes sum up to */
+        "CREATE TABLE vote_totals (" /* one row: the sum of all votes */
         "  id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),"
         "  votes BIGINT NOT NULL,"
         "  stars BIGINT NOT NULL);"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Light types that nobody may submit; see unlisted.h. The dispatch table of the methods has checked their
- * arguments. */
+/* Light types that nobody may submit; see unlisted.h. Their arguments were checked by the methods'
+ * dispatch table. On a pool thread; never touches Redis. */
 #include "tasks/store/unlisted.h"
 
 #include "hub/base/clock.h"
@@ -15,7 +15,7 @@
 
 #define REQUEST_BYTES 16
 
-/* All of what is asked for, the order of members aside, as a digest in hexadecimal digits. */
+/* Names the complete request, regardless of the order of members, by a digest in hexadecimal digits. */
 static void name_request(struct task_ctx *ctx, const char *method, char to[static 2 * REQUEST_BYTES + 1])
 {
     unsigned char hash[REQUEST_BYTES];
@@ -41,8 +41,8 @@ static int take_key(struct task_ctx *ctx, struct db *db, const char *method, enu
                             ret);
 }
 
-/* Writes in one transaction with the key, unless the key says that it was done. `result` (taken) is what a
- * new request is answered so far; NULL: the request has failed. */
+/* Writes in one transaction with the key, unless the key tells that it was done before. `result` (taken)
+ * is the answer to a new request so far; NULL: the request has failed. */
 static json_t *write_once(struct task_ctx *ctx, struct db *db, const char *method,
                           int (*write)(struct task_ctx *ctx, struct db *db), json_t *result)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Light types that nobody may submit: requests that need SQL, for manager_run_internal(). They run on a pool
- * thread, leave no record and no event. Their arguments and results are those of protocol.md. */
+/* Light types that nobody may submit: requests that need SQL, for manager_run_internal(). They run on a
+ * pool thread and leave no record and no event. Arguments and results are those of protocol.md. */
 #pragma once
 
 #include "tasks/model/task_type.h"
