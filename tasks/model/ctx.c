@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a running task may do; see ctx.h. Keeps a task's progress and outcome while it runs; task_ctx_ops
- * decide what becomes of them. Touches neither sockets nor Redis. */
+ * decide what happens with them. On the thread that runs the task; never touches sockets or Redis. */
 #include "tasks/model/ctx.h"
 
 #include "hub/base/log.h"
@@ -111,7 +111,7 @@ void task_progress(struct task_ctx *ctx, int percent, const char *stage, const c
         ctx->ops->progress(ctx);
 }
 
-/* The text of `value` (taken), NULL if it is no object or longer than `max`. */
+/* The text of `value` (taken), NULL if it is not an object or longer than `max`. */
 static char *object_text(struct task_ctx *ctx, json_t *value, size_t max, const char *what)
 {
     char *text = json_is_object(value) ? json_dumps(value, REPORT_FORMAT) : NULL;

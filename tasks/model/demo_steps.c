@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Work that can be watched; see demo_steps.h. */
+/* Work that can be watched; see demo_steps.h. On the thread that runs the task; keeps no state. */
 #include "tasks/model/demo_steps.h"
 
 #include "tasks/model/ctx.h"
@@ -10,7 +10,7 @@ const struct json_field demo_steps_args[1] = {
     {.name = "seconds", .kinds = KIND_INTEGER, .required = true, .min = 1, .max = DEMO_SECONDS_MAX},
 };
 
-/* The stage of a step; the first and the last have one of their own. */
+/* The stage of a step; the first and the last have their own. */
 static const char *stage_of(int step, int steps)
 {
     return step == 1 ? "preparing" : step == steps ? "finishing" : "working";

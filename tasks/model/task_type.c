@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The task types of this process and where they run; see task_type.h. */
+/* The task types of this process and where they run; see task_type.h. Set in main(), immutable afterwards;
+ * never runs a task. */
 #include "tasks/model/task_type.h"
 
 #include "hub/base/mem.h"
@@ -51,7 +52,7 @@ const struct task_type *const *task_type_all(void)
     return all;
 }
 
-/* NULL, or what is wrong with sending it there. */
+/* Why the type cannot take this route, NULL if it can. */
 static const char *refuse(const struct entry *entry, enum task_route route)
 {
     if (entry == NULL)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Figures of a text; see text.h. One pass cuts words and sentences, a table counts the words. Characters of
- * Chinese, Japanese and Korean scripts count as words of their own. */
+/* Figures of a text; see text.h. One pass cuts words and sentences, a table counts the words. Characters
+ * of Chinese, Japanese and Korean scripts count as words of their own. Any thread; no state between calls. */
 #include "tasks/model/text.h"
 
 #include "hub/base/mem.h"
@@ -15,7 +15,7 @@
 
 struct reader {
     const unsigned char *p, *end;
-    uint32_t code; /* of the character that was read */
+    uint32_t code; /* of the last character read */
 };
 
 static bool read_char(struct reader *r)
@@ -133,7 +133,7 @@ struct entry {
     size_t first; /* position of its first use */
 };
 
-/* Words that say nothing about a text. */
+/* Whether a word says nothing about a text. */
 static bool is_stop_word(const char *word, const char *language)
 {
     static const char english[] = " a about above after again all also am an and any are as at be because "

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define TEXT_KEYWORDS 10
-#define TEXT_WORD_MAX 64 /* bytes of a word that are kept */
+#define TEXT_WORD_MAX 64 /* most bytes kept of a word */
 
 struct text_keyword {
     char word[TEXT_WORD_MAX + 1]; /* lower case */
@@ -25,6 +25,6 @@ struct text_figures {
     size_t keyword_count;
 };
 
-/* Measures a text. `language`: two letters (ISO 639-1), it decides which words are no keywords; NULL = "en".
- * The sources of the formulas stand in text.c. */
+/* Measures a text. `language`: two letters (ISO 639-1); decides which words cannot be keywords; NULL =
+ * "en". Sources of the formulas: see text.c. */
 void text_measure(struct span text, const char *language, struct text_figures *ret);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* taskhub-worker: whether this process is the worker's parent or, started by one, a prefork parent
+/* taskhub-worker: decides whether this process is the worker's parent or, started by one, a prefork parent
  * (tasks/runner/slots/prefork.h). */
 #include "hub/base/file.h"
 #include "hub/base/log.h"
@@ -23,7 +23,7 @@ static const struct cli_command worker_command = {
     .usage = "taskhub-worker [options]",
 };
 
-/* False and *ret_reason (free()): the command of the engine exec has nobody to run as. */
+/* False and *ret_reason (free()) if the user for the command of the engine exec does not exist. */
 static bool has_exec_user(const struct options *options, char **ret_reason)
 {
     struct user user;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of the worker's parent; see worker.h. Owns its loop and its connections to Redis; the tasks it
- * leased are the runner's. */
+/* The life of the worker's parent; see worker.h. Owns its loop and its connections to Redis. Main thread.
+ * Never runs a task: the runner owns the leased ones. */
 #include "tasks/worker/worker.h"
 
 #include "hub/base/clock.h"
@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #define COMMAND_TIMEOUT_MS 10000
-#define LEAVE_MS 500 /* to give the name back */
-#define POLL_MS 500  /* heals lost bells */
+#define LEAVE_MS 500 /* time to give the name back */
+#define POLL_MS 500  /* makes up for lost bells */
 
 struct worker {
     const struct options *options;
@@ -28,9 +28,9 @@ struct worker {
     struct queue *queue;
     struct queue_feed *feed;
     struct runner *runner;
-    char trouble[128]; /* why Redis did not answer last; "" while it does */
-    bool loaded;       /* Redis answers and has the functions */
-    bool refused;      /* this version cannot read what Redis holds, or another has the name */
+    char trouble[128]; /* the last reason why Redis was unusable; "" while it is usable */
+    bool loaded;       /* Redis answers and has the library */
+    bool refused;      /* this version cannot read the data in Redis, or another worker has the name */
     bool loading;
     bool draining;
     uv_timer_t *second;
@@ -80,7 +80,8 @@ static void on_late(uv_timer_t *timer)
     stop(timer->data);
 }
 
-/* What it still holds goes to others sooner while its name is known. */
+/* Gives the name back only if nothing is held any more: else other workers get those tasks sooner while
+ * the name is known. */
 static void on_drained(void *ctx)
 {
     struct worker *worker = ctx;
@@ -111,7 +112,7 @@ static void on_loaded(void *ctx, enum queue_code code, const char *reason)
     worker->loaded = code == QUEUE_OK;
     if (worker->loaded)
         runner_up(worker->runner);
-    else if (strcmp(worker->trouble, reason) != 0) /* it is tried again each second */
+    else if (strcmp(worker->trouble, reason) != 0) /* logged once: it is retried each second */
         log_error("Redis cannot be used", "reason", reason);
     snprintf(worker->trouble, sizeof worker->trouble, "%s", worker->loaded ? "" : reason);
     if (code == QUEUE_STATE) { /* it will not change back */
@@ -153,7 +154,7 @@ static void on_subscriber_up(void *ctx)
     struct worker *worker = ctx;
     queue_feed_up(worker->feed);
     runner_bell(worker->runner, NULL);
-    runner_beat(worker->runner); /* brings the cancels that were missed */
+    runner_beat(worker->runner); /* fetches the cancels that were missed */
 }
 
 static void on_subscriber_down(void *ctx, const char *reason)
@@ -189,7 +190,7 @@ static void on_audio(void *ctx, const char *id)
     runner_audio(worker->runner, id);
 }
 
-/* A second signal stops what runs. */
+/* Drains at the first signal, stops running tasks at the second. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct worker *worker = handle->data;
@@ -271,7 +272,7 @@ int worker_run(const struct options *options, const char *version)
     worker.options = options;
     worker.version = version;
     if (redis_url_parse(options->redis_url, &url))
-        abort(); /* it was checked with the options */
+        abort(); /* checked with the options */
     if (gethostname(worker.host, sizeof worker.host - 1) < 0 || loop_init(&worker.loop) < 0)
         return 1;
     clock_format(clock_wall_ms(), worker.started_at);
