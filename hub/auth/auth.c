@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Verifies and signs JSON Web Tokens (RFC 7515, 7519, 8037) by libsodium; see auth.h. After RFC 8725 the key
- * decides the algorithm, never the token, and claims are looked at only when the signature holds. */
+/* Verifies and signs JSON Web Tokens (RFC 7515, 7519, 8037) with libsodium; see auth.h. Loop thread. As
+ * RFC 8725 demands, the key decides the algorithm, never the token, and claims are read only after the
+ * signature was verified. */
 #include "hub/auth/auth.h"
 
 #include "hub/auth/keyring.h"
@@ -9,7 +10,7 @@
 #include <strings.h>
 
 #define HEADER_MAX 1024
-#define TIME_MAX 253402300799 /* 9999-12-31: what is above is not in seconds */
+#define TIME_MAX 253402300799 /* 9999-12-31: anything above is not in seconds */
 
 static const struct json_limits token_limits = {4, 64};
 
@@ -25,7 +26,7 @@ static bool split(struct span text, struct token *token)
     struct span rest = text;
     token->header = span_cut(&rest, '.');
     token->payload = span_cut(&rest, '.');
-    token->signature = rest; /* another '.' is no base64 */
+    token->signature = rest; /* another '.' fails as base64 */
     token->signed_part = (struct span){text.p, token->header.n + 1 + token->payload.n};
     return rest.p != NULL;
 }
@@ -45,7 +46,7 @@ struct header {
     struct span alg, kid; /* JSON strings; SPAN_NONE if there is none */
 };
 
-/* Refuses members that would choose the key or change what is signed: to ignore them would be wrong, too. */
+/* Members that choose the key or change what is signed: refused, since ignoring them would be wrong, too. */
 static bool is_forbidden(struct span name)
 {
     static const char *const names[] = {"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc"};
@@ -87,7 +88,7 @@ static const char *read_header(struct span object, struct header *header)
     return header->alg.p ? NULL : "alg is missing";
 }
 
-/* The key of this kid; a single key serves any. */
+/* The key with this kid; a single key serves any kid. */
 static const struct key *find_key(const struct keyring *ring, struct span kid)
 {
     if (ring->count == 1)
@@ -100,7 +101,7 @@ static const struct key *find_key(const struct keyring *ring, struct span kid)
     return NULL;
 }
 
-/* As tokens are signed, and the other name of the same (RFC 9864). */
+/* The algorithm names tokens are signed with, and their newer names (RFC 9864). */
 static const struct {
     const char *name, *alias;
 } algorithms[] = {[KEY_HS256] = {"HS256", "HS256"}, [KEY_EDDSA] = {"EdDSA", "Ed25519"}};
@@ -153,7 +154,7 @@ static const char *check_signature(const struct keyring *ring, const struct toke
 
 /* ---- claims ------------------------------------------------------------------------------------- */
 
-/* A NumericDate in seconds; a fraction is cut. False if it is none or lies beyond the year 9999. */
+/* Reads a NumericDate in seconds, truncated. False if it is not a number or lies beyond the year 9999. */
 static bool read_time(struct span value, int64_t *ret)
 {
     double seconds;
@@ -187,7 +188,7 @@ static const char *read_times(struct span claims, const struct auth_rules *rules
     return NULL;
 }
 
-/* Whether `value` is the string `want` or a list of strings that holds it. */
+/* Whether `value` is the string `want` or a list of strings that contains it. */
 static bool names_audience(struct span value, const char *want)
 {
     struct span element;
@@ -220,10 +221,10 @@ static unsigned role_of(struct span word)
     for (unsigned i = 0; i < ROLES; i++)
         if (span_is(word, role_names[i]))
             return 1u << i;
-    return 0; /* of another program */
+    return 0; /* a role of another program */
 }
 
-/* One string of words with spaces between them. */
+/* Reads roles from one string of words separated by spaces. */
 static void read_role_words(struct span value, struct principal *who)
 {
     struct buf text CLEANUP(buf_free) = BUF_INIT;
@@ -300,7 +301,7 @@ void auth_token_id_of_jti(struct span jti, char to[static TOKEN_ID_SIZE])
     hash_name('j', jti, to);
 }
 
-/* What is signed names a token without jti: a signature may be written in several ways. */
+/* Names a token without jti by its signed part, since one signature can be encoded in several ways. */
 static void name_token(struct span claims, struct span signed_part, char to[static TOKEN_ID_SIZE])
 {
     struct buf jti CLEANUP(buf_free) = BUF_INIT;

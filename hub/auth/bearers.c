@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Bearers of tokens; see bearers.h. */
+/* Bearers of tokens and revocations; see bearers.h. Loop thread; never reads Redis. */
 #include "hub/auth/bearers.h"
 
 #include <stdio.h>
 
 struct denial {
-    struct table_node node; /* its key: the entry's kind and name, "t …", "u …" */
+    struct table_node node; /* key: the entry's kind and name, "t …", "u …" */
     struct list all;
     int64_t until_s, before_s;
 };
@@ -13,7 +13,7 @@ struct denial {
 struct bearers {
     struct list all, denials;
     struct table denied;
-    struct table tokens, owners; /* of one bearing of each name; the others are reached by it */
+    struct table tokens, owners; /* one bearing per name, which leads to the others */
 };
 
 /* ---- by name ---------------------------------------------------------------------------------------- */
@@ -126,7 +126,7 @@ static struct denial *denial_of(struct bearers *bearers, struct span name)
     return denial;
 }
 
-/* Entries of one name are one: the longest, and of an owner the latest. */
+/* Merges entries of one name: keeps the longest and, for an owner, the latest. */
 static void note(struct bearers *bearers, struct span name, int64_t until_s, int64_t before_s)
 {
     struct denial *denial = denial_of(bearers, name);

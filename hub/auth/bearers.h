@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Whoever was let in by a token, found by the token, by its owner and by its key: when one of these is taken
- * back, its bearers are told at once. Keeps what was taken back, too, until no token of it can be valid any
- * more. Loop thread. */
+/* Everybody who was authenticated by a token, indexed by the token, its owner and its key: when one of
+ * these is revoked, its bearers are told at once. Also keeps the revocations until no token they concern
+ * can be valid any more. Loop thread. */
 #pragma once
 
 #include "hub/auth/auth.h"
@@ -10,42 +10,43 @@
 
 struct bearers;
 
-struct bearing {            /* of a token's name, of an owner's */
-    struct table_node node; /* its key stands in bearer->who */
-    struct list same;       /* a ring of those of that name */
-    bool first;             /* it is the one of the ring that is in the table */
+struct bearing {            /* the entry of a bearer under a token's or an owner's name */
+    struct table_node node; /* its key is in bearer->who */
+    struct list same;       /* a ring of all bearings of that name */
+    bool first;             /* represents its ring in the table */
 };
-struct bearer { /* part of what a connection keeps; all zero while it bears nothing */
+struct bearer { /* embedded in a connection; all zero while it bears no token */
     struct list all;
     struct bearing token, owner;
-    const struct principal *who; /* the holder's; its texts stay as they are until it leaves */
-    /* Its token counts no more: it closes, and leaves later. */
+    const struct principal *who; /* borrowed; must not change until bearers_leave() */
+    /* Called when its token is no longer valid: close now, leave later. */
     void (*end)(struct bearer *bearer, const char *reason);
 };
 
 struct bearers *bearers_new(void);
-/* None may bear anything any more. */
+/* Frees the index; every bearer must have left. */
 void bearers_free(struct bearers **bearers);
-/* It was let in by bearer->who; `who` and `end` are set. O(1). */
+/* Adds a bearer authenticated as bearer->who; `who` and `end` must be set. O(1). */
 void bearers_add(struct bearers *bearers, struct bearer *bearer);
-/* It is gone, or is about to get another token. Fine for one that bears nothing. */
+/* Removes a bearer that is gone or about to get another token. Fine for one without a token. */
 void bearers_leave(struct bearers *bearers, struct bearer *bearer);
 
-/* Ends all whose key is not in the ring: for a ring that has changed. O(bearers). */
+/* Ends all bearers whose key is not in the ring; call after the ring has changed. O(bearers). */
 void bearers_new_keys(struct bearers *bearers, const struct keyring *ring);
 
 /* ---- what was taken back: entries as they stand in Redis, and what of them is known here ---- */
 
 #define DENIAL_MARGIN_S 60 /* twice AUTH_SKEW_S: a clock that is behind, and a token past its exp */
-/* Until when an entry must be known that was made at now_s: no token of it can be valid any more. Seconds. */
+/* How long an entry made at now_s must be kept: until no token it concerns can be valid any more. Seconds. */
 int64_t denial_until(int64_t now_s, int64_t max_ttl_s);
 /* Appends the entry of a token, and that of all tokens of an owner with an iat (0 if there is none) below
  * before_s. */
 void denial_of_token(struct buf *to, const char *token_id, int64_t until_s);
 void denial_of_owner(struct buf *to, const char *owner, int64_t until_s, int64_t before_s);
-/* Notes an entry and ends the bearers that it names; again is fine. False if it is none. O(those bearers). */
+/* Notes an entry and ends the bearers it names; repeating it is fine. False if it is malformed. O(those
+ * bearers). */
 bool bearers_deny(struct bearers *bearers, struct span entry) MUSTCHECK;
 /* Whether a noted entry names this principal. O(1). */
 bool bearers_denied(const struct bearers *bearers, const struct principal *who);
-/* Forgets entries that need not be known any more. O(entries). */
+/* Drops entries that are no longer needed. O(entries). */
 void bearers_forget(struct bearers *bearers, int64_t now_s);

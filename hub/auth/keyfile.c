@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Creates and loads DATA/jwt.key; see keyfile.h. link(2) puts the complete file under its name, so that
- * nobody reads half a key, and whoever comes second uses the first one's. */
+/* Creates and loads DATA/jwt.key; see keyfile.h. Any thread, at start. link(2) publishes the complete file
+ * under its name, so that nobody reads half a key, and a second process uses the first one's. */
 #include "hub/auth/keyfile.h"
 
 #include "hub/base/file.h"
@@ -28,13 +28,13 @@ static bool write_secret(int fd)
     return written;
 }
 
-/* Creates the file unless it is there. False and errno. */
+/* Creates the file unless it exists. False and errno. */
 static bool create_key_file(const char *path)
 {
     if (access(path, F_OK) == 0)
         return true;
     char *draft CLEANUP(free_char) = xasprintf("%s.%ld.new", path, (long)getpid());
-    unlink(draft); /* of a process that had this pid and died here */
+    unlink(draft); /* left by a process with this pid that died here */
     int fd = open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The key file of a data directory: made once, by the hub that starts there first. Any thread, at start. */
+/* The key file of a data directory: made once, by the first hub that starts there. Any thread, at start. */
 #pragma once
 
 #include "hub/auth/auth.h"
@@ -9,6 +9,6 @@
  * secret (mode 0600) when it is missing. Safe when several processes do so at once. NULL and *ret_reason
  * (free()). */
 struct keyring *keyfile_load(const struct options *options, char **ret_reason);
-/* Whether that would create one: for commands that must not, as no hub knows a key made in a wrong directory.
- * Then *ret_reason (free()). */
+/* Whether keyfile_load() would create a file: for commands that must not, since no hub knows a key made in
+ * the wrong directory. Then *ret_reason (free()). */
 bool keyfile_missing(const struct options *options, char **ret_reason) MUSTCHECK;

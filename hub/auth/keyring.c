@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Loads a key ring: JSON Web Keys (RFC 7517, 8037) or one line with a secret; see auth.h. Secrets pass
- * through buffers that are wiped. */
+/* Loads a key ring: JSON Web Keys (RFC 7517, 8037) or one line with a secret; see auth.h. Loop thread.
+ * Wipes every buffer that held a secret. */
 #include "hub/auth/keyring.h"
 
 #include "hub/base/file.h"
@@ -125,7 +125,7 @@ static bool parse_jwk(struct span jwk, struct key *key, char **ret_reason)
     return refuse(ret_reason, "kty must be oct (HS256) or OKP (Ed25519)");
 }
 
-/* Adds one key; the reason names its place in the set. */
+/* Adds one key; the reason names its position in the set. */
 static bool add_jwk(struct keyring *ring, struct span jwk, char **ret_reason)
 {
     char *reason = NULL;
@@ -201,7 +201,7 @@ static bool looks_random(struct span line)
     return line.n == 43 && upper && lower;
 }
 
-/* `end` is where the file ends: blanks at the end belong to a text. */
+/* `end`: end of the file; trailing blanks belong to a "text:" secret. */
 static bool parse_line(struct keyring *ring, struct span line, const char *end, char **ret_reason)
 {
     struct span all = {line.p, (size_t)(end - line.p)};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of a key ring, for keyring.c and auth.c alone. Lies in locked memory that is read-only once
+/* Internals of a key ring, only for keyring.c and auth.c. Lies in locked memory that is read-only once
  * loaded. */
 #pragma once
 
@@ -18,7 +18,7 @@ enum key_algorithm { KEY_HS256, KEY_EDDSA };
 struct key {
     char kid[KID_MAX + 1]; /* "" = serves tokens without kid */
     enum key_algorithm algorithm;
-    uint64_t id;                       /* a hash of what checks: principal.key */
+    uint64_t id;                       /* a hash of the verifying key: principal.key */
     crypto_auth_hmacsha256_state hmac; /* HS256: the state after the key was mixed in */
     bool can_sign;
     unsigned char public_key[crypto_sign_PUBLICKEYBYTES];

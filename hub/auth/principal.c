@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Principals and the names of owners; see principal.h. */
+/* Principals and the names of owners; see principal.h. Any thread; no state. */
 #include "hub/auth/principal.h"
 
 #include "hub/base/utf8.h"
@@ -46,7 +46,7 @@ static uint32_t decode(const unsigned char *p, size_t n)
     return code;
 }
 
-/* Characters that nobody sees and that make one name look like another (UAX #9, and the controls). */
+/* Invisible characters and those that make one name look like another (UAX #9, and the controls). */
 static bool is_forbidden(uint32_t code)
 {
     static const struct {
