@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The walking half of the slicer (json.h): takes text apart that json_check() accepted. Any thread; no
- * state. */
+/* The walking half of the slicer (json.h): takes apart text that json_check() accepted. Any thread; no
+ * state. Never validates again. */
 #include "hub/json/json.h"
 
 #include "hub/base/digits.h"
@@ -25,7 +25,7 @@ long json_hex4(const unsigned char *p, const unsigned char *end)
     return value;
 }
 
-static unsigned long unescape_unicode(struct json_unescape *u) /* u->p is behind "\u" */
+static unsigned long unescape_unicode(struct json_unescape *u) /* u->p is after "\u" */
 {
     unsigned long code = (unsigned long)json_hex4(u->p, u->end);
     u->p += 4;

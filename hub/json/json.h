@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The strict slicer: checks a whole JSON text once (grammar of RFC 8259, UTF-8, duplicate keys,
- * depth, members) and then takes it apart into spans of raw bytes, without allocating. Payload bytes
- * stay as they came. Any thread.
+/* The strict slicer: checks a whole JSON text once (grammar of RFC 8259, UTF-8, duplicate keys, depth,
+ * members), then takes it apart into spans of raw bytes, without allocating. Payload bytes are never changed.
+ * Any thread.
  *
- * Every function but json_check() wants text that json_check() accepted. */
+ * Every function except json_check() requires text that json_check() accepted. */
 #pragma once
 
 #include "hub/base/buf.h"
@@ -42,7 +42,7 @@ struct json_iter {
 };
 /* Begins to walk an object or array. */
 struct json_iter json_walk(struct span container);
-/* Next member: key without its quotes and still escaped, value raw. False at the end. */
+/* The next member: key without quotes but still escaped, value raw. False at the end. */
 bool json_next_member(struct json_iter *iter, struct span *ret_key, struct span *ret_value);
 bool json_next_element(struct json_iter *iter, struct span *ret_value);
 /* Whether an escaped key (as json_next_member gives it) spells `name`. */
@@ -52,15 +52,16 @@ struct span json_get(struct span object, const char *name);
 
 /* Appends the decoded text of a JSON string. */
 void json_string_append(struct buf *to, struct span value);
-/* Decodes a JSON string into `to`, NUL-terminated; false if it is none, or needs more than size - 1 bytes. */
+/* Decodes a JSON string into `to`, NUL-terminated; false if it is not a string or needs more than size - 1
+ * bytes. */
 bool json_string_copy(struct span value, char *to, size_t size) MUSTCHECK;
-/* Bytes of the decoded string. */
+/* The number of bytes of the decoded string. */
 size_t json_string_bytes(struct span value);
 /* Whether the value is the string `text`. */
 bool json_string_is(struct span value, const char *text);
 /* The value as an integer; false if it is not a KIND_INTEGER that fits. */
 bool json_int(struct span value, int64_t *ret) MUSTCHECK;
-/* The value as a double; false if it is no number. */
+/* The value as a double; false if it is not a number. */
 bool json_double(struct span value, double *ret) MUSTCHECK;
 
 /* One expected member of an object: the shape that requests and task arguments are declared in. */
@@ -80,5 +81,5 @@ struct json_field_error {
  * False and *ret_error on an unknown, missing, wrongly typed or out-of-range member. */
 bool json_match(struct span object, const struct json_field *fields, size_t count, struct span *values,
                 struct json_field_error *ret_error) MUSTCHECK;
-/* Says of a member what was expected instead; always false. */
+/* Fills *error with what was expected of a member; always false. */
 bool json_refuse(struct json_field_error *error, struct span name, const char *expected);

@@ -16,7 +16,7 @@ struct checker {
     struct json_limits limits;
     unsigned depth;
     const char *reason;
-    struct key keys[JSON_MEMBERS_MAX * 2]; /* names of the open objects, innermost last */
+    struct key keys[JSON_MEMBERS_MAX * 2]; /* member names of the open objects, innermost last */
     unsigned key_count;
 };
 
@@ -35,7 +35,7 @@ static void skip_space(struct checker *c)
         c->p++;
 }
 
-static bool check_unicode_escape(struct checker *c) /* c->p is behind "\u" */
+static bool check_unicode_escape(struct checker *c) /* c->p is after "\u" */
 {
     long unit = json_hex4(c->p, c->end);
     if (unit < 0)
@@ -175,7 +175,7 @@ static bool check_member(struct checker *c, unsigned first)
     return check_value(c);
 }
 
-/* The inside of an array or object up to its closing bracket. */
+/* Checks the inside of an array or object up to its closing bracket. */
 static bool check_container(struct checker *c, unsigned char close)
 {
     unsigned first = c->key_count;

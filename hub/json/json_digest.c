@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The digest of a checked JSON text, made without a tree; see json_digest.h. Any thread. */
+/* The digest of a checked JSON text, made without building a tree; see json_digest.h. Any thread; no
+ * state. */
 #include "hub/json/json_digest.h"
 
 #include "hub/json/json.h"
@@ -13,7 +14,7 @@ struct digest {
 _Static_assert(sizeof(struct digest) == JSON_DIGEST_SIZE, "a digest is one hash");
 _Static_assert(sizeof(struct digest) == crypto_shorthash_siphashx24_BYTES, "SipHash-2-4-128");
 
-/* What is hashed has a key of its own by its kind, so that "1" and 1 differ. Changing the key changes every
+/* Each kind of value is hashed with its own key, so that "1" and 1 differ. Changing a key changes every
  * digest. */
 static struct digest hash(char kind, const void *bytes, size_t size)
 {
@@ -38,7 +39,7 @@ static struct digest string_digest(struct buf *scratch, struct span quoted)
 
 /* ---- numbers ---- */
 
-#define EXPONENT_MAX 1000000000000000 /* beyond, exponents are not told apart */
+#define EXPONENT_MAX 1000000000000000 /* larger exponents are treated as equal */
 
 static int64_t exponent_of(struct span text)
 {
@@ -49,7 +50,7 @@ static int64_t exponent_of(struct span text)
     return minus ? -value : value;
 }
 
-/* Appends the digits from the first to the last that is not 0; returns the exponent that goes with them. */
+/* Appends the digits from the first to the last that is not 0; returns the matching exponent. */
 static int64_t append_digits(struct buf *to, struct span text)
 {
     size_t start = to->len;
@@ -97,7 +98,7 @@ static void append_number(struct buf *to, struct span text)
 
 static struct digest value_digest(struct buf *scratch, struct span value);
 
-/* Each element is hashed with what stands before it. */
+/* Hashes each element together with all before it. */
 static struct digest array_digest(struct buf *scratch, struct span array)
 {
     struct digest chain[2] = {hash('a', "", 0)};
@@ -109,7 +110,7 @@ static struct digest array_digest(struct buf *scratch, struct span array)
     return chain[0];
 }
 
-/* The sum of the members' hashes, so that their order is nothing. */
+/* Sums the members' hashes, so that their order does not matter. */
 static struct digest object_digest(struct buf *scratch, struct span object)
 {
     struct digest sum = {{0, 0}}, member[2];

@@ -16,7 +16,7 @@ struct json_unescape {
     unsigned have, given; /* of its bytes */
 };
 struct json_unescape json_unescape(const void *p, size_t n);
-int json_unescape_other(struct json_unescape *u); /* what is no plain byte */
+int json_unescape_other(struct json_unescape *u); /* the next byte of an escape */
 /* The next byte, -1 at the end. */
 static inline int json_unescape_next(struct json_unescape *u)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Shapes: matching an object against the members that are expected (json_match() of json.h). Any thread;
- * no state. */
+/* Shapes: matches an object against the expected members (json_match() of json.h). Any thread; no state. */
 #include "hub/json/json.h"
 
 #include <stdio.h>

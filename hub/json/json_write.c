@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Members of JSON objects; see json_write.h. */
+/* Members of JSON objects; see json_write.h. Any thread; no state. Never checks what it writes. */
 #include "hub/json/json_write.h"
 
 #include "hub/base/clock.h"

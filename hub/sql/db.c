@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* SQLite with a cache of statements and migrations; see db.h. Several processes share the file: WAL mode, a
- * busy timeout, and transactions that take the write lock at their beginning. */
+/* SQLite with a cache of statements and migrations; see db.h. One thread per connection, never the loop's.
+ * Several processes share the file: WAL mode, a busy timeout, and transactions that take the write lock at
+ * the start. */
 #include "hub/sql/db.h"
 
 #include "hub/base/log.h"
@@ -17,7 +18,7 @@ struct db_query {
     sqlite3_stmt *statement;
     char *sql;
     bool busy;     /* handed out */
-    uint64_t used; /* the older, the sooner it goes */
+    uint64_t used; /* last use: the oldest is evicted first */
 };
 
 struct db {
@@ -33,7 +34,7 @@ static const char *const setup_sql = "PRAGMA journal_mode = WAL;"
                                      "PRAGMA trusted_schema = OFF;"
                                      "PRAGMA journal_size_limit = 16777216;";
 
-/* While a new file changes to WAL mode SQLite asks no busy handler, so it is tried again here. */
+/* Retries here, since SQLite ignores the busy handler while a new file changes to WAL mode. */
 static int set_up(sqlite3 *handle)
 {
     int rc = SQLITE_BUSY;
@@ -123,7 +124,8 @@ static int schema_version(struct db *db)
     return db_one(db_query(db, "PRAGMA user_version", ""), &version) == 0 ? (int)version : -1;
 }
 
-/* Inside a transaction; the version is read again because another process may have been first. */
+/* Applies a step within a transaction; reads the version again because another process may have been
+ * first. */
 static int apply_step(struct db *db, const struct db_migration *step)
 {
     char sql[64];
@@ -157,7 +159,7 @@ int db_migrate(struct db *db, const struct db_migration *steps, size_t count)
 
 /* ---- queries ------------------------------------------------------------------------------------ */
 
-/* Frees the slot that was idle for longest; NULL when all are handed out. */
+/* Frees the slot idle for longest; NULL if all are handed out. */
 static struct db_query *free_slot(struct db *db)
 {
     struct db_query *oldest = NULL;

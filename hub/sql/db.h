@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SQL for domain data, in SQLite. A connection belongs to one thread at a time, and never to the loop's, as
- * everything here may block. Knows no table: the schema stands in tasks/store/. */
+/* SQL for domain data, in SQLite. A connection belongs to one thread at a time, and never to the loop's,
+ * since everything here may block. Knows no table: the schema is in tasks/store/. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -11,11 +11,11 @@
 struct db;
 struct db_query; /* a prepared statement being run */
 
-/* Opens the database file, which it creates when it is missing. NULL and *ret_reason (free()). */
+/* Opens the database file; creates it if missing. NULL and *ret_reason (free()). */
 struct db *db_open(const char *path, char **ret_reason);
-/* Ends all queries, too; NULL is fine. */
+/* Closes the connection and ends its queries; NULL is fine. */
 void db_close(struct db **db);
-/* Applies the steps above the stored schema version, each in a transaction of its own that holds the write
+/* Applies the steps above the stored schema version, each in its own transaction that holds the write
  * lock, so that processes starting together do not collide. 0 or -1 (db_error()). */
 struct db_migration {
     int version; /* rising */
@@ -34,7 +34,7 @@ int db_end(struct db *db, int rc) MUSTCHECK;
  * span (absent = NULL), i = int, l = int64_t, d = double. Texts are copied. NULL on error, which db_step(),
  * db_run() and db_one() pass on. */
 struct db_query *db_query(struct db *db, const char *sql, const char *types, ...);
-/* Returns 1: a row is there; 0: there are no more; -1: an error. */
+/* Returns 1: there is a row; 0: no more rows; -1: an error. */
 int db_step(struct db_query *query) MUSTCHECK;
 /* A column (from 0) of the row, valid until the next step; NULL is absent or 0. */
 struct span db_text(struct db_query *query, int column);
