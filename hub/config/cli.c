@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Help, version and mistakes of a command line; see cli.h. */
+/* Help, version and mistakes of a command line; see cli.h. Main thread, at start. */
 #include "hub/config/cli.h"
 
 #include "hub/base/log.h"

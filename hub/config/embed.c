@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Finds an embedded file; see embed.h. */
+/* Finds an embedded file; see embed.h. Any thread; never reads the disk. */
 #include "hub/config/embed_table.h"
 
 const struct embed *embed_find(struct span name)

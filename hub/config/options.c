@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Loads the configuration from file, environment and command line; see options.h. */
+/* Loads the configuration from file, environment and command line; see options.h. Main thread, at start.
+ * Never changes it afterwards. */
 #include "hub/config/options_table.h"
 
 #include "hub/base/file.h"
@@ -10,17 +11,17 @@
 
 #define FILE_MAX_BYTES (1 << 20)
 #define NAME_SHOWN 80 /* bytes of a name in an error */
-#define SLIP 2        /* letters of a slip of the pen */
-#define SLIP_MIN 5    /* in a name of at least so many */
+#define SLIP 2        /* most differing letters that count as a typo */
+#define SLIP_MIN 5    /* … in a name of at least this many */
 
 extern char **environ;
 
-/* Where options are being set from. */
+/* The source from which options are being set. */
 struct source {
     struct options *options;
     struct option_origin origin;
     const char *file; /* its name */
-    char *reason;     /* why it was refused, with its place */
+    char *reason;     /* why it was refused, and where */
 };
 
 /* Keeps the reason (taken) with its place. Always false. */
@@ -55,7 +56,7 @@ static char *unknown(const struct source *source, struct span name)
     return xasprintf("unknown %s, did you mean %s?", words[from].what, right);
 }
 
-/* Sets what `name` names: an option or the route of a type. False and source->reason. */
+/* Sets an option or the route of a type by its name. False and source->reason. */
 static bool set(struct source *source, struct span name, struct span value)
 {
     const struct option_row *row = option_find(name, source->origin.source);
@@ -81,7 +82,7 @@ static struct span trim(struct span text)
     return text;
 }
 
-/* Appends the text of a "quoted" value; \" and \\ are its escapes. False when it does not end well. */
+/* Appends the text of a "quoted" value; \" and \\ are its escapes. False if it is not properly closed. */
 static bool unquote(struct span text, struct buf *to)
 {
     size_t i = 1;
@@ -96,8 +97,8 @@ static bool unquote(struct span text, struct buf *to)
     return rest.n == 0 || rest.p[0] == '#';
 }
 
-/* Appends the value behind '=': quoted, or plain up to a '#' that follows white space. False when it does not
- * end well. */
+/* Appends the value after '=': quoted, or plain up to a '#' that follows white space. False if it is not
+ * properly closed. */
 static bool read_value(struct span text, struct buf *to)
 {
     text = trim(text);
@@ -117,7 +118,7 @@ static bool read_line(struct source *source, struct span line)
     if (key.n ? key.p[0] == '#' : rest.p == NULL)
         return true;
     if (rest.p == NULL) {
-        struct span word = span_cut(&key, ' '); /* what stands behind it may be a secret */
+        struct span word = span_cut(&key, ' '); /* the rest may be a secret */
         return refuse(source, span_cut(&word, '\t'), xstrdup("`key = value` expected"));
     }
     key = trim(key);
@@ -138,7 +139,7 @@ bool options_parse_file(struct options *options, const char *name, struct span t
     return fine;
 }
 
-/* Reads the file that was asked for, else the first of the usual ones that is there. */
+/* Reads the requested file, else the first of the usual ones that exists. */
 static bool load_file(struct source *source, const char *path)
 {
     static const char *const usual[] = {"./taskhub.conf", "/etc/taskhub/taskhub.conf"};
@@ -159,8 +160,8 @@ static bool load_file(struct source *source, const char *path)
 
 /* ---- the environment -------------------------------------------------------------------------- */
 
-/* Whether this is a variable of ours, or nearly one. Others pass: container platforms set TASKHUB_PORT and
- * the like by themselves. */
+/* Whether this is one of Taskhub's variables, or nearly. Others pass: container platforms set TASKHUB_PORT
+ * and the like by themselves. */
 static bool is_ours(struct span name)
 {
     unsigned distance;
@@ -193,8 +194,8 @@ static void warn(struct source *source, const struct option_row *row)
     source->reason = NULL;
 }
 
-/* After all else but the defaults: an alias that is overridden is not looked at, since it may be meant for
- * another program. */
+/* Comes last before the defaults: an overridden alias is ignored, since it may be meant for another
+ * program. */
 static bool load_aliases(struct source *source)
 {
     source->origin = (struct option_origin){.source = OPTION_ENVIRONMENT, .alias = true};
@@ -220,7 +221,7 @@ struct flags {
     const char *config;            /* --config */
     struct setting {
         struct span name, value;
-    } * settings; /* that were found */
+    } * settings; /* the settings found */
     size_t count;
     struct source source;
 };
@@ -243,7 +244,7 @@ static const struct option_flag *find_own(const struct flags *flags, struct span
     return NULL;
 }
 
-/* The value of a flag is what stood behind its '=', else the next word. False: there is none. */
+/* Takes the value of a flag: the text after its '=', else the next word. False if there is none. */
 static bool take_value(struct flags *flags, bool optional, struct span *value)
 {
     const char *next = flags->at < flags->argc ? flags->argv[flags->at] : NULL;
@@ -253,7 +254,7 @@ static bool take_value(struct flags *flags, bool optional, struct span *value)
         *value = SPAN("true"); /* `--diagnostics` alone */
         return true;
     }
-    if (next == NULL || strncmp(next, "--", 2) == 0) /* one that begins so is given as --flag=value */
+    if (next == NULL || strncmp(next, "--", 2) == 0) /* a value that begins like this needs --flag=value */
         return false;
     *value = span_of(next);
     flags->at++;
@@ -275,7 +276,7 @@ static bool take_own(struct flags *flags, const struct option_flag *own, struct 
     return true;
 }
 
-/* One flag at flags->at; moves behind it and its value. */
+/* Takes the flag at flags->at; moves past it and its value. */
 static bool take_flag(struct flags *flags)
 {
     struct span value = span_of(flags->argv[flags->at++]), name = span_cut(&value, '=');
@@ -299,8 +300,8 @@ static bool take_flag(struct flags *flags)
     return true;
 }
 
-/* Takes the command line apart up to the first word that is no flag, and sets nothing: --config must be known
- * before. */
+/* Parses the command line up to the first word that is not a flag, without setting anything: --config must
+ * be known first. */
 static bool take_flags(struct flags *flags)
 {
     for (flags->at = 1; flags->at < flags->argc && strncmp(flags->argv[flags->at], "--", 2) == 0;) {
@@ -332,7 +333,7 @@ static char *default_data_dir(const struct options *options)
     if (state && *state)
         return xstrndup(state, strcspn(state, ":")); /* systemd may list several */
     if (*options->user && geteuid() == 0)
-        return xstrdup("/var/lib/taskhub"); /* the rest is root's own */
+        return xstrdup("/var/lib/taskhub"); /* below, directories are root's own */
     if (xdg && *xdg == '/')
         return xasprintf("%s/taskhub", xdg);
     if (home && *home)
@@ -344,7 +345,7 @@ static bool load_all(struct options *options, struct flags *flags, char **ret_re
 {
     const char *config = getenv("TASKHUB_CONFIG");
     struct source source = {.options = options};
-    bool fine = take_flags(flags); /* says first what is wrong with the command line */
+    bool fine = take_flags(flags); /* report mistakes of the command line first */
     if (flags->config == NULL && config && *config)
         flags->config = config;
     fine = fine && load_file(&source, flags->config) && load_environment(&source) &&

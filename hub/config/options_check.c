@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks of option values that options.def cannot say; see options_table.h. Pure functions. */
+/* Checks of option values that options.def cannot express; see options_table.h. Pure functions. */
 #include "hub/config/options_table.h"
 
 #include "hub/config/redis_url.h"

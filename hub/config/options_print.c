@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The configuration as people read it (effective values with their origin, --help, the reference page) and as
- * a child process does; see options.h. Pure functions. */
+/* The configuration as text for people (effective values with their origin, --help, the reference page)
+ * and for child processes; see options.h. Pure functions. */
 #include "hub/config/options_table.h"
 
 #include <stdio.h>

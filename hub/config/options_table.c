@@ -22,7 +22,7 @@ const struct option_row option_rows[OPTION_IDS] = {
 
 static const struct {
     const char *prefix;
-    char dot, underscore; /* what they become */
+    char dot, underscore; /* replacements for '.' and '_' */
 } styles[] = {[OPTION_DEFAULT] = {"", '.', '_'},
               [OPTION_FILE] = {"", '.', '_'},
               [OPTION_ENVIRONMENT] = {"TASKHUB_", '_', '_'},
@@ -99,7 +99,7 @@ const char *option_nearest(struct span name, enum option_source source, unsigned
 {
     const char *prefix = styles[source].prefix, *nearest = NULL;
     struct span key = span_begins(name, prefix) ? span_from(name, strlen(prefix)) : name;
-    unsigned best = 1 + (unsigned)(key.n / 2); /* more than half of it wrong is no likeness */
+    unsigned best = 1 + (unsigned)(key.n / 2); /* with more than half of it wrong, nothing is near */
     for (size_t i = 0; i < OPTION_IDS; i++) {
         unsigned d = distance(key, option_rows[i].key);
         if (d < best) {
@@ -185,7 +185,7 @@ void option_fill_defaults(struct options *options)
 
 /* ---- routes ----------------------------------------------------------------------------------- */
 
-/* Returns where "\ntype=" stands in the routes, NULL if it does not. */
+/* Returns the position of "\ntype=" in the routes, NULL if there is none. */
 static char *find_route(const struct options *options, struct span type)
 {
     if (options->routes == NULL)
@@ -209,7 +209,7 @@ char *option_assign_route(struct options *options, struct span type, struct span
                           struct option_origin origin)
 {
     char *old = find_route(options, type);
-    if (old && origin.source == OPTION_FILE) /* by an earlier line: the file is read before all else */
+    if (old && origin.source == OPTION_FILE) /* by an earlier line: the file is read first */
         return xstrdup("is given twice");
     if (!is_type_name(type))
         return xstrdup("is no name of a task type");

@@ -22,16 +22,16 @@ extern const struct option_row option_rows[OPTION_IDS];
 void option_name(const char *key, enum option_source source, char name[static OPTION_NAME_MAX]);
 /* Returns the row that has this name (or alias) in a source, NULL if there is none. */
 const struct option_row *option_find(struct span name, enum option_source source);
-/* Whether `name` is that of a type's route in a source; appends the type. */
+/* Whether `name` names a type's route in a source; appends the type. */
 bool option_names_route(struct span name, enum option_source source, struct buf *ret_type);
 /* Returns the key whose name in a source is most like `name`, NULL if none is near. *ret_distance (may be
  * NULL): Levenshtein's distance. */
 const char *option_nearest(struct span name, enum option_source source, unsigned *ret_distance);
 
-/* Checks what the table cannot say (words, addresses). NULL, or a fixed English reason. */
+/* Checks what the table cannot express (words, addresses). NULL, or a static English reason. */
 const char *option_check_text(enum option_id id, const char *value);
-/* Checks what several options say together, once all are set. NULL, or a fixed English reason that names
- * the key. */
+/* Checks options against each other, once all are set. NULL, or a static English reason that names the
+ * key. */
 const char *option_check_together(const struct options *options);
 
 /* Sets one option from text; a file may do so once. NULL, or an English reason (free()) that names neither

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Parses the address of a Redis; see redis_url.h. */
+/* Parses the address of a Redis; see redis_url.h. Any thread; no state. Never resolves or connects. */
 #include "hub/config/redis_url.h"
 
 #include "hub/base/buf.h"
@@ -47,7 +47,7 @@ static const char *parse_login(struct span login, struct redis_url *url)
     return url->password ? NULL : "broken % escape in the password; " ENCODE;
 }
 
-/* [user:password@] before a path that begins with '/': what stands behind it. */
+/* [user:password@] before a path that begins with '/'; *rest becomes the path. */
 static const char *cut_login(struct span *rest, struct redis_url *url)
 {
     const char *at = span_begins(*rest, "/") ? NULL : memmem(rest->p, rest->n, "@/", 2);
@@ -212,7 +212,7 @@ const char *redis_url_parse(const char *text, struct redis_url *ret)
     return reason;
 }
 
-/* The places aside. */
+/* All texts except those of the places. */
 #define TEXTS(url)                                                                                           \
     {                                                                                                        \
         &(url)->unix_path, &(url)->user, &(url)->password, &(url)->sentinel, &(url)->sentinel_user,          \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The option `user`; see run_as.h. */
+/* The option `user`; see run_as.h. Main thread, at start. */
 #include "hub/config/run_as.h"
 
 #include "hub/base/file.h"
@@ -8,14 +8,14 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* Takes the reason. */
+/* Stores the reason (taken); always false. */
 static bool refuse(char **ret_reason, char *reason)
 {
     *ret_reason = reason;
     return false;
 }
 
-/* A data directory that root makes here is the user's. One that is there stays whose it is. */
+/* Makes a missing data directory and gives it to the user. An existing one keeps its owner. */
 static bool give_directory(const struct options *options, const struct user *user, char **ret_reason)
 {
     const char *path = options->data_dir;
