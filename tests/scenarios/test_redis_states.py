@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What Redis may be in, and what the hub says of it: the table of docs/operations.md, row by row. Each state is made
+"""States of Redis, and what the hub says of each: the table of docs/operations.md, row by row. Each state is made
 with a real Redis; what the network does to it, with a proxy."""
 import asyncio
 import contextlib
