@@ -11,6 +11,7 @@ by their pid. Nothing here mocks anything. The WebSocket client is in client.py.
 """
 import base64
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import http.client
@@ -65,11 +66,16 @@ def eventually(condition, seconds=10, what="the condition"):
         time.sleep(0.01)
 
 
+PORTS = open(pathlib.Path(tempfile.gettempdir(), f"taskhub-test-ports-{os.getuid()}"), "ab")  # byte N: port N is given
+
+
 def free_port():
-    """A TCP port nobody listens on, below the range that outgoing connections take theirs from."""
+    """A TCP port nobody listens on, below the range that outgoing connections take theirs from. Until this process
+    ends, no other one that runs tests gets it."""
     while True:
         port = random.randrange(20000, 32000)
         with socket.socket() as s, contextlib.suppress(OSError):
+            fcntl.lockf(PORTS, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             s.bind(("127.0.0.1", port))
             return port
