@@ -171,7 +171,7 @@ async def test_worker_killed(stack, hub):
     """Its successor of the same name gives the leases back at once."""
     worker = stack.worker(ONE)
     async with connect(hub) as c:
-        task = await run_one(c, "noop_heavy", {"steps": 10, "sleep_ms": 100})
+        task = await run_one(c, "noop_heavy", {"steps": 40, "sleep_ms": 100})
         waiting = [await c.submit("noop_heavy", {"steps": 1, "sleep_ms": 1}) for _ in range(5)]
         below = worker.slots()
         worker.kill()
