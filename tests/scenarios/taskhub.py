@@ -32,18 +32,25 @@ BUILD = pathlib.Path(os.environ.get("TASKHUB_BUILD", TOP / "build")).resolve()
 SECRET = b"a secret of the scenario tests, 32 bytes or more"
 
 
+# What runs the programs: 1, or how much slower a sanitizer or valgrind makes them (they need memory, too).
+INSTRUMENTED = float(os.environ.get("TASKHUB_TEST_SLOWDOWN", "1"))
+# How many processes run tests at once (tests/run.py): each may keep a processor busy, though none does just now.
+PROCESSES = int(os.environ.get("TASKHUB_TEST_PROCESSES", "1"))
+
+
 def share():
     """How much longer than its own work something takes on this machine now: 1 when it is quiet."""
     wall, cpu = time.monotonic(), time.process_time()
     while time.process_time() - cpu < 0.2:
         pass
-    return (time.monotonic() - wall) / (time.process_time() - cpu)
+    measured = (time.monotonic() - wall) / (time.process_time() - cpu)
+    return max(1, measured, PROCESSES / os.cpu_count())
 
 
 def slowdown():
     """Sanitizers and valgrind make everything slower, and so does what else runs on the machine now: whoever waits for
     a turn waits at each of the several processes."""
-    return float(os.environ.get("TASKHUB_TEST_SLOWDOWN", "1")) * max(1, 2 * share() - 1)
+    return INSTRUMENTED * (2 * share() - 1)
 
 
 SLOWDOWN = slowdown()  # every time limit of the tests is multiplied by this
