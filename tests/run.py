@@ -36,6 +36,7 @@ import xml.etree.ElementTree
 TOP = pathlib.Path(__file__).resolve().parents[1]
 PYTHON = "/usr/bin/python3"
 FUZZ_SECONDS = int(os.environ.get("TASKHUB_FUZZ_SECONDS", "5"))
+PROCESSES = min(8, os.cpu_count() + 1)  # of scenarios: these wait more than they compute
 SUPPRESSIONS = TOP / "tests/sanitizers"
 SKIPS = [line.split("|")[0].strip() for line in (TOP / "tests/skips").read_text().splitlines()
          if line.strip() and not line.startswith("#")]
@@ -128,13 +129,16 @@ def meson_tests(directory, env=None):
     return counts
 
 
-def pytest(*words, env=None):
-    """Runs the scenario tests; counts from the report file."""
+def pytest(*words, processes=1, env=None, **kwargs):
+    """Runs the scenario tests, in so many processes at once; counts from the report file. The rest goes to run()."""
+    env = dict({"TASKHUB_TEST_PROCESSES": str(processes)}, **(env or {}))
+    if processes > 1:
+        words += ("-n", processes, "--dist", "loadgroup")
     with tempfile.TemporaryDirectory() as directory:
         report = pathlib.Path(directory, "report.xml")
         code = run(PYTHON, "-B", "-m", "pytest", "-c", "tests/scenarios/pytest.ini", "--rootdir",
                    "tests/scenarios", f"--junitxml={report}", "--durations=5", "tests/scenarios", *words,
-                   env=dict(os.environ, **(env or {})))
+                   env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **env), **kwargs)
         counts = Counts()
         if report.exists():
             for suite in xml.etree.ElementTree.parse(report).getroot().iter("testsuite"):
@@ -147,6 +151,14 @@ def pytest(*words, env=None):
         return counts
 
 
+def scenarios(marks):
+    """The scenarios with these marks: several at once, then those that want to be alone."""
+    if not setup("build"):
+        return Counts(failed=1)
+    return (pytest("-m", f"({marks}) and not alone", processes=PROCESSES)
+            + pytest("-m", f"({marks}) and alone"))
+
+
 def part_unit():
     return meson_tests("build") if setup("build") else Counts(failed=1)
 
@@ -156,11 +168,11 @@ def part_lint():
 
 
 def part_telling():
-    return pytest("-m", "quick") if setup("build") else Counts(failed=1)
+    return scenarios("quick")
 
 
 def part_scenarios():
-    return pytest("-m", "not quick and not java and not long") if setup("build") else Counts(failed=1)
+    return scenarios("not quick and not java and not long")
 
 
 def npm_ci(folder):

@@ -24,15 +24,24 @@ QUICK = """test_admin test_audio_stream test_before_auth test_cli test_domain te
     test_speech::test_speech_becomes_text test_worker::test_worker_killed""".split()
 
 
+def limit(item):
+    """How many seconds a test may take on a quiet machine."""
+    mark = item.get_closest_marker("limit")
+    return mark.args[0] if mark else 60
+
+
 def pytest_collection_modifyitems(items):
+    """What may take long begins first, so that no process of several has it left at the end."""
     for item in items:
         if item.path.stem in QUICK or f"{item.path.stem}::{item.originalname}" in QUICK:
             item.add_marker("quick")
+    items.sort(key=limit, reverse=True)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): time limit of this test")
     config.addinivalue_line("markers", "quick: one of QUICK")
+    config.addinivalue_line("markers", "alone: keeps all processors busy; no other test runs beside it")
     config.addinivalue_line("markers", "java: needs a JDK; ./run test all")
     config.addinivalue_line("markers", "long: many rounds, or much time has to pass; ./run test all")
     config.addinivalue_line("markers", "main: a main scenario, also run under the sanitizers")
@@ -56,8 +65,7 @@ def pytest_pyfunc_call(pyfuncitem):
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item):
     """Ends a test that hangs."""
-    mark = item.get_closest_marker("limit")
-    seconds = (mark.args[0] if mark else 60) * taskhub.SLOWDOWN
+    seconds = limit(item) * taskhub.SLOWDOWN
 
     def late(*_):
         raise TimeoutError(f"the test took longer than {seconds:g} s")

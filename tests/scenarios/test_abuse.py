@@ -11,6 +11,7 @@ from hostile import ATTACKS, Others, attacking, resident
 from taskhub import eventually
 
 MIB = 1 << 20
+alone = pytest.mark.alone  # as much as the machine can: other tests would be the ones that wait
 
 
 def batch_of(method, params, count):
@@ -93,6 +94,7 @@ async def test_a_batch_is_charged_per_member(stack):
         assert (await c.request("ping"))["error"]["data"]["code"] == "rate_limit"
 
 
+@alone
 async def test_batches_of_reads_take_no_memory(stack):
     """A user floods 24 sockets with batches and reads no answer: the hub stays small, others are served."""
     free = {"limits.messages_per_s": 1_000_000, "limits.messages_burst": 1_000_000,
@@ -111,6 +113,7 @@ async def test_batches_of_reads_take_no_memory(stack):
         await other.wait_end(await other.submit("noop"))
 
 
+@alone
 async def test_reads_by_one_user_delay_nobody(stack):
     """Many lists, and lists that look at much and find nothing: they take turns with what others ask, who are refused
     nothing; and all are answered."""
@@ -131,6 +134,7 @@ async def test_reads_by_one_user_delay_nobody(stack):
             assert served > 5, "others are not kept until the lists end"
 
 
+@alone
 @pytest.mark.limit(120)
 @pytest.mark.parametrize("kind, accounts", [("task.list in batches", 1), ("light tasks in batches", 4),
                                             ("heavy tasks", 4), ("cancelled streams", 1), ("snapshots", 1)])
@@ -148,6 +152,7 @@ async def test_others_work_beside_one_at_full_rate(stack, kind, accounts):
     assert meanwhile["tasks"] > 0 and meanwhile["p50 ms"] < max(10 * quiet["p50 ms"], 100), (quiet, meanwhile)
 
 
+@alone
 @pytest.mark.limit(60)
 async def test_silent_connections_keep_no_newcomer_out(stack):
     """120 a second, each held for as long as the hub lets it: the oldest goes for a newcomer."""

@@ -43,6 +43,7 @@ def build(tmp_path_factory):
     shutil.rmtree(tree, ignore_errors=True)
 
 
+@pytest.mark.alone  # it compiles the tree
 @pytest.mark.limit(400)
 async def test_the_example_runs(build, monkeypatch, stack):
     monkeypatch.setattr(taskhub, "BUILD", pathlib.Path(build))
