@@ -14,7 +14,7 @@ test
     scenarios  the other scenarios: the real binaries against a real Redis (tests/scenarios, pytest). By name: all
     browser    the page in a real browser (tests/browser)
     way        how many files a task goes through, and how often it is copied (tests/way)
-    sanitize   unit tests and main scenarios under ASan + UBSan, and under TSan
+    sanitize   unit tests and main scenarios under ASan + UBSan, and under TSan, side by side
 all
     long-fuzz  every fuzz target for a minute
     long       scenarios that take long: many rounds, or much time has to pass
@@ -22,6 +22,7 @@ all
 
 A skip that tests/skips does not list is a failure.
 """
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -37,6 +38,7 @@ TOP = pathlib.Path(__file__).resolve().parents[1]
 PYTHON = "/usr/bin/python3"
 FUZZ_SECONDS = int(os.environ.get("TASKHUB_FUZZ_SECONDS", "5"))
 PROCESSES = min(8, os.cpu_count() + 1)  # of scenarios: these wait more than they compute
+SANITIZED_PROCESSES = 2  # of each of the two builds, which run side by side
 SUPPRESSIONS = TOP / "tests/sanitizers"
 SKIPS = [line.split("|")[0].strip() for line in (TOP / "tests/skips").read_text().splitlines()
          if line.strip() and not line.startswith("#")]
@@ -237,7 +239,12 @@ def sanitized(directory, kind, env):
     env = dict(env, TASKHUB_TEST_SLOWDOWN="4")
     counts = meson_tests(directory, env)
     say(f"{directory}: unit {counts.passed} passed, {counts.failed} failed")
-    return counts + pytest("-m", "main", env=dict(env, TASKHUB_BUILD=str(TOP / directory)))
+    env.update(TASKHUB_BUILD=str(TOP / directory), TASKHUB_TEST_PROCESSES=str(2 * SANITIZED_PROCESSES))
+    with tempfile.TemporaryFile("w+") as log:  # shown as a whole: the other build's comes at the same time
+        counts += pytest("-m", "main", processes=SANITIZED_PROCESSES, env=env, stdout=log, stderr=log)
+        log.seek(0)
+        say(f"{directory}:\n{log.read()}")
+    return counts
 
 
 def part_sanitize():
@@ -245,7 +252,9 @@ def part_sanitize():
                "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
                "LSAN_OPTIONS": f"suppressions={SUPPRESSIONS}/lsan.txt:print_suppressions=0"}
     thread = {"TSAN_OPTIONS": f"halt_on_error=1:suppressions={SUPPRESSIONS}/tsan.txt"}
-    return sanitized("build-asan", "address,undefined", address) + sanitized("build-tsan", "thread", thread)
+    kinds = ("build-asan", "address,undefined", address), ("build-tsan", "thread", thread)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return sum(pool.map(lambda words: sanitized(*words), kinds), Counts())
 
 
 def part_long_fuzz():
