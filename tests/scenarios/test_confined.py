@@ -33,6 +33,13 @@ def uid_of(pid):
     return None
 
 
+def name_of(pid):
+    """The name a process gave itself, None once it is gone."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    return None
+
+
 class Place:
     """A private hub of one of WAYS, with directories that its user may pass."""
 
@@ -71,12 +78,15 @@ def place(stack, monkeypatch, request):
 
 def test_whom_they_are(place):
     hub = place.start()
-    below = eventually(lambda: len(descendants(hub.pid)) >= 7 and descendants(hub.pid), 10, "slots")
+    users = {"taskhub-slot": place.task_user, "taskhub-fresh": place.task_user}
+
+    def fit():
+        """Whether all are there, and each has the user of its name; a slot takes both a moment after it is forked."""
+        found = [(name_of(pid), uid_of(pid)) for pid in descendants(hub.pid)]
+        return (len(found) >= 7 and sum(name in users for name, _ in found) >= 2
+                and all(user in (users.get(name, place.user), None) for name, user in found))
     assert uid_of(hub.pid) == place.user
-    for pid in below:
-        name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
-        mine = place.task_user if name in ("taskhub-slot", "taskhub-fresh") else place.user
-        eventually(lambda: uid_of(pid) in (mine, None), 10, f"{name} is user {mine}")
+    eventually(fit, 10, "each has the user it should have")
     for path in hub.data.rglob("*"):
         assert path.stat().st_uid == place.user and path.stat().st_mode & 0o077 == 0, path
     assert hub.program("check").returncode == 0
