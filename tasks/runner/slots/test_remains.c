@@ -16,10 +16,13 @@ struct left { /* by a worker that was killed */
     pid_t listed, unlisted; /* leaders of groups; our own children by then */
 };
 
-/* A process that stays, in a group of its own, under a name that looks like the rest of a line of /proc. */
+/* A process that stays, in a group of its own, under a name that looks like the rest of a line of /proc.
+ * Returns when it holds no file any more: the end of the pipe says so. */
 static pid_t stay(void)
 {
-    pid_t pid = fork();
+    char none;
+    int pipes[2];
+    pid_t pid = pipe(pipes) == 0 ? fork() : -1;
     if (pid == 0) {
         prctl(PR_SET_NAME, "a) Z 1 1 (b");
         setpgid(0, 0);
@@ -28,7 +31,10 @@ static pid_t stay(void)
             pause();
     }
     setpgid(pid, pid);
-    return pid;
+    close(pipes[1]);
+    bool held = read(pipes[0], &none, 1) != 0;
+    close(pipes[0]);
+    return held ? -1 : pid;
 }
 
 /* The life of a worker up to its kill -9. */
