@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import socket
 
-from taskhub import Process, Redis, ask, eventually, free_port
+from taskhub import SLOWDOWN, Process, Redis, ask, eventually, free_port
 
 NAME = "tasks"
 PASSWORD, SENTINEL_PASSWORD = "data", "watch"
@@ -45,7 +45,7 @@ class Front:
 
 
 class Sentinel(Process):
-    """A redis-sentinel that takes a primary for dead after half a second."""
+    """A redis-sentinel that takes a primary for dead after half a second, later on a busy machine."""
 
     def __init__(self, directory, name, primary):
         super().__init__(name, [], directory)
@@ -55,7 +55,7 @@ class Sentinel(Process):
                         f"requirepass {SENTINEL_PASSWORD}\nsentinel sentinel-pass {SENTINEL_PASSWORD}\n"
                         f"sentinel monitor {NAME} 127.0.0.1 {primary} 2\n"
                         f"sentinel auth-pass {NAME} {PASSWORD}\n"
-                        f"sentinel down-after-milliseconds {NAME} 500\n"
+                        f"sentinel down-after-milliseconds {NAME} {int(500 * SLOWDOWN)}\n"
                         f"sentinel failover-timeout {NAME} 3000\n")
         self.argv = ["redis-sentinel", str(path)]
 
