@@ -12,8 +12,8 @@ from taskhub import eventually
 
 pytestmark = pytest.mark.limit(120)
 
-HERE = b"      -- Letters of another format are turned into those of this one here."
-THERE = b"      -- Where g.format is lower, letters of that format are written here."
+HERE = b"      -- Convert letters of another format to this one's here."
+THERE = b"      -- Where g.format is lower, write the letters of that format here."
 CHANGES = [(b"name=taskhub_1", b"name=taskhub_2"), (b"local FORMAT = 1", b"local FORMAT = 2"), (b"th1_", b"th2_"),
            (b"taskhub_1\0", b"taskhub_2\0"),
            (HERE, b"      letter = letter == 'Z' and 'z' or letter".ljust(len(HERE))),
