@@ -68,32 +68,31 @@ async def cancels(hub, user, task, until):
                 await c.request("task.cancel", {"task_id": answer["result"]["task_id"]}, seconds=60)
 
 
-async def slow_streams(hub, user, task, until):
-    """Two bytes every tenth of a second, and given up for another one when the hub has had enough."""
-    async with connect(hub, user) as c:
-        while time.monotonic() < until:
-            answer = await c.request("audio.start", {"task": "noop_stream", "format": PCM}, seconds=60)
-            if "error" in answer:
-                await asyncio.sleep(0.1)
-                continue
-            for _ in range(20):
-                await c.audio_frame(answer["result"]["stream"], bytes(2))
-                await asyncio.sleep(0.1)
-            await c.request("audio.abort", {"stream": answer["result"]["stream"]}, seconds=60)
+def streams(feed):
+    """Streams that feed(c, start) does something to, one after another."""
+    async def attack(hub, user, task, until):
+        async with connect(hub, user) as c:
+            while time.monotonic() < until:
+                answer = await c.request("audio.start", {"task": "noop_stream", "format": PCM}, seconds=60)
+                if "error" in answer:
+                    await asyncio.sleep(0.1)
+                else:
+                    await feed(c, answer["result"])
+    return attack
 
 
-async def streams_cancelled(hub, user, task, until):
-    """Sound as fast as it is taken, then cancelled, and again."""
-    async with connect(hub, user) as c:
-        while time.monotonic() < until:
-            answer = await c.request("audio.start", {"task": "noop_stream", "format": PCM}, seconds=60)
-            if "error" in answer:
-                await asyncio.sleep(0.1)
-                continue
-            start = answer["result"]
-            for _ in range(start["credit"] // 32000):
-                await c.audio_frame(start["stream"], bytes(32000))
-            await c.request("task.cancel", {"task_id": start["task_id"]}, seconds=60)
+async def feed_slowly(c, start):
+    """Two bytes every tenth of a second; given up for another one after a while."""
+    for _ in range(20):
+        await c.audio_frame(start["stream"], bytes(2))
+        await asyncio.sleep(0.1)
+    await c.request("audio.abort", {"stream": start["stream"]}, seconds=60)
+
+
+async def feed_and_cancel(c, start):
+    for _ in range(start["credit"] // 32000):
+        await c.audio_frame(start["stream"], bytes(32000))
+    await c.request("task.cancel", {"task_id": start["task_id"]}, seconds=60)
 
 
 HEAVY = {"task": "noop_heavy", "args": {"steps": 1, "sleep_ms": 2000}}
@@ -112,8 +111,8 @@ ATTACKS = {
     "cancels": cancels,
     "snapshots": resumes(lambda epoch, seq: {"epoch": "none", "seq": 1}),
     "forged resumes": resumes(lambda epoch, seq: {"epoch": epoch, "seq": 0 if seq % 2 else seq + 1000}),
-    "slow streams": slow_streams,
-    "cancelled streams": streams_cancelled,
+    "slow streams": streams(feed_slowly),
+    "cancelled streams": streams(feed_and_cancel),
 }
 
 
