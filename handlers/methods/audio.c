@@ -212,11 +212,16 @@ void run_audio_resume(struct request *request, const struct span *values)
 
 /* ---- end and abort ---- */
 
+/* NULL and answered if the connection has no such stream. It may have had it: then the stream has ended, as
+ * when an end before it whose answer was lost arrived after all. */
 static struct stream *take_stream(struct request *request, struct span value)
 {
     int64_t number = 0;
-    struct stream *stream = json_int(value, &number) ? stream_find(request_client(request), number) : NULL;
-    if (stream == NULL)
+    struct client *client = request_client(request);
+    struct stream *stream = json_int(value, &number) ? stream_find(client, number) : NULL;
+    if (stream == NULL && number > 0 && number <= client->last_stream)
+        fail_queue(request, QUEUE_STATE);
+    else if (stream == NULL)
         request_fail(request, &(struct request_error){
                                   .code = RPC_NOT_FOUND, .field = "stream", .message = "Stream not found"});
     return stream;

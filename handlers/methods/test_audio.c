@@ -56,6 +56,10 @@ static void test_bytes(void)
     hears_part(c, "-32602", "a frame without a number");
     says(c, CALL("3", "audio.end", "{\"stream\":9}"));
     hears_part(c, "\"message\":\"Stream not found\"", "no such stream");
+    says(c, CALL("4", "audio.end", "{\"stream\":1}"));
+    hears_part(c, "-32009", "it had this one, which has ended");
+    says(c, CALL("5", "audio.abort", "{\"stream\":1}"));
+    hears_part(c, "-32009", "nor can it be given up");
     reader_gone(c);
 }
 
