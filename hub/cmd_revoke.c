@@ -48,8 +48,6 @@ static void on_added(void *ctx, enum queue_code code)
 {
     struct revocation *revocation = ctx;
     revocation->done = code == QUEUE_OK;
-    if (!revocation->done && strcmp(revocation->why, "no answer") == 0)
-        snprintf(revocation->why, sizeof revocation->why, "it has no hub, or did not answer");
     finish(revocation);
 }
 
@@ -80,7 +78,7 @@ static int write_to(struct revocation *revocation, const char *address, unsigned
         abort(); /* it was checked with the options */
     if (loop_init(&revocation->loop) != 0)
         abort();
-    snprintf(revocation->why, sizeof revocation->why, "no answer");
+    snprintf(revocation->why, sizeof revocation->why, "it has no hub, or did not answer");
     revocation->deadline = loop_timer(&revocation->loop, revocation);
     revocation->redis =
         redis_new(&revocation->loop, &url, ANSWER_MS, (struct redis_hooks){on_up, on_down, revocation});
