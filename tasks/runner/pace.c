@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Which streams keep real time: at least half of a lane's places are theirs, and the slowest of the others
- * end when they hold more than the rest. Judged by what Redis has, not by what the task has read. Loop
- * thread. */
+/* Finds streams that are slower than real time: when they hold more than half of a lane's places, the slowest
+ * of them fail. Judges by the bytes that Redis has, not by those the task has read. Loop thread. */
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
 #include "hub/json/json.h"
 #include "tasks/runner/runner_private.h"
 
 #define SOUND_BYTES_PER_S 24000 /* three quarters of 16,000 samples of 16 bits */
-#define FILE_BYTES_PER_S 1000   /* less than speech is ever coded in */
+#define FILE_BYTES_PER_S 1000   /* less than any speech codec produces */
 
 static uint64_t least_bytes(const struct run *run, uint64_t ms)
 {
@@ -17,14 +16,14 @@ static uint64_t least_bytes(const struct run *run, uint64_t ms)
     return (sound ? SOUND_BYTES_PER_S : FILE_BYTES_PER_S) * ms / 1000;
 }
 
-/* One whose task does not read it brings no more than it may. */
+/* A stream whose window is full is not slow: its task does not read. */
 static bool is_slow(const struct run *run, uint64_t ms)
 {
     const struct run_pace *pace = &run->pace;
     return !pace->ended && run->read - run->taken < STREAM_WINDOW && pace->grown < least_bytes(run, ms);
 }
 
-/* True if it was judged now. */
+/* True if the run was judged now. */
 static bool judge(struct run *run, uint64_t now, uint64_t every_ms)
 {
     struct run_pace *pace = &run->pace;
@@ -38,7 +37,7 @@ static bool judge(struct run *run, uint64_t now, uint64_t every_ms)
     return true;
 }
 
-/* The slowest stream of the slow ones in a lane, and how many there are. */
+/* The slowest of the slow streams in a lane, NULL if there is none, and how many there are. */
 static struct run *find_slowest(const struct run_lane *lane, unsigned *ret_count)
 {
     struct run *slowest = NULL;
@@ -54,7 +53,7 @@ static struct run *find_slowest(const struct run_lane *lane, unsigned *ret_count
     return slowest;
 }
 
-/* The queue ends it and tells us to stop. If it cannot, the next span of time is judged. */
+/* The queue fails the task and sends the stop back. If that call fails, the next interval is judged again. */
 static void fail_slowest(const struct run_lane *lane)
 {
     struct engine_health health = {0};

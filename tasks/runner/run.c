@@ -1,27 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-/* What becomes of a run: its states, and what its engine says about it, which is written to the queue and
- * kept until Redis has it. A run leaves `leased` the moment nothing more may be written about it. Loop
- * thread.
- */
+/* The states of a run, and its engine's reports, which are kept until Redis has them. A run leaves `leased`
+ * as soon as no more writes about it are allowed. Loop thread. */
 #include "hub/base/log.h"
 #include "hub/json/json.h"
 #include "tasks/queue/services.h"
 #include "tasks/runner/runner_private.h"
 
-#define SPARE_MAX 1024 /* runs kept for reuse, per engine */
-#define PIECE 65536    /* bytes of one read */
+#define SPARE_MAX 1024 /* freed objects kept for reuse, per engine */
+#define PIECE 65536    /* most bytes of one read */
 
-struct final { /* a final piece or a log line: Redis must have it */
+struct final { /* a final piece or a log line, kept until Redis has it */
     struct list node;
     struct run *run;
     enum queue_update_kind kind;
-    unsigned number; /* it may have been taken although no answer came */
+    unsigned number; /* lets Redis ignore one that it took although no answer came */
     bool telling;
     size_t size;
     char text[];
 };
 
-struct question { /* to a service; keeps the run */
+struct question { /* a question to a service; keeps the run alive */
     struct list node;
     struct run *run;
     uint32_t call;
@@ -122,7 +120,7 @@ void run_set_args(struct run *run, struct span args)
     run->args = (struct span){to, args.n};
 }
 
-/* With nothing under way. */
+/* Call when no call is under way. */
 void run_free(struct run *run)
 {
     struct runner *runner = runner_of(run);
@@ -143,7 +141,7 @@ void run_free(struct run *run)
     list_append(&engine->spare, &run->node);
 }
 
-/* Nothing more is to be said about it. */
+/* Ends the run's life: nothing more is to be reported. */
 static void over(struct run *run)
 {
     run_become(run, RUN_OVER);
@@ -151,7 +149,7 @@ static void over(struct run *run)
         run_free(run);
 }
 
-/* A call came back. False when it was the last thing the run was kept for; it is freed then. */
+/* Counts a call that came back. False if it was the last one of a finished run, which is freed then. */
 static bool returned(struct run *run)
 {
     if (--run->calls || run->state != RUN_OVER)
@@ -185,13 +183,13 @@ void run_cancel(struct run *run)
         run_stop(run, STOP_CANCEL);
 }
 
-/* Whether the answer means that the lease is somebody else's. */
+/* Whether the answer means that the lease is lost. */
 static bool refused(enum queue_code code)
 {
     return code != QUEUE_OK && code != QUEUE_UNAVAILABLE;
 }
 
-/* ---- what runs say ------------------------------------------------------------------------------- */
+/* ---- reports ------------------------------------------------------------------------------- */
 
 static void on_begun_told(void *ctx, enum queue_code code)
 {
@@ -259,8 +257,8 @@ static void tell_final(struct final *final)
     queue_update(queue_of(run), &update, on_final_told, final);
 }
 
-/* Whether the newest of what is kept can be told now: a number that overtakes an earlier one would make it
- * count as told. */
+/* Whether a new final may be sent now: a higher number that overtakes a lower one would make Redis ignore the
+ * lower one. */
 static bool in_turn(const struct run *run)
 {
     struct list *last = run->finals.prev;
@@ -292,7 +290,7 @@ static void on_update(struct run *run, const struct queue_update *update)
         tell_final(final);
 }
 
-/* What Redis did not take the first time. */
+/* Sends the reports that Redis has not taken yet. */
 static void tell_what_came_before(struct run *run)
 {
     if (run->begun == RUN_BEGUN)
@@ -321,7 +319,7 @@ static void on_said(void *ctx, enum queue_code code)
     over(run);
 }
 
-/* Tells the end, and before it what must stand before it. */
+/* Reports the end, after the reports that must precede it. */
 static void say(struct run *run)
 {
     run_become(run, RUN_SAYING);
@@ -332,7 +330,7 @@ static void say(struct run *run)
     queue_end(queue_of(run), &run->end, on_said, run);
 }
 
-/* No engine has it any more, and run->end stands. */
+/* Call when no engine has the run any more and run->end is set. */
 static void has_ended(struct run *run)
 {
     const struct runner_hooks *hooks = &runner_of(run)->config.hooks;
@@ -383,7 +381,6 @@ void run_stop(struct run *run, enum run_stop why)
     has_ended(run);
 }
 
-/* It does not run here: ends with this outcome. */
 void run_refuse(struct run *run, enum queue_end_kind kind, const char *code, const char *error)
 {
     run_become(run, RUN_LEASED);
@@ -402,7 +399,7 @@ void runs_say_again(struct runner *runner)
     }
 }
 
-/* ---- streams: read on from the beginning at every attempt, no faster than the task reads ---------- */
+/* ---- streams: read from the start at each attempt, no faster than the task reads ---------- */
 
 static void on_stream_data(void *ctx, enum queue_code code, struct span bytes, bool ended, uint64_t total)
 {
@@ -410,7 +407,7 @@ static void on_stream_data(void *ctx, enum queue_code code, struct span bytes, b
     const struct running_engine *engine = run->lane->engine;
     run->reading = false;
     if (!returned(run) || code != QUEUE_OK || run->state != RUN_LEASED)
-        return; /* the poll tries again; a task that is gone is told by the beat */
+        return; /* the poll tries again; the heartbeat reports a task that is gone */
     run_heard(run, total, ended);
     run->read += bytes.n;
     run->read_all = ended && run->read >= total;
@@ -536,7 +533,8 @@ void runner_run_first(struct run *run)
 void runner_adopt(struct run *run, unsigned fence)
 {
     const struct running_engine *engine = run->lane->engine;
-    bool cancelled = runner_was_cancelled(runner_of(run), run->id); /* its record stood before we knew */
+    /* A cancel can find the record before this process has the answer. */
+    bool cancelled = runner_was_cancelled(runner_of(run), run->id);
     run->fence = fence;
     if (run->state == RUN_DONE) {
         say(run);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Leases for every process that runs tasks: taking, keeping and giving back, and the life of the engines; see
- * runner.h. What becomes of a single run is in run.c. Loop thread. */
+/* Takes, renews and gives back leases for every process that runs tasks, and starts and stops the engines;
+ * see runner.h. What becomes of a single run is in run.c. Loop thread. */
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
@@ -39,7 +39,7 @@ bool runner_was_cancelled(const struct runner *runner, const char *id)
     return false;
 }
 
-/* Whether this build may run it here. */
+/* Whether this process can run tasks of this type. */
 static bool is_known(const struct runner *runner, const struct task_type *type)
 {
     return type && (!type->diagnostics || runner->config.options->diagnostics);
@@ -51,7 +51,7 @@ static void take(struct run_lane *lane, const struct queue_leased *leased)
     struct span owner = span_of(leased->owner);
     const char *reason = "";
     struct run *run = run_find(runner, leased->id);
-    if (run) /* an attempt of ours that expired; what it still says is refused */
+    if (run) /* an earlier attempt here, whose lease expired; its reports would be refused */
         run_lose(run);
     bool sound = strlen(leased->id) == ID_SIZE - 1 && owner.n < OWNER_SIZE;
     run = run_new(lane, task_type_find(leased->task), sound ? owner : SPAN("-"));
@@ -97,7 +97,7 @@ static void on_due(uv_timer_t *timer)
     runner_bell(timer->data, NULL);
 }
 
-/* Gives back what has not begun. */
+/* Gives back the runs that have not begun. */
 static void return_waiting(struct runner *runner)
 {
     list_for_each_safe (node, after, &runner->leased) {
@@ -124,9 +124,8 @@ static void on_leased(void *ctx, enum queue_code code, const struct queue_leased
         loop_timer_within(runner->due, on_due, next_due_ms);
 }
 
-/* While Redis works on reports, tasks gather that the next call takes at once; it leaves with the next
- * reports.
- */
+/* Waits while Redis works on reports: tasks gather meanwhile, one call then leases them all, and it leaves
+ * together with the next reports. */
 static void lease(struct run_lane *lane)
 {
     struct runner *runner = lane->runner;
@@ -143,7 +142,7 @@ static void lease(struct run_lane *lane)
 
 /* ---- keeping ------------------------------------------------------------------------------------- */
 
-/* The run that holds this very lease, NULL if it is over. */
+/* The run that holds exactly this lease, NULL if it is over. */
 static struct run *run_of(struct runner *runner, const struct queue_beat_item *item)
 {
     struct run *run = run_find(runner, item->id);
@@ -216,7 +215,7 @@ static void on_reclaimed(void *ctx, enum queue_code code)
     struct runner *runner = ctx;
     if (runner->state != RUNNER_RECLAIMING)
         return;
-    runner_become(runner, RUNNER_MUST_RECLAIM); /* again with the next poll */
+    runner_become(runner, RUNNER_MUST_RECLAIM); /* the next poll tries again */
     if (code != QUEUE_OK)
         return;
     runner->reclaimed = true;
@@ -272,7 +271,7 @@ static void stop_all(struct runner *runner)
     }
 }
 
-/* Whether nothing is held and nothing can come. */
+/* Whether no run is held and no lease is under way. */
 static bool is_empty(const struct runner *runner)
 {
     for (size_t i = 0; i < runner->lane_count; i++)
@@ -285,7 +284,7 @@ static void go_on_draining(struct runner *runner)
 {
     uint64_t now = clock_mono_ms();
     if (runner->drain == DRAIN_WAITS && (runner->active == 0 || now >= runner->drain_end_ms))
-        stop_all(runner); /* or nothing runs: only reports are on their way */
+        stop_all(runner); /* also when nothing runs: then only reports are under way */
     if (!is_empty(runner) && (runner->drain == DRAIN_WAITS || now < runner->drain_end_ms))
         return;
     drain_become(runner, DRAIN_OVER);
@@ -303,7 +302,7 @@ void runner_drain(struct runner *runner, uint64_t patience_ms, void (*fn)(void *
         runner->drained = fn;
         runner->drained_ctx = ctx;
         return_waiting(runner);
-        runner_beat(runner); /* the list of workers shows it */
+        runner_beat(runner); /* so that admin.workers shows the drain */
     }
 }
 
@@ -345,7 +344,7 @@ void runner_poll(struct runner *runner)
 
 /* ---- life ---------------------------------------------------------------------------------------- */
 
-/* Returns the first of its lanes' lists. */
+/* Adds the engine's lanes; returns the staged list of the first. */
 static struct list *add_lanes(struct runner *runner, struct running_engine *engine)
 {
     struct list *staged = &runner->staged[runner->lane_count];
@@ -413,7 +412,7 @@ void runner_free(struct runner **runner_ptr)
         return;
     *runner_ptr = NULL;
     runner_become(runner, RUNNER_DOWN);
-    list_for_each_safe (node, after, &runner->leased) { /* the queue is gone: nothing more is said */
+    list_for_each_safe (node, after, &runner->leased) { /* the queue is gone: no more reports */
         struct run *run = container_of(node, struct run, node);
         run_become(run, run->state == RUN_LEASED ? RUN_LOST : RUN_OVER);
     }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of the runner, shared by its two files: run.c (what becomes of a run) and runner.c (leases,
- * life). Loop thread. */
+/* The inside of the runner, shared by its files: run.c (what becomes of a run), runner.c (leases, life) and
+ * pace.c (slow streams). Loop thread. */
 #pragma once
 
 #include "tasks/runner/runner.h"
 
-#define EARLY 32             /* cancels remembered */
-#define STREAM_WINDOW 262144 /* bytes of a stream in an engine that the task has not read */
+#define EARLY 32             /* how many cancels are remembered */
+#define STREAM_WINDOW 262144 /* most bytes of a stream that an engine holds unread */
 
 struct running_engine {
     const struct engine *table;
     void *self;
-    size_t holder_at; /* where the holder's part begins in an object */
+    size_t holder_at; /* offset of the holder's part in an object */
     struct list spare;
     unsigned spare_count;
 };
@@ -20,12 +20,12 @@ enum lane_state {
     LANE_QUIET,  /* the last lease found less than it asked for */
     LANE_HUNGRY, /* there may be something to lease */
     LANE_ASKING,
-    LANE_RANG, /* asking, and the bell rang meanwhile */
+    LANE_RANG, /* asking, and the bell has rung meanwhile */
 };
 struct run_lane {
     struct runner *runner;
     struct running_engine *engine;
-    unsigned number; /* in the engine */
+    unsigned number; /* its number in the engine */
     const char *queue;
     struct list *staged; /* runs for the engine to take */
     enum lane_state state;
@@ -43,15 +43,15 @@ struct runner {
     struct list *staged; /* one per lane */
     size_t lane_count;
     enum runner_state state;
-    bool reclaimed; /* what a predecessor held was given back */
+    bool reclaimed; /* the leases of a predecessor were given back */
 
-    struct table by_id;                  /* the leased ones */
-    struct list leased;                  /* RUN_LEASED, RUN_SAYING, RUN_UNSAID: beaten for */
-    struct list others;                  /* the others */
-    unsigned leased_count, load, active; /* active: before RUN_SAYING */
+    struct table by_id;                  /* runs of `leased` */
+    struct list leased;                  /* RUN_LEASED, RUN_SAYING, RUN_UNSAID: heartbeats renew them */
+    struct list others;                  /* all other runs */
+    unsigned leased_count, load, active; /* load: all runs; active: those before RUN_SAYING */
     uint64_t done;
-    struct list questions; /* to services, without an answer yet */
-    struct early {         /* a cancel that came before its task */
+    struct list questions; /* struct question: to services, not yet answered */
+    struct early {         /* a cancel that came before the lease of its task */
         char id[ID_SIZE];
         uint64_t at_ms;
     } early[EARLY];
@@ -60,37 +60,38 @@ struct runner {
     uv_timer_t *poll, *due;
     uint64_t beaten_ms;
     enum drain_state drain;
-    uint64_t drain_end_ms; /* of patience, then of the grace */
+    uint64_t drain_end_ms; /* end of the patience, then of the grace */
     void (*drained)(void *ctx);
     void *drained_ctx;
 };
 
 /* ---- runner.c ---- */
-/* Whether a cancel came for a task that was not held here yet. */
+/* Whether a cancel came for this task before it was held here. */
 bool runner_was_cancelled(const struct runner *runner, const char *id);
 
 /* ---- run.c ---- */
 extern const struct engine_hooks run_hooks;
 void run_become(struct run *run, enum run_state to);
-/* The leased run of this task. */
+/* The leased run of this task; NULL if there is none. */
 struct run *run_find(struct runner *runner, const char *id);
-/* Staged for its engine, as a leased one. */
+/* Stages a leased run for its engine. */
 void run_give(struct run *run);
-/* It does not run here: ends with this outcome. */
+/* Ends a run with this outcome without running it. */
 void run_refuse(struct run *run, enum queue_end_kind kind, const char *code, const char *error);
-/* The engine's cancel, for one that it has; one that is staged ends or goes back. */
+/* Passes the stop to the engine that has the run; one that is only staged ends or returns at once. */
 void run_stop(struct run *run, enum run_stop why);
 void run_cancel(struct run *run);
-/* Redis says that the lease is not ours any more. The run may be freed. */
+/* Redis says that this process does not hold the lease any more. May free the run. */
 void run_lose(struct run *run);
 void run_free(struct run *run);
-/* Tells Redis what it did not take. */
+/* Repeats the reports that Redis has not taken. */
 void runs_say_again(struct runner *runner);
-/* Reads on where a stream has room. */
+/* Reads more of each stream that has room. */
 void runs_read_streams(struct runner *runner);
-/* So many bytes of its stream stand; `ended`: no more will come. */
+/* Redis has `total` bytes of its stream; `ended`: no more will come. */
 void run_heard(struct run *run, uint64_t total, bool ended);
-/* Ends streams that are slower than real time where they hold more than half of a lane. */
+/* Fails the slowest streams of a lane while more than half of its places are held by streams slower than real
+ * time. */
 void runs_check_pace(struct runner *runner);
-/* At the end: no answer will come any more. */
+/* Frees the questions when no answer can come any more. */
 void runs_forget_questions(struct runner *runner);

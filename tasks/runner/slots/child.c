@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* A slot process: its socket, the order of its tasks, what a running task may do (task_ctx_ops over the
+/* A slot process: its socket, the order of its tasks, and what a running task may do (task_ctx_ops over the
  * socketpair); see child.h. One thread, besides that of its writer; forked by a prefork parent. Never touches
- * Redis; ends with the worker (parent-death signal, end of the socket).
- *
- * A task that usually ends within a millisecond or two costs one frame in: its reports are held back until it
- * ends, 1 ms has passed or they are many, and its end until the quick ones behind it have ended, for 1 ms,
- * or 2 where one of them turns out to be long (writer.h; 5 % of a heavy task's CPU). What a slot that dies
- * has not told concerns the tasks of that time: its last one was the victim, the others run again. */
+ * Redis; ends with the worker (parent-death signal, end of the socket). A task that usually ends within 2 ms
+ * costs one frame in: its reports are held back until it ends, 1 ms has passed or they are many. Its end is
+ * held back until the quick tasks behind it have ended, for 1 ms, or 2 ms if one of them turns out to be long
+ * (writer.h; this saves 5 % of a heavy task's CPU). When a slot dies, reports it held back cost only tasks of
+ * that time: the last one is taken as the victim, the others run again. */
 #include "tasks/runner/slots/child.h"
 
 #include "hub/base/clock.h"
@@ -33,18 +32,18 @@
 #include <unistd.h>
 
 #define READ_SIZE 65536
-#define HOLD_BYTES 16384 /* reports of a running task held back: at most so many, for so long */
+#define HOLD_BYTES 16384 /* most bytes of reports of a running task held back, and for how long */
 #define HOLD_US 1000
 #define NOFILE 256
 #define FILE_BYTES (1ULL << 30) /* the largest file a task may write */
 #define EXIT_PROTOCOL 3
-#define AUDIO_TELL 32768 /* the parent learns in steps of so many bytes what was read */
+#define AUDIO_TELL 32768 /* bytes read between two reports to the parent */
 #define CALL_TIMEOUT_MS 10000
 
-struct slot_work { /* one task that came through the socket */
+struct slot_work { /* one task received from the socket */
     struct list node;
     const struct task_type *type;
-    struct slot_frame frame; /* into bytes */
+    struct slot_frame frame; /* points into `bytes` */
     char bytes[];
 };
 
@@ -55,27 +54,27 @@ struct slot_child {
     const struct task_type *only;
     struct buf in, out;
     struct slot_writer writer;
-    struct list works; /* of struct slot_work, waiting */
+    struct list works; /* struct slot_work: received, not begun */
     uint64_t flushed_us;
 
     /* the running task */
     struct slot_work *work;
     struct task_ctx ctx;
-    uint64_t coalesce_ms, progress_ms; /* shortest distance; time of the newest one sent, 0 = none */
-    bool progress_waits, meta_waits;   /* there is something newer than what was sent */
-    struct buf meta;                   /* the newest */
-    struct buf audio;                  /* bytes the parent pushed */
-    size_t audio_at;                   /* of them, read by the task */
+    uint64_t coalesce_ms, progress_ms; /* shortest time between two; when the newest was sent, 0 = none was */
+    bool progress_waits, meta_waits;   /* something newer than the last sent is waiting */
+    struct buf meta;                   /* the newest meta object */
+    struct buf audio;                  /* bytes of the stream, pushed by the parent */
+    size_t audio_at;                   /* how many of them the task has read */
     uint64_t audio_read, audio_told;
     bool audio_ended;
-    uint32_t call; /* number of the newest question */
+    uint32_t call; /* number of the newest call */
     bool answered;
     char *answer;
 
     unsigned reach;        /* TASK_REACH_… */
-    struct db *db;         /* NULL without that reach, or where it could not be opened */
-    char directory[4096];  /* path of its own */
-    struct timespec clean; /* its time of change while nothing lies in it */
+    struct db *db;         /* NULL without that reach, or if it cannot be opened */
+    char directory[4096];  /* path of the slot's own directory */
+    struct timespec clean; /* modification time of the directory when it was last empty */
 };
 
 /* Stages a frame about the running task. */
@@ -84,7 +83,7 @@ struct slot_child {
 
 static _Noreturn void end_process(int code)
 {
-    _exit(code); /* what the prefork parent registered for its own exit is not ours to run */
+    _exit(code); /* without the exit handlers of the prefork parent */
 }
 
 static void slot_flush(struct slot_child *slot)
@@ -93,7 +92,7 @@ static void slot_flush(struct slot_child *slot)
     slot->flushed_us = clock_mono_us();
 }
 
-/* Called behind each report of the running task: writes at once, unless the task is a quick one. */
+/* Called after each report of the running task: writes at once, unless the task is a quick one. */
 static void slot_reported(struct slot_child *slot)
 {
     if (!slot->work->frame.number[TASK_QUICK] || slot->out.len >= HOLD_BYTES ||
@@ -103,7 +102,7 @@ static void slot_reported(struct slot_child *slot)
 
 /* ---- what comes in ---- */
 
-/* `bytes` are those of the frame. */
+/* `bytes`: the whole frame, which is copied. */
 static bool take_task(struct slot_child *slot, struct span bytes)
 {
     size_t used;
@@ -118,7 +117,7 @@ static bool take_task(struct slot_child *slot, struct span bytes)
 static void take_answer(struct slot_child *slot, const struct slot_frame *frame)
 {
     if (slot->work == NULL || frame->number[0] != slot->call || slot->answered)
-        return; /* nobody waits for it any more */
+        return; /* its call has timed out */
     slot->answered = true;
     if (frame->text[0].p)
         slot->answer = xstrndup(frame->text[0].p, frame->text[0].n);
@@ -130,7 +129,7 @@ static bool take_frame(struct slot_child *slot, const struct slot_frame *frame, 
     switch (frame->type) {
     case SLOT_TASK:
         return take_task(slot, bytes);
-    case SLOT_WAKE: /* the reason stands in the gate; the bytes only ended a poll */
+    case SLOT_WAKE: /* the reason is in the gate; the bytes only end a poll */
         return true;
     case SLOT_AUDIO:
         if (ours)
@@ -228,7 +227,7 @@ static void op_meta(struct task_ctx *ctx, struct span json)
 static void op_partial(struct task_ctx *ctx, struct span json, bool final)
 {
     struct slot_child *slot = slot_of(ctx);
-    send_progress(slot); /* in the order of the calls */
+    send_progress(slot); /* keeps the order of the calls */
     SAY(slot, final ? SLOT_FINAL : SLOT_PARTIAL, .text = {json});
     slot_reported(slot);
 }
@@ -256,7 +255,7 @@ static int left_ms(uint64_t end)
     return now >= end ? 0 : end - now > INT32_MAX ? INT32_MAX : (int)(end - now);
 }
 
-/* Reads what the parent sends within this time; sends progress meanwhile when it is due. */
+/* Reads what the parent sends within this time, and sends progress that becomes due meanwhile. */
 static void wait_for_parent(struct slot_child *slot, int timeout_ms)
 {
     int due_ms = slot->progress_waits ? left_ms(slot->progress_ms + slot->coalesce_ms) : timeout_ms;
@@ -332,7 +331,7 @@ static char *op_call(struct task_ctx *ctx, const char *service, struct span args
         wait_for_parent(slot, left);
     char *answer = slot->answer;
     slot->answer = NULL;
-    slot->call++; /* an answer that comes later belongs to nobody */
+    slot->call++; /* an answer that comes later is dropped */
     return answer;
 }
 
@@ -392,15 +391,15 @@ static bool is_quick(const struct slot_work *work)
     return work->frame.number[TASK_QUICK];
 }
 
-/* Whether the end of this task may wait for that of the next. */
+/* Whether the end of this task may wait for the end of the next one. */
 static bool may_hold(const struct slot_child *slot)
 {
     return is_quick(slot->work) && !list_empty(&slot->works) &&
            is_quick(container_of(slot->works.next, struct slot_work, node));
 }
 
-/* Whether a process that the task started lives on; the system gives us its orphans. Reaps those that do not.
- */
+/* Whether a process that the task started is still alive: as a subreaper, the slot inherits its orphans.
+ * Reaps those that have ended. */
 static bool left_behind(const struct slot_child *slot, const struct slot_work *work)
 {
     pid_t pid;
@@ -412,7 +411,7 @@ static bool left_behind(const struct slot_child *slot, const struct slot_work *w
     return pid == 0;
 }
 
-/* Runs the task and reports its end. False if nothing may run here behind it. */
+/* Runs the task and reports its end. False if no other task may run in this process. */
 static bool run_work(struct slot_child *slot, struct slot_work *work)
 {
     slot->work = work;
@@ -446,7 +445,7 @@ static struct timespec changed(const char *path)
     return about.st_mtim;
 }
 
-/* The next task finds it empty. */
+/* Empties the directory for the next task, if anything in it has changed. */
 static void clean_directory(struct slot_child *slot)
 {
     struct timespec now = changed(slot->directory);
@@ -468,7 +467,7 @@ static bool enter_directory(struct slot_child *slot, int fd)
 
 /* ---- the process ---- */
 
-/* Waits for the word of the worker, which it gives when it knows our pid and we are its child. */
+/* Waits for the greeting that the worker sends when it knows the slot's pid and is its parent. */
 static void await_hello(struct slot_child *slot)
 {
     struct slot_frame frame;
@@ -487,8 +486,8 @@ static void await_hello(struct slot_child *slot)
         end_process(0); /* the worker ended in between */
 }
 
-/* Gives up what its tasks may not reach. The database is opened before: its files lie where its tasks may
- * not look. */
+/* Confines the process to what its tasks may reach. The database is opened earlier, since tasks may not open
+ * its files. */
 static void give_up(const struct slot_child *slot, int directory)
 {
     const struct confine_need need = {
@@ -499,7 +498,7 @@ static void give_up(const struct slot_child *slot, int directory)
         .file = -1,
         .readable = slot->options->speech_http_token_file,
         .user = slot->reach & TASK_REACH_COMMAND ? slot->options->speech_exec_user : NULL,
-        /* The parent kills by the clock on the wall; this ends a child that burns several cores. */
+        /* The parent limits elapsed time; this limits a child that uses several cores. */
         .cpu_s = slot->only ? slot_hard_limit_s(slot->only) : 0,
         .file_bytes = slot->reach & TASK_REACH_DB ? UINT64_MAX : FILE_BYTES,
         .files = NOFILE,
@@ -513,7 +512,7 @@ _Noreturn void slot_main(int socket, int gate_fd, int directory, unsigned reach,
 {
     static struct slot_child slot;
     prctl(PR_SET_NAME, only ? "taskhub-fresh" : "taskhub-slot");
-    setpgid(0, 0); /* a kill takes the programs along that a task started */
+    setpgid(0, 0); /* a kill of the group also ends the programs that a task started */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     slot.socket = socket;
     slot.options = options;
@@ -530,7 +529,7 @@ _Noreturn void slot_main(int socket, int gate_fd, int directory, unsigned reach,
     if (!enter_directory(&slot, directory))
         end_process(1);
     give_up(&slot, directory);
-    await_hello(&slot); /* behind a change of the user, which would undo the death signal */
+    await_hello(&slot); /* after the change of user, which would reset the death signal */
     SLOT_PUT(&slot.out, .type = SLOT_READY);
     slot_flush(&slot);
     take_frames(&slot);
@@ -543,13 +542,13 @@ _Noreturn void slot_main(int socket, int gate_fd, int directory, unsigned reach,
         }
         struct slot_work *work = container_of(node, struct slot_work, node);
         if (!slot_gate_begin(slot.gate, work->frame.seq)) {
-            free(work); /* taken back in time */
+            free(work); /* the parent took it back in time */
             continue;
         }
         bool clean = run_work(&slot, work);
         clean_directory(&slot);
         if (only || !clean ||
-            (slot.reach & TASK_REACH_DB && slot.db == NULL)) { /* the next one may open it */
+            (slot.reach & TASK_REACH_DB && slot.db == NULL)) { /* the next process may be able to open it */
             slot_flush(&slot);
             end_process(0);
         }

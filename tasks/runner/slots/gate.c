@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory that a worker's parent and one slot share; see gate.h. Any process; one thread each. */
+/* The memory that a worker's parent and one slot share; see gate.h. Lock-free; used by one thread of the
+ * parent and two of the slot. */
 #include "tasks/runner/slots/gate.h"
 
 #include <linux/futex.h>

@@ -22,17 +22,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PREFORK_SOCKET 3 /* its end of a SOCK_SEQPACKET pair */
+#define PREFORK_SOCKET 3 /* descriptor of its end of a SOCK_SEQPACKET pair */
 
-/* Messages to a prefork parent: the first is the options, then one byte per slot, its reach, with its
- * PREFORK_FDS descriptors. Each is answered, in order, by a pid_t: PREFORK_READY when
- * preload() is done; the slot's pid, 0 = it could not. */
+/* Messages to a prefork parent: first the options, then one message per slot: a byte with its reach, and its
+ * PREFORK_FDS descriptors. Each is answered, in order, by a pid_t: PREFORK_READY when preload() is done; then
+ * the slot's pid, or 0 if it could not be forked. */
 #define PREFORK_READY ((pid_t)-1)
 #define PREFORK_MESSAGE_MAX 65536
 
 /* ---- the options on their way ---- */
 
-/* What stays with the parent. */
+/* Options that the worker keeps to itself. */
 static bool is_private(const char *key)
 {
     static const char *const keys[] = {"redis.url", "celery.broker_url", "celery.result_backend",
@@ -43,7 +43,7 @@ static bool is_private(const char *key)
     return false;
 }
 
-/* As they lie in memory, then the texts, each with its NUL. */
+/* Writes the struct as it is in memory, then its texts, each with its NUL. */
 static void options_pack(const struct options *options, struct buf *to)
 {
     buf_append(to, options, sizeof *options);
@@ -58,7 +58,7 @@ static void options_pack(const struct options *options, struct buf *to)
 #undef OPTION_BOOL
 }
 
-/* Of options_pack() in this program; a NUL stands behind them. */
+/* Reads what options_pack() of the same program wrote; a NUL must follow it. */
 static void options_unpack(const char *at, struct options *ret)
 {
     memcpy(ret, at, sizeof *ret);
@@ -84,11 +84,11 @@ static void close_all(const int fds[PREFORK_FDS])
 /* ---- the prefork parent ---- */
 
 struct prefork_parent {
-    const struct task_type *type; /* NULL: of ordinary slots */
+    const struct task_type *type; /* NULL: for ordinary slots */
     struct options options;
 };
 
-/* Receives one message and its descriptors (-1 where there is none). Its size, 0 when the worker is
+/* Receives one message and its descriptors (-1 where there is none). Returns its size, 0 if the worker is
  * gone. */
 static size_t receive(char *data, int fds[PREFORK_FDS])
 {
@@ -114,13 +114,13 @@ static size_t receive(char *data, int fds[PREFORK_FDS])
 static void answer(pid_t pid)
 {
     ssize_t n = send(PREFORK_SOCKET, &pid, sizeof pid, MSG_NOSIGNAL);
-    (void)n; /* the worker is gone: the next receive tells */
+    (void)n; /* on an error the worker is gone, and the next receive() returns 0 */
 }
 
 static _Noreturn void become_slot(const struct prefork_parent *parent, const int fds[PREFORK_FDS],
                                   unsigned reach)
 {
-    /* The slot's socket takes the place of ours. */
+    /* The slot's socket replaces the one of the prefork parent. */
     if (dup2(fds[0], PREFORK_SOCKET) < 0)
         _exit(1);
     close(fds[0]);
@@ -128,8 +128,8 @@ static _Noreturn void become_slot(const struct prefork_parent *parent, const int
     slot_main(PREFORK_SOCKET, fds[1], fds[2], reach, parent->type, &parent->options);
 }
 
-/* Forks a slot by way of a process in between; 0 if that fails. The slot is the worker's child when this
- * returns, and waits for the worker's word. */
+/* Forks a slot through a process in between; returns 0 if that fails. When this returns the slot is the
+ * worker's child and waits for the worker's greeting. */
 static pid_t fork_slot(const struct prefork_parent *parent, const int fds[PREFORK_FDS], unsigned reach)
 {
     int report[2];
@@ -159,7 +159,7 @@ static pid_t fork_slot(const struct prefork_parent *parent, const int fds[PREFOR
     return slot;
 }
 
-/* Whether a task that is forked from here may use the network. `name` = NULL: any type of ordinary slots. */
+/* Whether a task forked from here may use the network. `name` = NULL: any type of ordinary slots. */
 static bool needs_network(const char *name, const struct options *options)
 {
     for (const struct task_type *const *type = task_type_all(); *type; type++)
@@ -169,7 +169,7 @@ static bool needs_network(const char *name, const struct options *options)
     return false;
 }
 
-/* Takes the options and loads the type; false if it cannot serve. */
+/* Reads the options and preloads the type; false if that fails. */
 static bool set_up(struct prefork_parent *parent, const char *type, char *data)
 {
     int fds[PREFORK_FDS];
@@ -197,7 +197,7 @@ static bool worker_gone(void)
     return recv(PREFORK_SOCKET, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
-/* Forks for as long as the worker asks. False if it sent what makes no sense. */
+/* Forks slots until the worker is gone. False if it sent a malformed message. */
 static bool serve(const struct prefork_parent *parent, char *data)
 {
     answer(PREFORK_READY);
@@ -223,7 +223,7 @@ int prefork_main(char **words)
     bool served = set_up(&parent, type, data) && serve(&parent, data);
     if (type == NULL && worker_gone())
         remains_guard(directory);
-    _exit(served ? 0 : 1); /* nothing here is worth tidying up */
+    _exit(served ? 0 : 1); /* nothing needs to be freed */
 }
 
 /* ---- the worker's side ---- */
@@ -239,14 +239,14 @@ struct prefork {
     struct child *child;
     int socket;
     bool ready;
-    uv_poll_t *poll;      /* of the socket; closes with it */
-    struct list requests; /* not answered, in order */
+    uv_poll_t *poll;      /* of the socket, and closed with it */
+    struct list requests; /* struct request: not answered yet, in order */
 };
 
 /* ---- the environment of a prefork parent ---- */
 
-/* Only what programs need to find their files and to be debugged: nothing that could hold a secret of ours.
- */
+/* Passes on only what programs need to find their files and to be debugged: nothing that can hold a
+ * secret. */
 static const char *const kept_names[] = {
     "PATH",         "HOME",          "LANG",          "LC_ALL",
     "TZ",           "TMPDIR",        "no_proxy",      "https_proxy",
@@ -303,7 +303,7 @@ static bool answer_one(struct prefork *prefork, pid_t pid)
     return true;
 }
 
-/* Gives the connection to the prefork parent up. */
+/* Closes the connection to the prefork parent; open requests get 0. */
 static void disconnect(struct prefork *prefork)
 {
     if (prefork->poll == NULL)
@@ -343,7 +343,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         return;
     disconnect(prefork);
     if (child_pid(prefork->child))
-        kill(child_pid(prefork->child), SIGKILL); /* not reaped yet, so the number is its own */
+        kill(child_pid(prefork->child),
+             SIGKILL); /* not reaped yet, so the pid cannot belong to another process */
 }
 
 static bool send_fork(struct prefork *prefork, const int fds[PREFORK_FDS], unsigned reach)
@@ -403,7 +404,7 @@ struct prefork *prefork_new(const struct prefork_config *config)
     prefork->child = child_new(
         config->loop,
         &(struct child_config){.name = name,
-                               /* Not by name: the file may have been replaced by a newer one. */
+                               /* Not by path: a newer program may have replaced the file. */
                                .program = "/proc/self/exe",
                                .argv = (const char *[]){"taskhub-worker", PREFORK_WORD, config->directory,
                                                         config->type ? config->type->name : NULL, NULL},

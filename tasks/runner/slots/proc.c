@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* One slot process seen from the worker's parent; see proc.h. Loop thread. The process is this process' own
- * child (tasks/runner/slots/prefork.h), so its number stays its own until it is reaped here.
- *
- * What it says about its tasks is not trusted: a task's code may have overwritten its memory, so a frame for
- * another task than the one that runs, text that is no UTF-8 and JSON that is none stop here. */
+/* One slot process seen from the worker's parent; see proc.h. Loop thread. The process is a child of this one
+ * (tasks/runner/slots/prefork.h), so its pid is not reused until it is reaped here. Its reports are not
+ * trusted, since a task may have overwritten its memory: this file refuses frames for another task than the
+ * running one, invalid UTF-8 and invalid JSON. */
 #include "tasks/runner/slots/proc.h"
 
 #include "hub/base/clock.h"
@@ -26,11 +25,11 @@
 #include <unistd.h>
 
 #define READ_SIZE 65536
-#define QUICK_US 2000 /* a job that usually takes less may keep its reports to itself until it ends */
+#define QUICK_US 2000 /* jobs that usually take less hold their reports back until they end */
 #define READS_PER_TURN 8
-#define FRAME_SLACK 65536  /* bytes of a frame beyond the largest result */
-#define START_MS 10000     /* from birth to its first word */
-#define TERM_AFTER_MS 1000 /* the kill ladder of a cancel */
+#define FRAME_SLACK 65536  /* bytes a frame may have beyond the largest result */
+#define START_MS 10000     /* most time from the request to SLOT_READY */
+#define TERM_AFTER_MS 1000 /* when a cancel sends its signals */
 #define KILL_AFTER_MS 1500
 #define PARTIAL_MAX 16384
 #define META_MAX 4096
@@ -38,7 +37,7 @@
 #define WORD_MAX 32
 #define LOG_LINES_MAX 100
 
-/* The text if it is valid UTF-8 of at most `max` bytes, else what is left of it, in `scratch`. */
+/* Returns the text if it is valid UTF-8 of at most `max` bytes, else a corrected copy in `scratch`. */
 static struct span clean(struct span text, size_t max, char scratch[static TEXT_MAX + 1])
 {
     const unsigned char *p = (const unsigned char *)text.p;
@@ -60,7 +59,7 @@ static struct span clean(struct span text, size_t max, char scratch[static TEXT_
     return same ? (struct span){text.p, kept} : (struct span){scratch, kept};
 }
 
-/* A word as a C string, NULL if it is empty. */
+/* Copies a word as a C string; NULL if it is empty. */
 static const char *word(struct span text, char to[static TEXT_MAX + 1])
 {
     struct span kept = clean(text, WORD_MAX, to);
@@ -160,7 +159,8 @@ static bool on_taken(struct slot_job *job, const struct slot_frame *frame)
 
 /* ---- the end ---- */
 
-/* Copies the texts of an end into one that stays, where `end` points then. NULL if they need none. */
+/* Copies the texts of an end into one allocation, to which `end` then points. NULL if there is no text to
+ * copy. */
 static char *keep_texts(struct queue_end *end)
 {
     struct span *const spans[] = {&end->result, &end->error_code, &end->error};
@@ -180,7 +180,7 @@ static char *keep_texts(struct queue_end *end)
     return text;
 }
 
-/* Ends the first job of the process and tells the runner. */
+/* Ends the first job of the process and reports that to the runner. */
 static void slot_report_end(struct slot_proc *proc, struct slot_job *job, struct queue_end *end)
 {
     const struct engine_hooks *hooks = hooks_of(job);
@@ -252,7 +252,7 @@ static void slot_become(struct slot_proc *proc, enum slot_state state)
     proc->state = state;
 }
 
-/* It gets no more jobs: it is killed (`ours`) or ended by itself. */
+/* Ends the supply of jobs: the process is being killed (`ours`) or ended by itself. */
 static void retire(struct slot_proc *proc, bool ours)
 {
     static const enum slot_state next[][2] = {
@@ -267,7 +267,7 @@ static void retire(struct slot_proc *proc, bool ours)
 static void slot_proc_ready(struct slot_proc *proc)
 {
     if (proc->state != SLOT_STARTING)
-        return; /* killed meanwhile */
+        return; /* it was killed meanwhile */
     slot_become(proc, SLOT_SERVING);
     lane_proc_ready(proc);
 }
@@ -335,13 +335,13 @@ void slot_proc_flush(struct slot_proc *proc)
 {
     size_t at = 0;
     if (proc->pid == 0 || !slot_proc_usable(proc))
-        return; /* not greeted yet: it leaves behind the greeting */
+        return; /* not greeted yet: this is sent after the greeting */
     while (at < proc->out.len) {
         ssize_t n = send(proc->socket, proc->out.data + at, proc->out.len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            break; /* full, or gone: reading tells */
+            break; /* full, or closed, which a read will show */
         at += (size_t)n;
     }
     buf_consume(&proc->out, at);
@@ -382,12 +382,12 @@ void slot_proc_take_back(struct slot_proc *proc, struct list *to)
         if (job->seq < first || job->started)
             return;
         if (proc->only)
-            slot_proc_signal(proc, SIGKILL); /* it was for this one alone */
+            slot_proc_signal(proc, SIGKILL); /* it was made for this job alone */
         list_remove(&job->run.place);
         proc->count--;
         proc->backlog_us -= job->est_us;
         job->proc = NULL;
-        list_append(to->next, &job->run.place); /* before the first */
+        list_append(to->next, &job->run.place); /* keeps the order: in front of what was moved before */
     }
 }
 
@@ -403,11 +403,11 @@ static void disconnect(struct slot_proc *proc)
     }
 }
 
-/* Only for a process that has not been reaped: its number is its own. */
+/* Call before the process is reaped: until then its pid is not reused. */
 static void signal_group(const struct slot_proc *proc, int number)
 {
     kill(-proc->pid, number);
-    kill(proc->pid, number); /* it may not have made its group yet */
+    kill(proc->pid, number); /* its group may not exist yet */
 }
 
 static void read_frames(struct slot_proc *proc)
@@ -435,7 +435,7 @@ static void read_frames(struct slot_proc *proc)
         buf_free(&proc->in);
 }
 
-/* Reads what is there. False when the other end is closed. */
+/* Reads what has arrived. False if the other end is closed. */
 static bool read_socket(struct slot_proc *proc)
 {
     for (unsigned turn = 0; turn < READS_PER_TURN; turn++) {
@@ -452,7 +452,7 @@ static bool read_socket(struct slot_proc *proc)
     return true;
 }
 
-/* Reads what a process that is gone has left behind. */
+/* Reads what a dead process has sent before its death. */
 static void drain(struct slot_proc *proc)
 {
     while (proc->poll && read_socket(proc)) {
@@ -473,7 +473,7 @@ static void on_socket(uv_poll_t *poll, int status, int events)
     disconnect(proc);
     retire(proc, false);
     if (proc->pid)
-        signal_group(proc, SIGKILL); /* usually it has ended already */
+        signal_group(proc, SIGKILL); /* it has usually ended already */
     slot_proc_reap(proc);
 }
 
@@ -483,7 +483,7 @@ void slot_proc_signal(struct slot_proc *proc, int number)
 {
     retire(proc, true);
     if (proc->pid == 0)
-        return; /* it is signalled when its pid is known */
+        return; /* on_forked() signals it */
     proc->signalled |= 1ULL << number;
     signal_group(proc, number);
 }
@@ -518,8 +518,9 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
     if (job == NULL)
         return;
     if (!job->started)
-        slot_report_started(job); /* a quick one keeps its own word to itself until it ends */
-    uint64_t ran_ms = now_ms > job->since_ms ? now_ms - job->since_ms : 0; /* it may just have been seen */
+        slot_report_started(job); /* a quick job holds its SLOT_STARTED back until it ends */
+    uint64_t ran_ms =
+        now_ms > job->since_ms ? now_ms - job->since_ms : 0; /* since_ms may have been set in this tick */
     if (job->stop == STOP_CANCEL)
         climb(proc, job, now_ms);
     else if (job->stop == STOP_NONE && ran_ms >= 1000ULL * slot_soft_limit_s(job->run.type))
@@ -538,7 +539,7 @@ bool slot_proc_hurry(struct slot_proc *proc)
     const struct slot_job *first = container_of(proc->jobs.next, struct slot_job, run.place);
     uint32_t begun = slot_gate_begun(proc->gate), before = proc->begun;
     proc->begun = begun;
-    if (begun == before && begun - first->seq - 2 < proc->count) /* one behind the first has begun */
+    if (begun == before && begun - first->seq - 2 < proc->count) /* a job after the first has begun */
         slot_gate_hurry(proc->gate);
     return is_quick(first);
 }
@@ -566,8 +567,8 @@ static struct queue_end end_of_victim(const struct slot_job *job, int status, ch
     return end;
 }
 
-/* Decides about the jobs of a process that is gone. What it began last was its victim; what it had begun
- * before had ended without a trace, and what stands behind has not begun: both are returned. */
+/* Decides about the jobs of a dead process. The one it began last was its victim. Jobs it had begun earlier
+ * ended without a report, and the jobs after it have not begun: both are returned. */
 static void end_jobs(struct slot_proc *proc, int status)
 {
     char text[64];
@@ -599,7 +600,7 @@ void slot_proc_reap(struct slot_proc *proc)
     if (proc->pid == 0 || waitid(P_PID, (id_t)proc->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
         info.si_pid == 0)
         return;
-    kill(-proc->pid, SIGKILL); /* what it started; the number is still its own */
+    kill(-proc->pid, SIGKILL); /* also kills what it started; its pid is not reused yet */
     remains_remove(slots_remains(proc->slots), proc->pid);
     while (waitpid(proc->pid, &status, 0) < 0 && errno == EINTR)
         continue;
@@ -629,7 +630,7 @@ static void on_forked(void *ctx, pid_t pid)
     }
     struct buf hello = BUF_INIT;
     proc->pid = pid;
-    bool noted = remains_add(slots_remains(proc->slots), pid); /* before it may start anything */
+    bool noted = remains_add(slots_remains(proc->slots), pid); /* before the slot can start anything */
     SLOT_PUT(&hello, .type = SLOT_HELLO, .number = {(uint64_t)getpid()});
     buf_append_span(&hello, buf_span(&proc->out));
     buf_free(&proc->out);
@@ -643,8 +644,8 @@ static void on_forked(void *ctx, pid_t pid)
     slot_proc_reap(proc);
 }
 
-/* Makes what a slot is given: its directory, its gate, its socketpair. False, and nothing is left, if one
- * cannot be made. `ret_fds` are for the slot. */
+/* Makes the directory, the gate and the socketpair of a slot; `ret_fds` are the slot's ends. False, and
+ * nothing is left, if one cannot be made. */
 static bool make_parts(struct slot_proc *proc, int ret_fds[PREFORK_FDS])
 {
     int pair[2];

@@ -5,7 +5,7 @@
 #define ABSENT UINT32_MAX /* length of SPAN_NONE */
 
 struct header {
-    uint32_t size; /* of what follows */
+    uint32_t size; /* bytes after the header */
     uint32_t type;
     uint32_t seq;
 };
@@ -46,7 +46,7 @@ void slot_put(struct buf *to, const struct slot_frame *frame)
     to->len += sizeof header + size;
 }
 
-/* Takes a text off `from`; false if it is cut. */
+/* Takes a text from the start of `from`; false if it is cut off. */
 static bool take_text(struct span *from, struct span *ret)
 {
     uint32_t n;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Directory, lock and record; see remains.h. The record is trusted: only the worker's user may write it, and
- * no confined task of his. */
+/* The worker's directory, its lock and its record; see remains.h. The record is trusted: only the worker's
+ * user can write it, and no confined task can. */
 #include "tasks/runner/slots/remains.h"
 
 #include "hub/base/file.h"
@@ -19,32 +19,33 @@
 #define NAME "taskhub-worker-"
 #define RECORD "processes"
 #define GROUPS_MAX 4096
-#define ROUNDS_MAX 100 /* over all processes, to catch those that are forked meanwhile */
+#define ROUNDS_MAX                                                                                           \
+    100 /* most rounds over all processes; a later round catches those forked during an earlier one */
 
 struct group {
-    int32_t leader, session; /* leader 0: a free place */
-    uint64_t started;        /* the leader, as /proc says it */
+    int32_t leader, session; /* leader 0 = free place */
+    uint64_t started;        /* start time of the leader, from /proc */
 };
 
-struct numbers { /* where numbers of processes mean what they say */
+struct numbers { /* identifies where pids are valid: this boot, this pid namespace */
     char boot[40];
     uint64_t namespace; /* its inode */
 };
 
-struct record { /* the file */
+struct record { /* the file's content, mapped */
     struct numbers numbers;
     struct group groups[GROUPS_MAX];
 };
 
 struct remains {
     char *directory;
-    int fd; /* of the directory, locked */
+    int fd; /* of the directory, which is locked */
     struct record *record;
 };
 
 /* ---- processes ---- */
 
-/* False if there is none of that number, or it is dead. */
+/* Reads group, session and start time of a process; false if there is none with this pid or it is dead. */
 static bool look_at(pid_t pid, struct group *ret)
 {
     char path[32], text[1024], *behind_name, state;
@@ -71,8 +72,8 @@ static struct numbers numbers_here(void)
     return here;
 }
 
-/* Whether the process is of a group that stands there: the number of a group that has members is not given
- * away again. */
+/* Whether the process belongs to a recorded group. The number of a group is not reused while it has
+ * members. */
 static bool is_listed(const struct record *record, const struct group *found)
 {
     for (size_t i = 0; i < GROUPS_MAX; i++) {
@@ -84,7 +85,7 @@ static bool is_listed(const struct record *record, const struct group *found)
     return false;
 }
 
-/* One round over all processes. Returns how many it found alive, and killed with their groups. */
+/* Kills the recorded groups in one round over all processes. Returns how many processes were found alive. */
 static unsigned kill_listed(const struct record *record)
 {
     struct group found;
@@ -130,7 +131,7 @@ static void end_remains(char *directory, int fd)
     directory_drop(&directory);
 }
 
-/* Opens a directory of ours. */
+/* Opens a directory that this user owns. */
 static int open_own(const char *path)
 {
     struct stat about;
@@ -142,7 +143,7 @@ static int open_own(const char *path)
     return fd;
 }
 
-/* Looks at a directory: removes it if its worker is dead. One without a record is being made. */
+/* Removes a directory, with its groups, if its worker is dead. One without a record is still being made. */
 static void consider(const char *parent, const char *name)
 {
     char *path = xasprintf("%s/%s", parent, name);
@@ -174,7 +175,7 @@ struct remains *remains_new(void)
     struct remains *remains = xcalloc(1, sizeof *remains);
     remains->directory = xasprintf("%s/" NAME "XXXXXX", parent);
     remains->fd = mkdtemp(remains->directory) ? open_own(remains->directory) : -1;
-    /* Those of the slots are found only by who knows their names. */
+    /* Others may enter it but not list it: only those who know a slot's directory find it. */
     if (remains->fd >= 0 && fchmod(remains->fd, 0711) == 0 && flock(remains->fd, LOCK_EX | LOCK_NB) == 0)
         remains->record = map(remains->fd, O_CREAT | O_EXCL);
     if (remains->record)
@@ -207,7 +208,7 @@ const char *remains_directory(const struct remains *remains)
     return remains->directory;
 }
 
-/* The place of a leader, 0 for a free one; NULL if there is none. */
+/* The record's place of a leader (0 = a free place); NULL if there is none. */
 static struct group *place_of(struct remains *remains, pid_t leader)
 {
     for (size_t i = 0; i < GROUPS_MAX; i++)
@@ -221,7 +222,7 @@ bool remains_add(struct remains *remains, pid_t leader)
     struct group found = {.session = getsid(leader)}, *place = place_of(remains, 0);
     if (place == NULL)
         return false;
-    look_at(leader, &found); /* for its time of start; /proc may hide it */
+    look_at(leader, &found); /* reads its start time, which /proc may hide */
     *place = (struct group){.leader = leader, .session = found.session, .started = found.started};
     return true;
 }
@@ -240,10 +241,10 @@ void remains_guard(const char *directory)
     if (fd >= 0 && flock(fd, LOCK_EX) == 0)
         record = map(fd, 0);
     if (record == NULL)
-        return; /* the worker removed it itself */
+        return; /* the worker has removed it itself */
     for (size_t i = 0; i < GROUPS_MAX; i++)
         if (record->groups[i].leader > 1)
-            kill(-record->groups[i].leader, SIGKILL); /* its number cannot be another's yet */
+            kill(-record->groups[i].leader, SIGKILL); /* its number is not reused yet */
     end_remains(xstrdup(directory), fd);
     close(fd);
 }

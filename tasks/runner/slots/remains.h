@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What a worker would leave behind if it were killed: its directory in $TMPDIR, in which those of its slots
- * lie, and the process groups of its slots, in which all that a task starts stays (hub/base/confine.h). The
- * groups stand in a file of the directory, so that whoever outlives the worker can end them: its guard, one
- * of its children, at once; else the next worker of this user that starts. A lock on the directory tells
- * whether its worker lives; the kernel drops it. Single-threaded; blocks for moments. */
+/* What a worker leaves behind when it is killed: its directory in $TMPDIR, which contains those of its slots,
+ * and the process groups of its slots, which contain all that a task starts (hub/base/confine.h). The groups
+ * are recorded in a file of the directory, so that others can end them: at once the worker's guard (one of
+ * its children), or else the next worker that this user starts. A lock on the directory, which the kernel
+ * releases, shows whether its worker is alive. Single-threaded; blocks briefly. */
 #pragma once
 
 #include "hub/base/mem.h"
@@ -13,17 +13,17 @@
 
 struct remains;
 
-/* Ends what dead workers of this user left, then makes a directory. NULL and errno if there is no room for
- * it. */
+/* Ends what dead workers of this user left behind, then makes a directory. NULL and errno if that fails. */
 struct remains *remains_new(void);
-/* Removes the directory and frees the rest; NULL is fine. The groups have been killed. */
+/* Removes the directory and frees the object; NULL is fine. Kill the groups first. */
 void remains_free(struct remains **remains);
-/* Its path. */
+/* The path of the directory; borrowed. */
 const char *remains_directory(const struct remains *remains);
-/* Notes a group by its leader, which has started nothing yet. False if there are too many. */
+/* Records a group by its leader, which must not have started anything yet. False if there are too many. */
 bool remains_add(struct remains *remains, pid_t leader) MUSTCHECK;
-/* The group was killed; its leader has not been reaped. */
+/* Removes a group from the record. Call after the group was killed and before its leader is reaped. */
 void remains_remove(struct remains *remains, pid_t leader);
 
-/* The guard: waits until the worker of that directory is dead, kills its groups and removes the directory. */
+/* The guard: blocks until the worker of that directory is dead, kills its groups and removes the
+ * directory. */
 void remains_guard(const char *directory);

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The lanes of a worker: which job goes to which slot process, the life of the processes, stopping, time; see
- * slots.h. Loop thread. Every process holds at most about 50 ms of work ahead, by the moving average of what
- * each type takes: enough that a slot never waits for a round trip, too little to keep work from other
- * workers. */
+/* Assigns the jobs of a worker's lanes to slot processes, starts, stops and times the processes; see slots.h.
+ * Loop thread. Sends at most about 50 ms of work ahead to each process, by the moving average of each type's
+ * run time: enough that a slot never waits for a round trip, too little to keep work from other workers. */
 #include "tasks/runner/slots/slots.h"
 
 #include "hub/base/backoff.h"
@@ -19,24 +18,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RETURN_MS 200       /* what has not begun by then is given back, for others */
-#define NO_PREFORK_MS 10000 /* a task waits so long for its prefork parent */
+#define RETURN_MS 200       /* a job that has not begun by then is given back, for other workers */
+#define NO_PREFORK_MS 10000 /* how long a job waits for its prefork parent */
 #define TICK_MS 20
 #define HURRY_MS 1
-#define UNKNOWN_US 100000 /* estimate of a type that has not run yet: nothing is sent ahead */
+#define UNKNOWN_US 100000 /* estimate for a type that has not run yet: nothing is sent ahead */
 
-#define SLOT_AHEAD_US 50000 /* a slot's socket holds at most so much work */
+#define SLOT_AHEAD_US 50000 /* most work sent ahead to a slot */
 
 enum { LANE_DEFAULT, LANE_LIVE, LANES };
 static const char *const queues[] = {[LANE_DEFAULT] = "default", [LANE_LIVE] = "live", NULL};
 
-struct lane {          /* of a queue */
+struct lane {          /* the jobs of one queue */
     unsigned capacity; /* tasks that may run at once */
-    unsigned prefetch; /* tasks sent ahead per process, at most */
+    unsigned prefetch; /* most tasks sent ahead per process */
     struct list procs; /* struct slot_proc */
     struct list waiting;
     unsigned waiting_count;
-    uint64_t took_us; /* moving average over all types */
+    uint64_t took_us; /* moving average of run times over all types */
     struct backoff backoff;
     uint64_t not_before_ms;
 };
@@ -53,12 +52,12 @@ struct slots {
     struct prefork *ordinary;
     struct fresh *fresh;
     size_t fresh_count;
-    uint64_t *took_us; /* per task type, in the order of task_type_all(); 0 = never ran */
+    uint64_t *took_us; /* moving average per task type, in the order of task_type_all(); 0 = never ran */
     struct list flush; /* struct slot_proc with staged bytes */
     uv_signal_t *child;
     uv_timer_t *tick, *hurry;
-    struct remains *remains; /* NULL = there is no room for it */
-    bool unreaped;           /* a child that may be a slot waits until that is known */
+    struct remains *remains; /* NULL = it could not be made */
+    bool unreaped;           /* an ended child may be a slot: wait until the open requests are answered */
     bool closing;
 };
 
@@ -76,7 +75,7 @@ static struct fresh *fresh_of(struct slots *slots, const struct task_type *type)
 
 /* ---- estimates ---- */
 
-/* The average follows a longer run at once and shorter ones slowly. */
+/* Raises the average to a longer run at once and lowers it slowly for shorter ones. */
 static uint64_t follow(uint64_t average, uint64_t took)
 {
     took = took ? took : 1;
@@ -101,7 +100,7 @@ void lane_job_took(struct slot_proc *proc, struct slot_job *job, uint64_t took_u
     proc->lane->took_us = follow(proc->lane->took_us, took_us);
 }
 
-/* Tasks worth sending ahead to each process. */
+/* How many tasks are worth sending ahead to each process. */
 static unsigned lane_ahead(const struct lane *lane)
 {
     uint64_t count = SLOT_AHEAD_US / (lane->took_us ? lane->took_us : UNKNOWN_US);
@@ -116,16 +115,17 @@ static bool soon_free(const struct slot_proc *proc, uint64_t now_ms)
 
 /* ---- the places of a lane ---- */
 
-/* Forked ahead for the next task of a FRESH type: with speech loaded a fork takes 40 ms. */
+/* Whether the process was forked ahead for the next task of a FRESH type: with speech loaded a fork takes 40
+ * ms. */
 static bool is_spare(const struct slot_proc *proc)
 {
     return proc->only && proc->next_seq == 0 && slot_proc_usable(proc);
 }
 
 struct places {
-    unsigned taken;                 /* by tasks and by processes that are ending */
+    unsigned taken;                 /* places held by tasks and by processes that are ending */
     unsigned reusable;              /* processes for ordinary tasks */
-    struct slot_proc *idle, *other; /* one that waits, of this reach and of another */
+    struct slot_proc *idle, *other; /* a process without work, with this reach and with another */
 };
 
 static struct places lane_places(const struct lane *lane, unsigned reach)
@@ -152,7 +152,7 @@ static bool lane_can_start(const struct lane *lane, const struct prefork *prefor
     return prefork_ready(prefork) && clock_mono_ms() >= lane->not_before_ms;
 }
 
-/* Whether any process can come into being for this lane. */
+/* Whether a process for this lane exists or can be forked. */
 static bool lane_alive(const struct slots *slots, const struct lane *lane)
 {
     if (lane == &slots->lanes[LANE_DEFAULT])
@@ -194,7 +194,7 @@ static struct slot_proc *lane_new_proc(struct slots *slots, struct lane *lane, s
     return proc;
 }
 
-/* The type's spare process, a new one if there is none; NULL if there can be none now. */
+/* The type's spare process, or a new one; NULL if none can be had now. */
 static struct slot_proc *spare_of(struct slots *slots, const struct fresh *fresh)
 {
     struct lane *lane = fresh->lane;
@@ -212,7 +212,7 @@ static struct slot_proc *pick_fresh(struct slots *slots, struct lane *lane, cons
     return lane_places(lane, 0).taken < lane->capacity ? spare_of(slots, fresh_of(slots, type)) : NULL;
 }
 
-/* The process with the least work before it that can still take this much. */
+/* The process with the least work queued that still has room for a job of this estimate. */
 static struct slot_proc *pick_ahead(const struct lane *lane, unsigned reach, uint64_t est_us)
 {
     struct slot_proc *best = NULL;
@@ -238,7 +238,7 @@ static struct slot_proc *pick_slot(struct slots *slots, struct lane *lane, const
         if (places.reusable < lane->capacity && lane_can_start(lane, slots->ordinary))
             return lane_new_proc(slots, lane, slots->ordinary, reach);
         if (places.other)
-            slot_proc_signal(places.other, SIGKILL); /* one of this reach takes its place when it is gone */
+            slot_proc_signal(places.other, SIGKILL); /* a process with this reach replaces it */
     }
     return pick_ahead(lane, reach, job->est_us);
 }
@@ -274,7 +274,7 @@ static void lane_take_back(struct lane *lane, struct list *back)
     list_splice(&lane->waiting, back);
 }
 
-/* One process of each kind stands ready, so that the first task need not wait for it. */
+/* Keeps one process of each kind ready, so that the first task need not wait for a fork. */
 static void stand_ready(struct slots *slots)
 {
     struct lane *lane = &slots->lanes[LANE_DEFAULT];
@@ -305,7 +305,7 @@ static struct slot_job *job_of(struct run *run)
     return container_of(run, struct slot_job, run);
 }
 
-/* Takes what the runner has staged. */
+/* Takes what the runner has staged for the lane. */
 static void lane_take(struct slots *slots, struct lane *lane)
 {
     struct list *staged = &slots->config.staged[lane - slots->lanes];
@@ -323,7 +323,7 @@ static void lane_take(struct slots *slots, struct lane *lane)
     }
 }
 
-/* Once per turn: work is taken and given out, then everything staged leaves. */
+/* Once per turn: takes and assigns jobs, then writes everything that is staged. */
 static void on_turn(void *ctx)
 {
     struct slots *slots = ctx;
@@ -355,7 +355,7 @@ void lane_proc_dead(struct slot_proc *proc, struct list *returned)
     if (slots->closing)
         return;
     stand_ready(slots);
-    slots_start_tick(slots); /* a back-off may have to pass */
+    slots_start_tick(slots); /* to try again after the back-off */
 }
 
 static void on_prefork_ready(void *ctx)
@@ -375,7 +375,7 @@ static bool is_ours(const struct slots *slots, pid_t pid)
     return prefork_pid(slots->ordinary) == pid;
 }
 
-/* Whether a child may be a slot that is not known yet. */
+/* Whether an unknown child may be a slot. */
 static bool forking(const struct slots *slots)
 {
     bool any = prefork_forking(slots->ordinary);
@@ -384,7 +384,7 @@ static bool forking(const struct slots *slots)
     return any;
 }
 
-/* A child ended: ours, or one that a task left behind and the system gave to us. */
+/* Reaps children that have ended: slots, and orphans that this subreaper inherited from tasks. */
 static void reap_children(struct slots *slots)
 {
     for (size_t i = 0; i < LANES; i++) {
@@ -406,7 +406,7 @@ static void on_child(uv_signal_t *handle, int number)
 
 /* ---- time ---- */
 
-/* A long task runs before others in a process: they go where there is room, or back. */
+/* Where a long task blocks others in a process, moves those to other processes or gives them back. */
 static void unblock(struct slots *slots, struct lane *lane, uint64_t now_ms)
 {
     struct list back;
@@ -428,7 +428,7 @@ static void drop_waiting(struct slot_job *job)
     job->lane->waiting_count--;
 }
 
-/* What could not begin in time goes back to the queue; what no process can be made for fails. */
+/* Gives back jobs that could not begin in time; fails those for which no process can be made. */
 static void expire(struct slots *slots, struct lane *lane, uint64_t now_ms)
 {
     list_for_each_safe (node, after, &lane->waiting) {
@@ -527,9 +527,9 @@ static void cancel(void *self, struct run *run, enum run_stop why)
     if (why == STOP_RETURN || job->stop == STOP_LOST || job->stop == STOP_DRAIN || job->stop == why)
         return;
     if (job != slot_proc_begun(proc))
-        return; /* it has ended, and its end is on its way */
+        return; /* it has ended, and the report of that is under way */
     if (why == STOP_CANCEL)
-        slot_report_started(job); /* it had begun; its own word is still on its way */
+        slot_report_started(job); /* it has begun, and the report of that is under way */
     slot_proc_stop(proc, job, why);
 }
 
@@ -646,7 +646,7 @@ static void stop(void *self)
     struct slots *old = self;
     old->closing = true;
     loop_unhook(old->config.loop, LOOP_STAGE_POOL, on_turn, old);
-    prefork_free(&old->ordinary); /* frees processes that are being forked, too */
+    prefork_free(&old->ordinary); /* also frees processes that are being forked */
     for (size_t i = 0; i < old->fresh_count; i++)
         prefork_free(&old->fresh[i].prefork);
     for (size_t i = 0; i < LANES; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a slot process writes, at once or a moment later; see writer.h. The slot's thread and one of its own.
- */
+/* Writes to the socket of a slot process, at once or a little later; see writer.h. Runs on the slot's thread
+ * and one of its own. */
 #include "tasks/runner/slots/writer.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ static void write_all(int socket, struct buf *bytes)
     while (at < bytes->len) {
         ssize_t n = send(socket, bytes->data + at, bytes->len - at, MSG_NOSIGNAL);
         if (n < 0 && errno != EINTR)
-            _exit(0); /* what the prefork parent registered for its own exit is not ours to run */
+            _exit(0); /* without the exit handlers of the prefork parent */
         at += n > 0 ? (size_t)n : 0;
     }
     buf_clear(bytes);
@@ -35,7 +35,7 @@ static void *write_when_asked(void *ctx)
     return NULL;
 }
 
-/* Signals are for the slot's own thread. */
+/* Blocks all signals in the new thread: they are for the slot's thread. */
 static bool start_thread(struct slot_writer *writer)
 {
     pthread_t thread;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a running job may do (task_ctx_ops): what it says, on its way to the loop thread, and what it waits
- * for. Progress that comes too soon is kept, and replaced by a newer one; everything else is passed on in
+/* What a running job may do (task_ctx_ops): its reports, on their way to the loop thread, and its waits.
+ * Progress that comes too soon is kept, and replaced by newer progress; everything else is passed on in
  * order. */
 #include "tasks/runner/threads/threads_private.h"
 
@@ -11,15 +11,16 @@
 #include <stdio.h>
 #include <time.h>
 
-#define REPORTS_MAX 1024 /* on their way to the loop; beyond, progress is kept and the rest waits */
+#define REPORTS_MAX                                                                                          \
+    1024 /* most reports under way to the loop; beyond, progress is kept and other reports wait */
 #define CALL_TIMEOUT_MS 10000
 
 enum report_kind { REPORT_STARTED, REPORT_CALL, REPORT_PROGRESS, REPORT_PARTIAL, REPORT_FINAL, REPORT_LOG };
-struct report { /* what a running job says */
+struct report { /* a report of a running job */
     struct list node;
     enum report_kind kind;
     struct job *job;
-    unsigned number;           /* REPORT_PROGRESS: per cent; REPORT_CALL: which call */
+    unsigned number;           /* REPORT_PROGRESS: percent; REPORT_CALL: number of the call */
     char word[33];             /* REPORT_PROGRESS: the stage, "" = none; REPORT_CALL: the service */
     struct span message, json; /* SPAN_NONE = unchanged; they point into `text` */
     char text[];
@@ -55,7 +56,7 @@ static struct report *new_report(struct job *job, enum report_kind kind, struct 
     return report;
 }
 
-/* With the lock held, which it gives back. */
+/* Call with the lock held; releases it. */
 static void send_report(struct reports *reports, struct report *report)
 {
     list_append(&reports->sent, &report->node);
@@ -66,7 +67,7 @@ static void send_report(struct reports *reports, struct report *report)
         uv_async_send(reports->crossing->async);
 }
 
-/* The newest progress replaces one that is kept; a meta object not yet delivered stays with it. */
+/* Replaces progress that is kept by newer progress; keeps a meta object that was not delivered yet. */
 static void report_progress(struct task_ctx *ctx, struct span meta)
 {
     struct job *job = job_of(ctx);
@@ -90,7 +91,7 @@ static void report_progress(struct task_ctx *ctx, struct span meta)
     pthread_mutex_unlock(&reports->crossing->lock);
 }
 
-/* A report that is not replaced by a later one; waits while too many are on their way. */
+/* Sends a report that no later one replaces; waits while too many are under way. */
 static void report_each(struct job *job, enum report_kind kind, struct span message, struct span json)
 {
     struct reports *reports = job->reports;
@@ -143,7 +144,7 @@ static struct timespec deadline_in(unsigned ms)
     return (struct timespec){(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 }
 
-/* With the lock held: until *flag, the job shall stop, or the time is over. */
+/* Waits, with the lock held, until *flag is set, the job must stop, or the time is over. */
 static void wait_for(struct crossing *crossing, struct task_ctx *ctx, const bool *flag, unsigned ms)
 {
     struct timespec until = deadline_in(ms);
@@ -175,7 +176,7 @@ static char *op_call(struct task_ctx *ctx, const char *service, struct span args
     wait_for(crossing, ctx, &job->answered, CALL_TIMEOUT_MS);
     char *answer = job->answer;
     job->answer = NULL;
-    job->call++; /* an answer that comes later belongs to nobody */
+    job->call++; /* an answer that comes later is dropped */
     pthread_mutex_unlock(&crossing->lock);
     return answer;
 }
@@ -233,7 +234,7 @@ void reports_take(struct reports *reports, struct list *to)
     reports->count = 0;
 }
 
-/* With the lock held: the report that was kept, which leaves the job. */
+/* Takes the kept report from the job. Call with the lock held. */
 static struct report *take_kept(struct job *job)
 {
     struct report *kept = job->kept;
@@ -261,7 +262,7 @@ static void on_collect(uv_timer_t *timer)
     list_for_each (node, &reports->listening) {
         struct job *job = container_of(node, struct job, listen_node);
         pthread_mutex_lock(&reports->crossing->lock);
-        /* Reports of the job that are on their way are older than the one kept: they must go first. */
+        /* Reports of the job that are under way are older than the kept one and must go first. */
         struct report *kept = list_empty(&reports->sent) ? take_kept(job) : NULL;
         pthread_mutex_unlock(&reports->crossing->lock);
         deliver_kept(reports, kept);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The pool of threads: which job runs when, and on which of them. Runs are taken once per turn and handed
- * over under one lock, those that ended come back as a list per wake-up; what they do while they run is in
- * reports.c. run() of a job is on a pool thread, all else on the loop thread but where it says so. Never
- * calls back while it holds the lock. Lanes: no thread is bound to one, but jobs of a lane hold at most
- * `width` threads. A job of the quick lane that holds its thread for too long goes over to the slow lane with
- * it, and its type stays there until it was quick for a while; the lane of requests keeps `width` threads
- * whatever the others do. A lane is first come, first served, until something has waited for a tick: then its
- * owners take turns.
- */
+/* The pool of threads: decides which job runs when, and on which thread. Takes runs once per turn and hands
+ * them over under one lock; runs that ended come back as one list per wake-up. What a job may do while it
+ * runs is in reports.c. run() of a job is called on a pool thread, all else on the loop thread unless noted.
+ * Never calls a hook while it holds the lock. Lanes: no thread belongs to a lane, but the jobs of a lane hold
+ * at most `width` threads. A job of the quick lane that holds its thread for too long moves to the slow lane
+ * together with its thread, and its type stays there until it has been quick for a while. The lane of
+ * requests always has its `width` threads. A lane is first come, first served until something has waited for
+ * a tick; then its owners take turns. */
 #include "tasks/runner/threads/threads_private.h"
 
 #include "hub/base/clock.h"
@@ -21,61 +20,61 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define ROOM 64        /* what is leased at once */
-#define TICK_MS 20     /* how often the pool looks for what waits or runs for long */
-#define CAUGHT 16      /* threads for what was not known to be slow, beyond those of the lanes */
-#define LEARNT_MAX 32  /* types known to be slow by what they did */
-#define QUICK_AGAIN 16 /* quick runs in a row after which one is quick again */
+#define ROOM 64        /* most tasks leased at once */
+#define TICK_MS 20     /* how often the pool looks for jobs that wait or run for long */
+#define CAUGHT 16      /* extra threads that replace those held by jobs that turned out to be slow */
+#define LEARNT_MAX 32  /* most types remembered as slow */
+#define QUICK_AGAIN 16 /* quick runs in a row after which such a type counts as quick again */
 
-struct line { /* of an owner: what waits in a lane; exists while there is something */
+struct line { /* the jobs of one owner that wait in a lane; exists only while there are any */
     struct table_node by_owner;
     struct list node;
     struct list jobs;
 };
 
 struct lane {
-    unsigned load_max;  /* of the pool: beyond, its jobs are refused */
-    struct list staged; /* loop thread: jobs of this turn */
+    unsigned load_max;  /* load of the pool from which on the lane's jobs are refused */
+    struct list staged; /* loop thread: jobs taken in this turn */
     unsigned staged_count;
-    /* under the pool's lock: */
-    struct list fresh;   /* in the order they came: no line yet */
-    struct list turns;   /* lines; go before what is fresh */
-    struct table owners; /* the lines */
-    unsigned waiting;    /* jobs, in all of these */
-    unsigned came;       /* jobs since the last tick */
-    unsigned busy;       /* threads that run its jobs */
+    /* guarded by the pool's lock: */
+    struct list fresh;   /* in order of arrival, not in a line yet */
+    struct list turns;   /* struct line, in turn; served before `fresh` */
+    struct table owners; /* struct line, by owner */
+    unsigned waiting;    /* jobs waiting in `fresh` and `turns` */
+    unsigned came;       /* jobs added since the last tick */
+    unsigned busy;       /* threads that run the lane's jobs */
 };
 
 struct pool {
     struct loop *loop;
     const struct options *options;
     const struct engine_hooks *hooks;
-    struct list *staged; /* what hooks->next gives */
-    unsigned width;      /* threads of a lane */
+    struct list *staged; /* lists for hooks->next */
+    unsigned width;      /* most threads of a lane */
     struct learnt {
         const struct task_type *type;
-        unsigned quick;   /* runs since it was slow */
+        unsigned quick;   /* quick runs in a row since */
     } learnt[LEARNT_MAX]; /* loop thread */
     unsigned learnt_count;
     unsigned load;    /* loop thread: jobs that were taken and have not ended */
-    uv_timer_t *tick; /* while there are jobs */
+    uv_timer_t *tick; /* runs while there are jobs */
     struct reports reports;
     struct crossing crossing;
 
-    /* under the lock: */
+    /* guarded by the lock: */
     pthread_cond_t work;            /* a job waits, or the pool closes */
     struct lane lanes[LIGHT_LANES]; /* jobs for the threads */
     struct list done;               /* for the loop thread */
     unsigned idle;
-    bool calling; /* a thread was called and has not come yet */
+    bool calling; /* a thread was signalled or started and has not taken a job yet */
 
     unsigned thread_count, thread_max;
     struct pool_thread {
         struct pool *pool;
         pthread_t id;
-        struct job *job; /* it runs */
+        struct job *job; /* the job it runs */
         struct lane *lane;
-        unsigned ticks; /* seen with this job */
+        unsigned ticks; /* ticks that have found it with this job */
         struct db *db;  /* the thread's own, opened on first use */
     } threads[];
 };
@@ -102,7 +101,7 @@ static bool add_thread(struct pool *pool)
         return false;
     thread->pool = pool;
     sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the loop thread's */
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the loop thread */
     bool made = pthread_create(&thread->id, NULL, thread_main, thread) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (!made) {
@@ -114,8 +113,8 @@ static bool add_thread(struct pool *pool)
     return true;
 }
 
-/* With the lock held: one more thread shall look for work. The result says whether `work` must be signalled,
- * after unlocking. */
+/* Calls one more thread to look for work. With the lock held; returns whether `work` must be signalled after
+ * unlocking. */
 static bool call_thread(struct pool *pool)
 {
     if (pool->calling || (pool->idle == 0 && !add_thread(pool)))
@@ -124,7 +123,7 @@ static bool call_thread(struct pool *pool)
     return pool->idle > 0;
 }
 
-/* With the lock held: whether one more of its jobs may run. */
+/* Whether one more job of the lane may run. With the lock held. */
 static bool may_run(const struct pool *pool, const struct lane *lane)
 {
     const struct lane *lanes = pool->lanes;
@@ -133,7 +132,7 @@ static bool may_run(const struct pool *pool, const struct lane *lane)
             lane == &lanes[LIGHT_REQUEST]);
 }
 
-/* With the lock held: where a thread is wanted most; NULL = nowhere. */
+/* The lane whose next job a free thread should take; NULL = none. With the lock held. */
 static struct lane *choose(struct pool *pool)
 {
     struct lane *best = NULL;
@@ -144,14 +143,15 @@ static struct lane *choose(struct pool *pool)
     return best;
 }
 
-/* With the lock held: as call_thread(), for a lane that has work and no thread. The others have the tick. */
+/* As call_thread(), for a lane that has work and no thread; the tick serves the others. With the lock
+ * held. */
 static bool call_for_idle_lane(struct pool *pool)
 {
     const struct lane *lane = choose(pool);
     return lane && lane->busy == 0 && call_thread(pool);
 }
 
-/* With the lock held: a job that waits, of the owner whose turn it is. */
+/* Takes a waiting job, of the owner whose turn it is. With the lock held. */
 static struct job *take(struct lane *lane)
 {
     lane->waiting--;
@@ -168,7 +168,7 @@ static struct job *take(struct lane *lane)
     return container_of(node, struct job, run.place);
 }
 
-/* With the lock held: waits for a job; NULL when the pool closes. */
+/* Waits for a job and takes it; NULL when the pool closes. With the lock held. */
 static struct job *next_job(struct pool *pool)
 {
     struct lane *lane;
@@ -189,7 +189,7 @@ static struct job *next_job(struct pool *pool)
     return self->job;
 }
 
-/* One that was cancelled while it waited does nothing any more. */
+/* Runs the job, unless it was cancelled while it waited. */
 static void run_job(struct pool *pool, struct job *job)
 {
     bool heard = job->listening;
@@ -253,7 +253,7 @@ static void learn(struct pool *pool, const struct task_type *type)
     *learnt = (struct learnt){.type = type};
 }
 
-/* What a run says about its type. One that failed or was stopped says nothing. */
+/* Learns from a run whether its type is slow; ignores runs that failed or were stopped. */
 static void judge(struct pool *pool, const struct job *job)
 {
     struct learnt *learnt = learnt_of(pool, job->run.type);
@@ -261,7 +261,7 @@ static void judge(struct pool *pool, const struct job *job)
         *learnt = pool->learnt[--pool->learnt_count];
 }
 
-/* With the lock held: what waits in the quick lane and is not for it goes to the slow one. */
+/* Moves jobs of slow types that wait in the quick lane to the slow lane. With the lock held. */
 static void sort_out(struct pool *pool)
 {
     struct lane *quick = &pool->lanes[LIGHT_QUICK];
@@ -273,7 +273,8 @@ static void sort_out(struct pool *pool)
     }
 }
 
-/* With the lock held: the thread has been seen with its job once more. */
+/* Counts one more tick of the thread's job; moves a job that is too long to the slow lane. With the lock
+ * held. */
 static void watch(struct pool *pool, struct pool_thread *thread)
 {
     unsigned slow_ticks = (unsigned)pool->options->light_slow_ms / TICK_MS + 1;
@@ -298,7 +299,8 @@ static struct line *line_of(struct lane *lane, struct span owner)
     return line;
 }
 
-/* With the lock held: whether something waits there since the tick before; owners take turns then. */
+/* Sorts the jobs into lines by owner if some have waited for a whole tick; returns whether that is so. With
+ * the lock held. */
 static bool line_up(struct lane *lane)
 {
     bool old = lane->waiting > lane->came;
@@ -328,7 +330,7 @@ static void on_tick(uv_timer_t *timer)
 
 /* ---- the loop's side ----------------------------------------------------------------------------- */
 
-/* The outcome's text leaves the context. */
+/* Reports the end; takes the outcome's texts from the context. */
 static void deliver_end(struct pool *pool, struct job *job)
 {
     static const enum queue_end_kind kinds[] = {
@@ -361,7 +363,8 @@ static void deliver_done(struct pool *pool, struct list *done)
     }
 }
 
-/* Takes everything the threads have for the loop and delivers it: reports before the ends they precede. */
+/* Takes everything the threads have left for the loop and delivers it: reports before the ends they
+ * precede. */
 static void fetch(void *engine)
 {
     struct pool *pool = engine;
@@ -392,7 +395,7 @@ static unsigned room(void *engine, unsigned lane)
     return pool->load > (unsigned)pool->options->light_queue / 2 ? 0 : ROOM;
 }
 
-/* Back to the runner if there is no room. */
+/* Adds the run to its lane; returns it to the runner if there is no room. */
 static void admit(struct pool *pool, struct run *run)
 {
     struct job *job = container_of(run, struct job, run);
@@ -416,7 +419,7 @@ static void admit(struct pool *pool, struct run *run)
     list_append(&lane->staged, &run->place);
 }
 
-/* Takes what the runner has staged, on to the threads. */
+/* Takes what the runner has staged and hands it to the threads. */
 static void hand_over(void *ctx)
 {
     struct pool *pool = ctx;
@@ -441,12 +444,12 @@ static void hand_over(void *ctx)
         uv_timer_start(pool->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* One that no thread has begun with ends as cancelled instead of running. */
+/* A job that no thread has begun ends as cancelled without running. */
 static void cancel(void *engine, struct run *run, enum run_stop why)
 {
     struct pool *pool = engine;
     struct job *job = container_of(run, struct job, run);
-    if (why == STOP_RETURN) /* light tasks end soon */
+    if (why == STOP_RETURN) /* a light task ends soon anyway */
         return;
     job->why = why;
     pthread_mutex_lock(&pool->crossing.lock);
@@ -493,7 +496,7 @@ static void init_lane(struct lane *lane, unsigned load_max)
     list_init(&lane->turns);
 }
 
-/* Slow ones leave half of the queue to quick ones, and there is as much again for requests. */
+/* Slow jobs leave half of the queue to quick ones; requests have as much again. */
 static const unsigned halves[] = {[LIGHT_QUICK] = 2, [LIGHT_REQUEST] = 4, [LIGHT_SLOW] = 1};
 
 static void *start(const struct engine_config *config)
@@ -523,7 +526,7 @@ static void *start(const struct engine_config *config)
     return pool;
 }
 
-/* Jobs that never ran end as interrupted. */
+/* Ends the jobs that have not run as interrupted. */
 static void close_lane(struct pool *pool, struct lane *lane)
 {
     while (lane->waiting) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The engine `threads`: a bounded pool of threads in this process, for light tasks (light.threads,
- * light.queue). */
+/* The engine `threads`: runs light tasks on a bounded pool of threads in this process (light.threads,
+ * light.queue). Loop thread. */
 #pragma once
 
 #include "tasks/runner/engine.h"
