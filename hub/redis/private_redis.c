@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The private redis-server; see private_redis.h. The lock is a flock(2) on DATA/lock whose descriptor the
- * server inherits, so that it is free only when both the hub and its server are gone. */
+/* The private redis-server; see private_redis.h. Loop thread. The lock is a flock(2) on DATA/lock whose
+ * descriptor the server inherits, so that it is free only after both the hub and its server have ended. */
 #include "hub/redis/private_redis.h"
 
 #include "hub/base/clock.h"
@@ -33,7 +33,7 @@ struct private_redis {
     struct child *child;
     char max_bytes[24]; /* its maxmemory */
     char state[160];
-    bool stopping; /* its end is no news */
+    bool stopping; /* its end is expected */
 };
 
 /* ---- the lock ------------------------------------------------------------------------------------ */
@@ -47,7 +47,7 @@ static void write_pids(int fd, pid_t hub, pid_t redis)
         log_warn("cannot write the lock file", "reason", strerror(errno));
 }
 
-/* Names who holds the lock: the hub if it lives, else its server. */
+/* Describes the holder of the lock: the hub if it is alive, else its server. */
 static void describe_holder(int fd, char *text, size_t size)
 {
     char content[64] = "";
@@ -89,8 +89,8 @@ static void on_child_exit(void *ctx)
                  redis->state + strlen("redis-server ended; see "));
 }
 
-/* The socket's path is relative to the server's directory, as sun_path is short. lazyfree: records expire
- * many at a time. */
+/* The socket's path is relative to the server's directory, since sun_path is short. lazyfree: many records
+ * expire at the same time. */
 static const char *const settings[][2] = {{"--port", "0"},
                                           {"--unixsocket", "redis.sock"},
                                           {"--unixsocketperm", "700"},
@@ -104,7 +104,7 @@ static const char *const settings[][2] = {{"--port", "0"},
                                           {"--set-proc-title", "no"},
                                           {"--lazyfree-lazy-expire", "yes"}};
 
-/* Beyond this Redis takes nothing new; what ends tasks may use the rest of the machine. */
+/* Memory in bytes above which Redis refuses new tasks; the ends of tasks may use the rest of the machine. */
 static uint64_t max_bytes(const struct options *options)
 {
     uint64_t all = uv_get_total_memory(), ours = uv_get_constrained_memory();
@@ -132,7 +132,7 @@ static void start_server(struct private_redis *redis)
     redis->child = child_new(redis->loop, &config);
 }
 
-/* Appends the path as it stands in a URL. */
+/* Appends the path with the escapes of a URL. */
 static void append_escaped(struct buf *to, const char *path)
 {
     for (const char *p = path; *p; p++) {
@@ -143,7 +143,7 @@ static void append_escaped(struct buf *to, const char *path)
     }
 }
 
-/* Appends "unix:…/redis.sock". Where the path is too long for a socket it leads through a descriptor of the
+/* Appends "unix:…/redis.sock". If the path is too long for a socket, it goes through a descriptor of the
  * directory, *ret_descriptor, which the caller closes; else that is -1. */
 static void append_url(struct buf *to, const char *directory, int *ret_descriptor)
 {
@@ -189,7 +189,7 @@ static void on_poll(uv_timer_t *timer)
 
 /* ---- the object ----------------------------------------------------------------------------------- */
 
-/* Makes DATA and DATA/redis, both private, and gives the latter's absolute path. */
+/* Makes DATA and DATA/redis with mode 0700 and returns the absolute path of the latter. */
 static char *make_directory(const struct options *options, char **ret_reason)
 {
     char *path CLEANUP(free_char) = xasprintf("%s/redis", options->data_dir);

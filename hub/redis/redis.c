@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* One Redis connection; see redis.h. Its states: waiting (for the next attempt), connecting, greeting (AUTH,
- * SELECT and a PING that proves the data set is loaded), up. One timer serves as back-off, as deadline of an
- * attempt and as watchdog, another notices a stall. hiredis parses what comes, nothing else of it is used.
- * Loop thread only. Never blocks. */
+ * SELECT and a PING that proves that the data set is loaded), up. One timer serves as back-off, as deadline
+ * of an attempt and as watchdog; another detects a hang. Of hiredis only its parser is used. Loop thread
+ * only. Never blocks. */
 #include "hub/redis/redis.h"
 
 #include "hub/base/backoff.h"
@@ -23,21 +23,21 @@
 #define ANOTHER "Redis is another one now"
 #define FELL_SHORT "NOREPLICAS fewer replicas than redis.min_replicas have it"
 #define FOLLOWERS_MAX 3
-#define READ_BYTES 16384 /* the parser moves what is left of them */
-#define KEPT_BYTES 65536 /* of its buffer, while nothing stands there */
+#define READ_BYTES 16384 /* the parser moves the unparsed rest of them */
+#define KEPT_BYTES 65536 /* most bytes the parser's buffer keeps while it is empty */
 #define READS_PER_TURN 16
 #define REPLY_BYTES_MAX (256u << 20)
 #define REPLY_DEPTH_MAX 8
-#define WATCH_TICKS 4  /* per timeout */
-#define ASK_TICKS 2    /* then a subscriber that heard nothing asks for a sign of life */
-#define PULSES 10      /* in the time after which silence is a stall: */
-#define STALL_PULSES 9 /* whoever waits shall know within it */
+#define WATCH_TICKS 4  /* watchdog ticks per timeout */
+#define ASK_TICKS 2    /* silent ticks after which a subscriber sends a PING */
+#define PULSES 10      /* pulses per silence_ms */
+#define STALL_PULSES 9 /* silent pulses that are a hang, so that fn is called before silence_ms is over */
 
-struct sub { /* one channel; exists from the first SUBSCRIBE until Redis confirmed the last UNSUBSCRIBE */
+struct sub { /* one channel; exists from the first SUBSCRIBE until Redis has confirmed the last UNSUBSCRIBE */
     struct table_node node;
-    redis_reply_fn *fn; /* NULL while nobody wants the channel any more */
+    redis_reply_fn *fn; /* NULL: unsubscribed */
     void *ctx;
-    unsigned leaving; /* UNSUBSCRIBEs not confirmed yet */
+    unsigned leaving; /* UNSUBSCRIBEs that Redis has not confirmed yet */
 };
 
 struct redis {
@@ -46,36 +46,36 @@ struct redis {
     unsigned timeout_ms;
     struct redis_hooks hooks;
     enum redis_state { REDIS_WAITING, REDIS_CONNECTING, REDIS_GREETING, REDIS_UP, REDIS_CLOSED } state;
-    unsigned place;             /* of the addresses: where it is, or goes next; with Sentinels their number */
-    struct sentinel *sentinel;  /* NULL = there is none, or the leader has it */
-    struct redis_place primary; /* what it said; host NULL = nothing yet */
-    struct redis *leader;       /* NULL = none; it goes where that is */
+    unsigned place;             /* index of the current or next address; with Sentinels how many there are */
+    struct sentinel *sentinel;  /* NULL = none is configured, or the leader asks */
+    struct redis_place primary; /* what the Sentinel said; host NULL = nothing yet */
+    struct redis *leader;       /* NULL = none; this connection uses the leader's address */
     struct redis *followers[FOLLOWERS_MAX];
-    uv_getaddrinfo_t *lookup; /* of the host; NULL while there is none */
+    uv_getaddrinfo_t *lookup; /* name lookup of the host; NULL while there is none */
     struct redis_stream stream;
     uv_poll_t *poll; /* of the socket; NULL while there is none */
-    int armed;       /* what it watches */
+    int armed;       /* events it watches */
     redisReader *reader;
     struct redis_out out;
-    struct redis_calls calls;       /* without an answer, or whose answers wait for replicas */
-    unsigned replicas;              /* that answers wait for; 0 = for none */
-    char wait_for[12], wait_ms[12]; /* the words of WAIT */
-    bool unconfirmed;               /* commands were issued behind the last WAIT */
+    struct redis_calls calls;       /* not answered yet, or with answers that wait for replicas */
+    unsigned replicas;              /* how many replicas answers wait for; 0 = none */
+    char wait_for[12], wait_ms[12]; /* arguments of WAIT */
+    bool unconfirmed;               /* commands were issued after the last WAIT */
     void (*fell_short)(void *ctx);
     void *short_ctx;
     struct table subs;
     uv_timer_t timer;
     struct backoff backoff;
-    unsigned quiet;   /* watchdog ticks without an answer or message while one is due */
-    bool was_up;      /* since the last loss */
+    unsigned quiet;   /* watchdog ticks without an answer or message while one is expected */
+    bool was_up;      /* it was up since the last loss */
     uv_timer_t pulse; /* runs while commands are under way, if on_stall is set */
     unsigned pulse_ms;
-    unsigned silent; /* its beats since the last answer; of a probe, those of who asks it */
-    bool stalled;    /* told, and no answer since */
+    unsigned silent; /* pulses since the last answer; for a probe, pulses of the connection that asks it */
+    bool stalled;    /* on_stall was called, and no answer has come since */
     struct redis *probe;
     void (*on_stall)(void *ctx);
     void *stall_ctx;
-    unsigned timers; /* not closed yet */
+    unsigned timers; /* timers that are not closed yet */
 };
 
 static void redis_become(struct redis *redis, enum redis_state next)
@@ -104,7 +104,7 @@ static void on_backoff(uv_timer_t *timer)
 static void close_socket(struct redis *redis)
 {
     if (redis->lookup) {
-        redis->lookup->data = NULL; /* it comes to its end unheard */
+        redis->lookup->data = NULL; /* its result is ignored */
         uv_cancel((uv_req_t *)redis->lookup);
         redis->lookup = NULL;
     }
@@ -127,7 +127,8 @@ static void fail_calls(struct redis *redis)
 static void fail_subs(struct redis *redis)
 {
     struct table lost = redis->subs;
-    redis->subs = TABLE_INIT; /* callbacks find none, and add none while the connection is down */
+    redis->subs =
+        TABLE_INIT; /* callbacks find no subscription, and can add none while the connection is down */
     for (size_t i = 0; i < lost.size; i++) {
         for (struct table_node *node = lost.buckets[i], *next; node; node = next) {
             struct sub *sub = container_of(node, struct sub, node);
@@ -140,7 +141,7 @@ static void fail_subs(struct redis *redis)
     table_free(&lost);
 }
 
-/* Backs off once per round of the addresses. Gives the time until the next attempt. */
+/* Backs off once per round of the addresses. Returns the time in ms until the next attempt. */
 static unsigned next_place(struct redis *redis)
 {
     unsigned count = redis->url.place_count ? redis->url.place_count : 1;
@@ -150,16 +151,16 @@ static unsigned next_place(struct redis *redis)
     return redis->place ? NEXT_PLACE_MS : backoff_failed(&redis->backoff, &backoff_connection);
 }
 
-/* The connection is gone, or an attempt failed: whoever waits is told, the next attempt is set. */
+/* Handles a lost connection or a failed attempt: answers all calls with NULL and sets the next attempt. */
 static void lose(struct redis *redis, const char *reason)
 {
-    char text[160]; /* the reason may stand in what is about to go */
+    char text[160]; /* a copy: `reason` may be in memory that is freed here */
     snprintf(text, sizeof text, "%s", reason[0] ? reason : "connection lost");
-    redis_become(redis, REDIS_WAITING); /* callbacks that get NULL now must not issue anything */
+    redis_become(redis, REDIS_WAITING); /* so that callbacks that get NULL cannot issue commands */
     close_socket(redis);
     fail_calls(redis);
     fail_subs(redis);
-    if (redis->state == REDIS_CLOSED) /* freed by one of them */
+    if (redis->state == REDIS_CLOSED) /* a callback has freed it */
         return;
     if (redis->was_up)
         metric_add(METRIC_REDIS_RECONNECTS, 1);
@@ -171,7 +172,8 @@ static void lose(struct redis *redis, const char *reason)
 
 /* ---- commands -------------------------------------------------------------------------------------- */
 
-/* Beats since the probe was asked for what it has not answered. One that cannot be asked has not answered. */
+/* Returns the pulses since the probe sent a PING that was not answered; one that cannot send counts as not
+ * answered. */
 static unsigned ask_probe(struct redis *probe)
 {
     probe->silent++;
@@ -182,8 +184,8 @@ static unsigned ask_probe(struct redis *probe)
     return probe->silent;
 }
 
-/* Counts beats and measures no time, as the watchdog does: while this process is busy, replies wait unread,
- * but they are read between two beats. */
+/* Counts pulses instead of measuring time, as the watchdog does: while this process is busy, replies wait
+ * unread, but they are read between two pulses. */
 static void on_pulse(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
@@ -234,7 +236,7 @@ static struct sub *find_sub(const struct redis *redis, struct span channel)
     return node ? container_of(node, struct sub, node) : NULL;
 }
 
-/* Its confirmation comes as a message, not as an answer, so it is no call. */
+/* Sends SUBSCRIBE or UNSUBSCRIBE. Its confirmation is a message and not an answer, so it is not a call. */
 static void send_verb(struct redis *redis, const char *verb, struct span channel)
 {
     redis_out_command(&redis->out, 2, (const char *[]){verb, channel.p}, (size_t[]){strlen(verb), channel.n},
@@ -265,7 +267,8 @@ void redis_unsubscribe(struct redis *redis, struct span channel)
     send_verb(redis, "UNSUBSCRIBE", channel);
 }
 
-/* With subscriptions Redis takes no command but PING, whose answer has two elements. */
+/* Whether the reply is a message. On a connection with subscriptions Redis accepts only PING, whose answer
+ * has two elements. */
 static bool is_message(const struct redis *redis, const redisReply *reply)
 {
     return redis->subs.count && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
@@ -338,8 +341,8 @@ static ssize_t fill(redisReader *reader, struct redis_stream *stream)
     return n;
 }
 
-/* Redis speaks unasked when it turns a connection away. An answer to a command that is not written yet would
- * let its lent words go too early. */
+/* Drops the connection on a reply that answers nothing: Redis sends one when it refuses a connection. A reply
+ * to a command that was not fully written would release its lent words too early. */
 static void take_unasked(struct redis *redis, const redisReply *reply)
 {
     bool error = reply->type == REDIS_REPLY_ERROR;
@@ -350,14 +353,15 @@ static void take_unasked(struct redis *redis, const redisReply *reply)
 
 /* ---- replicas ---- */
 
-/* Stands for the WAIT among the commands. */
+/* Marks the WAIT among the calls. */
 static void on_waited(void *ctx, const redisReply *reply)
 {
     (void)ctx;
     (void)reply;
 }
 
-/* How many replicas have what was written, the answer of WAIT says: those before it are told. */
+/* Evaluates the answer of WAIT (how many replicas have the writes): delivers the kept answers of the commands
+ * before it. */
 static void confirm(struct redis *redis, const redisReply *reply)
 {
     const uv_poll_t *poll = redis->poll;
@@ -376,7 +380,7 @@ static void confirm(struct redis *redis, const redisReply *reply)
         redis_calls_tell(&redis->calls, reply);
 }
 
-/* Whether the answer is kept until replicas have what it tells of. */
+/* Keeps the answer until replicas have the write; false if it is the answer of WAIT itself. */
 static bool keep(struct redis *redis, const struct redis_call *call, redisReply *reply)
 {
     if (call->fn == on_waited) {
@@ -387,7 +391,8 @@ static bool keep(struct redis *redis, const struct redis_call *call, redisReply 
     return true;
 }
 
-/* Apart from flush(), which each turn calls for each connection and which needs no stack of its own. */
+/* Not inlined into flush(), which runs every turn for each connection and then needs no stack frame for
+ * this. */
 __attribute__((noinline)) static void ask_replicas(struct redis *redis)
 {
     issue(redis, on_waited, NULL, 3, (const char *[]){"WAIT", redis->wait_for, redis->wait_ms}, NULL);
@@ -406,7 +411,7 @@ void redis_confirm(struct redis *redis, unsigned replicas, unsigned wait_ms, voi
 
 /* ---- answers ---- */
 
-/* Whether the reply is kept. */
+/* Dispatches a reply; true if it was kept. */
 static bool take_reply(struct redis *redis, redisReply *reply)
 {
     if (is_message(redis, reply)) {
@@ -428,7 +433,7 @@ static bool take_reply(struct redis *redis, redisReply *reply)
     return false;
 }
 
-/* A callback may drop or free the connection: then the socket is another one, or none. */
+/* A callback may drop or free the connection: then the socket is a different one, or none. */
 static void parse(struct redis *redis)
 {
     const uv_poll_t *poll = redis->poll;
@@ -498,7 +503,7 @@ static void on_decided(struct redis *redis)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct redis *redis = poll->data;
-    if (status < 0) { /* libuv has stopped watching (refused, reset): trying tells why */
+    if (status < 0) { /* libuv has stopped watching (refused, reset): a read or write returns the reason */
         events = UV_READABLE | UV_WRITABLE;
         redis->armed = 0;
     }
@@ -512,7 +517,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         write_now(redis);
 }
 
-/* What was staged during the turn leaves in one write. */
+/* Sends all that was staged during the turn in one write. */
 static void flush(void *ctx)
 {
     struct redis *redis = ctx;
@@ -529,8 +534,8 @@ static void on_deadline(uv_timer_t *timer)
     lose(timer->data, "no answer while connecting");
 }
 
-/* Counts turns of the timer and not time, so that a process that was stopped for a while does not take
- * its own sleep for a silent Redis. */
+/* Counts timer ticks instead of time, so that a process that was stopped for a while does not take its own
+ * pause for a silent Redis. */
 static void on_watch(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
@@ -539,13 +544,14 @@ static void on_watch(uv_timer_t *timer)
         lose(redis, "no answer in time");
     else if (due && redis->calls.count == 0 && redis->quiet == ASK_TICKS) {
         redis_probe(redis);
-        redis->quiet = ASK_TICKS; /* which counted as silence, too */
+        redis->quiet = ASK_TICKS; /* the PING has reset the count, but the silence goes on */
     }
 }
 
 /* ---- roles ---- */
 
-/* Drops what followed this one, to another address only or altogether. Who waits goes at once. */
+/* Drops the connections that follow this one: those at another address, or all. They reconnect at once if
+ * they were waiting. */
 static void drop_followers(struct redis *redis, bool all)
 {
     for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
@@ -557,8 +563,8 @@ static void drop_followers(struct redis *redis, bool all)
     }
 }
 
-/* A replica would take subscriptions, and no writes. Who may not ask does without; of other errors the first
- * one says why Redis turns us away. */
+/* Leaves a replica, which takes subscriptions but no writes. A user who may not ask for the role is let
+ * through; of other errors the first one says why Redis refuses this connection. */
 static void on_role(void *ctx, const redisReply *reply)
 {
     struct redis *redis = ctx;
@@ -606,7 +612,7 @@ void redis_follow(struct redis *redis, struct redis *leader)
     abort();
 }
 
-/* Before one of the two is freed. */
+/* Separates leader and followers before one of them is freed. */
 static void part(struct redis *redis)
 {
     for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
@@ -635,7 +641,7 @@ static void on_pong(void *ctx, const redisReply *reply)
     redis->was_up = true;
     backoff_succeeded(&redis->backoff);
     drop_followers(redis, false);
-    redis_out_clear(&redis->out); /* the password stood there */
+    redis_out_clear(&redis->out); /* it contained the password */
     uv_timer_stop(&redis->timer);
     if (redis->timeout_ms) {
         unsigned period = redis->timeout_ms / WATCH_TICKS + 1;
@@ -659,7 +665,7 @@ static void greet(struct redis *redis)
     issue(redis, on_pong, redis, 1, (const char *[]){"PING"}, NULL);
 }
 
-/* Watches the socket that was opened, or failed to with this errno. */
+/* Watches the socket that was opened; `error`: the errno if it was not. */
 static void watch(struct redis *redis, int error)
 {
     uv_poll_t *poll = error ? NULL : xcalloc(1, sizeof *poll);
@@ -681,7 +687,7 @@ static void watch(struct redis *redis, int error)
     arm(redis, UV_WRITABLE);
 }
 
-/* Each attempt takes the next address of the name. */
+/* Connects to an address of the name; each attempt takes the next one. */
 static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list)
 {
     struct redis *redis = lookup->data;
@@ -699,7 +705,7 @@ static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list
     free(lookup);
 }
 
-/* In libuv's threads, so that a slow name server does not stop the loop. */
+/* Looks the name up in a thread of libuv, so that a slow name server does not block the loop. */
 static void look_up(struct redis *redis, const struct redis_place *place)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
@@ -714,7 +720,7 @@ static void look_up(struct redis *redis, const struct redis_place *place)
     lose(redis, uv_strerror(rc));
 }
 
-/* An attempt begins. */
+/* Sets the deadline of an attempt. */
 static void set_deadline(struct redis *redis)
 {
     bool hurries = redis->timeout_ms && redis->timeout_ms < CONNECT_MS;
@@ -723,7 +729,7 @@ static void set_deadline(struct redis *redis)
 
 /* ---- Sentinels ---- */
 
-/* Its attempt waits for what they say. */
+/* Whether the attempt waits for the Sentinels' answer. */
 static bool waits_for_sentinel(const struct redis *redis)
 {
     return redis->state == REDIS_CONNECTING && redis->lookup == NULL && redis->poll == NULL;
@@ -735,8 +741,8 @@ static bool is_primary(const struct redis *redis, const char *host, unsigned por
     return primary->host && primary->port == port && strcmp(primary->host, host) == 0;
 }
 
-/* A connection that stands is left when a Sentinel changes its mind; what another one says, who may not know
- * yet, is no reason. */
+/* Connects to the primary that a Sentinel names. Leaves a connection that is up only if the same Sentinel has
+ * changed its answer: another Sentinel may not know of a fail-over yet. */
 static void on_primary(void *ctx, const char *host, unsigned port, bool moved)
 {
     struct redis *redis = ctx;
@@ -762,7 +768,7 @@ static void on_trouble(void *ctx, const char *reason)
         lose(redis, reason);
 }
 
-/* Another Sentinel is asked when it does not work for a second time. */
+/* Asks for the primary; asks another Sentinel when the address fails a second time. */
 static void ask_sentinel(struct redis *redis)
 {
     if (redis->leader && redis->leader->primary.host)

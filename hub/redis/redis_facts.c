@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading INFO; see redis_facts.h. INFO is asked, not CONFIG, because managed servers close that. */
+/* Parses INFO; see redis_facts.h. Uses INFO instead of CONFIG, which managed servers forbid. */
 #include "hub/redis/redis_facts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Writes what follows `name` in its line, "" if there is none. */
+/* Copies the value of the line `name`, "" if there is none. */
 static void info_value(struct span info, const char *name, char *to, size_t size)
 {
     size_t n = strlen(name);
@@ -49,7 +49,7 @@ const char *redis_facts_warn(const struct redis_facts *facts, bool allow_volatil
            "lost, and all of them if it takes none; set appendonly to yes there";
 }
 
-/* {name, value} */
+/* `answer`: {name, value} */
 const char *redis_facts_refuse_replicas(const redisReply *answer, int64_t min_replicas)
 {
     int64_t number = -1;

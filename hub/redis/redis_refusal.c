@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* What errors of Redis mean; see redis_refusal.h. */
+/* Classifies errors of Redis; see redis_refusal.h. Loop thread. */
 #include "hub/redis/redis_refusal.h"
 
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 
-#define LASTS_MS 10000 /* a kind that did not show for so long is over */
+#define LASTS_MS 10000 /* a kind that did not occur for this long is over */
 
 static const struct {
     const char *text;
-    const char *begins[5]; /* the errors of this kind */
+    const char *begins[5]; /* how errors of this kind begin */
 } kinds[REDIS_REFUSALS] = {
     [REDIS_TAKES] = {"", {NULL}},
     [REDIS_NOPERM] = {"noperm: the user may not use the keys, channels or commands of the queue; ACL rules: "
@@ -35,7 +35,7 @@ static const struct {
     [REDIS_OTHER] = {"other: it refuses; the log says how", {NULL}},
 };
 
-static uint64_t last_ms[REDIS_REFUSALS]; /* when a kind showed last, 0 = never */
+static uint64_t last_ms[REDIS_REFUSALS]; /* monotonic: when a kind last occurred, 0 = never */
 
 _Static_assert(METRIC_REDIS_REFUSED_OTHER - METRIC_REDIS_REFUSED_NOPERM == REDIS_OTHER - REDIS_NOPERM,
                "a series for each kind, in their order");

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Why a Redis that answers does not do what it is asked: a word for each reason, which readiness, `taskhub
- * check` and metrics share (docs/operations.md). Counts and logs them; loop thread only. */
+/* Why Redis answers with an error: one word per reason, used by readiness, `taskhub check` and metrics
+ * (docs/operations.md). Counts and logs the errors. Loop thread only. */
 #pragma once
 
 enum redis_refusal {
-    REDIS_TAKES, /* it does what it is asked */
+    REDIS_TAKES, /* it does what it is asked to */
     REDIS_NOPERM,
     REDIS_NOAUTH,
     REDIS_MOVED,
@@ -19,10 +19,10 @@ enum redis_refusal {
     REDIS_REFUSALS,
 };
 
-/* What an error of Redis means; text that is none is REDIS_OTHER. */
+/* The reason of an error text of Redis; REDIS_OTHER for an unknown text. */
 enum redis_refusal redis_refusal_of(const char *error);
-/* The word, and behind a colon what it means and what to do; fixed English. Not for REDIS_TAKES. */
+/* The word, a colon, what it means and what to do; English, static text. Not for REDIS_TAKES. */
 const char *redis_refusal_text(enum redis_refusal refusal);
-/* Redis answered with this error: counts it by its kind. A kind is logged when it begins, not again while it
- * lasts. */
+/* Counts an error that Redis answered with, by its kind, which is returned. Logs a kind when it begins, not
+ * again while it lasts. */
 enum redis_refusal redis_refused(const char *error);

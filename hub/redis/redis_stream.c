@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The socket of a Redis connection, without TLS, and what waits to be written to it; see redis_stream.h. */
+/* The socket of a Redis connection, without TLS, and the commands that wait for it; see redis_stream.h. */
 #include "hub/redis/redis_stream.h"
 
 #include <errno.h>
@@ -10,10 +10,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LENT_MIN 1024           /* shorter words are copied: a piece of a writev costs more than that */
-#define KEPT_BYTES (256u << 10) /* one large turn must not hold its memory for ever */
-#define PIECES 128              /* of one writev */
-#define HEAD_MAX 24             /* "$", digits, CR LF, and room to spare */
+#define LENT_MIN 1024 /* shorter words are copied: an extra piece of a writev costs more */
+#define KEPT_BYTES                                                                                           \
+    (256u << 10)   /* most memory kept when all is written: one large turn must not hold its memory for good \
+                    */
+#define PIECES 128 /* most pieces of one writev */
+#define HEAD_MAX 24 /* "$", digits, CR LF, and some spare bytes */
 
 /* ---- the socket ---------------------------------------------------------------------------------- */
 
@@ -27,7 +29,7 @@ static ssize_t plain_writev(struct redis_stream *stream, const struct iovec *pie
     return writev(stream->fd, pieces, count);
 }
 
-/* Keep-alive notices after half a minute a peer that went away without a word. */
+/* Enables keep-alive, which detects after half a minute a peer that vanished silently. */
 static void set_tcp(int fd)
 {
     static const int options[][3] = {
@@ -80,12 +82,12 @@ int redis_stream_outcome(const struct redis_stream *stream)
 struct redis_out_word {
     const char *data;
     size_t size;
-    size_t place; /* so many of the gathered bytes go before it */
+    size_t place; /* how many of the gathered bytes precede it */
 };
 
 /* ---- gathering ------------------------------------------------------------------------------------ */
 
-/* Writes "*3\r\n" or "$5\r\n" and returns the place behind it. */
+/* Writes "*3\r\n" or "$5\r\n" and returns the position after it. */
 static char *put_head(char *to, char kind, size_t number)
 {
     char digits[20], *from = digits + sizeof digits;
@@ -153,7 +155,7 @@ static void add_piece(struct pieces *pieces, const char *data, size_t size)
     pieces->total += size;
 }
 
-/* The next pieces to write, in order. */
+/* Collects the next pieces to write, in order. */
 static void gather(const struct redis_out *out, struct pieces *pieces)
 {
     size_t at = out->at, skip = out->word_sent, i = out->word_at;
@@ -169,7 +171,7 @@ static void gather(const struct redis_out *out, struct pieces *pieces)
         add_piece(pieces, out->bytes.data + at, out->bytes.len - at);
 }
 
-/* Counts `n` more bytes as written: those before the next lent word, that word, and so on. */
+/* Counts `n` more bytes as written: the bytes before the next lent word, that word, and so on. */
 static void advance(struct redis_out *out, size_t n)
 {
     out->sent += n;
@@ -197,7 +199,7 @@ static void forget_all(struct redis_out *out)
         buf_free(&out->bytes);
 }
 
-/* Drops what was written while a rest waits, once that is much. */
+/* Drops written bytes while a rest waits, once they are many. */
 static void compact(struct redis_out *out)
 {
     if (out->at < KEPT_BYTES || out->at < out->bytes.len / 2)
@@ -283,7 +285,7 @@ static struct redis_call take(struct redis_calls *calls)
     return call;
 }
 
-/* The callback may add, and may take others out. */
+/* Delivers an answer. The callback may add calls and remove others. */
 static void tell(struct redis_call call, const redisReply *answer)
 {
     if (call.fn)

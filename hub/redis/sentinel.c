@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Asks Sentinels for a primary; see sentinel.h. The connection is one as to any Redis, which goes round the
- * addresses by itself. */
+/* Asks Sentinels for a primary; see sentinel.h. Uses an ordinary Redis connection, which tries the Sentinels'
+ * addresses in turn. */
 #include "hub/redis/sentinel.h"
 
 #include "hub/redis/redis.h"
@@ -11,13 +11,13 @@
 #define REASON_BYTES 200
 
 struct sentinel {
-    struct redis *redis; /* to one of them */
-    char *name;          /* of the primary */
+    struct redis *redis; /* connected to one Sentinel */
+    char *name;          /* name of the primary */
     struct sentinel_hooks hooks;
     unsigned count;    /* Sentinels */
     unsigned failures; /* since the last answer */
-    bool asked;        /* the question is under way */
-    char *host;        /* what this one said last; NULL = nothing since it was reached */
+    bool asked;        /* a question is under way */
+    char *host;        /* the last answer of this Sentinel; NULL = none since it was connected */
     unsigned port;
 };
 
@@ -37,7 +37,7 @@ static void tell(struct sentinel *sentinel, const char *host, unsigned port)
     sentinel->hooks.on_primary(sentinel->hooks.ctx, host, port, moved);
 }
 
-/* {host, port}; nil when it does not know the name. */
+/* `reply`: {host, port}; nil if the Sentinel does not know the name. */
 static void on_answer(void *ctx, const redisReply *reply)
 {
     struct sentinel *sentinel = ctx;
@@ -68,7 +68,7 @@ static void on_up(void *ctx)
     ask(ctx);
 }
 
-/* One that is gone is no trouble while another one tells. */
+/* Reports trouble only when no Sentinel has answered for a whole round. */
 static void on_down(void *ctx, const char *reason)
 {
     struct sentinel *sentinel = ctx;

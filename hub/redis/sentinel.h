@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where a primary is, as its Sentinels say: a connection to one of them, the next one when that does not
- * answer or does not know. Loop thread only. Knows nothing of the primary itself. */
+/* Finds a primary by its Sentinels: keeps a connection to one of them, and moves to the next one when that
+ * does not answer or does not know. Loop thread only. Knows nothing of the primary itself. */
 #pragma once
 
 #include "hub/base/loop.h"
@@ -11,17 +11,18 @@
 struct sentinel;
 
 struct sentinel_hooks {
-    /* The answer to sentinel_ask(). `moved`: the same Sentinel named another address before. */
+    /* The answer to sentinel_ask(); `host` is borrowed. `moved`: this Sentinel named another address
+     * before. */
     void (*on_primary)(void *ctx, const char *host, unsigned port, bool moved);
-    /* None of them told; `reason` is the last one's, English. They are tried again and again. */
+    /* No Sentinel knows the address; `reason` (English) is the last one's. All are tried again and again. */
     void (*on_trouble)(void *ctx, const char *reason);
     void *ctx;
 };
 
-/* `url` names Sentinels; its texts are copied. Begins to connect. A hook may call sentinel_free(). */
+/* `url` names Sentinels; its texts are copied. Starts to connect. A hook may call sentinel_free(). */
 struct sentinel *sentinel_new(struct loop *loop, const struct redis_url *url, struct sentinel_hooks hooks);
-/* Sets *sentinel to NULL; NULL is fine. No hook is called any more. */
+/* Frees it and sets *sentinel to NULL; NULL is fine. No hook is called any more. */
 void sentinel_free(struct sentinel **sentinel);
-/* Asks where the primary is, as soon as a Sentinel is reached. `doubted`: what this one said led nowhere, so
- * the next one is asked. */
+/* Asks for the primary's address as soon as a Sentinel is connected. `doubted`: the address that this
+ * Sentinel gave did not work, so the next one is asked. */
 void sentinel_ask(struct sentinel *sentinel, bool doubted);
