@@ -31,7 +31,7 @@ struct session {
     struct entry *entry;         /* auth.c: SESSION_JOINING */
     struct buf kept; /* messages that wait for the end of VERIFYING and JOINING, each preceded by its size */
     unsigned kept_count;
-    unsigned failures; /* of auth.refresh */
+    unsigned failures; /* refused calls of auth.refresh */
     char id[SESSION_ID_SIZE];
 };
 

@@ -8,11 +8,11 @@
 #include "hub/base/metrics.h"
 #include "hub/config/options.h"
 
-#define VERIFY_US 5000 /* about 100 EdDSA or 1600 HS256 tokens */
+#define VERIFY_US 5000 /* µs; about 100 EdDSA or 1600 HS256 tokens */
 
 struct token_turns {
     struct app *app;
-    uv_timer_t *next; /* the next turn of the loop, while tokens wait */
+    uv_timer_t *next; /* fires in the next turn of the loop while tokens wait */
     struct list waiting;
     uint64_t spent_us; /* spent in this turn */
 };

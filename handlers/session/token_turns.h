@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tokens on their way through verification; see token_turns.c. Loop thread. */
+/* Verifies tokens, a bounded amount of work per turn of the loop; see token_turns.c. Loop thread. */
 #pragma once
 
 #include "handlers/session/session.h"

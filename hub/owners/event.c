@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Events: the table of types, counted references, and a memory of recent tasks; see event.h. Loop thread
- * only (the worker builds none). Never looks into a body. */
+/* Events: the table of types, reference counts, and a memory of recent tasks; see event.h. Loop thread only
+ * (the worker makes no events). Never parses a body. */
 #include "hub/owners/event.h"
 
 static const struct event_type types[] = {
@@ -34,7 +34,7 @@ struct event *event_end(struct buf *body, char code, uint64_t seq, uint64_t rev,
     struct event *event = (void *)body->data;
     const struct event_type *type = event_type_by_code(code);
     if (type == NULL || task_id.n >= ID_SIZE)
-        abort(); /* the caller's mistake: what comes from outside was checked */
+        abort(); /* a mistake of the caller, since input was checked */
     *event = (struct event){.refs = 1, .type = type, .seq = seq, .rev = rev, .attempt = attempt};
     event->size = body->len - sizeof *event;
     if (task_id.n)
@@ -67,13 +67,13 @@ void event_unref(struct event **event)
 
 /* ---- which progress is news ---- */
 
-#define SETS 4096 /* a power of two; with the ways: more tasks than a hub has within a second */
+#define SETS 4096 /* a power of two; SETS × WAYS is more tasks than a hub runs in a second */
 #define WAYS 4
 
 struct progress {
     struct set {
         struct task {
-            uint64_t hash; /* of its id */
+            uint64_t hash; /* hash of its id */
             uint64_t rev;
             uint32_t attempt;
             bool ended;
@@ -97,7 +97,7 @@ static uint64_t hash_of(const char *id)
     return hash ^ hash >> 32;
 }
 
-/* The task's entry, made anew in the place of the set's oldest one if it has none. */
+/* The task's entry; if it has none, a new one replaces the oldest of the set. */
 static struct task *entry_of(struct progress *progress, const struct event *event)
 {
     uint64_t hash = hash_of(event->task_id);

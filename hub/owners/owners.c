@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The log of each owner on this hub: who listens, the cursor of what was delivered, order, gaps, joining and
- * catching up; see owners.h. Loop thread only. Never reads the log or the feed itself: that is behind
- * struct owner_source. */
+/* Delivers each owner's log on this hub: its members, the cursor, order, gaps, joining and catching up; see
+ * owners.h. Loop thread only. Never reads the log or the feed itself: struct owner_source does. */
 #include "hub/base/list.h"
 #include "hub/base/log.h"
 #include "hub/base/loop.h"
@@ -11,25 +10,25 @@
 #include "hub/owners/pending.h"
 
 enum member_state {
-    MEMBER_OUT,      /* with no owner */
-    MEMBER_JOINING,  /* waits for a position or a first page */
-    MEMBER_JOINED,   /* answered; the reply is being written */
-    MEMBER_CATCHING, /* reads the log from its own cursor */
+    MEMBER_OUT,      /* has no owner */
+    MEMBER_JOINING,  /* waits for a position or the first page */
+    MEMBER_JOINED,   /* answered; owners_start() is still to come */
+    MEMBER_CATCHING, /* reads the log after its own cursor */
     MEMBER_LIVE,     /* gets every event as it is delivered */
     MEMBER_STATES,
 };
 
-struct way { /* what a member has until it is live: of its join, and while it catches up */
+struct way { /* state that a member needs only until it is live */
     struct owners_resume resume;
     owners_join_fn *fn;
     void *ctx;
-    bool fresh; /* the position was asked for this join */
+    bool fresh; /* the position was read for this join */
     unsigned wait_ticks;
     struct member_read *reading; /* the read in flight, NULL = none */
-    struct event **page;         /* of the log */
+    struct event **page;         /* of the log, from page_at on */
     size_t page_at, page_count;
-    struct buf replied; /* seqs (uint64_t) that replies stood for meanwhile, ascending */
-    size_t replied_at;  /* in its bytes; before: given */
+    struct buf replied; /* seqs (uint64_t) that replies have reported meanwhile, ascending */
+    size_t replied_at;  /* offset of the first seq in `replied` that was not used yet */
 };
 
 struct member {
@@ -37,15 +36,15 @@ struct member {
     struct owner *owner;
     const struct member_ops *ops;
     void *to;
-    uint64_t serial; /* of this member among all, 0 = has never joined */
-    uint64_t cursor; /* everything up to here was given */
+    uint64_t serial; /* identifies the member, 0 = has never joined */
+    uint64_t cursor; /* the seq up to which events were delivered */
     enum member_state state;
-    struct way *way; /* NULL: MEMBER_OUT, MEMBER_LIVE */
+    struct way *way; /* NULL in MEMBER_OUT and MEMBER_LIVE */
 };
 
 struct member_read { /* a replay read of one member */
     struct owner *owner;
-    struct member *member; /* NULL: it has left */
+    struct member *member; /* NULL: the member has left */
 };
 
 struct owner {
@@ -55,18 +54,18 @@ struct owner {
     struct owners *owners;
     struct list members, holds;
     struct pending pending;
-    uint64_t delivered;         /* the cursor: everything up to here went out */
-    uint64_t known;             /* the highest seq heard of */
-    uint64_t floor;             /* the cursor when the question was sent that is under way */
-    unsigned in[MEMBER_STATES]; /* members in each state, but for MEMBER_OUT */
+    uint64_t delivered;         /* the cursor: the seq up to which events were delivered */
+    uint64_t known;             /* the highest seq known to be logged */
+    uint64_t floor;             /* `delivered` at the time the position under way was asked for */
+    unsigned in[MEMBER_STATES]; /* members in each state, except MEMBER_OUT */
     unsigned linger_s;
-    unsigned calls;     /* of the source, in flight */
+    unsigned calls;     /* calls of the source under way */
     unsigned gap_ticks; /* 0 = no gap */
     unsigned heal_wait;
-    bool attached;  /* where the log stands is known, and its events come */
-    bool attaching; /* the question is under way, one at a time */
-    bool doubted;   /* within this second it was asked whether the log began anew */
-    bool healing;   /* a gap is being read */
+    bool attached;  /* the position of the log is known, and its events arrive */
+    bool attaching; /* a call of source.attach is under way; one at a time */
+    bool doubted;   /* source.attach was called in this second because of a repeated seq */
+    bool healing;   /* the gap is being read from the log */
     char epoch[24];
     char id[];
 };
@@ -83,9 +82,9 @@ struct owners {
     struct progress *progress;
     struct table by_id, holds;
     struct list all, timed;
-    unsigned reads;          /* of members, in flight */
-    uint64_t serial;         /* of the newest member */
-    uv_timer_t *fast, *slow; /* of owners that wait for something; of all, once a second */
+    unsigned reads;          /* reads of members under way */
+    uint64_t serial;         /* serial of the newest member */
+    uv_timer_t *fast, *slow; /* every tick for owners that wait; every second for all owners */
 };
 
 static struct member *member_at(struct list *node)
@@ -99,7 +98,7 @@ static struct owner *find(const struct owners *owners, const char *id)
     return node ? container_of(node, struct owner, node) : NULL;
 }
 
-/* Members that are given events, now or while they catch up. */
+/* How many members get events, live or while they catch up. */
 static unsigned started(const struct owner *owner)
 {
     return owner->in[MEMBER_CATCHING] + owner->in[MEMBER_LIVE];
@@ -112,7 +111,7 @@ static bool held(const struct owners *owners, const char *task_id)
 
 static void on_fast(uv_timer_t *timer);
 
-/* The fast timer visits the owner while it waits for something. */
+/* Lets the fast timer visit the owner while it waits for something. */
 static void wake(struct owner *owner)
 {
     struct owners *owners = owner->owners;
@@ -123,7 +122,7 @@ static void wake(struct owner *owner)
         uv_timer_start(owners->fast, on_fast, OWNER_TICK_MS, OWNER_TICK_MS);
 }
 
-/* Notes a gap or its end. */
+/* Starts or stops the ticks of a gap. */
 static void check_gap(struct owner *owner)
 {
     bool gap = owner->attached && started(owner) && owner->delivered < owner->known &&
@@ -136,7 +135,7 @@ static void check_gap(struct owner *owner)
         wake(owner);
 }
 
-/* Nobody needs the events now: the cursor jumps to the newest. */
+/* Moves the cursor to the newest event: no member needs the ones before. */
 static void jump(struct owner *owner)
 {
     pending_clear(&owner->pending);
@@ -145,7 +144,7 @@ static void jump(struct owner *owner)
 }
 
 /* ---- pages and replies of a member that catches up -------------------------------------------------- */
-/* The page's next event, NULL behind its end. */
+/* The page's next event, NULL at its end. */
 static struct event *page_next(const struct way *way)
 {
     return way->page_at < way->page_count ? way->page[way->page_at] : NULL;
@@ -173,7 +172,7 @@ static void way_free(struct way **way)
     free(over);
 }
 
-/* Asked in ascending order, as events are given. */
+/* Whether a reply has reported this seq. Call with ascending seqs. */
 static bool was_replied(struct way *way, uint64_t seq)
 {
     uint64_t next = 0;
@@ -239,7 +238,7 @@ void owners_leave(struct member *member)
 }
 
 /* ---- delivery --------------------------------------------------------------------------------------- */
-/* One logged event to one member; `event` is NULL if a reply stands for it and it was not built. */
+/* Delivers a logged event to a member; `event` is NULL if a reply reports it and it was not built. */
 static void give(struct member *member, uint64_t seq, struct event *event, uint64_t replied_to)
 {
     bool replied = member->serial == replied_to;
@@ -258,7 +257,7 @@ static void give(struct member *member, uint64_t seq, struct event *event, uint6
     member->cursor = seq;
 }
 
-/* The event with seq delivered + 1 goes out. */
+/* Delivers the event with seq delivered + 1. */
 static void deliver(struct owner *owner, uint64_t seq, struct event *event, uint64_t replied_to)
 {
     owner->delivered = seq;
@@ -277,7 +276,7 @@ static void deliver_latest(struct owner *owner, struct event *event)
             member_at(node)->ops->event(member_at(node)->to, event);
 }
 
-/* Delivers what waits, as far as it is in order and not held. */
+/* Delivers pending events as far as they are in order and not held. */
 static void pump(struct owner *owner)
 {
     list_for_each_safe (node, after, &owner->pending.items) {
@@ -309,8 +308,8 @@ static void take_latest(struct owner *owner, struct event *event)
 
 static void attach(struct owner *owner);
 
-/* A seq at or below the cursor came: a double, or the log began anew (its data was lost while the
- * connection to it stayed). The log's position tells; asked at most once a second. */
+/* Handles a seq at or below the cursor: a duplicate, or the log was restarted (its data was lost while the
+ * connection to Redis stayed). Reads the position to find out; at most once a second. */
 static void doubt(struct owner *owner)
 {
     if (owner->doubted)
@@ -320,7 +319,7 @@ static void doubt(struct owner *owner)
     attach(owner);
 }
 
-/* A logged event, or its bare seq, in any order. */
+/* Receives a logged event, or only its seq, in any order. */
 static void take(struct owner *owner, uint64_t seq, struct event *event, uint64_t replied_to)
 {
     if (seq > owner->known)
@@ -409,11 +408,11 @@ void owners_release(struct owners *owners, const char *task_id)
 }
 
 /* ---- gaps ------------------------------------------------------------------------------------------- */
-/* What the members miss cannot be had. */
+/* Ends the members: events they have not got cannot be read. */
 static void lose(struct owner *owner, const char *reason)
 {
     list_for_each (node, &owner->members)
-        if (member_at(node)->state != MEMBER_JOINING) /* that one will start where it is told */
+        if (member_at(node)->state != MEMBER_JOINING) /* it will begin at the position it gets */
             member_at(node)->ops->lost(member_at(node)->to, reason);
     pending_clear(&owner->pending);
 }
@@ -436,7 +435,7 @@ static void on_heal(void *ctx, const struct owner_replay *replay)
         jump(owner);
     }
     if (owner->gap_ticks)
-        owner->gap_ticks = OWNER_GAP_TICKS_IN_FLIGHT; /* the next page at the next tick */
+        owner->gap_ticks = OWNER_GAP_TICKS_IN_FLIGHT; /* reads the next page at the next tick */
 }
 
 static void heal(struct owner *owner)
@@ -463,7 +462,7 @@ static void give_replayed(struct member *member, struct event *event)
     member->cursor = event->seq;
 }
 
-/* Goes on catching up as far as it can. */
+/* Delivers from the log as far as possible. */
 static void chase(struct member *member)
 {
     struct owner *owner = member->owner;
@@ -502,10 +501,10 @@ void owners_start(struct member *member, uint64_t seq)
 static void answer(struct member *member, enum owners_joined result)
 {
     const struct owner *owner = member->owner;
-    const struct way way = *member->way; /* it may leave */
+    const struct way way = *member->way; /* a copy: the member may leave */
     struct owner_position at = {.ok = result != OWNERS_UNAVAILABLE, .head = owner->delivered};
     if (result == OWNERS_OK && way.resume.seq > at.head)
-        at.head = way.resume.seq; /* another hub told it more than this one has seen yet */
+        at.head = way.resume.seq; /* another hub has delivered more than this one has seen */
     memcpy(at.epoch, owner->epoch, sizeof at.epoch);
     if (result == OWNERS_UNAVAILABLE)
         owners_leave(member);
@@ -531,7 +530,7 @@ static void keep_page(struct member *member, const struct owner_replay *replay)
 static void page_arrived(struct member *member, const struct owner_replay *replay)
 {
     bool joining = member->state == MEMBER_JOINING;
-    bool usable = replay->ok && !replay->gap && replay->count; /* read only when there is something */
+    bool usable = replay->ok && !replay->gap && replay->count; /* a page is read only if there are events */
     if (usable)
         keep_page(member, replay);
     else if (!joining)
@@ -558,7 +557,7 @@ static void on_page(void *ctx, const struct owner_replay *replay)
     }
 }
 
-/* Reads behind `after`; later, by the tick, if too many read already. */
+/* Reads the page after `after`; if too many reads are under way, a tick tries again. */
 static void read_page(struct member *member, uint64_t after)
 {
     struct owner *owner = member->owner;
@@ -574,7 +573,7 @@ static void read_page(struct member *member, uint64_t after)
     owners->source.replay(owners->source.ctx, owner->id, after, OWNER_PAGE, on_page, read);
 }
 
-/* Where the log stands is known: answers, or asks further. */
+/* Answers the member now that the position is known, or reads more. */
 static void decide(struct member *member)
 {
     struct owner *owner = member->owner;
@@ -597,7 +596,7 @@ static void decide(struct member *member)
     }
 }
 
-/* Everybody who waits for a position gets an answer, or asks further. */
+/* Answers every member that waits for a position, or reads more. */
 static void decide_waiting(struct owner *owner, bool ok)
 {
     list_for_each_safe (node, after, &owner->members) {
@@ -637,7 +636,7 @@ static void on_position(void *ctx, const struct owner_position *position)
     owner->calls--;
 }
 
-/* Asks the source where the log stands; a call in flight is enough. */
+/* Asks the source for the position, unless a call is under way. */
 static void attach(struct owner *owner)
 {
     if (owner->attaching)
@@ -703,7 +702,7 @@ static void tick_member(struct member *member)
         decide(member);
 }
 
-/* One tick of an owner that waits for something; false if it does not any more. */
+/* One tick of an owner that waits; false if it waits no more. */
 static bool tick_owner(struct owner *owner)
 {
     if (owner->heal_wait)
@@ -725,7 +724,7 @@ void owners_tick(struct owners *owners)
     list_splice(&now, &owners->timed);
     for (struct list *node; (node = list_pop(&now));) {
         struct owner *owner = container_of(node, struct owner, timed);
-        owner->calls++; /* it shall outlive its own tick */
+        owner->calls++; /* keeps it from being freed during its tick */
         bool more = tick_owner(owner);
         owner->calls--;
         if (more && list_empty(&owner->timed))
@@ -735,11 +734,12 @@ void owners_tick(struct owners *owners)
         uv_timer_stop(owners->fast);
 }
 
-/* Frees an owner nobody needs. */
+/* Frees an owner without members. */
 static void owner_free(struct owner *owner)
 {
     struct owners *owners = owner->owners;
-    owners->source.detach(owners->source.ctx, owner->id); /* an attach that failed may have been heard */
+    owners->source.detach(owners->source.ctx,
+                          owner->id); /* also after a failed attach, which may have registered */
     while (!list_empty(&owner->holds))
         hold_free(owners, container_of(owner->holds.next, struct hold, of_owner));
     pending_clear(&owner->pending);

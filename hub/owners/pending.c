@@ -41,7 +41,7 @@ uint64_t pending_first_seq(const struct pending *pending)
     return 0;
 }
 
-/* Inserts a new item behind `before` (which may be the head). */
+/* Inserts a copy of the item after `before` (which may be the head). */
 static void insert_behind(struct pending *pending, struct list *before, struct pending_item item)
 {
     struct pending_item *made = xmalloc(sizeof *made);
@@ -58,7 +58,7 @@ static bool full(const struct pending *pending, const struct event *event)
     return pending->count >= PENDING_MAX || pending->bytes + (event ? event->size : 0) > PENDING_BYTES;
 }
 
-/* The same seq came twice: keeps what either knows. */
+/* Merges two items of the same seq. */
 static void merge(struct pending *pending, struct pending_item *item, struct event *event,
                   uint64_t replied_to)
 {
@@ -94,7 +94,7 @@ static bool same_task(const struct event *a, const struct event *b)
     return memcmp(a->task_id, b->task_id, ID_SIZE) == 0;
 }
 
-/* Whether `event` is older than the one that waits. */
+/* Whether `event` is older than the waiting one. */
 static bool older(const struct event *event, const struct event *waiting)
 {
     return event->attempt < waiting->attempt ||
