@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Token buckets; see bucket.h. In thousandths, as one comes per ms at a rate of 1/s. */
+/* Token buckets; see bucket.h. Counts thousandths: at a rate of 1/s one is added per ms. */
 #include "hub/base/bucket.h"
 
 void bucket_fill(struct bucket *bucket, struct bucket_rate rate, uint64_t now)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Starting, watching and stopping one child process; see child.h. fork() and execve() instead of uv_spawn(),
- * because the child must ask for its death signal between the two. */
+/* Starts, watches and stops one child process; see child.h. Uses fork() and execve() instead of uv_spawn(),
+ * because the child must set its death signal between the two. */
 #include "hub/base/child.h"
 
 #include "hub/base/backoff.h"
@@ -23,18 +23,18 @@
 extern char **environ;
 
 struct child {
-    struct child_config config; /* its texts are stale; these are copies: */
+    struct child_config config; /* its texts are not valid any more; these are copies: */
     char *name, *program, *directory;
     char **argv, **environment; /* NULL-ended */
-    char *words, *lines;        /* argz and envz vectors that the two point into */
+    char *words, *lines;        /* argz and envz vectors that argv and environment point into */
 
     pid_t pid; /* 0 = does not run */
     uint64_t started_ms;
-    struct backoff deaths; /* since it was ready last */
+    struct backoff deaths; /* deaths since it was last ready */
     bool stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
-    uv_timer_t *timer; /* the next start; while stopping: SIGKILL */
+    uv_timer_t *timer; /* for the next start; while stopping, for SIGKILL */
     uv_signal_t *sigchld;
 };
 
@@ -47,8 +47,8 @@ static void set_cloexec(int fd, bool on)
         fcntl(fd, F_SETFD, on ? flags | FD_CLOEXEC : flags & ~FD_CLOEXEC);
 }
 
-/* The parent's handlers must not run here: they write to its loop's wake-up pipe, which is shared until exec.
- */
+/* The parent's handlers must not run in the child: they write to the wake-up pipe of the parent's loop, which
+ * is shared until exec. */
 static void reset_signals(void)
 {
     sigset_t none;
@@ -58,11 +58,11 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Between fork and exec: async-signal-safe calls only. */
+/* Runs between fork and exec: async-signal-safe calls only. */
 __attribute__((noreturn)) static void child_exec(const struct child *child, pid_t hub, int theirs)
 {
     if (prctl(PR_SET_PDEATHSIG, child->config.death_signal) != 0 || getppid() != hub)
-        _exit(127); /* the parent died before the kernel knew whom to tell */
+        _exit(127); /* the parent died before the death signal was set */
     setsid();
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
@@ -107,7 +107,7 @@ static void close_pair(const int pair[2])
 
 static void child_start(struct child *child)
 {
-    int pair[2] = {-1, -1}; /* ours, the child's */
+    int pair[2] = {-1, -1}; /* the parent's end, the child's end */
     pid_t pid = -1;
     child->started_ms = clock_mono_ms();
     if (child->config.socket == 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0)
@@ -136,7 +136,7 @@ static void restart_later(struct child *child)
     uv_timer_start(child->timer, on_timer, delay, 0);
 }
 
-/* Starts it again; while it is being stopped, kills it: its grace is over. */
+/* Restarts the child; while it is being stopped, kills it, since its grace is over. */
 static void on_timer(uv_timer_t *timer)
 {
     struct child *child = timer->data;

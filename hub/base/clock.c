@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#define TEXT_MAX 40 /* bytes of a time that is read, one more than is taken */
+#define TEXT_MAX 40 /* buffer for a time to parse, one byte more than the longest */
 
 static struct timespec now(clockid_t id)
 {
@@ -34,7 +34,7 @@ int64_t clock_wall_ms(void)
 
 void clock_format(int64_t wall_ms, char text[static CLOCK_TEXT_SIZE])
 {
-    static _Thread_local time_t known = -1; /* most calls within a second ask for that second */
+    static _Thread_local time_t known = -1; /* most calls ask for the current second again */
     static _Thread_local char second[CLOCK_TEXT_SIZE];
     static _Thread_local size_t n;
     if (wall_ms < 0 || wall_ms > INT64_C(253402300799999))
@@ -56,12 +56,12 @@ void clock_format(int64_t wall_ms, char text[static CLOCK_TEXT_SIZE])
     *p = '\0';
 }
 
-struct cursor { /* of a text that is read; `bad` once it is not what was expected */
+struct cursor { /* position in a text; `bad` is set when the text is not as expected */
     const char *p, *end;
     bool bad;
 };
 
-/* The number of exactly `digits` digits between min and max. */
+/* Reads a number of exactly `digits` digits between min and max. */
 static int number(struct cursor *at, unsigned digits, int min, int max)
 {
     int n = 0;
@@ -71,7 +71,7 @@ static int number(struct cursor *at, unsigned digits, int min, int max)
     return n;
 }
 
-/* Passes over one of two characters. */
+/* Skips one of two characters. */
 static void expect(struct cursor *at, char c, char other)
 {
     at->bad |= at->p == at->end || (*at->p != c && *at->p != other);
@@ -85,7 +85,7 @@ static int days_of(int year, int month)
     return days[month - 1] + (month == 2 && leap);
 }
 
-/* Seconds since 1970 of a date and a time of day; 60 counts as the next minute's first. */
+/* Seconds since 1970 of a date and a time of day; second 60 is the next minute's first. */
 static int64_t date_and_time(struct cursor *at)
 {
     struct tm tm = {0};
@@ -105,7 +105,7 @@ static int64_t date_and_time(struct cursor *at)
     return at->bad ? -1 : (int64_t)timegm(&tm);
 }
 
-/* The milliseconds of ".123456", 0 where there is none; more digits are dropped. */
+/* Reads ".123456" as milliseconds, cut to three digits; 0 if there is no fraction. */
 static int64_t fraction(struct cursor *at)
 {
     int64_t ms = 0, unit = 100;
@@ -120,7 +120,7 @@ static int64_t fraction(struct cursor *at)
     return ms;
 }
 
-/* Seconds that the zone is ahead of UTC: "Z" or "+hh:mm". */
+/* Reads "Z" or "+hh:mm": the seconds that the zone is ahead of UTC. */
 static int64_t zone(struct cursor *at)
 {
     bool ahead = at->p < at->end && *at->p == '+';

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The measures; see confine.h. Owns the filters of system calls, built once per process. */
+/* The measures; see confine.h. Owns the system call filters, which are built once per process.
+ * Single-threaded. */
 #include "hub/base/confine.h"
 
 #include "hub/base/user.h"
@@ -24,12 +25,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PROCESSES 4096 /* of one user, all counted: ends a flood of forks, nothing else */
-#define NOBODY 65534   /* whom a process of root's becomes; owns nothing anywhere */
+#define PROCESSES 4096 /* most processes of the user, all counted; only stops a flood of forks */
+#define NOBODY 65534   /* uid that a process of root becomes; owns no file */
 
 /* ---- limits ---- */
 
-/* Lowers both limits; never raises one. */
+/* Lowers both limits, and never raises one. */
 static bool limit(__rlimit_resource_t resource, uint64_t soft, uint64_t hard)
 {
     struct rlimit now;
@@ -55,13 +56,13 @@ static bool apply_limits(const struct confine_need *need)
 
 /* ---- files ---- */
 
-/* Later than the oldest headers that this builds with. */
-#define RIGHTS_1 ((1ULL << 13) - 1) /* all of the first version */
+/* Newer than the oldest headers that this builds with. */
+#define RIGHTS_1 ((1ULL << 13) - 1) /* all rights of Landlock's first version */
 #define RIGHT_REFER (1ULL << 13)
 #define RIGHT_TRUNCATE (1ULL << 14)
 #define RIGHT_IOCTL (1ULL << 15)
 #define NET_RIGHTS 3ULL /* TCP: bind, connect */
-#define SCOPES 3ULL     /* signals and abstract sockets: to its own children alone */
+#define SCOPES 3ULL     /* signals and abstract sockets: only to processes of its own */
 #define READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define RUN (READ | LANDLOCK_ACCESS_FS_EXECUTE)
 #define OF_A_FILE                                                                                            \
@@ -69,7 +70,7 @@ static bool apply_limits(const struct confine_need *need)
      RIGHT_TRUNCATE | RIGHT_IOCTL)
 #define DEVICE (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE)
 
-struct ruleset { /* of the newest version */
+struct ruleset { /* the struct of Landlock's newest version */
     uint64_t files, net, scopes;
 };
 
@@ -79,7 +80,7 @@ static uint64_t rights_of(long version)
            (version >= 5 ? RIGHT_IOCTL : 0);
 }
 
-/* What programs and libraries need to run. */
+/* The paths that programs and libraries need to run. */
 static const struct {
     const char *path;
     uint64_t rights;
@@ -109,7 +110,7 @@ static const struct {
     {"/etc/services", READ, true},
     {"/etc/ssl", READ, true},
     {"/etc/pki", READ, true},
-    {"/run/systemd/resolve", READ, true}, /* where resolv.conf may lead */
+    {"/run/systemd/resolve", READ, true}, /* resolv.conf may be a link into this */
 };
 
 static void allow_fd(int ruleset, int fd, uint64_t rights)
@@ -167,14 +168,14 @@ static bool apply_files(const struct confine_need *need)
 
 /* ---- who it is ---- */
 
-/* Gives what it was handed to the user that it will be. */
+/* Gives directory and file to the user that the process is about to become. */
 static bool take_along(const struct confine_need *need, uid_t uid, gid_t gid)
 {
     return (need->file < 0 || fchown(need->file, uid, gid) == 0) &&
            (need->directory < 0 || fchownat(need->directory, "", uid, gid, AT_EMPTY_PATH) == 0);
 }
 
-/* Root becomes nobody, or whom it is told; whoever is somebody else already stays. */
+/* Root becomes need->user, or nobody; any other user stays. */
 static bool apply_user(const struct confine_need *need)
 {
     struct user user;
@@ -208,8 +209,8 @@ char *confine_directory(const char *parent)
 
 /* ---- system calls ---- */
 
-/* What no task needs: other processes, mounts and namespaces, the system's state, new ways into the kernel;
- * and ways out of its process group, by which all of it is killed. */
+/* Calls that no task needs: those that affect other processes, mounts and namespaces, the system's state, the
+ * kernel's newer interfaces; and those that leave the process group, which is killed as a whole. */
 static const char *const forbidden[] = {
     "setsid",
     "setpgid",
@@ -271,7 +272,7 @@ static const char *const forbidden[] = {
 static const uint64_t namespaces[] = {CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWPID,   CLONE_NEWNS,
                                       CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP};
 
-#define PROGRAM_MAX 4096 /* instructions that the kernel takes */
+#define PROGRAM_MAX 4096 /* most instructions that the kernel accepts */
 static struct sock_filter programs[CONFINE_REACHES][PROGRAM_MAX];
 static unsigned short lengths[CONFINE_REACHES];
 
@@ -302,7 +303,7 @@ static scmp_filter_ctx make_filter(enum confine_reach reach)
     for (size_t i = 0; i < NELEMS(namespaces); i++)
         seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
                          SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces[i], namespaces[i]));
-    forbid(filter, "clone3", ENOSYS); /* its flags cannot be seen; libraries use clone() then */
+    forbid(filter, "clone3", ENOSYS); /* a filter cannot see its flags; libraries then fall back to clone() */
     forbid_sockets(filter, reach);
     return filter;
 }
@@ -347,7 +348,8 @@ static bool write_map(const char *path, const char *text)
     return done;
 }
 
-/* Root may make the namespace; others need one of users around it, in which they stay who they are. */
+/* Root may make the namespace; other users need a user namespace around it, in which they keep their
+ * identity. */
 bool confine_network(void)
 {
     char user[48], group[48];
@@ -367,7 +369,7 @@ static bool probe_network(const struct confine_need *need)
 
 /* ---- all of them ---- */
 
-/* In this order: each may take away what only the ones before need. */
+/* Applied in this order: each may remove what only the earlier ones need. */
 static const struct measure {
     const char *name, *meaning, *without;
     bool (*apply)(const struct confine_need *need);
@@ -389,7 +391,7 @@ static const struct measure {
 unsigned confine(const struct confine_need *need)
 {
     unsigned in_force = 0;
-    confine_prepare(); /* before the limits, which it would meet */
+    confine_prepare(); /* before the limits, which would stop it */
     for (size_t i = 0; i < CONFINE_NETWORK; i++)
         in_force |= measures[i].apply(need) ? 1u << i : 0;
     return in_force;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading digits; see digits.h. */
+/* Parses digits; see digits.h. */
 #include "hub/base/digits.h"
 
 #include <stddef.h>
@@ -21,7 +21,8 @@ bool digits_int(struct span text, int64_t *ret)
     for (size_t i = minus; i < text.n; i++) {
         int digit = text.p[i] - '0';
         if (digit < 0 || digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_sub_overflow(value, digit, &value)) /* below zero there is room for one more */
+            __builtin_sub_overflow(value, digit,
+                                   &value)) /* accumulates below zero, where the range is larger by one */
             return false;
     }
     if (!minus && value == INT64_MIN)

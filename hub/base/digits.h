@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reading digits. Pure functions; any thread. */
+/* Parses digits. Pure functions; any thread. */
 #pragma once
 
 #include "hub/base/span.h"
@@ -8,8 +8,8 @@
 
 #define HEX_DIGITS "0123456789abcdef"
 
-/* Returns the value of a hex digit of either case, -1 if it is none. */
+/* Returns the value of a hex digit of either case, -1 for any other character. */
 int hex_value(char c);
-/* A whole number: decimal digits with an optional minus, nothing else. False if it is none or does not fit.
- */
+/* Parses an integer: decimal digits with an optional minus, nothing else. False if it is malformed or does
+ * not fit. */
 bool digits_int(struct span text, int64_t *ret);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files, directories, the mask of new ones; see file.h. */
+/* Files, directories, the umask; see file.h. */
 #include "hub/base/file.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ bool data_dir_make(const char *path, char **ret_reason)
         if (mkdir(copy, 0755) == 0)
             chmod(copy, 0755 & ~file_umask());
         else if (errno != EEXIST)
-            break; /* the last mkdir tells */
+            break; /* the last mkdir() reports the error */
         *p = '/';
     }
     int error = mkdir(path, 0700) != 0 && errno != EEXIST ? errno : 0;
@@ -65,7 +65,7 @@ void directory_drop(char **path)
 {
     char *gone = *path;
     *path = NULL;
-    if (gone && rmdir(gone) != 0) { /* as a rule it is empty */
+    if (gone && rmdir(gone) != 0) { /* it is usually empty */
         directory_clear(gone);
         rmdir(gone);
     }
@@ -84,6 +84,6 @@ void file_keep_private(void)
 mode_t file_umask(void)
 {
     if (started_with == UMASK_UNKNOWN)
-        umask(started_with = umask(077)); /* it can only be read by being set */
+        umask(started_with = umask(077)); /* a umask can be read only by setting it */
     return started_with;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whole files, for what is read at start, whole directories, and who may read what the process makes. Blocks.
+/* Reads whole files, clears directories, and controls who may read the files that the process makes. Blocks.
  * Any thread. */
 #pragma once
 
@@ -12,14 +12,15 @@
 /* Reads the whole file into `to` and returns its length in bytes; -1 and errno, EFBIG if it has `size` bytes
  * or more. */
 ssize_t file_read(const char *path, void *to, size_t size);
-/* Makes the data directory if it is missing, with mode 0700, and those above it, as the mask says that the
- * process was started with. False and *ret_reason (free()), naming the directory. */
+/* Makes the data directory with mode 0700 if it is missing, and its parents with the umask that the process
+ * was started with. False and *ret_reason (free()), which names the directory. */
 bool data_dir_make(const char *path, char **ret_reason) MUSTCHECK;
-/* Removes what lies in a directory. Follows no links; what cannot be removed stays. */
+/* Removes the content of a directory. Follows no links; skips what cannot be removed. */
 void directory_clear(const char *path);
-/* Removes it, too, frees the path and makes it NULL; NULL is fine. */
+/* Removes a directory with its content, frees the path and sets it to NULL; NULL is fine. */
 void directory_drop(char **path);
-/* What the process makes from now on, others may not read. Call first of all: it concerns all threads. */
+/* Sets the umask to 077, so that other users cannot read files made from now on. Call first: it concerns all
+ * threads. */
 void file_keep_private(void);
-/* The file mode creation mask that the process was started with. */
+/* The umask that the process was started with. */
 mode_t file_umask(void);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* Draws 1 KiB at a time: one system call serves about a hundred ids. */
+/* Draws 1 KiB of random bytes at a time: one system call is enough for about a hundred ids. */
 static void random_bytes(unsigned char *to, size_t size)
 {
     static _Thread_local unsigned char pool[1024];
@@ -23,8 +23,8 @@ static void random_bytes(unsigned char *to, size_t size)
     sodium_memzero(pool + left, size);
 }
 
-/* Within a millisecond, or while the clock is behind, the counter tells ids apart (RFC 9562 §6.2, method 1).
- */
+/* Within a millisecond, or while the clock is behind, the counter distinguishes ids (RFC 9562 §6.2, method
+ * 1). */
 static void new_raw(unsigned char raw[static 16])
 {
     static _Thread_local uint64_t last_ms;
@@ -90,7 +90,8 @@ void id_bytes(unsigned char ret_bytes[static 16], const char id[static ID_SIZE])
 {
     static const unsigned char at[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
     for (size_t i = 0; i < 16; i++) {
-        unsigned high = (unsigned char)id[at[i]], low = (unsigned char)id[at[i] + 1]; /* letters have bit 6 */
+        unsigned high = (unsigned char)id[at[i]],
+                 low = (unsigned char)id[at[i] + 1]; /* bit 6 is set in letters only */
         ret_bytes[i] = (unsigned char)((high + high / 64 * 9) << 4 | ((low + low / 64 * 9) & 15));
     }
 }
@@ -114,13 +115,13 @@ void id_random(char *text, size_t size)
     for (size_t i = 0; i + 1 < size;) {
         unsigned char byte;
         random_bytes(&byte, 1);
-        if (byte < 256 / sizeof alphabet * sizeof alphabet) /* each letter is as likely as any other */
+        if (byte < 256 / sizeof alphabet * sizeof alphabet) /* so that all characters are equally likely */
             text[i++] = alphabet[byte % sizeof alphabet];
     }
     text[size - 1] = '\0';
 }
 
-/* Adds the first line of a file, if there is one. Returns how many bytes. */
+/* Hashes the first line of a file, if it exists. Returns how many bytes. */
 static size_t add_line(crypto_generichash_state *state, const char *path)
 {
     char line[64] = "";

@@ -9,10 +9,10 @@
 #include <stdbool.h>
 
 struct list {
-    struct list *next, *prev; /* a node that is in no list, and an empty head, point to themselves */
+    struct list *next, *prev; /* an unlinked node and an empty head point to themselves */
 };
 
-/* Makes an empty list, or a node that is in none. */
+/* Initialises an empty list or an unlinked node. */
 static inline void list_init(struct list *node)
 {
     node->next = node->prev = node;
@@ -23,7 +23,7 @@ static inline bool list_empty(const struct list *head)
     return head->next == head;
 }
 
-/* Appends `node` (in no list) before the head, that is at the end. */
+/* Appends an unlinked node at the end. */
 static inline void list_append(struct list *head, struct list *node)
 {
     node->prev = head->prev;
@@ -32,7 +32,7 @@ static inline void list_append(struct list *head, struct list *node)
     head->prev = node;
 }
 
-/* Takes `node` out of its list, if it is in one. */
+/* Unlinks `node`, if it is in a list. */
 static inline void list_remove(struct list *node)
 {
     node->prev->next = node->next;
@@ -40,7 +40,7 @@ static inline void list_remove(struct list *node)
     list_init(node);
 }
 
-/* Moves everything from `from` to the end of `to`. */
+/* Moves all nodes of `from` to the end of `to`. */
 static inline void list_splice(struct list *to, struct list *from)
 {
     if (list_empty(from))
@@ -52,7 +52,7 @@ static inline void list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
-/* Removes and returns the first node, NULL if the list is empty. */
+/* Unlinks and returns the first node, NULL if the list is empty. */
 static inline struct list *list_pop(struct list *head)
 {
     struct list *node = head->next;
@@ -63,7 +63,7 @@ static inline struct list *list_pop(struct list *head)
 }
 
 #define list_for_each(node, head) for (struct list *node = (head)->next; node != (head); node = node->next)
-/* The same, safe when the body removes `node`. */
+/* The same; the body may unlink `node`. */
 #define list_for_each_safe(node, after, head)                                                                \
     for (struct list *node = (head)->next, *after = node->next; node != (head);                              \
          node = after, after = node->next)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Loads; see load.h. Who waits stands in a list of his user, and users of whom somebody waits in a list of
- * the hub; a timer looks after them, at once when something ended, or when a rate allows more. */
+/* Loads; see load.h. A waiting load is in a list of its user, and a user with waiting loads is in a list of
+ * the hub. A timer wakes them: at once when something has ended, or when a rate allows more. */
 #include "hub/base/load.h"
 
 #include "hub/base/list.h"
@@ -9,13 +9,13 @@
 
 struct user {
     struct table_node node;
-    struct list pressed;  /* in loads->pressed while somebody waits */
+    struct list pressed;  /* in loads->pressed while a load waits */
     struct list waiting;  /* loads */
     unsigned refs;        /* loads */
     unsigned connections; /* loads that have not left */
-    unsigned requests;    /* under way */
+    unsigned requests;    /* requests under way */
     size_t unwritten;     /* bytes */
-    struct bucket rate;   /* of messages */
+    struct bucket rate;   /* rate of messages */
 };
 
 struct load {
@@ -26,7 +26,7 @@ struct load {
     unsigned requests;
     size_t unwritten;
     struct bucket rate;
-    void (*room)(void *ctx); /* NULL: gone */
+    void (*room)(void *ctx); /* NULL: the connection is gone */
     void *ctx;
 };
 
@@ -150,7 +150,7 @@ void load_leave(struct load *load)
 
 /* ---- waiting ---- */
 
-/* Somebody waits, and there may be room. */
+/* Looks for room for waiting loads, in this time. */
 static void look(struct loads *loads, uint64_t in_ms)
 {
     loop_timer_within(loads->timer, on_timer, in_ms);
@@ -172,14 +172,14 @@ bool load_has_room(struct load *load)
     return own_room(load) && user_has_room(load->loads, user);
 }
 
-/* Of those who wait some have room again; the others keep their places. */
+/* Wakes the user's waiting loads that have room; the others keep their places. */
 static void wake(struct loads *loads, struct user *user)
 {
     struct list round;
     list_init(&round);
     list_splice(&round, &user->waiting);
     bucket_take(&user->rate, loads->limits.user_rate, 0, now_of(loads));
-    user->refs++; /* what is woken may end the last one */
+    user->refs++; /* a callback may release the user's last load */
     for (struct list *node; (node = list_pop(&round));) {
         struct load *load = container_of(node, struct load, node);
         if (own_room(load) && user_has_room(loads, user))
@@ -189,7 +189,7 @@ static void wake(struct loads *loads, struct user *user)
     }
     if (list_empty(&user->waiting))
         list_remove(&user->pressed);
-    else if (list_empty(&user->pressed)) /* one that left meanwhile saw nobody wait */
+    else if (list_empty(&user->pressed)) /* a load that left meanwhile has removed it */
         list_append(&loads->pressed, &user->pressed);
     if (!list_empty(&user->waiting) && user->rate.tokens <= 0)
         look(loads, bucket_wait_ms(&user->rate, loads->limits.user_rate));

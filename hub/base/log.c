@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Log lines; see log.h. A line is built in a buffer and leaves in one write(2), so that lines of
+/* Log lines; see log.h. Any thread. A line is built in a buffer and written by one write(2), so that lines of
  * several threads and processes do not mix. */
 #include "hub/base/log.h"
 
@@ -39,7 +39,7 @@ char *log_num(char text[static 24], int64_t n)
     return text;
 }
 
-/* Whether this site may still write in this second. */
+/* Whether this call site may write another line in this second. */
 static bool site_open(struct log_site *site)
 {
     uint64_t second = clock_mono_ms() / 1000;
@@ -63,8 +63,8 @@ static bool is_plain(const char *value)
     return true;
 }
 
-/* As a JSON string, with what would act on a terminal (C1 controls) or turn the text behind it as \u…, too.
- */
+/* Appends a JSON string in which characters that affect a terminal (C1 controls) or the direction of text are
+ * also written as \u…. */
 static void append_quoted(struct buf *line, const char *value)
 {
     struct buf text CLEANUP(buf_free) = BUF_INIT;
@@ -121,6 +121,6 @@ void log_write(struct log_site *site, enum log_level level, const char *msg, ...
 
     buf_append_text(&line, config.json ? "}\n" : "\n");
     ssize_t written = write(STDERR_FILENO, line.data, line.len);
-    (void)written; /* nowhere to report it */
+    (void)written; /* an error could not be reported anywhere */
     buf_free(&line);
 }

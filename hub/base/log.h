@@ -14,16 +14,16 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
  * log.level and log.format, unknown ones mean info and logfmt. */
 void log_setup(const char *program, const char *level, const char *format);
 
-struct log_site { /* of one call: how many lines it wrote in this second */
+struct log_site { /* of one call site: lines written in this second */
     uint64_t second;
     unsigned count;
 };
 
-/* Writes `msg` (a fixed text) and pairs of const char *key, const char *value (NULL prints as empty), ended
- * by NULL. Call it by the macros below. */
+/* Writes `msg` (a static text) and pairs of const char *key, const char *value (NULL prints as empty), ended
+ * by NULL. Call it through the macros below. */
 void log_write(struct log_site *site, enum log_level level, const char *msg, ...) __attribute__((sentinel));
 
-/* A number as the text of a value; valid until the end of the enclosing block. */
+/* A number as a value; valid until the end of the enclosing block. */
 #define LOG_NUM(n) (log_num((char[24]){0}, (int64_t)(n)))
 char *log_num(char text[static 24], int64_t n);
 

@@ -2,7 +2,7 @@
 /* The event loop and its per-turn hooks; see loop.h. */
 #include "hub/base/loop.h"
 
-#define CLOSING_TURNS 16 /* what does not end within them shall not hold the process up */
+#define CLOSING_TURNS 16 /* handles that are not closed within these turns must not delay the exit */
 
 static void on_check(uv_check_t *handle)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocation and ownership. Any thread. A failed allocation aborts the process: there is no useful way on,
- * and a service manager starts it again. Whoever allocates what a client can size bounds that before. */
+/* Allocation and ownership. Any thread. A failed allocation aborts the process: it could not continue
+ * usefully, and a service manager restarts it. Code that allocates sizes chosen by a client must bound them
+ * first. */
 #pragma once
 
 #include <stddef.h>
@@ -15,7 +16,7 @@
 
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-/* Memory from malloc(3) and friends; never NULL (aborts). Give it back with free(). */
+/* Memory from malloc(3) and its relatives; never NULL (aborts). Release with free(). */
 void *xmalloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
 void *xcalloc(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2), returns_nonnull));
 void *xrealloc(void *ptr, size_t size) __attribute__((alloc_size(2), returns_nonnull));
@@ -23,7 +24,7 @@ char *xstrdup(const char *text) __attribute__((malloc, returns_nonnull));
 char *xstrndup(const char *text, size_t max) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *fmt, ...) __attribute__((malloc, returns_nonnull)) PRINTF_LIKE(1, 2);
 
-/* For CLEANUP(free_char): frees the string a local variable holds. */
+/* For CLEANUP(free_char): frees the string in a local variable. */
 static inline void free_char(char **text)
 {
     free(*text);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Counters and gauges, listed in metrics.def. Plain numbers, so that counting costs one addition. Loop thread
- * only.
- */
+/* Counters and gauges, listed in metrics.def. Plain numbers: counting costs one addition. Loop thread
+ * only. */
 #pragma once
 
 #include "hub/base/buf.h"
@@ -25,5 +24,5 @@ static inline void metric_set(enum metric metric, uint64_t value)
 {
     metrics[metric] = value;
 }
-/* Appends all of them in the text format 0.0.4 of Prometheus. */
+/* Appends all metrics in Prometheus' text format 0.0.4. */
 void metrics_write(struct buf *to);

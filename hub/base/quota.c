@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Quotas and charges; see quota.h. A holder exists while it has something. */
+/* Quotas and charges; see quota.h. A holder exists while it has taken something. */
 #include "hub/base/quota.h"
 
 struct quota_holder {
@@ -24,7 +24,7 @@ static struct quota_holder *holder_new(struct quota *quota, struct span who)
 bool charge_take(struct charge *charge, struct quota *quota, struct span who, size_t n, size_t limit)
 {
     if (charge->holder || n == 0)
-        abort(); /* what it held would never be given back */
+        abort(); /* the charge in it would never be given back */
     struct quota_holder *holder = find(quota, who);
     size_t used = holder ? holder->used : 0;
     if (used > limit || n > limit - used)

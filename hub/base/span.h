@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A borrowed piece of text: pointer and length, not NUL-terminated, owned by somebody else. Pure functions;
+/* A borrowed piece of text: pointer and length, not NUL-terminated, owned by another object. Pure functions;
  * any thread. */
 #pragma once
 
@@ -17,13 +17,13 @@ struct span {
 /* For printf("%.*s", SPAN_ARG(s)). */
 #define SPAN_ARG(s) (int)(s).n, (s).p
 
-/* The span of a NUL-terminated string; NULL gives the absent span. */
+/* The span of a NUL-terminated string; SPAN_NONE for NULL. */
 static inline struct span span_of(const char *text)
 {
     return (struct span){text, text ? strlen(text) : 0};
 }
 
-/* Bytes for bytes; absent and empty are equal. */
+/* Compares the bytes; absent and empty are equal. */
 static inline bool span_equal(struct span a, struct span b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
@@ -40,14 +40,14 @@ static inline bool span_begins(struct span text, const char *with)
     return text.n >= n && memcmp(text.p, with, n) == 0;
 }
 
-/* The text behind its first `n` bytes; n is at most its length. */
+/* The text after its first `n` bytes; n is at most its length. */
 static inline struct span span_from(struct span text, size_t n)
 {
     return (struct span){text.p + n, text.n - n};
 }
 
-/* Cuts `rest` at its first `at`: returns what stands before, leaves what stands behind. Without one it
- * returns all and leaves the absent span. */
+/* Cuts `rest` at its first `at`: returns the part before, leaves the part after. Without an `at` it returns
+ * everything and leaves SPAN_NONE. */
 static inline struct span span_cut(struct span *rest, char at)
 {
     struct span all = *rest;

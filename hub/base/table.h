@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A hash table of intrusive nodes keyed by text. Hashed by SipHash-2-4 with a secret seed, as keys come from
- * strangers. Owns its buckets only; a key's bytes belong to the object that holds the node. One thread at a
+/* A hash table of intrusive nodes keyed by text. Uses SipHash-2-4 with a secret seed, since clients choose
+ * keys. Owns only its buckets; a key's bytes belong to the object that contains the node. One thread at a
  * time. */
 #pragma once
 
@@ -16,7 +16,7 @@ struct table_node {
 
 struct table {
     struct table_node **buckets; /* NULL while empty */
-    size_t size;                 /* of buckets: 0 or a power of two */
+    size_t size;                 /* number of buckets: 0 or a power of two */
     size_t count;
 };
 
@@ -24,14 +24,14 @@ struct table {
 
 /* Returns the node with this key, NULL if there is none. */
 struct table_node *table_find(const struct table *table, struct span key);
-/* Inserts a node whose key is set and not in the table yet. */
+/* Inserts a node; its key must be set and not in the table yet. */
 void table_insert(struct table *table, struct table_node *node);
-/* Makes and inserts an object of `size` bytes that begins with its node: zeroed, with a copy of the key and a
- * NUL behind it. There is none with this key yet. Give it back with free() when it is taken out. */
+/* Makes and inserts an object of `size` bytes that begins with its node: zeroed, followed by a copy of the
+ * key and a NUL. The key must not be in the table yet. Free it with free() after table_remove(). */
 void *table_new(struct table *table, size_t size, struct span key);
-/* Takes out a node that is in the table. */
+/* Removes a node that is in the table. */
 void table_remove(struct table *table, struct table_node *node);
-/* Frees the buckets; the nodes are left to their holders. */
+/* Frees the buckets, but not the nodes. */
 void table_free(struct table *table);
-/* Returns any node, NULL if the table is empty: for tearing down. O(buckets). */
+/* Returns any node, NULL if the table is empty; for tearing down. O(buckets). */
 struct table_node *table_any(const struct table *table);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Turns; see turns.h. An owner stands in one list at most: `ready` while he has work that may begin, `poor`
- * while his bucket is empty, `idle` when he wants nothing; then he is forgotten once his bucket is full. */
+/* Turns; see turns.h. An owner is in one list at most: `ready` while he has work that may begin, `poor` while
+ * his bucket is empty, `idle` without work, until his bucket is full and he is freed. */
 #include "hub/base/turns.h"
 
 #include "hub/base/table.h"
@@ -8,7 +8,7 @@
 struct turn_owner {
     struct table_node node;
     struct list list;
-    struct list waiting; /* turns */
+    struct list waiting; /* struct turn */
     size_t under_way;    /* weight */
     struct bucket bucket;
 };
@@ -80,7 +80,7 @@ void turns_free(struct turns **turns_at, void (*drop)(struct turn *turn))
 
 /* ---- owners ---- */
 
-/* Forgets some who would begin with a full bucket anyway. */
+/* Frees some owners whose bucket is full: a new one would be the same. */
 static void forget(struct turns *turns)
 {
     for (int i = 0; i < 2 && !list_empty(&turns->idle); i++) {
@@ -123,13 +123,13 @@ static void begin(struct turns *turns, struct turn_owner *owner, struct turn *tu
     turn->go(turn);
 }
 
-/* Begins what may begin, one of each owner in turn. */
+/* Begins what may begin, one piece of each owner in turn. */
 static void pump(struct turns *turns)
 {
     while (!list_empty(&turns->ready) && turns->under_way < turns->limits.weight) {
         struct turn_owner *owner = owner_of(turns->ready.next);
         struct turn *turn = container_of(owner->waiting.next, struct turn, node);
-        if (!fits(turns, owner, turn)) { /* until one of his ends */
+        if (!fits(turns, owner, turn)) { /* until a piece of his ends */
             list_remove(&owner->list);
         } else if (tokens(turns, owner, 0) <= 0) {
             uint64_t in_ms = bucket_wait_ms(&owner->bucket, turns->limits.rate);
@@ -141,7 +141,7 @@ static void pump(struct turns *turns)
     }
 }
 
-/* Whose bucket still is empty goes back there. */
+/* Tries the poor again; pump() moves those back whose bucket is still empty. */
 static void on_timer(uv_timer_t *timer)
 {
     struct turns *turns = timer->data;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Turns at something costly that many want (reads in Redis): each piece of work has a weight and an owner. A
- * bounded weight is under way, of an owner and of all; owners take turns, and each has a rate: who has used
- * up his waits while others go on. Nobody is refused. One thread, that of the loop. */
+/* Shares an expensive resource (reads in Redis) between owners in turn: each piece of work has a weight and
+ * an owner. Bounds the weight under way, per owner and of all; owners take turns, and each has a rate: an
+ * owner who has used his up waits while others continue. Nobody is refused. Loop thread. */
 #pragma once
 
 #include "hub/base/bucket.h"
@@ -13,22 +13,24 @@ struct turns;
 struct turn_owner;
 
 struct turns_limits {
-    size_t owner_weight, weight; /* under way; one piece may be heavier when nothing else is */
-    struct bucket_rate rate;     /* weight of an owner */
+    size_t owner_weight,
+        weight; /* most weight under way, of an owner and of all; one heavier piece may run alone */
+    struct bucket_rate rate; /* weight per second of an owner */
 };
 
-struct turn { /* one piece of work; inside what it is about */
+struct turn { /* one piece of work; embedded in an object */
     struct list node;
-    struct turn_owner *owner; /* NULL: it asked for none, or is done */
+    struct turn_owner *owner; /* NULL: not asked for, or done */
     size_t weight;
-    void (*go)(struct turn *turn); /* it may begin; may not call a function of this file */
+    void (*go)(struct turn *turn); /* begins the work; must not call a function of this file */
 };
 
 struct turns *turns_new(struct loop *loop, const struct turns_limits *limits);
-/* Calls `drop` for each that still waits; none is under way. */
+/* Frees them; calls `drop` for each that still waits. None may be under way. */
 void turns_free(struct turns **turns, void (*drop)(struct turn *turn));
 
-/* Calls turn->go (set before, as is the weight, at least 1) when its turn comes, perhaps at once. */
+/* Calls turn->go when its turn comes, perhaps at once. Set turn->go and turn->weight (at least 1) before. */
 void turns_ask(struct turns *turns, struct turn *turn, struct span owner);
-/* It began and has ended; what it did weigh is what its owner pays. Fine for one that never asked. */
+/* Call when the work has ended; its owner is charged `weight`, the actual weight. Fine for a turn that was
+ * never asked for. */
 void turns_done(struct turns *turns, struct turn *turn, size_t weight);

@@ -35,7 +35,7 @@ size_t utf8_length(const unsigned char *p, size_t left)
 
 #define EACH(byte) (0x0101010101010101u * (byte))
 
-/* Eight bytes at a time: the top bit of each that is not plain, and maybe of later ones. */
+/* For eight bytes at a time: sets the top bit of each byte that is not plain, and perhaps of later ones. */
 static uint64_t not_plain(uint64_t bytes)
 {
     uint64_t no_quote = (bytes ^ EACH('"')) - EACH(1), no_backslash = (bytes ^ EACH('\\')) - EACH(1);

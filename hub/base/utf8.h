@@ -8,13 +8,13 @@
 /* Returns the length (1 to 4 bytes) of the character at p, 0 if it is not valid. `left` bytes, at least 1,
  * may be read. */
 size_t utf8_length(const unsigned char *p, size_t left);
-/* How many of the first bytes stand in a JSON string as they are: ASCII but control characters, '"' and '\\'.
- */
+/* How many of the first bytes may stand unescaped in a JSON string: ASCII without control characters, '"' and
+ * '\\'. */
 size_t utf8_plain(const unsigned char *p, size_t n);
-/* The code point of a valid character of `length` bytes. */
+/* Returns the code point of a valid character of `length` bytes. */
 unsigned long utf8_decode(const unsigned char *p, size_t length);
 /* Writes a code point (no surrogate, at most 0x10ffff) and returns its length, 1 to 4 bytes. */
 unsigned utf8_encode(unsigned long code, unsigned char to[static 4]);
-/* Whether `n` bytes are characters that show or shape what shows: valid UTF-8 without controls (C0, DEL, C1),
- * separators of lines and paragraphs, and marks that turn the direction of what follows. */
+/* Whether `n` bytes are printable: valid UTF-8 without controls (C0, DEL, C1), line and paragraph separators,
+ * and marks that change the direction of text. */
 bool utf8_printable(const char *text, size_t n);
