@@ -21,8 +21,7 @@ bool digits_int(struct span text, int64_t *ret)
     for (size_t i = minus; i < text.n; i++) {
         int digit = text.p[i] - '0';
         if (digit < 0 || digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_sub_overflow(value, digit,
-                                   &value)) /* accumulates below zero, where the range is larger by one */
+            __builtin_sub_overflow(value, digit, &value)) /* the negative range is larger by one */
             return false;
     }
     if (!minus && value == INT64_MIN)

@@ -13,9 +13,8 @@ struct turns;
 struct turn_owner;
 
 struct turns_limits {
-    size_t owner_weight,
-        weight; /* most weight under way, of an owner and of all; one heavier piece may run alone */
-    struct bucket_rate rate; /* weight per second of an owner */
+    size_t owner_weight, weight; /* most under way, per owner and of all; a heavier piece runs alone */
+    struct bucket_rate rate;     /* weight per second of an owner */
 };
 
 struct turn { /* one piece of work; embedded in an object */

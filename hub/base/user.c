@@ -57,8 +57,7 @@ bool user_become(const struct user *user, bool ports)
         setresgid(user->gid, user->gid, user->gid) != 0 || setresuid(user->uid, user->uid, user->uid) != 0)
         return false;
     prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
-    prctl(PR_SET_DUMPABLE, 1, 0, 0,
-          0); /* allows core dumps and ptrace again, as for a process started by that user */
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* as for a process that user started */
     tell_environment(user);
     return set_capabilities(ports ? 1u << CAP_NET_BIND_SERVICE : 0);
 }

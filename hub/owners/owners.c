@@ -738,8 +738,7 @@ void owners_tick(struct owners *owners)
 static void owner_free(struct owner *owner)
 {
     struct owners *owners = owner->owners;
-    owners->source.detach(owners->source.ctx,
-                          owner->id); /* also after a failed attach, which may have registered */
+    owners->source.detach(owners->source.ctx, owner->id); /* even a failed attach may have registered */
     while (!list_empty(&owner->holds))
         hold_free(owners, container_of(owner->holds.next, struct hold, of_owner));
     pending_clear(&owner->pending);

@@ -127,8 +127,7 @@ static void fail_calls(struct redis *redis)
 static void fail_subs(struct redis *redis)
 {
     struct table lost = redis->subs;
-    redis->subs =
-        TABLE_INIT; /* callbacks find no subscription, and can add none while the connection is down */
+    redis->subs = TABLE_INIT; /* callbacks must not find the subscriptions that are lost */
     for (size_t i = 0; i < lost.size; i++) {
         for (struct table_node *node = lost.buckets[i], *next; node; node = next) {
             struct sub *sub = container_of(node, struct sub, node);

@@ -10,12 +10,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LENT_MIN 1024 /* shorter words are copied: an extra piece of a writev costs more */
-#define KEPT_BYTES                                                                                           \
-    (256u << 10)   /* most memory kept when all is written: one large turn must not hold its memory for good \
-                    */
-#define PIECES 128 /* most pieces of one writev */
-#define HEAD_MAX 24 /* "$", digits, CR LF, and some spare bytes */
+#define LENT_MIN 1024           /* shorter words are copied: an extra piece of a writev costs more */
+#define KEPT_BYTES (256u << 10) /* most memory to keep when all is written */
+#define PIECES 128              /* most pieces of one writev */
+#define HEAD_MAX 24             /* "$", digits, CR LF, and some spare bytes */
 
 /* ---- the socket ---------------------------------------------------------------------------------- */
 

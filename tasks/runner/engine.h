@@ -69,10 +69,9 @@ struct run { /* a task that this process holds: the first member of the engine's
     struct queue_reported reported;
     uint64_t read, taken; /* bytes of its stream: read from Redis, and read by the task */
     bool reading, read_all;
-    struct run_pace {      /* whether its stream keeps up with real time; pace.c */
-        uint64_t since_ms; /* start of the measured interval; 0 = no byte has come yet */
-        uint64_t before, total,
-            grown; /* bytes: at the start of the interval, now, and what the interval before added */
+    struct run_pace {                  /* whether its stream keeps up with real time; pace.c */
+        uint64_t since_ms;             /* start of the measured interval; 0 = no byte has come yet */
+        uint64_t before, total, grown; /* bytes: at its start, now, and added by the interval before */
         bool ended, slow;
     } pace;
     char *args_text; /* arguments that are longer; malloc(), or NULL */

@@ -343,8 +343,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         return;
     disconnect(prefork);
     if (child_pid(prefork->child))
-        kill(child_pid(prefork->child),
-             SIGKILL); /* not reaped yet, so the pid cannot belong to another process */
+        kill(child_pid(prefork->child), SIGKILL); /* not reaped yet, so the pid is not reused */
 }
 
 static bool send_fork(struct prefork *prefork, const int fds[PREFORK_FDS], unsigned reach)

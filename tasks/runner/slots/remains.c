@@ -20,7 +20,8 @@
 #define RECORD "processes"
 #define GROUPS_MAX 4096
 #define ROUNDS_MAX                                                                                           \
-    100 /* most rounds over all processes; a later round catches those forked during an earlier one */
+    100 /* rounds over all processes; a later one catches those forked during an earlier one                 \
+         */
 
 struct group {
     int32_t leader, session; /* leader 0 = free place */

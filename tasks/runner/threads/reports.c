@@ -11,8 +11,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#define REPORTS_MAX                                                                                          \
-    1024 /* most reports under way to the loop; beyond, progress is kept and other reports wait */
+#define REPORTS_MAX 1024 /* most reports under way; beyond, progress is kept and other reports wait */
 #define CALL_TIMEOUT_MS 10000
 
 enum report_kind { REPORT_STARTED, REPORT_CALL, REPORT_PROGRESS, REPORT_PARTIAL, REPORT_FINAL, REPORT_LOG };
