@@ -90,8 +90,8 @@ void id_bytes(unsigned char ret_bytes[static 16], const char id[static ID_SIZE])
 {
     static const unsigned char at[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
     for (size_t i = 0; i < 16; i++) {
-        unsigned high = (unsigned char)id[at[i]],
-                 low = (unsigned char)id[at[i] + 1]; /* only letters have bit 6 */
+        /* Only letters have bit 6 set. */
+        unsigned high = (unsigned char)id[at[i]], low = (unsigned char)id[at[i] + 1];
         ret_bytes[i] = (unsigned char)((high + high / 64 * 9) << 4 | ((low + low / 64 * 9) & 15));
     }
 }

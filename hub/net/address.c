@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Drops the half of an IPv6 address that its owner chooses. Gives what marks that. */
+/* Clears the half of an IPv6 address that the customer chooses. Returns the suffix that says so. */
 static const char *drop_host(struct sockaddr_storage *at)
 {
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)at;

@@ -6,7 +6,7 @@
 #include <sodium.h>
 #include <strings.h>
 
-#define PROTOCOLS_MAX 126 /* the library drops a connection with a longer list */
+#define PROTOCOLS_MAX 126 /* libwebsockets drops a connection with a longer list */
 
 static struct guard_verdict refuse(unsigned status, const char *code, const char *detail)
 {
@@ -28,7 +28,7 @@ static bool equals_ignoring_case(struct span text, const char *word)
     return text.n == strlen(word) && strncasecmp(text.p, word, text.n) == 0;
 }
 
-/* "127.0.0.1", "[::1]": without the port. */
+/* Whether the host is a numeric address, like 127.0.0.1 or [::1], without a port. */
 static bool is_address(struct span host)
 {
     if (host.n && host.p[0] == '[')
@@ -61,7 +61,7 @@ bool guard_host(struct span host, const char *hosts)
     return false;
 }
 
-/* 16 bytes in base64: 22 characters and two equals signs. */
+/* Whether the key is 16 bytes in base64: 22 characters and two equals signs. */
 static bool key_valid(struct span key)
 {
     if (key.n != 24 || key.p[22] != '=' || key.p[23] != '=')
@@ -86,7 +86,7 @@ static struct span trim(struct span word)
     return word;
 }
 
-/* Whether a list of offered subprotocols holds ours. */
+/* Whether a list of offered subprotocols contains GUARD_PROTOCOL. */
 static bool offers_protocol(struct span list)
 {
     while (list.n)
@@ -100,7 +100,7 @@ struct span guard_bearer(struct span authorization)
     if (authorization.n <= 7 || strncasecmp(authorization.p, "Bearer ", 7) != 0)
         return SPAN_NONE;
     struct span token =
-        trim(span_from(authorization, 7)); /* RFC 9110 §11.4: spaces in front, §5.5: some behind */
+        trim(span_from(authorization, 7)); /* spaces before the token: RFC 9110 §11.4, after it: §5.5 */
     return token.n ? token : SPAN_NONE;
 }
 
@@ -114,7 +114,7 @@ struct guard_verdict guard_metrics(struct span authorization, const char *token,
     return refuse(0, NULL, NULL);
 }
 
-/* Zero in digits: a length that says there is no body. */
+/* Whether the length consists of zeros: there is no body. */
 static bool is_zero(struct span length)
 {
     size_t zeros = 0;

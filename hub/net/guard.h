@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What a request must look like before libwebsockets may act on it: the library upgrades almost anything
- * (wrong version, POST, any Origin, h2c) and takes any Content-Length. Pure functions, any thread. */
+/* Checks a request before libwebsockets acts on it: the library upgrades almost anything (wrong version,
+ * POST, any Origin, h2c) and accepts any Content-Length. Pure functions, any thread. */
 #pragma once
 
 #include "hub/base/span.h"
 
-struct guard_request {      /* header values as they came; SPAN_NONE = no such header */
+struct guard_request {      /* header values as received; SPAN_NONE = no such header */
     bool get, head;         /* the method */
     struct span path, http; /* "/ws", "HTTP/1.1" */
     struct span host;
@@ -14,26 +14,27 @@ struct guard_request {      /* header values as they came; SPAN_NONE = no such h
 };
 
 struct guard_verdict {
-    unsigned status;    /* HTTP status; 0 = go on */
-    const char *code;   /* a stable word */
+    unsigned status;    /* HTTP status; 0 = accepted */
+    const char *code;   /* stable word, as in docs/protocol.md */
     const char *detail; /* English */
 };
 
 #define GUARD_PROTOCOL "taskhub.v1"
 
-/* A request to upgrade to WebSocket. `origins` are the allowed ones, separated by spaces. */
+/* Checks a request to upgrade to WebSocket (RFC 6455 §4.2.1). `origins`: the allowed ones, separated by
+ * spaces. */
 struct guard_verdict guard_upgrade(const struct guard_request *request, const char *origins);
-/* A request without an upgrade for a path that has no answer: why. */
+/* Returns why a request without an upgrade, for a path without an answer, is refused. */
 struct guard_verdict guard_plain(const struct guard_request *request);
-/* Any other request: what says how long its body is. */
+/* Checks the headers of any other request that define the length of its body (RFC 9112 §6). */
 struct guard_verdict guard_body(const struct guard_request *request);
-/* Whether a request for `host` (a Host header; absent is fine) may be answered: it is an address in digits,
- * which no name service can turn against us, or one of the names in `hosts`, separated by spaces, * = any. */
+/* Whether a request with this Host header (SPAN_NONE is fine) may be answered: it is a numeric address, which
+ * DNS rebinding cannot use, or one of the names in `hosts`, separated by spaces; * = any. */
 bool guard_host(struct span host, const char *hosts);
-/* The token of "Bearer TOKEN"; SPAN_NONE if the value of an Authorization header is not that. */
+/* The token of an Authorization header "Bearer TOKEN" (RFC 6750 §2.1); SPAN_NONE for any other value. */
 struct span guard_bearer(struct span authorization);
-/* A request for /metrics: whoever has `token`; where that is NULL (none is configured), whoever asks from
- * `here`, this machine, without a proxy in between. */
+/* Checks a request for /metrics. Accepts whoever has `token`; if that is NULL (not configured), whoever asks
+ * from this machine without a proxy in between (`here`). */
 struct guard_verdict guard_metrics(struct span authorization, const char *token, bool here);
 /* Whether `origin` is one of the words in `origins`. */
 bool guard_origin(struct span origin, const char *origins);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTP on the hub's port: the page, health, readiness, metrics; and the answers to requests that may not
- * upgrade. Loop thread only. A response is built whole and sent in one write; the library buffers what
- * the socket does not take at once. The page's files come from the program itself, or from the directory
- * web_root while somebody works on them: reading that blocks. */
+/* HTTP on the hub's port: the page, health, readiness, metrics, and errors for requests that may not upgrade.
+ * Loop thread only. A response is built as a whole and sent in one write; libwebsockets buffers what the
+ * socket does not take at once. The page's files are embedded in the program, or read from the directory
+ * web_root during development: that read blocks. */
 #include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
@@ -66,12 +66,12 @@ struct http_answer {
     const char *type;   /* media type */
     struct span body;   /* borrowed until sent */
     const char *etag;   /* quoted, or NULL */
-    const char *header; /* one more line with its end, or NULL */
+    const char *header; /* one more header line with its CR LF, or NULL */
     bool close;         /* end the connection */
-    bool head;          /* leave the body out */
+    bool head;          /* omit the body */
 };
 
-/* Hands it over whole; the library keeps what the socket does not take. */
+/* Writes the answer; libwebsockets buffers what the socket does not take. */
 static bool write_answer(struct lws *wsi, const struct http_answer *answer)
 {
     struct buf out = BUF_INIT;
@@ -96,13 +96,13 @@ static bool write_answer(struct lws *wsi, const struct http_answer *answer)
     return whole;
 }
 
-/* Sends it and ends the request; gives what the callback of libwebsockets must return. */
+/* Sends the answer and ends the request; returns what the callback of libwebsockets must return. */
 static int send_answer(struct lws *wsi, const struct http_answer *answer)
 {
     if (!write_answer(wsi, answer))
         return -1;
     if (lws_partial_buffered(wsi))
-        lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, 60); /* a slow reader of a large file */
+        lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, 60); /* for a slow reader of a large file */
     else if (answer->close)
         return -1;
     return lws_http_transaction_completed(wsi) ? -1 : 0;
@@ -116,7 +116,7 @@ static bool answer_ok(struct http_answer *ret, const char *type, struct span bod
 
 #define ERROR_TEXT 256
 
-/* The answer to a request that is refused; its body stands in `text`. */
+/* The answer to a refused request; its body is in `text`. */
 static struct http_answer error_answer(struct guard_verdict verdict, char text[static ERROR_TEXT])
 {
     int n = snprintf(text, ERROR_TEXT, "{\"detail\":\"%s\",\"code\":\"%s\"}\n", verdict.detail, verdict.code);
@@ -138,7 +138,7 @@ static int send_error(struct lws *wsi, struct guard_verdict verdict)
     return send_answer(wsi, &answer);
 }
 
-/* The same, while the body of the request is still coming. */
+/* The same, while the body of the request is still being received. */
 static bool write_error(struct lws *wsi, struct guard_verdict verdict)
 {
     char text[ERROR_TEXT];
@@ -149,7 +149,7 @@ static bool write_error(struct lws *wsi, struct guard_verdict verdict)
 struct route_request {
     struct server *server;
     struct span path;
-    struct buf *hold; /* for a body that is made here */
+    struct buf *hold; /* owns a body that is built for this answer */
 };
 
 /* ---- the files of the page ------------------------------------------------------------------------- */
@@ -181,7 +181,7 @@ static const char *type_of(const char *name)
     return NULL;
 }
 
-/* Names of files that may be asked for: no hidden ones, no way up. */
+/* Whether a file of this name may be read: no hidden files, no parent directories. */
 static bool name_valid(struct span name)
 {
     if (name.n == 0 || name.n > 200)
@@ -205,7 +205,7 @@ static bool read_file(const char *path, struct buf *to)
     return n >= 0;
 }
 
-/* Reads a file that lies, links resolved, below the directory. */
+/* Reads a file that is, with links resolved, below the directory. */
 static bool from_directory(const char *root, const char *name, struct buf *hold, struct http_answer *ret)
 {
     char base[PATH_MAX], path[PATH_MAX], real[PATH_MAX];
@@ -236,7 +236,7 @@ static bool find(const struct route_request *request, struct span name, struct h
     return true;
 }
 
-/* Pages of any origin may load the client library; the hub still decides by Origin who may connect. */
+/* Pages of any origin may load the client library; the Origin of a connection is still checked. */
 #define OPEN_TO_PAGES                                                                                        \
     "Access-Control-Allow-Origin: *\r\n"                                                                     \
     "Cross-Origin-Resource-Policy: cross-origin\r\n"
@@ -286,10 +286,10 @@ static bool route_metrics(const struct route_request *request, struct http_answe
     return answer_ok(answer, "text/plain; version=0.0.4; charset=utf-8", buf_span(request->hold));
 }
 
-/* What the hub answers over HTTP: the first row that has an answer for the path. */
+/* The answers over HTTP: the first row that has one for the path is used. */
 static const struct route {
     const char *path;
-    bool below; /* and what begins with it */
+    bool below; /* also paths that begin with it */
     bool (*run)(const struct route_request *request, struct http_answer *answer); /* false: not found */
 } routes[] = {
     {"/healthz", false, route_healthz}, {"/readyz", false, route_readyz}, {"/metrics", false, route_metrics},
@@ -302,7 +302,7 @@ static bool leads_to(struct span path, const struct route *route)
     return (route->below ? path.n >= n : path.n == n) && memcmp(path.p, route->path, n) == 0;
 }
 
-/* Whether the name that the request came to may have an answer. */
+/* Whether requests for this Host are answered. */
 static bool host_allowed(const struct server *server, const struct guard_request *request)
 {
     if (server->hosts == NULL || guard_host(request->host, server->hosts))
@@ -314,7 +314,7 @@ static bool host_allowed(const struct server *server, const struct guard_request
     return false;
 }
 
-/* Whether the request comes from this machine, and no proxy says that it passes it on for somebody else. */
+/* Whether the request comes from this machine, and no proxy header says that it was forwarded. */
 static bool comes_from_here(struct lws *wsi)
 {
     const struct peer *peer = lws_get_opaque_user_data(wsi);
@@ -323,7 +323,7 @@ static bool comes_from_here(struct lws *wsi)
            lws_hdr_custom_length(wsi, "forwarded:", 10) < 0;
 }
 
-/* Whether the request may have what only some may read: /metrics. */
+/* Checks a request for what not everybody may read: /metrics. */
 static struct guard_verdict check_reader(const struct server *server, struct lws *wsi, struct span path)
 {
     char buf[SERVER_HEADER_BYTES];
@@ -342,9 +342,9 @@ static bool find_answer(const struct route_request *request, struct http_answer 
 }
 
 /* ---- requests ------------------------------------------------------------------------------------- */
-#define VALUE_MAX 512 /* of the headers that are looked at */
+#define VALUE_MAX 512 /* most bytes of a header value that is checked */
 
-struct head { /* the request and the memory of its values */
+struct head { /* a request and the memory of its header values */
     struct guard_request request;
     char host[256], http[16], upgrade[64], version[16], key[64], origin[VALUE_MAX], protocols[VALUE_MAX];
     char transfer_encoding[64], content_length[32];
@@ -414,7 +414,7 @@ int http_upgrade(struct server *server, struct lws *wsi, enum http_place place)
 }
 
 /* ---- bodies, which nothing here wants --------------------------------------------------------------- */
-#define BODY_READ_MAX 16777216 /* bytes of one that are read and thrown away */
+#define BODY_READ_MAX 16777216 /* most bytes of a body that are read and discarded */
 
 static bool has_body(const struct guard_request *request)
 {
@@ -425,8 +425,8 @@ static bool has_body(const struct guard_request *request)
     return zeros < length.n;
 }
 
-/* Answers, and goes on reading the body: most clients listen when all is sent, and to close before would
- * reset the connection, and the answer with it. */
+/* Answers and keeps reading the body: most clients read the answer only after sending everything, and closing
+ * earlier would reset the connection and lose the answer. */
 static int refuse(struct lws *wsi, const struct guard_request *request, struct guard_verdict verdict,
                   enum http_place place)
 {
@@ -436,7 +436,7 @@ static int refuse(struct lws *wsi, const struct guard_request *request, struct g
     if (!write_error(wsi, verdict))
         return -1;
     if (!lws_partial_buffered(wsi))
-        shutdown(lws_get_socket_fd(wsi), SHUT_WR); /* who listens already need not wait for the rest */
+        shutdown(lws_get_socket_fd(wsi), SHUT_WR); /* a client that reads already sees the end at once */
     peer->body = 0;
     return 0;
 }

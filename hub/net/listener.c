@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The listening socket (host:port, [v6]:port, unix:PATH, or the one systemd hands over), ours so that it can
- * be limited per address and paused; and the table of TCP peers. Loop thread only. */
+/* The listening socket (host:port, [v6]:port, unix:PATH, or the one that systemd passes), opened here and not
+ * by libwebsockets, so that accepting can be limited per address and paused; and the table of TCP peers. Loop
+ * thread only. */
 #include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
@@ -19,10 +20,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ACCEPT_BURST 128      /* connections taken in one turn */
-#define NEWCOMER_MS 200       /* has to say something, before it must make room */
-#define CROWDED_AFTER_MS 1000 /* a full house waits so long for room; then the oldest goes at any age */
-#define PROBE_PLACES 16       /* beyond all others, of the descriptors to spare */
+#define ACCEPT_BURST 128      /* most connections accepted in one turn */
+#define NEWCOMER_MS 200       /* time in which a new peer is not closed to make room */
+#define CROWDED_AFTER_MS 1000 /* after waiting this long for room, closes the oldest peer at any age */
+#define PROBE_PLACES 16       /* more peers, for probes, from the spare descriptors */
 
 /* ---- states ------------------------------------------------------------------------------------------ */
 static void on_readable(uv_poll_t *poll, int status, int events);
@@ -63,14 +64,14 @@ static void listener_become(struct listener *listener, enum listener_state to)
     }
 }
 
-/* Whether the next connection would be one too many that has not authenticated. Then the rest waits in
- * the kernel's queue for a moment: after a restart everybody comes at once. */
+/* Whether the limit of unauthenticated connections is reached. More connections then wait in the kernel's
+ * queue for a moment: after a restart all clients connect at the same time. */
 static bool full(const struct listener *listener)
 {
     return listener->unauthenticated.used >= (size_t)listener->server->config.options->unauthenticated;
 }
 
-/* A peer has gone or authenticated: there is room, or a descriptor. */
+/* Call when a peer has gone or authenticated, which makes room. */
 static void room(struct listener *listener)
 {
     if (listener->state == LISTENER_PAUSED && !full(listener))
@@ -78,16 +79,16 @@ static void room(struct listener *listener)
 }
 
 /* ---- opening --------------------------------------------------------------------------------------- */
-#define LISTEN_FD_FIRST 3 /* systemd's */
+#define LISTEN_FD_FIRST 3 /* first descriptor that systemd passes */
 
-/* Takes the reason. */
+/* Reports an error; takes ownership of the reason. */
 static int fail(char **ret_reason, char *reason)
 {
     *ret_reason = reason;
     return -1;
 }
 
-/* The descriptor of socket activation, -1 if there is none. */
+/* The descriptor from socket activation, -1 if there is none. */
 static int handed_over(void)
 {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
@@ -98,7 +99,7 @@ static int handed_over(void)
     return LISTEN_FD_FIRST;
 }
 
-/* Whether somebody accepts connections at a unix socket. */
+/* Whether a process accepts connections at a unix socket. */
 static bool unix_alive(const struct sockaddr_un *at)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -128,14 +129,14 @@ static int open_unix(struct listener *listener, const char *path, char **ret_rea
             close(fd);
         return fail(ret_reason, xasprintf("option listen: %s: %s", path, strerror(error)));
     }
-    /* Who may connect is the operator's to say, by the mask that the hub was started with. */
+    /* The operator decides who may connect, by the umask that the hub was started with. */
     if (chmod(path, 0777 & ~file_umask()) < 0)
         log_warn("the mode of the socket cannot be set", "path", path);
     listener->unix_path = xstrdup(path);
     return fd;
 }
 
-/* Splits "host:port" and "[v6]:port"; an empty host means every address. */
+/* Splits "host:port" and "[v6]:port"; an empty host means all addresses. */
 static bool split_address(const char *text, char *host, size_t size, const char **ret_port)
 {
     const char *colon = strrchr(text, ':'), *start = text, *end = colon;
@@ -194,7 +195,7 @@ static int open_tcp(const char *text, char **ret_reason)
     return fd;
 }
 
-/* Writes what the socket is bound to. */
+/* Writes the address that the socket is bound to. */
 static void name_socket(int fd, char *name, size_t size)
 {
     struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
@@ -232,7 +233,7 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
     }
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
-               sizeof on); /* its peers have it, too; not of a unix socket */
+               sizeof on); /* accepted sockets inherit it; fails for a unix socket */
     listener->fd = fd;
     name_socket(fd, listener->name, sizeof listener->name);
     uv_poll_init(&server->config.loop->uv, &listener->poll, fd);
@@ -306,7 +307,7 @@ enum http_place peer_upgrades(struct peer *peer)
     return taken ? HTTP_STAYS : HTTP_NO_PLACE;
 }
 
-/* Lets those go that make room. Not from a callback of the library. */
+/* Closes the peers that must make room. Do not call from a callback of libwebsockets. */
 static void let_go(struct listener *listener)
 {
     for (struct peer *peer; (peer = oldest(&listener->going)) != NULL;) {
@@ -315,7 +316,7 @@ static void let_go(struct listener *listener)
     }
 }
 
-/* Whether there is room for another one that has not authenticated, perhaps because the oldest goes. */
+/* Whether there is room for another unauthenticated peer, if necessary by closing the oldest one. */
 static bool make_room(struct listener *listener)
 {
     if (!full(listener))
@@ -359,7 +360,7 @@ static void refuse(int fd, enum metric reason)
     close(fd);
 }
 
-/* Takes what a new peer costs; false and why not. */
+/* Charges a new peer to its quotas; false and the metric of the limit that refused it. */
 static bool admit(struct peer *peer, struct span address, enum metric *ret_reason)
 {
     struct listener *listener = peer->listener;
@@ -428,8 +429,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* On a foreign loop the library arms its timers only behind an event of its own; without one, requests
- * that never come would never time out. */
+/* On a loop that it does not own, libwebsockets arms its timers only after an event of its own; without this
+ * call a peer that never sends a request would not time out. */
 static void let_library_look(struct listener *listener)
 {
     uint64_t now = now_of(listener);

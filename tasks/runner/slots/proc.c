@@ -519,8 +519,8 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
         return;
     if (!job->started)
         slot_report_started(job); /* a quick job holds its SLOT_STARTED back until it ends */
-    uint64_t ran_ms =
-        now_ms > job->since_ms ? now_ms - job->since_ms : 0; /* since_ms may be newer than now_ms */
+    /* since_ms may be newer than now_ms. */
+    uint64_t ran_ms = now_ms > job->since_ms ? now_ms - job->since_ms : 0;
     if (job->stop == STOP_CANCEL)
         climb(proc, job, now_ms);
     else if (job->stop == STOP_NONE && ran_ms >= 1000ULL * slot_soft_limit_s(job->run.type))
