@@ -388,6 +388,20 @@ class Worker(Process):
         return descendants(self.pid)
 
 
+class Clock:
+    """The wall time of a program, set while it runs; its monotonic time goes on."""
+
+    def __init__(self, path):
+        self.path = path
+        self.path.write_bytes(bytes(8))
+        self.env = {"LD_PRELOAD": str(BUILD / "tests/lib/libset_clock.so"), "SET_CLOCK": str(self.path)}
+
+    def set(self, seconds):
+        """So many seconds off from now on."""
+        with open(self.path, "r+b") as file:  # in place: it is mapped
+            file.write(seconds.to_bytes(8, "little", signed=True))
+
+
 class Stack:
     """Redis, hubs and workers of one test, in one temporary directory."""
 

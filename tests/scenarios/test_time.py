@@ -9,7 +9,7 @@ import time
 import pytest
 
 from client import connect
-from taskhub import BUILD, SLOWDOWN, Redis, alive, descendants, token
+from taskhub import SLOWDOWN, Clock, Redis, alive, descendants, token
 
 HOUR = 3600
 PCM = {"encoding": "pcm_s16le", "sample_rate": 16000, "channels": 1}
@@ -58,20 +58,6 @@ async def test_a_worker_that_slept_is_no_dead_one(stack):
         assert (end["status"], got["attempt"]) == ("completed", 1), "a lapse spends no attempt"
 
 
-class Clock:
-    """The wall time of a program, set while it runs; its monotonic time goes on."""
-
-    def __init__(self, stack, name):
-        self.path = stack.directory / f"{name}.clock"
-        self.path.write_bytes(bytes(8))
-        self.env = {"LD_PRELOAD": str(BUILD / "tests/lib/libset_clock.so"), "SET_CLOCK": str(self.path)}
-
-    def set(self, seconds):
-        """So many seconds off from now on."""
-        with open(self.path, "r+b") as file:  # in place: it is mapped
-            file.write(seconds.to_bytes(8, "little", signed=True))
-
-
 class Work:
     """What must not notice: a running task, a live stream, and a task that is delayed."""
 
@@ -108,7 +94,7 @@ class Work:
 @pytest.mark.parametrize("off", [HOUR, -HOUR])
 @pytest.mark.parametrize("whose", ["redis", pytest.param("hub", marks=pytest.mark.long)])
 async def test_a_clock_is_set(stack, whose, off):
-    clock = Clock(stack, whose)
+    clock = Clock(stack.directory / f"{whose}.clock")
     if whose == "redis":
         stack._redis = stack._add(Redis(stack.directory))
         stack.redis.env = dict(os.environ, **clock.env)
