@@ -413,7 +413,6 @@ void queue_list(struct queue *queue, const struct queue_filter *filter, queue_an
     struct op *op = read_op(queue, FUNCTION("list"), write_list, fn, ctx);
     op->cost_word = 4;
     op_in_turn(op, span_of(filter->asker), filter->task ? WEIGHT_LIST : filter->limit + WEIGHT_ONE);
-    words_number(&op->words, queue->config.retention_light_ms);
     words_text(&op->words, filter->owner);
     words_text(&op->words, filter->status);
     words_text(&op->words, filter->task);
@@ -436,8 +435,7 @@ void queue_snapshot(struct queue *queue, const char *owner, queue_answer_fn *fn,
 
 void queue_stats(struct queue *queue, queue_answer_fn *fn, void *ctx)
 {
-    struct op *op = read_op(queue, FUNCTION("stats"), write_stats, fn, ctx);
-    words_number(&op->words, queue->config.retention_light_ms);
+    read_op(queue, FUNCTION("stats"), write_stats, fn, ctx);
 }
 
 void queue_workers(struct queue *queue, queue_answer_fn *fn, void *ctx)

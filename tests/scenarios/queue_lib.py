@@ -17,6 +17,7 @@ from taskhub import TOP, eventually
 PREFIX = "th:{0}:"
 OK, DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT, NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, LOST = range(10)
 HEAVY_MS, LIGHT_MS = 86400000, 3600000
+NET_MS = 25 * 3600000  # by how much Redis' own expiry comes later than what is kept so long
 
 
 class RedisError(Exception):
@@ -179,7 +180,8 @@ def answers_of(answer, counts):
 class Queue:
     """One redis-server with the library, and a caller: hub `h:one` unless as_() says otherwise."""
 
-    def __init__(self):
+    def __init__(self, env=None):
+        self.env = env
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="queue-test-"))
         self.start()
         self.origin, self.incarnation = "h:one", "aaaaaa"
@@ -192,7 +194,7 @@ class Queue:
     def start(self):
         self.process = subprocess.Popen(
             ["redis-server", "--port", "0", "--unixsocket", str(self.dir / "s"), "--save", "", "--appendonly", "no"],
-            cwd=self.dir, stdout=subprocess.DEVNULL)
+            cwd=self.dir, stdout=subprocess.DEVNULL, env=self.env)
         try:
             self.redis = eventually(self.connect, what="the connection to redis-server")
             self.redis("FUNCTION", "LOAD", "REPLACE", library())
@@ -343,7 +345,7 @@ class Queue:
         return self.get(id, any=1)["status"]
 
     def list(self, owner="u1", status="", task="", since=-1, until=-1, cursor="", limit=50, budget=100000):
-        _, totals, cursor, rows, _cost = self.call("list", LIGHT_MS, owner, status, task, since, until, cursor, limit,
+        _, totals, cursor, rows, _cost = self.call("list", owner, status, task, since, until, cursor, limit,
                                                    budget)
         return [row[0] for row in rows], cursor, dict(zip(
             ("pending", "processing", "completed", "failed", "cancelled"), totals))
@@ -380,6 +382,14 @@ class Queue:
         assert len(found) <= 1, found
         return found and (found[0][0], str(uuid.UUID(bytes=found[0][1][:16])), found[0][1][32:].decode())
 
+    def ages(self, ms):
+        """So much running time passes."""
+        self.call("tick", HEAVY_MS, LIGHT_MS)
+        self.redis("HINCRBY", PREFIX + "g", "run_ms", ms)
+
+    def notify(self, id="n1", owner="u1"):
+        return self.call("notify", owner, id, '{"title":"t"}')
+
     def pass_day(self):
         """What stands in the hash of idempotency keys of a day is moved to that of the day before."""
         homes = (self.redis("HGET", PREFIX + "g", "keys") or "").split()
@@ -387,6 +397,9 @@ class Queue:
         for day in days:
             if self.redis("EXISTS", f"{PREFIX}k:{day}"):
                 self.redis("RENAME", f"{PREFIX}k:{day}", f"{PREFIX}k:{day - 1}")
+                till = float(self.redis("ZSCORE", PREFIX + "till", f"k:{day}"))
+                self.redis("ZREM", PREFIX + "till", f"k:{day}")
+                self.redis("ZADD", PREFIX + "till", till - 86400000, f"k:{day - 1}")
         self.redis("HSET", PREFIX + "g", "keys", " ".join(
             ["", *(f"k:{day - 1}" for day in reversed(days)), *(home for home in homes if home == "k"), ""]) or " ")
 

@@ -4,6 +4,7 @@
 -- the log.
 
 local flush_records -- 40_record.lua
+local kept = {} -- 43_kept.lua
 local keep_owner, TOUCH_MS -- 35_index.lua
 local TRIM_EVENTS = 256 -- events of an owner between two trims of the owner's keys
 local row_text -- an owner's row as it is stored
@@ -33,14 +34,14 @@ end
 
 -- Answer: the owners that need keep_owner().
 local function flush_rows()
-  local words, n, kept = nil, 2, {}
+  local words, n, found = nil, 2, {}
   for i = 1, #touched do
     local o = touched[i]
     if o.moved then
       local written = o.seq - o.seq_was -- and with them the keys
       local old = written > 0 and now - o.touch > TOUCH_MS
       if old or o.seq % TRIM_EVENTS < written then
-        kept[#kept + 1], o.renewed = o, old
+        found[#found + 1], o.renewed = o, old
       end
       if old then
         o.touch = now
@@ -59,7 +60,7 @@ local function flush_rows()
   if words then
     call_words(words)
   end
-  return kept
+  return found
 end
 
 -- Forgets a hub whose channel has no subscriber; it attaches its owners again when it is back.
@@ -107,7 +108,7 @@ flush = function()
   flush_batches()
   flush_logs()
   publish_lines()
-  local kept = flush_rows()
+  local renewed = flush_rows()
   if global.moved then
     call('HSET', P .. 'g', 'act', math.max(0, global.act), 'run', global.run, 'due', global.due)
   end
@@ -117,8 +118,11 @@ flush = function()
   for i = 1, #after do
     look_after(after[i])
   end
-  for i = 1, #kept do
-    look_after(keep_owner, kept[i])
+  for i = 1, #renewed do
+    look_after(keep_owner, renewed[i])
+  end
+  if after.sweep then
+    look_after(kept.sweep, after.sweep)
   end
 end
 

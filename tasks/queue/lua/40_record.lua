@@ -14,8 +14,8 @@
 -- start · A bytes of audio · E audio has ended · H hub that resumed it · D was submitted with a delay, and came
 -- due. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
--- The hash's field # counts its active tasks and says when the last of the others expires; the hash goes as a
--- whole. tasks/queue/attempt.c reads the text of a leased task.
+-- The hash's field # counts its active tasks and says until when (run_ms) the last of the others is kept; the hash
+-- goes as a whole. tasks/queue/attempt.c reads the text of a leased task.
 
 local STATUS_OF = { p = 'pending', q = 'pending', u = 'pending', s = 'processing', w = 'processing', C = 'completed',
   X = 'failed', K = 'cancelled' }
@@ -33,15 +33,15 @@ end
 
 -- Buckets ---------------------------------------------------------------------------------------------
 
--- What is written to a hash of records. `more`: change of its number of active tasks; `till`: until when
+-- What is written to a hash of records. `more`: change of its number of active tasks; `till`: until when (run_ms)
 -- those that ended in this call are kept; `ended`: the same for tasks that are written only now, already
 -- ended.
 local function bucket_of(id, light)
   local known, time = light and light_buckets or heavy_buckets, sub(id, 1, 10)
   local bucket = known[time]
   if not bucket then
-    bucket = { key = P .. (light and 'tl:' or 't:') .. time, wanted = false, words = false,
-      more = 0, till = 0, ended = false, light = light }
+    local name = (light and 'tl:' or 't:') .. time
+    bucket = { name = name, key = P .. name, wanted = false, words = false, more = 0, till = 0, ended = false, light = light }
     known[time] = bucket
     buckets[#buckets + 1] = bucket
   end
@@ -78,7 +78,14 @@ do
 
 local DAMAGED = 1000000 -- keeps the count above 0: the hash stays until it is recounted
 
--- Writes the changes of a hash; its counts decide whether it expires or stays.
+-- Keeps a hash for tasks that were written to it already ended.
+local function keep_ended(bucket)
+  if kept.note_later(bucket.name, bucket.ended) and find(call('HGET', bucket.key, '#') or '0', '^0') then
+    call('PEXPIRE', bucket.key, kept.net(bucket.ended - run_ms))
+  end
+end
+
+-- Writes the changes of a hash; its counts decide whether it goes some day or stays.
 local function flush_bucket(bucket)
   local was, till, active
   if bucket.more ~= 0 or bucket.till > 0 then
@@ -91,11 +98,11 @@ local function flush_bucket(bucket)
     call_words(bucket.words)
   end
   if active == 0 then
-    call('PEXPIREAT', bucket.key, text_of(till))
+    kept.expire(bucket.name, till - run_ms)
   elseif active and was == '0' and (till > 0 or bucket.light) then
     call('PERSIST', bucket.key)
-  elseif not active and bucket.ended and find(call('HGET', bucket.key, '#') or '0', '^0') then
-    call('PEXPIREAT', bucket.key, text_of(bucket.ended))
+  elseif not active and bucket.ended then
+    keep_ended(bucket)
   end
   bucket.words, bucket.more, bucket.till, bucket.ended = false, 0, 0, false
 end
@@ -378,8 +385,11 @@ end
 -- Heavy tasks that were submitted with a delay: not active before they come due.
 local delayed = {} -- called by other files; in a table since Lua limits the number of locals
 
--- Counts one in (1) or out (-1).
+-- Counts one in (1) or out (-1). The owner's index has to be kept as long.
 delayed.count = function(o, n)
+  if n > 0 then
+    o.touch = 0
+  end
   local later = o.later + n
   o.later, o.moved = later > 0 and later or 0, true
 end

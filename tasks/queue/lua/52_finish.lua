@@ -38,16 +38,16 @@ end
 -- Drops the oldest audio of an owner's failed and cancelled streams when there is too much.
 local function keep_audio(r)
   local key, total = P .. 'ra:' .. r.o, 0
-  call('ZREMRANGEBYSCORE', key, '-inf', now_digits)
-  call('ZADD', key, format('%d', now + AUDIO_KEPT_MS), r.id .. ' ' .. r.A)
-  call('PEXPIRE', key, AUDIO_KEPT_MS)
-  local kept = call('ZRANGE', key, 0, -1)
-  for i = #kept, 1, -1 do
-    local id, bytes = match(kept[i], '^(%S+) (%d+)$')
+  call('ZREMRANGEBYSCORE', key, '-inf', text_of(run_ms))
+  call('ZADD', key, text_of(run_ms + AUDIO_KEPT_MS), r.id .. ' ' .. r.A)
+  kept.expire('ra:' .. r.o, AUDIO_KEPT_MS)
+  local all = call('ZRANGE', key, 0, -1)
+  for i = #all, 1, -1 do
+    local id, bytes = match(all[i], '^(%S+) (%d+)$')
     total = total + bytes
-    if i < #kept and total > AUDIO_KEPT_BYTES or #kept - i >= AUDIO_KEPT then
+    if i < #all and total > AUDIO_KEPT_BYTES or #all - i >= AUDIO_KEPT then
       call('UNLINK', P .. 'a:' .. id)
-      call('ZREM', key, kept[i])
+      call('ZREM', key, all[i])
     end
   end
 end
@@ -57,21 +57,22 @@ local function retire_audio(r, code)
   if code == 'C' or r.audio_dropped or not r.A then
     call('UNLINK', P .. 'a:' .. r.id)
   else
-    call('PEXPIRE', P .. 'a:' .. r.id, AUDIO_KEPT_MS)
+    kept.expire('a:' .. r.id, AUDIO_KEPT_MS)
     keep_audio(r)
   end
 end
 
--- Lets all keys of an ended task expire together. Waits for the end of the call, which may still write some
+-- Lets all keys of an ended task go together. Their expiry waits for the end of the call, which may still write some
 -- of them.
 local function expire(r, keep)
-  count_in(homes[r.id], -1, now + keep)
+  count_in(homes[r.id], -1, run_ms + keep)
   if not r.y then
     return
   end
+  kept.note('y:' .. r.id, keep)
   after[#after + 1] = function()
     for i = 1, #r.y do
-      call('PEXPIRE', P .. EXTRA[sub(r.y, i, i)] .. r.id, keep)
+      call('PEXPIRE', P .. EXTRA[sub(r.y, i, i)] .. r.id, kept.net(keep))
     end
   end
 end
@@ -159,7 +160,7 @@ damage.mend = function(r)
   touch(r)
   r.corrupt, r.counted = false, 'failed'
   r.fixed = concat({ r.o, r.task, r.flags, r.created, r.queue, r.priority, r.max, r.base, r.cap }, ' ') .. '\n\n'
-  call('PEXPIRE', P .. 'a:' .. r.id, AUDIO_KEPT_MS)
+  kept.expire('a:' .. r.id, AUDIO_KEPT_MS)
   if score and score + 0 < BAND then
     finish(r, 'X', { code = match(r.R, '^%w+'), error = match(r.R, '\n(.*)$') })
   elseif score then

@@ -40,7 +40,8 @@ end
 
 -- A text of its own key, where it is too long for the record.
 local function put_apart(letter, id, text)
-  call('SET', P .. EXTRA[letter] .. id, text, 'PX', keep_light)
+  call('SET', P .. EXTRA[letter] .. id, text, 'PX', kept.net(keep_light))
+  kept.note('y:' .. id, keep_light)
   return letter
 end
 
@@ -111,7 +112,7 @@ end
 -- The words that write the records of a shape's tasks, which stand in one hash, and how many there are.
 local function words_of_shape(shape)
   local bucket = bucket_of(shape.time, true)
-  bucket.ended = now + keep_light
+  bucket.ended = run_ms + keep_light
   local words = words_of(bucket)
   return words, #words
 end

@@ -170,6 +170,7 @@ end
 export('wake', { 'allow-oom' }, wake)
 
 sweep = function()
+  kept.look()
   sweep_expired()
   sweep_leases()
   sweep_due()

@@ -179,7 +179,7 @@ local function end_whole(args, i, verbs, owner, line)
   text = sub(text, 1, state - 1) .. line.completed .. percent .. ' ' .. seq .. ' ' .. rev .. ended .. result
   fetched[id] = text
   bucket_put(home, id, text)
-  count_in(home, -1, now + keep_heavy)
+  count_in(home, -1, run_ms + keep_heavy)
   place(o, id, 'C')
   count_active(o, -1)
   push(batches['l-'] or batch_all('l-', 'ZREM', 'l'), id)

@@ -60,6 +60,7 @@ end
 -- holders.beat()}.
 local function tick(args)
   retention(args)
+  kept.look()
   local v = call('HMGET', P .. 'g', 'steps', 'step_ms')
   local steps, ms = (v[1] or 0) + 0, (v[2] or 0) + 0
   if clock.step then

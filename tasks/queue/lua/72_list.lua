@@ -144,12 +144,12 @@ local function collect(rows, step, f, status)
   end
 end
 
--- Counts the entries of a list of light tasks that are within retention; the list is ordered by time.
-local function count_light(key, keep)
+-- Counts the entries of a list of light tasks whose records are kept; the list is ordered by time.
+local function count_light(key)
   local low, high = 0, call('LLEN', key)
   while low < high do
     local middle = math.ceil((low + high) / 2)
-    if born(call('LINDEX', key, middle - 1)) > now - keep then
+    if call('EXISTS', P .. 'tl:' .. sub(call('LINDEX', key, middle - 1), 1, 10)) == 1 then
       low = middle
     else
       high = middle - 1
@@ -173,13 +173,13 @@ local function count_waiting()
 end
 
 -- Counts the kept tasks: pending, processing, completed, failed, cancelled.
-totals_of = function(owner, keep)
+totals_of = function(owner)
   local run = owner == '' and global.run or owner_of(owner).run
   local first = count_band(owner, 'A')
   local active = owner == '' and count_waiting() or first
   local out = { math.max(0, active - run), run }
   for i, kind in ipairs({ 'c', 'x', 'k' }) do
-    out[i + 2] = count_band(owner, string.upper(kind)) + count_light(light_key(kind, owner), keep)
+    out[i + 2] = count_band(owner, string.upper(kind)) + count_light(light_key(kind, owner))
   end
   out[3] = out[3] + first - active
   return out
@@ -189,17 +189,17 @@ local function filter_of(owner, task, limit, budget)
   return { owner = owner, from = {}, since = 0, untill = ALL_TIME, task = task, limit = limit, budget = { left = budget }, cost = 0 }
 end
 
--- args: retention of light tasks, owner ('' = all), status, task, since, until (-1 = open), cursor, limit, budget in
+-- args: owner ('' = all), status, task, since, until (-1 = open), cursor, limit, budget in
 -- bytes. Answer: {0, totals, next cursor, rows, rows it looked at}
 local function list(args)
-  local f = filter_of(args[4], args[6], tonumber(args[10]), tonumber(args[11]))
-  f.since = math.max(0, tonumber(args[7]))
-  f.untill = tonumber(args[8]) >= 0 and tonumber(args[8]) or f.untill
-  local score, id = match(args[9], '^(%d+)-(%S+)$')
+  local f = filter_of(args[3], args[5], tonumber(args[9]), tonumber(args[10]))
+  f.since = math.max(0, tonumber(args[6]))
+  f.untill = tonumber(args[7]) >= 0 and tonumber(args[7]) or f.untill
+  local score, id = match(args[8], '^(%d+)-(%S+)$')
   f.from = { score = tonumber(score), id = id }
   local rows = {}
-  local cursor = collect(rows, sources(args[4], args[5], f), f, args[5])
-  return { 0, totals_of(args[4], tonumber(args[3])), cursor, rows, math.ceil(f.cost) }
+  local cursor = collect(rows, sources(args[3], args[4], f), f, args[4])
+  return { 0, totals_of(args[3]), cursor, rows, math.ceil(f.cost) }
 end
 
 -- All active tasks, then the newest that ended. args: owner, count, budget. Answer: {0, rows, rows it looked at}

@@ -29,9 +29,9 @@ local function failed_last_hour()
   return n
 end
 
--- args: retention of light tasks. Answer: {0, totals, heavy active, {queue, ready, …}, delayed, leased, live workers,
+-- Answer: {0, totals, heavy active, {queue, ready, …}, delayed, leased, live workers,
 -- live hubs, failed in the last hour, days}
-local function stats(args)
+local function stats()
   local queues = {}
   for _, name in ipairs({ 'default', 'live', 'light' }) do
     queues[#queues + 1] = name
@@ -39,7 +39,7 @@ local function stats(args)
   end
   return {
     0,
-    totals_of('', tonumber(args[3])),
+    totals_of(''),
     global.act,
     queues,
     call('ZCARD', P .. 'd'),

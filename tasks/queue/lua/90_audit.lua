@@ -142,7 +142,7 @@ local function audit_owner(o)
   audit_log(o)
 end
 
--- Checks a hash of records read as a whole: its own count, and whether it expires when all have ended.
+-- Checks a hash of records read as a whole: its own count, and whether it goes when all have ended.
 local function audit_bucket(key, fields)
   local active, counted = 0, '0'
   for i = 1, #fields, 2 do
@@ -156,8 +156,8 @@ local function audit_bucket(key, fields)
   if counted + 0 ~= active then
     found('counter', name, 'counts ' .. counted .. ' active records, has ' .. active)
   end
-  if active == 0 and left < 0 then
-    found('expiry', name, 'its tasks have ended and it never expires')
+  if active == 0 and left < 0 and not call('ZSCORE', P .. 'till', name) then
+    found('expiry', name, 'its tasks have ended and it never goes')
   elseif active > 0 and left >= 0 then
     found('expiry', name, 'has active tasks and expires')
   end

@@ -147,7 +147,7 @@ end
 
 -- Corrects the count of a hash of records that was read as a whole and needed no other repair.
 local function check_bucket(key, fields)
-  local active, counted, till = 0, '-', '0'
+  local name, active, counted, till = sub(key, #P + 1), 0, '-', '0'
   for i = 1, #fields, 2 do
     if fields[i] == '#' then
       counted, till = match(fields[i + 1], '^(%d+) (%d+)$')
@@ -156,13 +156,13 @@ local function check_bucket(key, fields)
     end
   end
   if counted ~= text_of(active) then
-    till = math.max(till or 0, now + math.max(keep_heavy, keep_light))
-    note('counter', sub(key, #P + 1), 'counted ' .. (counted or '?') .. ' active records, has ' .. active)
+    till = math.max(till or 0, run_ms + math.max(keep_heavy, keep_light))
+    note('counter', name, 'counted ' .. (counted or '?') .. ' active records, has ' .. active)
     call('HSET', key, '#', text_of(active) .. ' ' .. text_of(till))
     if active > 0 then
       call('PERSIST', key)
     else
-      call('PEXPIREAT', key, text_of(till))
+      kept.expire(name, till - run_ms)
     end
   end
 end
