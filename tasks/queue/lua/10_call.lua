@@ -51,7 +51,7 @@ local STEP_MS = 2000 -- a gap of more, or a clock that was set, is a step; of a 
 local CLOCK_EVERY_MS = 100 -- how often the clocks are written, at least
 
 -- Two clocks. Wall time is for stamps, days and what is kept until a day; running time for whatever somebody has to be
--- awake for: leases, delays, who lives. A machine that slept, a Redis that hung, a clock that was set say nothing of a
+-- awake for: leases, delays, who lives, how long things are kept. A machine that slept, a Redis that hung, a clock that was set say nothing of a
 -- worker. Fields of g: run_ms and, of when that was written, time_ms = Redis' own clock, ahead_ms = how much wall time was
 -- ahead of it, where it was set back: then wall time goes at half the speed until it is caught up; steps, step_ms = how
 -- many there were, and the last one. `stored`, `base`, `time`, `ahead`: these as text and as numbers; `latest`: wall
@@ -85,6 +85,11 @@ clock.write = function()
     call('HINCRBY', P .. 'g', 'steps', 1)
     call('HSET', P .. 'g', 'step_ms', format('%d', c.step))
   end
+end
+
+-- A wall time that has come even if Redis' clock was set forward: what counts until a stamp goes by it.
+clock.certain = function()
+  return math.min(now, run_ms)
 end
 
 -- What people are told of a running time.

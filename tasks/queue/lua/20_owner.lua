@@ -10,7 +10,7 @@ local RESULT_INLINE = 16384
 local NOTHING = { rest = '' } -- for say(): no optional members
 
 -- A row is msgpack, which costs less than text here. Its values: seq of the log's newest event; act = active
--- heavy tasks; run = running tasks; touch = when expiries were renewed; kinds = which of the owner's indexes
+-- heavy tasks; run = running tasks; touch = when it was renewed how long the keys are kept; kinds = which of the owner's indexes
 -- exist; hubs = names of the hubs that listen; class and tag = the owner's last tag and the ready set it
 -- belongs to; tags = the same for other sets; later = delayed heavy tasks that have not come due yet.
 local EMPTY_ROW

@@ -14,7 +14,7 @@ local BAND_OF = { A = 0, C = BAND, X = 2 * BAND, K = 3 * BAND }
 -- Retention in ms; arguments of every call that can end a task.
 local keep_heavy, keep_light
 
-TOUCH_MS = 600000 -- how often the expiry of an owner's keys is renewed
+TOUCH_MS = 600000 -- how often it is renewed how long an owner's keys are kept
 
 -- The time of a task's creation, from the first 48 bits of its id.
 local function born(id)
@@ -38,7 +38,7 @@ local LIGHT_ALL = 2000 -- of all owners, for admins
 local OWN_LIGHT = { C = 'lc', X = 'lx', K = 'lk' }
 local ALL_LIGHT = { C = 'glc', X = 'glx', K = 'glk' }
 
--- Notes that an owner has an index of this kind, so that its expiry gets renewed.
+-- Notes that an owner has an index of this kind, so that it gets renewed.
 local function note_kind(o, kind)
   if not find(o.kinds, kind, 1, true) then
     o.kinds, o.touch = o.kinds .. kind, 0
@@ -122,28 +122,40 @@ trim_index = function(key, wanted, before)
   return dropped
 end
 
--- Renews the expiry of one of an owner's indexes. One that is gone is noted again, and gets its expiry, when
--- it is next written.
-local function renew_kind(o, key, kind, ms)
-  if call('PEXPIRE', P .. key .. ':' .. o.name, format('%.0f', ms)) == 0 then
+-- Keeps one of an owner's keys for so long; `words`: the command that notes it. Answer: whether it is there.
+local function renew_key(o, key, ms, words)
+  local name = key .. ':' .. o.name
+  if call('PEXPIRE', P .. name, kept.net(ms)) == 0 then
+    return false
+  end
+  put(words, text_of(run_ms + ms), name)
+  return true
+end
+
+-- The same for an index. One that is gone is noted again, and renewed, when it is next written.
+local function renew_kind(o, key, kind, ms, words)
+  if not renew_key(o, key, ms, words) then
     o.kinds = string.gsub(o.kinds, kind, '')
   end
 end
 
--- Renews the expiry of an owner's keys, which exceeds what is promised by two periods. While tasks are active
+-- Renews how long an owner's keys are kept, which exceeds what is promised by two periods. While tasks are active
 -- the index is kept.
 local function renew(o)
   local idle = 2 * TOUCH_MS
   local keep = call('HMGET', P .. 'g', 'keep_heavy', 'keep_light')
   local index = (keep[1] or HEAVY_KEEP_MS) + LOG_KEEP_MS + idle
-  call('PEXPIRE', P .. 'e:' .. o.name, LOG_KEEP_MS + idle)
-  local kinds = o.kinds
+  local kinds, words = o.kinds, { 'ZADD', P .. 'till' }
+  renew_key(o, 'e', LOG_KEEP_MS + idle, words)
   for kind in string.gmatch(kinds, '%a') do
     if kind == 'i' then
-      renew_kind(o, 'i', 'i', o.act + o.later > 0 and math.max(OWNER_KEEP_MS, index) or index)
+      renew_kind(o, 'i', 'i', o.act + o.later > 0 and math.max(OWNER_KEEP_MS, index) or index, words)
     else
-      renew_kind(o, 'l' .. kind, kind, math.max(LOG_KEEP_MS, keep[2] or 0) + idle)
+      renew_kind(o, 'l' .. kind, kind, math.max(LOG_KEEP_MS, keep[2] or 0) + idle, words)
     end
+  end
+  if words[3] then
+    call(unpack(words))
   end
   if o.kinds ~= kinds then
     call('HSET', P .. 'o', o.name, row_text(o))

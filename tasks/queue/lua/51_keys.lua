@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Idempotency keys. While its task is active, a key is a field of the hash k; then, for one to two days, of
--- k:<day>, which goes as a whole. Field: the 16 bytes of the task's effect id. Value: the 16 bytes of the
+-- k:<day> (by running time), which goes as a whole. Field: the 16 bytes of the task's effect id. Value: the 16 bytes of the
 -- task's id, as many of the digest of its type and arguments, and, unless it succeeded, how it ended (X or
 -- K). A call reads the keys of all its tasks with one command per hash, and writes them with another. The
 -- field keys of g names the hashes, each between blanks.
@@ -11,7 +11,6 @@ do
 
 local DUPLICATE, MISMATCH = 1, 2 -- enum queue_code
 local KEPT_MS = 86400000 -- the shortest time a key is kept
-local SLACK_MS = 3600000 -- the hash expires this long after a beat should have dropped it
 
 -- A field that belongs to no key. It is too long for Redis to pack the hash into a list, so the hash is a
 -- table.
@@ -34,8 +33,8 @@ local function id_of(value)
   return format('%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x', byte(value, 1, 16))
 end
 
-local function key_of_day(ago)
-  return 'k:' .. text_of(floor(now / KEPT_MS) - ago)
+local function key_of_day()
+  return 'k:' .. text_of(floor(run_ms / KEPT_MS))
 end
 
 -- Reads the keys of a call. `text`: field and value of each, 48 bytes. Answer: fields and values as words 3,
@@ -45,7 +44,7 @@ keys.fetch = function(text)
   if count == 0 then
     return NOTHING, false
   end
-  local words, wanted, fresh = { 'HSET', P .. key_of_day(0), struct.unpack(string.rep('c16c32', count), text) }, { 'HMGET', '' }, true
+  local words, wanted, fresh = { 'HSET', P .. key_of_day(), struct.unpack(string.rep('c16c32', count), text) }, { 'HMGET', '' }, true
   words[2 * count + 3] = nil -- where unpack() stopped
   for i = 3, count + 2 do
     wanted[i] = words[2 * i - 3]
@@ -93,9 +92,9 @@ end
 
 -- Makes one of the hashes and drops the names of those that are gone.
 local function note_home(home)
-  local names = ' '
-  for _, name in ipairs({ key_of_day(0), key_of_day(1), 'k' }) do
-    if name == home or is_home(name) then
+  local names, oldest = ' ' .. home .. ' ', floor(run_ms / KEPT_MS) - 1
+  for name in string.gmatch(global.keys, '%S+') do
+    if name == 'k' or sub(name, 3) + 0 >= oldest then
       names = names .. name .. ' '
     end
   end
@@ -103,26 +102,29 @@ local function note_home(home)
   call('HSET', P .. 'g', 'keys', names)
 end
 
--- Adds the note to the first words for a hash, which makes it a table.
-local function make_home(words, home, keep)
+-- Adds the note to the first words for a hash, which makes it a table. `ms`: how long it is kept, nil for ever.
+local function make_home(words, home, ms)
   if not is_home(home) then
     put(words, NOTE, '')
-    words.keep = keep
+    if ms then
+      words.keep = kept.net(ms)
+      kept.note(home, ms)
+    end
     note_home(home)
   end
 end
 
-local function words_to(home, keep)
+local function words_to(home, ms)
   local words = batches[home]
   if not words then
     words = batch_all(home, 'HSET', home)
-    make_home(words, home, keep)
+    make_home(words, home, ms)
   end
   return words
 end
 
 local function ms_of_day()
-  return 2 * KEPT_MS - now % KEPT_MS + SLACK_MS
+  return 2 * KEPT_MS - run_ms % KEPT_MS
 end
 
 -- Makes a key stand for an active task.
@@ -133,12 +135,12 @@ end
 
 -- The words that write the keys of ended tasks.
 keys.ended = function()
-  return words_to(key_of_day(0), ms_of_day())
+  return words_to(key_of_day(), ms_of_day())
 end
 
 -- Makes all keys of a call stand for ended tasks; `words`: those of fetch(), all new.
 keys.put_new = function(words)
-  make_home(words, key_of_day(0), ms_of_day())
+  make_home(words, key_of_day(), ms_of_day())
   batches[#batches + 1] = words
 end
 
@@ -172,10 +174,13 @@ keys.lives = function(effect)
   return call('HEXISTS', P .. 'k', bytes_of(effect)) == 1
 end
 
--- Drops keys kept long enough. Every beat does some: letting a large hash expire at once would block Redis
--- for long.
-keys.drop = function()
-  call('UNLINK', P .. key_of_day(2))
+-- Whether a field that is no key's stands; keys.ended() takes it.
+keys.stands = function(field)
+  for home in string.gmatch(global.keys, '%S+') do
+    if call('HEXISTS', P .. home, field) == 1 then
+      return true
+    end
+  end
 end
 
 end

@@ -246,7 +246,6 @@ local function beat(args)
   end
   flush_batches()
   note_reader()
-  keys.drop()
   local unnamed = holders.beat()
   call('ZADD', P .. 'ws', run_ms, origin)
   call('HSET', P .. 'wi', origin, info)

@@ -120,13 +120,13 @@ local function replay(args)
   return { o.seq, first + #entries - 1 < o.seq and 1 or 0, events }
 end
 
-local NOTIFIED_MS = 86400000
-
--- Logs a notification once per id. args: owner, id, body (JSON object).
+-- Logs a notification once per id: what is known is kept among the idempotency keys. args: owner, id, body (JSON object).
 local function notify(args)
-  if not call('SET', P .. 'nt:' .. args[3] .. ':' .. args[4], '1', 'PX', NOTIFIED_MS, 'NX') then
+  local field = 'nt:' .. args[3] .. ':' .. args[4]
+  if keys.stands(field) then
     return 0
   end
+  put(keys.ended(), field, '')
   local o = owner_of(args[3])
   local entry = entry_of('N', '0', '-', '0', '-')
   say(o, false, add_event, entry, text_of(log_append(o, entry .. '\t' .. args[5])), LOGGED, { body = args[5] })

@@ -8,7 +8,7 @@ do
 local FORGOTTEN = 100 -- most entries that a call removes
 
 local function forget()
-  local gone = call('ZRANGEBYSCORE', P .. 'dx', '-inf', format('(%d', floor(now / 1000)), 'LIMIT', 0, FORGOTTEN)
+  local gone = call('ZRANGEBYSCORE', P .. 'dx', '-inf', format('(%d', floor(clock.certain() / 1000)), 'LIMIT', 0, FORGOTTEN)
   if gone[1] then
     call('ZREM', P .. 'dx', unpack(gone))
     call('ZREM', P .. 'dn', unpack(gone))

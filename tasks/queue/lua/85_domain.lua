@@ -68,7 +68,7 @@ local function session(args)
     put(words, args[i + 2], args[i] .. ' ' .. args[i + 1])
   end
   call_words(words)
-  call('ZREMRANGEBYSCORE', P .. 'ses', '-inf', now / 1000 - SESSION_KEPT_S)
+  call('ZREMRANGEBYSCORE', P .. 'ses', '-inf', clock.certain() / 1000 - SESSION_KEPT_S)
   local over = call('ZCARD', P .. 'ses') - SESSIONS_MAX
   if over > 0 then
     call('ZPOPMIN', P .. 'ses', over)
@@ -134,7 +134,7 @@ local function cleanup(args)
     local next_owners = clean_owners(string.sub(cursor, 2))
     return { next_owners == '0' and '0' or 'o' .. next_owners, 0, 0, 0 }
   elseif string.sub(cursor, 1, 1) ~= 'k' then
-    local sessions = clean_sessions(now / 1000 - args[4])
+    local sessions = clean_sessions(clock.certain() / 1000 - args[4])
     return { sessions == CLEAN_SESSIONS and 's' or 'k0', sessions, 0, 0 }
   end
   local next_cursor, audio, tasks = clean_keys(string.sub(cursor, 2), now - args[5] * 1000)
