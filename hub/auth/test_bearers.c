@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bearers of tokens: who is told when a token or a key is taken back, and what is known of it. */
+/* Bearers of tokens: which are ended when a token or a key is revoked, and which revocations are known. */
 #include "hub/auth/bearers.h"
 #include "tests/lib/tap.h"
 
@@ -57,7 +57,7 @@ static struct keyring *ring_of(const char *line)
     return ring;
 }
 
-/* The id of the one key that checks tokens of this ring. */
+/* The id of the only key in this ring. */
 static uint64_t key_of(const struct keyring *ring)
 {
     const struct auth_claims claims = {.user_id = "u", .audience = "a", .issued_at = 1, .expires_at = 9};
@@ -149,7 +149,7 @@ static void test_owners(void)
     drop_all();
 }
 
-/* Whoever leads to the others may leave before them. */
+/* The bearing that represents its ring may leave before the others. */
 static void test_leaving(void)
 {
     for (size_t i = 0; i < 6; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Key rings and key files: what loads, what is refused, who signs, and many processes at once. */
+/* Key rings and key files: what loads, what is refused, which key signs, and many processes at once. */
 #include "hub/auth/keyfile.h"
 #include "hub/auth/keyring.h"
 #include "tests/lib/tap.h"
@@ -157,7 +157,7 @@ static void test_signing(void)
     free(pair);
 }
 
-/* Ten processes ask for the key at once: all get the same one. */
+/* Ten processes create the key at once: all get the same one. */
 static void test_key_file(void)
 {
     char dir[] = "/tmp/test-auth-XXXXXX", path[96], data[64];

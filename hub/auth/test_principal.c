@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* User ids: what is legal, how it stands inside, and that it comes out as it went in. */
+/* User ids: which are valid, their encoding, and that decoding restores them. */
 #include "hub/auth/principal.h"
 #include "tests/lib/tap.h"
 
@@ -29,7 +29,7 @@ static void test_legal(void)
     comes_back("auth0%7C5f7c8ec7", "auth0%257C5f7c8ec7");
     comes_back("{0}:*?[a]\"\\", "%7B0%7D%3A%2A%3F%5Ba%5D%22%5C");
     comes_back("Jos\xc3\xa9", "Jos%C3%A9");
-    comes_back("Jose\xcc\x81", "Jose%CC%81"); /* the same to the eye, another user */
+    comes_back("Jose\xcc\x81", "Jose%CC%81"); /* looks the same, but is another user */
     comes_back("\xe5\xb1\xb1\xf0\x9f\x90\x9f ", "%E5%B1%B1%F0%9F%90%9F%20");
     comes_back("\xc2\xa0", "%C2%A0");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The pauses after failures in a row. */
+/* The waits after failures in a row. */
 #include "hub/base/backoff.h"
 #include "hub/base/mem.h"
 #include "tests/lib/tap.h"

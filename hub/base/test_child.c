@@ -15,7 +15,7 @@ struct watch {
     unsigned starts, exits;
     bool stopped;
     uint64_t died_ms, back_ms, before_ms;
-    unsigned until; /* the start that ends the loop, 0 = none */
+    unsigned until; /* number of the start that ends the loop, 0 = none */
     unsigned kills; /* how often to kill it */
 };
 
@@ -89,7 +89,8 @@ static void test_restart(void)
     end(&watch);
 }
 
-/* Five deaths before it was ready are answered at once; from then on it waits a second and more. */
+/* Five deaths before the child is ready are followed by a restart at once; later ones by a wait of a second
+ * and more. */
 static void test_backoff(void)
 {
     static const char *const argv[] = {"/bin/false", NULL};
@@ -148,7 +149,7 @@ static void on_paired(void *ctx, pid_t pid, int socket)
     *ours = socket;
 }
 
-/* It says what it finds by its end of the pair. */
+/* The child reports what it finds through its end of the pair. */
 static void test_socket(void)
 {
     static const char *const argv[] = {"somebody", "-c",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a confined process can no longer do, each tried in a child: another's files, sockets, other processes.
- * Run by root it is tried as an ordinary user, too. */
+/* What a confined process cannot do, each tried in a child: files of others, sockets, other processes. If
+ * root runs it, it is also tried as an ordinary user. */
 #include "hub/base/confine.h"
 #include "hub/base/file.h"
 #include "tests/lib/tap.h"
@@ -64,7 +64,7 @@ static bool makes_namespace(void)
     return unshare(CLONE_NEWUSER) == 0;
 }
 
-/* In a child, which leads nothing. */
+/* In a child, which leads neither a session nor a group. */
 static bool leaves(pid_t (*by)(void))
 {
     int status = 0;
@@ -116,7 +116,7 @@ static bool dumps_core(void)
 static const struct {
     const char *what;
     bool (*may)(void);
-    int alone, net, command; /* whether it may, by what it reaches; -1 = it depends on the user */
+    int alone, net, command; /* whether it is allowed, by reach; -1 = depends on the user */
 } acts[] = {
     {"reads another's file", reads_secret, false, false, true},
     {"lists another's directory", lists_other, false, false, true},
@@ -132,7 +132,7 @@ static const struct {
     {"starts programs", starts_programs, true, true, true},
 };
 
-/* A bit per act that could be done; all bits if the child failed. */
+/* One bit per act that succeeded; all bits if the child failed. */
 static unsigned try_in_child(enum confine_reach reach, uid_t user)
 {
     int pipes[2];
@@ -172,7 +172,7 @@ static void test_reach(enum confine_reach reach, uid_t user)
     is_int(done >> NELEMS(acts), 0, "and is not root");
 }
 
-/* There is a loopback interface that is down, and no way to anybody. */
+/* There is only a loopback interface, which is down. */
 static void test_network(void)
 {
     struct sockaddr_in to = {

@@ -66,7 +66,7 @@ static void test_bytes(void)
     id_bytes(bytes, "0198d3a0-0000-7000-8000-00000000f9af");
     ok(memcmp(bytes, "\x01\x98\xd3\xa0\0\0\x70\0\x80\0\0\0\0\0\xf9\xaf", 16) == 0, "an id's bytes");
     id_new(id);
-    id[14] = '8'; /* of a version that is made of bytes */
+    id[14] = '8'; /* version 8, made of bytes */
     id_bytes(bytes, id);
     id_of_bytes(again, bytes);
     is_text(again, id, "and back");
@@ -105,7 +105,7 @@ static void test_random(void)
     for (const char *p = many; *p; p++)
         counts[(unsigned char)*p]++;
     for (unsigned i = 0; i < 256; i++)
-        off += counts[i] && (counts[i] < 800 || counts[i] > 1200); /* six times the deviation */
+        off += counts[i] && (counts[i] < 800 || counts[i] > 1200); /* six standard deviations */
     is_int(off, 0, "each letter is as likely as any other");
 }
 

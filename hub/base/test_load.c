@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a user's requests hold: bounds of a connection and of a user, who waits and who is woken. */
+/* Loads: bounds of a connection and of a user, which loads wait and which are woken. */
 #include "hub/base/load.h"
 #include "tests/lib/tap.h"
 
@@ -59,7 +59,7 @@ static void test_requests(struct loads *loads)
     load_leave(other);
 }
 
-/* A request that outlives its connection takes no place of one. */
+/* A request that outlives its connection does not count as a connection. */
 static void test_connections(struct loads *loads)
 {
     struct load *all[3], *late = load_new(loads, on_room, NULL);
@@ -86,7 +86,7 @@ static void on_room_of_another(void *ctx)
     load_wait_no_more(leaving);
 }
 
-/* What one that was woken does may close another one that waits. */
+/* A callback of a woken load may close another one that waits. */
 static void test_one_leaves_meanwhile(struct loads *loads)
 {
     unsigned woken[3] = {0, 0, 0};

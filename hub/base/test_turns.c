@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Turns: owners alternate, weights are bounded, who has used up his rate waits. */
+/* Turns: owners alternate, weights are bounded, an owner beyond his rate waits. */
 #include "hub/base/turns.h"
 #include "tests/lib/tap.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Finding users, becoming one (as root, in a child), and what tells a container. */
+/* Finding users, becoming one (as root, in a child), and detecting a container. */
 #include "hub/base/file.h"
 #include "hub/base/user.h"
 #include "tests/lib/tap.h"
@@ -36,7 +36,7 @@ static bool may_bind(unsigned port)
     return bound;
 }
 
-/* What a child that became the user finds wrong; 0 = nothing. */
+/* What a child that has become the user finds wrong; 0 = nothing. */
 static int become(bool ports)
 {
     struct user user;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hub/base/utf8.c: which characters are shown. */
+/* hub/base/utf8.c: which characters are printable, which may stand unescaped. */
 #include "hub/base/utf8.h"
 
 #include "hub/base/mem.h"
@@ -43,7 +43,7 @@ static void test_printable(void)
     ok(!utf8_printable("a\0b", 3), "a NUL is not shown");
 }
 
-/* Each byte at each place of a text of up to 20 bytes, before others that are not plain. */
+/* Each byte at each place of a text of up to 20 bytes, followed by others that are not plain. */
 static void test_plain(void)
 {
     for (unsigned at = 0; at < 20; at++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The wheel of timers: nobody is woken late, against a plain look at all of them. */
+/* The timer wheel: no timer fires late, compared with a check of all timers. */
 #include "hub/base/wheel.h"
 #include "tests/lib/tap.h"
 
@@ -10,7 +10,7 @@ static struct wheel wheel;
 
 struct thing {
     struct wheel_timer timer;
-    uint64_t due; /* 0 = nothing is */
+    uint64_t due; /* 0 = not set */
 };
 
 static struct thing *next(uint64_t now)
@@ -51,7 +51,7 @@ static void test_one(void)
     ok(next(20000 + FAR) == &thing, "one that waits for very long is woken, however late the wheel turns");
 }
 
-/* Times are set and changed at random, the wheel turns now and then. */
+/* Sets and changes times at random, and advances the wheel. */
 static void test_many(void)
 {
     static struct thing things[MANY];
@@ -69,7 +69,7 @@ static void test_many(void)
         for (struct thing *thing; (thing = next(now)) != NULL; woken++) {
             wrong += thing->due == 0;
             if (thing->due > now)
-                set(thing, thing->due); /* woken early: it waits again */
+                set(thing, thing->due); /* woken early: set it again */
             else
                 thing->due = 0;
         }

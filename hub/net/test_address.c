@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Whom a peer counts as. */
+/* The address that a peer is counted by. */
 #include "hub/net/address.h"
 #include "tests/lib/tap.h"
 

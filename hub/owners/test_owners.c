@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* hub/owners: an owner's members get its events in order and once each; gaps, holds, bounds, linger, joining
- * and catching up. The members record what they are given, the log answers when the test says so, and time
- * passes by calling the ticks. */
+ * and catching up. The members record what they get, the log answers when the test says so, and calling the
+ * ticks advances time. */
 #include "hub/base/loop.h"
 #include "hub/owners/owners_private.h"
 #include "hub/owners/pending.h"
@@ -128,7 +128,7 @@ static void queue_call(struct call call)
         source.calls[source.count++] = call;
 }
 
-/* Answers everything asked so far and whatever follows from it. */
+/* Answers all calls so far, and the calls that follow from them. */
 static void settle(void)
 {
     for (size_t i = 0; i < source.count; i++)
@@ -205,7 +205,7 @@ static struct recorder *join(const char *user, const char *epoch, uint64_t seq)
     return recorder;
 }
 
-/* A connection that joined and gets everything from now on. */
+/* A member that has joined and gets all events from now on. */
 static struct recorder *live(const char *user)
 {
     struct recorder *recorder = join(user, "", 0);
@@ -226,7 +226,7 @@ static void logs(uint64_t seq, char code, char task)
     source.tasks[seq] = task;
 }
 
-/* An event that the log has arrives (feed or own reply). */
+/* Delivers an event of the log (from the feed or a reply). */
 static void arrives(const char *user, uint64_t seq, const struct recorder *except)
 {
     if (seq > source.head)
@@ -379,7 +379,7 @@ static void test_gap_down_and_lost(void)
     end();
 }
 
-/* The log lost its data while the connection to it stayed: its first event looks like a double. */
+/* The log loses its data while the connection to it stays: its first event looks like a duplicate. */
 static void test_log_began_anew(void)
 {
     begin(10);
@@ -476,7 +476,7 @@ static void test_progress_keeps_its_place(void)
     begin(10);
     struct recorder *a = live("u1");
     source.tasks[12] = source.tasks[13] = 't';
-    arrives("u1", 15, NULL); /* told by a reply, ahead of the feed */
+    arrives("u1", 15, NULL); /* from a reply, ahead of the feed */
     arrives("u1", 12, NULL);
     progress("u1", 'P', 1, 1, 't');
     progress("u1", 'P', 2, 1, 't');
@@ -665,8 +665,8 @@ static void test_catching_up(void)
     end();
 }
 
-/* Whether the member was given every seq behind `from`, once and in order, as an event or by a reply, and
- * progress of each task (rev modulo 4) rising. */
+/* Whether the member got every seq after `from`, once and in order, as an event or by a reply, and rising
+ * progress of each task (rev modulo 4). */
 static bool got_all(struct recorder *recorder, uint64_t from, uint64_t head)
 {
     unsigned long want = from, last[4] = {0};
@@ -761,7 +761,7 @@ static void test_random(void)
     is_int(unsound, 0, "300 random histories: every seq once, in order, progress rising, for every member");
 }
 
-/* The bounded memory of recent tasks against one that forgets nothing. */
+/* Compares the bounded memory of recent tasks with an unbounded one. */
 static void test_progress_memory(void)
 {
     struct {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* hub/redis/redis.c against a real redis-server: addresses, commands in one write, partial writes, loss,
- * restart, silence, subscriptions; and against a peer that is no good server. */
+ * restart, silence, subscriptions; and against a server that misbehaves. */
 #include "hub/redis/redis.h"
 
 #include "tests/lib/redis_server.h"
@@ -124,7 +124,7 @@ static void test_large(void)
     is_int(seen.integer, (int64_t)size, "whole");
 }
 
-/* The largest of our sockets' buffers shrinks, so that writes are partial. */
+/* Shrinks the send buffer of the connection's socket, so that writes are partial. */
 static void shrink_buffers(int size)
 {
     for (int fd = 3; fd < 256; fd++) {
@@ -149,8 +149,8 @@ static char *large_text(size_t size)
     return text;
 }
 
-/* Long words between short ones, through a socket that takes little at once; each is freed when its answer is
- * there. */
+/* Long words between short ones, through a socket that takes little at a time; each word is freed when its
+ * answer has come. */
 static void test_partial(void)
 {
     unsigned before = seen.replies;
@@ -250,7 +250,7 @@ static void test_stall(void)
     ok(!redis_is_stalled(redis) && stalls == 1 && seen.nulls == 0, "and end the stall, told once");
 }
 
-/* A connection that waits for its answers is no hang while another one is answered. */
+/* A connection that waits for answers is not hanging while another one is answered. */
 static void test_probe(void)
 {
     unsigned stalls = 0;
@@ -347,7 +347,7 @@ static void test_subscriptions(void)
 
 static struct {
     int listener;
-    const struct span *says; /* one after each time it heard something; then it closes */
+    const struct span *says; /* one answer per read, then it closes */
     size_t count;
 } peer;
 
@@ -361,7 +361,7 @@ static void *peer_main(void *data)
     return data;
 }
 
-/* What a command of `size` bytes comes to when the server says that. */
+/* The outcome of a command of `size` bytes when the server answers with `says`. */
 static void with_peer(const struct span *says, size_t count, size_t size, unsigned downs)
 {
     char path[] = "/tmp/test-redis-XXXXXX", url[80];
@@ -448,7 +448,7 @@ static char *tcp_port(void)
     return text;
 }
 
-/* Answers are told once a replica has what was written, or as unknown. */
+/* Answers are delivered when a replica has the write, or as unknown. */
 static void test_replicas(void)
 {
     struct redis_server copy;
@@ -494,7 +494,7 @@ static void test_replicas(void)
     redis_server_free(&copy);
 }
 
-/* A subscriber that hears nothing asks for signs of life, and misses them. */
+/* A silent subscriber sends PINGs, and notices that they are not answered. */
 static void test_silent_subscriber(void)
 {
     close_redis();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What INFO says, and which servers are refused for it. */
+/* Parsing INFO, and which servers are refused. */
 #include "hub/redis/redis_facts.h"
 #include "tests/lib/tap.h"
 
@@ -46,13 +46,13 @@ static void test_volatile(void)
        "with one nothing is said");
 }
 
-/* What CONFIG GET tells of the replicas. */
+/* The answer of CONFIG GET about replicas. */
 static void test_replicas(void)
 {
     static struct {
         char told[8];
         int64_t wanted;
-        const char *word; /* of the reason, NULL = none */
+        const char *word; /* word of the reason, NULL = no reason */
     } rows[] = {{"2", 2, NULL},
                 {"3", 2, NULL},
                 {"1", 2, "min-replicas-to-write"},

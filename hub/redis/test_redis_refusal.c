@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What errors of Redis mean, and that each kind is counted as its own. */
+/* The meaning of Redis' errors; each kind is counted separately. */
 #include "hub/base/metrics.h"
 #include "hub/redis/redis_refusal.h"
 #include "tests/lib/tap.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* hub/redis/redis_stream.c against hiredis' own formatting: random commands through a stream that takes as
- * much as it likes; what is lent goes out from where it stands. */
+/* hub/redis/redis_stream.c against hiredis' own formatting: random commands through a stream that takes any
+ * number of bytes; lent words are written from their place. */
 #include "hub/redis/redis_stream.h"
 
 #include "tests/lib/tap.h"
@@ -13,10 +13,10 @@
 
 static struct {
     struct buf got;
-    size_t most;           /* bytes it takes at once, 0 = any number */
-    bool reluctant;        /* now and then it takes nothing */
-    const char *from, *to; /* memory that is looked for */
-    size_t lent;           /* bytes that came out of it */
+    size_t most;           /* most bytes it takes at once, 0 = any number */
+    bool reluctant;        /* sometimes takes nothing */
+    const char *from, *to; /* memory whose bytes are counted */
+    size_t lent;           /* bytes written from that memory */
     unsigned writes;
 } peer;
 
@@ -97,7 +97,7 @@ static void append_formatted(struct buf *want, const struct command *command)
     redisFreeCommand(text);
 }
 
-/* Commands come and go out; each one's words are freed as soon as its last byte went. */
+/* Adds and writes commands; frees the words of each as soon as its last byte is written. */
 static bool same_as_formatted(size_t most, bool reluctant)
 {
     struct redis_out out = {0};
@@ -136,7 +136,7 @@ static void test_formatted(void)
     ok(partial, "also in parts, by a stream that refuses now and then");
 }
 
-/* Every byte of a long word comes from its own memory, in one write with all the rest. */
+/* Every byte of a long word is written from its own memory, in one write with the rest. */
 static void test_lent(void)
 {
     struct redis_out out = {0};
@@ -158,7 +158,7 @@ static void test_lent(void)
     free(word);
 }
 
-/* A slow stream does not make the buffer grow for ever, and a clear wipes it. */
+/* A slow stream does not let the buffer grow without bound, and a clear wipes it. */
 static void test_rest(void)
 {
     struct redis_out out = {0};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections that ask a real Sentinel where the primary is: found, moved, unknown, and none that answers. */
+/* Connections that ask a real Sentinel for the primary: found, moved, unknown, and none that answers. */
 #include "hub/redis/redis.h"
 
 #include "tests/lib/redis_server.h"
@@ -29,7 +29,7 @@ static void on_down(void *ctx, const char *reason)
     snprintf(seen.reason, sizeof seen.reason, "%s", reason);
 }
 
-/* The text, or the last one of an array. */
+/* The text of a reply, or the last text of an array. */
 static void on_reply(void *ctx, const redisReply *reply)
 {
     (void)ctx;
@@ -68,7 +68,7 @@ static unsigned free_port(void)
     return ntohs(at.sin_port);
 }
 
-/* Words, ended by NULL; waits for the answer. */
+/* Sends words, ended by NULL, and waits for the answer. */
 static void say(struct redis *to, const char *const *words)
 {
     unsigned before = seen.replies;
@@ -80,7 +80,7 @@ static void say(struct redis *to, const char *const *words)
 }
 #define SAY(to, ...) say(to, (const char *const[]){__VA_ARGS__, NULL})
 
-/* Which server the connection speaks to, by its number. */
+/* The number of the server that the connection uses. */
 static bool speaks_to(struct redis *to, size_t server)
 {
     SAY(to, "CONFIG", "GET", "port");
@@ -133,11 +133,11 @@ static void test_found(void)
     ok(reach(&seen.follower_ups, 1) && speaks_to(follower, 0), "who follows goes there, too");
 }
 
-/* As a fail-over looks from outside. */
+/* Moves the primary as a fail-over does. */
 static void test_moved(void)
 {
     char text[32];
-    unsigned ups = 0, downs = seen.downs; /* the Sentinel took its time to start, perhaps */
+    unsigned ups = 0, downs = seen.downs; /* the Sentinel may have started slowly */
     snprintf(text, sizeof text, "redis://127.0.0.1:%u", port);
     control = open_redis(&ups, text);
     ok(reach(&ups, 1), "a Sentinel is greeted as any Redis");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* tasks/runner on a real queue and a real redis-server, with two engines of the test's own: they note what
- * they are told, and tasks start and end when the test says so. */
+/* The runner on a real queue and a real redis-server, with two engines of the test's own: they record the
+ * calls they get, and tasks start and end when the test says so. */
 #include "tasks/runner/runner.h"
 
 #include "hub/config/options.h"
@@ -21,7 +21,7 @@ struct engine_state {
     unsigned room, given_count, cancels;
     bool refuses;
     struct list *staged;
-    struct run *given[GIVEN]; /* in the order they came; NULL once over */
+    struct run *given[GIVEN]; /* in the order they were handed over; NULL after the end */
     enum run_stop why[GIVEN];
 };
 static struct engine_state first, second;
@@ -42,7 +42,7 @@ static void take(void *self)
 
 static void *start_engine(const struct engine_config *config)
 {
-    static unsigned starts; /* in the order of the list */
+    static unsigned starts; /* engines start in the order of the list */
     struct engine_state *engine = starts++ % 2 ? &second : &first;
     engine_hooks = config->hooks;
     engine->staged = config->staged;
@@ -77,7 +77,7 @@ static void leave(struct engine_state *engine, unsigned i, const struct queue_en
     engine_hooks->ended(run, end, NULL);
 }
 
-/* What has not begun ends at once; the rest waits for the test, but for a lost lease. */
+/* A run that has not begun ends at once; others wait for the test, except those with a lost lease. */
 static void cancel(void *self, struct run *run, enum run_stop why)
 {
     struct engine_state *engine = self;
@@ -168,7 +168,7 @@ static void begin(unsigned room_of_first, unsigned room_of_second)
     ok(reach(&ready_calls, 1), "what an earlier life held went back");
 }
 
-/* Until nothing is held. */
+/* Runs the loop until nothing is held. */
 static void finish_all(void)
 {
     ok(UNTIL(runner_load(runner) == 0), "nothing is held any more");
@@ -191,7 +191,7 @@ static void submit_new(char id[static ID_SIZE], const char *queue)
     is_int(told.submitted.code, QUEUE_OK, "submitted");
 }
 
-/* Submits one and waits for it at the first engine. */
+/* Submits a task and waits until the first engine has it. */
 static struct run *run_one(char id[static ID_SIZE])
 {
     unsigned at = first.given_count;
@@ -253,7 +253,7 @@ static void test_run(void)
     end_runner();
 }
 
-/* What Redis did not take is said again, once, and in order. */
+/* Reports that Redis did not take are repeated, once, and in order. */
 static void test_redis_gone(void)
 {
     char id[ID_SIZE];
@@ -274,7 +274,7 @@ static void test_redis_gone(void)
     ok(reach(&worker.ready, up + 1) && reach(&hub.ready, hub_up + 1), "Redis is back");
     ok(reach(&hub.feed_ups, hears + 1), "and the hub hears it");
     struct owner_source source = queue_feed_source(hub.feed);
-    source.attach(source.ctx, owner, on_position, NULL); /* a message that nobody heard ended the first one */
+    source.attach(source.ctx, owner, on_position, NULL); /* a lost message ended the first one */
     finish(1);
     runner_up(runner);
     finish_all();
@@ -298,7 +298,7 @@ static void on_reply(void *ctx, const redisReply *reply)
     told.done += reply != NULL && reply->type == REDIS_REPLY_ARRAY;
 }
 
-/* What the worker holds is given back, as when another of its name begins. */
+/* Gives back what the worker holds, as another worker of its name does at start. */
 static void reclaim_as_another(void)
 {
     redis_callv(hub.commands, on_reply, NULL, "FCALL", "th1_reclaim", "1", SHARD_PREFIX, "w:w_one", "another",
@@ -306,19 +306,19 @@ static void reclaim_as_another(void)
     finish(1);
 }
 
-/* The task is leased again, and behind that call goes a beat that still speaks of the lease before. */
+/* The task is leased again; the call is followed by a heartbeat that still names the earlier lease. */
 static void test_lost_and_leased(void)
 {
     char id[ID_SIZE];
     begin(0, 0);
     start(run_one(id));
     reclaim_as_another();
-    loop_hook(&loop, LOOP_STAGE_POOL, beat_once, NULL); /* behind the runner's own */
+    loop_hook(&loop, LOOP_STAGE_POOL, beat_once, NULL); /* runs after the runner's hook */
     beats = true;
     first.room = 1;
     runner_bell(runner, "default");
     ok(reach(&first.given_count, 2), "the task is leased again");
-    queue_reclaim(worker.queue, on_done, NULL); /* its answer stands behind that of the beat */
+    queue_reclaim(worker.queue, on_done, NULL); /* its answer follows that of the heartbeat */
     finish(1);
     is_int(first.cancels, 1, "what the beat says of the first lease is no news of the second");
     end_one(first.given[1], QUEUE_COMPLETED);
@@ -428,7 +428,7 @@ static void test_reclaim(void)
     submit_new(id, "default");
     redis_callv(hub.commands, on_reply, NULL, "FCALL", "th1_lease", "1", SHARD_PREFIX, "w:w_one", "before",
                 "86400000", "3600000", "default", "1", "15000", NULL);
-    finish(1); /* an earlier life holds it */
+    finish(1); /* an earlier incarnation holds it */
     begin(1, 0);
     ok(reach(&first.given_count, 1), "it is leased again at once");
     is_text(first.given[0]->id, id, "the same task");
@@ -476,7 +476,7 @@ static void test_two_engines(void)
 static void run_first(struct run *run)
 {
     runner_run_first(run);
-    loop_flush(&loop); /* the engine takes it */
+    loop_flush(&loop); /* so that the engine takes it */
 }
 
 static struct run *new_run(void)
@@ -486,7 +486,7 @@ static struct run *new_run(void)
     return run;
 }
 
-/* Records it, leased to this process. */
+/* Records the task, leased to this process. */
 static void record_leased(const struct run *run)
 {
     struct queue_submit call = submission(run->id, owner);
@@ -496,7 +496,7 @@ static void record_leased(const struct run *run)
     finish(1);
 }
 
-/* A task that is made here runs first and is recorded later, or never. */
+/* A task made here runs first and is recorded later, or never. */
 static void test_made_here(void)
 {
     char id[ID_SIZE];
@@ -533,7 +533,7 @@ static void test_made_here(void)
     end_runner();
 }
 
-/* It may be stopped at any time, also before an engine has it. */
+/* It can be stopped at any time, even before an engine has it. */
 static void test_made_here_and_stopped(void)
 {
     char id[ID_SIZE];

@@ -19,9 +19,7 @@
 #define NAME "taskhub-worker-"
 #define RECORD "processes"
 #define GROUPS_MAX 4096
-#define ROUNDS_MAX                                                                                           \
-    100 /* rounds over all processes; a later one catches those forked during an earlier one                 \
-         */
+#define ROUNDS_MAX 100 /* rounds over all processes, to catch those forked in the last one */
 
 struct group {
     int32_t leader, session; /* leader 0 = free place */

@@ -8,7 +8,7 @@
 
 static const struct span long_text = {"a\0b\xff", 4};
 
-/* Whether every part that the type has came as it went. */
+/* Whether every part of the type is received as it was sent. */
 static bool is_same(const struct slot_frame *went, const struct slot_frame *came)
 {
     struct buf a = BUF_INIT, b = BUF_INIT;
@@ -20,7 +20,7 @@ static bool is_same(const struct slot_frame *went, const struct slot_frame *came
     return same;
 }
 
-/* The frame with `size` bytes behind its header instead of what it has. */
+/* The frame with a header that says `size` bytes follow. */
 static int next_resized(const struct buf *whole, uint32_t size)
 {
     struct buf other = BUF_INIT;

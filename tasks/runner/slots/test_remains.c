@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What dead workers left: found by the next one, and by a guard; what lives, or is another's, stays. */
+/* What dead workers leave behind is found by the next worker and by a guard; living processes and those of
+ * others are left alone. */
 #include "tasks/runner/slots/remains.h"
 #include "tests/lib/tap.h"
 
@@ -11,13 +12,13 @@
 
 static char top[] = "/tmp/taskhub-remains-XXXXXX";
 
-struct left { /* by a worker that was killed */
+struct left { /* left by a worker that was killed */
     char directory[128];
-    pid_t listed, unlisted; /* leaders of groups; our own children by then */
+    pid_t listed, unlisted; /* leaders of groups; by then children of the test */
 };
 
-/* A process that stays, in a group of its own, under a name that looks like the rest of a line of /proc.
- * Returns when it holds no file any more: the end of the pipe says so. */
+/* A process that stays, in a group of its own, with a name that looks like the rest of a line of /proc.
+ * Returns when the process has closed its files, which the end of the pipe shows. */
 static pid_t stay(void)
 {
     char none;
@@ -26,7 +27,7 @@ static pid_t stay(void)
     if (pid == 0) {
         prctl(PR_SET_NAME, "a) Z 1 1 (b");
         setpgid(0, 0);
-        close_range(3, ~0U, 0); /* as execve(2) would: the lock is the worker's alone */
+        close_range(3, ~0U, 0); /* as execve(2) would, so that only the worker holds the lock */
         for (;;)
             pause();
     }
@@ -37,7 +38,7 @@ static pid_t stay(void)
     return held ? -1 : pid;
 }
 
-/* The life of a worker up to its kill -9. */
+/* Runs a worker until it kills itself. */
 static _Noreturn void be_worker(int tell)
 {
     struct remains *remains = remains_new();
@@ -73,7 +74,7 @@ static void kill_worker(pid_t worker)
     waitpid(worker, NULL, 0);
 }
 
-/* Whether the process was killed; it is our child since its parent is dead. */
+/* Whether the process was killed; it is a child of the test since its parent is dead. */
 static bool was_killed(pid_t pid)
 {
     int status = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Slot processes without a queue: real prefork parents and slots, fed by hand. The program is its own prefork
- * parent. */
+/* Slot processes without a queue: real prefork parents and slots; the test hands over the tasks. The test
+ * program is its own prefork parent. */
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/runner/slots/prefork.h"
@@ -16,7 +16,7 @@
 
 enum fate { OPEN, COMPLETED, FAILED, CANCELLED, DIED, DROPPED, RETURNED };
 
-struct task { /* one job and what became of it */
+struct task { /* a job and its outcome */
     struct slot_job job;
     enum fate fate;
     unsigned starts, updates, percent;
@@ -83,7 +83,7 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
                                       [QUEUE_DIED] = DIED,
                                       [QUEUE_RETURNED] = RETURNED};
     struct task *task = task_of(run);
-    task->starts += task->starts == 0 && run->began_ms; /* a quick one says both at once */
+    task->starts += task->starts == 0 && run->began_ms; /* a quick task reports both at once */
     ended_count++;
     task->ended_ms = clock_mono_ms();
     task->fate = end ? fates[end->kind] : DROPPED;
@@ -101,8 +101,7 @@ static void on_returned(struct run *run)
     task_of(run)->fate = RETURNED;
 }
 
-/* Turns the loop until `want` more tasks have ended, or this one has started. False if that takes too long.
- */
+/* Runs the loop until `want` more tasks have ended, or this one has started. False if that takes too long. */
 static bool run_until(unsigned want, const struct task *started)
 {
     bool ended = UNTIL(started ? started->starts : ended_count >= want);
@@ -133,7 +132,7 @@ static void give(struct task *task, const char *type, const char *args)
     run->attempt = 1;
     run->args = args ? span_of(args) : SPAN("{}");
     list_append(&staged[lane_of(run->type)], &run->place);
-    loop_flush(&loop); /* it is taken */
+    loop_flush(&loop); /* so that the engine takes it */
 }
 
 static void stop(struct task *task, enum run_stop why)
@@ -141,7 +140,7 @@ static void stop(struct task *task, enum run_stop why)
     slots_engine.cancel(slots, &task->job.run, why);
 }
 
-/* Stops those of the tasks that have not ended: any may have been given back by itself. */
+/* Stops the tasks that have not ended; any of them may have been given back already. */
 static void stop_open(struct task *tasks, size_t count, enum run_stop why)
 {
     for (size_t i = 0; i < count; i++)
@@ -198,8 +197,8 @@ static void test_many(void)
     diag("%.2f us per task", (double)took / (double)NELEMS(tasks));
 }
 
-/* A task that is taken for a quick one and is not: what stands before it is not held back for long, and what
- * is done about it hits nobody else. */
+/* A task that is expected to be quick and is not: ends before it are not held back for long, and stopping it
+ * affects no other task. */
 static void test_slow_one_among_quick_ones(void)
 {
     struct task busy, warm, slow, quick[14];
@@ -223,7 +222,7 @@ static void test_slow_one_among_quick_ones(void)
         returned += quick[i].fate == RETURNED && quick[i].starts == 0;
     }
     is_int(good + returned, NELEMS(quick),
-           "they completed or are given back"); /* that too where turns are rare */
+           "they completed or are given back"); /* given back if the loop turns rarely */
     ok(quick[12].fate == RETURNED && quick[13].fate == RETURNED, "those behind it are given back");
     ok(run_until(0, &slow), "it says that it started");
     stop(&slow, STOP_CANCEL);
@@ -296,7 +295,7 @@ static void test_hoards_nothing(void)
     ok(run_until(2, NULL), "those end");
 }
 
-/* The engine reads the clock once for all its processes; that a quick task has begun is seen after that. */
+/* The engine reads the clock once for all its processes; the start of a quick task is noticed after that. */
 static void test_clock_read_before_the_start(void)
 {
     struct task task;
@@ -367,7 +366,7 @@ static void test_stream(void)
     buf_free(&data);
 }
 
-/* A fresh task that is cancelled before its child has begun costs no place. */
+/* A FRESH task that is cancelled before its child has begun takes no place. */
 static void test_cancelled_before_it_began(void)
 {
     struct task task;
@@ -380,7 +379,7 @@ static void test_cancelled_before_it_began(void)
         starts += task.starts;
     }
     diag("%u of 10 had begun", starts);
-    give(&task, "noop_heavy", "{\"steps\":1,\"sleep_ms\":500}"); /* meanwhile children that began have gone */
+    give(&task, "noop_heavy", "{\"steps\":1,\"sleep_ms\":500}"); /* the children have ended meanwhile */
     run_until(1, NULL);
     is_int(slots_engine.room(slots, 1), options.slots_live, "there is as much room as ever");
     give(&task, "noop_stream", NULL);
@@ -389,7 +388,7 @@ static void test_cancelled_before_it_began(void)
     ok(run_until(1, NULL), "and ends");
 }
 
-/* Kills every child of this process that has the name. How many there were. */
+/* Kills all children of this process with this name. Returns how many. */
 static unsigned kill_children(const char *name)
 {
     char command[128], line[32];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The engine `threads`: hand-over, order of reports and ends, cancel, calls to services, closing; lanes, and
- * turns between owners. Written to be run under ThreadSanitizer too. */
+ * turns between owners. Also runs under ThreadSanitizer. */
 #include "tasks/runner/threads/threads.h"
 
 #include "hub/config/options.h"
@@ -16,13 +16,13 @@ static struct list staged = {&staged, &staged};
 static unsigned ended, refused, reports, starts;
 static struct queue_update last_report;
 static char last_stage[33], last_meta[64], last_message[64];
-static _Atomic int go;     /* what is held may end */
-static struct run *asking; /* it called "never" */
+static _Atomic int go;     /* waiting jobs may end */
+static struct run *asking; /* the run that called "never" */
 static uint32_t asked;
 
-struct item { /* how a run ended; behind the engine's object */
+struct item { /* the holder's part: how a run ended */
     bool done;
-    unsigned place; /* it was the so manieth to end */
+    unsigned place; /* its rank among the ends */
     enum queue_end_kind kind;
     char code[33], result[64];
 };
@@ -124,7 +124,7 @@ static struct run *put(const struct task_type *type, const char *args)
     return run;
 }
 
-/* One whose reports are wanted from the beginning. */
+/* A run whose reports are wanted from the beginning. */
 static struct run *put_leased(const struct task_type *type)
 {
     struct run *run = put(type, "{}");
@@ -132,7 +132,7 @@ static struct run *put_leased(const struct task_type *type)
     return run;
 }
 
-/* The engine takes what was put, and says how many of all it had no room for. */
+/* Lets the engine take what was staged; returns how many runs it had no room for so far. */
 static unsigned refused_now(void)
 {
     loop_flush(&loop);
@@ -165,7 +165,7 @@ static void on_tick(uv_timer_t *timer)
     ++*ticks;
 }
 
-/* The pool's own timer, of the same loop, comes several times meanwhile. */
+/* Waits while the pool's timer, on the same loop, fires several times. */
 static void let_ticks_pass(void)
 {
     unsigned ticks = 0;
@@ -408,7 +408,7 @@ static void test_ends(void)
     threads_engine.stop(pool);
 }
 
-/* Ends what is held, and the pool. */
+/* Ends the waiting jobs, and the pool. */
 static void release(struct run *const *runs, unsigned count)
 {
     atomic_store(&go, 1);
@@ -462,7 +462,7 @@ static void test_lanes(void)
     release(runs, 7);
 }
 
-/* The loop does not turn here, so no tick helps. */
+/* The loop does not run here, so no tick helps. */
 static void test_idle_lanes(void)
 {
     struct run *runs[3];
@@ -500,7 +500,7 @@ static void test_full_lanes(void)
     release(runs, 8);
 }
 
-/* Two types that nobody knew to be slow, with several runs each. */
+/* Two types not known to be slow, with several runs each. */
 static void test_slow_ones_are_found_out(void)
 {
     enum { HELD = 10, AGAIN = 16 };
