@@ -8,7 +8,7 @@
 #include "hub/config/cli.h"
 #include "hub/redis/private_redis.h"
 #include "hub/redis/redis.h"
-#include "tasks/queue/denials.h"
+#include "tasks/queue/revocations.h"
 
 #include <stdio.h>
 
@@ -18,8 +18,7 @@
 static const struct cli_command revoke_command = {
     .program = "taskhub",
     .name = "taskhub token revoke",
-    .summary =
-        "Takes a token back, by its jti or the token itself: within 2 s no hub of this Redis serves it.",
+    .summary = "Revokes a token, by its jti or the token itself: within 2 s no hub of this Redis serves it.",
     .usage = "taskhub token revoke (JTI | TOKEN) [option…]",
 };
 
@@ -54,7 +53,7 @@ static void on_added(void *ctx, enum queue_code code)
 static void on_up(void *ctx)
 {
     struct revocation *revocation = ctx;
-    denials_add(revocation->queue, buf_span(&revocation->entry), revocation->until_s, on_added, revocation);
+    queue_revoke(revocation->queue, buf_span(&revocation->entry), revocation->until_s, on_added, revocation);
 }
 
 static void on_down(void *ctx, const char *reason)
@@ -93,23 +92,23 @@ static int write_to(struct revocation *revocation, const char *address, unsigned
     loop_close(revocation->deadline);
     loop_deinit(&revocation->loop);
     if (!revocation->done)
-        fprintf(stderr, "taskhub: the token was not taken back: Redis: %s\n", revocation->why);
+        fprintf(stderr, "taskhub: the token was not revoked: Redis: %s\n", revocation->why);
     return revocation->done ? EXIT_FINE : EXIT_TROUBLE;
 }
 
-static int take_back(const struct options *options, const char *text)
+static int revoke_token(const struct options *options, const char *text)
 {
     struct revocation revocation = {.entry = BUF_INIT};
     struct buf url CLEANUP(buf_free) = BUF_INIT;
     char token_id[TOKEN_ID_SIZE];
     int descriptor, code = EXIT_TROUBLE;
     int64_t expires_at;
-    revocation.until_s = denial_until(clock_wall_ms() / 1000, options->auth_max_ttl_s);
+    revocation.until_s = revocation_until(clock_wall_ms() / 1000, options->auth_max_ttl_s);
     if (!auth_token_id(span_of(text), token_id, &expires_at))
         auth_token_id_of_jti(span_of(text), token_id);
-    else if (expires_at && expires_at + DENIAL_MARGIN_S < revocation.until_s)
-        revocation.until_s = expires_at + DENIAL_MARGIN_S;
-    denial_of_token(&revocation.entry, token_id, revocation.until_s);
+    else if (expires_at && expires_at + REVOCATION_MARGIN_S < revocation.until_s)
+        revocation.until_s = expires_at + REVOCATION_MARGIN_S;
+    revocation_of_token(&revocation.entry, token_id, revocation.until_s);
     if (*options->redis_url)
         code = write_to(&revocation, options->redis_url, (unsigned)options->redis_min_replicas);
     else if (private_redis_address(options, &url, &descriptor)) {
@@ -131,7 +130,7 @@ int cmd_token_revoke(int argc, char **argv)
     if (text == NULL || *text == '\0')
         code = cli_usage_error(&revoke_command, xstrdup("a jti or a token is required"));
     else
-        code = take_back(&options, text);
+        code = revoke_token(&options, text);
     options_free(&options);
     return code;
 }

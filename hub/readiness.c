@@ -68,7 +68,7 @@ bool readiness_ask(void *ctx, struct buf *members)
         add(&reasons, "redis", redis);
     add_unserved(hub->private_redis ? &reasons : &warnings, hub);
     if (redis == NULL && hub->app.unsure)
-        add(&reasons, "auth", "it is not known which tokens were taken back");
+        add(&reasons, "auth", "it is not known which tokens were revoked");
     if (hub->draining)
         add(&reasons, "hub", "draining");
     if (hub->losable)

@@ -4,8 +4,8 @@
 #include "hub/commands.h"
 
 #include "handlers/methods/methods.h"
+#include "handlers/session/revocations.h"
 #include "handlers/session/session.h"
-#include "handlers/session/taken_back.h"
 #include "hub/auth/bearers.h"
 #include "hub/auth/keyfile.h"
 #include "hub/base/clock.h"
@@ -93,7 +93,7 @@ static void build_app(struct hub *hub)
         .options = &hub->options, .queue = hub->app.queue, .loop = &hub->loop, .owners = hub->app.owners};
     hub->app.manager = manager_new(&manager);
     app_start(&hub->app);
-    taken_back_start(&hub->app);
+    revocations_start(&hub->app);
 }
 
 /* Builds everything that needs to know where Redis is. False after an error message. */
@@ -183,7 +183,7 @@ static void free_hub(struct hub *hub)
 {
     redis_free(&hub->commands);
     redis_free(&hub->confirmed);
-    taken_back_stop(&hub->app);
+    revocations_stop(&hub->app);
     owners_free(&hub->app.owners);
     queue_feed_free(&hub->app.feed);
     queue_free(&hub->app.queue);
@@ -233,7 +233,7 @@ static const struct cli_command serve_command = {
     .summary = "Runs the hub. Without redis.url it starts a private Redis and a worker, too.",
     .usage = "taskhub [serve] [option…]\n"
              "       taskhub token --user ID …   prints a signed token\n"
-             "       taskhub token revoke …      takes a token back\n"
+             "       taskhub token revoke …      revokes a token\n"
              "       taskhub check …             checks configuration and Redis\n"
              "       taskhub config …            prints the effective configuration",
 };

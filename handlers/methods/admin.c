@@ -3,11 +3,11 @@
  * end of watching. Loop thread. Never decides who may call: the dispatch table does. */
 #include "handlers/methods/methods.h"
 #include "handlers/rpc/reply.h"
-#include "handlers/session/taken_back.h"
+#include "handlers/session/revocations.h"
 #include "hub/auth/bearers.h"
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
-#include "tasks/queue/denials.h"
+#include "tasks/queue/revocations.h"
 
 struct watch {
     char owner[OWNER_SIZE]; /* "" = every owner */
@@ -28,7 +28,7 @@ void run_admin_workers(struct request *request, const struct span *values)
     queue_workers(request->app->queue, reply_answer, request);
 }
 
-/* ---- taking back ---- */
+/* ---- revocation ---- */
 
 /* Reads "before", by default now: all existing tokens. Rounded up to whole seconds, since iat is
  * truncated. False and answered if it is not a time, or lies ahead: it would refuse tokens not issued yet. */
@@ -50,7 +50,7 @@ static void on_revoked(void *ctx, enum queue_code code)
 {
     struct request *request = ctx;
     if (code == QUEUE_OK)
-        taken_back_read(request->app);
+        revocations_read(request->app);
     reply_done(request, code);
 }
 
@@ -58,7 +58,8 @@ void run_admin_revoke(struct request *request, const struct span *values)
 {
     struct buf entry CLEANUP(buf_free) = BUF_INIT, jti CLEANUP(buf_free) = BUF_INIT;
     char owner[OWNER_SIZE], token_id[TOKEN_ID_SIZE];
-    int64_t before_s, until_s = denial_until(clock_wall_ms() / 1000, request->app->options->auth_max_ttl_s);
+    int64_t before_s,
+        until_s = revocation_until(clock_wall_ms() / 1000, request->app->options->auth_max_ttl_s);
     if ((values[0].p == NULL) == (values[1].p == NULL)) {
         fail_param(request, "jti", "it or user_id must be given, and not both");
         return;
@@ -74,14 +75,14 @@ void run_admin_revoke(struct request *request, const struct span *values)
     if (!take_before(request, values[2], &before_s))
         return;
     if (values[1].p) {
-        denial_of_owner(&entry, owner, until_s, before_s);
+        revocation_of_owner(&entry, owner, until_s, before_s);
     } else {
         json_string_append(&jti, values[0]);
         auth_token_id_of_jti(buf_span(&jti), token_id);
-        denial_of_token(&entry, token_id, until_s);
+        revocation_of_token(&entry, token_id, until_s);
     }
     log_admin_act(request, NULL);
-    denials_add(request->app->queue, buf_span(&entry), until_s, on_revoked, request);
+    queue_revoke(request->app->queue, buf_span(&entry), until_s, on_revoked, request);
 }
 
 /* ---- watching ---- */

@@ -4,8 +4,8 @@
  * dispatch() does. */
 #include "handlers/methods/methods.h"
 
+#include "handlers/session/revocations.h"
 #include "handlers/session/session.h"
-#include "handlers/session/taken_back.h"
 #include "handlers/session/token_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
@@ -168,7 +168,7 @@ void app_redis(struct app *app, bool ready)
     manager_redis(app->manager, ready);
     if (!ready)
         return;
-    taken_back_read(app);
+    revocations_read(app);
     owners_reconnected(app->owners);
     audio_redis_up(app);
 }

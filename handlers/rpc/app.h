@@ -25,7 +25,7 @@ struct app {
     struct client_hooks client_hooks;
     struct requests *requests;
     struct token_turns *token_turns; /* session/ */
-    struct taken_back *taken_back;   /* session/ */
+    struct revocations *revocations; /* session/ */
     struct audio *audio;             /* methods/ */
     struct list watchers;            /* methods/: clients with admin.watch */
 };

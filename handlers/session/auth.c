@@ -29,7 +29,7 @@ static void refuse_token(struct session *session, struct request *request, const
 static void end_bearer(struct bearer *bearer, const char *reason)
 {
     struct session *session = container_of(bearer, struct session, bearer);
-    metric_add(METRIC_CLOSED_TAKEN_BACK, 1);
+    metric_add(METRIC_CLOSED_REVOKED, 1);
     conn_close(session->conn, CLOSE_AUTH, reason);
 }
 

@@ -45,10 +45,10 @@ static bool verify(const struct turn *turn, struct principal *ret, const char **
     }
     if (!auth_verify(app->keyring, &rules, token, clock_wall_ms() / 1000, ret, ret_reason))
         return false;
-    if (!bearers_denied(app->bearers, ret))
+    if (!bearers_revoked(app->bearers, ret))
         return true;
     principal_clear(ret);
-    *ret_reason = "token was taken back";
+    *ret_reason = "token was revoked";
     return false;
 }
 

@@ -4,15 +4,15 @@
 
 #include <stdio.h>
 
-struct denial {
+struct revocation {
     struct table_node node; /* key: the entry's kind and name, "t …", "u …" */
     struct list all;
     int64_t until_s, before_s;
 };
 
 struct bearers {
-    struct list all, denials;
-    struct table denied;
+    struct list all, revocations;
+    struct table revoked;
     struct table tokens, owners; /* one bearing per name, which leads to the others */
 };
 
@@ -70,7 +70,7 @@ struct bearers *bearers_new(void)
 {
     struct bearers *bearers = xcalloc(1, sizeof *bearers);
     list_init(&bearers->all);
-    list_init(&bearers->denials);
+    list_init(&bearers->revocations);
     return bearers;
 }
 
@@ -79,7 +79,7 @@ void bearers_free(struct bearers **bearers)
     if (*bearers == NULL)
         return;
     bearers_forget(*bearers, INT64_MAX);
-    table_free(&(*bearers)->denied);
+    table_free(&(*bearers)->revoked);
     table_free(&(*bearers)->tokens);
     table_free(&(*bearers)->owners);
     free(*bearers);
@@ -97,47 +97,47 @@ void bearers_new_keys(struct bearers *bearers, const struct keyring *ring)
     }
 }
 
-/* ---- what was taken back ------------------------------------------------------------------------------ */
+/* ---- revocations ----------------------------------------------------------------------------------- */
 
-static const char taken_back[] = "the token was taken back";
+static const char revoked[] = "the token was revoked";
 
-int64_t denial_until(int64_t now_s, int64_t max_ttl_s)
+int64_t revocation_until(int64_t now_s, int64_t max_ttl_s)
 {
-    return now_s + max_ttl_s + DENIAL_MARGIN_S;
+    return now_s + max_ttl_s + REVOCATION_MARGIN_S;
 }
 
-void denial_of_token(struct buf *to, const char *token_id, int64_t until_s)
+void revocation_of_token(struct buf *to, const char *token_id, int64_t until_s)
 {
     buf_printf(to, "t %s %lld", token_id, (long long)until_s);
 }
 
-void denial_of_owner(struct buf *to, const char *owner, int64_t until_s, int64_t before_s)
+void revocation_of_owner(struct buf *to, const char *owner, int64_t until_s, int64_t before_s)
 {
     buf_printf(to, "u %s %lld %lld", owner, (long long)until_s, (long long)before_s);
 }
 
-static struct denial *denial_of(struct bearers *bearers, struct span name)
+static struct revocation *revocation_of(struct bearers *bearers, struct span name)
 {
-    struct table_node *node = table_find(&bearers->denied, name);
+    struct table_node *node = table_find(&bearers->revoked, name);
     if (node)
-        return container_of(node, struct denial, node);
-    struct denial *denial = table_new(&bearers->denied, sizeof *denial, name);
-    list_append(&bearers->denials, &denial->all);
-    return denial;
+        return container_of(node, struct revocation, node);
+    struct revocation *revocation = table_new(&bearers->revoked, sizeof *revocation, name);
+    list_append(&bearers->revocations, &revocation->all);
+    return revocation;
 }
 
 /* Merges entries of one name: keeps the longest and, for an owner, the latest. */
 static void note(struct bearers *bearers, struct span name, int64_t until_s, int64_t before_s)
 {
-    struct denial *denial = denial_of(bearers, name);
-    denial->until_s = until_s > denial->until_s ? until_s : denial->until_s;
-    denial->before_s = before_s > denial->before_s ? before_s : denial->before_s;
+    struct revocation *revocation = revocation_of(bearers, name);
+    revocation->until_s = until_s > revocation->until_s ? until_s : revocation->until_s;
+    revocation->before_s = before_s > revocation->before_s ? before_s : revocation->before_s;
 }
 
 static void end_by_token(struct bearing *bearing)
 {
     struct bearer *bearer = container_of(bearing, struct bearer, token);
-    bearer->end(bearer, taken_back);
+    bearer->end(bearer, revoked);
 }
 
 static void end_token(struct bearers *bearers, struct span token_id)
@@ -154,7 +154,7 @@ static void end_by_owner(struct bearing *bearing, int64_t before_s)
 {
     struct bearer *bearer = container_of(bearing, struct bearer, owner);
     if (bearer->who->issued_at < before_s)
-        bearer->end(bearer, taken_back);
+        bearer->end(bearer, revoked);
 }
 
 static void end_owner(struct bearers *bearers, struct span owner, int64_t before_s)
@@ -179,7 +179,7 @@ static bool seconds(struct span *rest, int64_t *ret)
     return word.n >= 1 && word.n <= 15;
 }
 
-bool bearers_deny(struct bearers *bearers, struct span entry)
+bool bearers_revoke(struct bearers *bearers, struct span entry)
 {
     struct span rest = entry, kind = span_cut(&rest, ' '), name = span_cut(&rest, ' ');
     int64_t until_s, before_s = 0;
@@ -195,31 +195,31 @@ bool bearers_deny(struct bearers *bearers, struct span entry)
     return true;
 }
 
-/* The denial of this kind and name, NULL if there is none. */
-static const struct denial *find_denial(const struct bearers *bearers, char kind, const char *name)
+/* The revocation of this kind and name, NULL if there is none. */
+static const struct revocation *find_revocation(const struct bearers *bearers, char kind, const char *name)
 {
     char key[OWNER_SIZE + 2];
     snprintf(key, sizeof key, "%c %s", kind, name);
-    struct table_node *node = table_find(&bearers->denied, span_of(key));
-    return node ? container_of(node, struct denial, node) : NULL;
+    struct table_node *node = table_find(&bearers->revoked, span_of(key));
+    return node ? container_of(node, struct revocation, node) : NULL;
 }
 
-bool bearers_denied(const struct bearers *bearers, const struct principal *who)
+bool bearers_revoked(const struct bearers *bearers, const struct principal *who)
 {
-    if (list_empty(&bearers->denials)) /* as a rule */
+    if (list_empty(&bearers->revocations)) /* as a rule */
         return false;
-    const struct denial *owner = find_denial(bearers, 'u', who->user_id);
-    return find_denial(bearers, 't', who->token_id) || (owner && who->issued_at < owner->before_s);
+    const struct revocation *owner = find_revocation(bearers, 'u', who->user_id);
+    return find_revocation(bearers, 't', who->token_id) || (owner && who->issued_at < owner->before_s);
 }
 
 void bearers_forget(struct bearers *bearers, int64_t now_s)
 {
-    list_for_each_safe (node, after, &bearers->denials) {
-        struct denial *denial = container_of(node, struct denial, all);
-        if (denial->until_s >= now_s)
+    list_for_each_safe (node, after, &bearers->revocations) {
+        struct revocation *revocation = container_of(node, struct revocation, all);
+        if (revocation->until_s >= now_s)
             continue;
-        list_remove(&denial->all);
-        table_remove(&bearers->denied, &denial->node);
-        free(denial);
+        list_remove(&revocation->all);
+        table_remove(&bearers->revoked, &revocation->node);
+        free(revocation);
     }
 }

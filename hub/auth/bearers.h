@@ -34,19 +34,19 @@ void bearers_leave(struct bearers *bearers, struct bearer *bearer);
 /* Ends all bearers whose key is not in the ring; call after the ring has changed. O(bearers). */
 void bearers_new_keys(struct bearers *bearers, const struct keyring *ring);
 
-/* ---- what was taken back: entries as they stand in Redis, and what of them is known here ---- */
+/* ---- revocations: entries as stored in Redis, and what this process knows of them ---- */
 
-#define DENIAL_MARGIN_S 60 /* twice AUTH_SKEW_S: a clock that is behind, and a token past its exp */
+#define REVOCATION_MARGIN_S 60 /* twice AUTH_SKEW_S: a clock that is behind, and a token past its exp */
 /* How long an entry made at now_s must be kept: until no token it concerns can be valid any more. Seconds. */
-int64_t denial_until(int64_t now_s, int64_t max_ttl_s);
+int64_t revocation_until(int64_t now_s, int64_t max_ttl_s);
 /* Appends the entry of a token, and that of all tokens of an owner with an iat (0 if there is none) below
  * before_s. */
-void denial_of_token(struct buf *to, const char *token_id, int64_t until_s);
-void denial_of_owner(struct buf *to, const char *owner, int64_t until_s, int64_t before_s);
+void revocation_of_token(struct buf *to, const char *token_id, int64_t until_s);
+void revocation_of_owner(struct buf *to, const char *owner, int64_t until_s, int64_t before_s);
 /* Notes an entry and ends the bearers it names; repeating it is fine. False if it is malformed. O(those
  * bearers). */
-bool bearers_deny(struct bearers *bearers, struct span entry) MUSTCHECK;
+bool bearers_revoke(struct bearers *bearers, struct span entry) MUSTCHECK;
 /* Whether a noted entry names this principal. O(1). */
-bool bearers_denied(const struct bearers *bearers, const struct principal *who);
+bool bearers_revoked(const struct bearers *bearers, const struct principal *who);
 /* Drops entries that are no longer needed. O(entries). */
 void bearers_forget(struct bearers *bearers, int64_t now_s);

@@ -94,22 +94,22 @@ static void test_keys(void)
     keyring_free(&same);
 }
 
-/* ---- what was taken back ---- */
+/* ---- revocations ---- */
 
-static bool deny_token(const char *jti, int64_t until_s)
+static bool revoke_token(const char *jti, int64_t until_s)
 {
     struct buf entry CLEANUP(buf_free) = BUF_INIT;
     char token_id[TOKEN_ID_SIZE];
     auth_token_id_of_jti(span_of(jti), token_id);
-    denial_of_token(&entry, token_id, until_s);
-    return bearers_deny(bearers, buf_span(&entry));
+    revocation_of_token(&entry, token_id, until_s);
+    return bearers_revoke(bearers, buf_span(&entry));
 }
 
-static bool deny_owner(const char *owner, int64_t before_s)
+static bool revoke_owner(const char *owner, int64_t before_s)
 {
     struct buf entry CLEANUP(buf_free) = BUF_INIT;
-    denial_of_owner(&entry, owner, 1000, before_s);
-    return bearers_deny(bearers, buf_span(&entry));
+    revocation_of_owner(&entry, owner, 1000, before_s);
+    return bearers_revoke(bearers, buf_span(&entry));
 }
 
 static void test_tokens(void)
@@ -119,15 +119,16 @@ static void test_tokens(void)
         snprintf(jti, sizeof jti, "j%zu", i % 50);
         hold(&holders[i], i % 2 ? "odd" : "even", jti, 1);
     }
-    ok(deny_token("j3", 1000) && deny_token("no such", 1000), "two entries");
+    ok(revoke_token("j3", 1000) && revoke_token("no such", 1000), "two entries");
     is_int(count_ended(), MANY / 50, "all bearers of the token end");
     ok(holders[3].ended && holders[53].ended && !holders[4].ended, "and no others");
-    ok(bearers_denied(bearers, &holders[3].who) && !bearers_denied(bearers, &holders[4].who), "it is known");
-    ok(deny_token("j3", 500), "again");
+    ok(bearers_revoked(bearers, &holders[3].who) && !bearers_revoked(bearers, &holders[4].who),
+       "it is known");
+    ok(revoke_token("j3", 500), "again");
     bearers_forget(bearers, 1000);
-    ok(bearers_denied(bearers, &holders[3].who), "kept until the longest has run out");
+    ok(bearers_revoked(bearers, &holders[3].who), "kept until the longest has run out");
     bearers_forget(bearers, 1001);
-    ok(!bearers_denied(bearers, &holders[3].who), "and forgotten then");
+    ok(!bearers_revoked(bearers, &holders[3].who), "and forgotten then");
     drop_all();
 }
 
@@ -138,14 +139,14 @@ static void test_owners(void)
         hold(&holders[i], i < 4 ? "a%7Cb" : i % 2 ? "a" : "b", "j", 1);
         holders[i].who.issued_at = i < 4 ? issued[i] : 0;
     }
-    ok(deny_owner("a%7Cb", 100), "an entry");
+    ok(revoke_owner("a%7Cb", 100), "an entry");
     is_int(count_ended(), 2, "tokens that were issued before, and the one that does not say");
     ok(holders[0].ended && holders[1].ended, "those");
-    ok(bearers_denied(bearers, &holders[1].who) && !bearers_denied(bearers, &holders[2].who), "is known");
-    ok(deny_owner("a%7Cb", 50), "an older one");
-    ok(bearers_denied(bearers, &holders[1].who), "changes nothing");
-    ok(deny_owner("a%7Cb", 101), "a newer one");
-    ok(bearers_denied(bearers, &holders[2].who) && holders[2].ended && !holders[3].ended, "counts");
+    ok(bearers_revoked(bearers, &holders[1].who) && !bearers_revoked(bearers, &holders[2].who), "is known");
+    ok(revoke_owner("a%7Cb", 50), "an older one");
+    ok(bearers_revoked(bearers, &holders[1].who), "changes nothing");
+    ok(revoke_owner("a%7Cb", 101), "a newer one");
+    ok(bearers_revoked(bearers, &holders[2].who) && holders[2].ended && !holders[3].ended, "counts");
     drop_all();
 }
 
@@ -157,15 +158,15 @@ static void test_leaving(void)
     bearers_leave(bearers, &holders[0].bearer);
     bearers_leave(bearers, &holders[2].bearer);
     bearers_leave(bearers, &holders[1].bearer);
-    ok(deny_owner("same", 500), "an entry");
+    ok(revoke_owner("same", 500), "an entry");
     is_int(count_ended(), 3, "of six three have left");
     hold(&holders[0], "same", "j", 1);
-    ok(deny_token("j", 500), "one has come back");
+    ok(revoke_token("j", 500), "one has come back");
     is_int(count_ended(), 7, "all four are told");
     ok(!holders[1].ended && !holders[2].ended, "and nobody who has left");
     drop_all();
     hold(&holders[1], "same", "j", 1);
-    ok(deny_token("j", 500) && holders[1].ended == 1 && holders[3].ended == 2,
+    ok(revoke_token("j", 500) && holders[1].ended == 1 && holders[3].ended == 2,
        "all have left, a new one comes");
     drop_all();
 }
@@ -176,8 +177,8 @@ static void test_entries(void)
                                       "t x -1",  "t x 1 2", "x y 1",     "u a 1",
                                       "u a 1 b", "t  1",    "u a 1 2 3", "t x 1234567890123456"};
     for (size_t i = 0; i < NELEMS(bad); i++)
-        ok(!bearers_deny(bearers, span_of(bad[i])), "no entry: %s", bad[i]);
-    is_int(denial_until(100, 50), 210, "kept for a minute beyond the longest life");
+        ok(!bearers_revoke(bearers, span_of(bad[i])), "no entry: %s", bad[i]);
+    is_int(revocation_until(100, 50), 210, "kept for a minute beyond the longest life");
 }
 
 static void test_name_of_text(void)

@@ -9,9 +9,9 @@
 
 #include "hub/base/list.h"
 #include "hub/base/turns.h"
-#include "tasks/queue/denials.h"
 #include "tasks/queue/event_text.h"
 #include "tasks/queue/queue.h"
+#include "tasks/queue/revocations.h"
 
 #include <stdio.h>
 
@@ -56,7 +56,7 @@ union answer_fn {
     queue_probe_fn *probe;
     owner_position_fn *position;
     owner_replay_fn *replay;
-    denials_fn *denials;
+    queue_revocations_fn *revocations;
     void (*service)(void *ctx, struct span json); /* services.h */
 };
 #define NOBODY ((union answer_fn){.done = NULL})

@@ -318,7 +318,7 @@ def test_functions_that_only_read_are_marked(q):
     functions = q.redis("FUNCTION", "LIST")[0][5]
     flags = {f[1][4:]: f[5] for f in functions}
     assert {name for name, f in flags.items() if f == ["no-writes"]} == {
-        "get", "list", "snapshot", "why", "stats", "workers", "replay", "audio_read", "audit", "denials",
+        "get", "list", "snapshot", "why", "stats", "workers", "replay", "audio_read", "audit", "revocations",
         "audit_places"}
     assert {"submit", "recorded_once", "retry", "notify", "audio_append"} <= {name for name, f in flags.items() if f == []}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who gets in: the tokens that identity providers make, in a message and in a header; and how they are taken back."""
+"""Who gets in: the tokens that identity providers make, in a message and in a header; and how they are revoked."""
 import asyncio
 import json
 import signal
@@ -156,7 +156,7 @@ async def test_connections_of_a_removed_key(stack, tmp_path):
         await moves.call("ping")
 
 
-# ---- taking back -----------------------------------------------------------------------------------------------------
+# ---- revocation ------------------------------------------------------------------------------------------------------
 
 async def in_thread(fn, *args):
     return await asyncio.get_running_loop().run_in_executor(None, fn, *args)
@@ -167,7 +167,7 @@ async def all_closed(clients, since, seconds=2):
     assert time.monotonic() - since < seconds * SLOWDOWN
 
 
-async def is_refused(hub, bad, reason="taken back"):
+async def is_refused(hub, bad, reason="revoked"):
     async with connect(hub, auth=False) as c:
         with pytest.raises(RpcError) as refused:
             await c.auth(bad)
@@ -175,7 +175,7 @@ async def is_refused(hub, bad, reason="taken back"):
         assert await c.wait_closed() == 4401
 
 
-async def test_a_token_is_taken_back(two_hubs):
+async def test_a_token_is_revoked(two_hubs):
     """By its jti or by itself, at every hub: who is in goes, nobody comes, and other tokens of the user stay."""
     first, second = two_hubs
     with_jti, without, other = token(jti="a jti"), token(n=1), token(jti="another")
@@ -195,7 +195,7 @@ async def test_a_token_is_taken_back(two_hubs):
         await is_refused(hub, with_jti)
         await is_refused(hub, without)
         await is_refused(hub, token(jti="a jti", iat=None))
-        assert by_header(hub, "Bearer " + with_jti) == (4401, "token was taken back")
+        assert by_header(hub, "Bearer " + with_jti) == (4401, "token was revoked")
     second.kill()
     second.start()
     await is_refused(second, with_jti)
@@ -227,7 +227,7 @@ async def test_all_tokens_of_a_user(two_hubs):
             await c.call("ping")
 
 
-async def test_taken_back_while_redis_is_stopped(two_hubs, stack):
+async def test_revoked_while_redis_is_stopped(two_hubs, stack):
     """The word is written when Redis goes on, and every hub hears it, whatever it lost meanwhile."""
     first, second = two_hubs
     async with connect(first, token=token(jti="j")) as a, connect(second, token=token(jti="j")) as b:
@@ -242,7 +242,7 @@ async def test_taken_back_while_redis_is_stopped(two_hubs, stack):
         await all_closed((a, b), time.monotonic())
 
 
-async def test_taken_back_while_connections_are_lost(two_hubs, stack):
+async def test_revoked_while_connections_are_lost(two_hubs, stack):
     first, second = two_hubs
     async with connect(first, token=token(jti="j")) as a, connect(second, token=token(jti="j")) as b:
         for kind in ("pubsub", "normal"):
@@ -264,7 +264,7 @@ async def test_nobody_comes_while_it_is_not_known(stack):
         stack.redis.signal(signal.SIGSTOP)
         try:
             await in_thread(hub.wait_log, "nobody is let in")
-            assert "taken back" in hub.get("/readyz").text or "redis" in hub.get("/readyz").text
+            assert "revoked" in hub.get("/readyz").text or "redis" in hub.get("/readyz").text
             with pytest.raises(RpcError) as refused:
                 await c.call("notification.list")
             assert refused.value.word == "unavailable"

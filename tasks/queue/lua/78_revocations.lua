@@ -16,7 +16,7 @@ local function forget()
 end
 
 -- args: entry, second until which it counts, an epoch for a data set that has none yet. Answer: its number.
-local function deny(args)
+local function revoke(args)
   forget()
   call('HSETNX', P .. 'g', 'epoch', args[5])
   local number = call('INCR', P .. 'dc')
@@ -27,7 +27,7 @@ end
 
 -- Entries after a number. args: the number, most entries. Answer: {epoch, number of the newest entry ever,
 -- number up to which these go, entries…}.
-local function denials(args)
+local function revocations(args)
   local newest = tonumber(call('GET', P .. 'dc') or 0)
   local page = call('ZRANGEBYSCORE', P .. 'dn', '(' .. args[3], '+inf', 'WITHSCORES', 'LIMIT', 0, args[4])
   local out = { call('HGET', P .. 'g', 'epoch') or '', newest, newest }
@@ -40,7 +40,7 @@ local function denials(args)
   return out
 end
 
-export('deny', { 'allow-oom' }, deny)
-export('denials', { 'no-writes' }, denials)
+export('revoke', { 'allow-oom' }, revoke)
+export('revocations', { 'no-writes' }, revocations)
 
 end

@@ -6,8 +6,8 @@
 
 #include "handlers/rpc/app.h"
 
-void taken_back_start(struct app *app);
+void revocations_start(struct app *app);
 /* Call once the connection to Redis is closed, so that no answer can come any more. */
-void taken_back_stop(struct app *app);
+void revocations_stop(struct app *app);
 /* Call when Redis answers again or has taken an entry: reads at once, unless a read is under way. */
-void taken_back_read(struct app *app);
+void revocations_read(struct app *app);

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Follows the list of revocations; see taken_back.h. Loop thread. Never adds to the list. */
-#include "handlers/session/taken_back.h"
+/* Follows the list of revocations; see revocations.h. Loop thread. Never adds to the list. */
+#include "handlers/session/revocations.h"
 
 #include "hub/auth/bearers.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
 #include "hub/config/options.h"
-#include "tasks/queue/denials.h"
+#include "tasks/queue/revocations.h"
 
 #define READ_MS 500
 #define FORGET_MS 600000
 
-struct taken_back {
+struct revocations {
     struct app *app;
     uv_timer_t *timer;
     char epoch[24];
@@ -22,28 +22,28 @@ struct taken_back {
     uint64_t forget_at; /* mono ms: when to drop outdated entries */
 };
 
-static void update_unsure(struct taken_back *list)
+static void update_unsure(struct revocations *list)
 {
     struct app *app = list->app;
     uint64_t grace = (uint64_t)app->options->auth_deny_grace_s * 1000;
     bool unsure = list->known_at == 0 || clock_mono_ms() - list->known_at > grace;
     if (unsure && !app->unsure)
-        log_error("nobody is let in until Redis answers: tokens may have been taken back");
+        log_error("nobody is let in until Redis answers: tokens may have been revoked");
     app->unsure = unsure;
     metric_set(METRIC_AUTH_UNSURE, unsure);
 }
 
-static void on_page(void *ctx, const struct denials *page);
+static void on_page(void *ctx, const struct queue_revocations *page);
 
-static void read_more(struct taken_back *list, uint64_t asked_at)
+static void read_more(struct revocations *list, uint64_t asked_at)
 {
     list->asked_at = asked_at;
-    denials_read(list->app->queue, list->after, on_page, list);
+    queue_read_revocations(list->app->queue, list->after, on_page, list);
 }
 
-static void on_page(void *ctx, const struct denials *page)
+static void on_page(void *ctx, const struct queue_revocations *page)
 {
-    struct taken_back *list = ctx;
+    struct revocations *list = ctx;
     uint64_t asked_at = list->asked_at;
     list->asked_at = 0;
     if (!page->ok)
@@ -58,8 +58,8 @@ static void on_page(void *ctx, const struct denials *page)
         }
     }
     for (size_t i = 0; i < page->count; i++)
-        if (!bearers_deny(list->app->bearers, page->entries[i]))
-            log_error("an entry of what was taken back is malformed");
+        if (!bearers_revoke(list->app->bearers, page->entries[i]))
+            log_error("an entry of the list of revocations is malformed");
     list->after = page->upto;
     if (page->upto < page->newest) {
         read_more(list, asked_at);
@@ -69,17 +69,17 @@ static void on_page(void *ctx, const struct denials *page)
     update_unsure(list);
 }
 
-void taken_back_read(struct app *app)
+void revocations_read(struct app *app)
 {
-    if (app->taken_back && app->redis_ready && app->taken_back->asked_at == 0)
-        read_more(app->taken_back, clock_mono_ms());
+    if (app->revocations && app->redis_ready && app->revocations->asked_at == 0)
+        read_more(app->revocations, clock_mono_ms());
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-    struct taken_back *list = timer->data;
+    struct revocations *list = timer->data;
     uint64_t now = clock_mono_ms();
-    taken_back_read(list->app);
+    revocations_read(list->app);
     update_unsure(list);
     if (now < list->forget_at)
         return;
@@ -87,20 +87,20 @@ static void on_timer(uv_timer_t *timer)
     bearers_forget(list->app->bearers, clock_wall_ms() / 1000);
 }
 
-void taken_back_start(struct app *app)
+void revocations_start(struct app *app)
 {
-    struct taken_back *list = xcalloc(1, sizeof *list);
+    struct revocations *list = xcalloc(1, sizeof *list);
     list->app = app;
     list->timer = loop_timer(app->loop, list);
-    app->taken_back = list;
+    app->revocations = list;
     app->unsure = true;
     uv_timer_start(list->timer, on_timer, READ_MS, READ_MS);
 }
 
-void taken_back_stop(struct app *app)
+void revocations_stop(struct app *app)
 {
-    struct taken_back *list = app->taken_back;
-    app->taken_back = NULL;
+    struct revocations *list = app->revocations;
+    app->revocations = NULL;
     if (list == NULL)
         return;
     loop_close(list->timer);
