@@ -12,6 +12,21 @@ DATA = pathlib.Path("/usr/share/pocketsphinx/test/data")
 GOFORWARD = DATA / "goforward.raw"
 SOMETHING = DATA / "something.raw"
 LIBRIVOX = DATA / "librivox"
+SENTENCE = LIBRIVOX / "sense_and_sensibility_01_austen_64kb-0930.wav"  # amiable himself
+FORWARD = "go forward ten meters"  # the text of GOFORWARD
+FILE = {"format": {"encoding": "file"}}
+RAW = ["-f", "s16le", "-ar", 16000, "-ac", 1]  # what ffmpeg is told about headerless recordings
+
+
+def made(directory, name, data):
+    """Writes a file; its path."""
+    path = directory / name
+    path.write_bytes(data)
+    return path
+
+
+def ffmpeg(*words):
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, words)], check=True)
 
 
 def pcm_of(path):
