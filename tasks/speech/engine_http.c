@@ -2,10 +2,14 @@
 /* The engine `http`: a transcription server with OpenAI's interface (POST multipart, verbose_json), such
  * as whisper.cpp's. Owns the queue of utterances and one transfer at a time; one thread. Two tiers: the
  * built-in engine hears everything first and gives live text; each closed utterance then goes to the
- * server, whose text becomes the final one. If the server fails twice for an utterance, the built-in
- * engine's text stands, marked degraded; after two such utterances in a row the task never asks the server
- * again. */
+ * server, whose text becomes the final one. If the server fails for an utterance, the built-in engine's
+ * text stands, marked degraded; a server that was late once, refuses this client, or failed for two
+ * utterances in a row is not asked again by the task. Never holds live sound back: what a slow server does
+ * not get to keeps the built-in engine's text. */
+#include "hub/base/backoff.h"
 #include "hub/base/buf.h"
+#include "hub/base/clock.h"
+#include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
@@ -14,23 +18,44 @@
 #include <endian.h>
 #include <stdio.h>
 
-#define JOBS_MAX 4               /* closed utterances waiting before the engine is full */
+#define JOBS_MAX 4               /* closed utterances that wait for the server */
 #define ANSWER_MAX (1024 * 1024) /* bytes */
 #define CONNECT_MS 5000L
-#define TRANSFER_MS 30000L
+#define ANSWER_MS 5000 /* for an utterance, all tries together, and twice its length on top */
+#define AHEAD_S 2.0    /* sound that comes this much faster than it was spoken can wait: a file */
 #define TRIES 2
 #define FAILURES_MAX 2 /* utterances in a row */
 #define WAIT_MS 50
 #define TOKEN_MAX 4096
 
+static const struct backoff_rule between_tries = {.first_ms = 500, .max_ms = 4000};
+
+enum outcome { ANSWERED, FAILED, REFUSED, DENIED, GARBLED, UNREACHABLE, LATE, BEHIND };
+
+/* What each of them means for the utterance and for the task. */
+static const struct {
+    const char *warning;
+    bool again;  /* another try may help */
+    bool closes; /* the server is not asked again */
+} outcomes[] = {
+    [FAILED] = {"engine_error", .again = true},
+    [REFUSED] = {"engine_refused"},
+    [DENIED] = {"engine_refused", .closes = true},
+    [GARBLED] = {"engine_garbled", .again = true},
+    [UNREACHABLE] = {"engine_unreachable", .again = true},
+    [LATE] = {"engine_timeout", .closes = true},
+    [BEHIND] = {"engine_behind"},
+};
+
 struct job { /* a closed utterance */
     struct job *next;
     unsigned utterance;
     double start, end;
-    struct buf wav;
-    char *draft; /* what the built-in engine heard */
+    struct buf wav; /* empty: the server does not get it */
+    char *draft;    /* what the built-in engine heard */
     struct words draft_words;
     unsigned tries;
+    uint64_t deadline; /* of all its tries, clock_mono_ms; 0 before the first */
 };
 
 struct http {
@@ -40,6 +65,12 @@ struct http {
     struct job *open;          /* being spoken */
     struct job *first, **last; /* closed utterances, oldest first */
     unsigned jobs, failures;
+    bool closed;     /* the server is not asked again */
+    unsigned logged; /* bits of enum outcome */
+    uint64_t opened; /* clock_mono_ms */
+    bool ahead;      /* the sound comes faster than it was spoken */
+    struct backoff backoff;
+    uint64_t next_try;   /* not before, clock_mono_ms */
     char *authorization; /* header line, NULL = none */
     CURLM *multi;
     CURL *transfer; /* for `first`; NULL = none */
@@ -104,6 +135,7 @@ static void *http_open(const struct engine_host *host, char **ret_reason)
     struct http *it = xcalloc(1, sizeof(*it));
     it->host = host;
     it->last = &it->first;
+    it->opened = clock_mono_ms();
     it->draft_host = (struct engine_host){host->options, it, take_draft, draft_stop, draft_warn};
     curl_global_init(CURL_GLOBAL_DEFAULT);
     it->multi = curl_multi_init();
@@ -168,10 +200,19 @@ static void http_end(void *engine, uint64_t end)
         free_job(job);
         return;
     }
-    finish_wav(&job->wav);
     *it->last = job;
     it->last = &job->next;
-    it->jobs++;
+    double spoken_s = (double)(clock_mono_ms() - it->opened) / 1000;
+    it->ahead = (double)end / SPEECH_RATE > spoken_s + AHEAD_S;
+    if (it->closed) {
+        buf_free(&job->wav);
+    } else if (it->jobs >= JOBS_MAX && !it->ahead) {
+        buf_free(&job->wav);
+        it->host->warn(it->host->arg, outcomes[BEHIND].warning);
+    } else {
+        finish_wav(&job->wav);
+        it->jobs++;
+    }
 }
 
 /* Delivers the final text of the oldest utterance and removes it. */
@@ -189,7 +230,7 @@ static void give(struct http *it, const char *text, const struct words *words, b
     it->first = job->next;
     if (it->first == NULL)
         it->last = &it->first;
-    it->jobs--;
+    it->jobs -= job->wav.len > 0;
     free_job(job);
 }
 
@@ -232,9 +273,12 @@ static void start_transfer(struct http *it)
     it->transfer = curl_easy_init();
     if (it->transfer == NULL)
         return;
-    it->first->tries++;
+    struct job *job = it->first;
+    uint64_t now = clock_mono_ms();
+    if (job->tries++ == 0)
+        job->deadline = now + ANSWER_MS + (uint64_t)(2000 * (job->end - job->start));
     buf_clear(&it->answer);
-    make_form(it, it->first);
+    make_form(it, job);
     if (it->authorization)
         it->headers = curl_slist_append(NULL, it->authorization);
     curl_easy_setopt(it->transfer, CURLOPT_URL, it->host->options->speech_http_url);
@@ -245,7 +289,8 @@ static void start_transfer(struct http *it)
     curl_easy_setopt(it->transfer, CURLOPT_WRITEDATA, it);
     curl_easy_setopt(it->transfer, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(it->transfer, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
-    curl_easy_setopt(it->transfer, CURLOPT_TIMEOUT_MS, TRANSFER_MS);
+    curl_easy_setopt(it->transfer, CURLOPT_TIMEOUT_MS,
+                     now < job->deadline ? (long)(job->deadline - now) : 1L);
     curl_multi_add_handle(it->multi, it->transfer);
 }
 
@@ -287,21 +332,60 @@ static bool use_answer(struct http *it)
 
 static void use_draft(struct http *it)
 {
-    it->host->warn(it->host->arg, "engine_unreachable");
     give(it, it->first->draft, &it->first->draft_words, true);
+}
+
+/* What became of a transfer that did not bring a usable answer. */
+static enum outcome judge(CURLcode code, long status, bool connected)
+{
+    if (code == CURLE_OPERATION_TIMEDOUT && connected)
+        return LATE;
+    if (code == CURLE_WRITE_ERROR || (code == CURLE_OK && status == 200))
+        return GARBLED;
+    if (code != CURLE_OK)
+        return UNREACHABLE;
+    if (status == 401 || status == 403 || status == 404 || status == 405)
+        return DENIED;
+    return status >= 500 || status == 408 || status == 429 ? FAILED : REFUSED;
+}
+
+/* One line per task and kind of failure: the operator learns what the user's warning only names. */
+static void log_failure(struct http *it, enum outcome outcome, CURLcode code, long status)
+{
+    if (it->logged & 1U << outcome)
+        return;
+    it->logged |= 1U << outcome;
+    log_warn("the speech server did not give a text", "warning", outcomes[outcome].warning, "status",
+             LOG_NUM(status), "reason", code == CURLE_OK ? "" : curl_easy_strerror(code));
+}
+
+static void take_failure(struct http *it, enum outcome outcome)
+{
+    struct job *job = it->first;
+    uint64_t now = clock_mono_ms();
+    it->next_try = now + backoff_failed(&it->backoff, &between_tries);
+    if (outcomes[outcome].again && job->tries < TRIES && it->next_try < job->deadline)
+        return;
+    it->host->warn(it->host->arg, outcomes[outcome].warning);
+    it->closed = outcomes[outcome].closes || ++it->failures >= FAILURES_MAX;
+    use_draft(it);
 }
 
 static void take_outcome(struct http *it, CURLcode code)
 {
     long status = 0;
+    curl_off_t connected_us = 0;
     curl_easy_getinfo(it->transfer, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(it->transfer, CURLINFO_CONNECT_TIME_T, &connected_us);
     end_transfer(it);
     if (code == CURLE_OK && status == 200 && use_answer(it)) {
         it->failures = 0;
-    } else if (it->first->tries >= TRIES) {
-        it->failures++;
-        use_draft(it);
+        backoff_succeeded(&it->backoff);
+        return;
     }
+    enum outcome outcome = judge(code, status, connected_us > 0);
+    log_failure(it, outcome, code, status);
+    take_failure(it, outcome);
 }
 
 static unsigned http_work(void *engine)
@@ -310,9 +394,9 @@ static unsigned http_work(void *engine)
     int running, left;
     CURLMsg *message;
     unsigned load = engine_builtin.work(it->draft);
-    while (it->first && it->failures >= FAILURES_MAX)
+    while (it->first && it->transfer == NULL && (it->closed || it->first->wav.len == 0))
         use_draft(it);
-    if (it->first && it->transfer == NULL)
+    if (it->first && it->transfer == NULL && clock_mono_ms() >= it->next_try)
         start_transfer(it);
     curl_multi_perform(it->multi, &running);
     while ((message = curl_multi_info_read(it->multi, &left)))
@@ -320,7 +404,7 @@ static unsigned http_work(void *engine)
             take_outcome(it, message->data.result);
     if (it->first)
         load |= ENGINE_WAITS;
-    return it->jobs >= JOBS_MAX ? load | ENGINE_FULL : load;
+    return it->jobs >= JOBS_MAX && it->ahead ? load | ENGINE_FULL : load;
 }
 
 static bool http_finish(void *engine, char **ret_reason)

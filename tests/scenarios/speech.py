@@ -66,14 +66,16 @@ def start_speech(*files, args=None, options=None, **own):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def speech(*files, timeout=100, **more):
-    """As start_speech(), to the end; a Run per file."""
+def speech(*files, timeout=100, log=None, **more):
+    """As start_speech(), to the end; a Run per file. The lines of the operator's log are added to `log`."""
     process = start_speech(*files, **more)
     try:
         out, err = process.communicate(timeout=timeout * SLOWDOWN)
     finally:
         process.kill()
     assert process.returncode == 0, out[-2000:] + err[-4000:]
+    if log is not None:
+        log += err.splitlines()
     runs, events = [], []
     for line in out.splitlines():
         events.append(json.loads(line))

@@ -5,6 +5,7 @@ import http.server
 import json
 import struct
 import threading
+import time
 
 import pytest
 
@@ -17,15 +18,24 @@ class Server(http.server.ThreadingHTTPServer):
     """A transcription server: answers with what `answer` makes of (number of the request, WAV bytes)."""
 
     def __init__(self, answer):
-        self.answer, self.requests = answer, []
+        self.answer, self.requests, self.times = answer, [], []
+        self.over = threading.Event()
         super().__init__(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server_port}/v1/audio/transcriptions"
+
+    def answer_after(self, seconds, answer):
+        self.over.wait(seconds)
+        return 200, answer
+
+    def hang(self):
+        return self.answer_after(None, {"text": "too late"})
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.times.append(time.monotonic())
         self.server.requests.append((self.path, dict(self.headers), body))
         start = body.index(b"RIFF")
         size = struct.unpack("<I", body[start + 4:start + 8])[0] + 8
@@ -50,6 +60,7 @@ def server():
         return made_servers[-1]
     yield make
     for one in made_servers:
+        one.over.set()
         one.shutdown()
         one.server_close()
 
@@ -95,20 +106,82 @@ def test_http_engine_tries_again(server):
     assert run.result["text"] == "second try" and "degraded" not in run.result and len(fake.requests) == 2
 
 
-@pytest.mark.parametrize("answer", [(500, b""), (200, b"<html>"), (200, {"no": "text"}), (404, {}),
-                                    (200, b"x" * 2_000_000)],
-                         ids=["500", "html", "no-text", "404", "too-long"])
-def test_http_engine_falls_back(server, answer):
+@pytest.mark.parametrize("answer, warning, requests", [
+    ((500, b""), "engine_error", 2), ((503, {}), "engine_error", 2), ((429, b"slow down"), "engine_error", 2),
+    ((200, b"<html>"), "engine_garbled", 2), ((200, {"no": "text"}), "engine_garbled", 2),
+    ((200, b"x" * 2_000_000), "engine_garbled", 2), ((401, {}), "engine_refused", 1),
+    ((404, {}), "engine_refused", 1), ((400, {}), "engine_refused", 1), ((302, b""), "engine_refused", 1)],
+    ids=["500", "503", "429", "html", "no-text", "too-long", "401", "404", "400", "302"])
+def test_http_engine_falls_back(server, answer, warning, requests):
+    """The warning names the kind, the operator's log the status, and a repeated request waits."""
     fake = server(lambda *_: answer)
-    run = speech(GOFORWARD, options=http_options(fake.url))[0]
+    log = []
+    run = speech(GOFORWARD, options=http_options(fake.url), log=log)[0]
     assert run.result["text"] == FORWARD and run.result["engine"] == "pocketsphinx"
-    assert run.result["degraded"] is True and run.result["warnings"] == ["engine_unreachable"]
-    assert len(fake.requests) == 2
+    assert run.result["degraded"] is True and run.result["warnings"] == [warning]
+    assert len(fake.requests) == requests
+    lines = [line for line in log if "speech server" in line]
+    assert len(lines) == 1 and f"status={answer[0]}" in lines[0] and warning in lines[0], log
+    if requests == 2:
+        assert fake.times[1] - fake.times[0] >= 0.25
+
+
+def test_http_engine_refused_once_is_not_asked_again(tmp_path, server):
+    fake = server(lambda *_: (401, {"error": "no such key"}))
+    log = []
+    run = speech(made(tmp_path, "three.raw", THREE), options=http_options(fake.url), log=log)[0]
+    assert len(fake.requests) == 1 and run.result["utterances"] == 3
+    assert run.result["warnings"] == ["engine_refused"]
+    assert sum("speech server" in line for line in log) == 1
 
 
 def test_http_engine_unreachable():
-    run = speech(GOFORWARD, options=http_options("http://127.0.0.1:1/v1/audio/transcriptions"))[0]
+    log = []
+    run = speech(GOFORWARD, options=http_options("http://127.0.0.1:1/v1/audio/transcriptions"), log=log)[0]
     assert run.result["text"] == FORWARD and run.result["degraded"] is True
+    assert run.result["warnings"] == ["engine_unreachable"]
+    assert any("engine_unreachable" in line and "status=0" in line for line in log)
+
+
+def silence(seconds):
+    return bytes(int(seconds * 16000) * 2)
+
+
+THREE = (pcm_of(GOFORWARD) + silence(1.5)) * 3
+
+
+def test_a_hanging_server_stops_nothing(tmp_path, server):
+    """Live text goes on, the server is asked once, and the end comes no later than the first time-out."""
+    fake = server(lambda *_: fake.hang())
+    data = (pcm_of(GOFORWARD) + silence(1.2)) * 7
+    run = speech(made(tmp_path, "seven.raw", data), pace=1, options=http_options(fake.url))[0]
+    seconds = len(data) / 32000
+    assert len(fake.requests) == 1 and run.result["warnings"] == ["engine_timeout"]
+    assert run.result["text"] == " ".join([FORWARD] * 7) and run.result["degraded"] is True
+    spoken = [event for event in run.events if event["event"] == "partial"]
+    lag = max(event["at_ms"] - event["fed_ms"] for event in spoken)
+    assert lag < 30_000, f"live text was {lag} ms behind the voice"
+    assert run.end["at_ms"] < 1000 * (seconds + 40)
+
+
+def test_a_slow_server_gets_what_it_can(tmp_path, server):
+    """While it answers in time nothing is closed; what it does not get to keeps the draft, in order."""
+    fake = server(lambda number, _: fake.answer_after(6, {"text": f"number {number}"}))
+    data = (pcm_of(GOFORWARD)[16000:-16000] + silence(1)) * 9
+    run = speech(made(tmp_path, "nine.raw", data), pace=1, options=http_options(fake.url))[0]
+    texts = [piece["text"] for piece in run.pieces("final")]
+    served = [text for text in texts if text.startswith("number")]
+    assert served == [f"number {n + 1}" for n in range(len(served))] and len(texts) == 9
+    assert 2 <= len(served) < 9 and "engine_behind" in run.result["warnings"]
+    assert run.result["degraded"] is True and len(fake.requests) == len(served)
+
+
+def test_a_file_waits_for_a_slow_server(tmp_path, server):
+    """A file needs no live text: each of its utterances is read by the server."""
+    fake = server(lambda number, _: fake.answer_after(0.7, {"text": f"number {number}"}))
+    run = speech(made(tmp_path, "nine.raw", THREE * 3), options=http_options(fake.url))[0]
+    assert run.result["text"] == " ".join(f"number {n + 1}" for n in range(9))
+    assert "degraded" not in run.result and len(fake.requests) == 9
 
 
 def test_http_engine_needs_its_token_file(tmp_path):
