@@ -19,20 +19,20 @@
 
 enum run_state { /* changed by run_become() in run.c alone; up to RUN_LOST the run is still to end */
                  RUN_NEW,
-                 RUN_FIRST,  /* with the engine or staged for it, without a record */
-                 RUN_DONE,   /* it ran, or there was no room; without a record: whoever made it decides */
-                 RUN_LEASED, /* with the engine or staged for it, leased to this process */
-                 RUN_LOST,   /* with the engine; its reports are dropped */
-                 RUN_SAYING, /* the call that reports its end or return is under way */
-                 RUN_UNSAID, /* that call got no answer: it is repeated */
-                 RUN_OVER,   /* only calls under way keep it */
+                 RUN_FIRST,      /* with the engine or staged for it, without a record */
+                 RUN_DONE,       /* it ran, or there was no room; without a record: whoever made it decides */
+                 RUN_LEASED,     /* with the engine or staged for it, leased to this process */
+                 RUN_LOST,       /* with the engine; its reports are dropped */
+                 RUN_REPORTING,  /* the call that reports its end or return is under way */
+                 RUN_UNREPORTED, /* that call got no answer: it is repeated */
+                 RUN_FINISHED,   /* only calls under way keep it */
                  RUN_STATES,
 };
 enum run_begun {
     RUN_STAGED, /* no engine has it yet */
     RUN_WAITS,
     RUN_BEGUN,
-    RUN_BEGUN_SAID, /* Redis knows, or the call that says so is under way */
+    RUN_BEGUN_REPORTED, /* Redis knows, or the call that says so is under way */
 };
 enum run_stop { /* why a run must stop */
                 STOP_NONE,
@@ -64,8 +64,8 @@ struct run { /* a task that this process holds: the first member of the engine's
     struct table_node by_id;
     struct queue_end end; /* from RUN_DONE on; its spans point into the object or into end_text */
     char *end_text;
-    struct list finals; /* struct final: final pieces and log lines that Redis does not have yet */
-    unsigned numbered;  /* number of the newest of them */
+    struct list finals;  /* struct final: final pieces and log lines that Redis does not have yet */
+    unsigned last_final; /* number of the newest of them */
     struct queue_reported reported;
     uint64_t read, taken; /* bytes of its stream: read from Redis, and read by the task */
     bool reading, read_all;

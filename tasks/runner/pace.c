@@ -24,7 +24,7 @@ static bool is_slow(const struct run *run, uint64_t ms)
 }
 
 /* True if the run was judged now. */
-static bool judge(struct run *run, uint64_t now, uint64_t every_ms)
+static bool measure(struct run *run, uint64_t now, uint64_t every_ms)
 {
     struct run_pace *pace = &run->pace;
     uint64_t ms = now - pace->since_ms;
@@ -67,7 +67,7 @@ static void fail_slowest(const struct run_lane *lane)
     }
 }
 
-void run_heard(struct run *run, uint64_t total, bool ended)
+void run_note_stream(struct run *run, uint64_t total, bool ended)
 {
     if (run->pace.since_ms == 0)
         run->pace.since_ms = clock_mono_ms();
@@ -79,12 +79,12 @@ void run_heard(struct run *run, uint64_t total, bool ended)
 void runs_check_pace(struct runner *runner)
 {
     uint64_t now = clock_mono_ms(), every_ms = (uint64_t)runner->config.options->audio_pace_ms;
-    bool judged = false;
+    bool measured = false;
     list_for_each (node, &runner->leased) {
         struct run *run = container_of(node, struct run, node);
         if (run->type->stream && run->state == RUN_LEASED)
-            judged |= judge(run, now, every_ms);
+            measured |= measure(run, now, every_ms);
     }
-    for (size_t i = 0; judged && i < runner->lane_count; i++)
+    for (size_t i = 0; measured && i < runner->lane_count; i++)
         fail_slowest(&runner->lanes[i]);
 }

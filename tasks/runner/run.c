@@ -14,7 +14,7 @@ struct final { /* a final piece or a log line, kept until Redis has it */
     struct run *run;
     enum queue_update_kind kind;
     unsigned number; /* lets Redis ignore one that it took although no answer came */
-    bool telling;
+    bool reporting;
     size_t size;
     char text[];
 };
@@ -39,13 +39,13 @@ static struct queue *queue_of(const struct run *run)
 
 static bool is_leased(enum run_state state)
 {
-    return state == RUN_LEASED || state == RUN_SAYING || state == RUN_UNSAID;
+    return state == RUN_LEASED || state == RUN_REPORTING || state == RUN_UNREPORTED;
 }
 
 static void move_lists(struct runner *runner, struct run *run, bool hold)
 {
     list_remove(&run->node);
-    list_append(hold ? &runner->leased : &runner->others, &run->node);
+    list_append(hold ? &runner->leased : &runner->unleased, &run->node);
     if (hold)
         table_insert(&runner->by_id, &run->by_id);
     else
@@ -57,13 +57,13 @@ static void move_lists(struct runner *runner, struct run *run, bool hold)
 void run_become(struct run *run, enum run_state to)
 {
     static const unsigned moves[RUN_STATES] = {
-        [RUN_NEW] = MAY(FIRST) | MAY(LEASED) | MAY(OVER),
+        [RUN_NEW] = MAY(FIRST) | MAY(LEASED) | MAY(FINISHED),
         [RUN_FIRST] = MAY(DONE) | MAY(LEASED) | MAY(LOST),
-        [RUN_DONE] = MAY(SAYING) | MAY(OVER),
-        [RUN_LEASED] = MAY(SAYING) | MAY(LOST) | MAY(OVER),
-        [RUN_LOST] = MAY(OVER),
-        [RUN_SAYING] = MAY(UNSAID) | MAY(OVER),
-        [RUN_UNSAID] = MAY(SAYING) | MAY(OVER),
+        [RUN_DONE] = MAY(REPORTING) | MAY(FINISHED),
+        [RUN_LEASED] = MAY(REPORTING) | MAY(LOST) | MAY(FINISHED),
+        [RUN_LOST] = MAY(FINISHED),
+        [RUN_REPORTING] = MAY(UNREPORTED) | MAY(FINISHED),
+        [RUN_UNREPORTED] = MAY(REPORTING) | MAY(FINISHED),
     };
     struct runner *runner = runner_of(run);
     enum run_state from = run->state;
@@ -72,7 +72,7 @@ void run_become(struct run *run, enum run_state to)
     run->state = to;
     if (is_leased(from) != is_leased(to))
         move_lists(runner, run, is_leased(to));
-    if (from < RUN_SAYING && to >= RUN_SAYING)
+    if (from < RUN_REPORTING && to >= RUN_REPORTING)
         runner->active--;
 }
 
@@ -98,7 +98,7 @@ struct run *run_new(struct run_lane *lane, const struct task_type *type, struct 
     run->by_id.key = (struct span){run->id, ID_SIZE - 1};
     list_init(&run->finals);
     list_init(&run->node);
-    list_append(&runner->others, &run->node);
+    list_append(&runner->unleased, &run->node);
     memcpy(run->owner, owner.p, owner.n);
     run->owner[owner.n] = '\0';
     runner->load++;
@@ -142,17 +142,17 @@ void run_free(struct run *run)
 }
 
 /* Ends the run's life: nothing more is to be reported. */
-static void over(struct run *run)
+static void finish(struct run *run)
 {
-    run_become(run, RUN_OVER);
+    run_become(run, RUN_FINISHED);
     if (run->calls == 0)
         run_free(run);
 }
 
 /* Counts a call that came back. False if it was the last one of a finished run, which is freed then. */
-static bool returned(struct run *run)
+static bool call_returned(struct run *run)
 {
-    if (--run->calls || run->state != RUN_OVER)
+    if (--run->calls || run->state != RUN_FINISHED)
         return true;
     run_free(run);
     return false;
@@ -173,7 +173,7 @@ void run_lose(struct run *run)
         run_become(run, RUN_LOST);
         run_stop(run, STOP_LOST);
     } else {
-        over(run);
+        finish(run);
     }
 }
 
@@ -184,27 +184,27 @@ void run_cancel(struct run *run)
 }
 
 /* Whether the answer means that the lease is lost. */
-static bool refused(enum queue_code code)
+static bool is_lease_lost(enum queue_code code)
 {
     return code != QUEUE_OK && code != QUEUE_UNAVAILABLE;
 }
 
 /* ---- reports ------------------------------------------------------------------------------- */
 
-static void on_begun_told(void *ctx, enum queue_code code)
+static void on_start_reported(void *ctx, enum queue_code code)
 {
     struct run *run = ctx;
     if (code == QUEUE_UNAVAILABLE)
         run->begun = RUN_BEGUN;
-    if (returned(run) && refused(code))
+    if (call_returned(run) && is_lease_lost(code))
         run_lose(run);
 }
 
-static void tell_begun(struct run *run)
+static void report_start(struct run *run)
 {
-    run->begun = RUN_BEGUN_SAID;
+    run->begun = RUN_BEGUN_REPORTED;
     run->calls++;
-    queue_started(queue_of(run), run->id, run->fence, on_begun_told, run);
+    queue_started(queue_of(run), run->id, run->fence, on_start_reported, run);
 }
 
 static void read_stream(struct run *run);
@@ -225,24 +225,24 @@ static void on_started(struct run *run)
         run->begun = RUN_BEGUN;
     if (run->state != RUN_LEASED || run->begun != RUN_BEGUN)
         return;
-    tell_begun(run);
+    report_start(run);
     read_stream(run);
 }
 
-static void on_final_told(void *ctx, enum queue_code code)
+static void on_final_reported(void *ctx, enum queue_code code)
 {
     struct final *final = ctx;
     struct run *run = final->run;
-    final->telling = false;
+    final->reporting = false;
     if (code != QUEUE_UNAVAILABLE) {
         list_remove(&final->node);
         free(final);
     }
-    if (returned(run) && refused(code))
+    if (call_returned(run) && is_lease_lost(code))
         run_lose(run);
 }
 
-static void tell_final(struct final *final)
+static void report_final(struct final *final)
 {
     struct run *run = final->run;
     struct span text = {final->text, final->size};
@@ -252,18 +252,18 @@ static void tell_final(struct final *final)
         update.message = text;
     else
         update.meta = text;
-    final->telling = true;
+    final->reporting = true;
     run->calls++;
-    queue_update(queue_of(run), &update, on_final_told, final);
+    queue_update(queue_of(run), &update, on_final_reported, final);
 }
 
 /* Whether a new final may be sent now: a higher number that overtakes a lower one would make Redis ignore the
  * lower one. */
-static bool in_turn(const struct run *run)
+static bool is_in_turn(const struct run *run)
 {
     struct list *last = run->finals.prev;
     return runner_of(run)->state == RUNNER_UP &&
-           (last == &run->finals || container_of(last, const struct final, node)->telling);
+           (last == &run->finals || container_of(last, const struct final, node)->reporting);
 }
 
 static void on_update(struct run *run, const struct queue_update *update)
@@ -282,63 +282,63 @@ static void on_update(struct run *run, const struct queue_update *update)
     }
     struct span text = update->kind == QUEUE_LOG ? update->message : update->meta;
     struct final *final = xmalloc(sizeof *final + text.n);
-    *final = (struct final){.run = run, .kind = update->kind, .number = ++run->numbered, .size = text.n};
+    *final = (struct final){.run = run, .kind = update->kind, .number = ++run->last_final, .size = text.n};
     memcpy(final->text, text.p, text.n);
-    bool now = in_turn(run);
+    bool now = is_in_turn(run);
     list_append(&run->finals, &final->node);
     if (now)
-        tell_final(final);
+        report_final(final);
 }
 
 /* Sends the reports that Redis has not taken yet. */
-static void tell_what_came_before(struct run *run)
+static void report_backlog(struct run *run)
 {
     if (run->begun == RUN_BEGUN)
-        tell_begun(run);
+        report_start(run);
     list_for_each (node, &run->finals) {
         struct final *final = container_of(node, struct final, node);
-        if (!final->telling)
-            tell_final(final);
+        if (!final->reporting)
+            report_final(final);
     }
 }
 
 /* ---- the end ------------------------------------------------------------------------------------- */
 
-static void on_said(void *ctx, enum queue_code code)
+static void on_end_reported(void *ctx, enum queue_code code)
 {
     struct run *run = ctx;
-    if (!returned(run) || run->state != RUN_SAYING)
+    if (!call_returned(run) || run->state != RUN_REPORTING)
         return;
     if (code == QUEUE_UNAVAILABLE) {
-        run_become(run, RUN_UNSAID);
+        run_become(run, RUN_UNREPORTED);
         return;
     }
-    if (refused(code))
+    if (is_lease_lost(code))
         log_info("a report came too late and changed nothing", "task_id", run->id, "fence",
                  LOG_NUM(run->fence));
-    over(run);
+    finish(run);
 }
 
 /* Reports the end, after the reports that must precede it. */
-static void say(struct run *run)
+static void report_end(struct run *run)
 {
-    run_become(run, RUN_SAYING);
-    tell_what_came_before(run);
+    run_become(run, RUN_REPORTING);
+    report_backlog(run);
     run->calls++;
     run->end.id = run->id;
     run->end.fence = run->fence;
-    queue_end(queue_of(run), &run->end, on_said, run);
+    queue_end(queue_of(run), &run->end, on_end_reported, run);
 }
 
 /* Call when no engine has the run any more and run->end is set. */
-static void has_ended(struct run *run)
+static void settle(struct run *run)
 {
     const struct runner_hooks *hooks = &runner_of(run)->config.hooks;
     struct queue_submit record;
     if (run->state == RUN_LOST) {
-        over(run);
+        finish(run);
     } else if (run->state == RUN_LEASED) {
-        say(run);
+        report_end(run);
     } else {
         run_become(run, RUN_DONE);
         if (hooks->done(run_holder(run), &record))
@@ -351,7 +351,7 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
     runner_of(run)->done++;
     run->end_text = text;
     if (end == NULL) {
-        over(run);
+        finish(run);
         return;
     }
     run->end = *end;
@@ -361,13 +361,13 @@ static void on_ended(struct run *run, const struct queue_end *end, char *text)
     }
     if (run->begun == RUN_WAITS && run->began_ms)
         run->begun = RUN_BEGUN;
-    has_ended(run);
+    settle(run);
 }
 
 static void on_returned(struct run *run)
 {
     run->end = (struct queue_end){.kind = QUEUE_RETURNED};
-    has_ended(run);
+    settle(run);
 }
 
 void run_stop(struct run *run, enum run_stop why)
@@ -378,24 +378,24 @@ void run_stop(struct run *run, enum run_stop why)
     }
     list_remove(&run->place);
     run->end = (struct queue_end){.kind = why == STOP_CANCEL ? QUEUE_CANCELLED : QUEUE_RETURNED};
-    has_ended(run);
+    settle(run);
 }
 
 void run_refuse(struct run *run, enum queue_end_kind kind, const char *code, const char *error)
 {
     run_become(run, RUN_LEASED);
     run->end = (struct queue_end){.kind = kind, .error_code = span_of(code), .error = span_of(error)};
-    say(run);
+    report_end(run);
 }
 
-void runs_say_again(struct runner *runner)
+void runs_report_again(struct runner *runner)
 {
     list_for_each_safe (node, after, &runner->leased) {
         struct run *run = container_of(node, struct run, node);
         if (run->state == RUN_LEASED)
-            tell_what_came_before(run);
-        else if (run->state == RUN_UNSAID)
-            say(run);
+            report_backlog(run);
+        else if (run->state == RUN_UNREPORTED)
+            report_end(run);
     }
 }
 
@@ -406,9 +406,9 @@ static void on_stream_data(void *ctx, enum queue_code code, struct span bytes, b
     struct run *run = ctx;
     const struct running_engine *engine = run->lane->engine;
     run->reading = false;
-    if (!returned(run) || code != QUEUE_OK || run->state != RUN_LEASED)
+    if (!call_returned(run) || code != QUEUE_OK || run->state != RUN_LEASED)
         return; /* the poll tries again; the heartbeat reports a task that is gone */
-    run_heard(run, total, ended);
+    run_note_stream(run, total, ended);
     run->read += bytes.n;
     run->read_all = ended && run->read >= total;
     if (bytes.n || run->read_all)
@@ -471,7 +471,7 @@ static void on_answer(void *ctx, struct span json)
     uint32_t call = question->call;
     list_remove(&question->node);
     free(question);
-    if (returned(run) && (run->state == RUN_FIRST || run->state == RUN_LEASED))
+    if (call_returned(run) && (run->state == RUN_FIRST || run->state == RUN_LEASED))
         answer(run, call, json);
 }
 
@@ -537,7 +537,7 @@ void runner_adopt(struct run *run, unsigned fence)
     bool cancelled = runner_was_cancelled(runner_of(run), run->id);
     run->fence = fence;
     if (run->state == RUN_DONE) {
-        say(run);
+        report_end(run);
     } else if (run->state == RUN_FIRST) {
         run_become(run, RUN_LEASED);
         if (engine->table->listen && run->begun != RUN_STAGED)
@@ -554,7 +554,7 @@ void runner_adopt(struct run *run, unsigned fence)
 void runner_drop(struct run *run)
 {
     if (run->state != RUN_FIRST) {
-        over(run);
+        finish(run);
         return;
     }
     run_become(run, RUN_LOST);

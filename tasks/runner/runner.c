@@ -32,20 +32,20 @@ static void drain_become(struct runner *runner, enum drain_state to)
 
 bool runner_was_cancelled(const struct runner *runner, const char *id)
 {
-    uint64_t now = runner->early_at ? clock_mono_ms() : 0;
-    for (size_t i = 0; i < EARLY && i < runner->early_at; i++)
-        if (strcmp(runner->early[i].id, id) == 0 && now - runner->early[i].at_ms < EARLY_MS)
+    uint64_t now = runner->early_cancel_count ? clock_mono_ms() : 0;
+    for (size_t i = 0; i < EARLY_CANCELS && i < runner->early_cancel_count; i++)
+        if (strcmp(runner->early_cancels[i].id, id) == 0 && now - runner->early_cancels[i].at_ms < EARLY_MS)
             return true;
     return false;
 }
 
 /* Whether this process can run tasks of this type. */
-static bool is_known(const struct runner *runner, const struct task_type *type)
+static bool can_run(const struct runner *runner, const struct task_type *type)
 {
     return type && (!type->diagnostics || runner->config.options->diagnostics);
 }
 
-static void take(struct run_lane *lane, const struct queue_leased *leased)
+static void accept_lease(struct run_lane *lane, const struct queue_leased *leased)
 {
     struct runner *runner = lane->runner;
     struct span owner = span_of(leased->owner);
@@ -67,7 +67,7 @@ static void take(struct run_lane *lane, const struct queue_leased *leased)
     run->attempt = leased->attempt;
     run->fence = leased->fence;
     run->reported.rev = leased->rev;
-    if (!is_known(runner, run->type)) {
+    if (!can_run(runner, run->type)) {
         log_warn("a task of an unknown type was refused", "task", leased->task, "task_id", leased->id);
         run_refuse(run, QUEUE_FAILED, "unknown_task", "No process of this version knows this task");
     } else if (runner_was_cancelled(runner, leased->id)) {
@@ -117,7 +117,7 @@ static void on_leased(void *ctx, enum queue_code code, const struct queue_leased
     if (code != QUEUE_OK)
         return; /* the next bell or poll tries again */
     for (size_t i = 0; i < count; i++)
-        take(lane, &tasks[i]);
+        accept_lease(lane, &tasks[i]);
     if (runner->drain)
         return_waiting(runner);
     if (next_due_ms)
@@ -185,7 +185,7 @@ bool runner_cancel(struct runner *runner, const char *id, unsigned fence)
 {
     struct run *run = run_find(runner, id);
     if (run == NULL) {
-        struct early *early = &runner->early[runner->early_at++ % EARLY];
+        struct early_cancel *early = &runner->early_cancels[runner->early_cancel_count++ % EARLY_CANCELS];
         snprintf(early->id, sizeof early->id, "%s", id);
         early->at_ms = clock_mono_ms();
     } else if (fence == 0 || fence == run->fence) {
@@ -201,10 +201,10 @@ static unsigned beat_every_ms(const struct runner *runner)
 
 /* ---- Redis comes and goes ------------------------------------------------------------------------ */
 
-static void go(struct runner *runner)
+static void go_up(struct runner *runner)
 {
     runner_become(runner, RUNNER_UP);
-    runs_say_again(runner);
+    runs_report_again(runner);
     runner_beat(runner);
     runner_bell(runner, NULL);
     runs_read_streams(runner);
@@ -221,7 +221,7 @@ static void on_reclaimed(void *ctx, enum queue_code code)
     runner->reclaimed = true;
     if (runner->config.hooks.ready)
         runner->config.hooks.ready(runner->config.ctx);
-    go(runner);
+    go_up(runner);
 }
 
 static void reclaim(struct runner *runner)
@@ -233,7 +233,7 @@ static void reclaim(struct runner *runner)
 void runner_up(struct runner *runner)
 {
     if (runner->reclaimed)
-        go(runner);
+        go_up(runner);
     else if (runner->state != RUNNER_RECLAIMING)
         reclaim(runner);
 }
@@ -253,7 +253,7 @@ static void on_poll(uv_timer_t *timer)
     if (clock_mono_ms() - runner->beaten_ms >= beat_every_ms(runner) || !queue_is_heard(runner->config.queue))
         runner_beat(runner);
     runner_bell(runner, NULL);
-    runs_say_again(runner);
+    runs_report_again(runner);
     runs_read_streams(runner);
     runs_check_pace(runner);
 }
@@ -387,7 +387,7 @@ struct runner *runner_new(const struct runner_config *config)
     struct runner *runner = xcalloc(1, sizeof *runner);
     runner->config = *config;
     list_init(&runner->leased);
-    list_init(&runner->others);
+    list_init(&runner->unleased);
     list_init(&runner->questions);
     start_engines(runner);
     loop_hook(config->loop, LOOP_STAGE_POOL, on_turn, runner);
@@ -414,13 +414,13 @@ void runner_free(struct runner **runner_ptr)
     runner_become(runner, RUNNER_DOWN);
     list_for_each_safe (node, after, &runner->leased) { /* the queue is gone: no more reports */
         struct run *run = container_of(node, struct run, node);
-        run_become(run, run->state == RUN_LEASED ? RUN_LOST : RUN_OVER);
+        run_become(run, run->state == RUN_LEASED ? RUN_LOST : RUN_FINISHED);
     }
     for (size_t i = 0; i < runner->engine_count; i++)
         runner->engines[i].table->stop(runner->engines[i].self);
     loop_unhook(runner->config.loop, LOOP_STAGE_POOL, on_turn, runner);
     runs_forget_questions(runner);
-    free_runs(&runner->others);
+    free_runs(&runner->unleased);
     for (size_t i = 0; i < runner->engine_count; i++)
         for (struct list *node; (node = list_pop(&runner->engines[i].spare)) != NULL;)
             free(container_of(node, struct run, node));

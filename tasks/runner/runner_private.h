@@ -5,7 +5,7 @@
 
 #include "tasks/runner/runner.h"
 
-#define EARLY 32             /* how many cancels are remembered */
+#define EARLY_CANCELS 32     /* how many cancels are remembered */
 #define STREAM_WINDOW 262144 /* most bytes of a stream that an engine holds unread */
 
 struct running_engine {
@@ -45,17 +45,17 @@ struct runner {
     enum runner_state state;
     bool reclaimed; /* the leases of a predecessor were given back */
 
-    struct table by_id;                  /* runs of `leased` */
-    struct list leased;                  /* RUN_LEASED, RUN_SAYING, RUN_UNSAID: heartbeats renew them */
-    struct list others;                  /* all other runs */
-    unsigned leased_count, load, active; /* load: all runs; active: those before RUN_SAYING */
+    struct table by_id;   /* runs of `leased` */
+    struct list leased;   /* RUN_LEASED, RUN_REPORTING, RUN_UNREPORTED: heartbeats renew them */
+    struct list unleased; /* all other runs */
+    unsigned leased_count, load, active; /* load: all runs; active: those before RUN_REPORTING */
     uint64_t done;
     struct list questions; /* struct question: to services, not yet answered */
-    struct early {         /* a cancel that came before the lease of its task */
+    struct early_cancel {  /* a cancel that came before the lease of its task */
         char id[ID_SIZE];
         uint64_t at_ms;
-    } early[EARLY];
-    unsigned early_at;
+    } early_cancels[EARLY_CANCELS];
+    unsigned early_cancel_count;
 
     uv_timer_t *poll, *due;
     uint64_t beaten_ms;
@@ -85,11 +85,11 @@ void run_cancel(struct run *run);
 void run_lose(struct run *run);
 void run_free(struct run *run);
 /* Repeats the reports that Redis has not taken. */
-void runs_say_again(struct runner *runner);
+void runs_report_again(struct runner *runner);
 /* Reads more of each stream that has room. */
 void runs_read_streams(struct runner *runner);
 /* Redis has `total` bytes of its stream; `ended`: no more will come. */
-void run_heard(struct run *run, uint64_t total, bool ended);
+void run_note_stream(struct run *run, uint64_t total, bool ended);
 /* Fails the slowest streams of a lane while more than half of its places are held by streams slower than real
  * time. */
 void runs_check_pace(struct runner *runner);
