@@ -18,7 +18,7 @@ enum member_state {
     MEMBER_STATES,
 };
 
-struct way { /* state that a member needs only until it is live */
+struct catch_up { /* state that a member needs only until it is live */
     struct owners_resume resume;
     owners_join_fn *fn;
     void *ctx;
@@ -39,7 +39,7 @@ struct member {
     uint64_t serial; /* identifies the member, 0 = has never joined */
     uint64_t cursor; /* the seq up to which events were delivered */
     enum member_state state;
-    struct way *way; /* NULL in MEMBER_OUT and MEMBER_LIVE */
+    struct catch_up *catch_up; /* NULL in MEMBER_OUT and MEMBER_LIVE */
 };
 
 struct member_read { /* a replay read of one member */
@@ -54,18 +54,18 @@ struct owner {
     struct owners *owners;
     struct list members, holds;
     struct pending pending;
-    uint64_t delivered;         /* the cursor: the seq up to which events were delivered */
-    uint64_t known;             /* the highest seq known to be logged */
-    uint64_t floor;             /* `delivered` at the time the position under way was asked for */
-    unsigned in[MEMBER_STATES]; /* members in each state, except MEMBER_OUT */
+    uint64_t delivered;                    /* the cursor: the seq up to which events were delivered */
+    uint64_t newest;                       /* the highest seq known to be logged */
+    uint64_t asked_at;                     /* `delivered` at the time the position under way was asked for */
+    unsigned member_counts[MEMBER_STATES]; /* members in each state, except MEMBER_OUT */
     unsigned linger_s;
     unsigned calls;     /* calls of the source under way */
     unsigned gap_ticks; /* 0 = no gap */
-    unsigned heal_wait;
-    bool attached;  /* the position of the log is known, and its events arrive */
-    bool attaching; /* a call of source.attach is under way; one at a time */
-    bool doubted;   /* source.attach was called in this second because of a repeated seq */
-    bool healing;   /* the gap is being read from the log */
+    unsigned gap_wait_ticks;
+    bool attached;    /* the position of the log is known, and its events arrive */
+    bool attaching;   /* a call of source.attach is under way; one at a time */
+    bool rechecked;   /* source.attach was called in this second because of a repeated seq */
+    bool gap_reading; /* the gap is being read from the log */
     char epoch[24];
     char id[];
 };
@@ -82,9 +82,9 @@ struct owners {
     struct progress *progress;
     struct table by_id, holds;
     struct list all, timed;
-    unsigned reads;          /* reads of members under way */
-    uint64_t serial;         /* serial of the newest member */
-    uv_timer_t *fast, *slow; /* every tick for owners that wait; every second for all owners */
+    unsigned reads;                        /* reads of members under way */
+    uint64_t serial;                       /* serial of the newest member */
+    uv_timer_t *tick_timer, *second_timer; /* every tick for owners that wait; every second for all owners */
 };
 
 static struct member *member_at(struct list *node)
@@ -92,79 +92,79 @@ static struct member *member_at(struct list *node)
     return container_of(node, struct member, node);
 }
 
-static struct owner *find(const struct owners *owners, const char *id)
+static struct owner *find_owner(const struct owners *owners, const char *id)
 {
     struct table_node *node = table_find(&owners->by_id, span_of(id));
     return node ? container_of(node, struct owner, node) : NULL;
 }
 
 /* How many members get events, live or while they catch up. */
-static unsigned started(const struct owner *owner)
+static unsigned started_count(const struct owner *owner)
 {
-    return owner->in[MEMBER_CATCHING] + owner->in[MEMBER_LIVE];
+    return owner->member_counts[MEMBER_CATCHING] + owner->member_counts[MEMBER_LIVE];
 }
 
-static bool held(const struct owners *owners, const char *task_id)
+static bool is_held(const struct owners *owners, const char *task_id)
 {
     return owners->holds.count && task_id[0] && table_find(&owners->holds, span_of(task_id));
 }
 
-static void on_fast(uv_timer_t *timer);
+static void on_tick(uv_timer_t *timer);
 
 /* Lets the fast timer visit the owner while it waits for something. */
-static void wake(struct owner *owner)
+static void start_ticks(struct owner *owner)
 {
     struct owners *owners = owner->owners;
     if (!list_empty(&owner->timed))
         return;
     list_append(&owners->timed, &owner->timed);
-    if (!uv_is_active((uv_handle_t *)owners->fast))
-        uv_timer_start(owners->fast, on_fast, OWNER_TICK_MS, OWNER_TICK_MS);
+    if (!uv_is_active((uv_handle_t *)owners->tick_timer))
+        uv_timer_start(owners->tick_timer, on_tick, OWNER_TICK_MS, OWNER_TICK_MS);
 }
 
 /* Starts or stops the ticks of a gap. */
 static void check_gap(struct owner *owner)
 {
-    bool gap = owner->attached && started(owner) && owner->delivered < owner->known &&
+    bool gap = owner->attached && started_count(owner) && owner->delivered < owner->newest &&
                pending_first_seq(&owner->pending) != owner->delivered + 1;
     if (!gap)
         owner->gap_ticks = 0;
     else if (owner->gap_ticks == 0)
         owner->gap_ticks = 1;
     if (gap)
-        wake(owner);
+        start_ticks(owner);
 }
 
 /* Moves the cursor to the newest event: no member needs the ones before. */
-static void jump(struct owner *owner)
+static void skip_to_newest(struct owner *owner)
 {
     pending_clear(&owner->pending);
-    owner->delivered = owner->known;
+    owner->delivered = owner->newest;
     owner->gap_ticks = 0;
 }
 
 /* ---- pages and replies of a member that catches up -------------------------------------------------- */
 /* The page's next event, NULL at its end. */
-static struct event *page_next(const struct way *way)
+static struct event *page_next(const struct catch_up *catch_up)
 {
-    return way->page_at < way->page_count ? way->page[way->page_at] : NULL;
+    return catch_up->page_at < catch_up->page_count ? catch_up->page[catch_up->page_at] : NULL;
 }
 
-static void page_free(struct way *way)
+static void page_free(struct catch_up *catch_up)
 {
-    while (page_next(way))
-        event_unref(&way->page[way->page_at++]);
-    free(way->page);
-    way->page = NULL;
-    way->page_at = way->page_count = 0;
+    while (page_next(catch_up))
+        event_unref(&catch_up->page[catch_up->page_at++]);
+    free(catch_up->page);
+    catch_up->page = NULL;
+    catch_up->page_at = catch_up->page_count = 0;
 }
 
-static void way_free(struct way **way)
+static void catch_up_free(struct catch_up **catch_up)
 {
-    struct way *over = *way;
+    struct catch_up *over = *catch_up;
     if (over == NULL)
         return;
-    *way = NULL;
+    *catch_up = NULL;
     if (over->reading)
         over->reading->member = NULL;
     page_free(over);
@@ -173,11 +173,11 @@ static void way_free(struct way **way)
 }
 
 /* Whether a reply has reported this seq. Call with ascending seqs. */
-static bool was_replied(struct way *way, uint64_t seq)
+static bool was_replied(struct catch_up *catch_up, uint64_t seq)
 {
     uint64_t next = 0;
-    for (; way->replied_at < way->replied.len; way->replied_at += sizeof next) {
-        memcpy(&next, way->replied.data + way->replied_at, sizeof next);
+    for (; catch_up->replied_at < catch_up->replied.len; catch_up->replied_at += sizeof next) {
+        memcpy(&next, catch_up->replied.data + catch_up->replied_at, sizeof next);
         if (next >= seq)
             break;
     }
@@ -197,14 +197,14 @@ static void member_become(struct member *member, enum member_state to)
     if (!(moves[member->state] & 1u << to))
         abort();
     if (to == MEMBER_LIVE || to == MEMBER_OUT)
-        way_free(&member->way);
-    else if (member->way == NULL)
-        member->way = xcalloc(1, sizeof *member->way);
-    member->owner->in[member->state]--;
-    member->owner->in[to]++;
+        catch_up_free(&member->catch_up);
+    else if (member->catch_up == NULL)
+        member->catch_up = xcalloc(1, sizeof *member->catch_up);
+    member->owner->member_counts[member->state]--;
+    member->owner->member_counts[to]++;
     member->state = to;
     if (to == MEMBER_JOINING || to == MEMBER_CATCHING)
-        wake(member->owner);
+        start_ticks(member->owner);
 }
 
 struct member *member_new(const struct member_ops *ops, void *to)
@@ -231,19 +231,19 @@ void owners_leave(struct member *member)
     member_become(member, MEMBER_OUT);
     member->owner = NULL;
     list_remove(&member->node);
-    if (started(owner) == 0 && owner->attached)
-        jump(owner);
+    if (started_count(owner) == 0 && owner->attached)
+        skip_to_newest(owner);
     if (list_empty(&owner->members))
         owner->linger_s = owner->attached ? OWNER_LINGER_S : 1;
 }
 
 /* ---- delivery --------------------------------------------------------------------------------------- */
 /* Delivers a logged event to a member; `event` is NULL if a reply reports it and it was not built. */
-static void give(struct member *member, uint64_t seq, struct event *event, uint64_t replied_to)
+static void deliver_to_member(struct member *member, uint64_t seq, struct event *event, uint64_t replied_to)
 {
     bool replied = member->serial == replied_to;
     if (member->state == MEMBER_CATCHING && replied)
-        buf_append(&member->way->replied, &seq, sizeof seq);
+        buf_append(&member->catch_up->replied, &seq, sizeof seq);
     if (member->state != MEMBER_LIVE || seq <= member->cursor)
         return;
     if (replied) {
@@ -264,7 +264,7 @@ static void deliver(struct owner *owner, uint64_t seq, struct event *event, uint
     if (event)
         progress_note(owner->owners->progress, event);
     list_for_each_safe (node, after, &owner->members)
-        give(member_at(node), seq, event, replied_to);
+        deliver_to_member(member_at(node), seq, event, replied_to);
 }
 
 static void deliver_latest(struct owner *owner, struct event *event)
@@ -281,7 +281,7 @@ static void pump(struct owner *owner)
 {
     list_for_each_safe (node, after, &owner->pending.items) {
         struct pending_item *item = container_of(node, struct pending_item, node);
-        bool waits = item->event && held(owner->owners, item->event->task_id);
+        bool waits = item->event && is_held(owner->owners, item->event->task_id);
         if (item->seq == 0) {
             if (waits)
                 continue;
@@ -296,46 +296,46 @@ static void pump(struct owner *owner)
     check_gap(owner);
 }
 
-static void take_latest(struct owner *owner, struct event *event)
+static void receive_latest(struct owner *owner, struct event *event)
 {
-    if (started(owner) == 0 || !owner->attached)
+    if (started_count(owner) == 0 || !owner->attached)
         return;
-    if (!held(owner->owners, event->task_id) && pending_last_of(&owner->pending, event) == NULL)
+    if (!is_held(owner->owners, event->task_id) && pending_last_of(&owner->pending, event) == NULL)
         deliver_latest(owner, event);
     else
         pending_put_latest(&owner->pending, owner->delivered, event);
 }
 
-static void attach(struct owner *owner);
+static void ask_position(struct owner *owner);
 
 /* Handles a seq at or below the cursor: a duplicate, or the log was restarted (its data was lost while the
  * connection to Redis stayed). Reads the position to find out; at most once a second. */
-static void doubt(struct owner *owner)
+static void recheck_position(struct owner *owner)
 {
-    if (owner->doubted)
+    if (owner->rechecked)
         return;
-    owner->doubted = true;
+    owner->rechecked = true;
     log_debug("an event came twice, or the log began anew", "owner", owner->id);
-    attach(owner);
+    ask_position(owner);
 }
 
 /* Receives a logged event, or only its seq, in any order. */
-static void take(struct owner *owner, uint64_t seq, struct event *event, uint64_t replied_to)
+static void receive(struct owner *owner, uint64_t seq, struct event *event, uint64_t replied_to)
 {
-    if (seq > owner->known)
-        owner->known = seq;
+    if (seq > owner->newest)
+        owner->newest = seq;
     if (!owner->attached)
         return;
     if (seq <= owner->delivered) {
-        doubt(owner);
+        recheck_position(owner);
         return;
     }
-    if (started(owner) == 0) {
-        jump(owner);
+    if (started_count(owner) == 0) {
+        skip_to_newest(owner);
         return;
     }
     bool next = seq == owner->delivered + 1 && owner->pending.count == 0;
-    if (next && !(event && held(owner->owners, event->task_id))) {
+    if (next && !(event && is_held(owner->owners, event->task_id))) {
         deliver(owner, seq, event, replied_to);
         check_gap(owner);
         return;
@@ -346,39 +346,39 @@ static void take(struct owner *owner, uint64_t seq, struct event *event, uint64_
 
 void owners_event(struct owners *owners, const char *id, struct event *event)
 {
-    struct owner *owner = find(owners, id);
+    struct owner *owner = find_owner(owners, id);
     if (owner == NULL)
         return;
     if (event->seq)
-        take(owner, event->seq, event, 0);
+        receive(owner, event->seq, event, 0);
     else
-        take_latest(owner, event);
+        receive_latest(owner, event);
 }
 
 void owners_news(struct owners *owners, const struct owner_news *news, const struct member *reader)
 {
-    struct owner *owner = find(owners, news->owner);
+    struct owner *owner = find_owner(owners, news->owner);
     uint64_t replied_to = news->seq && reader ? reader->serial : 0;
     if (owner && (news->event || news->seq))
-        take(owner, news->event ? news->event->seq : news->seq, news->event, replied_to);
+        receive(owner, news->event ? news->event->seq : news->seq, news->event, replied_to);
     if (news->held)
         owners_release(owners, news->task_id);
 }
 
 bool owners_listening(struct owners *owners, const char *id, const struct member *except)
 {
-    const struct owner *owner = find(owners, id);
+    const struct owner *owner = find_owner(owners, id);
     if (owner == NULL)
         return false;
     bool self = except && except->owner == owner && except->state >= MEMBER_CATCHING;
-    return started(owner) > (self ? 1 : 0);
+    return started_count(owner) > (self ? 1 : 0);
 }
 
 /* ---- holds ------------------------------------------------------------------------------------------ */
 void owners_hold(struct owners *owners, const char *id, const char *task_id)
 {
-    struct owner *owner = find(owners, id);
-    if (owner == NULL || held(owners, task_id))
+    struct owner *owner = find_owner(owners, id);
+    if (owner == NULL || is_held(owners, task_id))
         return;
     struct hold *hold = xcalloc(1, sizeof *hold);
     memcpy(hold->task_id, task_id, strnlen(task_id, ID_SIZE - 1));
@@ -409,7 +409,7 @@ void owners_release(struct owners *owners, const char *task_id)
 
 /* ---- gaps ------------------------------------------------------------------------------------------- */
 /* Ends the members: events they have not got cannot be read. */
-static void lose(struct owner *owner, const char *reason)
+static void end_members(struct owner *owner, const char *reason)
 {
     list_for_each (node, &owner->members)
         if (member_at(node)->state != MEMBER_JOINING) /* it will begin at the position it gets */
@@ -417,45 +417,45 @@ static void lose(struct owner *owner, const char *reason)
     pending_clear(&owner->pending);
 }
 
-static void on_heal(void *ctx, const struct owner_replay *replay)
+static void on_gap_read(void *ctx, const struct owner_replay *replay)
 {
     struct owner *owner = ctx;
     owner->calls--;
-    owner->healing = false;
+    owner->gap_reading = false;
     if (!replay->ok) {
-        owner->heal_wait = OWNER_RETRY_TICKS;
+        owner->gap_wait_ticks = OWNER_RETRY_TICKS;
         return;
     }
     metric_add(METRIC_REPLAYED, replay->count);
     uint64_t before = owner->delivered;
     for (size_t i = 0; i < replay->count && !replay->gap; i++)
-        take(owner, replay->events[i]->seq, replay->events[i], 0);
+        receive(owner, replay->events[i]->seq, replay->events[i], 0);
     if (owner->gap_ticks && (replay->gap || (replay->count == 0 && owner->delivered == before))) {
-        lose(owner, "events lost");
-        jump(owner);
+        end_members(owner, "events lost");
+        skip_to_newest(owner);
     }
     if (owner->gap_ticks)
         owner->gap_ticks = OWNER_GAP_TICKS_IN_FLIGHT; /* reads the next page at the next tick */
 }
 
-static void heal(struct owner *owner)
+static void read_gap(struct owner *owner)
 {
     struct owner_source *source = &owner->owners->source;
-    owner->healing = true;
+    owner->gap_reading = true;
     owner->calls++;
-    source->replay(source->ctx, owner->id, owner->delivered, OWNER_PAGE, on_heal, owner);
+    source->replay(source->ctx, owner->id, owner->delivered, OWNER_PAGE, on_gap_read, owner);
 }
 
 /* ---- catching up ------------------------------------------------------------------------------------ */
 static void read_page(struct member *member, uint64_t after);
 
-static void give_replayed(struct member *member, struct event *event)
+static void deliver_replayed(struct member *member, struct event *event)
 {
     if (event->seq <= member->cursor)
         return;
-    if (event->seq > member->owner->known)
-        member->owner->known = event->seq;
-    if (was_replied(member->way, event->seq))
+    if (event->seq > member->owner->newest)
+        member->owner->newest = event->seq;
+    if (was_replied(member->catch_up, event->seq))
         member->ops->skip(member->to, event->seq);
     else
         member->ops->event(member->to, event);
@@ -463,26 +463,26 @@ static void give_replayed(struct member *member, struct event *event)
 }
 
 /* Delivers from the log as far as possible. */
-static void chase(struct member *member)
+static void continue_replay(struct member *member)
 {
     struct owner *owner = member->owner;
-    struct way *way = member->way;
-    while (!way->reading) {
-        struct event *event = page_next(way);
+    struct catch_up *catch_up = member->catch_up;
+    while (!catch_up->reading) {
+        struct event *event = page_next(catch_up);
         if (event == NULL && member->cursor >= owner->delivered) {
             member_become(member, MEMBER_LIVE);
             check_gap(owner);
             return;
         }
         if (event == NULL) {
-            page_free(way);
+            page_free(catch_up);
             read_page(member, member->cursor);
             return;
         }
-        if (member->ops->slow(member->to) || held(owner->owners, event->task_id))
+        if (member->ops->slow(member->to) || is_held(owner->owners, event->task_id))
             return;
-        way->page_at++;
-        give_replayed(member, event);
+        catch_up->page_at++;
+        deliver_replayed(member, event);
         event_unref(&event);
     }
 }
@@ -494,17 +494,17 @@ void owners_start(struct member *member, uint64_t seq)
     member->cursor = seq;
     member->ops->skip(member->to, seq);
     member_become(member, MEMBER_CATCHING);
-    chase(member);
+    continue_replay(member);
 }
 
 /* ---- joining ---------------------------------------------------------------------------------------- */
 static void answer(struct member *member, enum owners_joined result)
 {
     const struct owner *owner = member->owner;
-    const struct way way = *member->way; /* a copy: the member may leave */
+    const struct catch_up catch_up = *member->catch_up; /* a copy: the member may leave */
     struct owner_position at = {.ok = result != OWNERS_UNAVAILABLE, .head = owner->delivered};
-    if (result == OWNERS_OK && way.resume.seq > at.head)
-        at.head = way.resume.seq; /* another hub has delivered more than this one has seen */
+    if (result == OWNERS_OK && catch_up.resume.seq > at.head)
+        at.head = catch_up.resume.seq; /* another hub has delivered more than this one has seen */
     memcpy(at.epoch, owner->epoch, sizeof at.epoch);
     if (result == OWNERS_UNAVAILABLE)
         owners_leave(member);
@@ -512,17 +512,17 @@ static void answer(struct member *member, enum owners_joined result)
         member_become(member, MEMBER_JOINED);
     if (result == OWNERS_OK || result == OWNERS_GAP)
         metric_add(result == OWNERS_OK ? METRIC_RESUME_OK : METRIC_RESUME_GAP, 1);
-    way.fn(way.ctx, result, &at);
+    catch_up.fn(catch_up.ctx, result, &at);
 }
 
 static void keep_page(struct member *member, const struct owner_replay *replay)
 {
-    struct way *way = member->way;
+    struct catch_up *catch_up = member->catch_up;
     metric_add(METRIC_REPLAYED, replay->count);
-    way->page = xmalloc(replay->count * sizeof(struct event *));
-    way->page_count = replay->count;
+    catch_up->page = xmalloc(replay->count * sizeof(struct event *));
+    catch_up->page_count = replay->count;
     for (size_t i = 0; i < replay->count; i++) {
-        way->page[i] = event_ref(replay->events[i]);
+        catch_up->page[i] = event_ref(replay->events[i]);
         progress_note(member->owner->owners->progress, replay->events[i]);
     }
 }
@@ -534,11 +534,11 @@ static void page_arrived(struct member *member, const struct owner_replay *repla
     if (usable)
         keep_page(member, replay);
     else if (!joining)
-        member->way->wait_ticks = OWNER_RETRY_TICKS;
+        member->catch_up->wait_ticks = OWNER_RETRY_TICKS;
     if (joining)
         answer(member, usable ? OWNERS_OK : replay->ok ? OWNERS_GAP : OWNERS_UNAVAILABLE);
     else if (usable)
-        chase(member);
+        continue_replay(member);
     else if (replay->ok)
         member->ops->lost(member->to, "events lost");
 }
@@ -552,7 +552,7 @@ static void on_page(void *ctx, const struct owner_replay *replay)
     owner->calls--;
     owner->owners->reads--;
     if (member) {
-        member->way->reading = NULL;
+        member->catch_up->reading = NULL;
         page_arrived(member, replay);
     }
 }
@@ -562,33 +562,33 @@ static void read_page(struct member *member, uint64_t after)
 {
     struct owner *owner = member->owner;
     struct owners *owners = owner->owners;
-    wake(owner);
+    start_ticks(owner);
     if (owners->reads >= OWNER_READS_MAX)
         return;
     struct member_read *read = xmalloc(sizeof *read);
     *read = (struct member_read){owner, member};
-    member->way->reading = read;
+    member->catch_up->reading = read;
     owners->reads++;
     owner->calls++;
     owners->source.replay(owners->source.ctx, owner->id, after, OWNER_PAGE, on_page, read);
 }
 
 /* Answers the member now that the position is known, or reads more. */
-static void decide(struct member *member)
+static void continue_join(struct member *member)
 {
     struct owner *owner = member->owner;
-    const struct owners_resume *want = &member->way->resume;
+    const struct owners_resume *want = &member->catch_up->resume;
     if (want->epoch[0] == '\0') {
         answer(member, OWNERS_NONE);
     } else if (strcmp(want->epoch, owner->epoch) != 0) {
         answer(member, OWNERS_GAP);
-    } else if (want->seq > owner->known) {
-        if (member->way->fresh) {
+    } else if (want->seq > owner->newest) {
+        if (member->catch_up->fresh) {
             answer(member, OWNERS_GAP);
             return;
         }
-        member->way->fresh = true;
-        attach(owner);
+        member->catch_up->fresh = true;
+        ask_position(owner);
     } else if (want->seq >= owner->delivered) {
         answer(member, OWNERS_OK);
     } else {
@@ -597,32 +597,32 @@ static void decide(struct member *member)
 }
 
 /* Answers every member that waits for a position, or reads more. */
-static void decide_waiting(struct owner *owner, bool ok)
+static void continue_joins(struct owner *owner, bool ok)
 {
     list_for_each_safe (node, after, &owner->members) {
         struct member *member = member_at(node);
-        if (member->state != MEMBER_JOINING || member->way->reading)
+        if (member->state != MEMBER_JOINING || member->catch_up->reading)
             continue;
-        member->way->fresh = true;
+        member->catch_up->fresh = true;
         if (ok)
-            decide(member);
+            continue_join(member);
         else
             answer(member, OWNERS_UNAVAILABLE);
     }
 }
 
-static void position_known(struct owner *owner, const struct owner_position *position)
+static void apply_position(struct owner *owner, const struct owner_position *position)
 {
-    if (owner->attached && (strcmp(position->epoch, owner->epoch) != 0 || position->head < owner->floor)) {
-        lose(owner, "data set replaced");
-        owner->known = owner->delivered = position->head;
+    if (owner->attached && (strcmp(position->epoch, owner->epoch) != 0 || position->head < owner->asked_at)) {
+        end_members(owner, "data set replaced");
+        owner->newest = owner->delivered = position->head;
     }
     memcpy(owner->epoch, position->epoch, sizeof owner->epoch);
-    if (position->head > owner->known)
-        owner->known = position->head;
+    if (position->head > owner->newest)
+        owner->newest = position->head;
     owner->attached = true;
-    if (started(owner) == 0)
-        jump(owner);
+    if (started_count(owner) == 0)
+        skip_to_newest(owner);
     check_gap(owner);
 }
 
@@ -631,18 +631,18 @@ static void on_position(void *ctx, const struct owner_position *position)
     struct owner *owner = ctx;
     owner->attaching = false;
     if (position->ok)
-        position_known(owner, position);
-    decide_waiting(owner, position->ok);
+        apply_position(owner, position);
+    continue_joins(owner, position->ok);
     owner->calls--;
 }
 
 /* Asks the source for the position, unless a call is under way. */
-static void attach(struct owner *owner)
+static void ask_position(struct owner *owner)
 {
     if (owner->attaching)
         return;
     owner->attaching = true;
-    owner->floor = owner->delivered;
+    owner->asked_at = owner->delivered;
     owner->calls++;
     struct owner_source *source = &owner->owners->source;
     source->attach(source->ctx, owner->id, on_position, owner);
@@ -668,7 +668,7 @@ void owners_join(struct owners *owners, const char *id, struct member *member, s
                  owners_join_fn *fn, void *ctx)
 {
     owners_leave(member);
-    struct owner *owner = find(owners, id);
+    struct owner *owner = find_owner(owners, id);
     if (owner == NULL)
         owner = owner_new(owners, id);
     if (member->serial == 0)
@@ -677,44 +677,44 @@ void owners_join(struct owners *owners, const char *id, struct member *member, s
     member->cursor = 0;
     list_append(&owner->members, &member->node);
     member_become(member, MEMBER_JOINING);
-    struct way *way = member->way;
-    way->resume = resume;
-    way->resume.epoch[sizeof resume.epoch - 1] = '\0';
-    way->fn = fn;
-    way->ctx = ctx;
+    struct catch_up *catch_up = member->catch_up;
+    catch_up->resume = resume;
+    catch_up->resume.epoch[sizeof resume.epoch - 1] = '\0';
+    catch_up->fn = fn;
+    catch_up->ctx = ctx;
     if (!owner->attached)
-        attach(owner);
+        ask_position(owner);
     else if (!owner->attaching)
-        decide(member);
+        continue_join(member);
 }
 
 /* ---- time ------------------------------------------------------------------------------------------- */
 static void tick_member(struct member *member)
 {
-    struct way *way = member->way;
-    if (way == NULL)
+    struct catch_up *catch_up = member->catch_up;
+    if (catch_up == NULL)
         return;
-    if (way->wait_ticks)
-        way->wait_ticks--;
+    if (catch_up->wait_ticks)
+        catch_up->wait_ticks--;
     else if (member->state == MEMBER_CATCHING)
-        chase(member);
-    else if (member->state == MEMBER_JOINING && !way->reading && !member->owner->attaching)
-        decide(member);
+        continue_replay(member);
+    else if (member->state == MEMBER_JOINING && !catch_up->reading && !member->owner->attaching)
+        continue_join(member);
 }
 
 /* One tick of an owner that waits; false if it waits no more. */
 static bool tick_owner(struct owner *owner)
 {
-    if (owner->heal_wait)
-        owner->heal_wait--;
+    if (owner->gap_wait_ticks)
+        owner->gap_wait_ticks--;
     if (owner->gap_ticks) {
         unsigned limit = list_empty(&owner->holds) ? OWNER_GAP_TICKS : OWNER_GAP_TICKS_IN_FLIGHT;
-        if (owner->gap_ticks++ >= limit && !owner->healing && owner->heal_wait == 0)
-            heal(owner);
+        if (owner->gap_ticks++ >= limit && !owner->gap_reading && owner->gap_wait_ticks == 0)
+            read_gap(owner);
     }
     list_for_each_safe (node, after, &owner->members)
         tick_member(member_at(node));
-    return owner->gap_ticks || owner->in[MEMBER_CATCHING] || owner->in[MEMBER_JOINING];
+    return owner->gap_ticks || owner->member_counts[MEMBER_CATCHING] || owner->member_counts[MEMBER_JOINING];
 }
 
 void owners_tick(struct owners *owners)
@@ -731,7 +731,7 @@ void owners_tick(struct owners *owners)
             list_append(&owners->timed, &owner->timed);
     }
     if (list_empty(&owners->timed))
-        uv_timer_stop(owners->fast);
+        uv_timer_stop(owners->tick_timer);
 }
 
 /* Frees an owner without members. */
@@ -752,7 +752,7 @@ void owners_tick_second(struct owners *owners)
 {
     list_for_each_safe (node, after, &owners->all) {
         struct owner *owner = container_of(node, struct owner, all);
-        owner->doubted = false;
+        owner->rechecked = false;
         if (list_empty(&owner->members) && (owner->linger_s == 0 || --owner->linger_s == 0) &&
             owner->calls == 0)
             owner_free(owner);
@@ -764,23 +764,23 @@ void owners_reconnected(struct owners *owners)
 {
     list_for_each_safe (node, after, &owners->all) {
         struct owner *owner = container_of(node, struct owner, all);
-        owner->heal_wait = 0;
+        owner->gap_wait_ticks = 0;
         list_for_each (m, &owner->members)
-            if (member_at(m)->way)
-                member_at(m)->way->wait_ticks = 0;
+            if (member_at(m)->catch_up)
+                member_at(m)->catch_up->wait_ticks = 0;
         if (!list_empty(&owner->members))
-            attach(owner);
+            ask_position(owner);
         else if (owner->calls == 0)
             owner_free(owner);
     }
 }
 
-static void on_fast(uv_timer_t *timer)
+static void on_tick(uv_timer_t *timer)
 {
     owners_tick(timer->data);
 }
 
-static void on_slow(uv_timer_t *timer)
+static void on_second(uv_timer_t *timer)
 {
     owners_tick_second(timer->data);
 }
@@ -792,10 +792,10 @@ struct owners *owners_new(struct loop *loop, struct owner_source source)
     owners->progress = progress_new();
     list_init(&owners->all);
     list_init(&owners->timed);
-    owners->fast = loop_timer(loop, owners);
-    owners->slow = loop_timer(loop, owners);
-    uv_timer_start(owners->slow, on_slow, 1000, 1000);
-    uv_unref((uv_handle_t *)owners->slow);
+    owners->tick_timer = loop_timer(loop, owners);
+    owners->second_timer = loop_timer(loop, owners);
+    uv_timer_start(owners->second_timer, on_second, 1000, 1000);
+    uv_unref((uv_handle_t *)owners->second_timer);
     return owners;
 }
 
@@ -814,7 +814,7 @@ void owners_free(struct owners **owners)
     table_free(&dying->by_id);
     table_free(&dying->holds);
     free(dying->progress);
-    loop_close(dying->fast);
-    loop_close(dying->slow);
+    loop_close(dying->tick_timer);
+    loop_close(dying->second_timer);
     free(dying);
 }
