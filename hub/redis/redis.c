@@ -53,8 +53,8 @@ struct redis {
     struct redis *followers[FOLLOWERS_MAX];
     uv_getaddrinfo_t *lookup; /* name lookup of the host; NULL while there is none */
     struct redis_stream stream;
-    uv_poll_t *poll; /* of the socket; NULL while there is none */
-    int armed;       /* events it watches */
+    uv_poll_t *poll;    /* of the socket; NULL while there is none */
+    int watched_events; /* events it watches */
     redisReader *reader;
     struct redis_out out;
     struct redis_calls calls;       /* not answered yet, or with answers that wait for replicas */
@@ -66,12 +66,12 @@ struct redis {
     struct table subs;
     uv_timer_t timer;
     struct backoff backoff;
-    unsigned quiet;   /* watchdog ticks without an answer or message while one is expected */
-    bool was_up;      /* it was up since the last loss */
-    uv_timer_t pulse; /* runs while commands are under way, if on_stall is set */
+    unsigned silent_ticks; /* watchdog ticks without an answer or message while one is expected */
+    bool was_up;           /* it was up since the last loss */
+    uv_timer_t pulse;      /* runs while commands are under way, if on_stall is set */
     unsigned pulse_ms;
-    unsigned silent; /* pulses since the last answer; for a probe, pulses of the connection that asks it */
-    bool stalled;    /* on_stall was called, and no answer has come since */
+    unsigned silent_pulses; /* pulses since the last answer; in a probe, counted by its asker */
+    bool stalled;           /* on_stall was called, and no answer has come since */
     struct redis *probe;
     void (*on_stall)(void *ctx);
     void *stall_ctx;
@@ -121,7 +121,7 @@ static void close_socket(struct redis *redis)
 static void fail_calls(struct redis *redis)
 {
     while (redis->calls.count)
-        redis_calls_tell(&redis->calls, NULL);
+        redis_calls_deliver(&redis->calls, NULL);
 }
 
 static void fail_subs(struct redis *redis)
@@ -151,7 +151,7 @@ static unsigned next_place(struct redis *redis)
 }
 
 /* Handles a lost connection or a failed attempt: answers all calls with NULL and sets the next attempt. */
-static void lose(struct redis *redis, const char *reason)
+static void disconnect(struct redis *redis, const char *reason)
 {
     char text[160]; /* a copy: `reason` may be in memory that is freed here */
     snprintf(text, sizeof text, "%s", reason[0] ? reason : "connection lost");
@@ -175,12 +175,12 @@ static void lose(struct redis *redis, const char *reason)
  * answered. */
 static unsigned ask_probe(struct redis *probe)
 {
-    probe->silent++;
+    probe->silent_pulses++;
     if (probe->state == REDIS_UP && probe->calls.count == 0) {
         redis_probe(probe);
-        probe->silent = 1;
+        probe->silent_pulses = 1;
     }
-    return probe->silent;
+    return probe->silent_pulses;
 }
 
 /* Counts pulses instead of measuring time, as the watchdog does: while this process is busy, replies wait
@@ -188,13 +188,13 @@ static unsigned ask_probe(struct redis *probe)
 static void on_pulse(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
-    unsigned silent = ++redis->silent;
+    unsigned silent = ++redis->silent_pulses;
     if (redis->calls.count == 0) {
         uv_timer_stop(timer);
         return;
     }
     if (redis->probe)
-        silent = ask_probe(redis->probe) < silent ? redis->probe->silent : silent;
+        silent = ask_probe(redis->probe) < silent ? redis->probe->silent_pulses : silent;
     if (silent < STALL_PULSES || redis->stalled || redis->state != REDIS_UP)
         return;
     redis->stalled = true;
@@ -203,7 +203,7 @@ static void on_pulse(uv_timer_t *timer)
 
 static void begin_waiting(struct redis *redis)
 {
-    redis->quiet = redis->silent = 0;
+    redis->silent_ticks = redis->silent_pulses = 0;
     if (redis->on_stall && !uv_is_active((uv_handle_t *)&redis->pulse))
         uv_timer_start(&redis->pulse, on_pulse, redis->pulse_ms, redis->pulse_ms);
 }
@@ -278,7 +278,7 @@ static void take_message(struct redis *redis, const redisReply *reply)
 {
     const redisReply *channel = reply->element[1];
     struct sub *sub = find_sub(redis, (struct span){channel->str, (size_t)channel->len});
-    redis->quiet = 0;
+    redis->silent_ticks = 0;
     if (sub == NULL)
         return;
     if (strcmp(reply->element[0]->str, "unsubscribe") == 0) {
@@ -347,7 +347,7 @@ static void take_unasked(struct redis *redis, const redisReply *reply)
     bool error = reply->type == REDIS_REPLY_ERROR;
     if (error)
         redis_refused(reply->str);
-    lose(redis, error ? reply->str : "an answer to nothing");
+    disconnect(redis, error ? reply->str : "an answer to nothing");
 }
 
 /* ---- replicas ---- */
@@ -361,7 +361,7 @@ static void on_waited(void *ctx, const redisReply *reply)
 
 /* Evaluates the answer of WAIT (how many replicas have the writes): delivers the kept answers of the commands
  * before it. */
-static void confirm(struct redis *redis, const redisReply *reply)
+static void on_wait_answer(struct redis *redis, const redisReply *reply)
 {
     const uv_poll_t *poll = redis->poll;
     bool enough = reply->type == REDIS_REPLY_INTEGER && reply->integer >= redis->replicas;
@@ -371,19 +371,19 @@ static void confirm(struct redis *redis, const redisReply *reply)
     }
     while (redis->poll == poll && redis->calls.kept) {
         if (enough)
-            redis_calls_tell_kept(&redis->calls);
+            redis_calls_deliver_kept(&redis->calls);
         else
-            redis_calls_tell(&redis->calls, NULL);
+            redis_calls_deliver(&redis->calls, NULL);
     }
     if (redis->poll == poll)
-        redis_calls_tell(&redis->calls, reply);
+        redis_calls_deliver(&redis->calls, reply);
 }
 
 /* Keeps the answer until replicas have the write; false if it is the answer of WAIT itself. */
-static bool keep(struct redis *redis, const struct redis_call *call, redisReply *reply)
+static bool keep_answer(struct redis *redis, const struct redis_call *call, redisReply *reply)
 {
     if (call->fn == on_waited) {
-        confirm(redis, reply);
+        on_wait_answer(redis, reply);
         return false;
     }
     redis_calls_keep(&redis->calls, reply);
@@ -422,13 +422,13 @@ static bool take_reply(struct redis *redis, redisReply *reply)
         take_unasked(redis, reply);
         return false;
     }
-    redis->quiet = redis->silent = 0;
+    redis->silent_ticks = redis->silent_pulses = 0;
     redis->stalled = false;
     if (reply->type == REDIS_REPLY_ERROR)
         redis_refused(reply->str);
     if (redis->replicas && redis->state == REDIS_UP)
-        return keep(redis, call, reply);
-    redis_calls_tell(&redis->calls, reply);
+        return keep_answer(redis, call, reply);
+    redis_calls_deliver(&redis->calls, reply);
     return false;
 }
 
@@ -439,7 +439,7 @@ static void parse(struct redis *redis)
     void *reply = NULL;
     while (redis->poll == poll) {
         if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK)
-            lose(redis, redis->reader->errstr);
+            disconnect(redis, redis->reader->errstr);
         else if (reply == NULL)
             break;
         else if (take_reply(redis, reply))
@@ -448,7 +448,7 @@ static void parse(struct redis *redis)
             freeReplyObject(reply);
     }
     if (redis->poll == poll && redis->reader->len - redis->reader->pos > REPLY_BYTES_MAX)
-        lose(redis, "answer too large");
+        disconnect(redis, "answer too large");
 }
 
 static void read_now(struct redis *redis)
@@ -460,9 +460,9 @@ static void read_now(struct redis *redis)
         if (n > 0)
             parse(redis);
         else if (n == 0)
-            lose(redis, "Server closed the connection");
+            disconnect(redis, "Server closed the connection");
         else if (errno != EAGAIN && errno != EINTR)
-            lose(redis, strerror(errno));
+            disconnect(redis, strerror(errno));
     }
 }
 
@@ -470,20 +470,20 @@ static void read_now(struct redis *redis)
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
-static void arm(struct redis *redis, int events)
+static void watch_events(struct redis *redis, int events)
 {
-    if (events != redis->armed)
+    if (events != redis->watched_events)
         uv_poll_start(redis->poll, events, on_poll);
-    redis->armed = events;
+    redis->watched_events = events;
 }
 
 static void write_now(struct redis *redis)
 {
     int error = redis_out_flush(&redis->out, &redis->stream);
     if (error && error != EAGAIN)
-        lose(redis, strerror(error));
+        disconnect(redis, strerror(error));
     else
-        arm(redis, error ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+        watch_events(redis, error ? UV_READABLE | UV_WRITABLE : UV_READABLE);
 }
 
 static void greet(struct redis *redis);
@@ -492,10 +492,10 @@ static void on_decided(struct redis *redis)
 {
     int error = redis_stream_outcome(&redis->stream);
     if (error) {
-        lose(redis, strerror(error));
+        disconnect(redis, strerror(error));
         return;
     }
-    arm(redis, UV_READABLE);
+    watch_events(redis, UV_READABLE);
     greet(redis);
 }
 
@@ -504,7 +504,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     struct redis *redis = poll->data;
     if (status < 0) { /* libuv has stopped watching (refused, reset): a read or write returns the reason */
         events = UV_READABLE | UV_WRITABLE;
-        redis->armed = 0;
+        redis->watched_events = 0;
     }
     if (redis->state == REDIS_CONNECTING) {
         on_decided(redis);
@@ -522,7 +522,7 @@ static void flush(void *ctx)
     struct redis *redis = ctx;
     if (redis->unconfirmed && redis->state == REDIS_UP)
         ask_replicas(redis);
-    if (!redis_out_empty(&redis->out) && !(redis->armed & UV_WRITABLE))
+    if (!redis_out_empty(&redis->out) && !(redis->watched_events & UV_WRITABLE))
         write_now(redis);
 }
 
@@ -530,7 +530,7 @@ static void flush(void *ctx)
 
 static void on_deadline(uv_timer_t *timer)
 {
-    lose(timer->data, "no answer while connecting");
+    disconnect(timer->data, "no answer while connecting");
 }
 
 /* Counts timer ticks instead of time, so that a process that was stopped for a while does not take its own
@@ -539,11 +539,11 @@ static void on_watch(uv_timer_t *timer)
 {
     struct redis *redis = timer->data;
     bool due = redis->calls.count || redis->subs.count;
-    if (due && ++redis->quiet > WATCH_TICKS)
-        lose(redis, "no answer in time");
-    else if (due && redis->calls.count == 0 && redis->quiet == ASK_TICKS) {
+    if (due && ++redis->silent_ticks > WATCH_TICKS)
+        disconnect(redis, "no answer in time");
+    else if (due && redis->calls.count == 0 && redis->silent_ticks == ASK_TICKS) {
         redis_probe(redis);
-        redis->quiet = ASK_TICKS; /* the PING has reset the count, but the silence goes on */
+        redis->silent_ticks = ASK_TICKS; /* the PING has reset the count, but the silence goes on */
     }
 }
 
@@ -556,7 +556,7 @@ static void drop_followers(struct redis *redis, bool all)
     for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
         struct redis *follower = redis->followers[i];
         if (follower && follower->state != REDIS_WAITING && (all || follower->place != redis->place))
-            lose(follower, ANOTHER);
+            disconnect(follower, ANOTHER);
         if (follower && follower->state == REDIS_WAITING && !all)
             uv_timer_start(&follower->timer, on_backoff, 0, 0);
     }
@@ -569,12 +569,12 @@ static void on_role(void *ctx, const redisReply *reply)
     struct redis *redis = ctx;
     if (reply && reply->type == REDIS_REPLY_ERROR && redis->state == REDIS_GREETING &&
         redis_refusal_of(reply->str) != REDIS_NOPERM)
-        lose(redis, reply->str);
+        disconnect(redis, reply->str);
     if (reply == NULL || reply->type != REDIS_REPLY_STRING ||
         memmem(reply->str, (size_t)reply->len, "\nrole:slave", 11) == NULL)
         return;
     redis_refused(REPLICA);
-    lose(redis, REPLICA);
+    disconnect(redis, REPLICA);
     drop_followers(redis, true);
 }
 
@@ -595,7 +595,7 @@ void redis_check_role(struct redis *redis)
 void redis_leave(struct redis *redis, const char *reason)
 {
     if (redis->state != REDIS_WAITING)
-        lose(redis, reason);
+        disconnect(redis, reason);
 }
 
 void redis_follow(struct redis *redis, struct redis *leader)
@@ -612,7 +612,7 @@ void redis_follow(struct redis *redis, struct redis *leader)
 }
 
 /* Separates leader and followers before one of them is freed. */
-static void part(struct redis *redis)
+static void unlink_followers(struct redis *redis)
 {
     for (size_t i = 0; i < FOLLOWERS_MAX; i++) {
         if (redis->followers[i])
@@ -627,7 +627,7 @@ static void on_greeted(void *ctx, const redisReply *reply)
 {
     struct redis *redis = ctx;
     if (reply && reply->type == REDIS_REPLY_ERROR)
-        lose(redis, reply->str);
+        disconnect(redis, reply->str);
 }
 
 static void on_pong(void *ctx, const redisReply *reply)
@@ -665,7 +665,7 @@ static void greet(struct redis *redis)
 }
 
 /* Watches the socket that was opened; `error`: the errno if it was not. */
-static void watch(struct redis *redis, int error)
+static void watch_socket(struct redis *redis, int error)
 {
     uv_poll_t *poll = error ? NULL : xcalloc(1, sizeof *poll);
     if (poll && uv_poll_init(&redis->loop->uv, poll, redis->stream.fd) != 0) {
@@ -673,17 +673,17 @@ static void watch(struct redis *redis, int error)
         error = EMFILE;
     }
     if (error) {
-        lose(redis, strerror(error));
+        disconnect(redis, strerror(error));
         return;
     }
     poll->data = redis;
     redis->poll = poll;
-    redis->armed = 0;
+    redis->watched_events = 0;
     redis->reader = redisReaderCreate();
     if (redis->reader == NULL)
         abort();
     guard_replies(redis->reader);
-    arm(redis, UV_WRITABLE);
+    watch_events(redis, UV_WRITABLE);
 }
 
 /* Connects to an address of the name; each attempt takes the next one. */
@@ -696,9 +696,9 @@ static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *list
         for (unsigned i = redis->backoff.failures; at && i; i--)
             at = at->ai_next ? at->ai_next : list;
         if (at)
-            watch(redis, redis_stream_connect(&redis->stream, at->ai_addr, at->ai_addrlen));
+            watch_socket(redis, redis_stream_connect(&redis->stream, at->ai_addr, at->ai_addrlen));
         else
-            lose(redis, status < 0 ? uv_strerror(status) : "no address");
+            disconnect(redis, status < 0 ? uv_strerror(status) : "no address");
     }
     uv_freeaddrinfo(list);
     free(lookup);
@@ -716,7 +716,7 @@ static void look_up(struct redis *redis, const struct redis_place *place)
         return;
     free(redis->lookup);
     redis->lookup = NULL;
-    lose(redis, uv_strerror(rc));
+    disconnect(redis, uv_strerror(rc));
 }
 
 /* Sets the deadline of an attempt. */
@@ -764,7 +764,7 @@ static void on_trouble(void *ctx, const char *reason)
 {
     struct redis *redis = ctx;
     if (waits_for_sentinel(redis))
-        lose(redis, reason);
+        disconnect(redis, reason);
 }
 
 /* Asks for the primary; asks another Sentinel when the address fails a second time. */
@@ -775,7 +775,7 @@ static void ask_sentinel(struct redis *redis)
     else if (redis->sentinel)
         sentinel_ask(redis->sentinel, redis->backoff.failures > 1);
     else
-        lose(redis, "it is not known where the primary is");
+        disconnect(redis, "it is not known where the primary is");
 }
 
 /* ---- an attempt ---- */
@@ -790,7 +790,7 @@ static void connect_now(struct redis *redis)
     else
         set_deadline(redis);
     if (redis->url.unix_path)
-        watch(redis, redis_stream_connect_path(&redis->stream, redis->url.unix_path));
+        watch_socket(redis, redis_stream_connect_path(&redis->stream, redis->url.unix_path));
     else if (redis->url.sentinel)
         ask_sentinel(redis);
     else
@@ -838,7 +838,7 @@ void redis_free(struct redis **redis_at)
         return;
     *redis_at = NULL;
     loop_unhook(redis->loop, LOOP_STAGE_REDIS, flush, redis);
-    part(redis);
+    unlink_followers(redis);
     sentinel_free(&redis->sentinel);
     redis_become(redis, REDIS_CLOSED);
     close_socket(redis);

@@ -274,7 +274,7 @@ void redis_calls_keep(struct redis_calls *calls, redisReply *answer)
     calls->kept++;
 }
 
-static struct redis_call take(struct redis_calls *calls)
+static struct redis_call pop_call(struct redis_calls *calls)
 {
     struct redis_call call = calls->ring[calls->first];
     calls->first = (calls->first + 1) & (calls->room - 1);
@@ -284,7 +284,7 @@ static struct redis_call take(struct redis_calls *calls)
 }
 
 /* Delivers an answer. The callback may add calls and remove others. */
-static void tell(struct redis_call call, const redisReply *answer)
+static void deliver(struct redis_call call, const redisReply *answer)
 {
     if (call.fn)
         call.fn(call.ctx, answer);
@@ -292,15 +292,15 @@ static void tell(struct redis_call call, const redisReply *answer)
         freeReplyObject(call.answer);
 }
 
-void redis_calls_tell_kept(struct redis_calls *calls)
+void redis_calls_deliver_kept(struct redis_calls *calls)
 {
-    struct redis_call call = take(calls);
-    tell(call, call.answer);
+    struct redis_call call = pop_call(calls);
+    deliver(call, call.answer);
 }
 
-void redis_calls_tell(struct redis_calls *calls, const redisReply *answer)
+void redis_calls_deliver(struct redis_calls *calls, const redisReply *answer)
 {
-    tell(take(calls), answer);
+    deliver(pop_call(calls), answer);
 }
 
 void redis_calls_free(struct redis_calls *calls)

@@ -81,8 +81,8 @@ static inline struct redis_call *redis_calls_due(const struct redis_calls *calls
 /* Keeps the answer of the call that is due; takes ownership. */
 void redis_calls_keep(struct redis_calls *calls, redisReply *answer);
 /* Removes the oldest call and delivers its kept answer. */
-void redis_calls_tell_kept(struct redis_calls *calls);
+void redis_calls_deliver_kept(struct redis_calls *calls);
 /* Removes the oldest call and delivers this answer (borrowed; NULL = unknown) instead of a kept one. */
-void redis_calls_tell(struct redis_calls *calls, const redisReply *answer);
+void redis_calls_deliver(struct redis_calls *calls, const redisReply *answer);
 /* Frees the memory of an empty ring. */
 void redis_calls_free(struct redis_calls *calls);

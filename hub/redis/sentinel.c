@@ -16,7 +16,7 @@ struct sentinel {
     struct sentinel_hooks hooks;
     unsigned count;    /* Sentinels */
     unsigned failures; /* since the last answer */
-    bool asked;        /* a question is under way */
+    bool asking;       /* a question is under way */
     char *host;        /* the last answer of this Sentinel; NULL = none since it was connected */
     unsigned port;
 };
@@ -27,7 +27,7 @@ static void forget(struct sentinel *sentinel)
     sentinel->host = NULL;
 }
 
-static void tell(struct sentinel *sentinel, const char *host, unsigned port)
+static void report_primary(struct sentinel *sentinel, const char *host, unsigned port)
 {
     bool moved = sentinel->host && (sentinel->port != port || strcmp(sentinel->host, host) != 0);
     sentinel->failures = 0;
@@ -41,13 +41,13 @@ static void tell(struct sentinel *sentinel, const char *host, unsigned port)
 static void on_answer(void *ctx, const redisReply *reply)
 {
     struct sentinel *sentinel = ctx;
-    sentinel->asked = false;
+    sentinel->asking = false;
     if (reply == NULL)
         return;
     bool known = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && reply->element[0]->str &&
                  reply->element[1]->str;
     if (known)
-        tell(sentinel, reply->element[0]->str, (unsigned)strtoul(reply->element[1]->str, NULL, 10));
+        report_primary(sentinel, reply->element[0]->str, (unsigned)strtoul(reply->element[1]->str, NULL, 10));
     else
         redis_leave(sentinel->redis, reply->type == REDIS_REPLY_ERROR
                                          ? reply->str
@@ -56,9 +56,9 @@ static void on_answer(void *ctx, const redisReply *reply)
 
 static void ask(struct sentinel *sentinel)
 {
-    if (sentinel->asked)
+    if (sentinel->asking)
         return;
-    sentinel->asked = true;
+    sentinel->asking = true;
     redis_callv(sentinel->redis, on_answer, sentinel, "SENTINEL", "get-master-addr-by-name", sentinel->name,
                 NULL);
 }
@@ -109,7 +109,7 @@ void sentinel_ask(struct sentinel *sentinel, bool doubted)
     if (!redis_is_up(sentinel->redis))
         return; /* on_up() asks */
     if (doubted && sentinel->count > 1)
-        redis_leave(sentinel->redis, "the address it told is no good one");
+        redis_leave(sentinel->redis, "the address that it gave does not work");
     else
         ask(sentinel);
 }
