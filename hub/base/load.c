@@ -9,13 +9,13 @@
 
 struct user {
     struct table_node node;
-    struct list pressed;  /* in loads->pressed while a load waits */
-    struct list waiting;  /* loads */
-    unsigned refs;        /* loads */
-    unsigned connections; /* loads that have not left */
-    unsigned requests;    /* requests under way */
-    size_t unwritten;     /* bytes */
-    struct bucket rate;   /* rate of messages */
+    struct list in_waiting_users; /* while a load waits */
+    struct list waiting;          /* loads */
+    unsigned refs;                /* loads */
+    unsigned connections;         /* loads that have not left */
+    unsigned requests;            /* requests under way */
+    size_t unwritten;             /* bytes */
+    struct bucket rate;           /* rate of messages */
 };
 
 struct load {
@@ -34,7 +34,7 @@ struct loads {
     struct loop *loop;
     struct load_limits limits;
     struct table users;
-    struct list pressed;
+    struct list waiting_users;
     uv_timer_t *timer;
 };
 
@@ -51,7 +51,7 @@ struct loads *loads_new(struct loop *loop, const struct load_limits *limits)
     loads->loop = loop;
     loads->limits = *limits;
     loads->timer = loop_timer(loop, loads);
-    list_init(&loads->pressed);
+    list_init(&loads->waiting_users);
     return loads;
 }
 
@@ -71,7 +71,7 @@ static struct user *user_find(struct loads *loads, struct span name)
     if (node)
         return container_of(node, struct user, node);
     struct user *user = table_new(&loads->users, sizeof *user, name);
-    list_init(&user->pressed);
+    list_init(&user->in_waiting_users);
     list_init(&user->waiting);
     bucket_fill(&user->rate, loads->limits.user_rate, now_of(loads));
     return user;
@@ -82,7 +82,7 @@ static void user_unref(struct loads *loads, struct user *user)
     if (--user->refs)
         return;
     table_remove(&loads->users, &user->node);
-    list_remove(&user->pressed);
+    list_remove(&user->in_waiting_users);
     free(user);
 }
 
@@ -93,7 +93,7 @@ static bool user_has_room(const struct loads *loads, const struct user *user)
            user->rate.tokens > 0;
 }
 
-static bool own_room(const struct load *load)
+static bool has_own_room(const struct load *load)
 {
     return load->requests < load->loads->limits.requests;
 }
@@ -151,15 +151,15 @@ void load_leave(struct load *load)
 /* ---- waiting ---- */
 
 /* Looks for room for waiting loads, in this time. */
-static void look(struct loads *loads, uint64_t in_ms)
+static void schedule_wake(struct loads *loads, uint64_t in_ms)
 {
     loop_timer_within(loads->timer, on_timer, in_ms);
 }
 
-static void less(struct load *load)
+static void wake_waiting(struct load *load)
 {
     if (load->user && !list_empty(&load->user->waiting))
-        look(load->loads, 0);
+        schedule_wake(load->loads, 0);
 }
 
 bool load_has_room(struct load *load)
@@ -169,11 +169,11 @@ bool load_has_room(struct load *load)
         return true;
     if (user->rate.tokens <= 0)
         bucket_take(&user->rate, load->loads->limits.user_rate, 0, now_of(load->loads));
-    return own_room(load) && user_has_room(load->loads, user);
+    return has_own_room(load) && user_has_room(load->loads, user);
 }
 
 /* Wakes the user's waiting loads that have room; the others keep their places. */
-static void wake(struct loads *loads, struct user *user)
+static void wake_user(struct loads *loads, struct user *user)
 {
     struct list round;
     list_init(&round);
@@ -182,17 +182,17 @@ static void wake(struct loads *loads, struct user *user)
     user->refs++; /* a callback may release the user's last load */
     for (struct list *node; (node = list_pop(&round));) {
         struct load *load = container_of(node, struct load, node);
-        if (own_room(load) && user_has_room(loads, user))
+        if (has_own_room(load) && user_has_room(loads, user))
             load->room(load->ctx);
         else
             list_append(&user->waiting, node);
     }
     if (list_empty(&user->waiting))
-        list_remove(&user->pressed);
-    else if (list_empty(&user->pressed)) /* a load that left meanwhile has removed it */
-        list_append(&loads->pressed, &user->pressed);
+        list_remove(&user->in_waiting_users);
+    else if (list_empty(&user->in_waiting_users)) /* a load that left meanwhile has removed it */
+        list_append(&loads->waiting_users, &user->in_waiting_users);
     if (!list_empty(&user->waiting) && user->rate.tokens <= 0)
-        look(loads, bucket_wait_ms(&user->rate, loads->limits.user_rate));
+        schedule_wake(loads, bucket_wait_ms(&user->rate, loads->limits.user_rate));
     user_unref(loads, user);
 }
 
@@ -201,10 +201,10 @@ static void on_timer(uv_timer_t *timer)
     struct loads *loads = timer->data;
     struct list round;
     list_init(&round);
-    list_splice(&round, &loads->pressed);
+    list_splice(&round, &loads->waiting_users);
     for (struct list *node; (node = list_pop(&round));) {
-        list_append(&loads->pressed, node);
-        wake(loads, container_of(node, struct user, pressed));
+        list_append(&loads->waiting_users, node);
+        wake_user(loads, container_of(node, struct user, in_waiting_users));
     }
 }
 
@@ -213,17 +213,17 @@ void load_wait(struct load *load)
     struct user *user = load->user;
     metric_add(METRIC_READING_PAUSED, 1);
     list_append(&user->waiting, &load->node);
-    if (list_empty(&user->pressed))
-        list_append(&load->loads->pressed, &user->pressed);
+    if (list_empty(&user->in_waiting_users))
+        list_append(&load->loads->waiting_users, &user->in_waiting_users);
     if (user->rate.tokens <= 0)
-        look(load->loads, bucket_wait_ms(&user->rate, load->loads->limits.user_rate));
+        schedule_wake(load->loads, bucket_wait_ms(&user->rate, load->loads->limits.user_rate));
 }
 
 void load_wait_no_more(struct load *load)
 {
     list_remove(&load->node);
     if (load->user && list_empty(&load->user->waiting))
-        list_remove(&load->user->pressed);
+        list_remove(&load->user->in_waiting_users);
 }
 
 enum load_rate load_count(struct load *load, size_t messages)
@@ -257,7 +257,7 @@ void load_end(struct load *load)
     load->requests--;
     if (load->user)
         load->user->requests--;
-    less(load);
+    wake_waiting(load);
     load_unref(load);
 }
 
@@ -269,7 +269,7 @@ void load_unwritten(struct load *load, size_t before, size_t now)
     if (load->user)
         load->user->unwritten += now - before;
     if (now < before)
-        less(load);
+        wake_waiting(load);
 }
 
 bool load_fits(const struct load *load, size_t bytes)
