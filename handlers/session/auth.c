@@ -34,7 +34,7 @@ static void end_bearer(struct bearer *bearer, const char *reason)
 }
 
 /* Registers the session as the bearer of its connection's current token. */
-static void bear(struct session *session)
+static void register_bearer(struct session *session)
 {
     session->bearer.who = conn_who(session->conn);
     session->bearer.end = end_bearer;
@@ -42,12 +42,12 @@ static void bear(struct session *session)
 }
 
 /* Gives the connection its principal (moved); false and answered if the user has too many connections. */
-static bool adopt(struct session *session, struct request *request, struct principal *who)
+static bool set_principal(struct session *session, struct request *request, struct principal *who)
 {
     session->answerer.member = conn_set_who(session->conn, who);
     session->answerer.who = conn_who(session->conn);
     if (session->answerer.member) {
-        bear(session);
+        register_bearer(session);
         return true;
     }
     principal_clear(who);
@@ -65,7 +65,7 @@ static void refresh(struct session *session, struct principal *who)
 {
     bearers_leave(session->answerer.app->bearers, &session->bearer);
     conn_refresh_who(session->conn, who);
-    bear(session);
+    register_bearer(session);
 }
 
 /* ---- joining ---- */
@@ -301,7 +301,7 @@ static void on_auth_verified(struct session *session, struct request *request, s
     }
     if (session->answerer.who)
         refresh(session, who);
-    else if (!adopt(session, request, who))
+    else if (!set_principal(session, request, who))
         return;
     join(session, request);
 }
@@ -337,7 +337,7 @@ void run_auth(struct request *request, const struct span *values)
 }
 
 /* Closes the session with a reason to try later: nobody would read an answer. */
-static void come_later(struct session *session, struct principal *who)
+static void close_try_later(struct session *session, struct principal *who)
 {
     principal_clear(who);
     conn_close(session->conn, CLOSE_LATER, "try again later");
@@ -350,8 +350,8 @@ static void on_upgrade_verified(struct session *session, struct request *request
     if (who == NULL)
         refuse_token(session, request, reason);
     else if (session->answerer.app->unsure)
-        come_later(session, who);
-    else if (adopt(session, request, who))
+        close_try_later(session, who);
+    else if (set_principal(session, request, who))
         session_become(session, SESSION_KNOWN);
 }
 

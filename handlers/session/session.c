@@ -10,12 +10,12 @@
 
 /* ---- what waits ---- */
 
-static bool waits(enum session_state state)
+static bool must_wait(enum session_state state)
 {
     return state == SESSION_VERIFYING || state == SESSION_JOINING;
 }
 
-static void keep(struct session *session, struct span message)
+static void keep_message(struct session *session, struct span message)
 {
     if (session->kept_count == KEPT_MAX || session->kept.len + message.n > KEPT_BYTES) {
         rpc_refuse(&session->answerer, message,
@@ -48,7 +48,7 @@ static void replay(struct session *session, bool join)
         struct span message = {kept.data + at + sizeof size, size};
         if (join)
             join_first(session, message);
-        if (waits(session->state) || session->state == SESSION_CLOSING)
+        if (must_wait(session->state) || session->state == SESSION_CLOSING)
             break;
         session->kept_count--;
         rpc_handle(&session->answerer, message);
@@ -77,8 +77,8 @@ void session_become(struct session *session, enum session_state state)
     if (!(moves[before] & 1u << state))
         abort();
     session->state = state;
-    session->answerer.entering = state == SESSION_KNOWN || waits(state);
-    if (session->kept.len && waits(before) && !waits(state))
+    session->answerer.entering = state == SESSION_KNOWN || must_wait(state);
+    if (session->kept.len && must_wait(before) && !must_wait(state))
         replay(session, before == SESSION_VERIFYING);
 }
 
@@ -101,9 +101,9 @@ static bool admit(struct answerer *from, struct span message)
 {
     struct session *session = session_of(from);
     join_first(session, message);
-    if (!waits(session->state))
+    if (!must_wait(session->state))
         return true;
-    keep(session, message);
+    keep_message(session, message);
     return false;
 }
 

@@ -66,15 +66,15 @@ static void listener_become(struct listener *listener, enum listener_state to)
 
 /* Whether the limit of unauthenticated connections is reached. More connections then wait in the kernel's
  * queue for a moment: after a restart all clients connect at the same time. */
-static bool full(const struct listener *listener)
+static bool is_full(const struct listener *listener)
 {
     return listener->unauthenticated.used >= (size_t)listener->server->config.options->unauthenticated;
 }
 
 /* Call when a peer has gone or authenticated, which makes room. */
-static void room(struct listener *listener)
+static void resume_accepting(struct listener *listener)
 {
-    if (listener->state == LISTENER_PAUSED && !full(listener))
+    if (listener->state == LISTENER_PAUSED && !is_full(listener))
         listener_become(listener, LISTENER_ACCEPTING);
 }
 
@@ -89,7 +89,7 @@ static int fail(char **ret_reason, char *reason)
 }
 
 /* The descriptor from socket activation, -1 if there is none. */
-static int handed_over(void)
+static int inherited_socket(void)
 {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
     if (pid == NULL || fds == NULL || strtol(pid, NULL, 10) != getpid() || strtol(fds, NULL, 10) < 1)
@@ -220,7 +220,7 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
     list_init(&listener->newcomers);
     list_init(&listener->http);
     list_init(&listener->going);
-    int fd = handed_over();
+    int fd = inherited_socket();
     if (fd < 0)
         fd = strncmp(text, "unix:", 5) == 0 ? open_unix(listener, text + 5, ret_reason)
                                             : open_tcp(text, ret_reason);
@@ -262,7 +262,7 @@ static void peer_become(struct peer *peer, enum peer_state to)
     list_remove(&peer->order);
     if (order[to])
         list_append(order[to], &peer->order);
-    room(listener);
+    resume_accepting(listener);
 }
 
 void peer_authenticated(struct peer *peer)
@@ -271,12 +271,12 @@ void peer_authenticated(struct peer *peer)
         peer_become(peer, PEER_KNOWN);
 }
 
-static struct peer *oldest(const struct list *order)
+static struct peer *oldest_peer(const struct list *order)
 {
     return list_empty(order) ? NULL : container_of(order->next, struct peer, order);
 }
 
-static bool in_reserve(const struct peer *peer)
+static bool is_in_reserve(const struct peer *peer)
 {
     return charge_quota(&peer->seat) == &peer->listener->reserve;
 }
@@ -285,20 +285,20 @@ enum http_place peer_asks(struct peer *peer, bool probe)
 {
     struct listener *listener = peer->listener;
     size_t limit = (size_t)listener->server->config.options->http_connections;
-    if (peer->state == PEER_GOING || (in_reserve(peer) && !probe))
+    if (peer->state == PEER_GOING || (is_in_reserve(peer) && !probe))
         return HTTP_NO_PLACE;
     peer_become(peer, PEER_HTTP);
     if (listener->http_peers.used >= limit)
-        peer_become(oldest(&listener->http), PEER_GOING);
+        peer_become(oldest_peer(&listener->http), PEER_GOING);
     if (peer->state != PEER_HTTP || !charge_take(&peer->place, &listener->http_peers, QUOTA_ONE, 1, limit))
         return HTTP_NO_PLACE;
-    return in_reserve(peer) ? HTTP_ONE_ANSWER : HTTP_STAYS;
+    return is_in_reserve(peer) ? HTTP_ONE_ANSWER : HTTP_STAYS;
 }
 
 enum http_place peer_upgrades(struct peer *peer)
 {
     struct listener *listener = peer->listener;
-    if (peer->state == PEER_GOING || in_reserve(peer))
+    if (peer->state == PEER_GOING || is_in_reserve(peer))
         return HTTP_NO_PLACE;
     struct span address = span_of(peer_address(peer));
     peer_become(peer, PEER_NEW);
@@ -308,9 +308,9 @@ enum http_place peer_upgrades(struct peer *peer)
 }
 
 /* Closes the peers that must make room. Do not call from a callback of libwebsockets. */
-static void let_go(struct listener *listener)
+static void close_leaving(struct listener *listener)
 {
-    for (struct peer *peer; (peer = oldest(&listener->going)) != NULL;) {
+    for (struct peer *peer; (peer = oldest_peer(&listener->going)) != NULL;) {
         list_remove(&peer->order);
         lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
     }
@@ -319,16 +319,16 @@ static void let_go(struct listener *listener)
 /* Whether there is room for another unauthenticated peer, if necessary by closing the oldest one. */
 static bool make_room(struct listener *listener)
 {
-    if (!full(listener))
+    if (!is_full(listener))
         return true;
-    struct peer *peer = oldest(&listener->newcomers);
+    struct peer *peer = oldest_peer(&listener->newcomers);
     uint64_t now = now_of(listener);
     if (peer == NULL || (listener->state != LISTENER_CROWDED && now - peer->since < NEWCOMER_MS))
         return false;
     metric_add(METRIC_REFUSED_UNAUTHENTICATED, 1);
     peer_become(peer, PEER_GOING);
-    let_go(listener);
-    return !full(listener);
+    close_leaving(listener);
+    return !is_full(listener);
 }
 
 const char *peer_address(const struct peer *peer)
@@ -346,7 +346,7 @@ void peer_free(struct peer *peer)
     list_remove(&peer->node);
     list_remove(&peer->order);
     free(peer);
-    room(listener);
+    resume_accepting(listener);
 }
 
 /* ---- accepting --------------------------------------------------------------------------------------- */
@@ -361,7 +361,7 @@ static void refuse(int fd, enum metric reason)
 }
 
 /* Charges a new peer to its quotas; false and the metric of the limit that refused it. */
-static bool admit(struct peer *peer, struct span address, enum metric *ret_reason)
+static bool charge_peer(struct peer *peer, struct span address, enum metric *ret_reason)
 {
     struct listener *listener = peer->listener;
     const struct options *options = listener->server->config.options;
@@ -381,7 +381,7 @@ static bool admit(struct peer *peer, struct span address, enum metric *ret_reaso
     return false;
 }
 
-static void adopt(struct listener *listener, int fd, struct span address)
+static void add_peer(struct listener *listener, int fd, struct span address)
 {
     enum metric reason;
     struct peer *peer = xcalloc(1, sizeof *peer);
@@ -390,7 +390,7 @@ static void adopt(struct listener *listener, int fd, struct span address)
     list_append(&listener->peers, &peer->node);
     list_init(&peer->order);
     list_append(&listener->newcomers, &peer->order);
-    if (!admit(peer, address, &reason)) {
+    if (!charge_peer(peer, address, &reason)) {
         peer_free(peer);
         refuse(fd, reason);
         return;
@@ -407,7 +407,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 {
     struct listener *listener = poll->data;
     (void)status, (void)events;
-    let_go(listener);
+    close_leaving(listener);
     for (int i = 0; i < ACCEPT_BURST; i++) {
         if (!make_room(listener)) {
             listener_become(listener, LISTENER_PAUSED);
@@ -418,7 +418,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         char text[ADDRESS_SIZE];
         int fd = accept4(listener->fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            adopt(listener, fd, address_of(&from, size, text));
+            add_peer(listener, fd, address_of(&from, size, text));
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             log_warn("connections wait: out of file descriptors or memory", "error", strerror(errno));
             listener_become(listener, LISTENER_PAUSED);
@@ -431,7 +431,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 
 /* On a loop that it does not own, libwebsockets arms its timers only after an event of its own; without this
  * call a peer that never sends a request would not time out. */
-static void let_library_look(struct listener *listener)
+static void wake_library(struct listener *listener)
 {
     uint64_t now = now_of(listener);
     if (now < listener->looked_at + 1000 || listener->all.used == conns_count(listener->server->conns))
@@ -443,9 +443,9 @@ static void let_library_look(struct listener *listener)
 void listener_tick(struct listener *listener)
 {
     uint64_t now = now_of(listener);
-    let_library_look(listener);
-    let_go(listener);
-    if (!full(listener))
+    wake_library(listener);
+    close_leaving(listener);
+    if (!is_full(listener))
         listener->full_since = 0;
     else if (listener->full_since == 0)
         listener->full_since = now;
