@@ -37,7 +37,7 @@
 #define NOFILE 256
 #define FILE_BYTES (1ULL << 30) /* the largest file a task may write */
 #define EXIT_PROTOCOL 3
-#define AUDIO_TELL 32768 /* bytes read between two reports to the parent */
+#define AUDIO_REPORT_BYTES 32768 /* bytes read between two reports to the parent */
 #define CALL_TIMEOUT_MS 10000
 
 struct slot_work { /* one task received from the socket */
@@ -65,7 +65,7 @@ struct slot_child {
     struct buf meta;                   /* the newest meta object */
     struct buf audio;                  /* bytes of the stream, pushed by the parent */
     size_t audio_at;                   /* how many of them the task has read */
-    uint64_t audio_read, audio_told;
+    uint64_t audio_read, audio_reported;
     bool audio_ended;
     uint32_t call; /* number of the newest call */
     bool answered;
@@ -302,9 +302,9 @@ static ssize_t read_audio(struct slot_child *slot, void *to, size_t size, int ti
         buf_clear(&slot->audio);
         slot->audio_at = 0;
     }
-    if (slot->audio_read - slot->audio_told >= AUDIO_TELL) {
+    if (slot->audio_read - slot->audio_reported >= AUDIO_REPORT_BYTES) {
         SAY(slot, SLOT_TAKEN, .number = {slot->audio_read});
-        slot->audio_told = slot->audio_read;
+        slot->audio_reported = slot->audio_read;
         slot_flush(slot);
     }
     return (ssize_t)n;
@@ -370,7 +370,7 @@ static void begin_ctx(struct slot_child *slot)
     slot->progress_ms = 0;
     slot->progress_waits = slot->meta_waits = false;
     slot->audio_at = 0;
-    slot->audio_read = slot->audio_told = 0;
+    slot->audio_read = slot->audio_reported = 0;
     slot->audio_ended = false;
     buf_clear(&slot->audio);
 }
@@ -400,7 +400,7 @@ static bool may_hold(const struct slot_child *slot)
 
 /* Whether a process that the task started is still alive: as a subreaper, the slot inherits its orphans.
  * Reaps those that have ended. */
-static bool left_behind(const struct slot_child *slot, const struct slot_work *work)
+static bool has_children(const struct slot_child *slot, const struct slot_work *work)
 {
     pid_t pid;
     while ((pid = waitpid(-1, NULL, WNOHANG | __WALL)) > 0)
@@ -429,7 +429,7 @@ static bool run_work(struct slot_child *slot, struct slot_work *work)
         slot_flush(slot);
     task_ctx_clear(&slot->ctx);
     slot->work = NULL;
-    bool clean = !left_behind(slot, work);
+    bool clean = !has_children(slot, work);
     free(work);
     if (slot->audio.cap > READ_SIZE)
         buf_free(&slot->audio);

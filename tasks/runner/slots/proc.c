@@ -38,7 +38,7 @@
 #define LOG_LINES_MAX 100
 
 /* Returns the text if it is valid UTF-8 of at most `max` bytes, else a corrected copy in `scratch`. */
-static struct span clean(struct span text, size_t max, char scratch[static TEXT_MAX + 1])
+static struct span sanitize(struct span text, size_t max, char scratch[static TEXT_MAX + 1])
 {
     const unsigned char *p = (const unsigned char *)text.p;
     size_t at = 0, kept = 0;
@@ -60,9 +60,9 @@ static struct span clean(struct span text, size_t max, char scratch[static TEXT_
 }
 
 /* Copies a word as a C string; NULL if it is empty. */
-static const char *word(struct span text, char to[static TEXT_MAX + 1])
+static const char *copy_word(struct span text, char to[static TEXT_MAX + 1])
 {
-    struct span kept = clean(text, WORD_MAX, to);
+    struct span kept = sanitize(text, WORD_MAX, to);
     if (kept.n == 0)
         return NULL;
     memmove(to, kept.p, kept.n);
@@ -107,10 +107,10 @@ static bool on_progress(struct slot_job *job, const struct slot_frame *frame)
     struct queue_update update = {
         .kind = QUEUE_PROGRESS,
         .percent = (int)job->percent,
-        .stage = word(frame->text[PROGRESS_STAGE], stage),
+        .stage = copy_word(frame->text[PROGRESS_STAGE], stage),
     };
     if (frame->text[PROGRESS_MESSAGE].n)
-        update.message = clean(frame->text[PROGRESS_MESSAGE], TEXT_MAX, message);
+        update.message = sanitize(frame->text[PROGRESS_MESSAGE], TEXT_MAX, message);
     if (meta.n && meta.n <= META_MAX && is_object(meta, job, "meta"))
         update.meta = meta;
     hooks_of(job)->update(&job->run, &update);
@@ -137,7 +137,7 @@ static bool on_log(struct slot_job *job, const struct slot_frame *frame)
         return false;
     if (job->log_lines++ >= LOG_LINES_MAX)
         return true;
-    struct queue_update update = {.kind = QUEUE_LOG, .message = clean(frame->text[0], TEXT_MAX, scratch)};
+    struct queue_update update = {.kind = QUEUE_LOG, .message = sanitize(frame->text[0], TEXT_MAX, scratch)};
     hooks_of(job)->update(&job->run, &update);
     return true;
 }
@@ -219,9 +219,9 @@ static bool on_ended(struct slot_job *job, const struct slot_frame *frame)
     } else if (failed && job->stop == STOP_TIMEOUT) {
         fail(&end, "timeout", "The task ran longer than it may");
     } else if (failed) {
-        const char *name = word(frame->text[ENDED_CODE], code);
+        const char *name = copy_word(frame->text[ENDED_CODE], code);
         fail(&end, name ? name : "internal", "");
-        end.error = clean(frame->text[ENDED_ERROR], TEXT_MAX, text);
+        end.error = sanitize(frame->text[ENDED_ERROR], TEXT_MAX, text);
         end.retry = frame->number[ENDED_RETRY] != 0;
     } else if (end.result.n > (size_t)slots_config(proc->slots)->options->result_bytes) {
         fail(&end, "result_too_large", "The result is too large");
@@ -324,7 +324,7 @@ struct buf *slot_proc_out(struct slot_proc *proc)
     return &proc->out;
 }
 
-static void watch(struct slot_proc *proc, bool blocked)
+static void watch_socket(struct slot_proc *proc, bool blocked)
 {
     proc->blocked = blocked;
     if (proc->poll)
@@ -348,7 +348,7 @@ void slot_proc_flush(struct slot_proc *proc)
     if (proc->out.len == 0 && proc->out.cap > 4 * READ_SIZE)
         buf_free(&proc->out);
     if ((proc->out.len > 0) != proc->blocked)
-        watch(proc, proc->out.len > 0);
+        watch_socket(proc, proc->out.len > 0);
 }
 
 static bool is_quick(const struct slot_job *job)
@@ -499,7 +499,7 @@ void slot_proc_stop(struct slot_proc *proc, struct slot_job *job, enum run_stop 
         SLOT_PUT(slot_proc_out(proc), .type = SLOT_WAKE, .seq = job->seq);
 }
 
-static void climb(struct slot_proc *proc, const struct slot_job *job, uint64_t now_ms)
+static void send_kill_signal(struct slot_proc *proc, const struct slot_job *job, uint64_t now_ms)
 {
     bool termed = proc->signalled & 1ULL << SIGTERM, killed = proc->signalled & 1ULL << SIGKILL;
     if (!killed && now_ms >= job->stop_ms + KILL_AFTER_MS)
@@ -522,7 +522,7 @@ void slot_proc_tick(struct slot_proc *proc, uint64_t now_ms)
     /* since_ms may be newer than now_ms. */
     uint64_t ran_ms = now_ms > job->since_ms ? now_ms - job->since_ms : 0;
     if (job->stop == STOP_CANCEL)
-        climb(proc, job, now_ms);
+        send_kill_signal(proc, job, now_ms);
     else if (job->stop == STOP_NONE && ran_ms >= 1000ULL * slot_soft_limit_s(job->run.type))
         slot_proc_stop(proc, job, STOP_TIMEOUT);
     if (ran_ms >= 1000ULL * slot_hard_limit_s(job->run.type) && !(proc->signalled & 1ULL << SIGKILL)) {

@@ -117,7 +117,7 @@ static struct record *map(int directory, int flags)
     return mapped == MAP_FAILED ? NULL : mapped;
 }
 
-static void end_remains(char *directory, int fd)
+static void remove_dead_worker(char *directory, int fd)
 {
     struct record *record = map(fd, 0);
     struct numbers here = numbers_here();
@@ -143,23 +143,23 @@ static int open_own(const char *path)
 }
 
 /* Removes a directory, with its groups, if its worker is dead. One without a record is still being made. */
-static void consider(const char *parent, const char *name)
+static void clean_up(const char *parent, const char *name)
 {
     char *path = xasprintf("%s/%s", parent, name);
     int fd = open_own(path);
     if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && faccessat(fd, RECORD, F_OK, 0) == 0)
-        end_remains(xstrdup(path), fd);
+        remove_dead_worker(xstrdup(path), fd);
     if (fd >= 0)
         close(fd);
     free(path);
 }
 
-static void consider_all(const char *parent)
+static void clean_up_all(const char *parent)
 {
     DIR *all = opendir(parent);
     for (struct dirent *entry; all && (entry = readdir(all)) != NULL;)
         if (strncmp(entry->d_name, NAME, strlen(NAME)) == 0)
-            consider(parent, entry->d_name);
+            clean_up(parent, entry->d_name);
     if (all)
         closedir(all);
 }
@@ -170,7 +170,7 @@ struct remains *remains_new(void)
 {
     const char *parent = getenv("TMPDIR");
     parent = parent && *parent ? parent : "/tmp";
-    consider_all(parent);
+    clean_up_all(parent);
     struct remains *remains = xcalloc(1, sizeof *remains);
     remains->directory = xasprintf("%s/" NAME "XXXXXX", parent);
     remains->fd = mkdtemp(remains->directory) ? open_own(remains->directory) : -1;
@@ -244,6 +244,6 @@ void remains_guard(const char *directory)
     for (size_t i = 0; i < GROUPS_MAX; i++)
         if (record->groups[i].leader > 1)
             kill(-record->groups[i].leader, SIGKILL); /* its number is not reused yet */
-    end_remains(xstrdup(directory), fd);
+    remove_dead_worker(xstrdup(directory), fd);
     close(fd);
 }

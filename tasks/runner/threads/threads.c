@@ -20,11 +20,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define ROOM 64        /* most tasks leased at once */
-#define TICK_MS 20     /* how often the pool looks for jobs that wait or run for long */
-#define CAUGHT 16      /* extra threads that replace those held by jobs that turned out to be slow */
-#define LEARNT_MAX 32  /* most types remembered as slow */
-#define QUICK_AGAIN 16 /* quick runs in a row after which such a type counts as quick again */
+#define ROOM 64           /* most tasks leased at once */
+#define TICK_MS 20        /* how often the pool looks for jobs that wait or run for long */
+#define EXTRA_THREADS 16  /* extra threads that replace those held by jobs that turned out to be slow */
+#define SLOW_TYPES_MAX 32 /* most types remembered as slow */
+#define QUICK_AGAIN 16    /* quick runs in a row after which such a type counts as quick again */
 
 struct line { /* the jobs of one owner that wait in a lane; exists only while there are any */
     struct table_node by_owner;
@@ -37,12 +37,12 @@ struct lane {
     struct list staged; /* loop thread: jobs taken in this turn */
     unsigned staged_count;
     /* guarded by the pool's lock: */
-    struct list fresh;   /* in order of arrival, not in a line yet */
-    struct list turns;   /* struct line, in turn; served before `fresh` */
-    struct table owners; /* struct line, by owner */
-    unsigned waiting;    /* jobs waiting in `fresh` and `turns` */
-    unsigned came;       /* jobs added since the last tick */
-    unsigned busy;       /* threads that run the lane's jobs */
+    struct list unsorted; /* in order of arrival, not in a line yet */
+    struct list turns;    /* struct line, in turn; served before `unsorted` */
+    struct table owners;  /* struct line, by owner */
+    unsigned waiting;     /* jobs waiting in `unsorted` and `turns` */
+    unsigned added;       /* jobs added since the last tick */
+    unsigned busy;        /* threads that run the lane's jobs */
 };
 
 struct pool {
@@ -51,11 +51,11 @@ struct pool {
     const struct engine_hooks *hooks;
     struct list *staged; /* lists for hooks->next */
     unsigned width;      /* most threads of a lane */
-    struct learnt {
+    struct slow_type {
         const struct task_type *type;
-        unsigned quick;   /* quick runs in a row since */
-    } learnt[LEARNT_MAX]; /* loop thread */
-    unsigned learnt_count;
+        unsigned quick;           /* quick runs in a row since */
+    } slow_types[SLOW_TYPES_MAX]; /* loop thread */
+    unsigned slow_type_count;
     unsigned load;    /* loop thread: jobs that were taken and have not ended */
     uv_timer_t *tick; /* runs while there are jobs */
     struct reports reports;
@@ -152,11 +152,11 @@ static bool call_for_idle_lane(struct pool *pool)
 }
 
 /* Takes a waiting job, of the owner whose turn it is. With the lock held. */
-static struct job *take(struct lane *lane)
+static struct job *take_job(struct lane *lane)
 {
     lane->waiting--;
     if (list_empty(&lane->turns))
-        return container_of(list_pop(&lane->fresh), struct job, run.place);
+        return container_of(list_pop(&lane->unsorted), struct job, run.place);
     struct line *line = container_of(list_pop(&lane->turns), struct line, node);
     struct list *node = list_pop(&line->jobs);
     if (!list_empty(&line->jobs)) {
@@ -182,7 +182,7 @@ static struct job *next_job(struct pool *pool)
         return NULL;
     lane->busy++;
     self->lane = lane;
-    self->job = take(lane);
+    self->job = take_job(lane);
     self->ticks = 0;
     if (call_for_idle_lane(pool))
         pthread_cond_signal(&pool->work);
@@ -192,14 +192,14 @@ static struct job *next_job(struct pool *pool)
 /* Runs the job, unless it was cancelled while it waited. */
 static void run_job(struct pool *pool, struct job *job)
 {
-    bool heard = job->listening;
+    bool wants_reports = job->listening;
     job->running = !atomic_load_explicit(&job->cancelled, memory_order_relaxed);
     if (!job->running) {
         task_fail(&job->ctx, (struct task_error){"cancelled", false}, "Cancelled before it ran");
         return;
     }
     pthread_mutex_unlock(&pool->crossing.lock);
-    if (heard)
+    if (wants_reports)
         report_started(job);
     atomic_store_explicit(&job->run.began_ms, clock_wall_ms(), memory_order_relaxed);
     job->run.type->run(&job->ctx);
@@ -231,61 +231,61 @@ static void *thread_main(void *arg)
 
 /* ---- lanes --------------------------------------------------------------------------------------- */
 
-static struct learnt *learnt_of(struct pool *pool, const struct task_type *type)
+static struct slow_type *find_slow_type(struct pool *pool, const struct task_type *type)
 {
-    for (unsigned i = 0; i < pool->learnt_count; i++)
-        if (pool->learnt[i].type == type)
-            return &pool->learnt[i];
+    for (unsigned i = 0; i < pool->slow_type_count; i++)
+        if (pool->slow_types[i].type == type)
+            return &pool->slow_types[i];
     return NULL;
 }
 
 static struct lane *lane_of(struct pool *pool, const struct task_type *type)
 {
-    bool slow = type->lane == LIGHT_QUICK && (type->kind == TASK_HEAVY || learnt_of(pool, type));
+    bool slow = type->lane == LIGHT_QUICK && (type->kind == TASK_HEAVY || find_slow_type(pool, type));
     return &pool->lanes[slow ? LIGHT_SLOW : type->lane];
 }
 
-static void learn(struct pool *pool, const struct task_type *type)
+static void mark_slow(struct pool *pool, const struct task_type *type)
 {
-    struct learnt *learnt = learnt_of(pool, type);
-    if (learnt == NULL)
-        learnt = &pool->learnt[pool->learnt_count < LEARNT_MAX ? pool->learnt_count++ : 0];
-    *learnt = (struct learnt){.type = type};
+    struct slow_type *slow_type = find_slow_type(pool, type);
+    if (slow_type == NULL)
+        slow_type = &pool->slow_types[pool->slow_type_count < SLOW_TYPES_MAX ? pool->slow_type_count++ : 0];
+    *slow_type = (struct slow_type){.type = type};
 }
 
 /* Learns from a run whether its type is slow; ignores runs that failed or were stopped. */
-static void judge(struct pool *pool, const struct job *job)
+static void count_quick_run(struct pool *pool, const struct job *job)
 {
-    struct learnt *learnt = learnt_of(pool, job->run.type);
-    if (learnt && !job->slow && !job->ctx.failed && ++learnt->quick == QUICK_AGAIN)
-        *learnt = pool->learnt[--pool->learnt_count];
+    struct slow_type *slow_type = find_slow_type(pool, job->run.type);
+    if (slow_type && !job->slow && !job->ctx.failed && ++slow_type->quick == QUICK_AGAIN)
+        *slow_type = pool->slow_types[--pool->slow_type_count];
 }
 
 /* Moves jobs of slow types that wait in the quick lane to the slow lane. With the lock held. */
-static void sort_out(struct pool *pool)
+static void move_slow_jobs(struct pool *pool)
 {
     struct lane *quick = &pool->lanes[LIGHT_QUICK];
     for (unsigned count = quick->waiting; count; count--) {
-        struct job *job = take(quick);
+        struct job *job = take_job(quick);
         struct lane *lane = lane_of(pool, job->run.type);
-        list_append(&lane->fresh, &job->run.place);
+        list_append(&lane->unsorted, &job->run.place);
         lane->waiting++;
     }
 }
 
 /* Counts one more tick of the thread's job; moves a job that is too long to the slow lane. With the lock
  * held. */
-static void watch(struct pool *pool, struct pool_thread *thread)
+static void count_tick(struct pool *pool, struct pool_thread *thread)
 {
     unsigned slow_ticks = (unsigned)pool->options->light_slow_ms / TICK_MS + 1;
     if (thread->job == NULL || thread->lane == &pool->lanes[LIGHT_REQUEST] || ++thread->ticks != slow_ticks)
         return;
     thread->job->slow = true;
-    learn(pool, thread->job->run.type);
+    mark_slow(pool, thread->job->run.type);
     thread->lane->busy--;
     thread->lane = &pool->lanes[LIGHT_SLOW];
     thread->lane->busy++;
-    sort_out(pool);
+    move_slow_jobs(pool);
 }
 
 static struct line *line_of(struct lane *lane, struct span owner)
@@ -301,11 +301,11 @@ static struct line *line_of(struct lane *lane, struct span owner)
 
 /* Sorts the jobs into lines by owner if some have waited for a whole tick; returns whether that is so. With
  * the lock held. */
-static bool line_up(struct lane *lane)
+static bool sort_into_lines(struct lane *lane)
 {
-    bool old = lane->waiting > lane->came;
-    lane->came = 0;
-    for (struct list *node; old && (node = list_pop(&lane->fresh)) != NULL;)
+    bool old = lane->waiting > lane->added;
+    lane->added = 0;
+    for (struct list *node; old && (node = list_pop(&lane->unsorted)) != NULL;)
         list_append(&line_of(lane, span_of(container_of(node, struct job, run.place)->run.owner))->jobs,
                     node);
     return old;
@@ -317,9 +317,9 @@ static void on_tick(uv_timer_t *timer)
     bool old = false;
     pthread_mutex_lock(&pool->crossing.lock);
     for (unsigned i = 0; i < pool->thread_count; i++)
-        watch(pool, &pool->threads[i]);
+        count_tick(pool, &pool->threads[i]);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
-        old |= line_up(&pool->lanes[i]);
+        old |= sort_into_lines(&pool->lanes[i]);
     bool call = old && choose(pool) && call_thread(pool);
     pthread_mutex_unlock(&pool->crossing.lock);
     if (call)
@@ -353,7 +353,7 @@ static void deliver_done(struct pool *pool, struct list *done)
         if (job->kept || job->listening)
             reports_forget(job);
         pool->load--;
-        judge(pool, job);
+        count_quick_run(pool, job);
         if (job->why == STOP_LOST) {
             task_ctx_clear(&job->ctx);
             pool->hooks->ended(&job->run, NULL, NULL);
@@ -431,9 +431,9 @@ static void hand_over(void *ctx)
     for (struct lane *lane = pool->lanes; lane < pool->lanes + LIGHT_LANES; lane++) {
         if (lane->staged_count == 0)
             continue;
-        list_splice(&lane->fresh, &lane->staged);
+        list_splice(&lane->unsorted, &lane->staged);
         lane->waiting += lane->staged_count;
-        lane->came += lane->staged_count;
+        lane->added += lane->staged_count;
         lane->staged_count = 0;
     }
     bool call = call_for_idle_lane(pool);
@@ -492,7 +492,7 @@ static void init_lane(struct lane *lane, unsigned load_max)
 {
     lane->load_max = load_max;
     list_init(&lane->staged);
-    list_init(&lane->fresh);
+    list_init(&lane->unsorted);
     list_init(&lane->turns);
 }
 
@@ -501,7 +501,7 @@ static const unsigned halves[] = {[LIGHT_QUICK] = 2, [LIGHT_REQUEST] = 4, [LIGHT
 
 static void *start(const struct engine_config *config)
 {
-    unsigned width = width_of(config->options), threads = LIGHT_LANES * width + CAUGHT;
+    unsigned width = width_of(config->options), threads = LIGHT_LANES * width + EXTRA_THREADS;
     struct pool *pool = xcalloc(1, sizeof *pool + threads * sizeof pool->threads[0]);
     list_init(&pool->done);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
@@ -530,7 +530,7 @@ static void *start(const struct engine_config *config)
 static void close_lane(struct pool *pool, struct lane *lane)
 {
     while (lane->waiting) {
-        struct job *job = take(lane);
+        struct job *job = take_job(lane);
         task_fail(&job->ctx, (struct task_error){"interrupted", true}, "The hub stopped");
         list_append(&pool->done, &job->run.place);
     }
