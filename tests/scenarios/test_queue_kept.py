@@ -37,7 +37,7 @@ def keep_all(q):
     q.update(kept["heavy"], message='"m"', meta='{"a":1}')
     q.update(kept["heavy"], kind="F", meta='{"b":1}')
     assert q.end(kept["heavy"], text=LONG) == OK and q.cancel(kept["stream"])[0] == OK and q.notify() == 0
-    q.call("deny", "t one 9", int(time.time()) + 3600, "word")
+    q.call("revoke", "t one 9", int(time.time()) + 3600, "word")
     q.call("session", "u1", "s1", int(time.time()) + 3600)
     return kept
 
@@ -48,7 +48,7 @@ def look(q, kept):
     return {
         "rows": [q.get(id) for id in kept.values()], "pieces": row["pieces"], "list": q.list(), "log": q.log(),
         "stats": q.call("stats")[1], "audio": q.call("audio_read", "u1", kept["stream"], 0, 10),
-        "denials": q.call("denials", 0, 10)[3:]}
+        "revocations": q.call("revocations", 0, 10)[3:]}
 
 
 @pytest.mark.parametrize("hours", [1, 24])
@@ -68,9 +68,9 @@ def test_a_clock_that_is_set_forward_drops_nothing(q, clock, hours):
         assert q.answer[:2] == [DUPLICATE, kept[key]]
     head = q.replay()[0]
     assert q.notify() == 0 and q.replay()[0] == head, "known still"
-    q.call("deny", "t two 9", int(time.time()) + 90 * 3600, "word")
+    q.call("revoke", "t two 9", int(time.time()) + 90 * 3600, "word")
     q.call("session", "u1", "s2", int(time.time()) + 90 * 3600)
-    assert len(q.call("denials", 0, 10)[3:]) == 2 == q.redis("ZCARD", PREFIX + "ses")
+    assert len(q.call("revocations", 0, 10)[3:]) == 2 == q.redis("ZCARD", PREFIX + "ses")
     assert q.retry(kept["stream"]) and q.retry(kept["wrong"]), "their bytes and arguments are there"
 
 
