@@ -17,6 +17,7 @@
 #define READ_WEIGHT 400       /* at a time, all owners together */
 #define READ_BURST_S 2
 #define SPARE_BYTES 65536 /* buffers of a spent batch above this size are freed */
+#define SERVER_DIGITS 8   /* of a server: who it is; behind them, what it began with */
 
 /* ---- shards (shard.h) ------------------------------------------------------------------------ */
 
@@ -319,6 +320,49 @@ static void recover(struct queue *queue, const redisReply *reply)
         queue->tell_logged(queue, reply_text(missed, i), (uint64_t)reply_number(missed, i + 1));
 }
 
+/* ---- history ---- */
+
+/* Without an answer it is tried again when Redis answers. */
+static void on_renewed(struct op *op, const redisReply *answer)
+{
+    struct queue *queue = op->queue;
+    if (answer == NULL) {
+        snprintf(queue->server, sizeof queue->server, "unknown");
+        queue->writes = UINT64_MAX;
+    } else if (queue->renewed && answer->type == REDIS_REPLY_STRING) {
+        queue->renewed(queue, answer->str);
+    }
+}
+
+/* Everybody shall be told, by a new epoch, that Redis went on from an older state. */
+static void renew(struct queue *queue)
+{
+    char epoch[13];
+    id_random(epoch, sizeof epoch);
+    struct op *op = op_new(queue, FUNCTION("renew"), on_renewed, NOBODY, NULL);
+    words_text(&op->words, queue->server);
+    words_text(&op->words, epoch);
+}
+
+/* Compares what this process was told before with what a server that it sees for the first time began with.
+ */
+static void note_history(struct queue *queue, uint64_t writes, const char *server)
+{
+    if (strcmp(server, queue->server) == 0) {
+        if (writes > queue->writes)
+            queue->writes = writes;
+        return;
+    }
+    uint64_t began = strlen(server) > SERVER_DIGITS ? strtoull(server + SERVER_DIGITS, NULL, 10) : 0;
+    bool lost = queue->server[0] && queue->writes > began;
+    snprintf(queue->server, sizeof queue->server, "%s", server);
+    queue->writes = writes;
+    if (!lost)
+        return;
+    log_warn("Redis came back with an older state", "server", server);
+    renew(queue);
+}
+
 /* The answer within a call's reply, NULL if the call failed; handles what the library says beside it. */
 static const redisReply *take_answer(struct queue *queue, const redisReply *reply)
 {
@@ -334,8 +378,10 @@ static const redisReply *take_answer(struct queue *queue, const redisReply *repl
     }
     if (reply_count(reply) == 3)
         recover(queue, reply);
-    if (reply_count(reply) != 2)
+    if (reply_count(reply) != 2 && reply_count(reply) != 4)
         return NULL;
+    if (reply_count(reply) == 4)
+        note_history(queue, (uint64_t)reply_number(reply, 2), reply_text(reply, 3));
     event_lines_tell(reply_span(reply, 1), queue->hooks.on_event, queue->hooks.ctx);
     return reply->element[0];
 }

@@ -174,7 +174,7 @@ struct op {
     enum way way;
 };
 /* The name of a function of the library. */
-#define FUNCTION(name) "th1_" name /* the number is FORMAT in */
+#define FUNCTION(name) "th2_" name /* the number is FORMAT in */
 /* An op without words; it is sent at the end of the turn. `fn` and `ctx` are for `done`. */
 struct op *op_new(struct queue *queue, const char *function, void (*done)(struct op *op, const redisReply *),
                   union answer_fn fn, void *ctx);
@@ -210,6 +210,8 @@ struct queue {
     unsigned pending;           /* calls not answered yet */
     unsigned batches[WAYS];     /* the batches among them */
     enum redis_refusal refusal; /* of the answer being delivered */
+    uint64_t writes;            /* the most that an answer told: calls that wrote to the data set */
+    char server[24];            /* the Redis process that told it, and what `writes` was when that began */
     bool loading;               /* loading the library or claiming the name */
     uint64_t warned_ms;         /* last warning that the library cannot be loaded; 0 = never */
     struct load *waiting;       /* a load that waits until the name is free */
@@ -218,6 +220,8 @@ struct queue {
     /* Reads the owner's log after `after` and passes its events to the hook on_event: a call that failed
      * half-way logged them without telling anybody here. Set by the feed. */
     void (*tell_logged)(struct queue *queue, const char *owner, uint64_t after);
+    /* Called with the new epoch after this process found that Redis has lost writes. Set by the feed. */
+    void (*renewed)(struct queue *queue, const char *epoch);
     /* Called after origin and holder changed; `former`: the holder before. Set by the feed. */
     void (*renamed)(struct queue *queue, const char *former);
 };

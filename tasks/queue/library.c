@@ -7,7 +7,7 @@
 #include "tasks/queue/client_private.h"
 
 #define LIBRARIES "taskhub_"
-#define LIBRARY "taskhub_1" /* the number in FUNCTION() */
+#define LIBRARY "taskhub_2" /* the number in FUNCTION() */
 #define LIBRARIES_MAX 16
 #define WARN_EVERY_MS 10000
 #define ASK_MS 500 /* the longest time between two attempts to claim a name */

@@ -301,7 +301,7 @@ static void on_reply(void *ctx, const redisReply *reply)
 /* Gives back what the worker holds, as another worker of its name does at start. */
 static void reclaim_as_another(void)
 {
-    redis_callv(hub.commands, on_reply, NULL, "FCALL", "th1_reclaim", "1", SHARD_PREFIX, "w:w_one", "another",
+    redis_callv(hub.commands, on_reply, NULL, "FCALL", "th2_reclaim", "1", SHARD_PREFIX, "w:w_one", "another",
                 "86400000", "3600000", "0", NULL);
     finish(1);
 }
@@ -426,7 +426,7 @@ static void test_reclaim(void)
 {
     char id[ID_SIZE];
     submit_new(id, "default");
-    redis_callv(hub.commands, on_reply, NULL, "FCALL", "th1_lease", "1", SHARD_PREFIX, "w:w_one", "before",
+    redis_callv(hub.commands, on_reply, NULL, "FCALL", "th2_lease", "1", SHARD_PREFIX, "w:w_one", "before",
                 "86400000", "3600000", "default", "1", "15000", NULL);
     finish(1); /* an earlier incarnation holds it */
     begin(1, 0);

@@ -30,7 +30,7 @@ def pipeline(process, function, calls, at_once=16):
     for i in range(0, len(calls), at_once):
         part = calls[i:i + at_once]
         for words in part:
-            process.redis.send("FCALL", "th1_" + function, 1, PREFIX, process.origin, process.incarnation, *words)
+            process.redis.send("FCALL", "th2_" + function, 1, PREFIX, process.origin, process.incarnation, *words)
         answers += [process.redis.read()[0] for _ in part]
     return answers
 

@@ -222,11 +222,13 @@ class Queue:
         return other
 
     def call(self, function, *words):
-        answer, lines, *failure = self.redis("FCALL", "th1_" + function, 1, PREFIX, self.origin, self.incarnation,
-                                             *words)
-        self.caused = lines if failure else lines_of(lines)
-        if failure:
-            raise RedisError(failure[0])
+        answer, lines, *more = self.redis("FCALL", "th2_" + function, 1, PREFIX, self.origin, self.incarnation, *words)
+        if len(more) == 1:
+            self.caused = lines
+            raise RedisError(more[0])
+        self.caused = lines_of(lines)
+        if more:
+            self.writes, self.server = more
         return answer
 
     def keys(self, pattern="*"):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """A rolling upgrade between two stored formats. The newer programs are copies of this build in which the number of the
-format is raised and one stored field changed: that a cancel was asked is letter Z where the format is 2."""
+format is raised and one stored field changed: that a cancel was asked is letter Z where the format is 3."""
 import asyncio
 import shutil
 
@@ -14,10 +14,10 @@ pytestmark = pytest.mark.limit(120)
 
 HERE = b"      -- Convert letters of another format to this one's here."
 THERE = b"      -- Where g.format is lower, write the letters of that format here."
-CHANGES = [(b"name=taskhub_1", b"name=taskhub_2"), (b"local FORMAT = 1", b"local FORMAT = 2"), (b"th1_", b"th2_"),
-           (b"taskhub_1\0", b"taskhub_2\0"),
+CHANGES = [(b"name=taskhub_2", b"name=taskhub_3"), (b"local FORMAT = 2", b"local FORMAT = 3"), (b"th2_", b"th3_"),
+           (b"taskhub_2\0", b"taskhub_3\0"),
            (HERE, b"      letter = letter == 'Z' and 'z' or letter".ljust(len(HERE))),
-           (THERE, b"      if letter=='z' and global.format>1 then letter='Z' end".ljust(len(THERE)))]
+           (THERE, b"      if letter=='z' and global.format>2 then letter='Z' end".ljust(len(THERE)))]
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +89,10 @@ async def test_rolling_upgrade_loses_nothing(stack, newer):
             cancelled.append(await cancel_one(c))
         await submit_while(load_at, "alice", accepted, lambda p=replaced: become(p, newer))
         number, _, new = stored(stack)
-        assert (number, new) == ("1", 0) or replaced is hubs[0]
+        assert (number, new) == ("2", 0) or replaced is hubs[0]
     hub = hubs[0]
     async with connect(hub, "alice") as c:
-        await asyncio.to_thread(eventually, lambda: stored(stack)[0] == "2", 60, "the new format")
+        await asyncio.to_thread(eventually, lambda: stored(stack)[0] == "3", 60, "the new format")
         _, before, _ = stored(stack)
         cancelled.append(await cancel_one(c))
         assert stored(stack)[1:] == (before, 1) and before == len(steps)
@@ -104,7 +104,7 @@ async def test_rolling_upgrade_loses_nothing(stack, newer):
         ends = [entry[2] for entry in log if entry[0] in "CXK"]
     assert sorted(ends) == sorted([*accepted, *cancelled]), "every accepted task ends once"
     libraries = stack.redis.command("FUNCTION", "LIST")
-    assert sorted(library[1] for library in libraries) == ["taskhub_1", "taskhub_2"]  # the older one for a day
+    assert sorted(library[1] for library in libraries) == ["taskhub_2", "taskhub_3"]  # the older one for a day
     taskhub.run_program(newer / "taskhub", "check", "--audit", "--data-dir", stack.redis.directory,
                         options={"redis.url": stack.redis.url})
     for process in (hubs[1], workers[0]):
@@ -112,4 +112,4 @@ async def test_rolling_upgrade_loses_nothing(stack, newer):
         process.argv[0] = str(taskhub.BUILD / process.argv[0].rsplit("/", 1)[1])
         process.spawn()
         assert process.wait_exit(20) == 1, "an older version does not read it"
-        process.wait_log("format 2, which this version cannot read", 1)
+        process.wait_log("format 3, which this version cannot read", 1)

@@ -1,4 +1,4 @@
-#!lua name=taskhub_1
+#!lua name=taskhub_2
 -- SPDX-License-Identifier: MIT
 -- The context of one function call: prefix, caller, time, and what the call read, which is written once, at its
 -- end. All files of this folder are joined in name order into one library, so the locals of this file are known
@@ -11,7 +11,7 @@
 -- Libraries of several numbers stand side by side; this one reads its own format and the one before, and what is
 -- written is g.format: the highest that all live processes read. A change of what is stored raises the number, and
 -- writes the new form only where g.format says so.
-local FORMAT = 1
+local FORMAT = 2
 
 local call -- redis.call; exists only while a function runs
 local P -- prefix of every key, with the shard's hash tag
@@ -36,9 +36,10 @@ local buckets, heavy_buckets, light_buckets = {}, {}, {} -- the hashes of record
 local batches = {} -- sorted sets and lists to write at the end: "command key" -> words
 local after = {} -- what flush() does besides: list of functions
 local clock = { stored = {}, SETTLE_MS = 5000 } -- see clock.read(); so long after a step nobody's silence means anything
+local history = { server = false, writes = 0 } -- see history.note()
 local global -- of the whole data set: format; act and run = active heavy and running tasks, due = those of act that were delayed when
 -- they came, watch = until when some hub wants
--- every owner's events; keys = see 51_keys.lua; moved = these changed; times = virtual time by class
+-- every owner's events; keys = see 51_keys.lua; server = see history.note(); moved = these changed; times = virtual time by class
 
 local OWNER_KEEP_MS = 400 * 86400000
 
@@ -77,9 +78,9 @@ clock.read = function(ran, last, ahead)
   c.latest, c.due, c.now = now, not ran or passed < 0 or passed >= CLOCK_EVERY_MS, time
 end
 
-clock.write = function()
+clock.write = function(writes)
   local c = clock
-  call('HSET', P .. 'g', 'run_ms', format('%d', run_ms), 'time_ms', format('%d', c.now), 'ahead_ms',
+  call('HSET', P .. 'g', 'writes', writes, 'run_ms', format('%d', run_ms), 'time_ms', format('%d', c.now), 'ahead_ms',
     format('%d', now - c.now))
   if c.step then
     call('HINCRBY', P .. 'g', 'steps', 1)
@@ -100,12 +101,55 @@ end
 end
 
 local function read_global()
-  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch', 'format', 'keys', 'due', 'run_ms', 'time_ms', 'ahead_ms')
+  local v = call('HMGET', P .. 'g', 'act', 'run', 'watch', 'format', 'keys', 'due', 'run_ms', 'time_ms', 'ahead_ms',
+    'server')
   clock.read(v[7], v[8], v[9])
   global = {
     act = (v[1] or 0) + 0, run = (v[2] or 0) + 0, watch = (v[3] or 0) + 0, moved = false, times = {},
     format = (v[4] or math.max(1, FORMAT - 1)) + 0, keys = v[5] or ' ', due = (v[6] or 0) + 0,
+    server = v[10] or '',
   }
+end
+
+do
+
+local RUN_DIGITS = 8
+
+-- Which Redis process this is, noted by the first call that writes in it, or after another one wrote. A Redis may come
+-- back without its newest writes; so a call that writes tells how many such calls there were, and g.server: digits of the
+-- process' run_id and, behind them, what that number was when it began. Who was told more before than a server began with
+-- knows that the difference is lost (history.renew()). The number is written beside what the call writes, which is either
+-- rows (NOTE of o) or not (g.writes): the higher one is it.
+history.note = function(note)
+  local told, info = pcall(call, 'INFO', 'server')
+  local run = told and match(info, 'run_id:(%x+)') or ''
+  run = sub(run .. '00000000', 1, RUN_DIGITS)
+  history.writes = math.max(call('HGET', P .. 'g', 'writes') or 0, tonumber(call('HGET', P .. 'o', note)) or 0)
+  if sub(global.server, 1, RUN_DIGITS) ~= run then
+    global.server = run .. format('%d', history.writes)
+    call('HSET', P .. 'g', 'server', global.server)
+  end
+  history.server = global.server
+end
+
+-- The data set's epoch, this word if it has none yet.
+history.epoch = function(word)
+  if call('HSETNX', P .. 'g', 'epoch', word) == 1 then
+    call('HSET', P .. 'g', 'lost', global.server)
+  end
+  return call('HGET', P .. 'g', 'epoch')
+end
+
+-- Tells everybody by a new epoch that writes from before this server are lost, once per server (g.lost). Answer: the
+-- epoch.
+history.renew = function(server, word)
+  if server == global.server and call('HGET', P .. 'g', 'lost') ~= server then
+    call('HSET', P .. 'g', 'epoch', word, 'lost', server)
+    return word
+  end
+  return call('HGET', P .. 'g', 'epoch') or ''
+end
+
 end
 
 local EMPTIED = 16 -- entries: a table that held more would be walked as a whole each time

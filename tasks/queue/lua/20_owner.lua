@@ -17,7 +17,7 @@ local EMPTY_ROW
 local turns = {} -- settled: a ready set in which no owner waited for a first task; at: when that was so (61_lease.lua)
 
 -- A field that belongs to no owner. It is too long for Redis to pack the hash into a list, so the hash is a
--- table from its first row on: a call reads many rows, and a list is searched for each.
+-- table from its first row on: a call reads many rows, and a list is searched for each. Its value: history.note().
 local NOTE = '# rows of owners: seq act run touch kinds hubs class tag tags later (msgpack)'
 
 -- Reads the rows of several owners at once; a name may occur more than once, or be false.

@@ -32,9 +32,9 @@ row_text = function(o)
   return pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later)
 end
 
--- Answer: the owners that need keep_owner().
-local function flush_rows()
-  local words, n, found = nil, 2, {}
+-- Answer: the owners that need keep_owner(), and whether any row was written.
+local function flush_rows(writes)
+  local words, n, found = nil, 4, {}
   for i = 1, #touched do
     local o = touched[i]
     if o.moved then
@@ -50,7 +50,7 @@ local function flush_rows()
         o.act = 0
       end
       o.moved = false
-      words = words or { 'HSET', P .. 'o' }
+      words = words or { 'HSET', P .. 'o', NOTE, writes }
       o.row = row_text(o)
       words[n + 1] = o.name
       words[n + 2] = o.row
@@ -60,7 +60,7 @@ local function flush_rows()
   if words then
     call_words(words)
   end
-  return found
+  return found, words ~= nil
 end
 
 -- Forgets a hub whose channel has no subscriber; it attaches its owners again when it is back.
@@ -108,12 +108,16 @@ flush = function()
   flush_batches()
   flush_logs()
   publish_lines()
-  local renewed = flush_rows()
+  history.writes = history.writes + 1
+  local writes = text_of(history.writes)
+  local renewed, counted = flush_rows(writes)
   if global.moved then
-    call('HSET', P .. 'g', 'act', math.max(0, global.act), 'run', global.run, 'due', global.due)
+    call('HSET', P .. 'g', 'writes', writes, 'act', math.max(0, global.act), 'run', global.run, 'due', global.due)
+  elseif not counted and not clock.due then
+    call('HSET', P .. 'g', 'writes', writes)
   end
   if clock.due then
-    clock.write()
+    clock.write(writes)
   end
   for i = 1, #after do
     look_after(after[i])
@@ -148,8 +152,8 @@ local function unreadable()
 end
 
 -- Registers function th<n>_<name>. Arguments 1 and 2 are the caller's name and incarnation. The answer is
--- {what run() returns, lines of the events that a hub caused and delivers itself}, or after a failure
--- half-way {'', what was missed, why}. Flags are set here and not in the library's first line, since Redis
+-- {what run() returns, lines of the events that a hub caused and delivers itself}, with the two of history.note() if it
+-- may write; or after a failure half-way {'', what was missed, why}. Flags are set here and not in the library's first line, since Redis
 -- 7.0 honours them only here.
 local function export(name, flags, run)
   local full_name = 'th' .. FORMAT .. '_' .. name
@@ -161,14 +165,22 @@ local function export(name, flags, run)
       if unreadable() and name ~= 'join' then
         return { '', {}, full_name .. ': the data set has format ' .. global.format }
       end
+      local writes = flags[1] ~= 'no-writes'
+      if writes and global.server ~= history.server then
+        history.note(NOTE)
+      end
       local ok, answer = pcall(run, args)
-      if flags[1] ~= 'no-writes' then
+      if writes then
         flush()
       end
       if not ok then
         return { '', missed(), full_name .. ': ' .. tostring(type(answer) == 'table' and answer.err or answer) }
       end
-      return { answer, reply and concat(reply, '\n') or '' }
+      local lines = reply and concat(reply, '\n') or ''
+      if not writes then
+        return { answer, lines }
+      end
+      return { answer, lines, history.writes, global.server }
     end,
   })
 end

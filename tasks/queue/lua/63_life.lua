@@ -57,16 +57,16 @@ end
 
 -- Called by hubs now and then, so that running time advances even when nobody has anything to write. args:
 -- retention. Answer: {ms until the next call, 0 = as usual, steps of the clock so far, ms of the last one,
--- holders.beat()}.
+-- holders.beat(), the epoch, '' = none yet}.
 local function tick(args)
   retention(args)
   kept.look()
-  local v = call('HMGET', P .. 'g', 'steps', 'step_ms')
+  local v = call('HMGET', P .. 'g', 'steps', 'step_ms', 'epoch')
   local steps, ms = (v[1] or 0) + 0, (v[2] or 0) + 0
   if clock.step then
     steps, ms = steps + 1, clock.step
   end
-  return { look(), steps, ms, holders.beat() }
+  return { look(), steps, ms, holders.beat(), v[3] or '' }
 end
 
 -- Names. A name belongs to its holder in hb; a starting process gets it once no process of that name lives.

@@ -37,9 +37,8 @@ local function attach(args)
   local word, known, answer = table.remove(args, 4), {}, {}
   fetch_owners({ unpack(args, 3) })
   say_alive()
-  call('HSETNX', P .. 'g', 'epoch', word)
   call('HSETNX', P .. 'o', NOTE, NOTE)
-  answer[1] = call('HGET', P .. 'g', 'epoch')
+  answer[1] = history.epoch(word)
   for i = 3, #args do
     local o = owner_of(args[i])
     o.hubs, o.moved = live_names(o.hubs, known) .. ' ' .. holder .. ' ', true
@@ -58,6 +57,12 @@ local function detach(args)
     o.hubs, o.moved = kept ~= '' and kept .. ' ' or '', true
   end
   return 0
+end
+
+-- Writes were lost when this server began. args: the server as it was answered, a word for the new epoch. Answer: the
+-- epoch.
+local function renew(args)
+  return history.renew(args[3], args[4])
 end
 
 -- Notes that the hub lives. Sweeps here, too, so that it happens where no worker is left. args: retention.
@@ -135,6 +140,7 @@ end
 
 export('attach', { 'allow-oom' }, attach)
 export('detach', { 'allow-oom' }, detach)
+export('renew', { 'allow-oom' }, renew)
 export('alive', { 'allow-oom' }, alive)
 export('watch', { 'allow-oom' }, watch)
 export('replay', { 'no-writes' }, replay)

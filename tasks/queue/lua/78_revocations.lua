@@ -18,7 +18,7 @@ end
 -- args: entry, second until which it counts, an epoch for a data set that has none yet. Answer: its number.
 local function revoke(args)
   forget()
-  call('HSETNX', P .. 'g', 'epoch', args[5])
+  history.epoch(args[5])
   local number = call('INCR', P .. 'dc')
   call('ZADD', P .. 'dn', number, args[3])
   call('ZADD', P .. 'dx', args[4], args[3])
