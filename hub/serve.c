@@ -55,6 +55,7 @@ static void build_queue(struct hub *hub, const struct redis_url *url)
                                           .on_bell = app_bell,
                                           .on_cancel = app_cancel,
                                           .on_admin = app_admin_event,
+                                          .on_epoch = app_epoch,
                                           .ctx = &hub->app};
     readiness_connect(hub, url);
     hub->app.queue = queue_new(&hub->loop, hub->commands, &config,

@@ -181,6 +181,12 @@ void app_event(void *ctx, const char *owner, struct event *event)
     owners_event(app->owners, owner, event);
 }
 
+void app_epoch(void *ctx)
+{
+    struct app *app = ctx;
+    owners_reconnected(app->owners);
+}
+
 void app_bell(void *ctx, const char *queue)
 {
     struct app *app = ctx;

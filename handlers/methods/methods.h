@@ -21,6 +21,7 @@ void app_bell(void *app, const char *queue);
 /* Passes on the cancel of a task that may run on a thread of this hub. */
 void app_cancel(void *app, const char *id, unsigned fence);
 /* Delivers an event of any owner to the clients that watch. */
+void app_epoch(void *app);
 void app_admin_event(void *app, const char *owner, struct event *event);
 
 /* ---- admin.c ---- */

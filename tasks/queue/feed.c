@@ -61,6 +61,7 @@ struct queue_feed {
     unsigned ticks;
     uint64_t alive_ms; /* when this hub last reported itself alive */
     int64_t steps;     /* steps of Redis' clock known here; -1 = not yet */
+    char epoch[24];    /* of the data set; "" = none yet */
 };
 
 /* ---- calls about an owner ---- */
@@ -234,6 +235,20 @@ static void tell_position(const struct op *op, struct span name, const struct ow
     owner->fn = NULL;
     if (fn)
         fn(owner->ctx, position);
+}
+
+static void note_epoch(struct queue_feed *feed, const char *epoch)
+{
+    bool other = feed->epoch[0] && strcmp(feed->epoch, epoch) != 0;
+    snprintf(feed->epoch, sizeof feed->epoch, "%s", epoch);
+    if (other && feed->hooks.on_epoch)
+        feed->hooks.on_epoch(feed->hooks.ctx);
+}
+
+static void renewed(struct queue *queue, const char *epoch)
+{
+    if (queue->feed)
+        note_epoch(queue->feed, epoch);
 }
 
 #define EPOCH_WORD 1 /* of attach: after the first owner, before the others */
@@ -525,14 +540,15 @@ static void say_alive(struct queue_feed *feed)
 
 static void on_tick(uv_timer_t *timer);
 
-/* {ms until the next tick, steps of the clock, ms of the last one, whether the name is in doubt}. Steps
- * from before this hub's start are not reported. */
+/* {ms until the next tick, steps of the clock, ms of the last one, whether the name is in doubt, epoch}.
+ * Steps from before this hub's start are not reported. */
 static void on_ticked(struct op *op, const redisReply *answer)
 {
     struct queue_feed *feed = op->queue->feed;
     int64_t again_ms = reply_number(answer, 0), steps = reply_number(answer, 1);
-    if (feed == NULL || reply_count(answer) < 4)
+    if (feed == NULL || reply_count(answer) < 5)
         return;
+    note_epoch(feed, reply_text(answer, 4));
     if (again_ms)
         uv_timer_start(feed->timer, on_tick, (uint64_t)again_ms, TICK_MS);
     if (feed->steps >= 0 && steps > feed->steps) {
@@ -575,6 +591,7 @@ struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
     list_init(&feed->watchers);
     queue->feed = feed;
     queue->tell_logged = tell_logged;
+    queue->renewed = renewed;
     queue->renamed = renamed;
     feed->alive_ms = clock_mono_ms();
     feed->steps = -1;

@@ -305,6 +305,8 @@ struct queue_feed_hooks { /* NULL = not wanted; arguments are borrowed */
     void (*on_cancel)(void *ctx, const char *id, unsigned fence); /* for a task this worker holds */
     void (*on_audio)(void *ctx, const char *id);                  /* a stream has more bytes or ended */
     void (*on_admin)(void *ctx, const char *owner, struct event *event); /* admin.watch: every owner */
+    void (*on_epoch)(
+        void *ctx); /* the data set is another one, or an older state of it: positions are void */
     void *ctx;
 };
 struct queue_feed;

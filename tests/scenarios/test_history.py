@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+"""A Redis that comes back with an older state: everybody is told, once. One that lost nothing goes on as before."""
+import asyncio
+import contextlib
+import shutil
+
+import pytest
+
+from client import connect
+from taskhub import eventually
+from test_fail_over import Pair, clients
+
+LOST = 1012  # the close code that says it
+
+
+async def make_history(hub, count, user="alice"):
+    """Tasks of this user; where a client that leaves now would go on."""
+    async with connect(hub, user) as c:
+        for _ in range(count):
+            await c.wait_end(await c.submit_patiently("noop"))
+        return c.resume_point()
+
+
+def keep_copy(stack):
+    """A copy of the data that Redis has now, on its disk."""
+    stack.redis.stop()
+    copy = stack.directory / "copy"
+    shutil.copytree(stack.redis.data, copy)
+    stack.redis.start()
+    return copy
+
+
+def put_back(stack, copy):
+    stack.redis.kill()
+    shutil.rmtree(stack.redis.data)
+    shutil.copytree(copy, stack.redis.data)
+    stack.redis.start()
+
+
+def epochs_written(redis):
+    """How often the data set got an epoch, by its own log."""
+    return sum(path.read_bytes().count(b"\r\nepoch\r\n") for path in redis.data.rglob("*.incr.aof"))
+
+
+async def check_gap(hub, point):
+    """New events stand where this client has seen others."""
+    await make_history(hub, 8)
+    async with connect(hub, "alice", resume=point) as back:
+        assert back.session["seq"] > point["seq"]
+        assert (back.session["resumed"], back.session["epoch"] != point["epoch"]) == ("gap", True)
+        assert len(back.session["snapshot"]) > 8
+
+
+async def test_a_copy_is_put_back(stack):
+    """The hub remembers more: who was away gets a gap, who stayed is told."""
+    hub = stack.hub()
+    before = await make_history(hub, 3)
+    copy = keep_copy(stack)
+    hub.wait_ready()
+    async with connect(hub, "bob") as bob:
+        point = await make_history(hub, 3)
+        assert point["epoch"] == before["epoch"]
+        put_back(stack, copy)
+        assert await bob.wait_closed() == LOST
+    hub.wait_ready()
+    await check_gap(hub, point)
+
+
+async def test_a_replica_that_lacks_writes_is_promoted(stack):
+    pair = Pair(stack)
+    hub = stack.hub({"redis.url": pair.url(pair.primary, pair.replica)})
+    await make_history(hub, 3)
+    pair.wait_copied()
+    pair.replica.command("REPLICAOF", "NO", "ONE")
+    async with connect(hub, "bob") as bob:
+        point = await make_history(hub, 3)
+        pair.primary.kill()
+        assert await bob.wait_closed() == LOST
+    hub.wait_ready()
+    await check_gap(hub, point)
+
+
+async def test_several_that_notice_make_one_epoch(stack):
+    hubs = [stack.hub() for _ in range(3)]
+    for _ in range(2):
+        stack.worker()
+    await make_history(hubs[0], 1)
+    copy = keep_copy(stack)
+    for hub in hubs:
+        hub.wait_ready()
+        await make_history(hub, 2)
+    eventually(lambda: clients(stack.redis) == 5, 20, "all processes are back")
+    written = epochs_written(stack.redis)
+    async with contextlib.AsyncExitStack() as open_ones:
+        users = [await open_ones.enter_async_context(connect(hub, f"user{n}")) for n, hub in enumerate(hubs)]
+        put_back(stack, copy)
+        assert [await user.wait_closed() for user in users] == [LOST] * 3
+    epochs = set()
+    for hub in hubs:
+        hub.wait_ready()
+        async with connect(hub, "bob") as bob:
+            epochs.add(bob.session["epoch"])
+            task = await bob.submit_patiently("noop_heavy", {"steps": 1})
+            await bob.wait_end(task)
+    eventually(lambda: clients(stack.redis) == 5, 20, "all processes are back")
+    assert len(epochs) == 1 and epochs_written(stack.redis) == written + 1
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_a_restart_that_loses_nothing_keeps_the_epoch(stack, end):
+    hub, _worker = stack.hub(), stack.worker()
+    point = await make_history(hub, 3)
+    async with connect(hub, "bob") as bob:
+        await asyncio.to_thread(getattr(stack.redis, end))
+        await asyncio.to_thread(stack.redis.start)
+        await asyncio.to_thread(hub.wait_ready)
+        task = await bob.submit_patiently("noop_heavy", {"steps": 1})
+        assert (await bob.wait_end(task))["status"] == "completed"
+    async with connect(hub, "alice", resume=point) as back:
+        assert (back.session["resumed"], back.session["epoch"]) == ("ok", point["epoch"])
+
+
+async def test_a_replica_that_has_all_keeps_the_epoch(stack):
+    pair = Pair(stack)
+    url = {"redis.url": pair.url(pair.primary, pair.replica)}
+    hub, _worker = stack.hub(url), stack.worker(url)
+    async with connect(hub, "bob") as bob:
+        point = await make_history(hub, 3)
+        pair.primary.command("CLIENT", "PAUSE", 20000, "WRITE")  # nothing is answered that the replica may lack
+        pair.wait_copied()
+        pair.primary.kill()
+        pair.replica.command("REPLICAOF", "NO", "ONE")
+        hub.wait_ready()
+        task = await bob.submit_patiently("noop_heavy", {"steps": 1})
+        assert (await bob.wait_end(task))["status"] == "completed"
+    async with connect(hub, "alice", resume=point) as back:
+        assert (back.session["resumed"], back.session["epoch"]) == ("ok", point["epoch"])
