@@ -60,9 +60,35 @@ static void test_plain(void)
     is_int(utf8_plain((const unsigned char *)"", 0), 0, "nothing");
 }
 
+static void test_valid(void)
+{
+    const struct {
+        struct span text;
+        bool valid;
+    } rows[] = {
+        {SPAN(""), true},
+        {SPAN("plain and longer than eight bytes"), true},
+        {SPAN("seven bé\xf0\x9f\x91\xa9"), true},
+        {SPAN("\0\x7f"), true},
+        {SPAN("12345678\xe2\x82\xac"), true},
+        {SPAN("1234567\xe2\x82\xac"
+              "12345678"),
+         true},
+        {SPAN("12345678\xe2\x82"), false},
+        {SPAN("1234567\xe2\x82("), false},
+        {SPAN("12345678\xff"), false},
+        {SPAN("\xed\xa0\x80"), false},
+        {SPAN("\xc0\x80"), false},
+        {SPAN("\xf4\x90\x80\x80"), false},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++)
+        is_int(utf8_valid(rows[i].text), rows[i].valid, "valid or not: text %zu", i);
+}
+
 int main(void)
 {
     test_plain();
     test_printable();
+    test_valid();
     return done_testing();
 }

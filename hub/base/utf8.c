@@ -35,6 +35,23 @@ size_t utf8_length(const unsigned char *p, size_t left)
 
 #define EACH(byte) (0x0101010101010101u * (byte))
 
+bool utf8_valid(struct span text)
+{
+    const unsigned char *p = (const unsigned char *)text.p;
+    uint64_t bytes;
+    for (size_t i = 0, length; i < text.n; i += length) {
+        for (; text.n - i >= sizeof bytes; i += sizeof bytes) {
+            memcpy(&bytes, p + i, sizeof bytes);
+            if (bytes & EACH(0x80))
+                break;
+        }
+        length = i < text.n ? utf8_length(p + i, text.n - i) : 1;
+        if (length == 0)
+            return false;
+    }
+    return true;
+}
+
 /* For eight bytes at a time: sets the top bit of each byte that is not plain, and perhaps of later ones. */
 static uint64_t not_plain(uint64_t bytes)
 {

@@ -2,12 +2,13 @@
 /* UTF-8 (RFC 3629 §4): no overlong forms, no surrogates, nothing above U+10FFFF. No state; any thread. */
 #pragma once
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "hub/base/span.h"
 
 /* Returns the length (1 to 4 bytes) of the character at p, 0 if it is not valid. `left` bytes, at least 1,
  * may be read. */
 size_t utf8_length(const unsigned char *p, size_t left);
+/* Whether all of it is valid; an empty text is. */
+bool utf8_valid(struct span text);
 /* How many of the first bytes may stand unescaped in a JSON string: ASCII without control characters, '"' and
  * '\\'. */
 size_t utf8_plain(const unsigned char *p, size_t n);

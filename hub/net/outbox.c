@@ -1,47 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* The outbox of a connection; see outbox.h. Loop thread only. */
 #include "hub/net/outbox.h"
+#include "hub/base/frame.h"
 #include "hub/base/metrics.h"
 
 #include <stdio.h>
 
-/* ---- frames as a server sends them (RFC 6455 §5.2): final, unmasked -------------------------------- */
-enum frame_opcode { FRAME_TEXT = 1, FRAME_CLOSE = 8, FRAME_PING = 9 };
-#define FRAME_HEADER_MAX 10
-
-/* Appends the header of a frame with `size` payload bytes, which the caller appends next. */
+/* Appends the head of a frame with `size` payload bytes, which the caller appends next. */
 static void frame_begin(struct buf *to, enum frame_opcode opcode, size_t size)
 {
-    unsigned char *head = (unsigned char *)buf_reserve(to, FRAME_HEADER_MAX + size);
-    head[0] = (unsigned char)(0x80 | opcode);
-    if (size < 126) {
-        head[1] = (unsigned char)size;
-        to->len += 2;
-    } else if (size < 65536) {
-        head[1] = 126;
-        head[2] = (unsigned char)(size >> 8);
-        head[3] = (unsigned char)size;
-        to->len += 4;
-    } else {
-        head[1] = 127;
-        for (unsigned i = 0; i < 8; i++)
-            head[2 + i] = (unsigned char)((uint64_t)size >> (56 - 8 * i));
-        to->len += 10;
-    }
-}
-
-/* Bytes of the whole frame that `data` begins with. */
-static size_t frame_size(struct span data)
-{
-    const unsigned char *head = (const unsigned char *)data.p;
-    if (head[1] < 126)
-        return 2u + head[1];
-    if (head[1] == 126)
-        return 4u + ((size_t)head[2] << 8) + head[3];
-    uint64_t size = 0;
-    for (unsigned i = 0; i < 8; i++)
-        size = size << 8 | head[2 + i];
-    return 10 + (size_t)size;
+    to->len += frame_head(buf_reserve(to, FRAME_HEAD_MAX + size), opcode, size);
 }
 
 /* Appends a close frame; `reason` is cut at 123 bytes. */
@@ -285,7 +253,7 @@ void outbox_skip(struct outbox *outbox, uint64_t seq)
 
 void outbox_ping(struct outbox *outbox)
 {
-    frame_begin(&outbox->out, FRAME_PING, 1); /* the library does not report an empty pong */
+    frame_begin(&outbox->out, FRAME_PING, 1);
     buf_append_char(&outbox->out, 'p');
 }
 
