@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* Connections: their deadlines, what comes in and what goes out, and the callback of libwebsockets;
- * see conn.h. Loop thread only. Frames are built by the outbox and leave at the end of the turn; every write
- * holds whole frames, since the library may put a pong between two writes. Knows no meaning of a message. */
+/* Connections: their deadlines, what comes in and what goes out; see conn.h. Loop thread only. What is read
+ * is unmasked and handled in place, in the buffer that all share; what cannot be handled yet is kept. Frames
+ * are built by the outbox and leave at the end of the turn, in one write. Knows no meaning of a message. */
 #include "hub/auth/auth.h"
 #include "hub/base/clock.h"
+#include "hub/base/frame.h"
 #include "hub/base/load.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/base/utf8.h"
 #include "hub/base/wheel.h"
 #include "hub/net/outbox.h"
 #include "hub/net/server_private.h"
 #include "hub/owners/owners.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #define PING_MS 25000               /* nothing heard for so long: ping */
 #define HANGUP_MS 40000             /* … and hang up */
@@ -28,12 +32,11 @@ enum conn_state {
     CONN_OPEN,
     CONN_CLOSING,  /* a close frame is queued: nothing more goes out behind it or comes in */
     CONN_DROPPING, /* the TCP connection is dropped at the end of the turn */
-    CONN_GONE,     /* the library has closed it, or is about to */
+    CONN_GONE,     /* it is being freed */
 };
 
 struct conn {
     struct conns *conns;
-    struct lws *wsi; /* NULL once it is gone */
     struct peer *peer;
     struct list all;          /* in conns->all */
     struct list dirty;        /* in conns->dirty while something must be written */
@@ -43,7 +46,14 @@ struct conn {
     bool in_binary;  /* its kind */
     bool waits;      /* it is whole, but there is no room for it: nothing more is read */
     bool pinged;
-    struct buf in; /* the unfinished message */
+    bool deaf;     /* what comes means nothing any more … */
+    bool answered; /* … since the peer closes */
+    struct frame_reader reader;
+    struct buf held; /* bytes not handled yet: a part of a head or control frame; while it waits, more */
+    struct buf in;   /* the unfinished message */
+    struct buf pong; /* the answer to the newest ping, until it leaves */
+    struct buf rest; /* of a partial write */
+    size_t rest_at;
     struct outbox outbox;
     struct load *load;
     size_t unwritten;                   /* bytes that count in it */
@@ -126,16 +136,14 @@ static void schedule(struct conn *conn)
 
 static void mark_dirty(struct conn *conn)
 {
-    if (list_empty(&conn->dirty) && conn->wsi)
+    if (list_empty(&conn->dirty) && conn->state != CONN_GONE)
         list_append(&conn->conns->dirty, &conn->dirty);
 }
 
-/* What it kept is handled now, or never. */
-static void read_on(struct conn *conn)
+/* Waits for what the socket may do next. */
+static void watch(struct conn *conn)
 {
-    conn->waits = false;
-    lws_rx_flow_control(conn->wsi, LWS_RXFLOW_REASON_APPLIES_ENABLE | LWS_RXFLOW_REASON_USER_BOOL |
-                                       LWS_RXFLOW_REASON_FLAG_PROCESS_NOW);
+    peer_watch(conn->peer, (conn->waits ? 0 : UV_READABLE) | (conn->rest.len ? UV_WRITABLE : 0));
 }
 
 static void conn_become(struct conn *conn, enum conn_state to)
@@ -144,23 +152,23 @@ static void conn_become(struct conn *conn, enum conn_state to)
         [CONN_OPEN] = 1u << CONN_CLOSING | 1u << CONN_DROPPING | 1u << CONN_GONE,
         [CONN_CLOSING] = 1u << CONN_DROPPING | 1u << CONN_GONE,
         [CONN_DROPPING] = 1u << CONN_DROPPING | 1u << CONN_GONE,
-        [CONN_GONE] = 1u << CONN_GONE, /* the peer closed first, then the library */
+        [CONN_GONE] = 0,
     };
     if (!(moves[conn->state] & 1u << to))
         abort();
     conn->state = to;
-    if (conn->waits && to != CONN_GONE) { /* the answer to a close frame is read */
-        load_wait_no_more(conn->load);
-        read_on(conn);
-    }
     if (to == CONN_GONE) {
-        conn->wsi = NULL;
         list_remove(&conn->dirty);
         wheel_stop(&conn->timer);
     } else {
         conn->end_due = now_of(conn->conns) + CLOSE_MS;
         mark_dirty(conn);
         schedule(conn);
+    }
+    if (conn->waits) { /* the answer to a close frame is read */
+        conn->waits = false;
+        load_wait_no_more(conn->load);
+        watch(conn);
     }
 }
 
@@ -182,26 +190,53 @@ static void give_buf(struct conns *conns, struct buf *buf)
 }
 
 /* ---- out --------------------------------------------------------------------------------------------- */
+/* Sends the pong that waits and `frames`; what the socket does not take stands in conn->rest. */
+static bool write_frames(struct conn *conn, struct span frames)
+{
+    struct iovec parts[2] = {{conn->pong.data, conn->pong.len}, {(void *)(uintptr_t)frames.p, frames.n}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n = sendmsg(conn->peer->fd, &message, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return false;
+    for (size_t i = 0, sent = n > 0 ? (size_t)n : 0; i < 2; i++) {
+        size_t part = sent < parts[i].iov_len ? sent : parts[i].iov_len;
+        if (part < parts[i].iov_len)
+            buf_append(&conn->rest, (char *)parts[i].iov_base + part, parts[i].iov_len - part);
+        sent -= part;
+    }
+    buf_free(&conn->pong);
+    if (conn->rest.len)
+        watch(conn);
+    return true;
+}
+
+/* Its last frame has left. Whoever broke the protocol may still send: to close at once would reset the
+ * connection, and lose the frame. */
+static void end(struct conn *conn)
+{
+    if (conn->answered)
+        conn_become(conn, CONN_DROPPING);
+    else
+        shutdown(conn->peer->fd, SHUT_WR);
+}
+
 /* Writes what is ready. */
 static void flush(struct conn *conn)
 {
-    struct lws *wsi = conn->wsi;
     struct outbox *outbox = &conn->outbox;
     size_t chunk = outbox_chunk(budget_of(conn));
-    while (wsi && !outbox->blocked && conn->state != CONN_DROPPING) {
+    while (!outbox->blocked && conn->state != CONN_DROPPING) {
         struct span next = outbox_next(outbox, chunk);
-        if (next.n == 0)
+        if (next.n + conn->pong.len == 0)
             break;
-        char *start = outbox->out.data + outbox->at;
-        if (lws_write(wsi, (unsigned char *)start, next.n, LWS_WRITE_RAW) < (int)next.n) {
+        if (!write_frames(conn, next)) {
             conn_become(conn, CONN_DROPPING);
             return;
         }
-        bool partial = lws_partial_buffered(wsi) != 0;
-        outbox_sent(outbox, next.n, partial);
-        if (partial)
-            lws_callback_on_writable(wsi);
+        outbox_sent(outbox, next.n, conn->rest.len > 0);
     }
+    if (conn->deaf && conn->state == CONN_CLOSING && !outbox->blocked)
+        end(conn);
     if (outbox->out.len == 0)
         give_buf(conn->conns, &outbox->out);
     size_t unwritten = outbox_waiting(outbox);
@@ -328,9 +363,20 @@ static size_t limit_of(const struct conn *conn, bool binary)
     return binary ? limit + 4 : limit; /* an audio frame has its stream's number in front */
 }
 
+/* What comes after means nothing. */
+static void fail(struct conn *conn, unsigned code, const char *reason)
+{
+    conn_close(conn, code, reason);
+    conn->deaf = true;
+}
+
 static void deliver(struct conn *conn, struct span message, bool binary)
 {
     const struct conn_ops *ops = &conn->conns->ops;
+    if (!binary && !utf8_valid(message)) {
+        fail(conn, 1007, "text that is not UTF-8");
+        return;
+    }
     metric_add(binary ? METRIC_MESSAGES_IN_BINARY : METRIC_MESSAGES_IN, 1);
     metric_add(METRIC_BYTES_IN, message.n);
     enum load_rate rate = load_count(conn->load, 1);
@@ -350,68 +396,161 @@ static void deliver_assembled(struct conn *conn)
     give_buf(conn->conns, &whole);
 }
 
-/* The library keeps what it has read already. */
 static void wait_for_room(struct conn *conn)
 {
     conn->waits = true;
     conn->message_due = 0;
-    lws_rx_flow_control(conn->wsi, LWS_RXFLOW_REASON_APPLIES_DISABLE | LWS_RXFLOW_REASON_USER_BOOL);
+    watch(conn);
     load_wait(conn->load);
+}
+
+static void receive(struct conn *conn, const struct frame *piece)
+{
+    heard(conn);
+    if (conn->state != CONN_OPEN)
+        return;
+    conn->in_binary = piece->binary;
+    if (conn->in.len + piece->data.n + piece->left > limit_of(conn, piece->binary)) {
+        give_buf(conn->conns, &conn->in);
+        conn_close(conn, 1009, "message too large");
+        return;
+    }
+    bool room = load_has_room(conn->load);
+    if (piece->final && conn->pieces == 0 && room) {
+        conn->message_due = 0;
+        deliver(conn, piece->data, piece->binary);
+        return;
+    }
+    if (conn->message_due == 0) {
+        conn->message_due = conn->heard_at + MESSAGE_MS;
+        schedule(conn);
+    }
+    if (piece->data.n == 0 && piece->left) /* a head alone */
+        return;
+    if (conn->pieces == 0)
+        conn->in = take_buf(conn->conns);
+    buf_append_span(&conn->in, piece->data);
+    if (++conn->pieces > PIECES_MAX)
+        conn_close(conn, 1008, "too many fragments");
+    else if (piece->final && room)
+        deliver_assembled(conn);
+    else if (piece->final)
+        wait_for_room(conn);
+}
+
+/* ---- frames -------------------------------------------------------------------------------------------- */
+/* Of several pings the newest is answered. */
+static void on_ping(struct conn *conn, const struct frame *ping)
+{
+    char head[FRAME_HEAD_MAX];
+    heard(conn);
+    if (conn->state != CONN_OPEN)
+        return;
+    buf_clear(&conn->pong);
+    buf_append(&conn->pong, head, frame_head(head, FRAME_PONG, ping->data.n));
+    buf_append_span(&conn->pong, ping->data);
+    mark_dirty(conn);
+}
+
+static void on_pong(struct conn *conn, const struct frame *pong)
+{
+    (void)pong;
+    heard(conn);
+}
+
+/* The peer closes: if it answers our close frame, that was all; else it is answered. */
+static void on_peer_close(struct conn *conn, const struct frame *frame)
+{
+    if (conn->state == CONN_OPEN) {
+        conn_close(conn, frame->code, "");
+        conn->deaf = conn->answered = true;
+    } else {
+        conn_become(conn, CONN_DROPPING);
+    }
+}
+
+static void on_wrong(struct conn *conn, const struct frame *frame)
+{
+    fail(conn, frame->code, frame->reason);
+}
+
+/* Handles what was read; keeps what it cannot handle yet. */
+static void take(struct conn *conn, char *data, size_t n)
+{
+    static void (*const handlers[FRAME_WHATS])(struct conn *, const struct frame *) = {
+        [FRAME_PIECE] = receive,        [FRAME_PINGED] = on_ping, [FRAME_PONGED] = on_pong,
+        [FRAME_CLOSED] = on_peer_close, [FRAME_WRONG] = on_wrong,
+    };
+    struct frame frame;
+    size_t at = 0;
+    while (!conn->waits && !conn->deaf && conn->state != CONN_DROPPING) {
+        at += frame_read(&conn->reader, data + at, n - at, &frame);
+        if (frame.what == FRAME_MORE)
+            break;
+        handlers[frame.what](conn, &frame);
+    }
+    if (at == n || conn->deaf || conn->state == CONN_DROPPING)
+        return;
+    conn->held = take_buf(conn->conns);
+    buf_append(&conn->held, data + at, n - at);
+}
+
+/* Handles what was kept. */
+static void take_held(struct conn *conn)
+{
+    if (conn->held.len == 0)
+        return;
+    struct buf held = conn->held;
+    conn->held = BUF_INIT;
+    take(conn, held.data, held.len);
+    give_buf(conn->conns, &held);
 }
 
 static void on_room(void *ctx)
 {
     struct conn *conn = ctx;
     heard(conn);
-    read_on(conn);
+    conn->waits = false;
+    watch(conn);
     deliver_assembled(conn);
+    take_held(conn);
 }
 
-struct piece { /* of a message; `left` payload bytes of its frame are still to come */
-    struct span data;
-    size_t left;
-    bool first, final, binary;
-};
-
-static void receive(struct conn *conn, struct piece piece)
+static void read_more(struct conn *conn)
 {
-    heard(conn);
-    if (conn->state != CONN_OPEN)
+    char *input = conn->peer->listener->input;
+    size_t kept = conn->held.len;
+    if (kept)
+        memcpy(input, conn->held.data, kept);
+    ssize_t n = recv(conn->peer->fd, input + kept, SERVER_READ_BYTES, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (piece.first)
-        conn->in_binary = piece.binary;
-    if (conn->in.len + piece.data.n + piece.left > limit_of(conn, conn->in_binary)) {
-        give_buf(conn->conns, &conn->in);
-        conn_close(conn, 1009, "message too large");
-        return;
-    }
-    bool room = load_has_room(conn->load);
-    if (piece.final && conn->pieces == 0 && room) {
-        deliver(conn, piece.data, conn->in_binary);
+    if (n <= 0) {
+        conn_become(conn, CONN_DROPPING);
         return;
     }
-    if (conn->pieces == 0) {
-        conn->in = take_buf(conn->conns);
-        conn->message_due = conn->heard_at + MESSAGE_MS;
-        schedule(conn);
-    }
-    buf_append_span(&conn->in, piece.data);
-    if (++conn->pieces > PIECES_MAX)
-        conn_close(conn, 1008, "too many fragments");
-    else if (piece.final && room)
-        deliver_assembled(conn);
-    else if (piece.final)
-        wait_for_room(conn);
+    give_buf(conn->conns, &conn->held);
+    take(conn, input, kept + (size_t)n);
+}
+
+/* Goes on with a partial write. */
+static void write_rest(struct conn *conn)
+{
+    struct buf *rest = &conn->rest;
+    ssize_t n = send(conn->peer->fd, rest->data + conn->rest_at, rest->len - conn->rest_at, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        conn_become(conn, CONN_DROPPING);
+    conn->rest_at += n > 0 ? (size_t)n : 0;
+    if (conn->rest_at < rest->len)
+        return;
+    buf_free(rest);
+    conn->rest_at = 0;
+    watch(conn);
+    outbox_drained(&conn->outbox);
+    mark_dirty(conn);
 }
 
 /* ---- the table --------------------------------------------------------------------------------------- */
-/* Never from a callback of the library: it arms no timer then, and the connection is in use. on_close runs
- * within. */
-static void drop(struct conn *conn)
-{
-    lws_set_timeout(conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
-}
-
 static void flush_dirty(void *ctx)
 {
     struct conns *conns = ctx;
@@ -420,10 +559,12 @@ static void flush_dirty(void *ctx)
     list_splice(&now, &conns->dirty);
     for (struct list *node; (node = list_pop(&now));) {
         struct conn *conn = container_of(node, struct conn, dirty);
-        if (conn->state == CONN_DROPPING)
-            drop(conn);
-        else
+        if (conn->state == CONN_CLOSING) /* the peer's answer may have come already */
+            take_held(conn);
+        if (conn->state != CONN_DROPPING)
             flush(conn);
+        if (conn->state == CONN_DROPPING)
+            peer_drop(conn->peer);
     }
 }
 
@@ -473,11 +614,10 @@ size_t conns_count(const struct conns *conns)
     return conns->count;
 }
 
-static struct conn *conn_new(struct conns *conns, struct lws *wsi, struct peer *peer)
+static struct conn *conn_new(struct conns *conns, struct peer *peer)
 {
     struct conn *conn = xcalloc(1, sizeof *conn);
     conn->conns = conns;
-    conn->wsi = wsi;
     conn->peer = peer;
     wheel_timer_init(&conn->timer);
     list_append(&conns->all, &conn->all);
@@ -502,6 +642,9 @@ static void conn_free(struct conn *conn)
     load_unwritten(conn->load, conn->unwritten, 0);
     load_leave(conn->load);
     give_buf(conns, &conn->in);
+    give_buf(conns, &conn->held);
+    buf_free(&conn->pong);
+    buf_free(&conn->rest);
     free(conn);
 }
 
@@ -576,149 +719,34 @@ void conns_close(struct conns *conns, size_t count, unsigned code, const char *r
     }
 }
 
-/* ---- the callback of libwebsockets ------------------------------------------------------------------- */
-static struct peer *peer_of(struct lws *wsi)
+/* ---- as a peer --------------------------------------------------------------------------------------- */
+static void on_event(struct peer *peer, int events)
 {
-    return lws_get_opaque_user_data(wsi);
+    struct conn *conn = peer->conn;
+    if (events & UV_DISCONNECT)
+        conn_become(conn, CONN_DROPPING);
+    if (events & UV_WRITABLE && conn->state != CONN_DROPPING)
+        write_rest(conn);
+    if (events & UV_READABLE && conn->state != CONN_DROPPING)
+        read_more(conn);
 }
 
-static struct conn *conn_of(struct lws *wsi)
+static void on_gone(struct peer *peer)
 {
-    struct peer *peer = peer_of(wsi);
-    return peer ? peer->conn : NULL;
-}
-
-static struct server *server_of(struct lws *wsi)
-{
-    return lws_context_user(lws_get_context(wsi));
-}
-
-/* The token of "Authorization: Bearer <token>", in `buf`. */
-static struct span bearer_token(struct lws *wsi, char *buf, size_t size)
-{
-    return guard_bearer(http_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, buf, size));
-}
-
-static int on_upgrade(struct lws *wsi)
-{
-    struct peer *peer = peer_of(wsi);
-    return http_upgrade(server_of(wsi), wsi, peer ? peer_upgrades(peer) : HTTP_NO_PLACE);
-}
-
-static int on_http(struct lws *wsi)
-{
-    struct peer *peer = peer_of(wsi);
-    return http_request(server_of(wsi), wsi, peer ? peer_asks(peer, http_is_probe(wsi)) : HTTP_NO_PLACE);
-}
-
-static int on_established(struct lws *wsi)
-{
-    struct conns *conns = server_of(wsi)->conns;
-    struct peer *peer = peer_of(wsi);
-    if (peer == NULL)
-        return -1;
-    char buf[SERVER_HEADER_BYTES];
-    struct span token = bearer_token(wsi, buf, sizeof buf);
-    peer->conn = conn_new(conns, wsi, peer);
-    peer->conn->layer = conns->ops.on_open(conns->app, peer->conn, token);
-    return 0;
-}
-
-static int on_receive(struct lws *wsi, void *in, size_t len)
-{
-    struct conn *conn = conn_of(wsi);
-    if (conn == NULL || conn->state == CONN_GONE)
-        return -1;
-    receive(conn, (struct piece){.data = {in, len},
-                                 .left = lws_remaining_packet_payload(wsi),
-                                 .first = lws_is_first_fragment(wsi) != 0,
-                                 .final = lws_is_final_fragment(wsi) != 0,
-                                 .binary = lws_frame_is_binary(wsi) != 0});
-    return 0;
-}
-
-static int on_writeable(struct lws *wsi)
-{
-    struct conn *conn = conn_of(wsi);
-    if (conn && conn->state != CONN_GONE && !lws_partial_buffered(wsi)) {
-        outbox_drained(&conn->outbox);
-        mark_dirty(conn);
-    }
-    return 0;
-}
-
-static int on_pong(struct lws *wsi)
-{
-    struct conn *conn = conn_of(wsi);
-    if (conn)
-        heard(conn);
-    return 0;
-}
-
-/* The peer closes: if it answers our close frame, that was all; else the library answers. */
-static int on_peer_close(struct lws *wsi)
-{
-    struct conn *conn = conn_of(wsi);
-    if (conn == NULL || conn->state != CONN_OPEN)
-        return -1;
-    flush(conn);
-    conn_become(conn, CONN_GONE);
-    return 0;
-}
-
-static int on_closed(struct lws *wsi)
-{
-    struct peer *peer = peer_of(wsi);
-    struct conn *conn = peer ? peer->conn : NULL;
-    if (conn == NULL)
-        return 0;
+    struct conn *conn = peer->conn;
     conn_become(conn, CONN_GONE);
     conn->conns->ops.on_close(conn->layer);
     peer->conn = NULL;
     conn_free(conn);
-    return 0;
 }
 
-static int on_destroy(struct lws *wsi)
-{
-    struct peer *peer = peer_of(wsi);
-    on_closed(wsi);
-    lws_set_opaque_user_data(wsi, NULL);
-    if (peer)
-        peer_free(peer);
-    return 0;
-}
+static const struct peer_role role = {on_event, on_gone};
 
-int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+void conn_open(struct conns *conns, struct peer *peer, struct span token, struct span rest)
 {
-    (void)user;
-    switch ((int)reason) {
-    case LWS_CALLBACK_RECEIVE:
-        return on_receive(wsi, in, len);
-    case LWS_CALLBACK_SERVER_WRITEABLE:
-        return on_writeable(wsi);
-    case LWS_CALLBACK_RECEIVE_PONG:
-        return on_pong(wsi);
-    case LWS_CALLBACK_ESTABLISHED:
-        return on_established(wsi);
-    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        return on_peer_close(wsi);
-    case LWS_CALLBACK_CLOSED:
-        return on_closed(wsi);
-    case LWS_CALLBACK_WSI_DESTROY:
-        return on_destroy(wsi);
-    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-        return on_upgrade(wsi);
-    case LWS_CALLBACK_HTTP:
-        return on_http(wsi);
-    case LWS_CALLBACK_HTTP_BODY:
-        return http_body(wsi, len);
-    case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-        return -1; /* it was answered before */
-    case LWS_CALLBACK_RAW_ADOPT:
-    case LWS_CALLBACK_RAW_RX:
-        return -1; /* CONNECT, or bytes that are no HTTP */
-    default:
-        return 0;
-    }
+    struct conn *conn = conn_new(conns, peer);
+    peer->conn = conn;
+    peer->role = &role;
+    conn->layer = conns->ops.on_open(conns->app, conn, token);
+    take(conn, (char *)(uintptr_t)rest.p, rest.n);
 }

@@ -2,11 +2,13 @@
 /* Checks of upgrade and body headers; see guard.h. Any thread. */
 #include "hub/net/guard.h"
 
+#include "hub/net/head.h"
+
 #include <ctype.h>
 #include <sodium.h>
 #include <strings.h>
 
-#define PROTOCOLS_MAX 126 /* libwebsockets drops a connection with a longer list */
+#define PROTOCOLS_MAX 126 /* most bytes of the list; a token does not belong there */
 
 static struct guard_verdict refuse(unsigned status, const char *code, const char *detail)
 {
@@ -21,11 +23,6 @@ bool guard_origin(struct span origin, const char *origins)
             return true;
     }
     return false;
-}
-
-static bool equals_ignoring_case(struct span text, const char *word)
-{
-    return text.n == strlen(word) && strncasecmp(text.p, word, text.n) == 0;
 }
 
 /* Whether the host is a numeric address, like 127.0.0.1 or [::1], without a port. */
@@ -72,25 +69,11 @@ static bool key_valid(struct span key)
     return true;
 }
 
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static struct span trim(struct span word)
-{
-    while (word.n && is_blank(word.p[0]))
-        word = span_from(word, 1);
-    while (word.n && is_blank(word.p[word.n - 1]))
-        word.n--;
-    return word;
-}
-
 /* Whether a list of offered subprotocols contains GUARD_PROTOCOL. */
 static bool offers_protocol(struct span list)
 {
     while (list.n)
-        if (span_is(trim(span_cut(&list, ',')), GUARD_PROTOCOL))
+        if (span_is(head_trim(span_cut(&list, ',')), GUARD_PROTOCOL))
             return true;
     return false;
 }
@@ -100,7 +83,7 @@ struct span guard_bearer(struct span authorization)
     if (authorization.n <= 7 || strncasecmp(authorization.p, "Bearer ", 7) != 0)
         return SPAN_NONE;
     struct span token =
-        trim(span_from(authorization, 7)); /* spaces before the token: RFC 9110 §11.4, after it: §5.5 */
+        head_trim(span_from(authorization, 7)); /* spaces before the token: RFC 9110 §11.4, after it: §5.5 */
     return token.n ? token : SPAN_NONE;
 }
 
@@ -125,7 +108,7 @@ static bool is_zero(struct span length)
 
 struct guard_verdict guard_upgrade(const struct guard_request *request, const char *origins)
 {
-    if (!equals_ignoring_case(request->upgrade, "websocket"))
+    if (!head_lists(request->upgrade, "websocket"))
         return refuse(403, "upgrade", "Only an upgrade to websocket is possible");
     if (!request->get)
         return refuse(405, "method", "A WebSocket begins with GET");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks a request before libwebsockets acts on it: the library upgrades almost anything (wrong version,
- * POST, any Origin, h2c) and accepts any Content-Length. Pure functions, any thread. */
+/* What a request must look like before it is acted on: an upgrade (version, key, Origin, subprotocol), and
+ * what says how long a body is. Pure functions, any thread. */
 #pragma once
 
 #include "hub/base/span.h"

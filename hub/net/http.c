@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* HTTP on the hub's port: the page, health, readiness, metrics, and errors for requests that may not upgrade.
- * Loop thread only. A response is built as a whole and sent in one write; libwebsockets buffers what the
- * socket does not take at once. The page's files are embedded in the program, or read from the directory
- * web_root during development: that read blocks. */
+/* HTTP on the hub's port: the page, health, readiness, metrics, and the answers to upgrades. Loop thread
+ * only. A response is built as a whole; hub/net/exchange.c sends it. The page's files are embedded in the
+ * program, or read from the directory web_root during development: that read blocks. */
 #include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
+#include "hub/base/sha1.h"
 #include "hub/config/embed.h"
 #include "hub/net/address.h"
 #include "hub/net/server_private.h"
 
 #include <ctype.h>
 #include <limits.h>
-#include <sys/socket.h>
+#include <sodium.h>
 #include <sys/stat.h>
 
 static const char security_headers[] =
@@ -40,6 +40,7 @@ static const char *status_text(unsigned status)
         {405, "Method Not Allowed"},
         {411, "Length Required"},
         {426, "Upgrade Required"},
+        {431, "Request Header Fields Too Large"},
         {503, "Service Unavailable"},
         {505, "HTTP Version Not Supported"},
     };
@@ -49,17 +50,6 @@ static const char *status_text(unsigned status)
     return "Error";
 }
 
-struct span http_header(struct lws *wsi, enum lws_token_indexes token, char *buf, size_t size)
-{
-    int n = lws_hdr_total_length(wsi, token);
-    if (n <= 0)
-        return SPAN_NONE;
-    buf[0] = '\0';
-    if ((size_t)n >= size || lws_hdr_copy(wsi, buf, (int)size, token) < 0)
-        return SPAN("");
-    return span_of(buf);
-}
-
 /* ---- answers ------------------------------------------------------------------------------------- */
 struct http_answer {
     unsigned status;
@@ -67,45 +57,27 @@ struct http_answer {
     struct span body;   /* borrowed until sent */
     const char *etag;   /* quoted, or NULL */
     const char *header; /* one more header line with its CR LF, or NULL */
-    bool close;         /* end the connection */
     bool head;          /* omit the body */
 };
 
-/* Writes the answer; libwebsockets buffers what the socket does not take. */
-static bool write_answer(struct lws *wsi, const struct http_answer *answer)
+static void write_answer(struct http_reply *reply, const struct http_answer *answer)
 {
-    struct buf out = BUF_INIT;
-    buf_printf(&out, "HTTP/1.1 %u %s\r\n", answer->status, status_text(answer->status));
-    buf_append(&out, security_headers, sizeof security_headers - 1);
+    struct buf *out = &reply->out;
+    buf_printf(out, "HTTP/1.1 %u %s\r\n", answer->status, status_text(answer->status));
+    buf_append(out, security_headers, sizeof security_headers - 1);
     if (answer->type)
-        buf_printf(&out, "Content-Type: %s\r\n", answer->type);
+        buf_printf(out, "Content-Type: %s\r\n", answer->type);
     if (answer->etag)
-        buf_printf(&out, "ETag: %s\r\n", answer->etag);
+        buf_printf(out, "ETag: %s\r\n", answer->etag);
     if (answer->header)
-        buf_append_text(&out, answer->header);
-    if (answer->close)
-        buf_append_text(&out, "Connection: close\r\n");
+        buf_append_text(out, answer->header);
+    if (reply->close)
+        buf_append_text(out, "Connection: close\r\n");
     if (answer->status != 304)
-        buf_printf(&out, "Content-Length: %zu\r\n", answer->body.n);
-    buf_append_text(&out, "\r\n");
+        buf_printf(out, "Content-Length: %zu\r\n", answer->body.n);
+    buf_append_text(out, "\r\n");
     if (!answer->head && answer->status != 304)
-        buf_append_span(&out, answer->body);
-    int sent = lws_write(wsi, (unsigned char *)out.data, out.len, LWS_WRITE_HTTP);
-    bool whole = sent == (int)out.len;
-    buf_free(&out);
-    return whole;
-}
-
-/* Sends the answer and ends the request; returns what the callback of libwebsockets must return. */
-static int send_answer(struct lws *wsi, const struct http_answer *answer)
-{
-    if (!write_answer(wsi, answer))
-        return -1;
-    if (lws_partial_buffered(wsi))
-        lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, 60); /* for a slow reader of a large file */
-    else if (answer->close)
-        return -1;
-    return lws_http_transaction_completed(wsi) ? -1 : 0;
+        buf_append_span(out, answer->body);
 }
 
 static bool answer_ok(struct http_answer *ret, const char *type, struct span body)
@@ -114,37 +86,25 @@ static bool answer_ok(struct http_answer *ret, const char *type, struct span bod
     return true;
 }
 
-#define ERROR_TEXT 256
-
-/* The answer to a refused request; its body is in `text`. */
-static struct http_answer error_answer(struct guard_verdict verdict, char text[static ERROR_TEXT])
+/* Writes the answer to a refused request, which ends the connection. */
+static void write_error(struct http_reply *reply, struct guard_verdict verdict)
 {
-    int n = snprintf(text, ERROR_TEXT, "{\"detail\":\"%s\",\"code\":\"%s\"}\n", verdict.detail, verdict.code);
+    char text[256];
+    int n =
+        snprintf(text, sizeof text, "{\"detail\":\"%s\",\"code\":\"%s\"}\n", verdict.detail, verdict.code);
     struct http_answer answer = {
-        .status = verdict.status, .type = "application/json", .body = {text, (size_t)n}, .close = true};
+        .status = verdict.status, .type = "application/json", .body = {text, (size_t)n}};
     if (verdict.status == 426)
         answer.header = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     if (verdict.status == 401)
         answer.header = "WWW-Authenticate: Bearer\r\n";
     if (verdict.status == 405)
         answer.header = "Allow: GET, HEAD\r\n";
-    return answer;
+    reply->close = true;
+    write_answer(reply, &answer);
 }
 
-static int send_error(struct lws *wsi, struct guard_verdict verdict)
-{
-    char text[ERROR_TEXT];
-    struct http_answer answer = error_answer(verdict, text);
-    return send_answer(wsi, &answer);
-}
-
-/* The same, while the body of the request is still being received. */
-static bool write_error(struct lws *wsi, struct guard_verdict verdict)
-{
-    char text[ERROR_TEXT];
-    struct http_answer answer = error_answer(verdict, text);
-    return write_answer(wsi, &answer);
-}
+#define VALUE_MAX 512 /* most bytes of a header value that is checked and came on several lines */
 
 struct route_request {
     struct server *server;
@@ -315,22 +275,22 @@ static bool host_allowed(const struct server *server, const struct guard_request
 }
 
 /* Whether the request comes from this machine, and no proxy header says that it was forwarded. */
-static bool comes_from_here(struct lws *wsi)
+static bool comes_from_here(const struct http_request *request)
 {
-    const struct peer *peer = lws_get_opaque_user_data(wsi);
-    return peer && address_is_local(span_of(charge_who(&peer->address))) &&
-           lws_hdr_total_length(wsi, WSI_TOKEN_X_FORWARDED_FOR) <= 0 &&
-           lws_hdr_custom_length(wsi, "forwarded:", 10) < 0;
+    char value[VALUE_MAX];
+    return address_is_local(span_of(peer_address(request->peer))) &&
+           head_value(request->head, "x-forwarded-for", value, sizeof value).p == NULL &&
+           head_value(request->head, "forwarded", value, sizeof value).p == NULL;
 }
 
 /* Checks a request for what not everybody may read: /metrics. */
-static struct guard_verdict check_reader(const struct server *server, struct lws *wsi, struct span path)
+static struct guard_verdict check_reader(const struct http_request *request)
 {
-    char buf[SERVER_HEADER_BYTES];
-    if (!span_is(path, "/metrics"))
+    char value[VALUE_MAX];
+    if (!span_is(request->head->path, "/metrics"))
         return (struct guard_verdict){.status = 0};
-    return guard_metrics(http_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, buf, sizeof buf),
-                         server->metrics_token, comes_from_here(wsi));
+    return guard_metrics(head_value(request->head, "authorization", value, sizeof value),
+                         request->server->metrics_token, comes_from_here(request));
 }
 
 static bool find_answer(const struct route_request *request, struct http_answer *answer)
@@ -342,149 +302,149 @@ static bool find_answer(const struct route_request *request, struct http_answer 
 }
 
 /* ---- requests ------------------------------------------------------------------------------------- */
-#define VALUE_MAX 512 /* most bytes of a header value that is checked */
-
-struct head { /* a request and the memory of its header values */
+struct fields { /* a request and the memory of its header values that came on several lines */
     struct guard_request request;
-    char host[256], http[16], upgrade[64], version[16], key[64], origin[VALUE_MAX], protocols[VALUE_MAX];
+    char host[256], upgrade[64], version[16], key[64], origin[VALUE_MAX], protocols[VALUE_MAX];
     char transfer_encoding[64], content_length[32];
 };
 
-static void read_head(struct lws *wsi, struct head *head, int method, struct span path)
+static void read_fields(const struct head *head, struct fields *fields)
 {
-    struct guard_request *request = &head->request;
-    request->get = method == LWSHUMETH_GET;
-    request->head = method == LWSHUMETH_HEAD;
-    request->path = path;
-#define READ(member, token) request->member = http_header(wsi, token, head->member, sizeof head->member)
-    READ(host, WSI_TOKEN_HOST);
-    READ(http, WSI_TOKEN_HTTP);
-    READ(upgrade, WSI_TOKEN_UPGRADE);
-    READ(version, WSI_TOKEN_VERSION);
-    READ(key, WSI_TOKEN_KEY);
-    READ(origin, WSI_TOKEN_ORIGIN);
-    READ(protocols, WSI_TOKEN_PROTOCOL);
-    READ(transfer_encoding, WSI_TOKEN_HTTP_TRANSFER_ENCODING);
-    READ(content_length, WSI_TOKEN_HTTP_CONTENT_LENGTH);
+    struct guard_request *request = &fields->request;
+    request->get = span_is(head->method, "GET");
+    request->head = span_is(head->method, "HEAD");
+    request->path = head->path;
+    request->http = head->version;
+#define READ(member, name) request->member = head_value(head, name, fields->member, sizeof fields->member)
+    READ(host, "host");
+    READ(upgrade, "upgrade");
+    READ(version, "sec-websocket-version");
+    READ(key, "sec-websocket-key");
+    READ(origin, "origin");
+    READ(protocols, "sec-websocket-protocol");
+    READ(transfer_encoding, "transfer-encoding");
+    READ(content_length, "content-length");
 #undef READ
 }
 
-static int read_request(struct lws *wsi, struct head *head)
+bool http_is_probe(const struct head *head)
 {
-    char *uri = NULL;
-    int n = 0;
-    int method = lws_http_get_uri_and_method(wsi, &uri, &n);
-    memset(head, 0, sizeof *head);
-    read_head(wsi, head, method, method >= 0 && n > 0 ? (struct span){uri, (size_t)n} : SPAN_NONE);
-    return method;
-}
-
-bool http_is_probe(struct lws *wsi)
-{
-    char *uri = NULL;
-    int n = 0;
-    bool known = lws_http_get_uri_and_method(wsi, &uri, &n) >= 0;
-    struct span path = known && n > 0 ? (struct span){uri, (size_t)n} : SPAN_NONE;
-    return span_is(path, "/healthz") || span_is(path, "/readyz");
+    return span_is(head->path, "/healthz") || span_is(head->path, "/readyz");
 }
 
 static const struct guard_verdict no_place = {503, "busy", "This hub has no place for more connections"};
 
-int http_upgrade(struct server *server, struct lws *wsi, enum http_place place)
+/* Writes the answer to an accepted upgrade; Sec-WebSocket-Accept: RFC 6455 §4.2.2. */
+static void write_switch(struct http_reply *reply, const struct guard_request *request)
 {
-    struct head head;
-    read_request(wsi, &head);
-    struct guard_verdict verdict = guard_upgrade(&head.request, server->origins);
-    if (verdict.status == 0 && server->draining)
+    static const char magic[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    char text[64], proof[32];
+    unsigned char digest[SHA1_SIZE];
+    int n = snprintf(text, sizeof text, "%.*s%s", SPAN_ARG(request->key), magic);
+    sha1((struct span){text, (size_t)n}, digest);
+    sodium_bin2base64(proof, sizeof proof, digest, sizeof digest, sodium_base64_VARIANT_ORIGINAL);
+    buf_printf(&reply->out,
+               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Accept: %s\r\n%s\r\n",
+               proof, request->protocols.p ? "Sec-WebSocket-Protocol: " GUARD_PROTOCOL "\r\n" : "");
+}
+
+bool http_upgrade(const struct http_request *request, struct http_reply *reply)
+{
+    struct fields fields;
+    read_fields(request->head, &fields);
+    struct guard_verdict verdict = guard_upgrade(&fields.request, request->server->origins);
+    if (verdict.status == 0 && request->server->draining)
         verdict = (struct guard_verdict){503, "draining", "This hub is going away"};
-    if (verdict.status == 0 && place == HTTP_NO_PLACE)
+    if (verdict.status == 0 && request->place == HTTP_NO_PLACE)
         verdict = no_place;
-    if (verdict.status == 0)
-        return 0;
+    if (verdict.status == 0) {
+        write_switch(reply, &fields.request);
+        return true;
+    }
     if (strcmp(verdict.code, "origin") == 0) {
         char origin[128];
-        snprintf(origin, sizeof origin, "%.*s", SPAN_ARG(head.request.origin));
+        snprintf(origin, sizeof origin, "%.*s", SPAN_ARG(fields.request.origin));
         log_warn("a page of another origin was refused; the option origins says which are allowed", "origin",
                  origin);
     } else {
         log_debug("upgrade refused", "code", verdict.code);
     }
-    send_error(wsi, verdict);
-    return 1;
+    write_error(reply, verdict);
+    return false;
 }
 
 /* ---- bodies, which nothing here wants --------------------------------------------------------------- */
 #define BODY_READ_MAX 16777216 /* most bytes of a body that are read and discarded */
 
-static bool has_body(const struct guard_request *request)
+/* Has the body read: most clients read the answer only after sending everything, and closing earlier would
+ * reset the connection and lose the answer. */
+static void expect_body(const struct http_request *request, struct span length, struct http_reply *reply)
 {
-    struct span length = request->content_length;
-    size_t zeros = 0;
-    while (zeros < length.n && length.p[zeros] == '0')
-        zeros++;
-    return zeros < length.n;
+    size_t bytes = 0;
+    for (size_t i = 0; i < length.n; i++)
+        bytes = bytes * 10 + (size_t)(length.p[i] - '0');
+    reply->body = bytes < BODY_READ_MAX ? bytes : BODY_READ_MAX;
+    reply->close |= bytes > BODY_READ_MAX || request->place != HTTP_STAYS;
+    if (request->place != HTTP_STAYS)
+        reply->body = 0;
 }
 
-/* Answers and keeps reading the body: most clients read the answer only after sending everything, and closing
- * earlier would reset the connection and lose the answer. */
-static int refuse(struct lws *wsi, const struct guard_request *request, struct guard_verdict verdict,
-                  enum http_place place)
+/* Checks a request, whatever it asks for. */
+static struct guard_verdict check(const struct http_request *request, const struct guard_request *fields)
 {
-    struct peer *peer = lws_get_opaque_user_data(wsi);
-    if (peer == NULL || place != HTTP_STAYS || !has_body(request))
-        return send_error(wsi, verdict);
-    if (!write_error(wsi, verdict))
-        return -1;
-    if (!lws_partial_buffered(wsi))
-        shutdown(lws_get_socket_fd(wsi), SHUT_WR); /* a client that reads already sees the end at once */
-    peer->body = 0;
-    return 0;
-}
-
-int http_body(struct lws *wsi, size_t size)
-{
-    struct peer *peer = lws_get_opaque_user_data(wsi);
-    if (peer == NULL)
-        return -1;
-    peer->body += (unsigned)size;
-    return peer->body > BODY_READ_MAX ? -1 : 0;
-}
-
-int http_request(struct server *server, struct lws *wsi, enum http_place place)
-{
-    struct head head;
-    int method = read_request(wsi, &head);
-    struct guard_verdict verdict = guard_body(&head.request);
-    if (verdict.status == 0 && place == HTTP_NO_PLACE)
+    struct guard_verdict verdict = guard_body(fields);
+    if (verdict.status == 0 && request->place == HTTP_NO_PLACE)
         verdict = no_place;
-    if (verdict.status)
-        return send_error(wsi, verdict);
-    if (method < 0 || method == LWSHUMETH_CONNECT)
-        return send_error(wsi, (struct guard_verdict){405, "method", "Method not allowed"});
-    if (!http_is_probe(wsi) && !host_allowed(server, &head.request))
-        return refuse(wsi, &head.request,
-                      (struct guard_verdict){403, "host", "This name is not served (option http.hosts)"},
-                      place);
-    verdict = check_reader(server, wsi, head.request.path);
-    if (verdict.status)
-        return refuse(wsi, &head.request, verdict, place);
+    return verdict;
+}
 
-    struct buf hold = BUF_INIT;
+/* Checks whether the client may ask for this. */
+static struct guard_verdict check_right(const struct http_request *request,
+                                        const struct guard_request *fields)
+{
+    if (span_is(request->head->method, "CONNECT"))
+        return (struct guard_verdict){405, "method", "Method not allowed"};
+    if (!http_is_probe(request->head) && !host_allowed(request->server, fields))
+        return (struct guard_verdict){403, "host", "This name is not served (option http.hosts)"};
+    return check_reader(request);
+}
+
+void http_answer(const struct http_request *request, struct http_reply *reply)
+{
+    char value[VALUE_MAX];
+    struct fields fields;
     struct http_answer answer;
-    int rc;
-    if (!find_answer(&(struct route_request){server, head.request.path, &hold}, &answer)) {
-        rc = refuse(wsi, &head.request, guard_plain(&head.request), place);
-    } else if (method != LWSHUMETH_GET && method != LWSHUMETH_HEAD) {
-        rc = refuse(wsi, &head.request, (struct guard_verdict){405, "method", "Method not allowed"}, place);
-    } else {
-        char known[80];
-        struct span match = http_header(wsi, WSI_TOKEN_HTTP_IF_NONE_MATCH, known, sizeof known);
-        if (answer.etag && span_is(match, answer.etag))
-            answer.status = 304;
-        answer.head = method == LWSHUMETH_HEAD;
-        answer.close = place == HTTP_ONE_ANSWER;
-        rc = send_answer(wsi, &answer);
+    struct buf hold CLEANUP(buf_free) = BUF_INIT;
+    read_fields(request->head, &fields);
+    struct guard_verdict verdict = check(request, &fields.request);
+    if (verdict.status) {
+        write_error(reply, verdict);
+        return;
     }
-    buf_free(&hold);
-    return rc;
+    expect_body(request, fields.request.content_length, reply);
+    verdict = check_right(request, &fields.request);
+    if (verdict.status) {
+        write_error(reply, verdict);
+    } else if (!find_answer(&(struct route_request){request->server, request->head->path, &hold}, &answer)) {
+        write_error(reply, guard_plain(&fields.request));
+    } else if (!fields.request.get && !fields.request.head) {
+        write_error(reply, (struct guard_verdict){405, "method", "Method not allowed"});
+    } else {
+        struct span known = head_value(request->head, "if-none-match", value, sizeof value);
+        if (answer.etag && span_is(known, answer.etag))
+            answer.status = 304;
+        answer.head = fields.request.head;
+        reply->close |= !span_is(request->head->version, "HTTP/1.1") ||
+                        head_lists(head_value(request->head, "connection", value, sizeof value), "close");
+        write_answer(reply, &answer);
+    }
+}
+
+void http_no_request(bool too_long, struct http_reply *reply)
+{
+    static const struct guard_verdict verdicts[] = {{400, "head", "This is no request of HTTP/1.1"},
+                                                    {431, "head", "The head of a request has up to 12 KiB"}};
+    write_error(reply, verdicts[too_long]);
+    reply->body = BODY_READ_MAX;
 }

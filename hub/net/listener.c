@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The listening socket (host:port, [v6]:port, unix:PATH, or the one that systemd passes), opened here and not
- * by libwebsockets, so that accepting can be limited per address and paused; and the table of TCP peers. Loop
- * thread only. */
+/* The listening socket (host:port, [v6]:port, unix:PATH, or the one that systemd passes), where accepting is
+ * limited per address and paused; and the table of TCP peers. Loop thread only. */
 #include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
@@ -35,7 +34,7 @@ static uint64_t now_of(const struct listener *listener)
 
 static void close_socket(struct listener *listener)
 {
-    uv_close((uv_handle_t *)&listener->poll, NULL);
+    loop_close(listener->poll);
     close(listener->fd);
     if (listener->unix_path)
         unlink(listener->unix_path);
@@ -58,9 +57,9 @@ static void listener_become(struct listener *listener, enum listener_state to)
     if (to == LISTENER_CLOSED) {
         close_socket(listener);
     } else if (to == LISTENER_PAUSED) {
-        uv_poll_stop(&listener->poll);
+        uv_poll_stop(listener->poll);
     } else if (before == LISTENER_PAUSED) {
-        uv_poll_start(&listener->poll, UV_READABLE, on_readable);
+        uv_poll_start(listener->poll, UV_READABLE, on_readable);
     }
 }
 
@@ -235,9 +234,12 @@ bool listener_open(struct listener *listener, struct server *server, char **ret_
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
                sizeof on); /* accepted sockets inherit it; fails for a unix socket */
     listener->fd = fd;
+    listener->input = xmalloc(SERVER_INPUT_BYTES);
+    wheel_init(&listener->wheel, now_of(listener));
     name_socket(fd, listener->name, sizeof listener->name);
-    uv_poll_init(&server->config.loop->uv, &listener->poll, fd);
-    listener->poll.data = listener;
+    listener->poll = xcalloc(1, sizeof *listener->poll);
+    uv_poll_init(&server->config.loop->uv, listener->poll, fd);
+    listener->poll->data = listener;
     listener_become(listener, LISTENER_PAUSED);
     return true;
 }
@@ -307,12 +309,12 @@ enum http_place peer_upgrades(struct peer *peer)
     return taken ? HTTP_STAYS : HTTP_NO_PLACE;
 }
 
-/* Closes the peers that must make room. Do not call from a callback of libwebsockets. */
+/* Closes the peers that must make room. Do not call from the event of a peer. */
 static void close_leaving(struct listener *listener)
 {
     for (struct peer *peer; (peer = oldest_peer(&listener->going)) != NULL;) {
         list_remove(&peer->order);
-        lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_SYNC);
+        peer_drop(peer);
     }
 }
 
@@ -336,7 +338,7 @@ const char *peer_address(const struct peer *peer)
     return charge_who(&peer->address);
 }
 
-void peer_free(struct peer *peer)
+static void peer_free(struct peer *peer)
 {
     struct listener *listener = peer->listener;
     charge_give(&peer->seat);
@@ -345,8 +347,54 @@ void peer_free(struct peer *peer)
     charge_give(&peer->address);
     list_remove(&peer->node);
     list_remove(&peer->order);
+    wheel_stop(&peer->timer);
     free(peer);
     resume_accepting(listener);
+}
+
+static void on_peer(uv_poll_t *poll, int status, int events)
+{
+    struct peer *peer = poll->data;
+    peer->role->event(peer, status < 0 ? UV_DISCONNECT : events);
+}
+
+void peer_watch(struct peer *peer, int events)
+{
+    if (events == peer->events)
+        return;
+    peer->events = events;
+    if (events)
+        uv_poll_start(peer->poll, events, on_peer);
+    else
+        uv_poll_stop(peer->poll);
+}
+
+void peer_drop_in(struct peer *peer, uint64_t ms)
+{
+    peer->due = ms ? now_of(peer->listener) + ms : 0;
+    if (ms)
+        wheel_set(&peer->listener->wheel, &peer->timer, peer->due);
+}
+
+void peer_drop(struct peer *peer)
+{
+    peer->role->gone(peer);
+    loop_close(peer->poll);
+    close(peer->fd);
+    peer_free(peer);
+}
+
+/* Drops the peers whose time is up. */
+static void drop_late(struct listener *listener)
+{
+    uint64_t now = now_of(listener);
+    for (struct wheel_timer *timer; (timer = wheel_next(&listener->wheel, now)) != NULL;) {
+        struct peer *peer = container_of(timer, struct peer, timer);
+        if (peer->due && now >= peer->due)
+            peer_drop(peer);
+        else if (peer->due)
+            wheel_set(&listener->wheel, timer, peer->due);
+    }
 }
 
 /* ---- accepting --------------------------------------------------------------------------------------- */
@@ -384,23 +432,25 @@ static bool charge_peer(struct peer *peer, struct span address, enum metric *ret
 static void add_peer(struct listener *listener, int fd, struct span address)
 {
     enum metric reason;
+    uv_loop_t *loop = &listener->server->config.loop->uv;
     struct peer *peer = xcalloc(1, sizeof *peer);
     peer->listener = listener;
     peer->since = now_of(listener);
     list_append(&listener->peers, &peer->node);
     list_init(&peer->order);
     list_append(&listener->newcomers, &peer->order);
+    wheel_timer_init(&peer->timer);
     if (!charge_peer(peer, address, &reason)) {
         peer_free(peer);
         refuse(fd, reason);
         return;
     }
     metric_add(METRIC_CONNECTIONS_TOTAL, 1);
-    peer->wsi = lws_adopt_socket_vhost(listener->server->vhost, fd);
-    if (peer->wsi)
-        lws_set_opaque_user_data(peer->wsi, peer);
-    else
-        peer_free(peer);
+    peer->fd = fd;
+    peer->poll = xcalloc(1, sizeof *peer->poll);
+    uv_poll_init(loop, peer->poll, fd);
+    peer->poll->data = peer;
+    listener->welcome(peer);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -429,21 +479,10 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     }
 }
 
-/* On a loop that it does not own, libwebsockets arms its timers only after an event of its own; without this
- * call a peer that never sends a request would not time out. */
-static void wake_library(struct listener *listener)
-{
-    uint64_t now = now_of(listener);
-    if (now < listener->looked_at + 1000 || listener->all.used == conns_count(listener->server->conns))
-        return;
-    listener->looked_at = now;
-    lws_cancel_service(listener->server->context);
-}
-
 void listener_tick(struct listener *listener)
 {
     uint64_t now = now_of(listener);
-    wake_library(listener);
+    drop_late(listener);
     close_leaving(listener);
     if (!is_full(listener))
         listener->full_since = 0;
@@ -462,6 +501,7 @@ void listener_stop(struct listener *listener)
 
 void listener_free(struct listener *listener)
 {
+    free(listener->input);
     quota_free(&listener->all);
     quota_free(&listener->unauthenticated);
     quota_free(&listener->reserve);

@@ -12,7 +12,7 @@
 struct outbox {
     struct buf out;     /* whole frames; those before `at` have left */
     size_t at;          /* always at the start of a frame */
-    size_t in_flight;   /* at most so many bytes of a partial write are still in the library */
+    size_t in_flight;   /* at most so many bytes of a partial write have not left */
     bool blocked;       /* a partial write is pending */
     bool begun;         /* `given` is valid */
     uint64_t given;     /* seq of the last logged event given */

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The server as a whole: libwebsockets on our loop, the tick, draining, teardown; see server.h. Loop
- * thread only. */
+/* The server as a whole: the tick, draining, teardown; see server.h. Loop thread only. */
 #include "hub/net/server.h"
 
 #include "hub/base/file.h"
@@ -15,33 +14,11 @@
 
 #define TICK_MS 100
 #define DRAIN_TICK_MS 50
-/* Read at once of a connection, which holds a buffer for it all its life. A microphone's frame of 100 ms
- * (3200 bytes and its heads) comes in one piece. */
-#define READ_BYTES 3264
 #define CLOSE_DRAINING 4100   /* reconnect elsewhere */
 #define SPARE_DESCRIPTORS 128 /* for Redis, files, pipes, children */
 
-/* ---- libwebsockets ---------------------------------------------------------------------------------- */
-static const struct lws_protocols protocols[] = {
-    {GUARD_PROTOCOL, conn_callback, 0, READ_BYTES, 0, NULL, OUTBOX_CHUNK_MAX},
-    {NULL, NULL, 0, 0, 0, NULL, 0},
-};
-
-/* We ping and hang up ourselves: the library's timers cost a list walk per message and connection. */
-static const lws_retry_bo_t no_idle_policy = {.secs_since_valid_ping = 0, .secs_since_valid_hangup = 0};
-
-static void log_library(int level, const char *line)
-{
-    char text[256];
-    snprintf(text, sizeof text, "%.*s", (int)strcspn(line, "\n"), line);
-    if (level & LLL_ERR)
-        log_warn("libwebsockets", "text", text);
-    else
-        log_debug("libwebsockets", "text", text);
-}
-
-/* The library sizes its table of descriptors by RLIMIT_NOFILE, so it is set to what we need. Gives the
- * number of connections that fit. */
+/* ---- start ------------------------------------------------------------------------------------------ */
+/* Sets the limit of descriptors to what is needed. Returns the number of connections that fit. */
 static size_t limit_descriptors(size_t connections)
 {
     struct rlimit limit;
@@ -58,36 +35,6 @@ static size_t limit_descriptors(size_t connections)
     log_info("fewer connections than limits.connections fit the limit of file descriptors", "connections",
              LOG_NUM(fit));
     return fit;
-}
-
-static bool start_library(struct server *server, char **ret_reason)
-{
-    int64_t heads = server->config.options->unauthenticated + server->config.options->http_connections;
-    void *loops[1] = {&server->config.loop->uv};
-    struct lws_context_creation_info info;
-    memset(&info, 0, sizeof info);
-    lws_set_log_level(LLL_ERR | LLL_WARN, log_library);
-    info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
-    info.options =
-        LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8;
-    info.foreign_loops = loops;
-    info.protocols = protocols;
-    info.pt_serv_buf_size = OUTBOX_CHUNK_MAX;
-    info.max_http_header_data = SERVER_HEADER_BYTES;
-    info.max_http_header_pool = (unsigned short)(heads < 4096 ? heads : 4096);
-    info.timeout_secs = 5;
-    info.keepalive_timeout = 5;
-    info.alpn = "http/1.1";
-    info.retry_and_idle_policy = &no_idle_policy;
-    info.user = server;
-    server->context = lws_create_context(&info);
-    if (server->context)
-        server->vhost = lws_create_vhost(server->context, &info);
-    if (server->vhost)
-        return true;
-    *ret_reason =
-        xstrdup("libwebsockets does not start on libuv: is the package libwebsockets-evlib-uv installed?");
-    return false;
 }
 
 /* The Origins allowed by default: where we listen, and this machine under its usual names. */
@@ -190,13 +137,10 @@ struct server *server_new(const struct server_config *config, char **ret_reason)
     }
     server->listener.max = limit_descriptors((size_t)config->options->connections);
     server->conns = conns_new(config->loop, config->options, config->ops, config->app);
+    server->listener.welcome = exchange_start;
     server->tick = loop_timer(config->loop, server);
     server->drain = loop_timer(config->loop, server);
     uv_timer_start(server->tick, on_tick, TICK_MS, TICK_MS);
-    if (!start_library(server, ret_reason)) {
-        server_free(&server);
-        return NULL;
-    }
     const char *origins = config->options->origins;
     server->origins = origins && origins[0] ? xstrdup(origins) : default_origins(server->listener.name);
     server->hosts = allowed_hosts(config->options, server->listener.name, server->origins);
@@ -212,10 +156,10 @@ const char *server_address(const struct server *server)
 /* Requests under way end; what is idle, or late, is dropped. */
 static void drop_peers(struct server *server, bool all)
 {
-    list_for_each (node, &server->listener.peers) {
+    list_for_each_safe (node, after, &server->listener.peers) {
         struct peer *peer = container_of(node, struct peer, node);
         if (all || peer->conn == NULL)
-            lws_set_timeout(peer->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+            peer_drop(peer);
     }
 }
 
@@ -261,15 +205,7 @@ void server_free(struct server **server)
     listener_stop(&dying->listener);
     loop_close(dying->tick);
     loop_close(dying->drain);
-    /* On a foreign loop the library needs turns between two calls to let go of its handles. */
-    if (dying->context) {
-        drop_peers(dying, true);
-        lws_context_destroy(dying->context);
-    }
-    for (int turns = 0; turns < 100 && (dying->listener.all.used || turns < 20); turns++)
-        uv_run(&dying->config.loop->uv, UV_RUN_NOWAIT);
-    if (dying->context)
-        lws_context_destroy(dying->context);
+    drop_peers(dying, true);
     conns_free(&dying->conns);
     listener_free(&dying->listener);
     free(dying->origins);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The network side of a hub: the listening socket, libwebsockets, the connection table, HTTP. Loop
+/* The network side of a hub: the listening socket, the connection table, HTTP. Loop
  * thread only. Knows neither methods nor tasks: what a message means is behind conn_ops. */
 #pragma once
 
@@ -23,5 +23,5 @@ const char *server_address(const struct server *server);
 /* Stops accepting, tells every connection hub.draining, closes them with 4100 in batches; fn is called
  * when none is left (at most timeout_ms later). */
 void server_drain(struct server *server, unsigned timeout_ms, void (*fn)(void *ctx), void *ctx);
-/* Drops what is connected and frees it; turns the loop until the library has let go. Not from a callback. */
+/* Drops what is connected and frees it. Not from a callback. */
 void server_free(struct server **server);

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the server share: the listening socket, TCP peers, libwebsockets, HTTP. Loop thread
+/* What the files of the server share: the listening socket, TCP peers, HTTP, connections. Loop thread
  * only. */
 #pragma once
 
 #include "hub/base/list.h"
 #include "hub/base/quota.h"
+#include "hub/base/wheel.h"
 #include "hub/net/guard.h"
+#include "hub/net/head.h"
 #include "hub/net/server.h"
 
-#include <libwebsockets.h>
-
 #define SERVER_HEADER_BYTES 12288 /* of a request's head: a token and what is around it */
+/* Read at once of a peer. What was kept of it comes in front: a part of a head, or, while it is not read,
+ * what came with that. */
+#define SERVER_READ_BYTES 16384
+#define SERVER_INPUT_BYTES (SERVER_HEADER_BYTES + 2 * SERVER_READ_BYTES)
 
 /* ---- conn.c: connections and their table --------------------------------------------------------- */
 struct conns *conns_new(struct loop *loop, const struct options *options, struct conn_ops ops, void *app);
@@ -22,8 +26,10 @@ void conns_tick(struct conns *conns);
 void conns_send(struct conns *conns, struct span text);
 /* Closes `count` that are open; O(connections). */
 void conns_close(struct conns *conns, size_t count, unsigned code, const char *reason);
-/* The callback of the one protocol. */
-int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+/* The peer has upgraded: from now on it is a connection. `token`: of its upgrade, or SPAN_NONE. `rest`: the
+ * bytes that came behind, which are used up in place. */
+struct peer;
+void conn_open(struct conns *conns, struct peer *peer, struct span token, struct span rest);
 
 /* What its connection has for a request. */
 enum http_place {
@@ -40,15 +46,27 @@ enum peer_state {
     PEER_GOING, /* makes room for another one */
 };
 
+/* What a peer is to those who read and write it. */
+struct peer_role {
+    /* UV_READABLE, UV_WRITABLE; UV_DISCONNECT: it is broken. May drop the peer. */
+    void (*event)(struct peer *peer, int events);
+    /* It is dropped: the last call. */
+    void (*gone)(struct peer *peer);
+};
+
 struct peer { /* one TCP connection, WebSocket or HTTP */
     struct list node;
     enum peer_state state;
-    unsigned body;     /* bytes that were read of the body of its request */
     struct list order; /* among those of its state, the oldest first; PEER_KNOWN: in none */
     uint64_t since;    /* mono ms: in its state, or the last request */
     struct listener *listener;
-    struct lws *wsi;
-    struct conn *conn;  /* NULL while it speaks HTTP */
+    const struct peer_role *role;
+    struct exchange *exchange; /* of HTTP */
+    struct conn *conn;         /* NULL while it speaks HTTP */
+    uv_poll_t *poll;
+    int fd, events; /* which of its socket are waited for */
+    struct wheel_timer timer;
+    uint64_t due;       /* mono ms: it is dropped, 0 = not */
     struct charge seat; /* among all; of the reserve where there was only a place for probes */
     struct charge address;
     struct charge place, address_place; /* of PEER_NEW or PEER_HTTP */
@@ -65,11 +83,13 @@ struct listener {
     struct server *server;
     enum listener_state state;
     int fd;
-    char *unix_path; /* to remove at the end, or NULL */
-    char name[160];  /* as bound */
-    uv_poll_t poll;
+    char *unix_path;                    /* to remove at the end, or NULL */
+    void (*welcome)(struct peer *peer); /* gives a new peer its role */
+    char name[160];                     /* as bound */
+    uv_poll_t *poll;
     uint64_t full_since; /* mono ms: there is no room for who has not authenticated; 0 = there is */
-    uint64_t looked_at;  /* mono ms: the library looked at its timers */
+    struct wheel wheel;  /* of peers that are dropped at a time */
+    char *input;         /* SERVER_INPUT_BYTES, for the bytes of whichever peer is read */
     struct list peers, newcomers, http, going;
     struct quota all, reserve, unauthenticated, http_peers;
     struct quota addresses, address_newcomers;
@@ -83,8 +103,12 @@ void listener_stop(struct listener *listener);
 void listener_free(struct listener *listener);
 /* Ten times a second. */
 void listener_tick(struct listener *listener);
-/* The library has let go of the connection. */
-void peer_free(struct peer *peer);
+/* From now on these events of its socket are waited for. */
+void peer_watch(struct peer *peer, int events);
+/* It is dropped in so many ms, unless this is called again; 0 = never. */
+void peer_drop_in(struct peer *peer, uint64_t ms);
+/* Closes its socket and frees it. */
+void peer_drop(struct peer *peer);
 /* Its place for a request over HTTP, or for an upgrade to WebSocket. `probe`: the request asks whether the
  * hub lives or is ready, for which there always is one. */
 enum http_place peer_asks(struct peer *peer, bool probe);
@@ -100,8 +124,6 @@ struct server {
     struct server_config config;
     struct conns *conns;
     struct listener listener;
-    struct lws_context *context;
-    struct lws_vhost *vhost;
     char *origins;       /* allowed, separated by spaces */
     char *hosts;         /* the same; NULL = any */
     char *metrics_token; /* NULL = /metrics is for this machine alone */
@@ -115,14 +137,27 @@ struct server {
     void *drained_ctx;
 };
 
+/* ---- exchange.c: HTTP on a peer ----------------------------------------------------------------------- */
+/* What a new peer is, until it has upgraded. */
+void exchange_start(struct peer *peer);
+
 /* ---- http.c -------------------------------------------------------------------------------------- */
-/* Answers a request that is no upgrade. */
-int http_request(struct server *server, struct lws *wsi, enum http_place place);
-/* Another piece of a body came. */
-int http_body(struct lws *wsi, size_t size);
-/* Checks an upgrade: 0 = go on, else an answer was sent. */
-int http_upgrade(struct server *server, struct lws *wsi, enum http_place place);
+struct http_request {
+    struct server *server;
+    const struct peer *peer;
+    const struct head *head;
+    enum http_place place;
+};
+struct http_reply { /* all zero before */
+    struct buf out; /* the whole answer */
+    bool close;     /* the connection ends with it … */
+    size_t body;    /* … once so many bytes have been read and thrown away */
+};
+/* The answer to a request that is no upgrade. */
+void http_answer(const struct http_request *request, struct http_reply *reply);
+/* The answer to an upgrade. True: from here on it is a WebSocket. */
+bool http_upgrade(const struct http_request *request, struct http_reply *reply);
+/* The answer to what is no request, or too long a one. */
+void http_no_request(bool too_long, struct http_reply *reply);
 /* Whether the request asks for /healthz or /readyz. */
-bool http_is_probe(struct lws *wsi);
-/* The value of a header in `buf`, SPAN_NONE if there is none; too long a value comes out as "". */
-struct span http_header(struct lws *wsi, enum lws_token_indexes token, char *buf, size_t size);
+bool http_is_probe(const struct head *head);

@@ -34,7 +34,8 @@ static void test_upgrade(void)
     upgrade(good(), 0, "a proper one");
     CHANGED(upgrade, SPAN("WebSocket"), 0, "in other letters");
     CHANGED(upgrade, SPAN("h2c"), 403, "h2c");
-    CHANGED(upgrade, SPAN("websocket, h2c"), 403, "two protocols");
+    CHANGED(upgrade, SPAN("h2c, WebSocket"), 0, "one of several protocols");
+    CHANGED(upgrade, SPAN("h2c, websockets"), 403, "none of several protocols");
     CHANGED(upgrade, SPAN(""), 403, "too long a value");
     CHANGED(get, false, 405, "POST");
     CHANGED(http, SPAN("HTTP/1.0"), 505, "HTTP/1.0");

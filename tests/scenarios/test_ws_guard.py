@@ -65,6 +65,25 @@ UPGRADES = {
     "upgrade-of-java": (b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nContent-Length: 0\r\nHost: 127.0.0.1\r\n"
                         b"Sec-WebSocket-Key: " + KEY.encode() + b"\r\nSec-WebSocket-Version: 13\r\n"
                         b"Upgrade: websocket\r\nUser-Agent: Java-http-client/17.0.15\r\n\r\n", {101}),
+    "upgrade-blank-behind": (upgrade(Upgrade="websocket "), {101}),
+    "upgrade-tab-behind": (upgrade(Upgrade="websocket\t"), {101}),
+    "upgrade-blanks-around": (upgrade(Upgrade=" \t websocket \t "), {101}),
+    "upgrade-mixed-case": (upgrade(Upgrade="WebSocket", Connection="upgrade"), {101}),
+    "upgrade-list": (upgrade(Upgrade="h2c, WebSocket"), {101}),
+    "upgrade-part-of-a-word": (upgrade(Upgrade="websockets"), {403}),
+    "connection-list": (upgrade(Connection="keep-alive, Upgrade"), {101}),
+    "version-blank-behind": (upgrade(Sec_WebSocket_Version="13 "), {101}),
+    "header-names-in-capitals": (upgrade().upper().replace(b"GET /WS", b"GET /ws").replace(KEY.upper().encode(),
+                                 KEY.encode()), {101}),
+    "absolute-target": (upgrade("GET http://127.0.0.1/ws HTTP/1.1"), {101}),
+    "blank-before-colon": (upgrade(**{"X ": "y"}), {400}),
+    "folded-header": (upgrade(X="y\r\n z"), {400}),
+    "header-without-name": (upgrade(**{"": "y"}), {400}),
+    "header-without-colon": (upgrade().replace(b"\r\n\r\n", b"\r\nnonsense\r\n\r\n"), {400}),
+    "bare-cr": (upgrade(X="y\rz"), {400}),
+    "bare-lf": (upgrade(X="y\nHost: z"), {400}),
+    "nul-in-header": (upgrade(X="y\0z"), {400}),
+    "line-in-front": (b"\r\n" + upgrade(), {101}),
     "upgrade-two-lengths": (upgrade(Content_Length="0, 0"), {400}),
     "upgrade-empty-and-chunked": (upgrade(Content_Length="0", Transfer_Encoding="chunked"), {400}),
     "upgrade-with-body": (upgrade(Content_Length="5") + b"hello", {400}),
@@ -134,6 +153,22 @@ def test_bearer_token_and_query(server):
 MASK = b"\x37\xfa\x21\x3d"
 FRAMES = {
     "rsv1-without-extension": (frame(TEXT, "x", rsv=0x40), {1002}),
+    "rsv2": (frame(TEXT, "x", rsv=0x20), {1002}),
+    "rsv3-of-a-ping": (frame(PING, "x", rsv=0x10), {1002}),
+    "unmasked-text": (frame(TEXT, "x", masked=False), {1002}),
+    "unmasked-empty": (frame(TEXT, "", masked=False), {1002}),
+    "unmasked-ping": (frame(PING, "x", masked=False), {1002}),
+    "unmasked-close": (frame(CLOSE, struct.pack(">H", 1000), masked=False), {1002}),
+    "unmasked-inside": (frame(TEXT, "x", fin=False) + frame(0, "y", masked=False), {1002}),
+    "length-16-not-minimal": (b"\x81\xfe\x00\x05" + MASK + b"hello", {1002}),
+    "length-64-not-minimal": (b"\x81\xff" + struct.pack(">Q", 300) + MASK + b"x" * 300, {1002}),
+    "utf8-cut-by-a-fragment": (frame(TEXT, b"\xe2\x82", fin=False) + frame(0, b"("), {1007}),
+    "close-reason-not-utf8": (frame(CLOSE, struct.pack(">H", 1000) + b"\xff"), {1007}),
+    "close-code-999": (frame(CLOSE, struct.pack(">H", 999)), {1002}),
+    "close-code-2999": (frame(CLOSE, struct.pack(">H", 2999)), {1002}),
+    "close-code-3000": (frame(CLOSE, struct.pack(">H", 3000)), {3000}),
+    "close-code-4999": (frame(CLOSE, struct.pack(">H", 4999)), {4999}),
+    "close-code-5000": (frame(CLOSE, struct.pack(">H", 5000)), {1002}),
     "reserved-opcode-3": (frame(3, "x"), {1002}),
     "reserved-opcode-11": (frame(11, "x"), {1002}),
     "ping-126": (frame(PING, b"x" * 126), {1002, 0}),
@@ -191,6 +226,44 @@ def test_good_frames(server):
         raw.send(frame(TEXT, "after pings"))
         while (got := raw.frame()) != (TEXT, b"after pings"):
             assert got == (PONG, b"a")
+
+
+def test_of_several_pings_the_newest_is_answered(server):
+    with open_ws(server) as raw:
+        for several in (frame(PING, "a") + frame(PING, "b"),
+                        frame(TEXT, "say", fin=False) + frame(PING, "a") + frame(0, " it") + frame(PING, "b")):
+            raw.send(several + frame(TEXT, "after"))
+            pongs = []
+            while (got := raw.frame()) != (TEXT, b"after"):
+                pongs += [got] if got[0] == PONG else []
+            raw.send(frame(TEXT, "and after"))
+            while (got := raw.frame()) != (TEXT, b"and after"):
+                pongs += [got] if got[0] == PONG else []
+            assert pongs and pongs[-1] == (PONG, b"b"), pongs
+
+
+def test_frames_that_come_with_the_upgrade(server):
+    with Raw(server.port) as raw:
+        raw.send(upgrade(Authorization="Bearer bob") + frame(TEXT, "early") + frame(TEXT, "cut")[:3])
+        assert raw.head()[0] == 101
+        assert [raw.text(), raw.text()] == ["welcome", "early"]
+        raw.send(frame(TEXT, "cut")[3:])
+        assert raw.text() == "cut"
+
+
+def test_upgrade_byte_by_byte(server):
+    with Raw(server.port) as raw:
+        for byte in upgrade(Authorization="Bearer bob"):
+            raw.send(bytes([byte]))
+        assert raw.head()[0] == 101 and raw.text() == "welcome"
+
+
+def test_upgrade_behind_a_request(server):
+    with Raw(server.port) as raw:
+        raw.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + upgrade() + frame(TEXT, "auth alice"))
+        assert raw.head()[0] == 200
+        raw.data = raw.data.removeprefix(b'{"ok":true}\n')
+        assert raw.head()[0] == 101 and raw.text() == "welcome"
 
 
 def test_unauthenticated_limit_is_smaller(server):

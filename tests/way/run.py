@@ -31,10 +31,10 @@ from taskhub import Stack, token  # noqa: E402
 # copies of the payload. A call into one other folder that comes back at once is a use, and no change.
 BOUNDS = {
     "light": {"files": 20, "changes": 14, "visits": 2},
-    "light, text": {"copies": 2},
-    "heavy": {"copies": 3},
+    "light, text": {"copies": 1},
+    "heavy": {"copies": 1},
     "heavy, worker": {"copies": 2},
-    "audio": {"files": 11, "copies": 2},
+    "audio": {"files": 11, "copies": 1},
 }
 
 
