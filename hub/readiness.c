@@ -67,7 +67,7 @@ bool readiness_ask(void *ctx, struct buf *members)
     if (redis)
         add(&reasons, "redis", redis);
     add_unserved(hub->private_redis ? &reasons : &warnings, hub);
-    if (redis == NULL && hub->app.unsure)
+    if (redis == NULL && hub->app.revocations_unknown)
         add(&reasons, "auth", "it is not known which tokens were revoked");
     if (hub->draining)
         add(&reasons, "hub", "draining");

@@ -16,8 +16,8 @@ struct app {
     struct queue *queue;
     struct queue_feed *feed;
     struct manager *manager;
-    bool unsure;      /* the list of revocations is unknown: nobody is admitted or answered */
-    bool redis_ready; /* Redis answers and the function library is loaded; set by app_redis() */
+    bool revocations_unknown; /* the list of revocations is unknown: nobody is admitted or answered */
+    bool redis_ready;         /* Redis answers and the function library is loaded; set by app_redis() */
 
     /* private to handlers/, made by app_start() */
     const struct handler *methods; /* the dispatch table */

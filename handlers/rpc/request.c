@@ -198,7 +198,7 @@ void dispatch(struct answerer *to, const char *method, struct span params, struc
         request_fail(request, &error);
         return;
     }
-    if (handler->role != ANYONE && to->app->unsure) {
+    if (handler->role != ANYONE && to->app->revocations_unknown) {
         request_fail(request, &ERROR_UNAVAILABLE);
         return;
     }

@@ -293,7 +293,7 @@ static void on_auth_verified(struct session *session, struct request *request, s
         refuse_token(session, request, reason);
         return;
     }
-    if (request->app->unsure) {
+    if (request->app->revocations_unknown) {
         principal_clear(who);
         request_fail(request, &ERROR_UNAVAILABLE);
         session_become(session, session->answerer.who ? SESSION_UNJOINED : SESSION_NEW);
@@ -349,7 +349,7 @@ static void on_upgrade_verified(struct session *session, struct request *request
 {
     if (who == NULL)
         refuse_token(session, request, reason);
-    else if (session->answerer.app->unsure)
+    else if (session->answerer.app->revocations_unknown)
         close_try_later(session, who);
     else if (set_principal(session, request, who))
         session_become(session, SESSION_KNOWN);

@@ -22,15 +22,15 @@ struct revocations {
     uint64_t forget_at; /* mono ms: when to drop outdated entries */
 };
 
-static void update_unsure(struct revocations *list)
+static void update_unknown(struct revocations *list)
 {
     struct app *app = list->app;
     uint64_t grace = (uint64_t)app->options->auth_deny_grace_s * 1000;
-    bool unsure = list->known_at == 0 || clock_mono_ms() - list->known_at > grace;
-    if (unsure && !app->unsure)
+    bool unknown = list->known_at == 0 || clock_mono_ms() - list->known_at > grace;
+    if (unknown && !app->revocations_unknown)
         log_error("nobody is let in until Redis answers: tokens may have been revoked");
-    app->unsure = unsure;
-    metric_set(METRIC_AUTH_UNSURE, unsure);
+    app->revocations_unknown = unknown;
+    metric_set(METRIC_REVOCATIONS_UNKNOWN, unknown);
 }
 
 static void on_page(void *ctx, const struct queue_revocations *page);
@@ -66,7 +66,7 @@ static void on_page(void *ctx, const struct queue_revocations *page)
         return;
     }
     list->known_at = asked_at;
-    update_unsure(list);
+    update_unknown(list);
 }
 
 void revocations_read(struct app *app)
@@ -80,7 +80,7 @@ static void on_timer(uv_timer_t *timer)
     struct revocations *list = timer->data;
     uint64_t now = clock_mono_ms();
     revocations_read(list->app);
-    update_unsure(list);
+    update_unknown(list);
     if (now < list->forget_at)
         return;
     list->forget_at = now + FORGET_MS;
@@ -93,7 +93,7 @@ void revocations_start(struct app *app)
     list->app = app;
     list->timer = loop_timer(app->loop, list);
     app->revocations = list;
-    app->unsure = true;
+    app->revocations_unknown = true;
     uv_timer_start(list->timer, on_timer, READ_MS, READ_MS);
 }
 
