@@ -19,7 +19,7 @@ static void sends(struct reader *reader, unsigned char stream, const char *bytes
     audio_frame(&reader->client, (struct span){frame, n + 4}, false);
 }
 
-/* A user with stream 1 of task #0. */
+/* Opens stream 1 of task #0 for a user. */
 static struct reader *streaming(const char *name)
 {
     struct reader *reader = user(name, 0);
@@ -29,7 +29,7 @@ static struct reader *streaming(const char *name)
     return reader;
 }
 
-/* The task has failed with this code; its event was heard. */
+/* Whether the task has failed with this code, by its event. */
 static void failed(struct reader *reader, const char *code)
 {
     char part[64];
@@ -97,7 +97,7 @@ static void shell(const char *command)
     ok(system(text) == 0, "%s", command);
 }
 
-/* Redis goes and comes again; `between`: what happens to its files meanwhile. */
+/* Stops and starts Redis; `between`: what happens to its files meanwhile. */
 static void restart(struct reader *reader, const char *between)
 {
     redis_server_kill(&server);

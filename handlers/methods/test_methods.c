@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The methods on a real queue, without sockets: what they answer, the order of answers and events, refusals,
- * what another owner's task is, and a Redis that hangs. */
+/* The methods on a real queue, without sockets: answers, the order of answers and events, refusals, access to
+ * another owner's task, and a Redis that hangs. */
 #include "tests/lib/methods_hub.h"
 
 #define SUBMIT(id, task) CALL(id, "task.submit", "{\"task\":\"" task "\"}")
@@ -55,7 +55,7 @@ static void test_batch(void)
     reader_gone(second);
 }
 
-/* A worker is quicker than the answer. */
+/* A worker reports before the answer is written. */
 static void test_hold(void)
 {
     struct reader *c = user("w1", 0);
@@ -72,7 +72,7 @@ static void test_hold(void)
     reader_gone(c);
 }
 
-/* A submission of "heavy" with this key, as it stands between the quotes. */
+/* A submission of "heavy" with this key, written as in JSON. */
 static const char *keyed(const char *key)
 {
     static char text[512];
@@ -170,7 +170,7 @@ static void test_errors(void)
 
 /* ---- roles ---- */
 
-/* A role is used only where the task is another owner's. */
+/* A role is used only for another owner's task. */
 static void test_roles(void)
 {
     struct reader *c = user("t1", 0), *second = user("t2", 0), *viewer = user("eye", ROLE_VIEWER);
@@ -253,7 +253,7 @@ static const struct answerer_ops other_ops = {.answer = other_answer, .free = ot
 
 /* ---- one request, one answer, nobody who stays ---- */
 
-/* The methods do not notice. */
+/* A method need not know the envelope. */
 static void test_envelope(void)
 {
     struct reader *c = user("h2", 0);

@@ -8,9 +8,9 @@
 static struct loop loop;
 static struct options options = {.batch = 4};
 static struct app app;
-static struct request *waiting[8]; /* of the method "later" */
+static struct request *waiting[8]; /* requests of the method "later" */
 static unsigned waits;
-static uint64_t seq; /* of the newest event */
+static uint64_t seq; /* seq of the newest event */
 
 /* ---- stand-in: a log, and methods of the test ---- */
 
@@ -41,7 +41,7 @@ static void run_later(struct request *request, const struct span *values)
     waiting[waits++] = request;
 }
 
-/* A task is recorded: `end` that it has ended already, which is told behind the answer. */
+/* Answers a recorded task; `end`: it has ended already, which is reported after the answer. */
 static void record(struct request *request, bool end)
 {
     static const char id[] = "01980000-0000-7000-8000-000000000001";
@@ -170,7 +170,7 @@ static void test_batches(void)
     is_text(heard(reader), "[" RESULT("2", "{}") "," RESULT("1", "1") "]\n", "and is one array");
     says(reader, "[" CALL("1", "later", "{}") "," CALL("2", "now", "{}") "]");
     reader_gone(reader);
-    request_reply(waiting[--waits], SPAN("1")); /* a sanitizer looks */
+    request_reply(waiting[--waits], SPAN("1")); /* a sanitizer checks this */
 }
 
 static void test_large_batch(void)
@@ -192,7 +192,8 @@ static void test_large_batch(void)
     reader_gone(reader);
 }
 
-/* The answer, then what follows it: on every socket of the owner, but not what the answer told its reader. */
+/* The answer comes first, then events on every socket of the owner, except those that the answer reports to
+ * its reader. */
 static void test_order(void)
 {
     seq = 10;
@@ -225,7 +226,7 @@ static void test_order(void)
     reader_gone(other);
 }
 
-/* Redis hangs: whoever waits is answered, once. */
+/* Redis hangs: every waiting request is answered once. */
 static void test_stall(void)
 {
     struct reader *reader = joined();

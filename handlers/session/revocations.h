@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Follows the list of revocations: twice a second the hub reads new entries over its command connection,
  * so that a silent Redis is noticed, nothing can be missed, and no subscription has to be trusted. While
- * it does not know the list as of at most auth.deny_grace_s ago, app.revocations_unknown is set. Loop thread. */
+ * it does not know the list as of at most auth.deny_grace_s ago, app.revocations_unknown is set. Loop thread.
+ */
 #pragma once
 
 #include "handlers/rpc/app.h"

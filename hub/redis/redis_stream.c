@@ -246,7 +246,7 @@ void redis_out_free(struct redis_out *out)
     *out = (struct redis_out){0};
 }
 
-/* ---- commands whose answer is not told: a ring ---- */
+/* ---- commands whose answer was not delivered: a ring ---- */
 
 static void grow(struct redis_calls *calls)
 {

@@ -54,7 +54,7 @@ int redis_out_flush(struct redis_out *out, struct redis_stream *stream);
 void redis_out_clear(struct redis_out *out);
 void redis_out_free(struct redis_out *out);
 
-/* ---- commands whose answer is not told, in their order ---- */
+/* ---- commands whose answer was not delivered, in order ---- */
 struct redis_call {
     redis_reply_fn *fn; /* NULL = the answer is ignored */
     void *ctx;

@@ -45,7 +45,7 @@ static inline bool log_has(struct reader *reader, const char *part)
     return strstr(reader->log.data, part) != NULL;
 }
 
-/* Waits until the part was heard; forgets what was. */
+/* Waits until the text was read; then forgets what was read. */
 static inline void hears_part(struct reader *reader, const char *part, const char *name)
 {
     UNTIL(log_has(reader, part));
@@ -71,7 +71,7 @@ static inline unsigned id_number(const char *id)
     return i;
 }
 
-/* What was heard, with every id as its number. */
+/* What was read, with every id replaced by its number. */
 static inline const char *heard_ids(struct reader *reader)
 {
     static char text[8192];
@@ -99,7 +99,7 @@ static inline unsigned lines(struct span text)
     return count;
 }
 
-/* Waits until so many lines were heard; they are these. */
+/* Waits until this many lines were read, and compares them. */
 static inline void hears(struct reader *reader, const char *want, const char *name)
 {
     unsigned count = lines(span_of(want));
@@ -115,7 +115,7 @@ static void on_joined(void *ctx, enum owners_joined result, const struct owner_p
     joins++;
 }
 
-/* A user who hears what happens from now on. */
+/* A user who gets all events from now on. */
 static inline struct reader *user(const char *name, unsigned roles)
 {
     struct reader *reader = reader_new(&app, name, roles);
@@ -172,7 +172,7 @@ static inline void hub_begin(void)
     app_redis(&app, true);
 }
 
-/* Takes it apart; nothing may be left. */
+/* Frees everything; nothing may be left. */
 static inline void hub_end(void)
 {
     redis_free(&hub.commands);

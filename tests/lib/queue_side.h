@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the tests of the queue's client share: processes as the queue sees them, each with its connections, on
- * one loop and one real redis-server; and a note of everything they were told. */
+/* Shared by the tests of the queue's client: processes as the queue sees them, each with its connections, on
+ * one loop and one real redis-server; and a record of all callbacks. */
 #pragma once
 
 #include "hub/json/json.h"
@@ -42,7 +42,7 @@ static struct {
         char effect_id[ID_SIZE];
         unsigned attempt, fence, rev;
     } leased;
-    struct queue_reported reported; /* of that attempt */
+    struct queue_reported reported; /* reports of that attempt */
     size_t leased_count;
     struct queue_answer answer;
     char json[8192];
@@ -68,7 +68,7 @@ static inline void note_event(char from, const struct event *event)
     snprintf(told.events[i].body, sizeof told.events[i].body, "%.*s", (int)event->size, event->body);
 }
 
-/* The codes of all events told so far, each behind the letter of who told it. */
+/* The codes of all events so far, each after the letter of the process that got it. */
 static inline const char *codes(void)
 {
     static char text[2 * TOLD + 1];
@@ -253,7 +253,7 @@ static inline void on_subscriber_up(void *ctx)
     queue_feed_up(side->feed);
 }
 
-/* Connects a process; does not wait for it. */
+/* Connects a process without waiting for it. */
 static inline void connect_side(struct side *side, const char *name, bool is_hub,
                                 struct queue_feed_hooks hooks)
 {
@@ -296,7 +296,7 @@ static inline void on_side_left(void *ctx, enum queue_code code)
     *left += code == QUEUE_OK;
 }
 
-/* Gives its name back, so that the next one of the name need not wait. */
+/* Gives its name back, so that the next process of that name need not wait. */
 static inline void leave_side(struct side *side)
 {
     static unsigned left;
@@ -341,7 +341,7 @@ static inline void submit(const char *id, const char *owner)
 static const char *const owner = "u1";
 static const struct queue_caller caller = {.owner = "u1"};
 
-/* The owner is attached at the first hub; the worker listens too. */
+/* Attaches the owner at the first hub; the worker listens, too. */
 static inline void attach_first(void)
 {
     struct owner_source source = queue_feed_source(hub.feed);

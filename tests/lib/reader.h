@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* An answerer that writes down what it is given, one line per message: the text, or "event C 5 <task id>".
- * For tests of requests without a socket. Include it once. */
+/* An answerer that records what it gets, one line per message: the text, or "event C 5 <task id>". For tests
+ * of requests without a socket. Include it once. */
 #pragma once
 
 #include "handlers/rpc/app.h"
@@ -63,7 +63,7 @@ static void reader_lost(void *to, const char *reason)
     buf_printf(&((struct reader *)to)->log, "lost %s\n", reason);
 }
 
-/* `user` NULL: nobody who is known. */
+/* `user` NULL: not authenticated. */
 static inline struct reader *reader_new(struct app *app, const char *user, unsigned roles)
 {
     static const struct answerer_ops ops = {.answer = rpc_answer, .send = reader_send, .free = reader_free};
@@ -88,7 +88,7 @@ static inline struct reader *reader_new(struct app *app, const char *user, unsig
 
 /* ---- what it does ---- */
 
-/* It has left; requests of it may still be answered. */
+/* Closes it; its requests may still be answered. */
 static inline void reader_gone(struct reader *reader)
 {
     if (reader->answerer.app->client_hooks.leave)
@@ -103,7 +103,7 @@ static inline void says(struct reader *reader, const char *text)
     rpc_message(&reader->answerer, span_of(text), false);
 }
 
-/* What was written down since the last look. */
+/* What was recorded since the last call. */
 static inline const char *heard(struct reader *reader)
 {
     static char text[1 << 21];

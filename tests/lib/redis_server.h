@@ -19,7 +19,7 @@ struct redis_server {
     pid_t pid;
 };
 
-/* Starts it (again) in its directory; returns at once, before it listens. */
+/* Starts it (again) in its directory; returns before it listens. */
 static inline void redis_server_start(struct redis_server *server)
 {
     server->pid = fork();

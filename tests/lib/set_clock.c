@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Preloaded into a program whose wall time a test sets: what it is told is off by the number of seconds in
- * the first eight bytes of the file that SET_CLOCK names. Monotonic time is as it is. Any thread. */
+/* Preloaded into a program whose wall time a test sets: the time it reads is off by the number of seconds in
+ * the first eight bytes of the file that SET_CLOCK names. Monotonic time is unchanged. Any thread. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>

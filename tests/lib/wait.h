@@ -14,7 +14,7 @@ static inline void on_wake_(uv_timer_t *timer)
     (void)timer;
 }
 
-/* Runs the loop until the condition holds, at most 10 s of a quiet machine. Gives whether it did. */
+/* Runs the loop until the condition holds, at most 10 s of a quiet machine. Returns whether it holds. */
 #define UNTIL(condition)                                                                                     \
     __extension__({                                                                                          \
         bool holds_;                                                                                         \
@@ -29,7 +29,7 @@ static inline void on_wake_(uv_timer_t *timer)
         holds_;                                                                                              \
     })
 
-/* Until *counter reaches `want`. */
+/* Runs the loop until *counter reaches `want`. */
 static inline bool reach(const unsigned *counter, unsigned want)
 {
     return UNTIL(*counter >= want);
