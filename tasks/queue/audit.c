@@ -14,10 +14,12 @@ struct audit {
     void *ctx;
     struct buf findings; /* elements of a JSON array */
     unsigned count;
-    struct buf mended; /* likewise, what was repaired before the audit */
-    uint64_t tasks, owners;
-    bool owners_now; /* records are walked first, then owners */
+    struct buf mended;   /* likewise, what was repaired before the audit */
+    uint64_t checked[3]; /* of each walk */
+    size_t walk;         /* of walks[] */
 };
+
+static const char *const walks[] = {"t:", "o:", "b:"}; /* records, owners, bytes of owners */
 
 static void on_slice(struct op *op, const redisReply *answer);
 static void on_places(struct op *op, const redisReply *answer);
@@ -52,7 +54,7 @@ static void report(struct audit *audit, const char *error)
     struct buf json CLEANUP(buf_free) = BUF_INIT;
     bool clean = audit->count == 0 && error == NULL;
     buf_printf(&json, "{\"clean\":%s,\"tasks\":%llu,\"owners\":%llu,\"findings\":[", clean ? "true" : "false",
-               (unsigned long long)audit->tasks, (unsigned long long)audit->owners);
+               (unsigned long long)audit->checked[0], (unsigned long long)audit->checked[1]);
     buf_append_span(&json, buf_span(&audit->findings));
     buf_append_text(&json, "],\"mended\":[");
     buf_append_span(&json, buf_span(&audit->mended));
@@ -80,7 +82,7 @@ static struct op *audit_op(struct audit *audit, const char *function,
 static void next_slice(struct audit *audit, struct span cursor)
 {
     struct op *op = audit_op(audit, FUNCTION("audit"), on_slice);
-    words_text(&op->words, audit->owners_now ? "o:" : "t:");
+    words_text(&op->words, walks[audit->walk]);
     words_add(&op->words, cursor);
 }
 
@@ -90,17 +92,16 @@ static void on_slice(struct op *op, const redisReply *answer)
     struct audit *audit = op->ctx;
     if (answer == NULL) {
         report(audit,
-               audit->tasks || audit->owners_now
+               audit->checked[0] || audit->walk
                    ? "Redis did not answer"
                    : "the queue's functions did not answer: no hub has used this Redis yet, or it was lost");
         return;
     }
-    *(audit->owners_now ? &audit->owners : &audit->tasks) += (uint64_t)reply_number(answer, 1);
+    audit->checked[audit->walk] += (uint64_t)reply_number(answer, 1);
     note_all(audit, reply_array(answer, 2));
     if (!span_is(reply_span(answer, 0), "0")) {
         next_slice(audit, reply_span(answer, 0));
-    } else if (!audit->owners_now) {
-        audit->owners_now = true;
+    } else if (++audit->walk < NELEMS(walks)) {
         next_slice(audit, SPAN("0"));
     } else {
         struct op *places = audit_op(audit, FUNCTION("audit_places"), on_places);

@@ -15,7 +15,7 @@ import uuid
 from taskhub import TOP, eventually
 
 PREFIX = "th:{0}:"
-OK, DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT, NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, LOST = range(10)
+OK, DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT, NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, LOST, QUOTA = range(11)
 HEAVY_MS, LIGHT_MS = 86400000, 3600000
 NET_MS = 25 * 3600000  # by how much Redis' own expiry comes later than what is kept so long
 
@@ -320,7 +320,8 @@ class Queue:
     ROW = ("id owner task status stage progress attempt created started ended updated seq priority retry_of max result"
            " code error message meta omitted pieces pieces_omitted").split()
 
-    OWNER = ("seq", "act", "run", "touch", "kinds", "hubs", "class", "tag", "tags", "later")
+    OWNER = ("seq", "act", "run", "touch", "kinds", "hubs", "class", "tag", "tags", "later", "hour", "living", "logged",
+             "light", "heavy", "keyed", "slotted", "slots")
 
     def row(self, owner="u1"):
         """The owner's counters and who listens; None if there is no row."""
@@ -335,6 +336,11 @@ class Queue:
                        " row[tonumber(ARGV[2])] = tonumber(ARGV[3]) or ARGV[3]"
                        " redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(unpack(row)))",
                        1, PREFIX + "o", owner, self.OWNER.index(name) + 1, value)
+
+    def used(self, owner="u1"):
+        """Bytes that the owner keeps."""
+        row = self.row(owner)
+        return sum(row[part] for part in ("living", "logged", "light", "heavy", "keyed", "slotted")) if row else 0
 
     def active(self):
         return sum(self.redis("ZCARD", PREFIX + key) for key in ("q:default", "q:live", "q:light", "d", "l", "w"))
@@ -421,7 +427,7 @@ class Queue:
     def audit(self):
         """Every finding of the auditor."""
         found = []
-        for kind in ("t:", "o:"):
+        for kind in ("t:", "o:", "b:"):
             cursor = "0"
             while True:
                 cursor, _, findings = self.call("audit", kind, cursor)

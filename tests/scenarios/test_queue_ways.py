@@ -36,7 +36,7 @@ def lists(q, id, owner):
     found = [key for key in ("i", f"i:{owner}") if q.redis("ZSCORE", PREFIX + key, id)]
     for kind in "cxk":
         found += [key for key in (f"l{kind}:{owner}", f"gl{kind}")
-                  if id in q.redis("LRANGE", PREFIX + key, 0, -1)]
+                  if id in (entry[:36] for entry in q.redis("LRANGE", PREFIX + key, 0, -1))]
     return [key.replace(owner, "OWNER") for key in found]
 
 
@@ -75,6 +75,9 @@ def check_once(q, rng):
         plain["args"], plain["letters"] = "", {k: v for k, v in plain["letters"].items() if v != ["a"]}
         if "y" in plain["letters"]:
             plain["letters"]["y"] = [letter for letter in plain["letters"]["y"] if letter != "a"]
+        if len(args) > 200:
+            rest = int(plain["letters"].pop("B")) - len(args) - 100
+            plain["letters"].update({"B": str(rest)} if rest else {})
     elif args == "{}":
         short["args"] = plain["args"]
     assert short == plain

@@ -41,6 +41,8 @@ local global -- of the whole data set: format; act and run = active heavy and ru
 -- they came, watch = until when some hub wants
 -- every owner's events; keys = see 51_keys.lua; server = see history.note(); moved = these changed; times = virtual time by class
 
+local stored = {} -- bytes of owners; see 22_stored.lua
+
 local OWNER_KEEP_MS = 400 * 86400000
 
 -- The libraries of Lua exist only while a function runs.
@@ -102,8 +104,9 @@ end
 
 local function read_global()
   local v = call('HMGET', P .. 'g', 'act', 'run', 'watch', 'format', 'keys', 'due', 'run_ms', 'time_ms', 'ahead_ms',
-    'server')
+    'server', 'owner_bytes', 'keep_heavy', 'keep_light')
   clock.read(v[7], v[8], v[9])
+  stored.begin(v[11], v[12], v[13])
   global = {
     act = (v[1] or 0) + 0, run = (v[2] or 0) + 0, watch = (v[3] or 0) + 0, moved = false, times = {},
     format = (v[4] or math.max(1, FORMAT - 1)) + 0, keys = v[5] or ' ', due = (v[6] or 0) + 0,
@@ -152,14 +155,12 @@ end
 
 end
 
-local EMPTIED = 16 -- entries: a table that held more would be walked as a whole each time
-
 -- The table for the next call: making one costs more than emptying one.
 local function emptied(t)
-  local n = 0
+  local n, most = 0, 16 -- a table that held more entries would be walked as a whole each time
   for key in next, t do
     t[key], n = nil, n + 1
-    if n > EMPTIED then
+    if n > most then
       return {}
     end
   end

@@ -79,13 +79,12 @@ end
 
 end
 
-local MANY = 2 + 2 * 16 -- words
-
 -- Writes all batches now; later ones of the same key start empty.
 local function flush_batches()
+  local many = 2 + 2 * 16 -- words
   for i = 1, #batches do
     local words = batches[i]
-    local write = words.grows and #words > MANY and add_many or call_words
+    local write = words.grows and #words > many and add_many or call_words
     write(words)
     if words.keep then
       call('PEXPIRE', words[2], words.keep)

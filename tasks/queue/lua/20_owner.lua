@@ -12,7 +12,8 @@ local NOTHING = { rest = '' } -- for say(): no optional members
 -- A row is msgpack, which costs less than text here. Its values: seq of the log's newest event; act = active
 -- heavy tasks; run = running tasks; touch = when it was renewed how long the keys are kept; kinds = which of the owner's indexes
 -- exist; hubs = names of the hubs that listen; class and tag = the owner's last tag and the ready set it
--- belongs to; tags = the same for other sets; later = delayed heavy tasks that have not come due yet.
+-- belongs to; tags = the same for other sets; later = delayed heavy tasks that have not come due yet; then the
+-- eight of 22_stored.lua.
 local EMPTY_ROW
 local turns = {} -- settled: a ready set in which no owner waited for a first task; at: when that was so (61_lease.lua)
 
@@ -66,7 +67,7 @@ local function new_owner(name)
   end
   local o = {
     name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
-    tags = '', later = 0, row = false, indexed = false, who = false, moved = false, renewed = false,
+    tags = '', later = 0, hour = 0, living = 0, logged = 0, light = 0, heavy = 0, keyed = 0, slotted = 0, slots = '', row = false, indexed = false, who = false, moved = false, renewed = false,
     logs = 2, places = 2, ends = 2, at = '@' .. name, log = { 'RPUSH', P .. 'e:' .. name },
     index = { 'ZADD', P .. 'i:' .. name }, ended = { 'LPUSH', P .. 'lc:' .. name },
   }
@@ -88,11 +89,15 @@ owner_of = function(name)
     row = call('HGET', P .. 'o', name)
   end
   o = pool_prefix == P and pool[name] or new_owner(name)
-  EMPTY_ROW = EMPTY_ROW or pack(0, 0, 0, 0, '', '', '', 0, '', 0)
+  EMPTY_ROW = EMPTY_ROW or pack(0, 0, 0, 0, '', '', '', 0, '', 0, 0, 0, 0, 0, 0, 0, 0, '')
   if not row or o.row ~= row then
-    o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later = unpack_values(row or EMPTY_ROW)
+    o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later, o.hour, o.living,
+      o.logged, o.light, o.heavy, o.keyed, o.slotted, o.slots = unpack_values(row or EMPTY_ROW)
   end
   o.row = false
+  if o.hour ~= stored.hour then
+    stored.pass(o)
+  end
   o.seq_was, o.who = o.seq, heard_by[o.hubs] or listeners(o.hubs)
   o.moved, o.logs, o.places, o.ends = false, 2, 2, 2
   owners[name] = o
@@ -119,7 +124,7 @@ end
 local function log_append(o, entry)
   local n, seq = o.logs + 1, o.seq + 1
   o.log[n] = entry
-  o.logs, o.seq, o.moved = n, seq, true
+  o.logs, o.seq, o.logged, o.moved = n, seq, o.logged + stored.event(#entry), true
   return seq
 end
 

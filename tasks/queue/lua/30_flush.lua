@@ -29,7 +29,8 @@ local function flush_logs()
 end
 
 row_text = function(o)
-  return pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later)
+  return pack(o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later, o.hour, o.living,
+    o.logged, o.light, o.heavy, o.keyed, o.slotted, o.slots)
 end
 
 -- Answer: the owners that need keep_owner(), and whether any row was written.

@@ -83,9 +83,17 @@ light_lists = function(o, code)
   return own, n, all
 end
 
-list_light = function(o, code, id)
+-- What is kept of an ended light task is counted by its entry in its owner's list: that is the id, or where more is kept
+-- than of most, or it did not begin in this hour, "id bytes slot". `more`: bytes beyond those.
+list_light = function(o, code, id, more)
   local own, n, all = light_lists(o, code)
-  own[n + 1] = id
+  local bytes = stored.LIGHT + #o.name + more
+  o.light, o.moved = o.light + bytes, true
+  if more > 0 or stored.hour_of(born(id)) ~= stored.hour then
+    own[n + 1] = id .. ' ' .. text_of(bytes) .. ' ' .. text_of(stored.light_slot)
+  else
+    own[n + 1] = id
+  end
   if code == 'C' then
     o.ends = n + 1
   end
@@ -162,15 +170,35 @@ local function renew(o)
   end
 end
 
+-- Drops the oldest events of a log. Their texts are read only where some are long.
+local function trim_log(o)
+  local key = P .. 'e:' .. o.name
+  local count = call('LLEN', key)
+  local over, bytes = math.max(0, count - LOG_EVENTS), 0
+  if over > 0 and o.logged > count * stored.event(0) then
+    for _, entry in ipairs(call('LPOP', key, over)) do
+      bytes = bytes + stored.event(#entry)
+    end
+  elseif over > 0 then
+    call('LTRIM', key, -LOG_EVENTS, -1)
+    bytes = over * stored.event(0)
+  end
+  o.logged, o.moved = math.max(0, o.logged - bytes), true
+end
+
 -- The occasional upkeep of an owner, after the log was written. Trims more of an index than it grew by.
 keep_owner = function(o)
   if o.renewed then
     renew(o)
   end
   if o.seq % TRIM_EVENTS < o.seq - o.seq_was then
-    call('LTRIM', P .. 'e:' .. o.name, -LOG_EVENTS, -1)
+    trim_log(o)
     trim_light(o)
     trim_index(P .. 'i:' .. o.name, TRIM_EVENTS + 2 * (o.seq - o.seq_was))
+  end
+  if o.moved then
+    o.moved, o.row = false, row_text(o)
+    call('HSET', P .. 'o', o.name, o.row)
   end
 end
 

@@ -12,7 +12,7 @@
 -- d deaths · m lapses · l log lines of this attempt · c number of its last numbered report · y which other keys
 -- exist · t due (run_ms) · z cancel asked · x effect of its idempotency key · r retry of · X expires before its
 -- start · A bytes of audio · E audio has ended · H hub that resumed it · D was submitted with a delay, and came
--- due. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+-- due · B bytes of its other keys. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
 -- The hash's field # counts its active tasks and says until when (run_ms) the last of the others is kept; the hash
 -- goes as a whole. tasks/queue/attempt.c reads the text of a leased task.
@@ -25,7 +25,7 @@ local FIXED = '^(%S+) (%S+) (%S+) %d+ %S+ %d %d+ %d+ %d+\n[^\n]*\n()'
 local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the usual third line: nothing has happened yet but a lease
 local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
 local damage = {} -- functions for damaged records, called by other files
-local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H', 'D' }
+local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H', 'D', 'B' }
 local IS_RARE = {}
 for i = 1, #RARE do
   IS_RARE[RARE[i]] = true
@@ -158,7 +158,7 @@ end
 
 do
 
-local NO_NUMBER = '%f[%a][dmlctzXAED]=%d*[^%d ]' -- a letter that needs a number has something else
+local NO_NUMBER = '%f[%a][dmlctzXAEDB]=%d*[^%d ]' -- a letter that needs a number has something else
 local STATE_END = '^ %d+ %d+ %d+ %d* %d* %d* ([^\n]*)\n' -- the third line behind the holder
 local CORRUPT = 'corrupt\n"What was stored of this task is damaged."'
 
@@ -168,8 +168,10 @@ damage.is_of = function(id, owner)
     return true
   end
   for _, list in ipairs({ 'lc:', 'lx:', 'lk:' }) do
-    if call('LPOS', P .. list .. owner, id) then
-      return true
+    for _, entry in ipairs(call('LRANGE', P .. list .. owner, 0, -1)) do
+      if sub(entry, 1, 36) == id then
+        return true
+      end
     end
   end
   return false
@@ -443,6 +445,21 @@ local function extra(r, letter)
     set(r, 'y', (r.y or '') .. letter)
   end
   return P .. EXTRA[letter] .. r.id
+end
+
+-- Counts bytes of the task's other keys (22_stored.lua).
+stored.apart = function(r, more)
+  if more ~= 0 then
+    local bytes, o = (r.B or 0) + more, owner_of(r.o)
+    set(r, 'B', bytes > 0 and text_of(bytes) or nil)
+    o.living, o.moved = o.living + more, true
+  end
+end
+
+-- Writes one of them.
+stored.put = function(r, letter, text)
+  local was = call('SET', extra(r, letter), text, 'GET')
+  stored.apart(r, #text + stored.EACH - (was and #was + stored.EACH or 0))
 end
 
 local SHORT = 200 -- the longest value kept in a record, which each change writes again …

@@ -160,7 +160,8 @@ end
 
 -- Keeps the key of an ended task for a while, even when the record is gone.
 keys.release = function(r, code)
-  local words = after.released
+  local words, o = after.released, owner_of(r.o)
+  o.living, o.keyed, o.moved = o.living - stored.KEY, o.keyed + stored.KEY, true
   if not words then
     words = { 'HMGET', P .. 'k', codes = {} }
     after.released = words

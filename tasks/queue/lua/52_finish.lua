@@ -32,22 +32,34 @@ end
 local function list_ended_light(o, r, code)
   push(batch('ZREM', P .. 'i:' .. o.name), r.id)
   push(batch_all('i-', 'ZREM', 'i'), r.id)
-  list_light(o, code, r.id)
+  list_light(o, code, r.id, (r.B or 0) + (#r.R > SHORT and #r.R or 0))
+end
+
+-- Takes audio out of that of an owner's ended streams.
+stored.leave_audio = function(owner, entry, bytes)
+  local key = P .. 'ra:' .. owner
+  local till = call('ZSCORE', key, entry)
+  if till then
+    call('ZREM', key, entry)
+    stored.change(owner_of(owner), stored.hour_of(till) + 1, -bytes)
+  end
 end
 
 -- Drops the oldest audio of an owner's failed and cancelled streams when there is too much.
+-- The set ra:<owner> has "id bytes" of all that is kept, by when it is dropped; it may name more of this hour.
 local function keep_audio(r)
   local key, total = P .. 'ra:' .. r.o, 0
-  call('ZREMRANGEBYSCORE', key, '-inf', text_of(run_ms))
+  call('ZREMRANGEBYSCORE', key, '-inf', format('%d', stored.hour * stored.HOUR_MS - 1))
   call('ZADD', key, text_of(run_ms + AUDIO_KEPT_MS), r.id .. ' ' .. r.A)
-  kept.expire('ra:' .. r.o, AUDIO_KEPT_MS)
-  local all = call('ZRANGE', key, 0, -1)
-  for i = #all, 1, -1 do
+  kept.expire('ra:' .. r.o, AUDIO_KEPT_MS + stored.HOUR_MS)
+  stored.change(owner_of(r.o), stored.hour_of(run_ms + AUDIO_KEPT_MS) + 1, r.A + 0)
+  local all = call('ZRANGE', key, text_of(run_ms), '+inf', 'BYSCORE', 'WITHSCORES')
+  for i = #all - 1, 1, -2 do
     local id, bytes = match(all[i], '^(%S+) (%d+)$')
     total = total + bytes
-    if i < #all and total > AUDIO_KEPT_BYTES or #all - i >= AUDIO_KEPT then
+    if i < #all - 1 and total > AUDIO_KEPT_BYTES or (#all - 1 - i) / 2 >= AUDIO_KEPT then
       call('UNLINK', P .. 'a:' .. id)
-      call('ZREM', key, all[i])
+      stored.leave_audio(r.o, all[i], bytes)
     end
   end
 end
@@ -82,7 +94,7 @@ local function keep_text(r, letter, text, short)
   if #text <= short then
     r.R = text
   else
-    call('SET', extra(r, letter), text)
+    stored.put(r, letter, text)
     r.R = ''
   end
 end
@@ -125,9 +137,11 @@ finish = function(r, code, e)
     call('ZREM', P .. 'x', r.id)
   end
   local o = emit(r, code, e)
+  o.living = o.living - stored.charge(r) - (r.A or 0)
   if r.light then
     list_ended_light(o, r, code)
   else
+    o.heavy = o.heavy + stored.charge(r)
     place(o, r.id, code)
     count_active(o, -1)
     if r.D then

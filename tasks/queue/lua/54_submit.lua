@@ -52,16 +52,21 @@ create = function(o, id, head, args, rare, lease)
   local entry = 'A 0 ' .. id .. at_now .. '0 ' .. head.task
   local seq = log_append(o, entry)
   local seq_text = text_of(seq)
-  local more = rare and rare_text(rare) or ''
+  local more, bytes = rare and rare_text(rare) or '', stored.RECORD
+  if rare then
+    bytes = bytes + (rare.effect and stored.KEY or 0) + (rare.audio or 0)
+  end
   if #args > SHORT then
     call('SET', P .. 'args:' .. id, args)
-    args, more = '', more .. 'y=a'
+    bytes = bytes + #args + stored.EACH
+    args, more = '', more .. 'y=a B=' .. text_of(#args + stored.EACH)
   elseif args == '{}' then
     args = ''
   end
-  local bucket = bucket_of(id, head.light)
-  bucket_put(bucket, id, o.name .. head.lead .. place(o, id, 'A') .. head.tail .. args .. lease .. ' 0 '
+  local bucket, score = bucket_of(id, head.light), place(o, id, 'A')
+  bucket_put(bucket, id, o.name .. head.lead .. score .. head.tail .. args .. lease .. ' 0 '
     .. seq_text .. ' 0    ' .. more .. '\n')
+  o.living = o.living + bytes + #o.name + #head.lead + #score + #head.tail + #args + 1
   bucket.more = bucket.more + 1
   if rare and rare.expires then
     call('ZADD', P .. 'x', run_ms + rare.expires, id)
@@ -114,7 +119,7 @@ end
 -- Submits a task with options; `field`, `key`: of its idempotency key. Answer: as submit(), per task.
 local function submit_rare(o, id, head, args, rare, deadline, field, key)
   local refused = rare.effect and keys.earlier(o, field, key)
-    or not rare.lease and limit_of(o, head.light, rare.due and not rare.waits)
+    or stored.is_full(o) and stored.refusal(o) or not rare.lease and limit_of(o, head.light, rare.due and not rare.waits)
   if refused then
     return refused
   end
@@ -156,7 +161,7 @@ local function submit(args)
       at = rare.effect and at + 2 or at
       result = submit_rare(o, id, head, args[i + 3], rare, deadline, taken[at], taken[at + 1])
     else
-      result = limit_of(o, head.light)
+      result = stored.is_full(o) and stored.refusal(o) or limit_of(o, head.light)
       if not result then
         put_ready(o, id, head)
         result = create(o, id, head, args[i + 3], nil, UNLEASED)

@@ -23,23 +23,53 @@ local function drop_records(ids, from, to)
   end
 end
 
+-- What entries of an owner's list (35_index.lua) count no more; only ids are left of them, and no other keys of theirs.
+local function uncount(o, old)
+  local plain, each = {}, stored.LIGHT + #o.name
+  for i = 1, #old do
+    if #old[i] == 36 then
+      plain[#plain + 1] = old[i]
+    else
+      local id, bytes, slot = match(old[i], '^(%S+) (%d+) (%d+)$')
+      old[i] = id
+      if bytes + 0 > each then
+        call('UNLINK', P .. EXTRA.r .. id, P .. EXTRA.e .. id, P .. EXTRA.a .. id)
+      end
+      stored.change(o, slot + 0, -bytes)
+    end
+  end
+  local first, last = plain[1] and stored.light_till(born(plain[1])), plain[1] and stored.light_till(born(plain[#plain]))
+  if first == last then -- they stand in the order of their hours
+    stored.change(o, first or 0, -#plain * each)
+    return
+  end
+  for i = 1, #plain do
+    stored.change(o, stored.light_till(born(plain[i])), -each)
+  end
+end
+
 -- Drops what stands behind the newest ones of a list.
-local function trim_list(key, most)
+local function trim_list(o, kind, most)
+  local key = P .. kind .. ':' .. o.name
   local over = call('LLEN', key) - most
   if over > 0 then
     local old = call('RPOP', key, math.min(over, 1024))
+    uncount(o, old)
     drop_records(old, 1, #old)
   end
 end
 
 trim_light = function(o)
   for kind, most in pairs(LIGHT_MAX) do
-    trim_list(P .. kind .. ':' .. o.name, most)
+    trim_list(o, kind, most)
   end
 end
 
+local apart_bytes -- of the keys of one task
+
 -- A text of its own key, where it is too long for the record.
 local function put_apart(letter, id, text)
+  apart_bytes = apart_bytes + #text + stored.EACH
   call('SET', P .. EXTRA[letter] .. id, text, 'PX', kept.net(keep_light))
   kept.note('y:' .. id, keep_light)
   return letter
@@ -48,6 +78,7 @@ end
 -- What a task ended with, as its record holds it: result or error, arguments, letters of y; and its event's parts.
 local function outcome_of(id, code, text)
   local args, apart, e = '', '', EMPTY
+  apart_bytes = 0
   if code == 'X' then
     e = {}
     e.code, e.error, args = match(text, '^([^\n]*)\n([^\n]*)\n(.*)$')
@@ -63,12 +94,13 @@ local function outcome_of(id, code, text)
   if #text > LIGHT_SHORT then
     apart, text = apart .. put_apart(code == 'X' and 'e' or 'r', id, text), ''
   end
-  return text, args, apart ~= '' and ' y=' .. apart or '', e
+  return text, args, apart ~= '' and ' y=' .. apart .. ' B=' .. text_of(apart_bytes) or '', e
 end
 
 -- Of the call: its idempotency keys, the last one that was taken, whether all of them are new, how many tasks ended with
 -- which code, what was made of shapes.
 local taken, at_key, fresh, done, shapes
+local full -- owners who keep too much, false if none does
 
 -- Makes the next key stand for its task. Of one that stands for another task already: what its submission is told.
 local function take_key(o, code)
@@ -77,13 +109,15 @@ local function take_key(o, code)
   if standing[effect] then
     return keys.earlier(o, effect, key)
   end
+  o.keyed = o.keyed + stored.KEY
   key = code == 'X' and key .. code or key
   standing[effect] = key
   put(keys.ended(), effect, key)
 end
 
 -- The same of the next ones where all are new: they are written together.
-local function take_new_keys(code, count)
+local function take_new_keys(o, code, count)
+  o.keyed = o.keyed + count * stored.KEY
   if code == 'X' then
     for i = at_key + 3, at_key + 1 + 2 * count, 2 do
       taken[i] = taken[i] .. code
@@ -98,10 +132,11 @@ local function shape_of(text)
   local kind, began, time, head = match(text, '^(%a) (%d+) (%S+) (.*)$')
   local code = CODE[kind] or KEYED[kind]
   head = heads[head] or head_of(head)
+  local score = score_of(time, 'A')
   local shape = {
-    code = code, keyed = code ~= kind, time = time,
+    code = code, keyed = code ~= kind, time = time, of_hour = stored.hour_of(score) == stored.hour,
     entry = code .. ' 1 ', entry_rest = at_now .. PROGRESS[code] .. head.task,
-    fixed = head.lead .. score_of(time, 'A') .. head.tail, state = '\n' .. code .. ' 1 1 ' .. holder .. ' 0 ',
+    fixed = head.lead .. score .. head.tail, state = '\n' .. code .. ' 1 1 ' .. holder .. ' 0 ',
     rest = ' 0 ' .. began .. at_now .. ' ',
   }
   shape.plain, shape.plain_rest = shape.fixed .. shape.state, shape.rest .. '\n'
@@ -125,10 +160,11 @@ local function record_plain(o, shape, args, at, to)
   end
   local words, last = words_of_shape(shape)
   local own, last_own, all = light_lists(o, 'C')
-  local log, logs, last_all, told, name = o.log, o.logs, #all, o.who.told, o.name
+  local log, logs, last_all, told, name, of_hour = o.log, o.logs, #all, o.who.told, o.name, shape.of_hour
   local entry, entry_rest, plain, plain_rest = shape.entry, shape.entry_rest, shape.plain, shape.plain_rest
   local thousands, tails, tail = texts_from(o.seq + 1)
-  local from = at
+  local from, each, bytes = at, stored.LIGHT + #name, 0
+  local slot = ' ' .. text_of(stored.light_slot)
   while at <= to do
     local id, result = args[at], args[at + 1]
     if #result > LIGHT_SHORT then
@@ -143,6 +179,12 @@ local function record_plain(o, shape, args, at, to)
     words[last] = name .. plain .. thousands .. tails[tail] .. plain_rest .. result
     last_own = last_own + 1
     own[last_own] = id
+    if #result > SHORT then
+      bytes = bytes + #result
+      own[last_own] = id .. ' ' .. text_of(each + #result) .. slot
+    elseif not of_hour then
+      own[last_own] = id .. ' ' .. text_of(each) .. slot
+    end
     last_all = last_all + 1
     all[last_all] = id
     if told then
@@ -151,33 +193,54 @@ local function record_plain(o, shape, args, at, to)
     tail = tail + 1
     at = at + 2
   end
-  o.seq, o.moved, o.logs, o.ends = o.seq + (at - from) / 2, true, logs, last_own
+  local count = (at - from) / 2
+  o.light = o.light + count * each + bytes
+  o.logged = o.logged + count * stored.event(#entry + 36 + #entry_rest)
+  o.seq, o.moved, o.logs, o.ends = o.seq + count, true, logs, last_own
   return at
 end
 
 -- Any other one.
 local function record_other(o, shape, id, text)
-  local code, input, more, e = shape.code, '', '', EMPTY
+  local code, input, more, e, bytes = shape.code, '', '', EMPTY, 0
   if text ~= '' then
     text, input, more, e = outcome_of(id, code, text)
+    bytes = apart_bytes + (#text > SHORT and #text or 0)
   end
   local entry = shape.entry .. id .. shape.entry_rest
   local seq_text = text_of(log_append(o, entry))
   local words, last = words_of_shape(shape)
   words[last + 1] = id
   words[last + 2] = o.name .. shape.fixed .. input .. shape.state .. seq_text .. shape.rest .. more .. '\n' .. text
-  list_light(o, code, id)
+  list_light(o, code, id, bytes)
   if o.who.told then
     say(o, true, add_event, entry, seq_text, LOGGED, e)
   end
+end
+
+-- Refuses the tasks of a run, except those whose key stands.
+local function refuse_run(o, shape, from, to, index, others)
+  for at = from, to, 2 do
+    local earlier
+    if shape.keyed then
+      at_key = at_key + 2
+      earlier = keys.earlier(o, taken[at_key], taken[at_key + 1])
+    end
+    earlier = earlier or stored.refusal(o)
+    earlier[5], others[#others + 1] = index + (at - from) / 2, earlier
+  end
+  return o.seq + 1
 end
 
 -- Records tasks of one owner and shape. `index`: of the first one in its call. Those that are not recorded are added to
 -- `others`. Answer: the seq of the first one that is.
 local function record_run(o, shape, args, from, to, index, others)
   local seq, code, asks, at = o.seq, shape.code, shape.keyed and not fresh, from
+  if full and full[o.name] then
+    return refuse_run(o, shape, from, to, index, others)
+  end
   if shape.keyed and fresh then
-    take_new_keys(code, (to - from + 1) / 2)
+    take_new_keys(o, code, (to - from + 1) / 2)
   end
   while at <= to do
     if code == 'C' and not asks then
@@ -195,6 +258,19 @@ local function record_run(o, shape, args, from, to, index, others)
   end
   done[code] = done[code] + o.seq - seq
   return seq + 1
+end
+
+-- The owners among these who keep too much, false if none does.
+local function find_full(names)
+  local found = false
+  for i = 1, #names do
+    local o = owners[names[i]] or owner_of(names[i])
+    if stored.is_full(o) then
+      found = found or {}
+      found[o.name] = true
+    end
+  end
+  return found
 end
 
 -- args: retention, keys (51_keys.lua) of which none occurs twice, then runs of tasks that differ in nothing but id and
@@ -215,6 +291,8 @@ local function recorded_once(args)
     ends[runs] = at
   end
   fetch_owners(names)
+  full = find_full(names)
+  fresh = fresh and not full
   local answer, others, index = { now }, {}, 0
   at = 5
   for i = 1, runs do

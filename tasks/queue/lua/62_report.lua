@@ -24,6 +24,7 @@ local function forget_reports(r)
   set(r, 'c', '')
   for _, letter in ipairs({ 'p', 'm', 't' }) do
     if has(r, letter) then
+      stored.apart(r, -stored.size_of(r, letter))
       call('DEL', P .. EXTRA[letter] .. r.id)
     end
   end
@@ -50,7 +51,7 @@ end
 
 local function keep_text(r, letter, text)
   if text ~= '' then
-    call('SET', extra(r, letter), text)
+    stored.put(r, letter, text)
   end
 end
 
@@ -180,6 +181,7 @@ local function end_whole(args, i, verbs, owner, line)
   fetched[id] = text
   bucket_put(home, id, text)
   count_in(home, -1, run_ms + keep_heavy)
+  o.living, o.heavy = o.living - state - stored.RECORD, o.heavy + state + stored.RECORD
   place(o, id, 'C')
   count_active(o, -1)
   push(batches['l-'] or batch_all('l-', 'ZREM', 'l'), id)

@@ -13,6 +13,7 @@ local function final_piece(r, meta)
     call('RPOP', key)
     return
   end
+  stored.apart(r, #meta + stored.EACH)
   emit(r, 'F', { meta = meta }, meta)
 end
 

@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: MIT
 -- What an owner or an admin does to a task: cancel and retry.
 
-local NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, reach
+local NOT_FOUND, FORBIDDEN, STATE, reach
 
 do
 
-NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE = 5, 6, 7, 8 -- enum queue_code
+NOT_FOUND, FORBIDDEN, STATE = 5, 6, 7 -- enum queue_code
+local INPUT_GONE = 8
 
 -- The task if `owner` may act on it, else nil and the code.
 reach = function(id, owner, any)
@@ -57,7 +58,7 @@ end
 local function inherit_audio(old, new)
   call('RENAME', P .. 'a:' .. old.id, P .. 'a:' .. new)
   call('PERSIST', P .. 'a:' .. new)
-  call('ZREM', P .. 'ra:' .. old.o, old.id .. ' ' .. (old.A or '0'))
+  stored.leave_audio(old.o, old.id .. ' ' .. (old.A or '0'), old.A or 0)
 end
 
 local function encoded(byte)
@@ -78,7 +79,7 @@ local function retried_before(o, field, key)
 end
 
 -- args: user limit, global limit, light limit, id, owner, any, new id, argument that must name the owner or '', effect id
--- or '', its key (51_keys.lua). Answer: {code, status, stage, seq, id, time, ms to try again}; for a key that was used
+-- or '', its key (51_keys.lua). Answer: {code, status, stage, seq, id, time, ms to try again[, bytes kept, most]}; for a key that was used
 -- before, those of its task, and where the log stands.
 local function retry(args)
   local r, code = reach(args[6], args[7], args[8])
@@ -99,9 +100,9 @@ local function retry(args)
     return { FORBIDDEN }
   end
   set_limits(args[3], args[4], args[5], 0)
-  local limit = limit_of(o, r.light)
+  local limit = stored.is_full(o, r.stream and r.A or 0) and stored.refusal(o) or limit_of(o, r.light)
   if limit then
-    return { limit[1], '', '', 0, r.id, now_digits, limit[4] }
+    return { limit[1], '', '', 0, r.id, now_digits, limit[4], limit[6], limit[7] }
   end
   if r.stream then
     inherit_audio(r, id)

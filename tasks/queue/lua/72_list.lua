@@ -56,7 +56,7 @@ local function light_source(key, f)
     offset = offset + #list
     f.cost = f.cost + #list / 8
     for i = 1, #list do
-      local id = list[i]
+      local id = sub(list[i], 1, 36)
       local score = born(id)
       if score <= f.untill and score >= f.since and behind(score, id, f.from) then
         push(found, { score = score, id = id })

@@ -65,13 +65,15 @@ local function renew(args)
   return history.renew(args[3], args[4])
 end
 
--- Notes that the hub lives. Sweeps here, too, so that it happens where no worker is left. args: retention.
+-- Notes that the hub lives. Sweeps here, too, so that it happens where no worker is left. args: retention, most bytes that
+-- an owner keeps.
 local function alive(args)
   retention(args)
   say_alive()
   note_reader()
   call('ZREMRANGEBYSCORE', P .. 'hs', '-inf', run_ms - HUB_FORGOTTEN_MS)
-  call('HSET', P .. 'g', 'keep_heavy', keep_heavy, 'keep_light', keep_light)
+  call('HSET', P .. 'g', 'keep_heavy', keep_heavy, 'keep_light', keep_light,
+    'owner_bytes', args[5] or stored.limit)
   damage.look() -- before anything is staged that it would count twice
   sweep()
   sweep_streams()
@@ -126,13 +128,16 @@ local function replay(args)
 end
 
 -- Logs a notification once per id: what is known is kept among the idempotency keys. args: owner, id, body (JSON object).
+-- Answer: its code.
 local function notify(args)
-  local field = 'nt:' .. args[3] .. ':' .. args[4]
+  local o, field = owner_of(args[3]), 'nt:' .. args[3] .. ':' .. args[4]
   if keys.stands(field) then
     return 0
+  elseif stored.is_full(o) then
+    return stored.refusal(o)[1]
   end
   put(keys.ended(), field, '')
-  local o = owner_of(args[3])
+  o.keyed = o.keyed + #field + stored.EACH
   local entry = entry_of('N', '0', '-', '0', '-')
   say(o, false, add_event, entry, text_of(log_append(o, entry .. '\t' .. args[5])), LOGGED, { body = args[5] })
   return 0

@@ -28,6 +28,19 @@ local function tell_reader(r)
   end
 end
 
+-- Answer: the code.
+local function store(r, stands, bytes)
+  local o = owner_of(r.o)
+  if stored.is_full(o) then
+    return stored.refusal(o)[1]
+  end
+  call('XADD', P .. 'a:' .. r.id, format('%d-1', stands), 'd', bytes)
+  set(r, 'A', format('%d', stands + #bytes))
+  o.living, o.moved = o.living + #bytes, true
+  tell_reader(r)
+  return 0
+end
+
 -- Appends bytes at an offset; skips bytes already stored, and refuses a gap by answering the stream's
 -- position. args: then per chunk: owner, id, offset, bytes. Answer per chunk: {code, received, ended}.
 local function audio_append(args)
@@ -43,9 +56,7 @@ local function audio_append(args)
       local skip = stands - offset
       if skip >= 0 and skip < #bytes then
         bytes = skip > 0 and sub(bytes, skip + 1) or bytes
-        call('XADD', P .. 'a:' .. r.id, format('%d-1', stands), 'd', bytes)
-        set(r, 'A', format('%d', stands + #bytes))
-        tell_reader(r)
+        code = store(r, stands, bytes)
       end
     end
     answer[#answer + 1] = stand(r, code)

@@ -5,6 +5,7 @@
 do
 
 local SLICE = 200
+local RECOUNTED = 4000 -- entries of owners
 local BUCKET = 1000 -- a hash of records up to this size is read as a whole
 
 local findings
@@ -86,6 +87,9 @@ local function audit_task(r)
   end
   if not active then
     found('index', r.id, 'an active task is not listed')
+  end
+  if stored.size_apart(r) ~= (r.B or 0) + 0 then
+    found('bytes', r.id, 'counts ' .. (r.B or 0) .. ' bytes of its other keys, has ' .. stored.size_apart(r))
   end
   if r.x and not keys.lives(r.x) then
     found('key', r.id, 'its idempotency key does not stand')
@@ -227,10 +231,19 @@ local function audit_owners(cursor)
   return page[1], checked
 end
 
--- args: what ("t:" or "o:"), cursor, "0" at first. Answer: {next cursor, "0" at the end, checked, findings}.
+local function audit_bytes(cursor)
+  return stored.recount(cursor, RECOUNTED, function(o, what)
+    found('bytes', o.name, 'counts ' .. what)
+  end)
+end
+
+local KINDS = { ['t:'] = audit_tasks, ['o:'] = audit_owners, ['b:'] = audit_bytes }
+
+-- args: what ("t:", "o:" or "b:": bytes of owners), cursor, "0" at first. Answer: {next cursor, "0" at the end, checked,
+-- findings}.
 local function audit(args)
   findings = {}
-  local cursor, checked = (args[3] == 't:' and audit_tasks or audit_owners)(args[4])
+  local cursor, checked = KINDS[args[3]](args[4])
   return { cursor, checked, findings }
 end
 

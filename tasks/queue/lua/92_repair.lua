@@ -202,7 +202,7 @@ phases.t = function(cursor)
   if scan ~= '0' then
     return 't ' .. scan
   end
-  return orphans[1] and 'w 0' or ALL
+  return orphans[1] and 'w 0' or 'b 0'
 end
 
 -- Searches a slice of the owners for those of the orphans. A cursor is "w <cursor of HSCAN>".
@@ -222,7 +222,7 @@ phases.w = function(cursor)
     return 'w ' .. page[1]
   end
   orphans = {}
-  return ALL
+  return 'b 0'
 end
 
 -- Corrects the global counters once the tasks in all places have been counted: act, run, due.
@@ -233,6 +233,15 @@ local function set_global(wrong)
       global[field], global.moved = global[field] + wrong[i], true
     end
   end
+end
+
+-- Recounts a slice of the bytes that owners keep. A cursor is "b <that of stored.recount()>".
+phases.b = function(cursor)
+  local on = stored.recount(cursor, work, function(o, what, counts)
+    note('bytes', o.name, 'counted ' .. what)
+    stored.correct(o, counts)
+  end)
+  return on ~= '0' and 'b ' .. on or ALL
 end
 
 -- Counts a slice of the tasks in all places. A cursor is "g <round> <errors found in the round before>
