@@ -47,6 +47,7 @@ static void build_queue(struct hub *hub, const struct redis_url *url)
         .global_tasks = (unsigned)options->global_tasks,
         .user_light = (unsigned)options->user_light,
         .user_delayed = (unsigned)options->user_delayed,
+        .owner_bytes = (uint64_t)options->owner_bytes,
         .user_rows_per_s = options->user_rows_per_s,
         .retention_heavy_ms = (uint64_t)options->retention_heavy_s * 1000,
         .retention_light_ms = (uint64_t)options->retention_light_s * 1000,

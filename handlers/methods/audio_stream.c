@@ -242,6 +242,8 @@ static void on_appended(void *ctx, const struct queue_audio *audio)
         stream_fail(stream, "input_lost", "Bytes that stood already were lost");
     else if (audio->code == QUEUE_OK)
         advance(stream, audio->received);
+    else if (audio->code == QUEUE_QUOTA)
+        stream_fail(stream, "quota", "quota.owner_bytes: as much as may be kept of one user is kept");
     else if (audio->code != QUEUE_UNAVAILABLE)
         stream_close(stream); /* the task has ended, or is not the caller's: its event says so */
     /* else: resent when Redis answers, or at the next tick */

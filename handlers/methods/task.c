@@ -128,8 +128,11 @@ static void fail_retry(struct request *request, const struct retry *retry, const
     static const struct {
         enum queue_code code;
         enum task_refusal refusal;
-    } rows[] = {{QUEUE_USER_LIMIT, TASK_USER_LIMIT}, {QUEUE_GLOBAL_LIMIT, TASK_GLOBAL_LIMIT}};
-    struct task_reply refused = {.type = retry->type, .retry_ms = answer->retry_ms};
+    } rows[] = {{QUEUE_USER_LIMIT, TASK_USER_LIMIT},
+                {QUEUE_GLOBAL_LIMIT, TASK_GLOBAL_LIMIT},
+                {QUEUE_QUOTA, TASK_QUOTA}};
+    struct task_reply refused = {
+        .type = retry->type, .retry_ms = answer->retry_ms, .used = answer->used, .most = answer->most};
     for (size_t i = 0; i < NELEMS(rows); i++)
         if (rows[i].code == answer->code)
             refused.refusal = rows[i].refusal;

@@ -40,5 +40,9 @@ void error_write(struct buf *to, const struct request_error *error)
         json_member_text(to, "field", span_of(error->field));
     if (error->retry_ms)
         json_member_int(to, "retry_ms", (int64_t)error->retry_ms);
+    if (error->most) {
+        json_member_int(to, "used", (int64_t)error->used);
+        json_member_int(to, "limit", (int64_t)error->most);
+    }
     buf_append_text(to, "}}");
 }

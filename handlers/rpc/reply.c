@@ -88,6 +88,9 @@ static const struct request_error refusals[] = {
     [TASK_TYPE_NOT_IN_TOKEN] = {.code = RPC_FORBIDDEN, .word = "task_not_allowed", .field = "task"},
     [TASK_ARGS_TOO_LARGE] = {.code = RPC_TOO_LARGE, .field = "args"},
     [TASK_USER_LIMIT] = {.code = RPC_USER_LIMIT},
+    [TASK_QUOTA] = {.code = RPC_USER_LIMIT,
+                    .word = "quota",
+                    .message = "quota.owner_bytes: as much as may be kept of one user is kept"},
     [TASK_GLOBAL_LIMIT] = {.code = RPC_BUSY},
     [TASK_BUSY] = {.code = RPC_BUSY},
     [TASK_UNAVAILABLE] = {.code = RPC_BUSY, .word = "unavailable"},
@@ -150,6 +153,8 @@ bool reply_refused(struct request *request, const struct task_reply *reply)
         error.field = reply->error.field;
     error.message = refusal_text(request->app->options, reply, text);
     error.retry_ms = error.code == RPC_USER_LIMIT || error.code == RPC_BUSY ? reply->retry_ms : 0;
+    error.used = reply->used;
+    error.most = reply->most;
     request_fail(request, &error);
     return true;
 }

@@ -29,6 +29,7 @@ struct request_error {
     const char *word;    /* error.data.code, NULL = the code's own word */
     const char *field;   /* error.data.field or NULL */
     uint64_t retry_ms;   /* error.data.retry_ms, 0 = none */
+    uint64_t used, most; /* error.data.used and .limit, both left out where .limit would be 0 */
     const char *message; /* NULL = the code's own text */
 };
 

@@ -156,12 +156,12 @@ static void refuse(struct submission *submission, enum task_refusal refusal, uin
 
 static enum task_refusal refusal_of(enum queue_code code)
 {
-    static const enum task_refusal refusals[] = {[QUEUE_OK] = TASK_ACCEPTED,
-                                                 [QUEUE_DUPLICATE] = TASK_DUPLICATE,
-                                                 [QUEUE_MISMATCH] = TASK_MISMATCH,
-                                                 [QUEUE_USER_LIMIT] = TASK_USER_LIMIT,
-                                                 [QUEUE_GLOBAL_LIMIT] = TASK_GLOBAL_LIMIT};
-    return code < NELEMS(refusals) ? refusals[code] : TASK_UNAVAILABLE;
+    static const enum task_refusal refusals[] = {
+        [QUEUE_OK] = TASK_ACCEPTED,       [QUEUE_DUPLICATE] = TASK_DUPLICATE,
+        [QUEUE_MISMATCH] = TASK_MISMATCH, [QUEUE_USER_LIMIT] = TASK_USER_LIMIT,
+        [QUEUE_QUOTA] = TASK_QUOTA,       [QUEUE_GLOBAL_LIMIT] = TASK_GLOBAL_LIMIT};
+    bool known = code < NELEMS(refusals) && (code == QUEUE_OK || refusals[code]);
+    return known ? refusals[code] : TASK_UNAVAILABLE;
 }
 
 /* What a call that recorded the task says to its client. */
@@ -171,6 +171,8 @@ static void reply_recorded(struct submission *submission, const struct queue_sub
                                .seq = submitted->seq,
                                .at_ms = submitted->at_ms,
                                .retry_ms = submitted->retry_ms ? submitted->retry_ms : RETRY_BUSY_MS,
+                               .used = submitted->used,
+                               .most = submitted->most,
                                .delayed = submission->request.delay_ms > 0};
     memcpy(reply.id, submitted->id, sizeof reply.id);
     memcpy(reply.status, submitted->status, sizeof reply.status);

@@ -41,6 +41,7 @@ enum task_refusal {
     TASK_TYPE_NOT_IN_TOKEN,
     TASK_ARGS_TOO_LARGE,
     TASK_USER_LIMIT,
+    TASK_QUOTA,
     TASK_GLOBAL_LIMIT,
     TASK_BUSY,
     TASK_MISMATCH,
@@ -56,6 +57,7 @@ struct task_reply {
     uint64_t seq;  /* of the task's newest logged event; of a duplicate, where the owner's log stands */
     int64_t at_ms; /* TASK_ACCEPTED: time of the accepted event */
     uint64_t retry_ms;
+    uint64_t used, most;           /* TASK_QUOTA: bytes of the owner */
     bool delayed;                  /* it was submitted with a delay, which has a limit of its own */
     struct json_field_error error; /* TASK_BAD_ARGS */
     /* What must come behind the reply; owner and task_id (the id this submission was given) always stand,

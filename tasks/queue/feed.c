@@ -535,7 +535,10 @@ static void say_alive(struct queue_feed *feed)
     if (clock_mono_ms() - feed->alive_ms > SILENCE_MS && feed->subscribed)
         attach_all(feed);
     feed->alive_ms = clock_mono_ms();
-    op_retention(op_new(feed->queue, FUNCTION("alive"), NULL, NOBODY, NULL));
+    struct op *op = op_new(feed->queue, FUNCTION("alive"), NULL, NOBODY, NULL);
+    op_retention(op);
+    if (feed->queue->config.owner_bytes)
+        words_number(&op->words, feed->queue->config.owner_bytes);
 }
 
 static void on_tick(uv_timer_t *timer);
@@ -588,6 +591,7 @@ struct queue_feed *queue_feed_new(struct queue *queue, struct redis *subscriber,
     feed->queue = queue;
     feed->subscriber = subscriber;
     feed->hooks = hooks;
+    feed->ticks = ALIVE_TICKS - 1; /* soon: others learn from it what this hub allows */
     list_init(&feed->watchers);
     queue->feed = feed;
     queue->tell_logged = tell_logged;

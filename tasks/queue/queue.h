@@ -24,6 +24,7 @@ enum queue_code { /* outcome of a call; handlers/ maps it to wire codes */
                   QUEUE_STATE,       /* not possible in the task's state */
                   QUEUE_INPUT_GONE,  /* retry: audio or file is gone */
                   QUEUE_LOST,        /* runner's write refused: (task, holder, fence) is stale */
+                  QUEUE_QUOTA,       /* submit, retry, audio: the owner keeps quota.owner_bytes already */
                   QUEUE_UNAVAILABLE, /* no answer from Redis: outcome unknown, or Redis refuses writes */
 };
 
@@ -38,6 +39,7 @@ struct queue_config {
     unsigned lease_ms, user_tasks, global_tasks;
     unsigned user_light;     /* most light tasks of a user that may wait in Redis */
     unsigned user_delayed;   /* most heavy tasks of a user that are delayed and not yet due */
+    uint64_t owner_bytes;    /* most bytes that Redis keeps of an owner; hubs only */
     int64_t user_rows_per_s; /* rows per second that one caller's reads may look at; beyond, they wait; 0 =
                                 any number */
     uint64_t retention_heavy_ms, retention_light_ms;
@@ -121,6 +123,7 @@ struct queue_submitted {
     int64_t at_ms;       /* QUEUE_OK: Redis' time of the submission */
     unsigned fence;      /* with .lease: 1, as is the attempt */
     uint64_t retry_ms;   /* limits: when to try again */
+    uint64_t used, most; /* QUEUE_QUOTA: bytes of the owner */
     struct event *event; /* with .end and QUEUE_OK: the terminal event, borrowed; else NULL */
 };
 typedef void queue_submitted_fn(void *ctx, const struct queue_submitted *submitted);
@@ -223,8 +226,9 @@ struct queue_answer {
     char id[ID_SIZE];
     char status[12], stage[33];
     uint64_t seq;
-    int64_t at_ms;     /* retry: time of the accepted event */
-    uint64_t retry_ms; /* limits: when to try again */
+    int64_t at_ms;       /* retry: time of the accepted event */
+    uint64_t retry_ms;   /* limits: when to try again */
+    uint64_t used, most; /* QUEUE_QUOTA: bytes of the owner */
 };
 typedef void queue_answer_fn(void *ctx, const struct queue_answer *answer);
 /* Reads one task, in the form of docs/protocol.md. QUEUE_NOT_FOUND, QUEUE_FORBIDDEN; so do the calls

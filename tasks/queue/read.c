@@ -449,7 +449,9 @@ static void on_changed(struct op *op, const redisReply *reply)
     struct queue_answer answer = {.code = reply_code(reply, 0),
                                   .seq = (uint64_t)reply_number(reply, 3),
                                   .at_ms = reply_number(reply, 5),
-                                  .retry_ms = (uint64_t)reply_number(reply, 6)};
+                                  .retry_ms = (uint64_t)reply_number(reply, 6),
+                                  .used = (uint64_t)reply_number(reply, 7),
+                                  .most = (uint64_t)reply_number(reply, 8)};
     snprintf(answer.status, sizeof answer.status, "%s", reply_text(reply, 1));
     snprintf(answer.stage, sizeof answer.stage, "%s", reply_text(reply, 2));
     snprintf(answer.id, sizeof answer.id, "%s", reply_text(reply, 4));

@@ -47,6 +47,12 @@ static void write_nothing(struct buf *to, const redisReply *answer)
     buf_append_text(to, "{}");
 }
 
+static void write_notified(struct buf *to, const redisReply *answer)
+{
+    if (answer->integer == QUEUE_OK)
+        write_nothing(to, answer);
+}
+
 /* args: the params of the notification; "user_id" names the owner of the log it goes to. Whether the
  * sender may notify that user was checked at submission. */
 static void notify(struct queue *queue, struct span args, service_reply_fn *fn, void *ctx)
@@ -57,7 +63,7 @@ static void notify(struct queue *queue, struct span args, service_reply_fn *fn, 
         fn(ctx, SPAN_NONE);
         return;
     }
-    struct op *op = call_new(queue, FUNCTION("notify"), fn, ctx, write_nothing);
+    struct op *op = call_new(queue, FUNCTION("notify"), fn, ctx, write_notified);
     words_add(&op->words, span_of(owner));
     add_text(op, args, "id");
     words_json(&op->words, args);

@@ -85,14 +85,19 @@ static struct queue_submitted accepted(const struct item *item, uint64_t seq, in
     return submitted;
 }
 
-/* The outcome of one that was not: {code, id, status, number}. */
+/* The outcome of one that was not: {code, id, status, number, place in the call, bytes kept, most}. */
 static struct queue_submitted not_accepted(const struct item *item, const redisReply *answer)
 {
     struct queue_submitted submitted = unavailable(item);
     uint64_t number = (uint64_t)reply_number(answer, 3);
     submitted.code = reply_code(answer, 0);
-    bool limit = submitted.code == QUEUE_USER_LIMIT || submitted.code == QUEUE_GLOBAL_LIMIT;
+    bool limit = submitted.code == QUEUE_USER_LIMIT || submitted.code == QUEUE_GLOBAL_LIMIT ||
+                 submitted.code == QUEUE_QUOTA;
     *(limit ? &submitted.retry_ms : &submitted.seq) = number;
+    if (submitted.code == QUEUE_QUOTA) {
+        submitted.used = (uint64_t)reply_number(answer, 5);
+        submitted.most = (uint64_t)reply_number(answer, 6);
+    }
     if (submitted.code == QUEUE_DUPLICATE) {
         snprintf(submitted.id, sizeof submitted.id, "%s", reply_text(answer, 1));
         snprintf(submitted.status, sizeof submitted.status, "%s", reply_text(answer, 2));
