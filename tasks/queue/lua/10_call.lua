@@ -1,41 +1,41 @@
 #!lua name=taskhub_2
 -- SPDX-License-Identifier: MIT
--- The context of one function call: prefix, caller, time, and what the call read, which is written once, at its
--- end. All files of this folder are joined in name order into one library, so the locals of this file are known
--- to the ones behind it. Nothing here knows what a task is.
+-- The context of one function call: prefix, caller, time, and the data that the call has read, which is written
+-- once, at its end. All files of this folder are joined in the order of their names into one library, so later
+-- files see the locals of this file. Nothing here knows what a task is.
 --
--- What costs time here is the number of Redis commands, not their size. So owners and records are texts, fields
--- of few hashes: a call reads those of all its tasks with one command and writes them with another.
+-- The number of Redis commands costs time, not their size. So owners and records are texts in fields of few hashes:
+-- a call reads those of all its tasks with one command and writes them with another.
 
 -- The number of the stored format, also in the names of the library and its functions and in tasks/queue/client.c.
--- Libraries of several numbers stand side by side; this one reads its own format and the one before, and what is
--- written is g.format: the highest that all live processes read. A change of what is stored raises the number, and
--- writes the new form only where g.format says so.
+-- Libraries of several numbers exist side by side; this one reads its own format and the one before, and writes
+-- g.format: the highest format that all live processes read. A change of what is stored raises the number, and
+-- writes the new form only if g.format allows it.
 local FORMAT = 2
 
 local call -- redis.call; exists only while a function runs
 local P -- prefix of every key, with the shard's hash tag
 local origin -- name of the calling process: "h:<hub>" or "w:<worker>"
-local holder -- origin and incarnation: what a lease is held by
+local holder -- origin and incarnation: the holder of a lease
 local from_hub -- a hub gets the events of its calls in the reply, a worker's are published
 local now -- wall time: milliseconds since 1970 by Redis' clock; never runs backwards
-local run_ms -- running time: milliseconds in which somebody called; begins with the wall time of the data set's first call
-local now_digits, at_now -- the same as text, and between blanks: making text of numbers is slow
-local owners = {} -- name -> its row, in use during this call
-local rows = {} -- name -> text of a row that was fetched and not used yet, false if there is none
-local heard_by = {} -- hubs of a row -> who listens
+local run_ms -- running time: milliseconds in which functions were called; starts with the wall time of the data set's first call
+local now_digits, at_now -- `now` as text, and as text between blanks: converting numbers is slow
+local owners = {} -- name -> its row, used during this call
+local rows = {} -- name -> text of a fetched row that was not used yet, false if it does not exist
+local heard_by = {} -- hubs of a row -> the hubs that listen
 local reply, admin_lines -- lines for the caller and for admins, false while there are none
-local touched = {} -- the rows in use, in order of first use
-local records = {} -- id -> record read during this call, false if there is none
-local fetched = {} -- id -> text of a record that was fetched and not used yet, false if there is none
-local homes = {} -- id -> the hash it stands in, of a record that was fetched
-local standing = {} -- effect -> what its idempotency key stands for, of keys that were fetched
+local touched = {} -- the rows used, in order of first use
+local records = {} -- id -> record read during this call, false if it does not exist
+local fetched = {} -- id -> text of a fetched record that was not used yet, false if it does not exist
+local homes = {} -- id -> the hash that contains the fetched record
+local standing = {} -- effect -> the value of its idempotency key, of fetched keys
 local scores = { A = {}, C = {}, X = {}, K = {} } -- code -> time of a task -> its score in an index
-local changed = {} -- the records to write back, in order of first change
-local buckets, heavy_buckets, light_buckets = {}, {}, {} -- the hashes of records in use, also by their time; see 40_record.lua
+local changed = {} -- the records to write, in order of first change
+local buckets, heavy_buckets, light_buckets = {}, {}, {} -- the hashes of records used, also by their time; see 40_record.lua
 local batches = {} -- sorted sets and lists to write at the end: "command key" -> words
-local after = {} -- what flush() does besides: list of functions
-local clock = { stored = {}, SETTLE_MS = 5000 } -- see clock.read(); so long after a step nobody's silence means anything
+local after = {} -- functions that flush() calls at its end
+local clock = { stored = {}, SETTLE_MS = 5000 } -- see clock.read(); for this long after a step silence does not count
 local history = { server = false, writes = 0 } -- see history.note()
 local global -- of the whole data set: format; act and run = active heavy and running tasks, due = those of act that were delayed when
 -- they came, watch = until when some hub wants
@@ -45,20 +45,21 @@ local stored = {} -- bytes of owners; see 22_stored.lua
 
 local OWNER_KEEP_MS = 400 * 86400000
 
--- The libraries of Lua exist only while a function runs.
+-- Lua's libraries exist only while a function runs.
 local byte, concat, find, format, match, sub, floor, pack, unpack_values
 
 do
 
-local STEP_MS = 2000 -- a gap of more, or a clock that was set, is a step; of a gap at most so much has run
-local CLOCK_EVERY_MS = 100 -- how often the clocks are written, at least
+local STEP_MS = 2000 -- a longer gap, or a clock that was set, is a step; a gap adds at most this much running time
+local CLOCK_EVERY_MS = 100 -- longest time between two writes of the clocks
 
--- Two clocks. Wall time is for stamps, days and what is kept until a day; running time for whatever somebody has to be
--- awake for: leases, delays, who lives, how long things are kept. A machine that slept, a Redis that hung, a clock that was set say nothing of a
--- worker. Fields of g: run_ms and, of when that was written, time_ms = Redis' own clock, ahead_ms = how much wall time was
--- ahead of it, where it was set back: then wall time goes at half the speed until it is caught up; steps, step_ms = how
--- many there were, and the last one. `stored`, `base`, `time`, `ahead`: these as text and as numbers; `latest`: wall
--- time of the call before; `settled`: the running time from which on silence counts.
+-- Two clocks. Wall time is for stamps, days and what is kept until a day; running time for what requires a process
+-- to be running: leases, delays, liveness, retention. A machine that slept, a Redis that hung or a clock that was
+-- set say nothing about a worker. Fields of g: run_ms; and, as of the time when that was written: time_ms = Redis'
+-- own clock, ahead_ms = how far wall time was ahead of it if it was set back (wall time then runs at half speed
+-- until the clock has caught up); steps, step_ms = the number of steps, and the last one. `stored`, `base`, `time`,
+-- `ahead`: these as text and as numbers; `latest`: wall time of the call before; `settled`: the running time from
+-- which on silence counts.
 clock.read = function(ran, last, ahead)
   local c, stored, t = clock, clock.stored, call('TIME')
   local time = t[1] * 1000 + floor(t[2] / 1000)
@@ -90,12 +91,13 @@ clock.write = function(writes)
   end
 end
 
--- A wall time that has come even if Redis' clock was set forward: what counts until a stamp goes by it.
+-- A wall time that has certainly passed, even if Redis' clock was set forward. What is valid until a stamp is
+-- compared with it.
 clock.certain = function()
   return math.min(now, run_ms)
 end
 
--- What people are told of a running time.
+-- The wall time that is shown for a running time.
 clock.wall_of = function(time)
   return format('%d', now + time - run_ms)
 end
@@ -155,7 +157,7 @@ end
 
 end
 
--- The table for the next call: making one costs more than emptying one.
+-- Returns an empty table for the next call: emptying one costs less than making one.
 local function emptied(t)
   local n, most = 0, 16 -- a table that held more entries would be walked as a whole each time
   for key in next, t do
@@ -192,22 +194,23 @@ local function begin(keys, args)
   end
 end
 
--- Lua's stack bounds one unpack(); a call brings at most a few hundred tasks.
+-- Most words of one unpack(), which Lua's stack limits; a call brings at most a few hundred tasks.
 local UNPACK = 4000
 
--- The texts of small numbers, made once, and those with leading zeros of the same length.
+-- The texts of small numbers, made once, and those padded with zeros to the same length.
 local digits, thousandths = {}, {}
 for i = 0, 999 do
   digits[i] = '' .. i
   thousandths[i] = (i < 10 and '00' or i < 100 and '0' or '') .. i
 end
 
--- A whole number as text.
+-- Returns an integer as text.
 local function text_of(n)
   return digits[n] or format('%d', n)
 end
 
--- The texts of a number and those behind it, up to the next thousand: head .. tails[at], head .. tails[at + 1], …
+-- Returns the texts of a number and its successors up to the next thousand: head .. tails[at], head .. tails[at +
+-- 1], …
 local function texts_from(n)
   local at = n % 1000
   if n < 1000 then

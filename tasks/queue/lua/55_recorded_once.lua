@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- A light task that ran before it was recorded: its record is written once, as it ended. This is the hot path: per task
--- one event in its owner's log, one field of a shared hash, and the entry of its idempotency key if it has one. So a
--- task costs no key and no expiry of its own. Strings cost most here. What comes of it is what submit, lease, start and
--- end leave; but the log has the end alone, and arguments are kept only of one that failed, for task.retry.
+-- Records light tasks that ran before they were recorded: the record is written once, at the end. This is the hot
+-- path: a task costs one event in its owner's log, one field of a shared hash, and the entry of its idempotency key
+-- if it has one, but no key and no expiry of its own. Strings cost most here. The result is the same as that of
+-- submit, lease, start and end, except that the log contains only the end, and arguments are kept only for a failed
+-- task, for task.retry.
 
 do
 
@@ -10,8 +11,8 @@ local CODE, KEYED = { C = 'C', X = 'X' }, { c = 'C', x = 'X' }
 local PROGRESS = { C = '100 ', X = '0 ' }
 local LIGHT_MAX = { lc = 700, lx = 250, lk = 50 }
 
--- Drops the records of ids[from] to ids[to], which are about in order of time: where the first and the last stand in one
--- hash, so do the others. One that does not, of a task that took long, goes with its hash.
+-- Deletes the records of ids[from] to ids[to], which are roughly in order of time: if the first and the last are in
+-- one hash, so are the others. A record elsewhere, of a task that took long, expires with its hash.
 local function drop_records(ids, from, to)
   local time = sub(ids[from], 1, 10)
   if sub(ids[to], 1, 10) == time then
@@ -48,7 +49,7 @@ local function uncount(o, old)
   end
 end
 
--- Drops what stands behind the newest ones of a list.
+-- Trims a list to its newest entries.
 local function trim_list(o, kind, most)
   local key = P .. kind .. ':' .. o.name
   local over = call('LLEN', key) - most
@@ -67,7 +68,7 @@ end
 
 local apart_bytes -- of the keys of one task
 
--- A text of its own key, where it is too long for the record.
+-- Stores a text that is too long for the record under a key of its own.
 local function put_apart(letter, id, text)
   apart_bytes = apart_bytes + #text + stored.EACH
   call('SET', P .. EXTRA[letter] .. id, text, 'PX', kept.net(keep_light))
@@ -75,7 +76,8 @@ local function put_apart(letter, id, text)
   return letter
 end
 
--- What a task ended with, as its record holds it: result or error, arguments, letters of y; and its event's parts.
+-- Returns the end of a task as its record contains it: result or error, arguments, letters of y; and the parts of
+-- its event.
 local function outcome_of(id, code, text)
   local args, apart, e = '', '', EMPTY
   apart_bytes = 0
@@ -97,12 +99,12 @@ local function outcome_of(id, code, text)
   return text, args, apart ~= '' and ' y=' .. apart .. ' B=' .. text_of(apart_bytes) or '', e
 end
 
--- Of the call: its idempotency keys, the last one that was taken, whether all of them are new, how many tasks ended with
--- which code, what was made of shapes.
+-- State of the call: its idempotency keys, the index of the last one used, whether all of them are new, how many
+-- tasks ended with each code, and what was made of shapes.
 local taken, at_key, fresh, done, shapes
 local full -- owners who keep too much, false if none does
 
--- Makes the next key stand for its task. Of one that stands for another task already: what its submission is told.
+-- Assigns the next key to its task. If it belongs to another task already, returns the answer for its submission.
 local function take_key(o, code)
   at_key = at_key + 2
   local effect, key = taken[at_key], taken[at_key + 1]
@@ -115,7 +117,7 @@ local function take_key(o, code)
   put(keys.ended(), effect, key)
 end
 
--- The same of the next ones where all are new: they are written together.
+-- The same for several keys when all are new: they are written together.
 local function take_new_keys(o, code, count)
   o.keyed = o.keyed + count * stored.KEY
   if code == 'X' then
@@ -126,8 +128,8 @@ local function take_new_keys(o, code, count)
   at_key = at_key + 2 * count
 end
 
--- What tasks share that differ in owner, id and outcome: parts of their records and events; `plain` and `plain_rest` are
--- what stands around the seq in the record of one without arguments and outcome.
+-- Parts of records and events that tasks of one shape share; they differ in owner, id and outcome. `plain` and
+-- `plain_rest` surround the seq in the record of a task without arguments and outcome.
 local function shape_of(text)
   local kind, began, time, head = match(text, '^(%a) (%d+) (%S+) (.*)$')
   local code = CODE[kind] or KEYED[kind]
@@ -144,7 +146,7 @@ local function shape_of(text)
   return shape
 end
 
--- The words that write the records of a shape's tasks, which stand in one hash, and how many there are.
+-- The words that write the records of a shape's tasks into their one hash, and how many they are.
 local function words_of_shape(shape)
   local bucket = bucket_of(shape.time, true)
   bucket.ended = run_ms + keep_light
@@ -152,8 +154,8 @@ local function words_of_shape(shape)
   return words, #words
 end
 
--- Tasks of one owner and shape that went well, args[at] and so on to args[to]: id and outcome of each. Answer: where it
--- stopped, at the first one with a long result.
+-- Records completed tasks of one owner and shape, args[at] to args[to]: id and outcome of each. Answer: the
+-- position where it stopped, at the first task with a long result.
 local function record_plain(o, shape, args, at, to)
   if #args[at + 1] > LIGHT_SHORT then
     return at
@@ -200,7 +202,7 @@ local function record_plain(o, shape, args, at, to)
   return at
 end
 
--- Any other one.
+-- Records one task of any other kind.
 local function record_other(o, shape, id, text)
   local code, input, more, e, bytes = shape.code, '', '', EMPTY, 0
   if text ~= '' then
@@ -232,8 +234,8 @@ local function refuse_run(o, shape, from, to, index, others)
   return o.seq + 1
 end
 
--- Records tasks of one owner and shape. `index`: of the first one in its call. Those that are not recorded are added to
--- `others`. Answer: the seq of the first one that is.
+-- Records tasks of one owner and shape. `index`: place of the first one in the call. Adds those that are not
+-- recorded to `others`. Answer: the seq of the first one that is recorded.
 local function record_run(o, shape, args, from, to, index, others)
   local seq, code, asks, at = o.seq, shape.code, shape.keyed and not fresh, from
   if full and full[o.name] then
@@ -273,12 +275,12 @@ local function find_full(names)
   return found
 end
 
--- args: retention, keys (51_keys.lua) of which none occurs twice, then runs of tasks that differ in nothing but id and
--- outcome: owner, shape, number of tasks, and of each: id, outcome (C: the result, '' = {}; X: code, error and arguments,
--- one per line). A shape is "kind began time head": kind C or X, or c or x with idempotency keys; time = the first
--- characters of the ids, which say the millisecond. Answer: the time, per run the seq of the first task, which the
--- others' follow, then of those tasks that were not recorded: as of submit(), and behind it the place in the call, from 0
--- on.
+-- args: retention, keys (51_keys.lua, none of them twice), then runs of tasks that differ only in id and outcome:
+-- owner, shape, number of tasks, and of each task: id, outcome (C: the result, '' = {}; X: code, error and
+-- arguments, one per line). A shape is "kind began time head": kind C or X, or c or x with idempotency keys; time =
+-- the first characters of the ids, which contain the millisecond. Answer: the time, per run the seq of the first
+-- task, which those of the others follow, then for each task that was not recorded: the answer of submit(),
+-- followed by its place in the call, from 0.
 local function recorded_once(args)
   keep_light = args[3] + 0
   taken, fresh = keys.fetch(args[4])

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- The runner's side of leases: take, keep, get back what died.
+-- The runner's side of leases: taking, keeping, and taking back those of dead holders.
 
 local LOST
 
-local holders = {} -- what other files call: of the set hb
+local holders = {} -- functions on the set hb for other files
 
--- Takes the leases whose records are the dead ones' back, of `count` leases from a position on. Answer: where to go on,
--- nil at the end.
+-- Takes back leases held by dead processes, among `count` leases from a position on. Answer: the position to
+-- continue at, nil at the end.
 holders.bury = function(from, count, is_dead)
   local ids = call('ZRANGE', P .. 'l', from, from + count - 1)
   local kept = 0
@@ -23,7 +23,7 @@ holders.bury = function(from, count, is_dead)
   return #ids == count and from + kept or nil
 end
 
--- The other processes of this name: holders of hb and the running times of their last beats.
+-- The other processes of this name: holders in hb and the running times of their last heartbeats.
 holders.namesakes = function(name)
   local all, found = call('ZRANGE', P .. 'hb', 0, -1, 'WITHSCORES'), {}
   for i = 1, #all, 2 do
@@ -34,13 +34,14 @@ holders.namesakes = function(name)
   return found
 end
 
--- When the caller beat last, nil if it is counted among the dead, or not at all.
+-- The time of the caller's last heartbeat; nil if it counts as dead or is unknown.
 holders.beaten = function()
   local beaten = call('ZSCORE', P .. 'hb', holder)
   return beaten and byte(beaten) ~= 45 and beaten or nil
 end
 
--- The caller lives. Answer: 1 if its name may be another's: it was taken for dead, and one of that name began since; else 0.
+-- Records a heartbeat of the caller. Answer: 1 if another process may have its name, because the caller was
+-- declared dead and another one of that name has started; else 0.
 holders.beat = function()
   if not holders.beaten() and holders.namesakes(origin)[1] then
     return 1
@@ -54,7 +55,8 @@ do
 LOST = 9 -- enum queue_code: QUEUE_LOST
 local BEAT_KEPT_MS = 60000
 
--- Gives one task to the caller, if it is there still: its id, its record and, if they do not stand there, its arguments.
+-- Leases one task to the caller if it still exists. Answer: its id, its record and, if they are not in the record,
+-- its arguments.
 local function lease_one(id, deadline, answer)
   local text = lease_text(id)
   if not text then
@@ -71,7 +73,7 @@ local function lease_one(id, deadline, answer)
   put(leases, deadline, id)
 end
 
--- The virtual time of a class goes on to the tag of the task leased last.
+-- Advances the virtual time of a class to the tag of the task leased last.
 local function move_time(queue, score)
   local priority = 9 - floor(score / SPAN_OF_PRIORITY)
   call('HSET', P .. 'g', 'V:' .. queue .. priority, format('%.0f', score % SPAN_OF_PRIORITY))
@@ -80,7 +82,7 @@ end
 local LOOK_FIRST, LOOK_MIN, LOOK_PER_RUNNING, LOOK_MAX = 4, 12, 4, 256 -- tasks
 local SETTLED_MS = 1000
 
--- The owners of tasks; what was passed over once is met again and again.
+-- Caches the owners of tasks: a task that was passed over is seen again and again.
 local known, known_count = {}, 0 -- id -> owner
 local KNOWN_MAX = 4000
 
@@ -105,13 +107,14 @@ local function names_of(ids)
   return names
 end
 
--- Whether an owner has nothing running.
+-- Whether an owner has no running task.
 local function is_idle(name)
   local _, _, run = unpack_values(rows[name] or EMPTY_ROW)
   return run == 0
 end
 
--- Sorts tasks of a ready set: `firsts` get those of owners who have nothing running, one each, `others` the rest.
+-- Sorts tasks of a ready set: one task of each owner without a running task goes into `firsts`, the rest into
+-- `others`.
 local function sort_by_turn(ids, turn)
   local names, firsts, others = names_of(ids), turn.firsts, turn.others
   fetch_owners(names)
@@ -125,15 +128,16 @@ local function sort_by_turn(ids, turn)
   end
 end
 
--- The part of a ready set behind the virtual time of the class in which `id` is.
+-- The part of a ready set after the virtual time of the class of `id`.
 local function behind_time(key, queue, id, most)
   local priority = 9 - floor(call('ZSCORE', key, id) / SPAN_OF_PRIORITY)
   local from = format('%.0f', (9 - priority) * SPAN_OF_PRIORITY + virtual_time(queue .. priority))
   return call('ZRANGE', key, from, '+inf', 'BYSCORE', 'LIMIT', 0, most)
 end
 
--- Tasks in their turn: who has one running waits while others wait for their first. Only the front of the set is looked
--- at, and what stands behind the virtual time: there is what came while those before it were passed over.
+-- Returns tasks in turn: an owner with a running task waits while others wait for their first. Looks only at the
+-- front of the set and at the part after the virtual time, which contains the tasks that came while earlier ones
+-- were passed over.
 local function look_for_turns(key, queue, count)
   local turn = { firsts = {}, others = {}, ids = {}, names = {} }
   local most = math.max(count, math.min(count + LOOK_MIN + LOOK_PER_RUNNING * global.run, LOOK_MAX))
@@ -173,15 +177,15 @@ local function take_turns(key, queue, count)
   return ids
 end
 
--- Whether owners may have to take turns: something runs, not all that wait can be taken, and it was not found just now
--- that nobody waits for his first.
+-- Whether owners may have to take turns: a task is running, not all waiting tasks can be taken, and no call has
+-- found just now that no owner waits for his first.
 local function want_turns(key, count)
   local settled = turns.settled == key and now - turns.at < SETTLED_MS and now >= turns.at
   return global.run > 0 and not settled and call('ZCARD', key) > count
 end
 
--- Takes the first tasks out of a ready set. They seldom are of several priorities; so not all scores are asked for,
--- which Redis would print one by one.
+-- Takes the first tasks out of a ready set. They rarely have several priorities, so most scores are not read: Redis
+-- would print each of them.
 local function take_first(queue, count)
   local key = P .. 'q:' .. queue
   if count > 0 and want_turns(key, count) then
@@ -213,7 +217,7 @@ local function lease(args)
   local answer = { sweep_late() }
   flush_batches()
   flush_records()
-  records, fetched = emptied(records), emptied(fetched) -- what the sweep read may have changed
+  records, fetched = emptied(records), emptied(fetched) -- the sweep may have changed them
   local ids = take_first(queue, args[6] + 0)
   fetch_records(ids)
   for i = 1, #ids do
@@ -261,8 +265,8 @@ end
 
 local RECLAIM_SLICE = 500
 
--- Gives back what earlier incarnations of the caller hold: it has the name. args: retention, how many leases to skip.
--- Answer: where to go on, -1 at the end.
+-- Takes back the leases of earlier incarnations of the caller, which owns the name. args: retention, how many
+-- leases to skip. Answer: where to continue, -1 at the end.
 local function reclaim(args)
   retention(args)
   return holders.bury(tonumber(args[5]), RECLAIM_SLICE, function(r)

@@ -1,13 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- What runners report of the attempts they hold: that it starts, its progress, how it ends; all that is new of a task
--- in one go.
+-- The reports of runners on the attempts they hold: start, progress, end; all news of a task in one report.
 
 local emit_latest
 
 do
 
--- An event that is not logged: newer ones replace it. Runners count in steps of two, so this one's number, made
--- here, lies between theirs.
+-- Makes an event that is not logged and that newer ones replace. Runners number theirs in steps of two, so the
+-- number made here lies between two of theirs.
 emit_latest = function(r, code, e)
   local o = owner_of(r.o)
   local rev = text_of(r.v + 1)
@@ -17,7 +16,7 @@ emit_latest = function(r, code, e)
   say(o, false, add_event, entry_of(code, r.a, r.id, r.n, task), '0', ' ' .. rev .. ' ', e)
 end
 
--- What an attempt reported is no news of the next one.
+-- Clears what an earlier attempt reported.
 local function forget_reports(r)
   set(r, 'n', '0')
   set(r, 'l', '')
@@ -30,7 +29,7 @@ local function forget_reports(r)
   end
 end
 
--- The task runs: event started. An attempt that is over before it reported anything needs no such event.
+-- Logs `started`. An attempt that ends with its first report needs no such event.
 local function start(r, over)
   if r.b ~= '' then
     forget_reports(r)
@@ -55,8 +54,8 @@ local function keep_text(r, letter, text)
   end
 end
 
--- The record takes the last of several reports, the owner's listeners get all: their lines come ready from the
--- runner. After a cancel was asked they are no news.
+-- Stores the last of several reports in the record and passes all of them to the owner's listeners: the runner has
+-- made their lines. After a cancel was requested they are dropped.
 local function progress(r, percent, stage, message, meta, rev, lines)
   if percent ~= r.n and percent + 0 > r.n + 0 then
     r.n = percent
@@ -76,8 +75,8 @@ local function progress(r, percent, stage, message, meta, rev, lines)
   end
 end
 
--- Full jitter: anywhere between now and the exponential bound, so that tasks that failed together do not
--- come back together.
+-- Full jitter: a random time between now and the exponential bound, so that tasks that failed together are not
+-- retried together.
 local function backoff(r)
   local bound = math.min(tonumber(whole(r).cap), r.base * 2 ^ (r.a - 1))
   math.randomseed(now % 2147483647 + #r.id + tonumber(sub(r.id, -6), 16))
@@ -95,7 +94,7 @@ local function try_again(r, e)
   end
 end
 
--- The task goes on when its children have ended: nobody holds it meanwhile.
+-- Lets the task wait for its children; nobody holds it meanwhile.
 local function wait_for_children(r)
   make_waiting(r, 'w')
   emit_latest(r, 'P', NOTHING)
@@ -123,10 +122,10 @@ local function end_one(r, kind, again, text, code)
   end
 end
 
--- What verbs say: s = it starts, p = progress follows (6 words), C = it ends well (1 word), X K D B W = the lease ends (2 words), r = may be tried
--- again.
+-- Meaning of the verbs: s = start, p = progress (6 words follow), C = completed (1 word), X K D B W = the lease
+-- ends (2 words), r = may be retried.
 local VERBS = '^(s?)(p?)([CXKDBW]?)(r?)$'
-local read_verbs = {} -- text -> what it says
+local read_verbs = {} -- text of verbs -> their meaning
 
 local function verbs_of(text)
   local verbs = read_verbs[text]
@@ -142,8 +141,8 @@ local function verbs_of(text)
   return verbs
 end
 
--- What became of most tasks: reported once, from start to end, they leave nothing but a result. Such a record needs not
--- be taken apart. `line`: pieces of its third line. Answer: whether it is one; its end is counted by the caller.
+-- Ends the usual task, which is reported once, from start to end, and has only a result: its record need not be
+-- parsed. `line`: pieces of its third line. Answer: whether the record is of this kind; the caller counts its end.
 local function end_whole(args, i, verbs, owner, line)
   local id, at = args[i], i + 3
   local text = verbs.whole and args[i + 1] == '1' and not records[id] and fetched[id]
@@ -188,7 +187,7 @@ local function end_whole(args, i, verbs, owner, line)
   return true
 end
 
--- Takes one task's reports; answer: its code.
+-- Applies one task's reports. Answer: its code.
 local function report_one(args, i, verbs)
   local r = record_of(args[i])
   local at = i + 3
@@ -213,7 +212,8 @@ local function report_one(args, i, verbs)
   return 0
 end
 
--- Reads the tasks in the arguments of report(), and their owners. Answer: the owners' names, false of a task that is gone.
+-- Reads the tasks named in the arguments of report(), and their owners. Answer: the owners' names, false for a task
+-- that is gone.
 local function fetch_all(args)
   local ids, names, i = {}, {}, 5
   while i <= #args do
