@@ -145,7 +145,16 @@ static bool is_own(const struct retry *retry)
     return strcmp(retry->owner, retry->caller) == 0;
 }
 
-/* {"task_id","status","retry_of","seq"?,"duplicate"?} */
+static struct event_text accepted_of(const struct retry *retry, const struct queue_answer *answer)
+{
+    return (struct event_text){.code = 'A',
+                               .at_ms = answer->at_ms,
+                               .id = span_of(retry->new_id),
+                               .task = span_of(retry->task),
+                               .owner = span_of(retry->owner)};
+}
+
+/* {"task_id","status","retry_of","seq"?,"mark"?,"duplicate"?} */
 static struct span retry_result(struct request *request, const struct retry *retry,
                                 const struct queue_answer *answer)
 {
@@ -154,6 +163,9 @@ static struct span retry_result(struct request *request, const struct retry *ret
                answer->status, retry->id);
     if (is_own(retry)) /* an admin's retry of another user's task is in that user's log */
         buf_printf(result, ",\"seq\":%llu", (unsigned long long)answer->seq);
+    const struct event_text accepted = accepted_of(retry, answer);
+    if (is_own(retry) && answer->code == QUEUE_OK)
+        event_mark_member(result, event_text_mark(&accepted));
     buf_append_text(result, answer->code == QUEUE_DUPLICATE ? ",\"duplicate\":true}" : "}");
     return buf_span(result);
 }
@@ -180,11 +192,7 @@ static void on_retried(void *ctx, const struct queue_answer *answer)
         free(retry);
         return;
     }
-    struct event_text accepted = {.code = 'A',
-                                  .at_ms = answer->at_ms,
-                                  .id = span_of(retry->new_id),
-                                  .task = span_of(retry->task),
-                                  .owner = span_of(retry->owner)};
+    const struct event_text accepted = accepted_of(retry, answer);
     struct event *event = event_text_build(&accepted, answer->seq, 0);
     const struct owner_news news = {.owner = retry->owner,
                                     .task_id = retry->new_id,

@@ -171,6 +171,16 @@ static uint64_t seq_of(const struct request *request, const struct task_reply *r
     return given < reply->seq ? given : reply->seq - 1;
 }
 
+/* The accepted event for the owner's other sockets; the submitting one reads the reply. */
+static struct event_text accepted_text(const struct task_reply *reply)
+{
+    return (struct event_text){.code = 'A',
+                               .at_ms = reply->at_ms,
+                               .id = span_of(reply->id),
+                               .task = span_of(reply->type->name),
+                               .owner = span_of(reply->news.owner)};
+}
+
 void reply_write(struct buf *to, const struct request *request, const struct task_reply *reply)
 {
     buf_append_span(to, SPAN("{\"task_id\":\""));
@@ -179,25 +189,18 @@ void reply_write(struct buf *to, const struct request *request, const struct tas
     buf_append_text(to, reply->status);
     buf_append_span(to, SPAN("\",\"seq\":"));
     buf_append_u64(to, seq_of(request, reply));
-}
-
-/* The accepted event for the owner's other sockets; the submitting one reads the reply. */
-static struct event *accepted_event(const struct task_reply *reply)
-{
-    struct event_text text = {.code = 'A',
-                              .at_ms = reply->at_ms,
-                              .id = span_of(reply->id),
-                              .task = span_of(reply->type->name),
-                              .owner = span_of(reply->news.owner)};
-    return event_text_build(&text, reply->seq, 0);
+    const struct event_text accepted = accepted_text(reply);
+    if (reply->news.seq)
+        event_mark_member(to, event_text_mark(&accepted));
 }
 
 void reply_accepted(struct request *request, const struct task_reply *reply, struct span result)
 {
     struct owner_news news = reply->news;
+    const struct event_text text = accepted_text(reply);
     struct event *accepted = NULL;
     if (news.seq && owners_listening(request->app->owners, news.owner, request_member(request)))
-        news.event = accepted = accepted_event(reply);
+        news.event = accepted = event_text_build(&text, reply->seq, 0);
     request_reply_then(request, result, &news);
     event_unref(&accepted);
 }

@@ -74,7 +74,7 @@ static void on_joined(void *ctx, enum owners_joined result, const struct owner_p
 static struct reader *joined(void)
 {
     struct reader *reader = reader_new(&app, "u1", 0);
-    owners_join(app.owners, "u1", reader->member, (struct owners_resume){"", 0}, on_joined, reader);
+    owners_join(app.owners, "u1", reader->member, (struct owners_resume){.seq = 0}, on_joined, reader);
     return reader;
 }
 

@@ -9,6 +9,7 @@
 #include "hub/base/metrics.h"
 #include "hub/config/options.h"
 #include "hub/json/json_write.h"
+#include "tasks/queue/event_text.h"
 #include "tasks/queue/usage.h"
 #include "tasks/store/unlisted.h"
 
@@ -163,6 +164,7 @@ static void write_welcome(struct buf *to, const struct entry *entry, const struc
     json_member_time(to, "expires_at", who->expires_at * 1000);
     json_member_text(to, "epoch", span_of(entry->at.epoch));
     json_member_int(to, "seq", (int64_t)entry->at.head);
+    event_mark_member(to, entry->at.mark);
     json_member_text(to, "resumed", span_of(words[result]));
     buf_append_span(to, buf_span(&entry->snapshot));
     write_limits(to, entry->session->answerer.app->options);
@@ -258,23 +260,25 @@ static void join(struct session *session, struct request *request)
 void auth_join_implied(struct session *session)
 {
     struct request *request = request_new(&session->answerer, NULL, SPAN_NONE);
-    session->resume = (struct owners_resume){"", 0};
+    session->resume = (struct owners_resume){.seq = 0};
     join(session, request);
 }
 
 /* ---- auth ---- */
 
-/* Reads {"epoch","seq"}; false and answered if malformed. */
+/* Reads {"epoch","seq","mark"?}; false and answered if malformed. */
 static bool take_resume(struct request *request, struct span value, struct owners_resume *ret)
 {
     static const struct json_field fields[] = {
         {.name = "epoch", .kinds = KIND_STRING, .required = true, .min = 1, .max = sizeof ret->epoch - 1},
         {.name = "seq", .kinds = KIND_INTEGER, .required = true, .min = 0, .max = INT64_C(1) << 53},
+        {.name = "mark", .kinds = KIND_STRING, .min = MARK_DIGITS, .max = MARK_DIGITS},
     };
     struct span values[NELEMS(fields)];
-    struct json_field_error fault = {"resume", "resume: must be {epoch, seq}"};
+    struct json_field_error fault = {"resume", "resume: must be {epoch, seq, mark}"};
+    char mark[MARK_DIGITS + 1] = "";
     int64_t seq = 0;
-    *ret = (struct owners_resume){"", 0};
+    *ret = (struct owners_resume){.seq = 0};
     if (value.p == NULL)
         return true;
     if (!json_match(value, fields, NELEMS(fields), values, &fault) || !json_int(values[1], &seq) ||
@@ -283,6 +287,8 @@ static bool take_resume(struct request *request, struct span value, struct owner
         return false;
     }
     ret->seq = (uint64_t)seq;
+    if (values[2].p && json_string_copy(values[2], mark, sizeof mark))
+        ret->mark = event_mark_read(span_of(mark));
     return true;
 }
 

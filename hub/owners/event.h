@@ -28,6 +28,7 @@ struct event {
     uint64_t attempt;      /* 0 if it does not apply */
     char task_id[ID_SIZE]; /* "" for a notification */
     bool only;             /* the task has no other event */
+    uint16_t mark;         /* of a logged event: tells it from another one of this seq; 0 = not known */
     size_t size;
     char body[]; /* the params object without seq, from and rev: '{"task_id":…}', not NUL-terminated */
 };

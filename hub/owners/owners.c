@@ -56,6 +56,8 @@ struct owner {
     struct pending pending;
     uint64_t delivered;                    /* the cursor: the seq up to which events were delivered */
     uint64_t newest;                       /* the highest seq known to be logged */
+    uint16_t mark, newest_mark;            /* of these two events; 0 = not known */
+    uint64_t gap_from;                     /* `delivered` at the time the gap's last page was asked for */
     uint64_t asked_at;                     /* `delivered` at the time the position under way was asked for */
     unsigned member_counts[MEMBER_STATES]; /* members in each state, except MEMBER_OUT */
     unsigned linger_s;
@@ -135,11 +137,29 @@ static void check_gap(struct owner *owner)
         start_ticks(owner);
 }
 
+/* Notes that the log has this event. */
+static void note_logged(struct owner *owner, uint64_t seq, uint16_t mark)
+{
+    if (seq > owner->newest || (seq == owner->newest && owner->newest_mark == 0))
+        owner->newest_mark = mark;
+    if (seq > owner->newest)
+        owner->newest = seq;
+    if (seq == owner->delivered && owner->mark == 0)
+        owner->mark = mark;
+}
+
+/* Whether two events of the same seq belong to different histories. */
+static bool is_misfit(uint16_t mark, uint16_t other)
+{
+    return mark && other && mark != other;
+}
+
 /* Moves the cursor to the newest event: no member needs the ones before. */
 static void skip_to_newest(struct owner *owner)
 {
     pending_clear(&owner->pending);
     owner->delivered = owner->newest;
+    owner->mark = owner->newest_mark;
     owner->gap_ticks = 0;
 }
 
@@ -261,6 +281,7 @@ static void deliver_to_member(struct member *member, uint64_t seq, struct event 
 static void deliver(struct owner *owner, uint64_t seq, struct event *event, uint64_t replied_to)
 {
     owner->delivered = seq;
+    owner->mark = event ? event->mark : seq == owner->newest ? owner->newest_mark : 0;
     if (event)
         progress_note(owner->owners->progress, event);
     list_for_each_safe (node, after, &owner->members)
@@ -322,8 +343,7 @@ static void recheck_position(struct owner *owner)
 /* Receives a logged event, or only its seq, in any order. */
 static void receive(struct owner *owner, uint64_t seq, struct event *event, uint64_t replied_to)
 {
-    if (seq > owner->newest)
-        owner->newest = seq;
+    note_logged(owner, seq, event ? event->mark : 0);
     if (!owner->attached)
         return;
     if (seq <= owner->delivered) {
@@ -428,9 +448,10 @@ static void on_gap_read(void *ctx, const struct owner_replay *replay)
     }
     metric_add(METRIC_REPLAYED, replay->count);
     uint64_t before = owner->delivered;
-    for (size_t i = 0; i < replay->count && !replay->gap; i++)
+    bool gap = replay->gap || (before == owner->gap_from && is_misfit(replay->mark, owner->mark));
+    for (size_t i = 0; i < replay->count && !gap; i++)
         receive(owner, replay->events[i]->seq, replay->events[i], 0);
-    if (owner->gap_ticks && (replay->gap || (replay->count == 0 && owner->delivered == before))) {
+    if (owner->gap_ticks && (gap || (replay->count == 0 && owner->delivered == before))) {
         end_members(owner, "events lost");
         skip_to_newest(owner);
     }
@@ -442,6 +463,7 @@ static void read_gap(struct owner *owner)
 {
     struct owner_source *source = &owner->owners->source;
     owner->gap_reading = true;
+    owner->gap_from = owner->delivered;
     owner->calls++;
     source->replay(source->ctx, owner->id, owner->delivered, OWNER_PAGE, on_gap_read, owner);
 }
@@ -453,8 +475,7 @@ static void deliver_replayed(struct member *member, struct event *event)
 {
     if (event->seq <= member->cursor)
         return;
-    if (event->seq > member->owner->newest)
-        member->owner->newest = event->seq;
+    note_logged(member->owner, event->seq, event->mark);
     if (was_replied(member->catch_up, event->seq))
         member->ops->skip(member->to, event->seq);
     else
@@ -502,9 +523,12 @@ static void answer(struct member *member, enum owners_joined result)
 {
     const struct owner *owner = member->owner;
     const struct catch_up catch_up = *member->catch_up; /* a copy: the member may leave */
-    struct owner_position at = {.ok = result != OWNERS_UNAVAILABLE, .head = owner->delivered};
-    if (result == OWNERS_OK && catch_up.resume.seq > at.head)
+    struct owner_position at = {
+        .ok = result != OWNERS_UNAVAILABLE, .head = owner->delivered, .mark = owner->mark};
+    if (result == OWNERS_OK && catch_up.resume.seq > at.head) {
         at.head = catch_up.resume.seq; /* another hub has delivered more than this one has seen */
+        at.mark = catch_up.resume.mark;
+    }
     memcpy(at.epoch, owner->epoch, sizeof at.epoch);
     if (result == OWNERS_UNAVAILABLE)
         owners_leave(member);
@@ -527,10 +551,23 @@ static void keep_page(struct member *member, const struct owner_replay *replay)
     }
 }
 
+/* Whether the log contains what the member saw last: an event that is gone may have been another one. */
+static bool has_seen(const struct owners_resume *want, const struct owner_replay *replay)
+{
+    return want->mark == 0 || want->seq == 0 || want->mark == replay->mark;
+}
+
 static void page_arrived(struct member *member, const struct owner_replay *replay)
 {
     bool joining = member->state == MEMBER_JOINING;
-    bool usable = replay->ok && !replay->gap && replay->count; /* a page is read only if there are events */
+    bool usable = replay->ok && !replay->gap && replay->count;
+    if (joining && replay->ok && !replay->gap) {
+        usable = has_seen(&member->catch_up->resume, replay);
+        if (usable && replay->count == 0) {
+            answer(member, OWNERS_OK);
+            return;
+        }
+    }
     if (usable)
         keep_page(member, replay);
     else if (!joining)
@@ -573,15 +610,27 @@ static void read_page(struct member *member, uint64_t after)
     owners->source.replay(owners->source.ctx, owner->id, after, OWNER_PAGE, on_page, read);
 }
 
+/* Answers a member that begins at the head; asks first which event that is if it is not known. */
+static void answer_at_head(struct member *member, enum owners_joined result)
+{
+    struct owner *owner = member->owner;
+    if (owner->mark || owner->delivered == 0 || member->catch_up->fresh) {
+        answer(member, result);
+        return;
+    }
+    member->catch_up->fresh = true;
+    ask_position(owner);
+}
+
 /* Answers the member now that the position is known, or reads more. */
 static void continue_join(struct member *member)
 {
     struct owner *owner = member->owner;
     const struct owners_resume *want = &member->catch_up->resume;
     if (want->epoch[0] == '\0') {
-        answer(member, OWNERS_NONE);
+        answer_at_head(member, OWNERS_NONE);
     } else if (strcmp(want->epoch, owner->epoch) != 0) {
-        answer(member, OWNERS_GAP);
+        answer_at_head(member, OWNERS_GAP);
     } else if (want->seq > owner->newest) {
         if (member->catch_up->fresh) {
             answer(member, OWNERS_GAP);
@@ -589,7 +638,9 @@ static void continue_join(struct member *member)
         }
         member->catch_up->fresh = true;
         ask_position(owner);
-    } else if (want->seq >= owner->delivered) {
+    } else if (want->seq == owner->delivered && is_misfit(want->mark, owner->mark)) {
+        answer(member, OWNERS_GAP);
+    } else if (want->seq >= owner->delivered && (want->mark == 0 || want->mark == owner->mark)) {
         answer(member, OWNERS_OK);
     } else {
         read_page(member, want->seq);
@@ -613,13 +664,15 @@ static void continue_joins(struct owner *owner, bool ok)
 
 static void apply_position(struct owner *owner, const struct owner_position *position)
 {
-    if (owner->attached && (strcmp(position->epoch, owner->epoch) != 0 || position->head < owner->asked_at)) {
+    bool other = strcmp(position->epoch, owner->epoch) != 0 || position->head < owner->asked_at ||
+                 (position->head == owner->delivered && is_misfit(position->mark, owner->mark));
+    if (owner->attached && other) {
         end_members(owner, "data set replaced");
         owner->newest = owner->delivered = position->head;
+        owner->newest_mark = owner->mark = position->mark;
     }
     memcpy(owner->epoch, position->epoch, sizeof owner->epoch);
-    if (position->head > owner->newest)
-        owner->newest = position->head;
+    note_logged(owner, position->head, position->mark);
     owner->attached = true;
     if (started_count(owner) == 0)
         skip_to_newest(owner);

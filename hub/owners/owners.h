@@ -14,12 +14,14 @@ struct owner_position {
     bool ok;        /* false: Redis did not answer */
     char epoch[24]; /* random word that identifies the data set */
     uint64_t head;  /* seq of the newest logged event */
+    uint16_t mark;  /* of that event; 0 = not known */
 };
 typedef void owner_position_fn(void *ctx, const struct owner_position *position);
 
 struct owner_replay {
     bool ok;               /* false: Redis did not answer */
     bool gap;              /* the log no longer contains the wanted event */
+    uint16_t mark;         /* of the event before that one; 0 = not known, the log does not contain it */
     struct event **events; /* ascending by seq, borrowed; take a reference to keep one */
     size_t count;
     bool more; /* the log has more events after the last one */
@@ -63,6 +65,7 @@ void owners_free(struct owners **owners);
 struct owners_resume { /* what the client asks to resume; epoch "" = nothing */
     char epoch[24];
     uint64_t seq;
+    uint16_t mark; /* of the event `seq`; 0 = not told */
 };
 enum owners_joined {
     OWNERS_OK,          /* continues after the seq that was asked for */

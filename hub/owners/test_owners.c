@@ -62,6 +62,30 @@ static struct recorder *new_recorder(void)
     return recorder;
 }
 
+/* ---- events ---- */
+static unsigned marks_from; /* events of another history have other marks */
+
+static const char *task_name(char letter)
+{
+    static char text[4][ID_SIZE];
+    static unsigned at;
+    char *to = text[at++ % 4];
+    snprintf(to, ID_SIZE, "01980000-0000-7000-8000-0000000000%c%c", letter, letter);
+    return to;
+}
+
+static uint16_t mark_at(uint64_t seq)
+{
+    return (uint16_t)(seq + marks_from);
+}
+
+static struct event *make(char code, uint64_t seq, uint64_t rev, uint64_t attempt, char task)
+{
+    struct event *event = event_new(code, seq, rev, attempt, span_of(task_name(task)), SPAN("{}"));
+    event->mark = mark_at(seq);
+    return event;
+}
+
 /* ---- stand-in: a log, which answers when the test says so ---- */
 static struct {
     bool up, at_once;
@@ -81,20 +105,6 @@ static struct {
     size_t count;
 } source;
 
-static const char *task_name(char letter)
-{
-    static char text[4][ID_SIZE];
-    static unsigned at;
-    char *to = text[at++ % 4];
-    snprintf(to, ID_SIZE, "01980000-0000-7000-8000-0000000000%c%c", letter, letter);
-    return to;
-}
-
-static struct event *make(char code, uint64_t seq, uint64_t rev, uint64_t attempt, char task)
-{
-    return event_new(code, seq, rev, attempt, span_of(task_name(task)), SPAN("{\"task_id\":\"x\"}"));
-}
-
 static struct event *logged(uint64_t seq)
 {
     char code = source.codes[seq] ? source.codes[seq] : 'A';
@@ -104,13 +114,13 @@ static struct event *logged(uint64_t seq)
 static void answer(struct call call)
 {
     if (call.position) {
-        struct owner_position at = {.ok = source.up, .head = source.head};
+        struct owner_position at = {.ok = source.up, .head = source.head, .mark = mark_at(source.head)};
         snprintf(at.epoch, sizeof at.epoch, "%s", source.epoch);
         call.position(call.ctx, &at);
         return;
     }
     struct event *events[OWNER_PAGE];
-    struct owner_replay replay = {.ok = source.up, .events = events};
+    struct owner_replay replay = {.ok = source.up, .events = events, .mark = mark_at(call.after)};
     replay.gap = call.after < source.trimmed;
     for (uint64_t seq = call.after + 1; seq <= source.head && replay.count < call.max && !replay.gap; seq++)
         events[replay.count++] = logged(seq);
@@ -167,6 +177,7 @@ static struct owners *owners;
 static void begin(uint64_t head)
 {
     memset(&source, 0, sizeof source);
+    marks_from = 0;
     source.up = source.at_once = true;
     source.epoch = "k3v9";
     source.head = head;
@@ -802,6 +813,34 @@ static void test_progress_memory(void)
     free(memory);
 }
 
+static int join_with(uint64_t seq, unsigned mark)
+{
+    struct recorder *recorder = new_recorder();
+    struct owners_resume resume = {.epoch = "k3v9", .seq = seq, .mark = (uint16_t)mark};
+    joined = -1;
+    owners_join(owners, "u", recorder->member, resume, on_joined, recorder);
+    leave(recorder);
+    return joined;
+}
+
+static void test_marks(void)
+{
+    begin(40);
+    struct recorder *a = live("u");
+    is_int(joined_at.mark, 40, "who begins at the head is told its mark");
+    is_int(join_with(40, 40), OWNERS_OK, "the event at the head is the one that was seen");
+    is_int(join_with(40, 41), OWNERS_GAP, "another one was seen there");
+    is_int(join_with(38, 38), OWNERS_OK, "the log has what was seen");
+    is_int(join_with(38, 39), OWNERS_GAP, "the log has another one");
+    is_int(join_with(38, 0), OWNERS_OK, "who does not say is believed");
+    arrives("u", 41, NULL);
+    is_int(join_with(41, 41), OWNERS_OK, "the mark moves with the events");
+    marks_from = 1000;
+    owners_reconnected(owners);
+    is_text(a->log, "41 lost ", "the head is another event now: who stayed is told");
+    end();
+}
+
 int main(void)
 {
     if (sodium_init() < 0 || loop_init(&loop) < 0)
@@ -817,6 +856,7 @@ int main(void)
     test_bounds();
     test_linger();
     test_join();
+    test_marks();
     test_join_down();
     test_catching_up();
     test_random();

@@ -5,6 +5,7 @@
 
 #include "hub/json/json_write.h"
 
+#include <endian.h>
 #include <stdio.h>
 
 #define TASK_MAX 64
@@ -106,7 +107,59 @@ static void write_outcome(struct buf *to, const struct event_text *text)
     buf_append_char(to, '}');
 }
 
-static void write_params(struct buf *to, const struct event_text *text)
+/* ---- marks ---------------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 29;
+}
+
+/* Eight bytes as a number, the same one on every machine; zeros beyond the end. */
+static uint64_t word_at(struct span text, size_t at)
+{
+    uint64_t value = 0;
+    size_t left = text.n - at;
+    memcpy(&value, text.p + at, left < sizeof value ? left : sizeof value);
+    return le64toh(value);
+}
+
+uint16_t event_text_mark(const struct event_text *text)
+{
+    uint64_t hash = mix((unsigned char)text->code | (uint64_t)text->attempt << 8, (uint64_t)text->at_ms);
+    for (size_t at = 0; text->code != 'N' && at < text->id.n; at += 8)
+        hash = mix(hash, word_at(text->id, at));
+    uint16_t mark = (uint16_t)(hash >> 48);
+    return mark ? mark : 1;
+}
+
+static void write_mark(char to[static MARK_DIGITS], uint16_t mark)
+{
+    for (size_t i = 0; i < MARK_DIGITS; i++)
+        to[i] = "0123456789abcdef"[mark >> 4 * (MARK_DIGITS - 1 - i) & 15];
+}
+
+void event_mark_member(struct buf *to, uint16_t mark)
+{
+    char member[] = ",\"mark\":\"0000\"";
+    write_mark(member + sizeof member - 2 - MARK_DIGITS, mark);
+    if (mark)
+        buf_append(to, member, sizeof member - 1);
+}
+
+uint16_t event_mark_read(struct span digits)
+{
+    unsigned mark = 0;
+    for (size_t i = 0; i < digits.n && digits.n == MARK_DIGITS; i++) {
+        const char *digit = memchr("0123456789abcdef", digits.p[i], 16);
+        if (digit == NULL)
+            return 0;
+        mark = mark << 4 | (unsigned)(digit - "0123456789abcdef");
+    }
+    return (uint16_t)mark;
+}
+
+static void write_params(struct buf *to, const struct event_text *text, uint16_t mark)
 {
     write_head(to, text);
     if (text->message.p)
@@ -116,17 +169,27 @@ static void write_params(struct buf *to, const struct event_text *text)
     json_member_int(to, "attempt", text->attempt);
     write_outcome(to, text);
     json_member_time(to, "at", text->at_ms);
+    event_mark_member(to, mark);
     buf_append_char(to, '}');
 }
 
 struct event *event_text_build(const struct event_text *text, uint64_t seq, uint64_t rev)
 {
     struct buf body = BUF_INIT;
-    if (text->code == 'N')
-        return event_new('N', seq, 0, 0, SPAN(""), text->meta);
+    struct event *event;
+    uint16_t mark = seq ? event_text_mark(text) : 0;
     event_begin(&body, HEAD_BYTES + text->message.n + text->meta.n + text->result.n + text->error.n);
-    write_params(&body, text);
-    return event_end(&body, text->code, seq, rev, text->attempt, text->id);
+    if (text->code == 'N') { /* a whole object, without its brace */
+        buf_append_span(&body, (struct span){text->meta.p, text->meta.n - 1});
+        event_mark_member(&body, mark);
+        buf_append_char(&body, '}');
+        event = event_end(&body, 'N', seq, 0, 0, SPAN(""));
+    } else {
+        write_params(&body, text, mark);
+        event = event_end(&body, text->code, seq, rev, text->attempt, text->id);
+    }
+    event->mark = mark;
+    return event;
 }
 
 /* ---- lines of this process ------------------------------------------------------------------------ */

@@ -27,7 +27,15 @@ struct event_text {
  * the id "-". */
 bool event_text_read(struct span entry, struct event_text *ret) MUSTCHECK;
 
-/* The event with its params object '{"task_id":…,"at":"…"}'. */
+/* What tells this event from another one of the same seq, of an older or newer history: never 0. Every
+ * process makes the same of one event, whether it was told live or read from the log. */
+uint16_t event_text_mark(const struct event_text *text);
+/* Appends ,"mark":"…" unless it is 0. Reads the text of one; 0 if it is none. */
+#define MARK_DIGITS 4
+void event_mark_member(struct buf *to, uint16_t mark);
+uint16_t event_mark_read(struct span digits);
+
+/* The event with its params object '{"task_id":…,"at":"…"}'; a logged one's has its mark. */
 struct event *event_text_build(const struct event_text *text, uint64_t seq, uint64_t rev);
 
 /* Appends a line of progress or of a partial result: a whole line if `lines` is empty, else the short form

@@ -119,6 +119,12 @@ static void set_outcome(struct event_text *text, const redisReply *outcome)
     }
 }
 
+static uint16_t mark_of(struct span entry)
+{
+    struct event_text text;
+    return event_text_read(entry, &text) ? event_text_mark(&text) : 0;
+}
+
 static struct event *event_of(const char *owner, const redisReply *logged)
 {
     struct event_text text;
@@ -139,12 +145,13 @@ static void collect(const char *owner, const redisReply *events, struct owner_re
     }
 }
 
-/* {head, more, events} */
+/* {head, more, events, entry before them} */
 static struct owner_replay replay_of(const struct owner_call *call, const redisReply *answer)
 {
     const redisReply *events = reply_array(answer, 2);
     uint64_t head = (uint64_t)reply_number(answer, 0);
-    struct owner_replay replay = {.ok = events != NULL, .more = reply_number(answer, 1) != 0};
+    struct owner_replay replay = {
+        .ok = events != NULL, .more = reply_number(answer, 1) != 0, .mark = mark_of(reply_span(answer, 3))};
     replay.events = xcalloc(reply_count(events), sizeof *replay.events);
     collect(call->owner, events, &replay);
     uint64_t first = replay.count ? replay.events[0]->seq : 0;
@@ -253,15 +260,17 @@ static void renewed(struct queue *queue, const char *epoch)
 
 #define EPOCH_WORD 1 /* of attach: after the first owner, before the others */
 
-/* {epoch, head of each owner}. */
+/* {epoch, of each owner the head and its entry}. */
 static void on_attached(struct op *op, const redisReply *answer)
 {
-    struct owner_position position = {.ok = reply_count(answer) == op->words.count};
+    struct owner_position position = {.ok = reply_count(answer) + 1 == 2 * op->words.count};
     snprintf(position.epoch, sizeof position.epoch, "%s", reply_text(answer, 0));
-    for (size_t i = 0, n = 0; i < op->words.count; i++) {
+    for (size_t i = 0, n = 1; i < op->words.count; i++) {
         if (i == EPOCH_WORD)
             continue;
-        position.head = (uint64_t)reply_number(answer, ++n);
+        position.head = (uint64_t)reply_number(answer, n);
+        position.mark = mark_of(reply_span(answer, n + 1));
+        n += 2;
         tell_position(op, words_at(&op->words, i), &position);
     }
 }

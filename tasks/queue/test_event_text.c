@@ -4,6 +4,7 @@
 #include "tests/lib/tap.h"
 
 #define ID "01a202a3-586f-71c8-8a1c-1011487995e6"
+#define OTHER_ID "01980000-0000-7000-8000-0000000000ff"
 
 static struct event *event_of(const char *line)
 {
@@ -38,7 +39,32 @@ static void test_notification(void)
     struct event *event = event_of("=7 0 N 0 - 1795000000000 0 -\tb{\"id\":\"n1\",\"title\":\"t\"}");
     ok(event && event->type->code == 'N' && event->seq == 7, "a notification");
     is_text(event->task_id, "", "is of no task");
-    ok(event->size == 23 && memcmp(event->body, "{\"id\":\"n1\",\"title\":\"t\"}", 23) == 0, "its body");
+    char body[64];
+    snprintf(body, sizeof body, "{\"id\":\"n1\",\"title\":\"t\",\"mark\":\"%04x\"}", event->mark);
+    ok(event->size == strlen(body) && memcmp(event->body, body, event->size) == 0, "its body");
+    event_unref(&event);
+}
+
+static uint16_t mark_of(const char *entry)
+{
+    struct event_text text;
+    return event_text_read(span_of(entry), &text) ? event_text_mark(&text) : 0;
+}
+
+static void test_marks(void)
+{
+    struct event *event = event_of("=7 0 A 0 " ID " 1795000000000 0 noop");
+    uint16_t mark = mark_of("A 0 " ID " 1795000000000 0 noop");
+    struct buf text = BUF_INIT;
+    ok(mark && event->mark == mark, "an event that was told has the mark of its entry");
+    ok(mark_of("K 0 " ID " 1795000000000 0 noop") != mark, "another type has another one");
+    ok(mark_of("A 0 " ID " 1795000000001 0 noop") != mark, "as has another time");
+    ok(mark_of("A 0 " OTHER_ID " 1795000000000 0 noop") != mark, "as has another task");
+    event_mark_member(&text, 0x0abc);
+    ok(span_is(buf_span(&text), ",\"mark\":\"0abc\""), "it is written");
+    is_int(event_mark_read(SPAN("0abc")), 0x0abc, "and read");
+    is_int(event_mark_read(SPAN("0abC")) | event_mark_read(SPAN("abc")), 0, "what is no mark is none");
+    buf_free(&text);
     event_unref(&event);
 }
 
@@ -148,6 +174,7 @@ int main(void)
 {
     test_lines();
     test_notification();
+    test_marks();
     test_written();
     test_messages();
     test_no_lines();

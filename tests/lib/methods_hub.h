@@ -71,7 +71,8 @@ static inline unsigned id_number(const char *id)
     return i;
 }
 
-/* What was read, with every id replaced by its number. */
+#define MARK ",\"mark\":\""
+/* What was read, with every id replaced by its number and without marks, which are made of ids and times. */
 static inline const char *heard_ids(struct reader *reader)
 {
     static char text[8192];
@@ -83,6 +84,8 @@ static inline const char *heard_ids(struct reader *reader)
             text[n++] = '#';
             text[n++] = (char)('0' + id_number(id));
             p += ID_SIZE - 2;
+        } else if (strncmp(p, MARK, strlen(MARK)) == 0) {
+            p += strlen(MARK) + MARK_DIGITS; /* and the quotation mark behind */
         } else {
             text[n++] = *p;
         }
@@ -120,7 +123,7 @@ static inline struct reader *user(const char *name, unsigned roles)
 {
     struct reader *reader = reader_new(&app, name, roles);
     unsigned before = joins;
-    owners_join(app.owners, name, reader->member, (struct owners_resume){"", 0}, on_joined, reader);
+    owners_join(app.owners, name, reader->member, (struct owners_resume){.seq = 0}, on_joined, reader);
     UNTIL(joins != before);
     return reader;
 }

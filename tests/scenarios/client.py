@@ -46,6 +46,7 @@ class Client:
         self.notes = []  # (method, params) of every other notification
         self.session = None  # the result of auth
         self.start_seq = None  # what the connection had been told when its events began
+        self.told_mark = None  # of that event
         self.told_seq = 0  # the highest seq it was given, by an event or by a reply that stands for one
         self.closed = None  # the close code, once closed
         self._by_task = {}
@@ -86,15 +87,19 @@ class Client:
             else:
                 self.notes.append((method, params))
             if method != "admin.event":
-                self.told_seq = max(self.told_seq, params.get("seq") or 0)
+                self._move(params)
             return
         method, future = self._waiting.pop(message.get("id"), (None, None))
         self.order.append(("reply", method, message))
         result = message.get("result")
         if method in MAKES_A_TASK and isinstance(result, dict) and not result.get("duplicate"):
-            self.told_seq = max(self.told_seq, result.get("seq") or 0)
+            self._move(result)
         if future and not future.done():
             future.set_result(message)
+
+    def _move(self, told):
+        if told.get("seq", 0) > self.told_seq:
+            self.told_seq, self.told_mark = told["seq"], told.get("mark")
 
     async def send(self, value):
         """Sends a text as it is, bytes as a binary frame, anything else as JSON."""
@@ -169,7 +174,8 @@ class Client:
             params["resume"] = resume
         self.session = await self.call("auth", params)
         self.start_seq = resume["seq"] if resume and self.session["resumed"] == "ok" else self.session["seq"]
-        self.told_seq = max(self.told_seq, self.start_seq)
+        self._move({"seq": self.start_seq, "mark": resume.get("mark") if self.session["resumed"] == "ok" else
+                    self.session.get("mark")})
         return self.session
 
     async def submit(self, task, args=None, **more):
@@ -221,7 +227,8 @@ class Client:
 
     def resume_point(self):
         """What auth's `resume` takes to go on from here."""
-        return {"epoch": self.session["epoch"], "seq": self.told_seq}
+        point = {"epoch": self.session["epoch"], "seq": self.told_seq}
+        return {**point, "mark": self.told_mark} if self.told_mark else point
 
     # ---- audio -------------------------------------------------------------------------------------
     async def audio_start(self, task="process_speak_audio", args=None, format=None, **more):

@@ -368,7 +368,7 @@ class Queue:
         return self.call("attach", owner, "epoch" + str(random.random()))
 
     def replay(self, owner="u1", after=0, count=1000):
-        head, more, events = self.call("replay", owner, after, count)
+        head, more, events, self.before = self.call("replay", owner, after, count)
         return head, more, [dict(zip(("seq", "entry", "text", "outcome"), e)) for e in events]
 
     def log(self, owner="u1"):

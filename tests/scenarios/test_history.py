@@ -135,3 +135,56 @@ async def test_a_replica_that_has_all_keeps_the_epoch(stack):
         assert (await bob.wait_end(task))["status"] == "completed"
     async with connect(hub, "alice", resume=point) as back:
         assert (back.session["resumed"], back.session["epoch"]) == ("ok", point["epoch"])
+
+
+async def test_a_copy_is_put_back_while_nobody_remembers(stack):
+    """The new history is longer than the old one: the event where this client was is another one now."""
+    hub = stack.hub()
+    await make_history(hub, 3)
+    copy = keep_copy(stack)
+    hub.wait_ready()
+    before = await make_history(hub, 0)
+    point = await make_history(hub, 3)
+    hub.stop()
+    put_back(stack, copy)
+    hub.start()
+    await make_history(hub, 8)
+    async with connect(hub, "alice", resume=point) as back:
+        assert back.session["epoch"] == point["epoch"], "nothing else tells"
+        assert back.session["resumed"] == "gap" and len(back.session["snapshot"]) > 8
+    async with connect(hub, "alice", resume=before) as back:
+        assert back.session["resumed"] == "ok", "what this client has seen stands"
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+async def test_an_event_that_is_another_one_is_a_gap(hub, behind):
+    """As is one that is not there any more; a client that has no mark is believed."""
+    async with connect(hub, "alice") as c:
+        points = []
+        for _ in range(2):
+            await c.wait_end(await c.submit("noop"))
+            points.append(c.resume_point())
+        point = points[1 - behind]
+        other = {**point, "mark": "%04x" % (int(point["mark"], 16) ^ 1)}
+        for resume, answer in ((point, "ok"), (other, "gap"), ({**other, "mark": None}, "ok")):
+            resume = {name: value for name, value in resume.items() if value is not None}
+            async with connect(hub, "alice", resume=resume) as back:
+                assert back.session["resumed"] == answer
+                assert back.session.get("mark") == points[1]["mark"]
+
+
+async def test_answers_have_the_mark_of_their_event(two_hubs):
+    """That of the accepted event, as other connections are told it."""
+    one, two = two_hubs
+    async with connect(one, "alice") as c, connect(two, "alice") as other:
+        made = await c.call("task.submit", {"task": "noop_heavy", "args": {"steps": 1}, "delay_ms": 600_000})
+        told = await other.wait_event(task_id=made["task_id"], type="accepted")
+        assert (told["seq"], told["mark"]) == (made["seq"], made["mark"])
+        await c.cancel(made["task_id"])
+        await other.wait_end(made["task_id"])
+        made = await c.call("task.retry", {"task_id": made["task_id"]})
+        told = await other.wait_event(task_id=made["task_id"], type="accepted")
+        assert (told["seq"], told["mark"]) == (made["seq"], made["mark"])
+        async with connect(two, "alice", resume={"epoch": c.session["epoch"], "seq": made["seq"],
+                                                 "mark": made["mark"]}) as back:
+            assert back.session["resumed"] == "ok"

@@ -131,9 +131,9 @@ def test_attach_drops_dead_hubs_and_keeps_live_ones(q):
     q.as_("h:two").attach()
     q.as_("h:dead").attach()
     q.redis("ZADD", "th:{0}:hs", 1, "h:dead")
-    epoch, head = q.attach()
+    epoch, head, entry = q.attach()
     assert sorted(q.row()["hubs"].split()) == ["h:one/aaaaaa", "h:two/aaaaaa"]
-    assert q.attach() == [epoch, head]
+    assert q.attach() == [epoch, head, entry]
 
 
 def test_the_admin_feed_only_while_it_is_watched(q):

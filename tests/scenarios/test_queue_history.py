@@ -33,7 +33,7 @@ def test_what_a_server_began_with_is_noted_once(q):
 
 
 def test_a_server_gets_one_new_epoch(q):
-    first, _ = q.attach()
+    first, *_ = q.attach()
     before = q.server
     assert q.call("renew", before, "one") == first  # the first epoch is of this server, too
     q.redis("HSET", PREFIX + "g", "server", "012345671")

@@ -31,8 +31,13 @@ local function live_names(hubs, known)
   return kept
 end
 
--- args: owner, a word for a data set that has no epoch yet, further owners… Answer: {epoch, seq of the newest event of
--- each}.
+-- What C makes the mark of: an entry without what follows the tab. '' = it is not in the log any more.
+local function marked(entry)
+  return entry and match(entry, '^[^\t]*') or ''
+end
+
+-- args: owner, a word for a data set that has no epoch yet, further owners… Answer: {epoch, of each the seq of the newest
+-- event and marked() of it}.
 local function attach(args)
   local word, known, answer = table.remove(args, 4), {}, {}
   fetch_owners({ unpack(args, 3) })
@@ -42,7 +47,8 @@ local function attach(args)
   for i = 3, #args do
     local o = owner_of(args[i])
     o.hubs, o.moved = live_names(o.hubs, known) .. ' ' .. holder .. ' ', true
-    answer[i - 1] = o.seq
+    answer[2 * i - 4] = o.seq
+    answer[2 * i - 3] = marked(call('LINDEX', P .. 'e:' .. o.name, -1))
   end
   return answer
 end
@@ -102,21 +108,22 @@ end
 
 local REPLAY_BYTES = 1048576
 
--- Logged events behind `after`. args: owner, after, max. Answer: {head, more (0/1), events…}; an event is {seq,
--- entry, text or '', outcome of a terminal one: {0 = gone or too large} or {1, result} or {1, code, error}}.
+-- Logged events behind `after`. args: owner, after, max. Answer: {head, more (0/1), events, marked() of `after`}; an event
+-- is {seq, entry, text or '', outcome of a terminal one: {0 = gone or too large} or {1, result} or {1, code, error}}.
 local function replay(args)
   local o = owner_of(args[3])
   local last, max = tonumber(args[4]), tonumber(args[5])
   local events, bytes = {}, 0
-  if last >= o.seq then
-    return { o.seq, 0, events }
+  if last > o.seq then
+    return { o.seq, 0, events, '' }
   end
-  local kept = call('LLEN', P .. 'e:' .. o.name)
-  local first = math.max(last + 1, o.seq - kept + 1)
-  local entries = call('LRANGE', P .. 'e:' .. o.name, first - o.seq - 1, math.min(-1, first + max - o.seq - 2))
+  local first = math.max(last, o.seq - call('LLEN', P .. 'e:' .. o.name) + 1)
+  local entries = call('LRANGE', P .. 'e:' .. o.name, first - o.seq - 1, math.min(-1, first + max - o.seq - 1))
+  local mark = marked(first == last and table.remove(entries, 1))
+  first = math.max(first, last + 1)
   for i = 1, #entries do
     if bytes > REPLAY_BYTES then
-      return { o.seq, 1, events }
+      return { o.seq, 1, events, mark }
     end
     local entry, text = match(entries[i], '^([^\t]*)\t?(.*)$')
     local code, id = match(entry, '^(%a) %d+ (%S+)')
@@ -124,7 +131,7 @@ local function replay(args)
     events[#events + 1] = { format('%.0f', first + i - 1), entry, text, ended }
     bytes = bytes + 200 + #text + #(ended[2] or '')
   end
-  return { o.seq, first + #entries - 1 < o.seq and 1 or 0, events }
+  return { o.seq, first + #entries - 1 < o.seq and 1 or 0, events, mark }
 end
 
 -- Logs a notification once per id: what is known is kept among the idempotency keys. args: owner, id, body (JSON object).
