@@ -120,7 +120,7 @@ class LiteralClient:
 
     def __init__(self, port, token, resume=None):
         self.port, self.token = port, token
-        self.epoch, self.cursor = (resume["epoch"], resume["seq"]) if resume else (None, 0)
+        self.epoch, self.cursor, self.mark = (resume["epoch"], resume["seq"], resume.get("mark")) if resume else (None, 0, None)
         self.socket = None  # while it is authenticated
         self.sockets, self.welcomes = [], []  # all there were, all answers to auth
         self.given = {}  # the logged events that came, by seq …
@@ -170,7 +170,7 @@ class LiteralClient:
             assert socket.close_code not in STAY_AWAY, socket.close_code
 
     async def _serve(self, socket):
-        resume = {"resume": {"epoch": self.epoch, "seq": self.cursor}} if self.epoch else {}
+        resume = {"resume": self.resume_point()} if self.epoch else {}
         socket.send(TEXT, encode({"jsonrpc": "2.0", "id": "auth", "method": "auth",
                                   "params": {"token": self.token, **resume}}))
         while "id" not in (answer := json.loads(await socket.text())):
@@ -190,11 +190,17 @@ class LiteralClient:
                 self._take(one)
             self._changed()
 
+    def resume_point(self):
+        return {"epoch": self.epoch, "seq": self.cursor, **({"mark": self.mark} if self.mark else {})}
+
+    def _move(self, told):
+        self.cursor, self.mark = told["seq"], told.get("mark")
+
     def _welcome(self, result, resumed):
         assert resumed == (result["resumed"] != "none"), result
         self.epoch = result["epoch"]
         if result["resumed"] != "ok":
-            self.cursor = result["seq"]
+            self._move(result)
         for task in result.get("snapshot", []):
             self.tasks[task["task_id"]] = task
         for note in result.get("notifications", []):
@@ -234,14 +240,14 @@ class LiteralClient:
             task.update(status=result["status"], seq=result["seq"])
         self.told.setdefault(result["seq"], result["task_id"])
         if result["seq"] == self.cursor + 1:
-            self.cursor = result["seq"]
+            self._move(result)
 
     def _logged(self, params):
         seq = params["seq"]
         before = params.get("from", seq - 1)
         assert seq > self.cursor, f"{params} came behind {self.cursor}"
         assert before <= self.cursor or before in self.told, f"{params} came behind {self.cursor}"
-        self.cursor = seq
+        self._move(params)
         self.given[seq] = params
 
     def _event(self, params):

@@ -105,7 +105,7 @@ class Back:
     async def prepare(self, port):
         async with LiteralClient(port, token(self.user)) as client:
             await client.until(lambda: client.socket)
-            self.begin = {"epoch": client.epoch, "seq": client.cursor}
+            self.begin = client.resume_point()
             await work(client, self.user)
             await fail_once(client)
             self.tasks = set(client.tasks)
@@ -152,7 +152,7 @@ class Busy(Back):
         self.client.port = cutter.port
         async with self.client as client:
             await client.until(lambda: client.socket)
-            self.begin = self.begin or {"epoch": client.epoch, "seq": client.cursor}
+            self.begin = self.begin or client.resume_point()
             self.count += 1
             await work(client, f"{self.user}-{self.count}")
         return client
@@ -164,7 +164,7 @@ class Busy(Back):
             answered = event.get("type") == "accepted" and client.told.get(seq) == event["task_id"]
             assert answered or client.given.get(seq) == event, event
         assert set(client.given) <= set(log)
-        self.begin = {"epoch": client.epoch, "seq": client.cursor}
+        self.begin = client.resume_point()
         for known in (client.given, client.told, client.tasks, client.notifications, client.sockets):
             known.clear()
 

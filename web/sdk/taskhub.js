@@ -24,7 +24,7 @@ export { Task, TaskHubError };
  * @property {(why: 'connect'|'expiring'|'rejected') => string|Promise<string>} [getToken] gives a fresh
  *   token; if it throws an error with code 'unauthorized', the hub stops connecting
  * @property {any} [WebSocket] the class to use where there is no global one (Node before 22)
- * @property {{epoch: string, seq: number}} [resume] a cursor kept from earlier (hub.resume)
+ * @property {{epoch: string, seq: number, mark?: string}} [resume] a cursor kept from earlier (hub.resume)
  * @property {number} [maxCalls] calls waiting for an answer or a connection, default 1024
  * @property {number} [timeoutMs] for the answer to a call, from when it was first sent, default 30 000
  * @property {number} [connectTimeoutMs] how long anything waits without a connection, default 30 000
@@ -69,8 +69,8 @@ export class TaskHub extends Emitter {
   #unopened = 0;
   /** @type {Map<string, Task>} */
   #tasks = new Map();
-  #epoch = '';
-  #last = 0;
+  /** The newest event seen, and its mark. @type {{epoch: string, seq: number, mark?: string}} */
+  #at = { epoch: '', seq: 0 };
   #told = 0;
   #lastNote = 0;
   #attempts = 0;
@@ -112,7 +112,7 @@ export class TaskHub extends Emitter {
       connected: () => this.#state === 'connected',
       unreachable: () => this.#unreachable('No connection to'),
     });
-    if (options?.resume) ({ epoch: this.#epoch, seq: this.#last } = options.resume);
+    Object.assign(this.#at, options?.resume);
   }
 
   get state() {
@@ -120,7 +120,7 @@ export class TaskHub extends Emitter {
   }
   /** The cursor behind the newest event seen; kept and given to a later TaskHub, it misses nothing. */
   get resume() {
-    return { epoch: this.#epoch, seq: this.#last };
+    return { ...this.#at };
   }
 
   /**
@@ -333,7 +333,7 @@ export class TaskHub extends Emitter {
 
   #authenticate(/** @type {Line} */ line, /** @type {string|undefined} */ token) {
     this.#unopened = 0;
-    const resume = this.#epoch ? this.resume : undefined;
+    const resume = this.#at.epoch ? this.#at : undefined;
     this.#waits.add({ method: 'auth', params: { token, resume }, timeoutMs: AUTH_MS, now: true }).then(
       (user) => this.#ready(user, line),
       ({ rpc, message, retryMs }) => {
@@ -353,9 +353,9 @@ export class TaskHub extends Emitter {
     this.#opened = now();
     this.#why = 'connect';
     this.#window = undefined;
-    if (other || user.resumed !== 'ok') this.#last = this.#told = user.seq;
-    if (other || user.epoch !== this.#epoch) this.#restart();
-    this.#epoch = user.epoch;
+    if (other || user.epoch !== this.#at.epoch) this.#restart();
+    const { epoch, seq, mark } = user;
+    if (other || user.resumed !== 'ok') Object.assign(this.#at, { epoch, seq: (this.#told = seq), mark });
     this.#set('connected');
     if (this.#state !== 'connected') return;
     this.#waits.goOn(other);
@@ -396,7 +396,7 @@ export class TaskHub extends Emitter {
     const call = this.#waits.get(id);
     if (!call) return;
     if (result?.seq && /submit|retry|start$/.test(call.method) && !result.duplicate) {
-      if (result.seq === this.#last + 1) this.#last++;
+      if (result.seq === this.#at.seq + 1) Object.assign(this.#at, { seq: result.seq, mark: result.mark });
       this.#told = Math.max(this.#told, result.seq);
     }
     const { code = 'error', ...more } = error?.data ?? {};
@@ -405,13 +405,13 @@ export class TaskHub extends Emitter {
   }
 
   #notified(/** @type {string} */ method, /** @type {any} */ params) {
-    const { seq, from = seq - 1, task_id } = params;
+    const { seq, from = seq - 1, mark, task_id } = params;
     if (seq) {
-      if (from > this.#last && from > this.#told) {
+      if (from > this.#at.seq && from > this.#told) {
         this.#lost(4000, 'Events are missing');
         return;
       }
-      this.#last = Math.max(this.#last, seq);
+      if (seq > this.#at.seq) Object.assign(this.#at, { seq, mark });
     }
     if (method === 'task.event') {
       const task = this.#tasks.get(task_id) ?? this.#adopt({ task_id, task: params.task });
