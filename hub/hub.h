@@ -37,6 +37,7 @@ struct hub {
     uv_timer_t *probe_timer;    /* of Redis, while the library is loaded */
     bool probing;               /* it is under way */
     struct queue_probed probed; /* what it said last; not answered while the library is not loaded */
+    bool filling;               /* Redis' memory is nearly used up: it was logged */
     const char *losable;        /* what a crash of this Redis would lose, NULL = nothing */
     bool announced;
     struct child *worker; /* of the private Redis, once that can be used */

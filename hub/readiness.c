@@ -14,6 +14,8 @@
 #define COMMAND_TIMEOUT_MS 10000
 #define CONFIRM_MS 1000 /* that replicas have */
 
+#define MEMORY_ALARM_PERCENT 80 /* of maxmemory */
+
 #define PROBE_MS 1000
 #define PROBE_SOON_MS 100 /* while the hub is not ready */
 
@@ -52,6 +54,20 @@ static void add_unserved(struct buf *to, const struct hub *hub)
     }
 }
 
+static bool is_filling(const struct queue_probed *probed)
+{
+    return probed->max_bytes && probed->used_bytes > probed->max_bytes / 100 * MEMORY_ALARM_PERCENT;
+}
+
+/* While it takes something still: else that is the reason. */
+static void add_memory(struct buf *to, const struct queue_probed *probed)
+{
+    char text[80];
+    snprintf(text, sizeof text, "Redis uses %llu %% of its maxmemory",
+             (unsigned long long)(probed->used_bytes * 100 / probed->max_bytes));
+    add(to, "memory", text);
+}
+
 static void append_object(struct buf *to, const char *name, struct buf *members)
 {
     if (members->len)
@@ -73,6 +89,8 @@ bool readiness_ask(void *ctx, struct buf *members)
         add(&reasons, "hub", "draining");
     if (hub->losable)
         add(&warnings, "durability", hub->losable);
+    if (is_filling(&hub->probed))
+        add_memory(&warnings, &hub->probed);
     append_object(members, "reasons", &reasons);
     append_object(members, "warnings", &warnings);
     return reasons.len == 0;
@@ -108,6 +126,20 @@ static void set_trouble(struct hub *hub, const char *reason)
 
 static void on_probe(uv_timer_t *timer);
 
+/* A refused probe tells nothing of it. */
+static void take_memory(struct hub *hub, const struct queue_probed *probed)
+{
+    bool filling = is_filling(probed);
+    if (filling && !hub->filling)
+        log_warn("Redis has nearly used up its maxmemory; then new tasks are refused", "bytes",
+                 LOG_NUM((int64_t)probed->used_bytes), "maxmemory", LOG_NUM((int64_t)probed->max_bytes));
+    hub->filling = filling;
+    if (probed->used_bytes == 0)
+        return;
+    metric_set(METRIC_REDIS_USED, probed->used_bytes);
+    metric_set(METRIC_REDIS_MAX, probed->max_bytes);
+}
+
 static void on_probed(void *ctx, const struct queue_probed *probed)
 {
     struct hub *hub = ctx;
@@ -116,6 +148,7 @@ static void on_probed(void *ctx, const struct queue_probed *probed)
     if (hub->library != LIBRARY_LOADED)
         return;
     hub->probed = *probed;
+    take_memory(hub, probed);
     hub->lagging = hub->lagging && !probed->answered;
     update_ready(hub);
     uv_timer_start(hub->probe_timer, on_probe, readiness_ask(&hub->app, &members) ? PROBE_MS : PROBE_SOON_MS,

@@ -7,14 +7,16 @@ static const char *const queues[] = {"default", "live"};
 
 _Static_assert(NELEMS(queues) < NELEMS(((struct queue_probed *)NULL)->unserved), "with its end");
 
-/* {0, number of listeners per queue's bell} */
+/* {0, bytes used, maxmemory, number of listeners per queue's bell} */
 static void on_probed(struct op *op, const redisReply *answer)
 {
     struct queue_probed probed = {.refusal = op->queue->refusal};
     size_t count = 0;
     probed.answered = answer || probed.refusal != REDIS_TAKES;
+    probed.used_bytes = (uint64_t)reply_number(answer, 1);
+    probed.max_bytes = (uint64_t)reply_number(answer, 2);
     for (size_t i = 0; answer && i < NELEMS(queues); i++)
-        if (reply_number(answer, 1 + i) == 0)
+        if (reply_number(answer, 3 + i) == 0)
             probed.unserved[count++] = queues[i];
     op->fn.probe(op->ctx, &probed);
 }

@@ -84,9 +84,10 @@ bool queue_is_writing(const struct queue *queue);
 
 /* Runs a function that writes as a submission does and leaves nothing behind. Tells why Redis refused it,
  * or REDIS_TAKES; with REDIS_TAKES, also the names of the heavy queues that no worker listens to
- * (NULL-terminated, static texts). Without an answer `answered` is false. */
+ * (NULL-terminated, static texts), and Redis' memory. Without an answer `answered` is false. */
 struct queue_probed {
     bool answered;
+    uint64_t used_bytes, max_bytes; /* maxmemory, 0 = none */
     enum redis_refusal refusal;
     const char *unserved[3];
 };

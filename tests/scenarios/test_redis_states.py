@@ -372,3 +372,19 @@ def test_no_private_worker(stack):
         return answer.status == 503 and answer.json()["reasons"]
     assert "no worker serves queue default" in eventually(missed, 10, "a hub that misses its worker").values()
     hub.wait_ready()
+
+
+async def test_memory_that_is_nearly_used_up(stack):
+    """A warning before anything is refused."""
+    hub = stack.hub()
+    stack.worker()
+    used = next(int(line.split(":")[1]) for line in stack.redis.command("INFO", "memory").splitlines()
+                if line.startswith("used_memory:"))
+    await off_loop(eventually, lambda: "memory" not in hub.get("/readyz").json().get("warnings", {}), 5, "readiness")
+    stack.redis.command("CONFIG", "SET", "maxmemory", str(used * 10 // 9))
+    await off_loop(eventually, lambda: hub.get("/readyz").json().get("warnings", {}).get("memory", "").startswith(
+        "Redis uses "), 5, "the warning")
+    assert hub.get("/readyz").status == 200 and hub.metric("taskhub_redis_memory_max_bytes") == used * 10 // 9
+    assert hub.metric("taskhub_redis_memory_bytes") > used / 2
+    stack.redis.command("CONFIG", "SET", "maxmemory", "0")
+    await off_loop(eventually, lambda: "memory" not in hub.get("/readyz").json().get("warnings", {}), 5, "its end")

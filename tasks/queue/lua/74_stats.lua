@@ -63,7 +63,8 @@ local function workers()
 end
 
 -- Checks whether Redis accepts what a submission writes and publishes; leaves nothing behind. args: queues.
--- Answer: {0, number of processes that listen to the bell of each}.
+-- Answer: {0, bytes of memory that Redis uses, its maxmemory (0 = none), number of processes that listen to the bell of
+-- each}.
 local function probe(args)
   call('SET', P .. 'probe', now_digits)
   call('DEL', P .. 'probe')
@@ -72,7 +73,9 @@ local function probe(args)
   for i = 3, #args do
     bells[#bells + 1] = P .. 'bell:' .. args[i]
   end
-  local answer, counts = { 0 }, call('PUBSUB', 'NUMSUB', unpack(bells))
+  local memory = call('INFO', 'memory')
+  local used, most = match(memory, '\nused_memory:(%d+)'), match(memory, '\nmaxmemory:(%d+)')
+  local answer, counts = { 0, used or '0', most or '0' }, call('PUBSUB', 'NUMSUB', unpack(bells))
   for i = 2, #counts, 2 do
     answer[#answer + 1] = counts[i]
   end
