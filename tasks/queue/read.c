@@ -30,6 +30,7 @@ enum row { /* the words of a task's row */
            ROW_OMITTED,
            ROW_PIECES,
            ROW_PIECES_OMITTED,
+           ROW_DROPPED,
 };
 
 static void member_seconds(struct buf *to, const char *name, int64_t ms)
@@ -80,6 +81,24 @@ static void write_pieces(struct buf *to, const redisReply *pieces)
     buf_append_char(to, ']');
 }
 
+/* Names of what was dropped before its time; none is no member. */
+static void write_dropped(struct buf *to, struct span letters)
+{
+    static const struct {
+        char letter;
+        const char *name;
+    } names[] = {{'u', "audio"},  {'a', "args"},    {'r', "result"},
+                 {'p', "pieces"}, {'m', "message"}, {'t', "meta"}};
+    const char *before = ",\"dropped\":[";
+    for (size_t i = 0; i < NELEMS(names); i++)
+        if (letters.n && memchr(letters.p, names[i].letter, letters.n)) {
+            buf_printf(to, "%s\"%s\"", before, names[i].name);
+            before = ",";
+        }
+    if (letters.n)
+        buf_append_char(to, ']');
+}
+
 static void write_task(struct buf *to, const redisReply *row)
 {
     const char *status = reply_text(row, ROW_STATUS);
@@ -113,6 +132,7 @@ static void write_task(struct buf *to, const redisReply *row)
     write_pieces(to, reply_array(row, ROW_PIECES));
     if (reply_number(row, ROW_PIECES_OMITTED) > 0)
         json_member_int(to, "pieces_omitted", reply_number(row, ROW_PIECES_OMITTED));
+    write_dropped(to, reply_span(row, ROW_DROPPED));
     buf_append_char(to, '}');
 }
 

@@ -318,7 +318,7 @@ class Queue:
         return new if self.answer[0] == OK else None
 
     ROW = ("id owner task status stage progress attempt created started ended updated seq priority retry_of max result"
-           " code error message meta omitted pieces pieces_omitted").split()
+           " code error message meta omitted pieces pieces_omitted dropped").split()
 
     OWNER = ("seq", "act", "run", "touch", "kinds", "hubs", "class", "tag", "tags", "later", "hour", "living", "logged",
              "light", "heavy", "keyed", "slotted", "slots")

@@ -60,3 +60,20 @@ async def test_a_stream_that_is_too_much(stack):
         assert (end["status"], end["error"]["code"]) == ("failed", "quota")
         await a.wait_end(await a.submit("noop"))
     stack.audit()
+
+
+async def test_the_oldest_lose_their_arguments_first(stack):
+    hub = small_hub(stack)
+    async with connect(hub, "alice") as a:
+        first = None
+        for _ in range(40):
+            task = await a.submit("process_text", {"text": "x" * 45_000}, delay_ms=3_600_000)
+            first = first or task
+            await a.cancel(task)
+        told = await a.call("task.get", {"task_id": first})
+        assert (told["status"], told["dropped"]) == ("cancelled", ["args"])
+        with pytest.raises(RpcError) as refused:
+            await a.call("task.retry", {"task_id": first})
+        assert refused.value.data["code"] == "input_gone"
+        assert "dropped" not in await a.call("task.get", {"task_id": task})
+    stack.audit()

@@ -12,7 +12,8 @@
 -- d deaths · m lapses · l log lines of this attempt · c number of its last numbered report · y which other keys
 -- exist · t due (run_ms) · z cancel asked · x effect of its idempotency key · r retry of · X expires before its
 -- start · A bytes of audio · E audio has ended · H hub that resumed it · D was submitted with a delay, and came
--- due · B bytes of its other keys. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
+-- due · B bytes of its other keys · G which of them were dropped (57_drop.lua), u =
+-- its audio. Letters of y: a args: · r res: · e err: · m msg: · t meta: · p pcs:.
 --
 -- The hash's field # counts its active tasks and says until when (run_ms) the last of the others is kept; the hash
 -- goes as a whole. tasks/queue/attempt.c reads the text of a leased task.
@@ -25,7 +26,7 @@ local FIXED = '^(%S+) (%S+) (%S+) %d+ %S+ %d %d+ %d+ %d+\n[^\n]*\n()'
 local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the usual third line: nothing has happened yet but a lease
 local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
 local damage = {} -- functions for damaged records, called by other files
-local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H', 'D', 'B' }
+local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H', 'D', 'B', 'G' }
 local IS_RARE = {}
 for i = 1, #RARE do
   IS_RARE[RARE[i]] = true
@@ -467,6 +468,9 @@ local LIGHT_SHORT = 4096 -- … and in that of an ended light task, which change
 
 -- A task's arguments, false if they are gone.
 local function args_of(r)
+  if r.G and find(r.G, 'a', 1, true) then
+    return false
+  end
   if has(r, 'a') then
     return call('GET', P .. EXTRA.a .. r.id)
   end

@@ -119,7 +119,7 @@ end
 -- Submits a task with options; `field`, `key`: of its idempotency key. Answer: as submit(), per task.
 local function submit_rare(o, id, head, args, rare, deadline, field, key)
   local refused = rare.effect and keys.earlier(o, field, key)
-    or stored.is_full(o) and stored.refusal(o) or not rare.lease and limit_of(o, head.light, rare.due and not rare.waits)
+    or stored.refused(o) or not rare.lease and limit_of(o, head.light, rare.due and not rare.waits)
   if refused then
     return refused
   end
@@ -161,7 +161,7 @@ local function submit(args)
       at = rare.effect and at + 2 or at
       result = submit_rare(o, id, head, args[i + 3], rare, deadline, taken[at], taken[at + 1])
     else
-      result = stored.is_full(o) and stored.refusal(o) or limit_of(o, head.light)
+      result = stored.refused(o) or limit_of(o, head.light)
       if not result then
         put_ready(o, id, head)
         result = create(o, id, head, args[i + 3], nil, UNLEASED)

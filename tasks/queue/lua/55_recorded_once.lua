@@ -267,7 +267,7 @@ local function find_full(names)
   local found = false
   for i = 1, #names do
     local o = owners[names[i]] or owner_of(names[i])
-    if stored.is_full(o) then
+    if stored.refused(o) then
       found = found or {}
       found[o.name] = true
     end

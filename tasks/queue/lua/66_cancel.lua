@@ -100,7 +100,7 @@ local function retry(args)
     return { FORBIDDEN }
   end
   set_limits(args[3], args[4], args[5], 0)
-  local limit = stored.is_full(o, r.stream and r.A or 0) and stored.refusal(o) or limit_of(o, r.light)
+  local limit = stored.refused(o, r.stream and r.A or 0, r.id) or limit_of(o, r.light)
   if limit then
     return { limit[1], '', '', 0, r.id, now_digits, limit[4], limit[6], limit[7] }
   end

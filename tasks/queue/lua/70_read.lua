@@ -35,6 +35,8 @@ end
 result_of = function(r, budget)
   if r.s ~= 'completed' then
     return ''
+  elseif r.G and find(r.G, 'r', 1, true) then
+    return nil
   elseif has(r, 'r') then
     return value_of(r, 'r', budget)
   end
@@ -77,7 +79,8 @@ local function pieces_of(r, budget)
 end
 
 -- id, owner, task, status, stage, progress, attempt, created, started, ended, updated, seq, priority, retry_of,
--- max attempts, result, error code, error, message, meta, result left out (0/1), pieces, older pieces left out
+-- max attempts, result, error code, error, message, meta, result left out (0/1), pieces, older pieces left out,
+-- letters of what was dropped
 row_of = function(r, budget)
   whole(r)
   local code, message = error_of(r)
@@ -87,7 +90,7 @@ row_of = function(r, budget)
   return {
     r.id, r.o, r.task, r.s, stage_of(r), r.s == 'completed' and '100' or r.n or '0', r.a or '0',
     r.created, r.b, r.f, r.u, r.e or '0', r.priority, r.r or '', r.max,
-    result or '', code, message, said or '', meta or '', result and '0' or '1', pieces, omitted,
+    result or '', code, message, said or '', meta or '', result and '0' or '1', pieces, omitted, r.G or '',
   }
 end
 

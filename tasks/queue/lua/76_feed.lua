@@ -140,7 +140,7 @@ local function notify(args)
   local o, field = owner_of(args[3]), 'nt:' .. args[3] .. ':' .. args[4]
   if keys.stands(field) then
     return 0
-  elseif stored.is_full(o) then
+  elseif stored.refused(o) then
     return stored.refusal(o)[1]
   end
   put(keys.ended(), field, '')

@@ -31,7 +31,7 @@ end
 -- Answer: the code.
 local function store(r, stands, bytes)
   local o = owner_of(r.o)
-  if stored.is_full(o) then
+  if stored.refused(o) then
     return stored.refusal(o)[1]
   end
   call('XADD', P .. 'a:' .. r.id, format('%d-1', stands), 'd', bytes)
