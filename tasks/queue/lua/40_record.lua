@@ -343,40 +343,6 @@ end
 end
 
 local UNTOUCHED = ' 0    \n' -- the end of a record whose task has only been leased
-local lease_text
-
-do
-
-local FIXED_BEGIN = '^%S+ %S+ %S+ %d+ %S+ %d '
-local WAITING = '^[^\n]*\n[^\n]*()\n([pq]) (%d+) (%d+) %S*( .*)$'
-
--- Leases a waiting task without parsing its record. Answer: the new text, nil if it no longer waits or is
--- damaged.
-lease_text = function(id)
-  local text = fetched[id]
-  if not text or not find(text, FIXED_BEGIN) then
-    return nil
-  end
-  local at, state, rest = find(text, UNLEASED, 1, true), LEASED, nil
-  if at then
-    rest = sub(text, at + #UNLEASED)
-  else
-    local status, attempt, fence, others
-    at, status, attempt, fence, others = match(text, WAITING)
-    if not status then
-      return nil
-    end
-    state, rest = '\np ' .. (status == 'p' and text_of(attempt + 1) or attempt) .. ' ' .. text_of(fence + 1) .. ' ', others
-  end
-  if sub(rest, -7) ~= UNTOUCHED and damage.behind_holder(rest) then
-    return nil
-  end
-  text = sub(text, 1, at - 1) .. state .. holder .. rest
-  bucket_put(homes[id], id, text)
-  return text
-end
-
-end
 
 -- Counts a heavy task in (1) or out (-1) of the active ones of an owner whose row is written anyway. A sum
 -- below 0 heals when the row and g are written.

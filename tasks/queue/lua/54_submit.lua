@@ -64,9 +64,13 @@ create = function(o, id, head, args, rare, lease)
     args = ''
   end
   local bucket, score = bucket_of(id, head.light), place(o, id, 'A')
-  bucket_put(bucket, id, o.name .. head.lead .. score .. head.tail .. args .. lease .. ' 0 '
-    .. seq_text .. ' 0    ' .. more .. '\n')
-  o.living = o.living + bytes + #o.name + #head.lead + #score + #head.tail + #args + 1
+  local text = o.name .. head.lead .. score .. head.tail .. args .. lease .. ' 0 ' .. seq_text .. ' 0    ' .. more .. '\n'
+  local at = #o.name + #head.lead + #score + #head.tail + #args + 1
+  if more == '' and lease == UNLEASED then
+    waiting.know(text, at)
+  end
+  bucket_put(bucket, id, text)
+  o.living = o.living + bytes + at
   bucket.more = bucket.more + 1
   if rare and rare.expires then
     call('ZADD', P .. 'x', run_ms + rare.expires, id)

@@ -58,7 +58,7 @@ local BEAT_KEPT_MS = 60000
 -- Leases one task to the caller if it still exists. Answer: its id, its record and, if they are not in the record,
 -- its arguments.
 local function lease_one(id, deadline, answer)
-  local text = lease_text(id)
+  local text = waiting.lease(id)
   if not text then
     damage.mend(record_of(id))
     return

@@ -147,7 +147,7 @@ local function end_whole(args, i, verbs, owner, line)
   local id, at = args[i], i + 3
   local text = verbs.whole and args[i + 1] == '1' and not records[id] and fetched[id]
   local state = text and find(text, line.leased, 1, true)
-  local flags = state and sub(text, -7) == UNTOUCHED and find(text, ' ', #owner + 2, true)
+  local flags = state and find(text, UNTOUCHED, -7, true) and find(text, ' ', #owner + 2, true)
   if not flags or sub(text, flags, flags + 2) ~= ' - ' then
     return false
   end
