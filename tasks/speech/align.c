@@ -26,7 +26,8 @@ static bool align_range(struct alignment *it, size_t first, size_t end, size_t f
     bool found = false;
     for (size_t i = first; i < end; i++)
         spoken_add(&words, job->expected->list[i], strlen(job->expected->list[i]));
-    for (size_t i = 0; i < NELEMS(beams) && !found && !job->stop(job->arg); i++) {
+    size_t tries = job->once ? 1 : NELEMS(beams);
+    for (size_t i = 0; i < tries && !found && !job->stop(job->arg); i++) {
         if (it->aligners[i] == NULL)
             it->aligners[i] = sphinx_aligner_new(beams[i], &it->mean);
         found = it->aligners[i] && sphinx_aligner_run(it->aligners[i], &words, job->samples + from, to - from,

@@ -43,6 +43,9 @@ enum engine_load {
 struct engine {
     const char *name;  /* value of the option speech.engine */
     const char *label; /* the result's `engine` */
+    /* Loads what all tasks share, in the parent from which they are forked; NULL = nothing. False and
+     * *ret_reason (free()): open() will say it, too. */
+    bool (*preload)(const struct options *options, char **ret_reason);
     bool whole_stream; /* gets every sample by audio(), without begin() and end() */
     /* Returns the engine's state; NULL and *ret_reason (free()) if it cannot serve. `host` is borrowed. */
     void *(*open)(const struct engine_host *host, char **ret_reason);
@@ -50,7 +53,8 @@ struct engine {
     void (*begin)(void *engine, unsigned utterance, uint64_t start);
     void (*audio)(void *engine, const int16_t *samples, size_t count);
     void (*end)(void *engine, uint64_t end);
-    /* Continues pending work for at most about 50 ms. Returns bits of enum engine_load. */
+    /* Continues pending work for at most about 50 ms, or as long as one transcription of the open utterance
+     * takes. Returns bits of enum engine_load. */
     unsigned (*work)(void *engine);
     /* No more audio: delivers all final pieces. False if it was stopped, or failed with *ret_reason. */
     bool (*finish)(void *engine, char **ret_reason); /* NULL = nothing is pending after the last end() */

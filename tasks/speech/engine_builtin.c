@@ -35,6 +35,12 @@ struct builtin {
     uint64_t draft_at; /* when to start a draft, 0 = never */
 };
 
+static bool builtin_preload(const struct options *options, char **ret_reason)
+{
+    (void)options;
+    return sphinx_load(ret_reason);
+}
+
 static void *builtin_open(const struct engine_host *host, char **ret_reason)
 {
     if (!sphinx_load(ret_reason))
@@ -191,6 +197,7 @@ static void builtin_close(void *engine)
 const struct engine engine_builtin = {
     .name = "builtin",
     .label = "pocketsphinx",
+    .preload = builtin_preload,
     .open = builtin_open,
     .begin = builtin_begin,
     .audio = builtin_audio,

@@ -130,6 +130,11 @@ static bool read_token(struct http *it, const char *path, char **ret_reason)
 
 static void http_close(void *engine);
 
+static bool http_preload(const struct options *options, char **ret_reason)
+{
+    return engine_builtin.preload(options, ret_reason);
+}
+
 static void *http_open(const struct engine_host *host, char **ret_reason)
 {
     struct http *it = xcalloc(1, sizeof(*it));
@@ -444,6 +449,7 @@ static void http_close(void *engine)
 const struct engine engine_http = {
     .name = "http",
     .label = "http",
+    .preload = http_preload,
     .open = http_open,
     .begin = http_begin,
     .audio = http_audio,

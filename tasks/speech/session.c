@@ -262,7 +262,8 @@ static void finish(struct session *it)
 
 static const struct engine *find_engine(const char *name)
 {
-    static const struct engine *const engines[] = {&engine_builtin, &engine_http, &engine_exec};
+    static const struct engine *const engines[] = {&engine_builtin, &engine_http,
+                                                   &engine_exec};
     for (size_t i = 0; i < NELEMS(engines); i++)
         if (strcmp(engines[i]->name, name) == 0)
             return engines[i];
@@ -311,13 +312,13 @@ void speech_run(struct task_ctx *ctx)
 
 int speech_preload(const struct options *options)
 {
-    (void)options;
-    char *reason = NULL;
-    if (sphinx_load(&reason))
+    const struct engine *engine = find_engine(options->speech_engine);
+    char *reason CLEANUP(free_char) = NULL;
+    bool aligner = sphinx_load_aligner(&reason);
+    if (aligner && (engine == NULL || engine->preload == NULL || engine->preload(options, &reason)))
         return 0;
-    log_error("speech cannot be loaded", "reason", reason);
-    free(reason);
-    return -1;
+    log_error("speech cannot be loaded", "engine", options->speech_engine, "reason", reason);
+    return aligner ? 0 : -1;
 }
 
 unsigned speech_reach(const struct options *options)

@@ -53,28 +53,40 @@ static ps_decoder_t *load_aligner(double beam)
     return load(config);
 }
 
-bool sphinx_load(char **ret_reason)
+static bool refuse(char **ret_reason)
 {
-    if (decoder)
+    *ret_reason =
+        xstrdup("the speech model cannot be loaded from " MODEL_DIR " (Debian package pocketsphinx-en-us)");
+    return false;
+}
+
+bool sphinx_load_aligner(char **ret_reason)
+{
+    if (loaded_aligner)
         return true;
     err_set_logfp(NULL);
-    decoder = load(dictation_config());
-    if (decoder == NULL) {
-        *ret_reason = xstrdup("the speech model cannot be loaded from " MODEL_DIR
-                              " (Debian package pocketsphinx-en-us)");
-        return false;
-    }
-    cmn_live_get(ps_get_feat(decoder)->cmn_struct, default_mean);
     loaded_aligner =
         load_aligner(SPHINX_ALIGN_BEAM); /* for the children: loading costs more than aligning a sentence */
+    if (loaded_aligner == NULL)
+        return refuse(ret_reason);
+    cmn_live_get(ps_get_feat(loaded_aligner)->cmn_struct, default_mean);
     return true;
+}
+
+bool sphinx_load(char **ret_reason)
+{
+    if (!sphinx_load_aligner(ret_reason))
+        return false;
+    if (decoder == NULL)
+        decoder = load(dictation_config());
+    return decoder || refuse(ret_reason);
 }
 
 /* ---- the mean ---- */
 
 void sphinx_mean_add(struct sphinx_mean *mean, const int16_t *samples, size_t count)
 {
-    fe_t *fe = ps_get_fe(decoder);
+    fe_t *fe = ps_get_fe(loaded_aligner);
     size_t left = count;
     int32 frames = 0, tail = 0;
     fe_start_stream(fe);

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* The recogniser library, hidden behind one file: nothing else includes its headers. A process holds at
- * most one dictation decoder, loaded once by the parent from which children are forked; a child uses it
- * for one task. One thread per process. */
+ * most one aligner and one dictation decoder, loaded once by the parent from which children are forked; a
+ * child uses them for one task. One thread per process. */
 #pragma once
 
 #include "tasks/speech/words.h"
 
 #include <stdint.h>
 
-/* Loads model, dictionary and language model unless already loaded (about 0.5 s). False and *ret_reason
- * (free()) if they are missing. */
+/* Loads model and dictionary for alignment unless already loaded. False and *ret_reason (free()) if they are
+ * missing. */
+bool sphinx_load_aligner(char **ret_reason) MUSTCHECK;
+/* The same, and what dictation needs: another model and the language model, 60 MB (about 0.5 s). */
 bool sphinx_load(char **ret_reason) MUSTCHECK;
 
 /* ---- dictation ---- */
@@ -21,7 +23,7 @@ struct sphinx_mean {
     double frames; /* of 10 ms */
 };
 
-/* Adds the frames of a piece of speech. Not between sphinx_begin() and sphinx_end(). */
+/* Adds the frames of a piece of speech. Not within sphinx_aligner_run(). */
 void sphinx_mean_add(struct sphinx_mean *mean, const int16_t *samples, size_t count);
 /* Starts an utterance; with no frames in `mean` the model's own mean is used. */
 void sphinx_begin(const struct sphinx_mean *mean);
@@ -36,7 +38,7 @@ void sphinx_end(double offset, struct words *ret_words);
 
 struct sphinx_aligner;
 
-#define SPHINX_ALIGN_BEAM 1e-80 /* the usual width; sphinx_load() has loaded one such search */
+#define SPHINX_ALIGN_BEAM 1e-80 /* the usual width; sphinx_load_aligner() has loaded one such search */
 
 /* Makes a search of this width (smaller numbers search wider) for the voice with this mean; loading one
  * takes some tenths of a second. NULL if that fails. `mean` is copied. */

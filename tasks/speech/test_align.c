@@ -123,7 +123,7 @@ int main(void)
 {
     char *reason = NULL;
     FILE *file = fopen(RECORDING, "re");
-    if (file == NULL || !sphinx_load(&reason))
+    if (file == NULL || !sphinx_load_aligner(&reason))
         skip_all("needs the packages pocketsphinx-testdata and pocketsphinx-en-us");
     sample_count = fread(samples, 2, 16000 * 3, file);
     fclose(file);
