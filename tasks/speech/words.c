@@ -48,6 +48,7 @@ void spoken_spread(struct words *words, const char *text, double start, double e
         word->start = start + (end - start) * (double)at / (double)total;
         at += length;
         word->end = start + (end - start) * (double)at / (double)total;
+        word->estimated = true;
     }
 }
 
@@ -107,9 +108,10 @@ json_t *spoken_json(const struct words *words, size_t max)
     for (size_t i = 0; i < words->count && i < max; i++) {
         const struct word *word = &words->list[i];
         json_t *confidence = word->confidence >= 0 ? json_hundredths(word->confidence) : NULL;
-        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o*}", "word", word->text, "start",
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o*, s:o*}", "word", word->text, "start",
                                               json_hundredths(word->start), "end", json_hundredths(word->end),
-                                              "confidence", confidence));
+                                              "confidence", confidence, "estimated",
+                                              word->estimated ? json_true() : NULL));
     }
     return list;
 }
