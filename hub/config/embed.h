@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Files of web/ and the Lua library as they were at build time. Immutable; any thread. */
+/* Files of web/, the Lua library and NOTICE as they were at build time. Immutable; any thread. */
 #pragma once
 
 #include "hub/base/span.h"
