@@ -13,7 +13,11 @@
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-} commands[] = {{"serve", cmd_serve}, {"token", cmd_token}, {"check", cmd_check}, {"config", cmd_config}};
+} commands[] = {{"serve", cmd_serve},
+                {"token", cmd_token},
+                {"check", cmd_check},
+                {"config", cmd_config},
+                {"speech", cmd_speech}};
 
 static int run_command(int argc, char **argv)
 {
@@ -22,7 +26,8 @@ static int run_command(int argc, char **argv)
     for (size_t i = 0; i < NELEMS(commands); i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "taskhub: unknown command %s; there are serve, token, check, config, and --help\n",
+    fprintf(stderr,
+            "taskhub: unknown command %s; there are serve, token, check, config, speech, and --help\n",
             argv[1]);
     return EXIT_USAGE;
 }

@@ -92,13 +92,15 @@ static const struct {
 
 static const struct {
     enum option_id id;
-    const char *words[5];
+    const char *words[6];
     const char *reason;
 } choices[] = {
     {OPTION_ID_redis_fsync, {"everysec", "always"}, "must be everysec or always"},
     {OPTION_ID_log_level, {"debug", "info", "warn", "error"}, "must be debug, info, warn or error"},
     {OPTION_ID_log_format, {"logfmt", "json"}, "must be logfmt or json"},
-    {OPTION_ID_speech_engine, {"builtin", "http", "exec"}, "must be builtin, http or exec"},
+    {OPTION_ID_speech_engine,
+     {"moonshine", "builtin", "http", "exec"},
+     "must be moonshine, builtin, http or exec"},
 };
 
 const char *option_check_text(enum option_id id, const char *value)
