@@ -61,4 +61,4 @@ struct engine {
     void (*close)(void *engine);                     /* at any time; frees it */
 };
 
-extern const struct engine engine_builtin, engine_http, engine_exec;
+extern const struct engine engine_builtin, engine_http, engine_exec, engine_moonshine;

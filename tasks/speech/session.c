@@ -262,7 +262,7 @@ static void finish(struct session *it)
 
 static const struct engine *find_engine(const char *name)
 {
-    static const struct engine *const engines[] = {&engine_builtin, &engine_http,
+    static const struct engine *const engines[] = {&engine_moonshine, &engine_builtin, &engine_http,
                                                    &engine_exec};
     for (size_t i = 0; i < NELEMS(engines); i++)
         if (strcmp(engines[i]->name, name) == 0)
@@ -279,7 +279,7 @@ static bool open_engine(struct session *it)
     it->recognizer = it->engine ? it->engine->open(&it->host, &reason) : NULL;
     if (it->recognizer == NULL)
         task_fail(it->ctx, (struct task_error){"engine_unavailable", false}, "Speech engine %s: %s", name,
-                  reason ? reason : "unknown; use builtin, http or exec");
+                  reason ? reason : "unknown; use moonshine, builtin, http or exec");
     free(reason);
     return it->recognizer != NULL;
 }

@@ -12,6 +12,7 @@ DATA = pathlib.Path("/usr/share/pocketsphinx/test/data")
 GOFORWARD = DATA / "goforward.raw"
 SOMETHING = DATA / "something.raw"
 LIBRIVOX = DATA / "librivox"
+MOONSHINE = BUILD / "moonshine"  # the engine, as `taskhub speech fetch` leaves it beside the program
 SENTENCE = LIBRIVOX / "sense_and_sensibility_01_austen_64kb-0930.wav"  # amiable himself
 FORWARD = "go forward ten meters"  # the text of GOFORWARD
 FILE = {"format": {"encoding": "file"}}
@@ -59,6 +60,7 @@ class Run:
 def start_speech(*files, args=None, options=None, **own):
     """Starts the task on these files, each in a child of its own of one loaded parent. `own`: pace, chunk,
     cancel_ms of speech_cli."""
+    options = {"speech.moonshine_dir": MOONSHINE, **(options or {})}
     words = [f"{name}={value}" for name, value in own.items()]
     words.append("args=" + json.dumps({"resource_id": "r", **(args or {})}))
     return subprocess.Popen([str(BUILD / "tests/lib/speech_cli"), *words, *map(str, files)],
