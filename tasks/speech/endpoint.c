@@ -4,7 +4,7 @@
  *
  * Blocks of 20 ms. Speech is a 100 ms level above 8 times the floor; the floor follows the minimum of
  * the 60 ms level and rises by 22 % per second, so that steady noise stops being speech. An utterance
- * ends after 500 ms without speech; past 10 s a shorter pause will do, and 15 s is the cap. Only speech
+ * ends after 900 ms without speech; past 10 s a shorter pause will do, and 15 s is the cap. Only speech
  * and 300 ms around it are passed on. */
 #include "tasks/speech/endpoint.h"
 
@@ -12,13 +12,13 @@
 
 #define BLOCK ENDPOINT_PIECE
 #define BLOCKS_PER_S (SPEECH_RATE / BLOCK)
-#define HISTORY (2 * BLOCKS_PER_S) /* blocks kept: how far back an onset can be dated */
-#define PAUSE (BLOCKS_PER_S / 2)   /* blocks without speech that end an utterance */
-#define PADDING 15                 /* blocks around speech */
-#define LEVEL_BLOCKS 5             /* blocks of the level that detects speech */
-#define QUIET_BLOCKS 3             /* blocks of the level that the floor follows */
-#define FLOOR_RISE 1.004           /* per block */
-#define FLOOR_START 22500.0        /* mean square: an RMS of 150 */
+#define HISTORY (2 * BLOCKS_PER_S)    /* blocks kept: how far back an onset can be dated */
+#define PAUSE (9 * BLOCKS_PER_S / 10) /* blocks without speech that end an utterance */
+#define PADDING 15                    /* blocks around speech */
+#define LEVEL_BLOCKS 5                /* blocks of the level that detects speech */
+#define QUIET_BLOCKS 3                /* blocks of the level that the floor follows */
+#define FLOOR_RISE 1.004              /* per block */
+#define FLOOR_START 22500.0           /* mean square: an RMS of 150 */
 #define FLOOR_LEAST 50.0
 #define SPEECH_FACTOR 8.0
 #define SPEECH_MARGIN 400.0

@@ -93,7 +93,7 @@ static void test_one_utterance(void)
 static void test_splitting(void)
 {
     static const size_t steps[] = {1, 7, 320, 1601, 100000};
-    size_t n = make(signal_, (struct part[]){{0.7, 30}, {1, 2000}, {0.8, 30}, {2, 3000}, {0.3, 30}}, 5);
+    size_t n = make(signal_, (struct part[]){{0.7, 30}, {1, 2000}, {1.2, 30}, {2, 3000}, {0.3, 30}}, 5);
     is_int(run(n, 1600), 2, "two utterances");
     char *want = buf_take_string(&log_text);
     struct buf want_audio = audio;
@@ -109,10 +109,10 @@ static void test_splitting(void)
 
 static void test_pauses(void)
 {
-    size_t n = make(signal_, (struct part[]){{1, 20}, {1, 3000}, {0.3, 20}, {1, 3000}, {1, 20}}, 5);
-    is_int(run(n, 800), 1, "a pause of 300 ms does not end an utterance");
-    n = make(signal_, (struct part[]){{1, 20}, {1, 3000}, {0.8, 20}, {1, 3000}, {1, 20}}, 5);
-    is_int(run(n, 800), 2, "one of 800 ms does");
+    size_t n = make(signal_, (struct part[]){{1, 20}, {1, 3000}, {0.7, 20}, {1, 3000}, {1, 20}}, 5);
+    is_int(run(n, 800), 1, "a pause of 700 ms does not end an utterance");
+    n = make(signal_, (struct part[]){{1, 20}, {1, 3000}, {1.1, 20}, {1, 3000}, {1, 20}}, 5);
+    is_int(run(n, 800), 2, "one of 1100 ms does");
     n = make(signal_, (struct part[]){{1, 20}, {11, 3000}, {0.4, 20}, {1, 3000}, {1, 20}}, 5);
     is_int(run(n, 800), 2, "after 10 s a pause of 400 ms is enough");
 }
