@@ -8,6 +8,7 @@
 #include "hub/base/confine.h"
 #include "hub/base/user.h"
 #include "hub/config/cli.h"
+#include "hub/config/moonshine_dir.h"
 #include "hub/config/run_as.h"
 #include "hub/json/json.h"
 #include "hub/redis/private_redis.h"
@@ -343,6 +344,21 @@ static void check_database(struct check *check)
     say(check, fine, "database", fine ? state : reason);
 }
 
+/* Which engine transcribes here. Only workers need one, so none is no failure. */
+static void check_speech(const struct options *options)
+{
+    const char *engine = options->speech_engine;
+    char *reason CLEANUP(free_char) = NULL, *text CLEANUP(free_char) = NULL;
+    bool automatic = strcmp(engine, "auto") == 0;
+    if ((!automatic && strcmp(engine, "moonshine") != 0) || moonshine_try(options, &reason)) {
+        printf("%-14s ok    engine %s\n", "speech", automatic ? "moonshine" : engine);
+        return;
+    }
+    text = xasprintf("%s%s; `taskhub speech fetch` brings the engine moonshine", reason,
+                     automatic ? "; so the built-in engine transcribes, with many more mistakes" : "");
+    warn("speech", text);
+}
+
 static void check_redis(struct check *check)
 {
     if (loop_init(&check->loop) != 0)
@@ -380,6 +396,7 @@ int cmd_check(int argc, char **argv)
     check_user(&check);
     check_keys(&check);
     check_database(&check);
+    check_speech(&options);
     check_redis(&check);
     print_measures();
     options_free(&options);

@@ -99,8 +99,8 @@ static const struct {
     {OPTION_ID_log_level, {"debug", "info", "warn", "error"}, "must be debug, info, warn or error"},
     {OPTION_ID_log_format, {"logfmt", "json"}, "must be logfmt or json"},
     {OPTION_ID_speech_engine,
-     {"moonshine", "builtin", "http", "exec"},
-     "must be moonshine, builtin, http or exec"},
+     {"auto", "moonshine", "builtin", "http", "exec"},
+     "must be auto, moonshine, builtin, http or exec"},
 };
 
 const char *option_check_text(enum option_id id, const char *value)

@@ -270,16 +270,28 @@ static const struct engine *find_engine(const char *name)
     return NULL;
 }
 
+/* What `auto` means in this process and its children is settled once, when they are preloaded. */
+static bool fallen_back;
+
+static const struct engine *engine_of(const struct options *options)
+{
+    if (strcmp(options->speech_engine, "auto") == 0)
+        return fallen_back ? &engine_builtin : &engine_moonshine;
+    return find_engine(options->speech_engine);
+}
+
 static bool open_engine(struct session *it)
 {
     const char *name = task_options(it->ctx)->speech_engine;
     char *reason = NULL;
-    it->engine = find_engine(name);
+    it->engine = engine_of(task_options(it->ctx));
     it->host = (struct engine_host){task_options(it->ctx), it, take_piece, should_stop, warn};
     it->recognizer = it->engine ? it->engine->open(&it->host, &reason) : NULL;
     if (it->recognizer == NULL)
         task_fail(it->ctx, (struct task_error){"engine_unavailable", false}, "Speech engine %s: %s", name,
-                  reason ? reason : "unknown; use moonshine, builtin, http or exec");
+                  reason ? reason : "unknown; use auto, moonshine, builtin, http or exec");
+    else if (fallen_back)
+        warn(it, "engine_fallback");
     free(reason);
     return it->recognizer != NULL;
 }
@@ -310,10 +322,22 @@ void speech_run(struct task_ctx *ctx)
     buf_free(&it.kept);
 }
 
+/* Where `auto` has no moonshine, the built-in engine serves. */
+static void fall_back(const struct options *options)
+{
+    char *reason CLEANUP(free_char) = NULL;
+    fallen_back = strcmp(options->speech_engine, "auto") == 0 && !engine_moonshine.preload(options, &reason);
+    if (fallen_back)
+        log_warn("the speech engine moonshine is not there, so the built-in one transcribes, with many more "
+                 "mistakes; `taskhub speech fetch` brings it",
+                 "reason", reason);
+}
+
 int speech_preload(const struct options *options)
 {
-    const struct engine *engine = find_engine(options->speech_engine);
     char *reason CLEANUP(free_char) = NULL;
+    fall_back(options);
+    const struct engine *engine = engine_of(options);
     bool aligner = sphinx_load_aligner(&reason);
     if (aligner && (engine == NULL || engine->preload == NULL || engine->preload(options, &reason)))
         return 0;

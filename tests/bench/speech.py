@@ -19,7 +19,7 @@ if len(sys.argv) > 1:
     os.environ["TASKHUB_BUILD"] = sys.argv[1]
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scenarios"))
 from client import TERMINAL, connect  # noqa: E402 (needs the path above)
-from speech import LIBRIVOX, edit_distance, pcm_of, speech, transcription  # noqa: E402
+from speech import LIBRIVOX, edit_distance, pcm_of, plain_words, speech, transcription  # noqa: E402
 from taskhub import Stack  # noqa: E402
 
 FILE = {"format": {"encoding": "file"}}
@@ -32,11 +32,11 @@ def percentile(values, share):
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
-def at_once(files):
+def at_once(files, engine):
     errors = words = cpu = seconds = rss = private = 0
-    for path, run in zip(files, speech(*files, args=FILE)):
-        expected = transcription(path).replace("mister", "mr").split()
-        errors += edit_distance(expected, run.result["text"].split())
+    for path, run in zip(files, speech(*files, args=FILE, options={"speech.engine": engine})):
+        expected = plain_words(transcription(path))
+        errors += edit_distance(expected, plain_words(run.result["text"]))
         words += len(expected)
         cpu += run.end["cpu_ms"] / 1000
         seconds += run.result["duration_s"]
@@ -46,7 +46,7 @@ def at_once(files):
     yield "memory of a child", f"{rss / 1024:.0f} MiB, {private / 1024:.0f} MiB of it private"
 
 
-def alignment(files):
+def alignment(files, _):
     plain, aligned = ([[] for _ in files] for _ in range(2))
     for _ in range(ALIGN_ROUNDS):
         for i, path in enumerate(files):
@@ -81,11 +81,11 @@ async def speak(hub, path):
     return heard
 
 
-def over_a_socket(files):
+def over_a_socket(files, engine):
     first, behind, final = [], [], []
     stack = Stack()
     try:
-        hub = stack.private_hub()
+        hub = stack.private_hub({"speech.engine": engine})
         for path in files:
             heard = asyncio.run(speak(hub, path))
             pieces = [(at, event["meta"]) for at, event in heard if event["type"] == "partial"]
@@ -105,9 +105,10 @@ def over_a_socket(files):
 def main():
     files = sorted(LIBRIVOX.glob("*.wav"))
     print(f"load average at the start: {os.getloadavg()[0]:.1f}")
-    for part in (at_once, alignment, over_a_socket):
-        for name, value in part(files):
-            print(f"{name:<40} {value}", flush=True)
+    for engine, parts in (("moonshine", (at_once, over_a_socket)), ("builtin", (at_once, alignment, over_a_socket))):
+        for part in parts:
+            for name, value in part(files, engine):
+                print(f"{engine:<10} {name:<40} {value}", flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import struct
 import subprocess
 
@@ -57,15 +58,15 @@ class Run:
         return [event["meta"] for event in self.events if event["event"] == kind]
 
 
-def start_speech(*files, args=None, options=None, **own):
-    """Starts the task on these files, each in a child of its own of one loaded parent. `own`: pace, chunk,
-    cancel_ms of speech_cli."""
-    options = {"speech.moonshine_dir": MOONSHINE, **(options or {})}
+def start_speech(*files, args=None, options=None, stdout=subprocess.PIPE, **own):
+    """Starts the task on these files, each in a child of its own of one loaded parent, with the built-in engine unless
+    the options name another. `own`: pace, chunk, cancel_ms of speech_cli."""
+    options = {"speech.engine": "builtin", "speech.moonshine_dir": MOONSHINE, **(options or {})}
     words = [f"{name}={value}" for name, value in own.items()]
     words.append("args=" + json.dumps({"resource_id": "r", **(args or {})}))
     return subprocess.Popen([str(BUILD / "tests/lib/speech_cli"), *words, *map(str, files)],
                             env=environment(options), text=True, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            stdout=stdout, stderr=subprocess.PIPE)
 
 
 def speech(*files, timeout=100, log=None, **more):
@@ -102,6 +103,11 @@ def wav(samples, rate=16000, channels=1, bits=16, tag=1, data_size=None, riff_si
                        riff_size, b"WAVE", b"fmt ", 16, tag, channels, rate, rate * align & 0xFFFFFFFF,
                        align & 0xFFFF, bits, b"data", size)
     return head + samples
+
+
+def plain_words(text):
+    """The words of a text as they are compared: lower case, without punctuation."""
+    return re.sub(r"[^a-z' ]", "", text.lower().replace("-", " ")).replace("mister", "mr").split()
 
 
 def edit_distance(one, other):

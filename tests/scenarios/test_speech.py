@@ -10,7 +10,7 @@ from client import RpcError, connect
 from speech import GOFORWARD, SOMETHING, pcm_of
 
 PCM = {"encoding": "pcm_s16le", "sample_rate": 16000, "channels": 1}
-FORWARD = "go forward ten meters"
+FORWARD = "Go forward ten meters."
 pytestmark = pytest.mark.limit(120)
 
 
@@ -71,7 +71,7 @@ async def test_a_file_over_the_stream(hub, tmp_path):
         stream = await start(c, format={"encoding": "file", "name": "something.raw"})
         await speak(c, stream, SOMETHING.read_bytes())
         end = await c.wait_end(stream["task_id"], seconds=60)
-        assert end["result"]["text"] == "go somewhere and do something"
+        assert end["result"]["text"] == "Go somewhere and do something."
         stream = await start(c, format={"encoding": "file", "name": "evil.mp4"})
         with contextlib.suppress(RpcError):  # the task may have ended, and its stream with it
             await speak(c, stream, b"#EXTM3U\nfile:///etc/passwd\n" * 10)
@@ -114,4 +114,4 @@ async def test_two_at_once(hub):
         first = await c.wait_end(one["task_id"], seconds=60)
         second = await c.wait_end(two["task_id"], seconds=60)
         assert first["result"]["text"] == FORWARD
-        assert second["result"]["text"] == "go somewhere and do something"
+        assert second["result"]["text"] == "Go somewhere and do something."
