@@ -6,6 +6,7 @@
 
 #include "handlers/session/revocations.h"
 #include "handlers/session/session.h"
+#include "handlers/session/snapshots.h"
 #include "handlers/session/token_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
@@ -152,12 +153,14 @@ void app_start(struct app *app)
     redis_on_stall(queue_redis(app->queue), app->probe, (unsigned)app->options->redis_silence_ms, on_stall,
                    app);
     token_turns_start(app);
+    snapshots_start(app);
     audio_start(app);
 }
 
 void app_stop(struct app *app)
 {
     audio_stop(app);
+    snapshots_stop(app);
     token_turns_stop(app);
     requests_free(&app->requests);
 }

@@ -26,6 +26,7 @@ struct app {
     struct requests *requests;
     struct token_turns *token_turns; /* session/ */
     struct revocations *revocations; /* session/ */
+    struct snapshots *snapshots;     /* session/ */
     struct audio *audio;             /* methods/ */
     struct list watchers;            /* methods/: clients with admin.watch */
 };

@@ -3,6 +3,7 @@
  * Never verifies a token: token_turns.c does. */
 #include "handlers/rpc/reply.h"
 #include "handlers/rpc/rpc.h"
+#include "handlers/session/snapshots.h"
 #include "handlers/session/token_turns.h"
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
@@ -71,11 +72,14 @@ static void refresh(struct session *session, struct principal *who)
 
 /* ---- joining ---- */
 
-struct entry {               /* SESSION_JOINING: an auth, from reading the log's position to the answer */
+struct entry { /* an auth, from reading the log's position to the answer, or to the snapshot that comes behind
+                */
     struct session *session; /* NULL: closed or answered: later callbacks are ignored */
-    struct request *request;
-    bool implied; /* no client sent the request */
-    bool reading; /* the snapshot is being read: a callback will come */
+    struct app *app;
+    struct request *request; /* NULL: answered */
+    bool implied;            /* no client sent the request */
+    bool reading;            /* the snapshot is being read: a callback will come */
+    struct snapshot_turn turn;
     struct owner_position at;
     struct buf snapshot;
 };
@@ -96,7 +100,9 @@ static void entry_give_up(struct entry *entry)
         entry->session = NULL;
         return;
     }
-    request_drop(entry->request);
+    snapshots_leave(&entry->turn);
+    if (entry->request)
+        request_drop(entry->request);
     entry_end(entry);
 }
 
@@ -171,6 +177,40 @@ static void write_welcome(struct buf *to, const struct entry *entry, const struc
     buf_append_char(to, '}');
 }
 
+/* Sends the snapshot behind the answer to auth. */
+static void send_snapshot(struct entry *entry)
+{
+    struct answerer *to = entry->session ? &entry->session->answerer : NULL;
+    struct buf text = BUF_INIT;
+    if (to) {
+        buf_append_text(&text, "{\"jsonrpc\":\"2.0\",\"method\":\"snapshot\",\"params\":{");
+        owner_json_member(&text, "user_id", span_of(to->who->user_id));
+        buf_append_span(&text, buf_span(&entry->snapshot));
+        buf_append_text(&text, "}}");
+        to->ops->send(to->sink, buf_span(&text), false);
+    }
+    buf_free(&text);
+    entry_end(entry);
+}
+
+/* Answers without the snapshot, which has to wait. */
+static void welcome_before(struct entry *entry)
+{
+    struct session *session = entry->session;
+    struct request *request = entry->request;
+    const struct principal *who = session->answerer.who;
+    uint64_t head = entry->at.head;
+    struct buf *text = request_result(request);
+    json_member_bool(&entry->snapshot, "snapshot_pending", true);
+    write_welcome(text, entry, who, OWNERS_GAP);
+    buf_clear(&entry->snapshot);
+    entry->request = NULL;
+    usage_session(entry->app->queue, who->user_id, session->id, who->expires_at);
+    request_reply(request, buf_span(text));
+    owners_start(session->answerer.member, head);
+    session_become(session, SESSION_LIVE);
+}
+
 /* Answers, and lets the events follow. */
 static void welcome(struct entry *entry, enum owners_joined result)
 {
@@ -204,33 +244,58 @@ static void on_unread(void *ctx, bool failed, const char *error_code, struct spa
             json_member_raw(&entry->snapshot, "unread", unread, "");
         }
     }
-    welcome(entry, OWNERS_GAP);
+    if (entry->request)
+        welcome(entry, OWNERS_GAP);
+    else
+        send_snapshot(entry);
+}
+
+/* Redis did not answer, or nobody waits any more. */
+static void snapshot_failed(struct entry *entry)
+{
+    if (entry->request) {
+        join_failed(entry);
+    } else if (entry->session) {
+        entry->reading = false;
+        snapshots_wait(entry->app, &entry->turn);
+    } else {
+        entry_end(entry);
+    }
 }
 
 static void on_snapshot(void *ctx, const struct queue_answer *answer)
 {
     struct entry *entry = ctx;
+    snapshots_done(entry->app, answer->code == QUEUE_OK);
     if (answer->code != QUEUE_OK || entry->session == NULL) {
-        join_failed(entry);
+        snapshot_failed(entry);
         return;
     }
     json_member_raw(&entry->snapshot, "snapshot", json_get(answer->json, "tasks"), "[]");
-    if (manager_run_internal(entry->request->app->manager, &store_notification_list,
+    if (manager_run_internal(entry->app->manager, &store_notification_list,
                              entry->session->answerer.who->user_id, SPAN("{\"unread\":true}"), on_unread,
                              entry) != TASK_ACCEPTED)
         on_unread(entry, true, "user_limit", SPAN_NONE);
 }
 
+static void read_snapshot(struct snapshot_turn *turn)
+{
+    struct entry *entry = container_of(turn, struct entry, turn);
+    entry->reading = true;
+    queue_snapshot(entry->app->queue, entry->session->answerer.who->user_id, on_snapshot, entry);
+}
+
 static void on_joined(void *ctx, enum owners_joined result, const struct owner_position *at)
 {
     struct entry *entry = ctx;
-    const struct answerer *answerer = &entry->session->answerer;
     entry->at = *at;
     if (result == OWNERS_UNAVAILABLE) {
         join_failed(entry);
     } else if (result == OWNERS_GAP) {
-        entry->reading = true;
-        queue_snapshot(answerer->app->queue, answerer->who->user_id, on_snapshot, entry);
+        if (snapshots_ask(entry->app, &entry->turn))
+            read_snapshot(&entry->turn);
+        else
+            welcome_before(entry);
     } else {
         welcome(entry, result);
     }
@@ -244,7 +309,10 @@ static void join(struct session *session, struct request *request)
     struct redis *redis = queue_redis(app->queue);
     struct entry *entry = xcalloc(1, sizeof *entry);
     entry->session = session;
+    entry->app = app;
     entry->request = request;
+    entry->turn.go = read_snapshot;
+    list_init(&entry->turn.node);
     entry->implied = request->handler == NULL;
     session->entry = entry;
     session_become(session, SESSION_JOINING);

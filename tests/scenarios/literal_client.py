@@ -201,11 +201,19 @@ class LiteralClient:
         self.epoch = result["epoch"]
         if result["resumed"] != "ok":
             self._move(result)
-        for task in result.get("snapshot", []):
-            self.tasks[task["task_id"]] = task
-        for note in result.get("notifications", []):
-            self.notifications[note["id"]] = note
         self.welcomes.append(result)
+        if result.get("snapshot_pending"):
+            self.epoch = "-"
+        else:
+            self._snapshot(result)
+
+    def _snapshot(self, told):
+        self.epoch = self.welcomes[-1]["epoch"]
+        for task in told.get("snapshot", []):
+            if task["seq"] >= self.tasks.get(task["task_id"], task)["seq"]:
+                self.tasks[task["task_id"]] = task
+        for note in told.get("notifications", []):
+            self.notifications[note["id"]] = note
 
     # ---- what comes --------------------------------------------------------------------------------
     def _take(self, message):
@@ -213,7 +221,9 @@ class LiteralClient:
             self._answer(message)
             return
         method, params = message["method"], message["params"]
-        if method == "audio.ack":
+        if method == "snapshot":
+            self._snapshot(params)
+        elif method == "audio.ack":
             self.streams[params["stream"]] = params
         elif method in ("task.event", "notification"):
             self.types.add(params.get("type", method))

@@ -2,7 +2,11 @@
 """A Redis that comes back with an older state: everybody is told, once. One that lost nothing goes on as before."""
 import asyncio
 import contextlib
+import pathlib
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -188,3 +192,73 @@ async def test_answers_have_the_mark_of_their_event(two_hubs):
         async with connect(two, "alice", resume={"epoch": c.session["epoch"], "seq": made["seq"],
                                                  "mark": made["mark"]}) as back:
             assert back.session["resumed"] == "ok"
+
+
+def redis_s(redis):
+    """How long Redis has worked on functions."""
+    line = next(line for line in redis.command("INFO", "commandstats").splitlines() if line.startswith("cmdstat_fcall:"))
+    return int(line.split("usec=")[1].split(",")[0]) / 1e6
+
+
+ASK = '''
+import asyncio, sys, time
+sys.path.insert(0, sys.argv[1])
+from client import connect
+
+async def main():
+    async with connect(*sys.argv[2:]) as c:
+        while True:
+            begun = time.monotonic()
+            await c.wait_end(await c.submit_patiently("noop"))
+            print(time.monotonic() - begun, flush=True)
+
+asyncio.run(main())
+'''
+
+
+@contextlib.asynccontextmanager
+async def asking(stack, hub, user):
+    """A process that submits one task after the other; how long each took, from its submission to its end."""
+    path = stack.directory / "asked"
+    with open(path, "w", encoding="utf-8") as out:
+        process = subprocess.Popen([sys.executable, "-c", ASK, pathlib.Path(__file__).parent, hub.url, user], stdout=out)
+    try:
+        yield lambda: [float(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.limit(240)
+async def test_the_snapshots_of_a_crowd_come_in_turn(stack):
+    """All come in the end; what other users ask is answered meanwhile, and most of Redis' time is left for it."""
+    users, each = [f"user{n}" for n in range(26)], 20
+    hub = stack.hub({"limits.unauthenticated": 1000, "limits.user_rows_per_s": 1_000_000})
+    for user in users:
+        async with connect(hub, user) as c:
+            for _ in range(8):
+                made = await asyncio.gather(*(c.submit_patiently("noop") for _ in range(25)))
+                for task in made:
+                    await c.wait_end(task)
+    lost = {"epoch": "of another data set", "seq": 1}
+
+    async def join(user):
+        c = await open_ones.enter_async_context(connect(hub, user, resume=lost))
+        assert c.session["resumed"] == "gap"
+        late = c.session.get("snapshot_pending", False)
+        told = await c.wait_note("snapshot", 120) if late else c.session
+        assert len(told["snapshot"]) == 200 and {task["user_id"] for task in told["snapshot"]} == {user}
+        return late
+
+    async with contextlib.AsyncExitStack() as open_ones, asking(stack, hub, "bob") as took:
+        await asyncio.to_thread(eventually, lambda: len(took()) >= 200, 60, "what it is like without a crowd")
+        quiet = took()
+        begun, worked = time.monotonic(), redis_s(stack.redis)
+        late = await asyncio.gather(*(join(user) for user in users for _ in range(each)))
+        share = (redis_s(stack.redis) - worked) / (time.monotonic() - begun)
+        crowded = took()[len(quiet):]
+    assert late.count(True) > len(late) / 2
+    before, meanwhile = (sorted(all)[int(len(all) * 0.99)] for all in (quiet, crowded))
+    print(f"{len(late)} snapshots, {late.count(True)} late; Redis {share:.0%}; p99 {before * 1e3:.1f}, {meanwhile * 1e3:.1f} ms")
+    assert share < 0.3, "with what the other user asks"
+    assert meanwhile < 20 * before

@@ -354,13 +354,12 @@ export class TaskHub extends Emitter {
     this.#why = 'connect';
     this.#window = undefined;
     if (other || user.epoch !== this.#at.epoch) this.#restart();
-    const { epoch, seq, mark } = user;
-    if (other || user.resumed !== 'ok') Object.assign(this.#at, { epoch, seq: (this.#told = seq), mark });
+    if (other || user.resumed !== 'ok') Object.assign(this.#at, { epoch: '-', seq: (this.#told = user.seq), mark: user.mark });
     this.#set('connected');
     if (this.#state !== 'connected') return;
     this.#waits.goOn(other);
     if (other) this.emit('user', user);
-    this.#converge(user);
+    if (!user.snapshot_pending) this.#converge(user);
     this.emit('ready', user);
   }
 
@@ -370,8 +369,9 @@ export class TaskHub extends Emitter {
     for (const task of this.#tasks.values()) task.data.seq = 0;
   }
 
-  /** After a gap: what the snapshot does not tell is read task by task; so are others' tasks. */
+  /** After a gap: what the snapshot does not tell is read task by task; so are others' tasks. Until then it is one. */
   #converge(/** @type {any} */ { resumed, snapshot = [], notifications = [] }) {
+    this.#at.epoch = this.user.epoch;
     const told = new Set(snapshot.map((/** @type {any} */ data) => this.#adopt(data).id));
     for (const task of this.#tasks.values()) {
       if (task.finished || told.has(task.id)) continue;
@@ -395,9 +395,10 @@ export class TaskHub extends Emitter {
     }
     const call = this.#waits.get(id);
     if (!call) return;
-    if (result?.seq && /submit|retry|start$/.test(call.method) && !result.duplicate) {
-      if (result.seq === this.#at.seq + 1) Object.assign(this.#at, { seq: result.seq, mark: result.mark });
-      this.#told = Math.max(this.#told, result.seq);
+    const { seq, mark, duplicate } = result ?? {};
+    if (seq && /submit|retry|start$/.test(call.method) && !duplicate) {
+      if (seq === this.#at.seq + 1) Object.assign(this.#at, { seq, mark });
+      this.#told = Math.max(this.#told, seq);
     }
     const { code = 'error', ...more } = error?.data ?? {};
     if (error) this.#waits.refuse(call, new TaskHubError(code, error.message, { rpc: error.code, ...more }));
@@ -413,12 +414,10 @@ export class TaskHub extends Emitter {
       }
       if (seq > this.#at.seq) Object.assign(this.#at, { seq, mark });
     }
-    if (method === 'task.event') {
-      const task = this.#tasks.get(task_id) ?? this.#adopt({ task_id, task: params.task });
-      task._apply(params);
-    } else if (method === 'notification') {
-      this.#note(params);
-    } else {
+    if (method === 'task.event') (this.#tasks.get(task_id) ?? this.#adopt({ task_id, task: params.task }))._apply(params);
+    else if (method === 'notification') this.#note(params);
+    else if (method === 'snapshot') this.#converge({ ...params, resumed: 'gap' });
+    else {
       if (method === 'hub.draining') this.#window = params.retry_ms;
       if (method === 'auth.expiring') this.#refresh();
       if (method === 'admin.event' && this._foreign(params)) this.#tasks.get(task_id)?._apply(params);
