@@ -435,3 +435,29 @@ class Queue:
                 if cursor == "0":
                     break
         return found + self.call("audit_places", 100000)[1]
+
+    def repair(self, cursor="0"):
+        """A whole round, or the rest of one: what was mended."""
+        found = []
+        while True:
+            cursor, mended = self.call("repair", HEAVY_MS, LIGHT_MS, cursor)
+            found += mended
+            if cursor == "0":
+                return found
+
+    READ = {"hash": ("HGETALL",), "list": ("LRANGE", 0, -1), "stream": ("XRANGE", "-", "+"), "string": ("GET",),
+            "zset": ("ZRANGE", 0, -1, "WITHSCORES"), "set": ("SMEMBERS",)}
+    EVERY_CALL = ("writes", "run_ms", "time_ms", "ahead_ms", "steps", "step_ms")  # fields of g
+
+    def picture(self):
+        """All keys with what they hold and until when Redis keeps them, without what every call writes."""
+        seen = {}
+        for key in self.keys():
+            command, *words = self.READ[self.redis("TYPE", key)]
+            value = self.redis(command, key, *words)
+            if command == "HGETALL":
+                value = dict(zip(value[::2], value[1::2]))
+            if key == PREFIX + "g":
+                value = {name: text for name, text in value.items() if name not in self.EVERY_CALL}
+            seen[key[len(PREFIX):]] = value, self.redis("PEXPIRETIME", key)
+        return seen

@@ -169,12 +169,7 @@ def test_a_wrong_count_is_found_and_mended(q):
     q.set_row("u1", living=5, logged=6, heavy=7)
     findings = q.audit()
     assert len(findings) == 1 and findings[0].startswith("bytes u1 counts 5 bytes of living tasks, has ")
-    cursor, mended = "0", []
-    while True:
-        cursor, more = q.call("repair", 30 * DAY * 1000, 3600000, cursor)
-        mended += more
-        if cursor == "0":
-            break
+    mended = q.repair()
     assert [what.split(",")[0] for what in mended if what.startswith("bytes")] == ["bytes u1 counted 5 bytes of living tasks"]
     assert q.audit() == [] and q.used() == right
 

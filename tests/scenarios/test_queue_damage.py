@@ -55,15 +55,6 @@ def make(q, state, light):
     return id
 
 
-def repair(q):
-    found, cursor = [], "0"
-    while True:
-        cursor, mended = q.call("repair", HEAVY_MS, LIGHT_MS, cursor)
-        found += mended
-        if cursor == "0":
-            return found
-
-
 def sees_it_failed(q, id):
     row = q.get(id)
     assert (row["status"], row["code"], row["owner"]) == ("failed", "corrupt", "u1"), row
@@ -89,8 +80,8 @@ def test_all_ways_to_a_damaged_record(q, state, light, how):
     assert q.why(id)[0] == OK and q.replay()[2]
     assert [task["id"] for task in q.lease("light" if light else "default", 5)] == ([] if light else [behind])
     assert q.cancel(id)[0] == STATE
-    repair(q)
-    assert repair(q) == [] and q.audit() == []
+    q.repair()
+    assert q.repair() == [] and q.audit() == []
     sees_it_failed(q, id)
     codes = q.codes(id)
     assert codes.endswith("C" if state == "ended" else "X") and len(re.findall("[CXK]", codes)) == 1, "one end"
@@ -104,8 +95,8 @@ def test_repair_alone(q, state, light, how):
     id = make(q, state, light)
     damage(q, id, how)
     assert any(re.match("record ", finding) for finding in q.audit())
-    mended = repair(q)
-    assert any(f"record {id} was damaged" in m for m in mended) and repair(q) == [] and q.audit() == []
+    mended = q.repair()
+    assert any(f"record {id} was damaged" in m for m in mended) and q.repair() == [] and q.audit() == []
     assert q.codes(id)[-1] == ("C" if state == "ended" else "X")
     assert q.redis("HMGET", PREFIX + "g", "act", "run") in (["0", "0"], [None, None])
     sees_it_failed(q, id)
@@ -117,7 +108,7 @@ def test_a_lease_that_runs_out_on_a_damaged_record(q, how):
     id = q.run()
     damage(q, id, how)
     eventually(lambda: q.sweep() or q.redis("ZCARD", PREFIX + "l") == 0, what="the end of the lease")
-    repair(q)
+    q.repair()
     assert q.audit() == []
     sees_it_failed(q, id)
 
@@ -145,9 +136,9 @@ def test_counters_are_made_right(q, tasks):
                             "return cmsgpack.pack(unpack(r))", 0, row if isinstance(row, bytes) else row.encode())
     q.redis("HSET", PREFIX + "o", "u1", wrong if isinstance(wrong, bytes) else wrong.encode())
     assert len(q.audit()) == 5
-    assert len(repair(q)) == 3 and q.audit() == []
+    assert len(q.repair()) == 3 and q.audit() == []
     q.redis("HSET", PREFIX + "g", "act", tasks - 2, "run", 9, "due", 1)
-    assert len(repair(q)) == 3 and repair(q) == q.audit() == []
+    assert len(q.repair()) == 3 and q.repair() == q.audit() == []
     assert q.redis("HMGET", PREFIX + "g", "act", "run") == right and len(ids) == tasks
 
 
@@ -158,8 +149,8 @@ def test_a_hash_whose_count_is_wrong(q, wrong):
     q.redis("HSET", key_of(q, id), "#", wrong)
     q.redis("HSET", key_of(q, ended), "#", wrong)
     assert q.end(ended) == OK and id in q.list()[0]
-    repair(q)
-    assert repair(q) == [] and q.audit() == []
+    q.repair()
+    assert q.repair() == [] and q.audit() == []
     assert q.redis("PTTL", key_of(q, id)) == -1
 
 
@@ -170,7 +161,7 @@ def test_a_task_that_stands_nowhere_is_ready_again(q):
     q.started(running)
     q.redis("ZREM", PREFIX + "l", running)
     assert len(q.audit()) > 1
-    assert len([m for m in repair(q) if m.startswith("place ")]) == 2
+    assert len([m for m in q.repair() if m.startswith("place ")]) == 2
     assert q.audit() == [] and {task["id"] for task in q.lease(count=5)} == {waiting, running}
 
 
