@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from queue_lib import FORBIDDEN, HEAVY_MS, INPUT_GONE, LIGHT_MS, OK, PREFIX, STATE
+from queue_lib import FORBIDDEN, HEAVY_MS, INPUT_GONE, LIGHT_MS, NET_MS, OK, PREFIX, STATE
 from taskhub import eventually
 
 DAMAGES = {
@@ -149,9 +149,27 @@ def test_a_hash_whose_count_is_wrong(q, wrong):
     q.redis("HSET", key_of(q, id), "#", wrong)
     q.redis("HSET", key_of(q, ended), "#", wrong)
     assert q.end(ended) == OK and id in q.list()[0]
+    assert any(finding.startswith("counter t:") for finding in q.audit())
     q.repair()
     assert q.repair() == [] and q.audit() == []
     assert q.redis("PTTL", key_of(q, id)) == -1
+
+
+@pytest.mark.parametrize("count", [None, "3 0", "garbage"])
+def test_a_hash_of_ended_light_tasks_that_never_goes(q, count):
+    """Once mended it is kept as long as light tasks are."""
+    id = q.recorded_once()
+    key = key_of(q, id)
+    q.redis("PERSIST", key)
+    q.redis("ZREM", PREFIX + "till", key[len(PREFIX):])
+    if count:
+        q.redis("HSET", key, "#", count)
+    assert any(finding.startswith("expiry tl:") for finding in q.audit())
+    assert len(q.repair()) == 1 and q.repair() == q.audit() == []
+    assert LIGHT_MS < q.redis("PTTL", key) <= LIGHT_MS + NET_MS and q.status(id) == "completed"
+    q.ages(LIGHT_MS + 8192)
+    q.sweep()
+    assert q.keys("tl:*") == []
 
 
 def test_a_task_that_stands_nowhere_is_ready_again(q):

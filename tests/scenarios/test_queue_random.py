@@ -208,6 +208,8 @@ class Run:
             self.rng.choice(steps)()
             if i % 100 == 99:
                 assert self.q.audit() == [], f"after step {i}"
+                before = self.q.picture()
+                assert self.q.repair() == [] and self.q.picture() == before, f"after step {i}"
 
     def drain(self):
         """One patient worker runs what is left."""

@@ -1,9 +1,30 @@
 -- SPDX-License-Identifier: MIT
--- Recounts the bytes that owners keep (22_stored.lua), for the auditor and for repair, a slice per call. Of an owner whose
--- row changes between two slices nothing can be said: the next round comes to it again. Idempotency keys and notifications
--- do not say whose they are; they are not recounted.
+-- Recounts for the auditor and for repair: the active tasks of a hash of records, and the bytes that owners keep
+-- (22_stored.lua), these a slice per call. Of an owner whose row changes between two slices nothing can be said: the next
+-- round comes to it again. Idempotency keys and notifications do not say whose they are; they are not recounted.
 
 do
+
+-- Of a hash of records that was read as a whole. One in which nothing was ever active has no count. Answer: the active
+-- ones that it counts (nil: unreadable), those that it has, until when it says that the others are kept, and what is wrong
+-- with whether it goes, nil if nothing is.
+damage.in_hash = function(key, fields)
+  local counted, till, active, left = '0', '0', 0, call('PTTL', key)
+  for i = 1, #fields, 2 do
+    if fields[i] == '#' then
+      counted, till = match(fields[i + 1], '^(%d+) (%d+)$')
+    elseif not terminal(record_of(fields[i])) then
+      active = active + 1
+    end
+  end
+  local wrong
+  if active > 0 and left >= 0 then
+    wrong = 'has active tasks and expires'
+  elseif active == 0 and left < 0 and not call('ZSCORE', P .. 'till', sub(key, #P + 1)) then
+    wrong = 'its tasks have ended and it never goes'
+  end
+  return tonumber(counted), active, tonumber(till) or 0, wrong
+end
 
 local OWNERS = 64 -- read at a time
 

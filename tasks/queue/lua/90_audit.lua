@@ -148,22 +148,13 @@ end
 
 -- Checks a hash of records read as a whole: its own count, and whether it goes when all have ended.
 local function audit_bucket(key, fields)
-  local active, counted = 0, '0'
-  for i = 1, #fields, 2 do
-    if fields[i] == '#' then
-      counted = match(fields[i + 1], '^%d+')
-    elseif not terminal(record_of(fields[i])) then
-      active = active + 1
-    end
+  local counted, active, _, wrong = damage.in_hash(key, fields)
+  local name = sub(key, #P + 1)
+  if counted ~= active then
+    found('counter', name, 'counts ' .. (counted or '?') .. ' active records, has ' .. active)
   end
-  local name, left = sub(key, #P + 1), call('PTTL', key)
-  if counted + 0 ~= active then
-    found('counter', name, 'counts ' .. counted .. ' active records, has ' .. active)
-  end
-  if active == 0 and left < 0 and not call('ZSCORE', P .. 'till', name) then
-    found('expiry', name, 'its tasks have ended and it never goes')
-  elseif active > 0 and left >= 0 then
-    found('expiry', name, 'has active tasks and expires')
+  if wrong then
+    found('expiry', name, wrong)
   end
 end
 

@@ -145,25 +145,23 @@ phases.o = function(cursor)
   return (left ~= '' or scan ~= '0') and 'o ' .. scan .. ' ' .. at .. ' ' .. left or 't 0'
 end
 
--- Corrects the count of a hash of records that was read as a whole and needed no other repair.
-local function check_bucket(key, fields)
-  local name, active, counted, till = sub(key, #P + 1), 0, '-', '0'
-  for i = 1, #fields, 2 do
-    if fields[i] == '#' then
-      counted, till = match(fields[i + 1], '^(%d+) (%d+)$')
-    elseif not terminal(record_of(fields[i])) then
-      active = active + 1
-    end
-  end
-  if counted ~= text_of(active) then
-    till = math.max(till or 0, run_ms + math.max(keep_heavy, keep_light))
+-- Corrects a hash of records that was read as a whole and needed no other repair: its count, and whether it goes.
+local function check_bucket(key, fields, light)
+  local counted, active, till, wrong = damage.in_hash(key, fields)
+  local name = sub(key, #P + 1)
+  if counted ~= active then
     note('counter', name, 'counted ' .. (counted or '?') .. ' active records, has ' .. active)
-    call('HSET', key, '#', text_of(active) .. ' ' .. text_of(till))
-    if active > 0 then
-      call('PERSIST', key)
-    else
-      kept.expire(name, till - run_ms)
-    end
+  elseif wrong then
+    note('expiry', name, wrong)
+  else
+    return
+  end
+  till = math.max(till, run_ms + (light and keep_light or keep_heavy))
+  call('HSET', key, '#', text_of(active) .. ' ' .. text_of(till))
+  if active > 0 then
+    call('PERSIST', key)
+  else
+    kept.expire(name, till - run_ms)
   end
 end
 
@@ -180,16 +178,16 @@ phases.t = function(cursor)
   end
   local key, others = match(left, '^(%S+) ?(.*)$')
   if key then
-    local page, before = call('HSCAN', key, within, 'COUNT', RECORDS), #mended
+    local page, before, light = call('HSCAN', key, within, 'COUNT', RECORDS), #mended, find(key, '^tl:', #P + 1) ~= nil
     for i = 1, #page[2], 2 do
       local id = page[2][i]
       if id ~= '#' then
-        fetched[id], homes[id] = page[2][i + 1], bucket_of(id, find(key, '^tl:', #P + 1) ~= nil)
+        fetched[id], homes[id] = page[2][i + 1], bucket_of(id, light)
         mend_record(record_of(id))
       end
     end
     if within == '0' and page[1] == '0' and #mended == before and not orphans[1] then
-      check_bucket(key, page[2])
+      check_bucket(key, page[2], light)
     end
     within, left = page[1], page[1] ~= '0' and left or others
     if page[1] == '0' then
