@@ -106,5 +106,5 @@ def two_hubs(stack):
 def q():
     queue = Queue()
     yield queue
-    assert queue.audit() == []
+    assert queue.audit() == [] == queue.repair()
     queue.close()

@@ -128,6 +128,17 @@ def test_what_is_dropped_counts_no_more(q):
     assert q.used() < MIB / 2
 
 
+def test_a_dropped_log_counts_no_more(q):
+    """Nor once it has begun anew, in the same hour."""
+    q.recorded_once()
+    assert q.row()["logged"] > 0
+    q.ages(25 * 3600000)
+    q.sweep()
+    assert q.keys("e:*") == [] and q.row()["logged"] == 0
+    q.recorded_once()
+    assert q.audit() == []
+
+
 def test_trimmed_light_tasks_count_no_more(q):
     for i in range(40):
         words = [w for _ in range(64) for w in (new_id(), text(random.choice([10, 100, 2000])))]

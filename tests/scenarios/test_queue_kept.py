@@ -22,7 +22,7 @@ def clock(tmp_path):
 def q(clock):
     queue = Queue(dict(os.environ, **clock.env))
     yield queue
-    assert queue.audit() == []
+    assert queue.audit() == [] == queue.repair()
     queue.close()
 
 

@@ -111,7 +111,7 @@ def test_work_of_one_kind(q, kind, count, key):
     assert_in_order(q)
 
 
-@pytest.mark.parametrize("hours", [[0], [1, 1]], ids=str)
+@pytest.mark.parametrize("hours", [[0], [1, 1], [2, 25], [30, 1]], ids=str)
 def test_all_work_as_time_passes(q, hours):
     """What was kept is over, and more came in the meantime."""
     work(q, WORK, FEW, "key")

@@ -51,6 +51,16 @@ local function add_keys(words, name)
   end
 end
 
+-- An owner's log is dropped: its bytes count no more. Rows have been written by now.
+local function forget_log(name)
+  local o = owner_of(name)
+  if o.logged > 0 then
+    o.logged = 0
+    o.row = row_text(o)
+    call('HSET', P .. 'o', name, o.row)
+  end
+end
+
 -- Drops up to `most` of what is over. flush() does it last: what the call writes again is noted again by then.
 kept.sweep = function(most)
   local names = call('ZRANGE', P .. 'till', '-inf', format('(%d', run_ms), 'BYSCORE', 'LIMIT', 0, math.min(most, UNPACK / 8))
@@ -64,6 +74,9 @@ kept.sweep = function(most)
       push(gone, name)
       if till then
         add_keys(keys_gone, name)
+      end
+      if sub(name, 1, 2) == 'e:' then
+        forget_log(sub(name, 3))
       end
     end
   end
