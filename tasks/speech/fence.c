@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -179,17 +180,27 @@ ssize_t fence_read(struct fence *fence, void *to, size_t size)
     return read(fence->output, to, size);
 }
 
-void fence_send(struct fence *fence, struct buf *pending)
+size_t fence_send(struct fence *fence, struct buf *pending)
 {
+    size_t dropped = 0;
     while (pending->len) {
         ssize_t n = fence_write(fence, pending->data, pending->len);
         if (n > 0)
             buf_consume(pending, (size_t)n);
         else if (errno == EAGAIN)
-            return;
-        else if (errno != EINTR)
+            break;
+        else if (errno != EINTR) {
+            dropped = pending->len;
             buf_clear(pending);
+        }
     }
+    return dropped;
+}
+
+size_t fence_unread(const struct fence *fence)
+{
+    int bytes = 0;
+    return fence->input >= 0 && ioctl(fence->input, FIONREAD, &bytes) == 0 ? (size_t)bytes : 0;
 }
 
 void fence_wait(const struct fence *fence, int ms)

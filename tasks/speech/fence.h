@@ -36,10 +36,12 @@ struct fence *fence_start(const struct fence_spec *spec, char **ret_reason);
 ssize_t fence_write(struct fence *fence, const void *bytes, size_t size);
 ssize_t fence_read(struct fence *fence, void *to, size_t size);
 /* Writes as much of `pending` as the child takes and removes it from there; drops all of it once the child
- * no longer reads: it has seen enough, or failed. */
-void fence_send(struct fence *fence, struct buf *pending);
+ * no longer reads: it has seen enough, or failed. Returns how many bytes it dropped. */
+size_t fence_send(struct fence *fence, struct buf *pending);
 /* Waits at most `ms` until the child has written something or can take input. */
 void fence_wait(const struct fence *fence, int ms);
+/* Bytes that were written and not read by the child. */
+size_t fence_unread(const struct fence *fence);
 /* Lets the child read the end of its input. */
 void fence_close_input(struct fence *fence);
 /* Looks after the child: reads its stderr, kills it past its deadline. True once it has ended. */

@@ -9,32 +9,32 @@
 #include "tasks/speech/engine.h"
 #include "tasks/speech/media.h"
 #include "tasks/speech/sniff.h"
+#include "tasks/speech/wav.h"
 
 #include <endian.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define SAMPLES_MAX ((uint64_t)INPUT_SECONDS_MAX * SPEECH_RATE)
+
+#define SILENT_PEAK 16 /* a recording that never exceeds it (-66 dB) is silent */
 
 struct input {
     struct input_sink sink;
     bool sniffing; /* more bytes are needed to tell the format */
     bool raw_name;
+    bool tagged; /* the file begins with a tag */
+    size_t tag;  /* bytes of it still to come */
     uint8_t first[SNIFF_BYTES];
     size_t first_size;
+    struct wav *wav;     /* NULL = no WAV file */
     struct media *media; /* NULL = the bytes are samples */
     struct buf pcm;      /* s16le, starts at a whole sample */
-    uint64_t left;       /* bytes of sound still to come; a WAV file may have other data after its samples */
     uint64_t samples;
+    int peak;
+    bool cut;
     struct input_failure failure;
 };
-
-void input_fail(struct input_failure *failure, const char *code, const char *message)
-{
-    if (failure->code)
-        return;
-    failure->code = code;
-    snprintf(failure->message, sizeof(failure->message), "%s", message);
-}
 
 /* Passes samples on until the audio reaches its maximum length. */
 static void give(void *arg, const int16_t *samples, size_t count)
@@ -43,9 +43,12 @@ static void give(void *arg, const int16_t *samples, size_t count)
     uint64_t room = SAMPLES_MAX - it->samples;
     if (count > room) {
         count = (size_t)room;
+        it->cut = true;
         it->sink.warn(it->sink.arg, "audio_cut");
     }
     it->samples += count;
+    for (size_t i = 0; i < count && it->peak < SILENT_PEAK; i++)
+        it->peak = abs(samples[i]) > it->peak ? abs(samples[i]) : it->peak;
     if (count)
         it->sink.samples(it->sink.arg, samples, count);
 }
@@ -69,10 +72,12 @@ static void give_pcm(void *arg, const uint8_t *bytes, size_t size)
 }
 
 /* Opens a decoder unless the bytes already are samples of the right form. */
-static void open_decoder(struct input *it, const struct media_source *source)
+static void open_decoder(void *arg, const struct media_source *source)
 {
-    if (source->kind != MEDIA_PCM || source->rate != SPEECH_RATE || source->channels != 1)
-        it->media = media_open(source, &(struct media_sink){it, give_pcm, warn}, &it->failure);
+    struct input *it = arg;
+    bool s16le = source->samples == NULL || strcmp(source->samples, "s16le") == 0;
+    if (source->kind != MEDIA_PCM || !s16le || source->rate != SPEECH_RATE || source->channels != 1)
+        it->media = media_open(source, &(struct media_sink){it, give, warn}, &it->failure);
 }
 
 static unsigned number(const json_t *object, const char *name, unsigned otherwise)
@@ -85,69 +90,132 @@ struct input *input_open(const json_t *format, const struct input_sink *sink)
 {
     struct input *it = xcalloc(1, sizeof(*it));
     it->sink = *sink;
-    it->left = UINT64_MAX;
     const char *encoding = json_string_value(json_object_get(format, "encoding"));
     if (encoding && strcmp(encoding, "file") == 0) {
         it->sniffing = true;
         it->raw_name = sniff_raw_name(json_string_value(json_object_get(format, "name")));
         return it;
     }
-    open_decoder(it, &(struct media_source){MEDIA_PCM, number(format, "sample_rate", SPEECH_RATE),
+    open_decoder(it, &(struct media_source){MEDIA_PCM, NULL, number(format, "sample_rate", SPEECH_RATE),
                                             number(format, "channels", 1)});
     return it;
 }
 
-static void feed_decoder(struct input *it, const uint8_t *bytes, size_t size)
+static void feed_decoder(void *arg, const uint8_t *bytes, size_t size)
 {
-    if (size > it->left)
-        size = (size_t)it->left;
-    it->left -= size;
+    struct input *it = arg;
     if (it->media)
         media_feed(it->media, bytes, size);
     else if (!it->failure.code)
         give_pcm(it, bytes, size);
 }
 
-/* Decides on the format, once enough bytes or all have come. */
-static void choose(struct input *it)
+static void feed(struct input *it, const uint8_t *bytes, size_t size)
 {
+    if (it->wav)
+        wav_feed(it->wav, bytes, size);
+    else
+        feed_decoder(it, bytes, size);
+}
+
+/* ---- the kind of a file ---- */
+
+/* Drops the first bytes of those that were looked at. */
+static void drop_first(struct input *it, size_t count)
+{
+    it->first_size -= count;
+    memmove(it->first, it->first + count, it->first_size);
+}
+
+/* Drops a tag that the file begins with, and the zeros behind it. False if more bytes must come first. */
+static bool drop_tags(struct input *it)
+{
+    for (;;) {
+        size_t n = it->tag < it->first_size ? it->tag : it->first_size;
+        it->tag -= n;
+        drop_first(it, n);
+        for (n = 0; it->tagged && it->tag == 0 && n < it->first_size && it->first[n] == 0;)
+            n++;
+        drop_first(it, n);
+        if (it->first_size < SNIFF_TAG_BYTES)
+            return false;
+        it->tag = sniff_tag(it->first);
+        if (it->tag == 0)
+            return true;
+        it->tagged = true;
+    }
+}
+
+/* A file of sound that says its own length in a place that is easily mended. */
+static void open_au(struct input *it)
+{
+    if (it->first_size >= 12)
+        memset(it->first + 8, 0xff, 4); /* to the end of the stream */
+}
+
+/* Decides on the format, once enough bytes or all have come. False to wait for more. */
+static bool choose(struct input *it, bool all)
+{
+    bool whole = drop_tags(it);
+    if (!whole && !all)
+        return false;
     struct media_source source = {.kind = sniff_media(it->first, it->first_size)};
-    bool plain = source.kind == MEDIA_WAV && it->first_size == SNIFF_BYTES &&
-                 sniff_plain_wav(it->first, &source, &it->left);
+    if (source.kind == MEDIA_UNKNOWN && !all && it->first_size < SNIFF_BYTES)
+        return false;
+    if (source.kind == MEDIA_UNKNOWN && it->tagged && it->first_size > 0)
+        source.kind = MEDIA_MP3; /* nothing else has such tags without a signature of its own */
     it->sniffing = false;
-    if (source.kind != MEDIA_UNKNOWN)
+    if (source.kind == MEDIA_WAV && memcmp(it->first, "RIFX", 4) != 0)
+        it->wav = wav_open(&(struct wav_sink){it, open_decoder, feed_decoder, warn}, &it->failure);
+    else if (source.kind != MEDIA_UNKNOWN)
         open_decoder(it, &source);
     else if (!it->raw_name && it->first_size == 0)
-        input_fail(&it->failure, "no_audio", "The file is empty");
+        input_fail(&it->failure, "no_audio",
+                   it->tagged ? "The file holds nothing but a tag" : "The file is empty");
     else if (!it->raw_name)
-        input_fail(&it->failure, "unsupported_media",
-                   "The file is no WAV, WebM, Ogg, MP3, MP4, FLAC or AAC audio");
-    if (!plain)
-        feed_decoder(it, it->first, it->first_size);
+        input_fail(
+            &it->failure, "unsupported_media",
+            "The file is none that is known: WAV, WebM, Ogg, MP3, MP4, FLAC, AAC, AIFF, CAF, AU, AMR, AC-3, "
+            "MPEG-TS, MPEG, AVI, WMA, FLV, WavPack, VOC");
+    if (source.kind == MEDIA_AU)
+        open_au(it);
+    feed(it, it->first, it->first_size);
+    return true;
 }
 
 void input_feed(struct input *it, const void *bytes, size_t size)
 {
     const uint8_t *p = bytes;
-    if (it->sniffing) {
-        size_t n = SNIFF_BYTES - it->first_size < size ? SNIFF_BYTES - it->first_size : size;
+    while (it->sniffing && size > 0) {
+        size_t n = sizeof(it->first) - it->first_size < size ? sizeof(it->first) - it->first_size : size;
         memcpy(it->first + it->first_size, p, n);
         it->first_size += n;
         p += n;
         size -= n;
-        if (it->first_size < SNIFF_BYTES)
-            return;
-        choose(it);
+        choose(it, false);
     }
-    feed_decoder(it, p, size);
+    if (size > 0)
+        feed(it, p, size);
 }
 
 void input_finish(struct input *it)
 {
     if (it->sniffing)
-        choose(it);
+        choose(it, true);
+    if (it->wav)
+        wav_finish(it->wav);
     if (it->media)
         media_finish(it->media);
+}
+
+bool input_silent(const struct input *it)
+{
+    return it->samples > 0 && it->peak < SILENT_PEAK;
+}
+
+uint64_t input_ignored(const struct input *it)
+{
+    return it->media && !it->cut ? media_ignored(it->media) : 0;
 }
 
 unsigned input_work(struct input *it)
@@ -164,6 +232,7 @@ void input_close(struct input **input)
 {
     if (*input == NULL)
         return;
+    wav_close(&(*input)->wav);
     media_close(&(*input)->media);
     buf_free(&(*input)->pcm);
     free(*input);

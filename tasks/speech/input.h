@@ -3,26 +3,17 @@
  * converts anything else. The declared format and the first bytes decide which. One thread. */
 #pragma once
 
-#include "hub/base/mem.h"
+#include "tasks/speech/failure.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#define INPUT_SECONDS_MAX 3600 /* audio beyond is left out, with a warning */
 
 struct input_sink {
     void *arg;
     void (*samples)(void *arg, const int16_t *samples, size_t count); /* borrowed for the call */
     void (*warn)(void *arg, const char *warning);                     /* a stable word */
 };
-struct input_failure {
-    const char *code; /* a stable word */
-    char message[256];
-};
-
-/* Notes why no more samples will come; the first reason stays. */
-void input_fail(struct input_failure *failure, const char *code, const char *message);
 
 struct input;
 
@@ -36,6 +27,10 @@ void input_finish(struct input *input);
 /* Continues pending work. Returns bits of enum engine_load (engine.h); after input_finish() ENGINE_IDLE
  * means that everything came out. */
 unsigned input_work(struct input *input);
+/* Whether everything that came out was silence. */
+bool input_silent(const struct input *input);
+/* Bytes of the file that were left out. */
+uint64_t input_ignored(const struct input *input);
 /* Why the input cannot be read, NULL while it can. */
 const struct input_failure *input_failure(const struct input *input);
 void input_close(struct input **input);

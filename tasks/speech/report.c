@@ -74,10 +74,12 @@ json_t *transcript_result(struct transcript *transcript)
     json_t *warnings = transcript->warning_count ? json_array() : NULL;
     for (size_t i = 0; i < transcript->warning_count; i++)
         json_array_append_new(warnings, json_string(transcript->warnings[i]));
-    return json_pack("{s:s%, s:o, s:o, s:o, s:o, s:i, s:s, s:o*, s:o*}", "text", text.p, text.n, "words",
-                     spoken_json(&transcript->words, REPORT_WORDS_MAX), "duration_s",
+    return json_pack("{s:s%, s:o, s:o, s:o, s:o, s:i, s:s, s:o*, s:o*, s:o*}", "text", text.p, text.n,
+                     "words", spoken_json(&transcript->words, REPORT_WORDS_MAX), "duration_s",
                      json_hundredths(transcript->duration_s), "words_per_minute",
                      json_hundredths(words_per_minute(transcript)), "pauses", pauses(&transcript->words),
                      "utterances", (int)transcript->utterances, "engine", transcript->engine, "degraded",
-                     transcript->degraded ? json_true() : NULL, "warnings", warnings);
+                     transcript->degraded ? json_true() : NULL, "ignored_bytes",
+                     transcript->ignored_bytes ? json_integer((json_int_t)transcript->ignored_bytes) : NULL,
+                     "warnings", warnings);
 }

@@ -6,6 +6,7 @@
 #include "tasks/speech/words.h"
 
 #include <jansson.h>
+#include <stdint.h>
 
 #define REPORT_WARNINGS 8
 #define REPORT_WORDS_MAX 10000 /* words in a result; the text has them all */
@@ -13,8 +14,9 @@
 struct transcript {
     struct buf text; /* of the final pieces */
     struct words words;
-    unsigned utterances; /* those that contained words */
-    double duration_s;   /* of the stream */
+    unsigned utterances;    /* those that contained words */
+    double duration_s;      /* of the stream */
+    uint64_t ignored_bytes; /* of the file, left out */
     const char *engine;
     bool degraded;
     const char *warnings[REPORT_WARNINGS]; /* static words, each once */
@@ -27,5 +29,5 @@ void transcript_add(struct transcript *transcript, const char *text, const struc
 void transcript_warn(struct transcript *transcript, const char *warning);
 void transcript_free(struct transcript *transcript);
 /* Returns the result object, owned by the caller: text, words, duration_s, words_per_minute, pauses,
- * utterances, engine, and where they apply degraded and warnings. */
+ * utterances, engine, and where they apply degraded, ignored_bytes and warnings. */
 json_t *transcript_result(struct transcript *transcript);

@@ -239,6 +239,11 @@ static void finish(struct session *it)
         return;
     }
     it->transcript.duration_s = (double)it->samples / SPEECH_RATE;
+    it->transcript.ignored_bytes = input_ignored(it->input);
+    if (input_silent(it->input))
+        transcript_warn(&it->transcript, "silent");
+    if (it->transcript.ignored_bytes)
+        transcript_warn(&it->transcript, "bytes_ignored");
     it->transcript.engine = it->transcript.degraded ? engine_builtin.label : it->engine->label;
     const char *expected = task_arg_text(it->ctx, "expected_text");
     json_t *scored = NULL;

@@ -1,60 +1,35 @@
 /* SPDX-License-Identifier: MIT */
-/* Containers by their first bytes. */
+/* Files of sound by their first bytes. */
 #include "hub/base/mem.h"
 #include "tasks/speech/sniff.h"
 #include "tests/lib/tap.h"
 
-/* The usual header: size of the samples at 40, channels at 22, rate at 24, all little endian. */
-static void make_header(uint8_t to[static SNIFF_BYTES], unsigned channels, unsigned rate, uint32_t size)
-{
-    static const char usual[] = "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\x10\0data\0\0\0";
-    memcpy(to, usual, SNIFF_BYTES);
-    for (unsigned i = 0; i < 4; i++) {
-        to[24 + i] = (uint8_t)(rate >> 8 * i);
-        to[40 + i] = (uint8_t)(size >> 8 * i);
-    }
-    to[22] = (uint8_t)channels;
-    to[23] = (uint8_t)(channels >> 8);
-}
-
-static void test_plain_wav(void)
+static void test_tags(void)
 {
     static const struct {
-        unsigned channels, rate;
-        uint32_t size;
-        bool plain;
-        uint64_t bytes;
+        const char *bytes;
+        size_t length;
     } cases[] = {
-        {1, 16000, 8, true, 8},
-        {2, 44100, 4000000000u, true, 4000000000u},
-        {1, 16000, 0, true, UINT64_MAX},
-        {1, 16000, 0xffffffff, true, UINT64_MAX},
-        {8, 192000, 0xfffffff0, true, UINT64_MAX},
-        {0, 16000, 8, false, 0},
-        {9, 16000, 8, false, 0},
-        {65535, 16000, 8, false, 0},
-        {1, 3999, 8, false, 0},
-        {1, 4000000000u, 8, false, 0},
+        {"ID3\4\0\0\0\0\2\1", 10 + 257}, {"ID3\3\0\0\0\0\0\0", 10},  {"ID3\4\0\x10\0\0\0\5", 25},
+        {"ID3\4\0\0\0\0\x80\1", 0},      {"ID3\xff\0\0\0\0\0\1", 0}, {"TAG\4\0\0\0\0\0\1", 0},
     };
-    uint8_t header[SNIFF_BYTES];
-    struct media_source source = {.kind = MEDIA_WAV};
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < NELEMS(cases); i++) {
-        make_header(header, cases[i].channels, cases[i].rate, cases[i].size);
-        bool plain = sniff_plain_wav(header, &source, &bytes);
-        ok(plain == cases[i].plain, "case %zu is %s", i, cases[i].plain ? "plain" : "for the decoder");
-        if (plain)
-            ok(source.kind == MEDIA_PCM && source.rate == cases[i].rate &&
-                   source.channels == cases[i].channels && bytes == cases[i].bytes,
-               "rate, channels and size of case %zu", i);
+    for (size_t i = 0; i < NELEMS(cases); i++)
+        is_int(sniff_tag((const uint8_t *)cases[i].bytes), cases[i].length, "tag %zu", i);
+}
+
+/* Packets of a transport stream, `before` bytes in front of each. */
+static void test_packets(void)
+{
+    uint8_t bytes[SNIFF_BYTES];
+    for (size_t before = 0; before <= 4; before += 4) {
+        memset(bytes, 0, sizeof(bytes));
+        for (size_t at = before; at < sizeof(bytes); at += 188 + before)
+            bytes[at] = 0x47;
+        is_int(sniff_media(bytes, sizeof(bytes)), MEDIA_MPEGTS, "packets with %zu bytes before", before);
+        is_int(sniff_media(bytes, 300), MEDIA_UNKNOWN, "too few of them");
+        bytes[before + 188 + before] = 0;
+        is_int(sniff_media(bytes, sizeof(bytes)), MEDIA_UNKNOWN, "a gap");
     }
-    make_header(header, 1, 16000, 8);
-    header[34] = 24;
-    source = (struct media_source){.kind = MEDIA_WAV};
-    ok(!sniff_plain_wav(header, &source, &bytes) && source.kind == MEDIA_WAV, "24 bits are for the decoder");
-    make_header(header, 1, 16000, 8);
-    memcpy(header + 36, "LIST", 4);
-    ok(!sniff_plain_wav(header, &source, &bytes), "and so is what stands before the samples");
 }
 
 int main(void)
@@ -67,11 +42,27 @@ int main(void)
     } cases[] = {
         {"RIFF\0\0\0\0WAVEfmt ", 16, MEDIA_WAV, "wav"},
         {"RF64\0\0\0\0WAVEds64", 16, MEDIA_WAV, "big wav"},
-        {"RIFF\0\0\0\0AVI LIST", 16, MEDIA_UNKNOWN, "avi"},
+        {"RIFF\0\0\0\0AVI LIST", 16, MEDIA_AVI, "avi"},
+        {"RIFF\0\0\0\0WEBPVP8 ", 16, MEDIA_UNKNOWN, "a picture"},
+        {"FORM\0\0\0\0AIFC", 12, MEDIA_AIFF, "aiff"},
+        {"FORM\0\0\0\0ILBM", 12, MEDIA_UNKNOWN, "a picture of that family"},
+        {"caff\0\1\0\0", 8, MEDIA_CAF, "caf"},
+        {"riff\x2e\x91\xcf\x11\xa5\xd6", 10, MEDIA_W64, "w64"},
+        {".snd\0\0\0\x18", 8, MEDIA_AU, "au"},
+        {"#!AMR\n", 6, MEDIA_AMR, "amr"},
+        {"#!AMR-WB\n", 9, MEDIA_AMR, "wide amr"},
+        {"#!/bin/sh\n", 10, MEDIA_UNKNOWN, "a script"},
+        {"\x0b\x77\0\0\x1e\x40", 6, MEDIA_AC3, "ac3"},
+        {"\x0b\x77\0\0\x1e\x80", 6, MEDIA_EAC3, "enhanced ac3"},
+        {"\0\0\1\xba\x44", 5, MEDIA_MPEG, "program stream"},
+        {"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 8, MEDIA_ASF, "wma"},
+        {"FLV\1\4", 5, MEDIA_FLV, "flv"},
+        {"wvpk\0\0", 6, MEDIA_WAVPACK, "wavpack"},
+        {"Creative Voice File\x1a\x1a", 21, MEDIA_VOC, "voc"},
         {"\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42", 10, MEDIA_MATROSKA, "webm"},
         {"OggS\0\2\0\0\0\0", 10, MEDIA_OGG, "ogg"},
         {"fLaC\0\0\0\x22", 8, MEDIA_FLAC, "flac"},
-        {"ID3\4\0\0\0\0\0", 9, MEDIA_MP3, "mp3 with a tag"},
+        {"ID3\4\0\0\0\0\0", 9, MEDIA_UNKNOWN, "a tag alone"},
         {"\xff\xfb\x90\x64", 4, MEDIA_MP3, "mp3 frame"},
         {"\xff\xf3\x40\xc4", 4, MEDIA_MP3, "mp3 frame of low rate"},
         {"\xff\xf1\x50\x80", 4, MEDIA_AAC, "aac"},
@@ -92,6 +83,7 @@ int main(void)
                cases[i].what);
     ok(sniff_raw_name("a.raw") && sniff_raw_name("b.c.PCM"), "names of raw samples");
     ok(!sniff_raw_name("raw") && !sniff_raw_name("a.wav") && !sniff_raw_name(NULL), "other names");
-    test_plain_wav();
+    test_tags();
+    test_packets();
     return done_testing();
 }
