@@ -24,6 +24,13 @@
 #define SPEECH_MARGIN 400.0
 #define ONSET_FACTOR 4.0 /* times the floor: blocks before an onset that still belong to it */
 #define ONSET_MARGIN 200.0
+/* These levels suit a voice as loud as this one (mean square); for softer ones they are smaller. How loud it
+ * is shows when it speaks: before, it is taken for one that is softer by 20 dB each second; after, by 2 dB.
+ */
+#define VOICE 4e6
+#define ASSUMED_FALL 0.912   /* per block */
+#define LOUDEST_FALL 0.99083 /* per block */
+#define SCALE_LEAST 0.04
 
 /* The pause that ends an utterance of at least this many blocks. */
 static const struct {
@@ -47,6 +54,8 @@ struct endpoint {
     unsigned silent;                 /* blocks without speech at the end of the open utterance */
     bool open;
     double floor;
+    double assumed, loudest; /* levels of the voice */
+    double scale;            /* of the levels above */
 };
 
 struct endpoint *endpoint_new(const struct endpoint_sink *sink, void *arg)
@@ -55,6 +64,7 @@ struct endpoint *endpoint_new(const struct endpoint_sink *sink, void *arg)
     ep->sink = sink;
     ep->arg = arg;
     ep->floor = FLOOR_START;
+    ep->assumed = VOICE;
     return ep;
 }
 
@@ -92,7 +102,7 @@ static uint64_t find_onset(const struct endpoint *ep, uint64_t block, uint64_t o
 {
     uint64_t onset = block;
     for (uint64_t i = block; i > oldest && onset - i < PAUSE; i--)
-        if (ep->energy[(i - 1) % HISTORY] > ONSET_FACTOR * ep->floor + ONSET_MARGIN)
+        if (ep->energy[(i - 1) % HISTORY] > ONSET_FACTOR * ep->floor + ONSET_MARGIN * ep->scale)
             onset = i - 1;
     return onset;
 }
@@ -118,6 +128,17 @@ static unsigned pause_that_ends(uint64_t length)
     return pauses[i].pause;
 }
 
+/* Learns from the newest level how loud the voice is. */
+static void set_scale(struct endpoint *ep, double sound)
+{
+    ep->assumed *= ASSUMED_FALL;
+    ep->loudest *= LOUDEST_FALL;
+    if (sound > ep->loudest)
+        ep->loudest = sound;
+    double scale = (ep->assumed > ep->loudest ? ep->assumed : ep->loudest) / VOICE;
+    ep->scale = scale > 1 ? 1 : scale < SCALE_LEAST ? SCALE_LEAST : scale;
+}
+
 /* Processes the block just completed in the ring. */
 static void take_block(struct endpoint *ep)
 {
@@ -128,12 +149,13 @@ static void take_block(struct endpoint *ep)
         sum += (double)samples[i] * samples[i];
     ep->energy[block % HISTORY] = sum / BLOCK;
 
-    double quiet = level(ep, block, QUIET_BLOCKS);
+    double quiet = level(ep, block, QUIET_BLOCKS), sound = level(ep, block, LEVEL_BLOCKS);
+    set_scale(ep, sound);
     ep->floor = quiet < ep->floor ? quiet : ep->floor * FLOOR_RISE;
-    if (ep->floor < FLOOR_LEAST)
-        ep->floor = FLOOR_LEAST;
+    if (ep->floor < FLOOR_LEAST * ep->scale)
+        ep->floor = FLOOR_LEAST * ep->scale;
 
-    bool speech = level(ep, block, LEVEL_BLOCKS) > SPEECH_FACTOR * ep->floor + SPEECH_MARGIN;
+    bool speech = sound > SPEECH_FACTOR * ep->floor + SPEECH_MARGIN * ep->scale;
     if (!ep->open) {
         if (!speech)
             return;

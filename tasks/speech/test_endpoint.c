@@ -163,6 +163,30 @@ static void test_speech_at_once(void)
     ok(last_start < 0.2, "is dated back to its beginning once the floor is known (%.2f)", last_start);
 }
 
+/* Words with pauses, at falling levels: 60 dB between the first and the last one. */
+static void test_soft_speech(void)
+{
+    static const double levels[] = {10000, 1000, 300, 100, 30};
+    for (size_t i = 0; i < NELEMS(levels); i++) {
+        double loud = levels[i], hiss = loud / 300;
+        size_t n = make(signal_,
+                        (struct part[]){{1, hiss},
+                                        {0.4, loud},
+                                        {0.2, loud / 4},
+                                        {0.5, loud},
+                                        {0.3, hiss},
+                                        {0.6, loud / 2},
+                                        {1.5, hiss},
+                                        {0.7, loud},
+                                        {2, hiss}},
+                        9);
+        is_int(run(n, 1600), 2, "two utterances at a level of %.0f", loud);
+        ok(audio.len / 2 > 3.2 * SECOND, "and most of the sound (%.2f s)", (double)audio.len / 2 / SECOND);
+    }
+    size_t n = make(signal_, (struct part[]){{1, 10}, {1, 5000}, {0.8, 10}, {0.3, 30}, {0.9, 10}}, 5);
+    is_int(run(n, 1600), 1, "what is 40 dB below a voice is no voice");
+}
+
 int main(void)
 {
     test_one_utterance();
@@ -171,6 +195,7 @@ int main(void)
     test_cap();
     test_noise();
     test_speech_at_once();
+    test_soft_speech();
     buf_free(&log_text);
     buf_free(&audio);
     return done_testing();

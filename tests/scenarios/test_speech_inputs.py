@@ -52,6 +52,16 @@ def test_wav_rates(tmp_path):
         assert rate < 16000 or run.result["text"] == FORWARD, rate
 
 
+def test_soft_speech(tmp_path):
+    """Speech 40 dB below its recording is cut into the same utterances."""
+    ffmpeg("-i", SENTENCE, "-af", "volume=-40dB", tmp_path / "soft.wav")
+    ffmpeg("-i", SENTENCE, "-af", "volume=-20dB", tmp_path / "low.wav")
+    plain, soft, low = speech(SENTENCE, tmp_path / "soft.wav", tmp_path / "low.wav", args=FILE)
+    for run in (soft, low):
+        assert run.result["utterances"] == plain.result["utterances"]
+        assert len(run.result["words"]) == pytest.approx(len(plain.result["words"]), abs=3)
+
+
 def test_eight_bits(tmp_path):
     ffmpeg(*RAW, "-i", GOFORWARD, "-c:a", "pcm_u8", tmp_path / "a.wav")
     assert speak(tmp_path / "a.wav").result["duration_s"] == pytest.approx(2.79, abs=0.01)
