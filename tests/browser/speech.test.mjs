@@ -57,6 +57,39 @@ test('a text to read gives a score and marks its words', { timeout: 90000 * SLOW
   assert.deepEqual(page.complaints, []);
 });
 
+test('a suspended recording goes on, and a muted microphone is told', { timeout: 90000 * SLOWDOWN }, async () => {
+  const page = await openPage(browser, hub.url, hub.token('muted'));
+  await page.evaluate(() => {
+    const Context = window.AudioContext;
+    window.AudioContext = class extends Context {
+      constructor(...words) {
+        super(...words);
+        window.context = this;
+      }
+    };
+    const media = navigator.mediaDevices;
+    const open = media.getUserMedia.bind(media);
+    media.getUserMedia = async (wanted) => (window.media = await open(wanted));
+  });
+  await page.click('#record');
+  await listening(page);
+  await page.evaluate(() => window.context.suspend());
+  await page.waitForFunction(() => window.context.state === 'running');
+  const mute = (muted) =>
+    page.evaluate((muted) => {
+      const [track] = window.media.getTracks();
+      Object.defineProperty(track, 'muted', { value: muted, configurable: true });
+      track.dispatchEvent(new Event(muted ? 'mute' : 'unmute'));
+    }, muted);
+  await mute(true);
+  await page.waitForFunction(() => document.body.textContent.includes('it is muted'));
+  await mute(false);
+  await page.waitForFunction(() => document.body.textContent.includes('Speak now'));
+  await page.click('#record');
+  await finished(page);
+  assert.deepEqual(page.complaints, []);
+});
+
 test('a connection cut in the middle of speaking loses nothing', { timeout: 90000 * SLOWDOWN }, async () => {
   const page = await openPage(browser, 'http://127.0.0.1:' + proxy.port, hub.token('cut'));
   await page.click('#record');

@@ -12,6 +12,7 @@ import { minutes, problem } from './words.js';
 /** @typedef {import('./sdk/taskhub.js').Task} Task */
 
 const TASK = 'process_speak_audio';
+const MUTED = 'No sound comes from the microphone: it is muted, or another program has it.';
 const BARS = 44;
 const TITLE = document.title;
 const SAMPLES = [
@@ -95,7 +96,9 @@ export class Recorder {
     if (!stream || stream !== this.#stream) return;
     this.#recording = true;
     this.#since = performance.now();
-    this.#say('Speak now. Stop when you are done.');
+    const listen = () => this.#recording && this.#say(stream.muted ? MUTED : 'Speak now. Stop when you are done.', stream.muted);
+    stream.on('muted', listen);
+    listen();
     this.#button();
   }
 

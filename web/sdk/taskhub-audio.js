@@ -152,16 +152,17 @@ export class AudioStream extends Emitter {
 
 /**
  * Records the microphone into a task that listens (16 kHz mono). `onlevel` gets {rms, peak} ten times a
- * second. Fails with code mic_denied, no_device, mic_busy or insecure_context.
+ * second. Event 'muted' (whether no sound comes: another program or a switch took the microphone; see also
+ * `muted`). Fails with code mic_denied, no_device, mic_busy or insecure_context.
  * @param {TaskHub} hub
  * @param {string} task its type
  * @param {object} [args]
  * @param {{onlevel?: (level: {rms: number, peak: number}) => void, constraints?: object, signal?: AbortSignal}} [options]
- * @returns {Promise<AudioStream & {stop: () => void}>}
+ * @returns {Promise<AudioStream & {stop: () => void, muted?: boolean}>}
  */
 export async function record(hub, task, args = {}, { onlevel, constraints, signal } = {}) {
   const ring = new Ring();
-  const stream = new AudioStream(hub, ring);
+  const stream = /** @type {AudioStream & {muted?: boolean}} */ (new AudioStream(hub, ring));
   try {
     const media = await navigator.mediaDevices.getUserMedia({ audio: { ...PLAIN, ...constraints } });
     const [track] = media.getTracks();
@@ -170,6 +171,12 @@ export async function record(hub, task, args = {}, { onlevel, constraints, signa
       track.stop();
       context.close().catch(() => {});
     });
+    context.onstatechange = track.onmute = track.onunmute = () => {
+      const { state } = context;
+      if (state === 'closed') return;
+      if (state !== 'running') context.resume().catch(() => {});
+      stream.emit('muted', (stream.muted = track.muted || state !== 'running'));
+    };
     await context.audioWorklet.addModule(new URL('./taskhub-worklet.js', import.meta.url));
     const node = new AudioWorkletNode(context, 'taskhub', { channelCount: 1, channelCountMode: 'explicit' });
     context.createMediaStreamSource(media).connect(node).connect(context.destination);
