@@ -57,8 +57,8 @@ static bool match_format(struct span format, bool known, struct span values[stat
          .min = !known,
          .max = known ? 0 : 255,
          .words = known ? encodings : NULL},
-        {.name = "sample_rate", .kinds = KIND_INTEGER, .min = known ? 16000 : 0, .max = known ? 16000 : 0},
-        {.name = "channels", .kinds = KIND_INTEGER, .min = known, .max = known},
+        {.name = "sample_rate", .kinds = KIND_INTEGER, .min = known ? 8000 : 0, .max = known ? 96000 : 0},
+        {.name = "channels", .kinds = KIND_INTEGER, .min = known, .max = known ? 2 : 0},
         {.name = "name", .kinds = KIND_STRING, .min = 1, .max = 255},
     };
     return json_match(format, fields, NELEMS(fields), values, fault);

@@ -23,7 +23,7 @@ enum { ARG_FORMAT = 4 };
 
 static const struct json_field format[] = {
     {.name = "encoding", .kinds = KIND_STRING, .required = true, .words = encodings},
-    {.name = "sample_rate", .kinds = KIND_INTEGER, .min = 8000, .max = 48000},
+    {.name = "sample_rate", .kinds = KIND_INTEGER, .min = 8000, .max = 96000},
     {.name = "channels", .kinds = KIND_INTEGER, .min = 1, .max = 2},
     {.name = "name", .kinds = KIND_STRING, .min = 0, .max = 255},
 };

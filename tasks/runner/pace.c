@@ -6,14 +6,24 @@
 #include "hub/json/json.h"
 #include "tasks/runner/runner_private.h"
 
-#define SOUND_BYTES_PER_S 24000 /* three quarters of 16,000 samples of 16 bits */
-#define FILE_BYTES_PER_S 1000   /* less than any speech codec produces */
+#define SOUND_RATE 16000      /* samples per second, if the format does not say */
+#define SAMPLE_BYTES 1.5      /* three quarters of 16 bits */
+#define FILE_BYTES_PER_S 1000 /* less than any speech codec produces */
+
+static int64_t number(struct span object, const char *name, int64_t otherwise)
+{
+    int64_t value;
+    return json_int(json_get(object, name), &value) ? value : otherwise;
+}
 
 static uint64_t least_bytes(const struct run *run, uint64_t ms)
 {
     struct span format = json_get(run->args, "format");
-    bool sound = format.p && json_string_is(json_get(format, "encoding"), "pcm_s16le");
-    return (sound ? SOUND_BYTES_PER_S : FILE_BYTES_PER_S) * ms / 1000;
+    if (format.p == NULL || !json_string_is(json_get(format, "encoding"), "pcm_s16le"))
+        return FILE_BYTES_PER_S * ms / 1000;
+    double samples =
+        (double)number(format, "sample_rate", SOUND_RATE) * (double)number(format, "channels", 1);
+    return (uint64_t)(SAMPLE_BYTES * samples * (double)ms / 1000);
 }
 
 /* A stream whose window is full is not slow: its task does not read. */

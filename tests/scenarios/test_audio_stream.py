@@ -213,7 +213,8 @@ async def test_bad_frames_and_formats(hub):
         assert await refused(b"\0\0\0") == -32602
         assert await refused(b"\0\0\0\1abc") == -32004
         assert await refused(b'{"jsonrpc":"2.0"}') == -32004
-        for form in ({"encoding": "pcm_s16le", "sample_rate": 0}, {"encoding": "pcm_s16le", "sample_rate": 8000},
+        for form in ({"encoding": "pcm_s16le", "sample_rate": 0}, {"encoding": "pcm_s16le", "sample_rate": 7999},
+                     {"encoding": "pcm_s16le", "sample_rate": 96001}, {"encoding": "pcm_s16le", "channels": 3},
                      {"encoding": "pcm_s16le", "channels": 65535}, {"encoding": "mp3"}, {},
                      {"encoding": "file", "sample_rate": 16000}):
             with pytest.raises(RpcError) as error:

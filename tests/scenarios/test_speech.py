@@ -80,6 +80,19 @@ async def test_a_file_over_the_stream(hub, tmp_path):
         assert end["attempt"] == 1, "another attempt would not help"
 
 
+@pytest.mark.parametrize("rate, channels", [(8000, 1), (44100, 2), (48000, 1), (96000, 2)])
+async def test_raw_samples_of_other_rates(hub, tmp_path, rate, channels):
+    """As browsers and telephones record them: the task's child resamples."""
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-f", "s16le", "-ar", "16000", "-ac", "1", "-i", GOFORWARD,
+                    "-ar", str(rate), "-ac", str(channels), "-f", "s16le", tmp_path / "raw"], check=True)
+    async with connect(hub) as c:
+        stream = await start(c, format={"encoding": "pcm_s16le", "sample_rate": rate, "channels": channels})
+        await speak(c, stream, (tmp_path / "raw").read_bytes())
+        end = await c.wait_end(stream["task_id"], seconds=60)
+        assert end["result"]["duration_s"] == pytest.approx(2.79, abs=0.02)
+        assert rate < 16000 or end["result"]["text"] == FORWARD
+
+
 async def test_cancel_while_speaking(hub):
     async with connect(hub) as c:
         stream = await start(c)
