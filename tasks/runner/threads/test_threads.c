@@ -446,7 +446,7 @@ static void test_lanes(void)
     struct run *runs[7];
     start_pool(1, 20, 0);
     runs[0] = put_of("a", &slow);
-    runs[1] = put_of("b", &slow);
+    runs[1] = put_of("a", &slow);
     runs[2] = put_of("c", &quick);
     run_until(1);
     ok(item_of(runs[2])->done, "slow tasks leave a thread to quick ones");
@@ -460,6 +460,39 @@ static void test_lanes(void)
     is_int(runs[1]->began_ms, 0, "a slow task waits while one runs");
     is_int(runs[6]->began_ms, 0, "as does a request");
     release(runs, 7);
+}
+
+static unsigned begun(struct run *const *runs, unsigned count)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < count; i++)
+        n += runs[i]->began_ms != 0;
+    return n;
+}
+
+/* Others' first slow tasks begin although one owner's fill the lane, up to as many again. */
+static void test_nobody_fills_the_slow_lane(void)
+{
+    enum { COUNT = 11 };
+    struct run *runs[COUNT];
+    start_pool(2, 40, 0);
+    for (unsigned i = 0; i < 6; i++)
+        runs[i] = put_of("a", &slow);
+    ok(UNTIL(begun(runs, 6) == 2), "who is alone has the whole lane");
+    runs[6] = put_of("b", &slow);
+    runs[7] = put_of("b", &slow);
+    ok(UNTIL(runs[6]->began_ms), "another's first begins meanwhile");
+    let_ticks_pass();
+    is_int(begun(runs, 8), 3, "and nothing else");
+    runs[8] = put_of("c", &slow);
+    ok(UNTIL(runs[8]->began_ms), "as does that of one more");
+    runs[9] = put_of("d", &slow);
+    let_ticks_pass();
+    is_int(begun(runs, 10), 4, "at most twice as many run");
+    runs[10] = put_of("a", &quick);
+    run_until(1);
+    ok(item_of(runs[10])->done, "quick ones have their threads");
+    release(runs, COUNT);
 }
 
 /* The loop does not run here, so no tick helps. */
@@ -509,7 +542,7 @@ static void test_slow_ones_are_found_out(void)
     start_pool(1, 100, 0);
     options.light_slow_ms = 20;
     for (unsigned i = 0; i < HELD; i++)
-        runs[count++] = put_of(i % 2 ? "a" : "b", i % 3 ? &held : &held_too);
+        runs[count++] = put_of("a", i % 3 ? &held : &held_too);
     runs[count++] = put_of("c", &quick);
     run_until(1);
     ok(item_of(runs[HELD])->done, "a quick task ends although slow ones were there before it");
@@ -547,6 +580,7 @@ int main(void)
     test_ends();
     test_turns_between_owners();
     test_lanes();
+    test_nobody_fills_the_slow_lane();
     test_idle_lanes();
     test_full_lanes();
     test_slow_ones_are_found_out();

@@ -4,8 +4,9 @@
  * runs is in reports.c. run() of a job is called on a pool thread, all else on the loop thread unless noted.
  * Never calls a hook while it holds the lock. Lanes: no thread belongs to a lane, but the jobs of a lane hold
  * at most `width` threads. A job of the quick lane that holds its thread for too long moves to the slow lane
- * together with its thread, and its type stays there until it has been quick for a while. The lane of
- * requests always has its `width` threads. A lane is first come, first served until something has waited for
+ * together with its thread, and its type stays there until it has been quick for a while. Where slow jobs
+ * fill their lane, as many more begin, of owners who have none there. The lane of requests always has its
+ * `width` threads. A lane is first come, first served until something has waited for
  * a tick; then its owners take turns. */
 #include "tasks/runner/threads/threads_private.h"
 
@@ -30,6 +31,7 @@ struct line { /* the jobs of one owner that wait in a lane; exists only while th
     struct table_node by_owner;
     struct list node;
     struct list jobs;
+    bool runs; /* only newcomer() uses it: a job of the owner runs in this lane */
 };
 
 struct lane {
@@ -43,6 +45,7 @@ struct lane {
     unsigned waiting;     /* jobs waiting in `unsorted` and `turns` */
     unsigned added;       /* jobs added since the last tick */
     unsigned busy;        /* threads that run the lane's jobs */
+    unsigned most;        /* how many there may be: `width`, or one more than there are, for the next job */
 };
 
 struct pool {
@@ -127,7 +130,7 @@ static bool call_thread(struct pool *pool)
 static bool may_run(const struct pool *pool, const struct lane *lane)
 {
     const struct lane *lanes = pool->lanes;
-    return lane->waiting && lane->busy < pool->width &&
+    return lane->waiting && lane->busy < lane->most &&
            (lanes[LIGHT_QUICK].busy + lanes[LIGHT_SLOW].busy < pool->thread_max - pool->width ||
             lane == &lanes[LIGHT_REQUEST]);
 }
@@ -181,6 +184,7 @@ static struct job *next_job(struct pool *pool)
     if (pool->crossing.closing)
         return NULL;
     lane->busy++;
+    lane->most = pool->width;
     self->lane = lane;
     self->job = take_job(lane);
     self->ticks = 0;
@@ -311,6 +315,42 @@ static bool sort_into_lines(struct lane *lane)
     return old;
 }
 
+static void mark_running(struct pool *pool, const struct lane *lane, bool runs)
+{
+    for (struct pool_thread *thread = pool->threads; thread < pool->threads + pool->thread_count; thread++) {
+        bool here = thread->job && thread->lane == lane;
+        struct table_node *node = here ? table_find(&lane->owners, span_of(thread->job->run.owner)) : NULL;
+        if (node)
+            container_of(node, struct line, by_owner)->runs = runs;
+    }
+}
+
+/* The first in turn of the owners who have no job running in this lane; NULL = none. With the lock held. */
+static struct line *newcomer(struct pool *pool, struct lane *lane)
+{
+    struct line *found = NULL;
+    mark_running(pool, lane, true);
+    for (struct list *node = lane->turns.next; node != &lane->turns && found == NULL; node = node->next)
+        if (!container_of(node, struct line, node)->runs)
+            found = container_of(node, struct line, node);
+    mark_running(pool, lane, false);
+    return found;
+}
+
+/* Where slow jobs fill their lane, lets one more begin next, of an owner who has none there. With the lock
+ * held. */
+static void let_newcomer_in(struct pool *pool)
+{
+    struct lane *lane = &pool->lanes[LIGHT_SLOW];
+    bool full = lane->busy >= pool->width && lane->busy < 2 * pool->width;
+    struct line *line = full ? newcomer(pool, lane) : NULL;
+    lane->most = line ? lane->busy + 1 : pool->width;
+    if (line) {
+        list_remove(&line->node);
+        list_append(lane->turns.next, &line->node); /* before the first */
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct pool *pool = timer->data;
@@ -320,6 +360,7 @@ static void on_tick(uv_timer_t *timer)
         count_tick(pool, &pool->threads[i]);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
         old |= sort_into_lines(&pool->lanes[i]);
+    let_newcomer_in(pool);
     bool call = old && choose(pool) && call_thread(pool);
     pthread_mutex_unlock(&pool->crossing.lock);
     if (call)
@@ -488,9 +529,10 @@ static void init_lock(struct pool *pool)
     pthread_condattr_destroy(&attr);
 }
 
-static void init_lane(struct lane *lane, unsigned load_max)
+static void init_lane(struct lane *lane, unsigned load_max, unsigned width)
 {
     lane->load_max = load_max;
+    lane->most = width;
     list_init(&lane->staged);
     list_init(&lane->unsorted);
     list_init(&lane->turns);
@@ -505,7 +547,7 @@ static void *start(const struct engine_config *config)
     struct pool *pool = xcalloc(1, sizeof *pool + threads * sizeof pool->threads[0]);
     list_init(&pool->done);
     for (unsigned i = 0; i < LIGHT_LANES; i++)
-        init_lane(&pool->lanes[i], (unsigned)config->options->light_queue * halves[i] / 2 + width);
+        init_lane(&pool->lanes[i], (unsigned)config->options->light_queue * halves[i] / 2 + width, width);
     pool->loop = config->loop;
     pool->options = config->options;
     pool->hooks = config->hooks;
