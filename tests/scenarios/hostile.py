@@ -210,10 +210,10 @@ class Others:
         while time.monotonic() < until:
             await asyncio.sleep(0.2)
             largest = max(largest, resident(self.hub))
-        took, heavy = sorted(self.took), sorted(self.heavy_took) or [float("inf")]
+        took, heavy = sorted(self.took) or [float("inf")], sorted(self.heavy_took) or [float("inf")]
         return {"p50 ms": took[len(took) // 2] * 1e3, "p99 ms": took[len(took) * 99 // 100] * 1e3,
                 "heavy p50 ms": heavy[len(heavy) // 2] * 1e3,
-                "tasks": len(took), "heavy tasks": len(self.heavy_took), "hub MiB": largest / (1 << 20)}
+                "tasks": len(self.took), "heavy tasks": len(self.heavy_took), "hub MiB": largest / (1 << 20)}
 
 
 @contextlib.contextmanager
