@@ -92,13 +92,19 @@ static void become_name(struct queue *queue, const char *name)
     free(holder);
 }
 
-static void name_taken(struct load *load)
+/* `numbers`: as is every name made of it by a number. */
+static void name_taken(struct load *load, bool numbers)
 {
-    const char *kind = load->queue->config.hub ? "hub" : "worker";
+    const char *kind = load->queue->config.hub ? "hub" : "worker", *name = queue_name(load->queue);
     char reason[256];
-    snprintf(reason, sizeof reason,
-             "another %s is called %s, and lives; give this one another %s.name, or stop that one", kind,
-             queue_name(load->queue), kind);
+    if (numbers)
+        snprintf(reason, sizeof reason,
+                 "%ss with all names from %s to %s-1000 live; give this one a %s.name, or stop some of those",
+                 kind, name, name, kind);
+    else
+        snprintf(reason, sizeof reason,
+                 "another %s is called %s, and lives; give this one another %s.name, or stop that one", kind,
+                 name, kind);
     loaded(load, QUEUE_LOST, reason);
 }
 
@@ -146,7 +152,7 @@ static void on_claimed(struct op *op, const redisReply *answer)
     } else if (answer == NULL) {
         loaded(load, QUEUE_UNAVAILABLE, why_not(op->queue));
     } else if (reply_number(answer, 1) < 0) {
-        name_taken(load);
+        name_taken(load, reply_number(answer, 1) < -1);
     } else {
         wait_for_name(load, answer);
     }

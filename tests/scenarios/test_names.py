@@ -68,6 +68,17 @@ async def test_equal_host_names(stack):
     stack.audit()
 
 
+def test_a_thousand_of_one_name(stack):
+    """Whoever comes next is told what to do."""
+    first = worker(stack, file="first")
+    name, beat = name_of(first), int(time.time() * 1000) + 3600000
+    for n in range(2, 1001):
+        stack.redis.command("ZADD", "th:{0}:hb", beat, f"w:{name}-{n}/111111")
+    next_one = worker(stack, file="next")
+    next_one.wait_log(f"workers with all names from {name} to {name}-1000 live; give this one a worker.name")
+    assert next_one.process.wait(30) != 0
+
+
 @pytest.mark.parametrize("file", ["/etc/machine-id", "/proc/sys/kernel/random/boot_id"])
 def test_a_default_name_tells_the_machine(stack, tmp_path, file):
     """Equal host names; a machine that was cloned has another boot all the same."""

@@ -47,7 +47,7 @@ def test_who_closed_his_channel_and_is_silent_has_no_name(q):
 
 @pytest.mark.parametrize("longest", [15000, 60000])
 def test_an_open_channel_keeps_the_name_for_a_lease(q, longest):
-    """The longest that anybody has, as he beats three times within it."""
+    """His own, as he beats three times within it."""
     one, two = q.as_("w:same", "111111"), q.as_("w:same", "222222")
     one.lease_ms, two.lease_ms = longest, 3000
     claim(one)
@@ -57,6 +57,33 @@ def test_an_open_channel_keeps_the_name_for_a_lease(q, longest):
     set_beat(q, "w:same/111111", 3000)
     assert claim(two) == "w:same"
     listens.close()
+
+
+def test_nobody_waits_for_the_lease_of_one_who_is_gone(q):
+    """A holder with a very long lease lived once, another has one now."""
+    long, one, two = q.as_("w:long", "111111"), q.as_("w:same", "111111"), q.as_("w:same", "222222")
+    long.lease_ms = q.as_("w:long", "222222").lease_ms = 10 ** 12
+    claim(long)
+    long.beat()
+    claim(one)
+    listens = one.subscribe("ctl:w:same/111111")
+    set_beat(q, "w:same/111111", one.lease_ms - 3000)
+    assert 0 < two.call("claim", 3000, 0, "")[1] <= 3000
+    long.call("leave")
+    assert q.redis("HKEYS", PREFIX + "hl") == ["w:same/111111"]
+    set_beat(q, "w:same/111111", 3000)
+    assert claim(two) == "w:same"
+    listens.close()
+
+
+def test_all_numbers_of_a_name_are_taken(q):
+    q.call("tick", 1, 1)
+    beat = int(q.redis("HGET", PREFIX + "g", "run_ms")) + 3600000
+    for n in range(1, 1001):
+        q.redis("ZADD", PREFIX + "hb", beat, f"w:vm{f'-{n}' if n > 1 else ''}/111111")
+    assert q.as_("w:vm", "222222").call("claim", 3000, 1, "") == ["", -2, "0"]
+    q.as_("w:vm-700", "111111").call("leave")
+    assert claim(q.as_("w:vm", "222222"), 1) == "w:vm-700"
 
 
 def test_default_names_get_numbers(q):
@@ -78,7 +105,7 @@ def test_who_has_not_beaten_since_redis_began_may_come_back(q):
     one, two = q.as_("w:same", "111111"), q.as_("w:same", "222222")
     claim(q.as_("w:first", "111111"))
     q.redis("ZADD", PREFIX + "hb", 1, "w:same/111111")
-    q.redis("HSET", PREFIX + "g", "lease_ms", 10 ** 15)
+    q.redis("HSET", PREFIX + "hl", "w:same/111111", 10 ** 15)
     wait = two.call("claim", 3000, 0, "")[1]
     assert 3000 < wait <= 5000
     one.beat()

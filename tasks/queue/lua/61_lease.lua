@@ -23,15 +23,46 @@ holders.bury = function(from, count, is_dead)
   return #ids == count and from + kept or nil
 end
 
--- The other processes of this name: holders in hb and the running times of their last heartbeats.
-holders.namesakes = function(name)
+-- All other processes by their names: holders of hb and the running times of their last heartbeats.
+holders.by_name = function()
   local all, found = call('ZRANGE', P .. 'hb', 0, -1, 'WITHSCORES'), {}
   for i = 1, #all, 2 do
-    if all[i] ~= holder and match(all[i], '^(.*)/') == name then
-      put(found, all[i], all[i + 1] + 0)
+    if all[i] ~= holder then
+      local name = match(all[i], '^(.*)/')
+      found[name] = found[name] or {}
+      put(found[name], all[i], all[i + 1] + 0)
     end
   end
   return found
+end
+
+-- Those of this name.
+holders.namesakes = function(name)
+  return holders.by_name()[name] or {}
+end
+
+-- How long the leases of holders are, by a list as of namesakes(); `other`: of one that is not known.
+holders.leases = function(found, other)
+  local words = { 'HMGET', P .. 'hl' }
+  for i = 1, #found, 2 do
+    push(words, found[i])
+  end
+  local known = found[1] and call(unpack(words)) or {}
+  for i = 1, #known do
+    known[i] = (known[i] or other) + 0
+  end
+  return known
+end
+
+-- Notes how long the caller's leases are.
+holders.note_lease = function(ms)
+  call('HSET', P .. 'hl', holder, ms)
+end
+
+-- Forgets a holder.
+holders.drop = function(name)
+  call('ZREM', P .. 'hb', name)
+  call('HDEL', P .. 'hl', name)
 end
 
 -- The time of the caller's last heartbeat; nil if it counts as dead or is unknown.
@@ -251,6 +282,9 @@ local function beat(args)
   flush_batches()
   note_reader()
   local unnamed = holders.beat()
+  if unnamed == 0 then
+    holders.note_lease(args[5])
+  end
   call('ZADD', P .. 'ws', run_ms, origin)
   call('HSET', P .. 'wi', origin, info)
   local gone = call('ZRANGE', P .. 'ws', '-inf', run_ms - BEAT_KEPT_MS, 'BYSCORE', 'LIMIT', 0, 16)

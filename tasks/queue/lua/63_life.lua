@@ -18,7 +18,7 @@ local function bury(dead, from)
     return r.w == dead
   end)
   if not on then
-    call('ZREM', P .. 'hb', dead)
+    holders.drop(dead)
   else
     call('ZADD', P .. 'hb', -1 - on, dead)
   end
@@ -84,15 +84,15 @@ local function wait_for_death(beaten, listeners)
   return math.max(0, from + SILENT_MS - run_ms, beaten < first and first + START_MS - run_ms or 0)
 end
 
--- Whether the name is free for the caller: 0 = yes; ms until it is worth asking again; or nil: a holder has
--- beaten later than `seen`. One lease (the longest in use) after its last beat a holder loses its name,
--- whether its channel is open or not. Also returns the last beat.
-local function wait_for_name(name, lease_ms, seen)
-  local found, wait, last = holders.namesakes(name), 0, 0
-  local counts = found[1] and listeners_of(found)
+-- Whether the name of these holders is free for the caller: 0 = yes; ms until it is worth asking again; or nil: a
+-- holder has beaten later than `seen`. One of its leases (`lease_ms`: of who has not said) after its last beat a holder
+-- loses its name, whether its channel is open or not. Also returns the last beat.
+local function wait_for_name(found, lease_ms, seen)
+  local wait, last = 0, 0
+  local counts, leases = found[1] and listeners_of(found), holders.leases(found, lease_ms)
   for i = 1, #found, 2 do
     local beaten = found[i + 1]
-    local lapse = math.max(0, beaten + lease_ms - run_ms)
+    local lapse = math.max(0, beaten + leases[(i + 1) / 2] - run_ms)
     wait = math.max(wait, math.min(wait_for_death(beaten, counts[i + 1]) or lapse, lapse))
     last = math.max(last, beaten)
   end
@@ -104,11 +104,12 @@ end
 
 local NUMBERS = 1000
 
--- The first free name: this one, or this one with a number appended.
+-- The first free name: this one, or this one with a number appended; nil if all are taken.
 local function free_name(name, lease_ms)
+  local found = holders.by_name()
   for i = 1, NUMBERS do
     local numbered = i == 1 and name or name .. '-' .. i
-    if wait_for_name(numbered, lease_ms) == 0 then
+    if not found[numbered] or wait_for_name(found[numbered], lease_ms) == 0 then
       return numbered
     end
   end
@@ -122,38 +123,39 @@ local function end_others(name)
   end
 end
 
-local function take_name(name)
+local function take_name(name, lease_ms)
   origin, holder = name, name .. '/' .. match(holder, '[^/]*$')
   end_others(name)
   call('ZADD', P .. 'hb', run_ms, holder)
+  holders.note_lease(lease_ms)
   return { name }
 end
 
 -- A process starts or comes back. args: lease ms, 1 = a number may be appended to its name, the beat of
 -- another holder as answered before ('' at first), names whose holders are certainly gone… Answer: {its
--- name}, or {'', ms after which to ask again (-1 = the name is taken), last beat of its holder}.
+-- name}, or {'', ms after which to ask again (-1 = the name is taken, -2 = with all numbers), last beat of its holder}.
 local function claim(args)
-  local lease_ms = math.max(args[3], call('HGET', P .. 'g', 'lease_ms') or 0)
+  local lease_ms = args[3] + 0
   first = first or run_ms
-  call('HSET', P .. 'g', 'lease_ms', lease_ms)
   for i = 6, #args do
     end_others(args[i])
   end
   if holders.beaten() then
-    return take_name(origin)
+    return take_name(origin, lease_ms)
   elseif args[4] == '1' then
-    return take_name(free_name(origin, lease_ms))
+    local name = free_name(origin, lease_ms)
+    return name and take_name(name, lease_ms) or { '', -2, '0' }
   end
-  local wait, last = wait_for_name(origin, lease_ms, tonumber(args[5]))
+  local wait, last = wait_for_name(holders.namesakes(origin), lease_ms, tonumber(args[5]))
   if wait == 0 then
-    return take_name(origin)
+    return take_name(origin, lease_ms)
   end
   return { '', wait or -1, format('%d', last) }
 end
 
 -- The process ends and holds no lease.
 local function leave()
-  call('ZREM', P .. 'hb', holder)
+  holders.drop(holder)
   return 0
 end
 
