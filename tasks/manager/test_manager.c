@@ -481,7 +481,7 @@ static void test_heavy(void)
 /* A light task that another hub recorded: this one leases it. */
 static void record_elsewhere(char id[static ID_SIZE], const char *task)
 {
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     struct queue_submit call = submission(id, owner);
     call.task = task;
     call.queue = "light";

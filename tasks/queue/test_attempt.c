@@ -6,7 +6,7 @@
 
 static void submit_and_lease(char id[static ID_SIZE])
 {
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);

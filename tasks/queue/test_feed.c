@@ -10,7 +10,7 @@ static void test_replay(void)
 {
     struct owner_source source = queue_feed_source(hub.feed);
     char id[ID_SIZE];
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);
@@ -92,7 +92,7 @@ static void end_as(const char *id, enum queue_end_kind kind, bool retry)
 static void run_all_kinds(void)
 {
     char id[ID_SIZE];
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     lease_again(id);
     say(id, QUEUE_LOG, NULL, "");
@@ -104,14 +104,14 @@ static void run_all_kinds(void)
     end_as(id, QUEUE_DIED, false);
     lease_again(id);
     end_as(id, QUEUE_COMPLETED, false);
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     lease_again(id);
     queue_cancel(hub.queue, &caller, id, on_answer, NULL);
     finish(1);
     say(id, QUEUE_LOG, NULL, "stopping");
     end_as(id, QUEUE_CANCELLED, false);
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     lease_again(id);
     end_as(id, QUEUE_FAILED, false);
@@ -160,7 +160,7 @@ static void test_two_hubs(void)
     char id[ID_SIZE];
     source.attach(source.ctx, owner, on_position, NULL);
     finish(1);
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     ok(reach(&told.count, 1), "the other hub hears of a submission");
     is_text(codes(), "oA", "it alone");
@@ -179,7 +179,7 @@ static void test_two_hubs(void)
     forget_events();
     queue_feed_watch(other.feed, on_done, NULL);
     finish(1);
-    id_new(id);
+    shard_task_id(id, SPAN("u9"));
     submit(id, "u9");
     ok(reach(&told.admins, 1), "an admin's feed shows owners nobody listens to");
     queue_feed_unwatch(other.feed);
@@ -198,9 +198,9 @@ static void test_broken_call(void)
     source.attach(source.ctx, owner, on_position, NULL);
     finish(1);
     redis_callv(hub.commands, NULL, NULL, "LPUSH", "th:{0}:i:u7", "x", NULL); /* a sorted set is wanted */
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     queue_submit(hub.queue, &call, on_submitted, NULL);
-    id_new(next);
+    shard_task_id(next, SPAN("u7"));
     call.id = next;
     call.owner = "u7";
     call.light = true;
@@ -219,7 +219,7 @@ static void test_broken_call(void)
 static void test_reclaim(void)
 {
     char id[ID_SIZE];
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);
@@ -251,7 +251,7 @@ static void test_loss(void)
     char id[ID_SIZE];
     struct owner_source source = queue_feed_source(hub.feed);
     unsigned ready = hub.ready, ups = hub.feed_ups;
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     redis_server_kill(&server);
     struct queue_submit call = submission(id, owner);
     queue_submit(hub.queue, &call, on_submitted, NULL);

@@ -109,7 +109,7 @@ static void test_crowd(void)
     attach(&hub, "u1");
     for (unsigned i = 0; i < CROWD; i++)
         for (unsigned n = 0; n < i % 3; n++) {
-            id_new(id);
+            shard_task_id(id, span_of(owner));
             redis_callv(worker.commands, on_count, &count, "FCALL", FUNCTION("notify"), "1", "th:{0}:", "w:w",
                         "w", nth(name, i), id, "{}", NULL);
         }
@@ -184,8 +184,9 @@ static char ids[3][ID_SIZE]; /* of u1, u2, u3 */
 static void submit_three(void)
 {
     for (unsigned i = 0; i < 3; i++) {
-        id_new(ids[i]);
-        submit(ids[i], (const char *[]){"u1", "u2", "u3"}[i]);
+        const char *name = (const char *[]){"u1", "u2", "u3"}[i];
+        shard_task_id(ids[i], span_of(name));
+        submit(ids[i], name);
     }
     queue_lease(worker.queue, "default", 3, on_leased, NULL);
     finish(1);

@@ -6,7 +6,7 @@
 static void test_cycle(void)
 {
     char id[ID_SIZE];
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     unsigned bells = told.bells;
     submit(id, owner);
     is_text(told.submitted.id, id, "under its id");
@@ -63,8 +63,8 @@ static void test_key(void)
 {
     char id[ID_SIZE], again[ID_SIZE], effect[ID_SIZE], another[ID_SIZE];
     struct queue_submit call = submission(id, owner);
-    id_new(id);
-    id_new(again);
+    shard_task_id(id, span_of(owner));
+    shard_task_id(again, span_of(owner));
     queue_effect_id(effect, owner, SPAN("a key of 4 words "));
     queue_effect_id(another, "u2", SPAN("a key of 4 words "));
     ok(id_valid(span_of(effect)) && strcmp(effect, another) != 0, "a key is its owner's");
@@ -93,7 +93,7 @@ static void test_key(void)
 static void test_same_body(void)
 {
     char id[ID_SIZE];
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     queue_lease(worker.queue, "default", 4, on_leased, NULL);
     finish(1);
@@ -124,7 +124,7 @@ static void test_same_body(void)
     event_unref(&event);
     forget_events();
     char again[ID_SIZE];
-    id_new(again);
+    shard_task_id(again, span_of(owner));
     queue_retry(hub.queue, &caller, &(struct queue_retry){.id = id, .new_id = again}, on_answer, NULL);
     finish(1);
     is_int(told.answer.code, QUEUE_OK, "retried");
@@ -137,17 +137,17 @@ static void test_same_body(void)
 }
 
 /* Builds the end of a task that is recorded once, and its id. */
-static struct event_text end_of(char code, char id[static ID_SIZE])
+static struct event_text end_of(char code, const char *whose, char id[static ID_SIZE])
 {
-    id_new(id);
+    shard_task_id(id, span_of(whose));
     return (struct event_text){
-        .code = code, .id = span_of(id), .task = SPAN("noop"), .owner = span_of(owner)};
+        .code = code, .id = span_of(id), .task = SPAN("noop"), .owner = span_of(whose)};
 }
 
 static void test_callers(void)
 {
     char id[ID_SIZE];
-    struct event_text end = end_of('C', id);
+    struct event_text end = end_of('C', owner, id);
     struct queue_submit task = {
         .id = id, .owner = owner, .task = "noop", .queue = "light", .light = true, .end = &end};
     queue_submit(hub.queue, &task, on_submitted, NULL);
@@ -165,7 +165,7 @@ static void test_recorded_once(void)
 {
     char id[ID_SIZE], failed[ID_SIZE], effect[ID_SIZE];
     struct queue_submit task = {.id = id, .owner = owner, .task = "noop", .queue = "light", .light = true};
-    struct event_text well_done = end_of('C', id), bad = end_of('X', failed);
+    struct event_text well_done = end_of('C', owner, id), bad = end_of('X', owner, failed);
     well_done.result = SPAN("{\"x\":1}");
     bad.error_code = SPAN("oops");
     bad.error = SPAN("no\nluck");
@@ -182,7 +182,7 @@ static void test_recorded_once(void)
     is_int(told.submitted.code, QUEUE_OK, "two light tasks recorded in one call");
     uint64_t head = told.submitted.seq;
     char again[ID_SIZE];
-    id_new(again);
+    shard_task_id(again, span_of(owner));
     task.id = again;
     task.args = SPAN("{ \"q\": 2 }");
     queue_submit(hub.queue, &task, on_submitted, NULL);
@@ -201,7 +201,7 @@ static void test_recorded_once(void)
     finish(1);
     ok(strstr(told.json, "\"error\":{\"code\":\"oops\",\"message\":\"no\\nluck\"}"), "the error too");
     is_int(told.count, 0, "the hub builds the events of its own submissions itself");
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     struct queue_retry retry = {.id = failed, .new_id = id};
     queue_retry(hub.queue, &caller, &retry, on_answer, NULL);
     finish(1);
@@ -239,7 +239,7 @@ static void test_runs(void)
     struct event_text ends[NELEMS(rows)];
     struct queue_submitted answers[NELEMS(rows)];
     for (size_t i = 0; i < NELEMS(rows); i++) {
-        ends[i] = end_of('C', ids[i]);
+        ends[i] = end_of('C', rows[i].owner, ids[i]);
         struct queue_submit task = {.id = ids[i],
                                     .owner = rows[i].owner,
                                     .task = "noop",
@@ -264,7 +264,7 @@ static void test_runs(void)
 static void test_cancel_running(void)
 {
     char id[ID_SIZE];
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     queue_lease(worker.queue, "default", 1, on_leased, NULL);
     finish(1);
@@ -314,7 +314,7 @@ static void test_lists(void)
     finish(1);
     ok(json_check(span_of(told.json), JSON_LIMITS, &reason) == KIND_OBJECT, "snapshot: JSON");
     char id[ID_SIZE];
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     submit(id, owner);
     queue_why(hub.queue, &caller, id, on_answer, NULL);
     finish(1);
@@ -327,7 +327,7 @@ static void test_lists(void)
 static void test_audio(void)
 {
     char id[ID_SIZE];
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     struct queue_submit call = submission(id, owner);
     call.queue = "live";
     call.stream = true;
@@ -367,7 +367,7 @@ static void test_many(void)
     struct event_text end = {.code = 'C', .task = SPAN("noop"), .owner = SPAN("u5")};
     for (int i = 0; i < 1000; i++) {
         char id[ID_SIZE];
-        id_new(id);
+        shard_task_id(id, SPAN("u5"));
         const struct queue_submit task = {.id = id,
                                           .owner = "u5",
                                           .task = "noop",
@@ -401,7 +401,7 @@ static void test_starts_and_ends(void)
     call.light = call.lease = true;
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < LIGHT; i++) {
-            id_new(ids[i]);
+            shard_task_id(ids[i], span_of(owner));
             call.id = ids[i];
             queue_submit(hub.queue, &call, on_submitted, NULL);
         }

@@ -183,7 +183,7 @@ static void end_runner(void)
 
 static void submit_new(char id[static ID_SIZE], const char *queue)
 {
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     struct queue_submit call = submission(id, owner);
     call.queue = queue;
     queue_submit(hub.queue, &call, on_submitted, NULL);
@@ -355,7 +355,7 @@ static void test_cancel(void)
     char id[ID_SIZE];
     begin(0, 0);
     ok(!runner_cancel(runner, "no id", 0), "what is no id is not found");
-    id_new(id);
+    shard_task_id(id, span_of(owner));
     ok(!runner_cancel(runner, id, 0), "a cancel may come before its task");
     struct queue_submit call = submission(id, owner);
     queue_submit(hub.queue, &call, on_submitted, NULL);
@@ -482,7 +482,7 @@ static void run_first(struct run *run)
 static struct run *new_run(void)
 {
     struct run *run = run_new(runner_lane(runner, "default"), &ordinary, span_of(owner));
-    id_new(run->id);
+    shard_task_id(run->id, span_of(owner));
     return run;
 }
 

@@ -38,8 +38,8 @@ def pipeline(process, function, calls, at_once=16):
 def light(q, batch, owners, calls=200, keyed=False):
     made = []
     for i in range(calls):
-        tasks = [(new_id(), f"u{(i + k * owners // batch) % owners}", "", "C", "noop", new_id() if keyed else "")
-                 for k in range(batch)]
+        names = [f"u{(i + k * owners // batch) % owners}" for k in range(batch)]
+        tasks = [(new_id(owner=name), name, "", "C", "noop", new_id() if keyed else "") for name in names]
         made.append([LIGHT_MS, b"".join(key_of(id, owner, task, key) for id, owner, _, _, task, key in tasks),
                      *runs_of(tasks)[0]])
     before = cpu(q.redis)
@@ -50,8 +50,8 @@ def light(q, batch, owners, calls=200, keyed=False):
 def heavy(q, batch, owners, calls=60):
     worker, spent = q.as_("w:one"), 0
     made = [[10 ** 6, 10 ** 6, 15000, 10 ** 6, 10 ** 6, "", *[
-        w for k in range(batch) for w in (new_id(), f"u{(i * batch + k) % owners}",
-                                          "noop_heavy default 4 3 1000 60000 -", '{"steps":3}', "")]]
+        w for k in range(batch) for name in [f"u{(i * batch + k) % owners}"]
+        for w in (new_id(owner=name), name, "noop_heavy default 4 3 1000 60000 -", '{"steps":3}', "")]]
             for i in range(calls)]
     before = cpu(q.redis)
     pipeline(q, "submit", made)

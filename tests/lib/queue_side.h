@@ -7,6 +7,7 @@
 #include "tasks/queue/audit.h"
 #include "tasks/queue/event_text.h"
 #include "tasks/queue/queue.h"
+#include "tasks/queue/shard.h"
 
 #include "tests/lib/redis_server.h"
 #include "tests/lib/wait.h"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The queue's functions, called as C calls them, against a private redis-server: a small RESP client, and one
 method per function. Times are Redis' own, so leases and delays are made short instead of faking a clock."""
+import binascii
 import hashlib
 import itertools
 import pathlib
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.parse
 import uuid
 
 from taskhub import TOP, eventually
@@ -115,17 +117,18 @@ def library():
 LAST = [0]
 
 
-def new_id(rng=random):
-    """A UUID of version 7; they rise, as those of one process do."""
+def new_id(rng=random, owner="u1"):
+    """A UUID of version 7; they rise, as those of one process do. Its lowest bits are its owner's shard."""
     LAST[0] = max(LAST[0] + 1, int(time.time() * 1000) << 12)
-    text = "%012x7%03x%x%015x" % (LAST[0] >> 12, LAST[0] & 0xfff, 8 + rng.getrandbits(2), rng.getrandbits(60))
+    last = rng.getrandbits(60) >> 10 << 10 | binascii.crc_hqx(urllib.parse.unquote_to_bytes(owner), 0) % 1024
+    text = "%012x7%03x%x%015x" % (LAST[0] >> 12, LAST[0] & 0xfff, 8 + rng.getrandbits(2), last)
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
-def ids_of_one_time(count):
-    """Ids whose records stand in one hash."""
-    ids = [new_id() for _ in range(count)]
-    return ids if ids[0][:10] == ids[-1][:10] else ids_of_one_time(count)
+def ids_of_one_time(count, owners=("u1",)):
+    """Ids whose records stand in one hash, of these owners in turn."""
+    ids = [new_id(owner=owners[n % len(owners)]) for n in range(count)]
+    return ids if ids[0][:10] == ids[-1][:10] else ids_of_one_time(count, owners)
 
 
 def effect_of(owner, key):
@@ -238,7 +241,7 @@ class Queue:
 
     def submit(self, owner="u1", task="noop_heavy", queue="default", args="", key="", priority=4, delay=0, expires=0,
                light=False, stream=False, lease=False, waits=False, max_attempts=3, base=0, cap=0, id=None, retry_of=""):
-        id = id or new_id()
+        id = id or new_id(owner=owner)
         flags = "-" + ("l" if light else "") + ("s" if stream else "")
         head = f"{task} {queue} {priority} {max_attempts} {base} {cap} {flags}"
         options = f"{'u' if waits else int(lease)} {retry_of or '-'} {delay} {expires} {effect_of(owner, key)}"
@@ -249,14 +252,14 @@ class Queue:
         return id if isinstance(answer, int) else None
 
     def recorded_once(self, owner="u1", result="", failed=False, args="", id=None, task="noop", key=""):
-        id = id or new_id()
+        id = id or new_id(owner=owner)
         self.answer = answers_of(self.call("recorded_once", LIGHT_MS, key_of(id, owner, task, key, args), *once(
             id, owner, f'oops\n"it broke"\n{args}' if failed else result, "X" if failed else "C", task, key)), [1])[0]
         return id if isinstance(self.answer, int) else None
 
     def many_once(self, owners, result=""):
         """Light tasks of one call, one per owner."""
-        return self.call("recorded_once", LIGHT_MS, "", *[w for owner in owners for w in once(new_id(), owner, result)])
+        return self.call("recorded_once", LIGHT_MS, "", *[w for owner in owners for w in once(new_id(owner=owner), owner, result)])
 
     def lease(self, queue="default", count=1):
         self.next_due, *words = self.call("lease", HEAVY_MS, LIGHT_MS, queue, count, self.lease_ms)
@@ -313,7 +316,7 @@ class Queue:
         return self.call("cancel", HEAVY_MS, LIGHT_MS, id, owner, any)
 
     def retry(self, id, owner="u1", any=0, new=None):
-        new = new or new_id()
+        new = new or new_id(owner=owner)
         self.answer = self.call("retry", *self.limits, self.light_limit, id, owner, any, new)
         return new if self.answer[0] == OK else None
 

@@ -22,6 +22,8 @@ DAMAGES = {
     "no priority": lambda text: re.sub(r"^(\S+ \S+ \S+ \d+ \S+) \d ", r"\1 high ", text),
     "no such deaths": lambda text: text.replace("\n", " d=x\n") if text.count("\n") < 3 else re.sub(
         r"\n(.*)\n(.*)\n", r"\n\1\n\2 d=x\n", text, count=1),
+    "another owner": lambda text: text.replace("u1 ", "u2 ", 1),
+    "another owner, with bytes that are encoded": lambda text: text.replace("u1 ", "auth0%7Cu%C3%A9 ", 1),
     "another owner's name, and cut": lambda text: ("u2" + text[text.index(" "):])[:25],
 }
 
@@ -89,7 +91,7 @@ def test_all_ways_to_a_damaged_record(q, state, light, how):
     assert q.retry(id) is None and q.answer[0] == INPUT_GONE, "what it was to do is lost"
 
 
-@pytest.mark.parametrize("how", ["garbage", "cut in the third line", "no such status"])
+@pytest.mark.parametrize("how", ["garbage", "cut in the third line", "no such status", "another owner"])
 @pytest.mark.parametrize("state,light", STATES)
 def test_repair_alone(q, state, light, how):
     id = make(q, state, light)
@@ -113,12 +115,12 @@ def test_a_lease_that_runs_out_on_a_damaged_record(q, how):
     sees_it_failed(q, id)
 
 
-def test_a_record_that_names_another_owner_is_not_in_his_list(q):
-    id = q.submit()
-    key = key_of(q, id)
-    q.redis("HSET", key, id, "u2" + q.redis("HGET", key, id)[2:])
-    assert q.list("u1")[0] == [] and q.list("u2")[0] == [] and q.snapshot("u1") == []
-    q.redis("FLUSHALL")
+def test_owners_of_encoded_names(q):
+    """Ids repeat the shard of the user id, not that of its form in keys."""
+    owner = "auth0%7Cu%C3%A9"
+    id = q.run(owner=owner)
+    assert q.end(id) == OK and q.get(id, owner)["status"] == "completed"
+    assert q.recorded_once(owner=owner) and q.list(owner)[2]["completed"] == 2
 
 
 @pytest.mark.parametrize("tasks", [3, 150])

@@ -97,7 +97,7 @@ def test_a_message_names_the_owner_of_each_line(q):
     owners = ["u1", "u2", "u4@example.org", "u1", "u1", "u2"]
     for owner in set(owners):
         hub.attach(owner)
-    ids = [new_id() for _ in owners]
+    ids = [new_id(owner=owner) for owner in owners]
     w.call("recorded_once", LIGHT_MS, "", *[word for id, owner in zip(ids, owners) for word in once(id, owner)])
     told = [(owner, event(line)["id"]) for owner, *lines in lines_of(channel.read()[2]) for line in lines]
     assert told == list(zip(owners, ids))

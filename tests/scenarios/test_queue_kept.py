@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from queue_lib import DUPLICATE, HEAVY_MS, LIGHT_MS, OK, PREFIX, Queue
+from queue_lib import DUPLICATE, HEAVY_MS, LIGHT_MS, OK, PREFIX, Queue, ids_of_one_time
 from taskhub import Clock
 
 HOUR, DAY = 3600000, 86400000
@@ -91,7 +91,7 @@ def test_what_is_over_is_gone_at_once(q):
 
 def test_what_is_active_again_is_not_dropped(q):
     """Records of one time: all had ended, then one more came and lives on."""
-    first, second = "01890000-0000-7000-8000-000000000001", "01890000-0000-7000-8000-000000000002"
+    first, second = ids_of_one_time(2)
     q.submit(id=first)
     q.cancel(first)
     q.submit(id=second, delay=300 * DAY)

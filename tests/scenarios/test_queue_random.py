@@ -40,8 +40,8 @@ class Run:
     def hub(self):
         return self.processes[self.rng.randrange(2)]
 
-    def id(self):
-        return new_id(self.rng)
+    def id(self, owner="u1"):
+        return new_id(self.rng, owner)
 
     def known(self):
         return self.rng.choice(list(self.accepted)) if self.accepted else self.id()
@@ -53,7 +53,7 @@ class Run:
         light = rng.random() < .2
         lease = light and rng.random() < .5
         args, key = self.args_and_key()
-        id = hub.submit(owner=owner, id=self.id(), queue="light" if light else rng.choice(["default", "live"]),
+        id = hub.submit(owner=owner, id=self.id(owner), queue="light" if light else rng.choice(["default", "live"]),
                         args=args, light=light, lease=lease, waits=not lease and rng.random() < .1,
                         key=key, priority=rng.randrange(10),
                         delay=0 if lease else rng.choice([0, 0, 0, 5, 40]), expires=rng.choice([0, 0, 0, 3, 50]),
@@ -68,7 +68,7 @@ class Run:
 
     def recorded_once(self):
         hub, owner, (args, key) = self.hub(), self.rng.choice(OWNERS), self.args_and_key()
-        id = hub.recorded_once(owner=owner, id=self.id(), failed=self.rng.random() < .2, task="noop_heavy", args=args,
+        id = hub.recorded_once(owner=owner, id=self.id(owner), failed=self.rng.random() < .2, task="noop_heavy", args=args,
                                key=key)
         self.check_key(hub, owner, key, args, id)
         if id:
@@ -162,7 +162,7 @@ class Run:
         id = self.known()
         if id in self.accepted:
             hub = self.hub()
-            new = hub.retry(id, self.accepted[id], new=self.id())
+            new = hub.retry(id, self.accepted[id], new=self.id(self.accepted[id]))
             if new:
                 self.accepted[new] = self.accepted[id]
             else:

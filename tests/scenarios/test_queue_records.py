@@ -59,7 +59,7 @@ def test_idempotency_key(q):
     assert q.submit(key="k1", args='{"a":2}') is None and q.answer[0] == MISMATCH
     assert q.submit(key="k1", args='{"a":1}', task="other") is None and q.answer[0] == MISMATCH
     q.limits = (9, 9)
-    assert q.submit(key="k1", args='{"a":2}', owner="u2", id="7fffffff" + new_id()[8:])  # of another time
+    assert q.submit(key="k1", args='{"a":2}', owner="u2", id="7fffffff" + new_id(owner="u2")[8:])  # of another time
     q.run(id)
     q.end(id)
     q.submit(key="k1", args='{"a":1}')
@@ -251,7 +251,7 @@ def test_the_auditor_finds_a_wrong_lease(q):
 def test_indexes_are_trimmed_by_more_than_they_grow(q):
     """Tasks whose records are gone at once: what the indexes still name stays bounded however many come."""
     old = [(int(time.time()) - 3 * 86400) * 1000 + i for i in range(3000)]
-    ids = ["-".join((f"{ms:012x}"[:8], f"{ms:012x}"[8:], "7000", "8000", f"{ms:012x}")) for ms in old]
+    ids = [f"{ms:012x}"[:8] + "-" + f"{ms:012x}"[8:] + new_id()[13:] for ms in old]
     for at in range(0, len(ids), 100):
         for id in ids[at:at + 100]:
             q.submit(id=id)

@@ -59,7 +59,7 @@ def run_plain(q, id, failed, args, result, key):
 
 
 def check_once(q, rng):
-    once_id, plain_id = ids_of_one_time(2)
+    once_id, plain_id = ids_of_one_time(2, ("u1", "u2"))
     failed, key = rng.random() < .3, rng.choice(["", "k%d" % rng.randrange(10 ** 9)])
     args, result = text_of(rng, 100, 300), text_of(rng, 100, rng.choice([300, 5000]))
     before = days(q) if q.keys("day:*") else {}
@@ -111,14 +111,14 @@ def random_calls(rng):
             owner, failed = rng.choice("aaaaaaabc"), rng.random() < .1
             ended = 'oops\n"x"\n' if failed else rng.choice(["", "", '{"n":1}', '{"x":"%s"}' % ("x" * 5000)])
             names = [str(key + number % 2 * 1000 * number) if key < 60 else "" for key in itertools.islice(keys, 5)]
-            tasks += [(new_id(), owner, ended, "X" if failed else "C", "noop", name) for name in names]
+            tasks += [(new_id(owner=owner), owner, ended, "X" if failed else "C", "noop", name) for name in names]
         calls.append(tasks)
     return calls
 
 
 def test_many_in_one_call_or_each_in_its_own():
     """A call of many leaves what as many calls leave: same rows, same lists, same logs; an owner's events pass 1,000."""
-    rng, stands, waiting = random.Random(7), [], [new_id() for _ in range(600)]
+    rng, stands, waiting = random.Random(7), [], [new_id(owner="a") for _ in range(600)]
     calls = random_calls(rng)
     for at_once in (True, False):
         q, answers = Queue(), []
@@ -155,7 +155,7 @@ def test_one_report_or_several(q, seed):
     """An attempt that is reported once as a whole takes a shorter way (end_whole) than one reported step by step."""
     rng = random.Random(seed)
     for _ in range(ROUNDS):
-        whole, steps = ids_of_one_time(2)
+        whole, steps = ids_of_one_time(2, ("u1", "u2"))
         options = {"args": text_of(rng, 100, 300), "key": rng.choice(["", "", "", str(rng.random())]),
                    "expires": rng.choice([0, 0, 0, 60000])}
         for id, owner in ((whole, "u1"), (steps, "u2")):

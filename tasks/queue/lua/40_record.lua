@@ -228,16 +228,18 @@ local function record_of(id)
   local owner, task, flags, at = match(text, FIXED)
   local a, fence, w, e = match(text, PLAIN, at)
   local status, n, v, b, f, u, more, result = 'p', '0', '0', '', '', '', '', ''
+  local broken = not at
   if not a then
     local rest
     status, a, fence, w, n, e, v, b, f, u, rest = match(text, STATE, at)
     local line_end = rest and find(text, '\n', rest, true)
-    if not at or not line_end or not STATUS_OF[status] then
-      r = damage.record_of(id, text, homes[id].light)
-      records[id] = r
-      return r
-    end
-    more, result = sub(text, rest, line_end - 1), sub(text, line_end + 1)
+    broken = broken or not line_end or not STATUS_OF[status]
+    more, result = broken or sub(text, rest, line_end - 1), broken or sub(text, line_end + 1)
+  end
+  if broken or not in_shard_of(id, owner) then
+    r = damage.record_of(id, text, homes[id].light)
+    records[id] = r
+    return r
   end
   r = {
     id = id, o = owner, task = task, flags = flags, s = STATUS_OF[status], same = status == 'q' or status == 'w',

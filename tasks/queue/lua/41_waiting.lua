@@ -16,13 +16,14 @@ waiting.know = function(text, at)
   known[text], known_count = at, known_count + 1
 end
 
-local FIXED_BEGIN = '^%S+ %S+ %S+ %d+ %S+ %d '
+local FIXED_BEGIN = '^(%S+) %S+ %S+ %d+ %S+ %d '
 local WAITING = '^[^\n]*\n[^\n]*()\n([pq]) (%d+) (%d+) %S*( .*)$'
 
 -- Takes a waiting task's record apart, where its third line begins. Answer: that place, what the line begins with
 -- once it is leased, and what stands behind the holder then; nil if it no longer waits or is damaged.
-local function parts_of(text)
-  if not find(text, FIXED_BEGIN) then
+local function parts_of(id, text)
+  local owner = match(text, FIXED_BEGIN)
+  if not owner or not in_shard_of(id, owner) then
     return nil
   end
   local at, state, rest = find(text, UNLEASED, 1, true), LEASED, nil
@@ -51,7 +52,7 @@ waiting.lease = function(id)
     known[text], known_count = nil, known_count - 1
     rest = sub(text, at + #UNLEASED)
   elseif text then
-    at, state, rest = parts_of(text)
+    at, state, rest = parts_of(id, text)
   end
   if not at then
     return nil
