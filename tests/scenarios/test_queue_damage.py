@@ -190,3 +190,38 @@ def test_hubs_repair_by_themselves(q):
     damage(q, id, "garbage")
     eventually(lambda: q.sweep() or q.codes(id)[-1] == "X", what="the end of the damaged task")
     eventually(lambda: q.sweep() or q.audit() == [], what="the repair")
+
+
+ROWS = {
+    "garbage": lambda q: q.redis("HSET", PREFIX + "o", "u1", b"\xff\x00garbage"),
+    "nothing": lambda q: q.redis("HSET", PREFIX + "o", "u1", ""),
+    "too few values": lambda q: q.redis("HSET", PREFIX + "o", "u1", b"\x05\x00\x00"),
+    "a word for a number": lambda q: q.set_row("u1", seq="many"),
+    "a number for a text": lambda q: q.set_row("u1", kinds=7),
+    "a log that is shorter": lambda q: q.set_row("u1", seq=1),
+    "lost": lambda q: q.redis("HDEL", PREFIX + "o", "u1"),
+}
+
+
+@pytest.mark.parametrize("how", ROWS)
+@pytest.mark.parametrize("by", ["repair", "hubs"])
+def test_an_owners_row_is_damaged(q, how, by):
+    """Calls go on, counters come back, and whoever knew the log finds a gap."""
+    q.as_("h:two").beat()
+    done, running, waiting = q.run(), q.run(), q.submit()
+    assert q.end(done) == OK and q.recorded_once() and q.submit(delay=3600000)
+    head = q.replay()[0]
+    ROWS[how](q)
+    assert q.audit() != []
+    assert {row["id"] for row in q.snapshot()} >= {done, running, waiting} and q.status(done) == "completed"
+    if by == "repair":
+        assert any(m.startswith("owner u1 ") for m in q.repair())
+        assert q.repair() == []
+    else:
+        eventually(lambda: q.sweep() or q.audit() == [], what="the repair")
+    assert q.audit() == []
+    row = q.row()
+    assert (row["act"], row["run"], row["later"]) == (2, 1, 1) and "h:two/aaaaaa" in row["hubs"]
+    assert q.redis("HMGET", PREFIX + "g", "act", "run") == ["2", "1"]
+    assert q.end(running) == OK and q.replay(after=head)[0] > head + 1000, "a gap: a number higher than any before"
+    assert q.replay()[0] - len(q.log()) > head

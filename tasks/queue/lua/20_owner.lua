@@ -52,6 +52,7 @@ local function listeners(hubs)
 end
 
 local owner_of, call_pooled
+local damage = {} -- functions for damaged rows and records, called by other files
 
 do
 
@@ -67,12 +68,36 @@ local function new_owner(name)
   end
   local o = {
     name = name, seq = 0, seq_was = 0, act = 0, run = 0, touch = 0, kinds = '', hubs = '', class = '', tag = 0,
-    tags = '', later = 0, hour = 0, living = 0, logged = 0, light = 0, heavy = 0, keyed = 0, slotted = 0, slots = '', row = false, indexed = false, who = false, moved = false, renewed = false,
+    tags = '', later = 0, hour = 0, living = 0, logged = 0, light = 0, heavy = 0, keyed = 0, slotted = 0, slots = '', log_lost = false, row = false, indexed = false, who = false, moved = false, renewed = false,
     logs = 2, places = 2, ends = 2, at = '@' .. name, log = { 'RPUSH', P .. 'e:' .. name },
     index = { 'ZADD', P .. 'i:' .. name }, ended = { 'LPUSH', P .. 'lc:' .. name },
   }
   pool[name], pool_size = o, pool_size + 1
   return o
+end
+
+-- Reads a row into the owner's table; raises an error where a value is not of its kind.
+local function read_row(o, row)
+  o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later, o.hour, o.living,
+    o.logged, o.light, o.heavy, o.keyed, o.slotted, o.slots = unpack_values(row)
+  return #o.kinds + #o.hubs + #o.class + #o.tags + #o.slots, o.seq + o.act + o.run + o.touch + o.tag + o.later + o.hour
+    + o.living + o.logged + o.light + o.heavy + o.keyed + o.slotted
+end
+
+-- Begins an owner's row anew, as it is damaged or lost. Nobody knows how far the log went: its events are dropped by the
+-- first call that writes, and the next number is higher than any before, so everybody is told of a gap. Counters come
+-- back when they are recounted.
+damage.begin_row = function(o)
+  read_row(o, EMPTY_ROW)
+  o.seq, o.log_lost = now, true
+  for kind, key in pairs({ i = 'i:', c = 'lc:', x = 'lx:', k = 'lk:' }) do
+    o.kinds = o.kinds .. (call('EXISTS', P .. key .. o.name) == 1 and kind or '')
+  end
+  for _, name in ipairs(call('ZRANGE', P .. 'hb', 0, '+inf', 'BYSCORE')) do
+    if byte(name) == 104 then
+      o.hubs = (o.hubs == '' and ' ' or o.hubs) .. name .. ' '
+    end
+  end
 end
 
 -- An owner's row. `moved`: it changed. `log`, `index`, `ended`: the commands that write the owner's log,
@@ -91,8 +116,10 @@ owner_of = function(name)
   o = pool_prefix == P and pool[name] or new_owner(name)
   EMPTY_ROW = EMPTY_ROW or pack(0, 0, 0, 0, '', '', '', 0, '', 0, 0, 0, 0, 0, 0, 0, 0, '')
   if not row or o.row ~= row then
-    o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later, o.hour, o.living,
-      o.logged, o.light, o.heavy, o.keyed, o.slotted, o.slots = unpack_values(row or EMPTY_ROW)
+    o.log_lost = false
+    if not pcall(read_row, o, row or EMPTY_ROW) then
+      damage.begin_row(o)
+    end
   end
   o.row = false
   if o.hour ~= stored.hour then

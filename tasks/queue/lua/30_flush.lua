@@ -15,6 +15,10 @@ do
 local function flush_logs()
   for i = 1, #touched do
     local o = touched[i]
+    if o.log_lost then
+      call('DEL', P .. 'e:' .. o.name)
+      o.log_lost, o.moved = false, true
+    end
     if o.logs > 2 then
       o.log = call_pooled(o.log, o.logs)
     end

@@ -25,7 +25,6 @@ local UNLEASED, LEASED = '\np 0 0 ', '\np 1 1 ' -- the start of a new task's thi
 local FIXED = '^(%S+) (%S+) (%S+) %d+ %S+ %d %d+ %d+ %d+\n[^\n]*\n()'
 local PLAIN = '^p (%d+) (%d+) (%S*) 0 (%d+) 0    \n$' -- the usual third line: nothing has happened yet but a lease
 local STATE = '^(%a) (%d+) (%d+) (%S*) (%d+) (%d+) (%d+) (%d*) (%d*) (%d*) ()'
-local damage = {} -- functions for damaged records, called by other files
 local RARE = { 'g', 'd', 'm', 'l', 'c', 'y', 't', 'z', 'x', 'r', 'X', 'A', 'E', 'H', 'D', 'B', 'G' }
 local IS_RARE = {}
 for i = 1, #RARE do

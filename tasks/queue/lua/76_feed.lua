@@ -117,8 +117,9 @@ local function replay(args)
   if last > o.seq then
     return { o.seq, 0, events, '' }
   end
-  local first = math.max(last, o.seq - call('LLEN', P .. 'e:' .. o.name) + 1)
-  local entries = call('LRANGE', P .. 'e:' .. o.name, first - o.seq - 1, math.min(-1, first + max - o.seq - 1))
+  local kept = o.log_lost and 0 or call('LLEN', P .. 'e:' .. o.name)
+  local first = math.max(last, o.seq - kept + 1)
+  local entries = kept == 0 and {} or call('LRANGE', P .. 'e:' .. o.name, first - o.seq - 1, math.min(-1, first + max - o.seq - 1))
   local mark = marked(first == last and table.remove(entries, 1))
   first = math.max(first, last + 1)
   for i = 1, #entries do

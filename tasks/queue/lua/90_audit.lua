@@ -120,6 +120,10 @@ end
 
 -- Compares one owner's counters with the records.
 local function audit_owner(o)
+  if o.log_lost then
+    found('owner', o.name, 'its row is damaged')
+    return
+  end
   local heavy, run, later = 0, 0, 0
   for _, id in ipairs(call('ZRANGE', P .. 'i:' .. o.name, '-inf', format('(%.0f', BAND), 'BYSCORE')) do
     local r = record_of(id)

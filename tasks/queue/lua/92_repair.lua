@@ -87,6 +87,21 @@ local function set_counters(o, count)
   end
 end
 
+-- Begins an owner's row anew where it, or what is left of it, cannot be true. `seq`: the number of an event that the log
+-- must reach. Answer: whether it was so.
+damage.mend_row = function(o, seq)
+  if not o.log_lost and o.seq >= seq then
+    return false
+  end
+  if not o.log_lost then
+    damage.begin_row(o)
+    o.seq_was = o.seq
+  end
+  o.moved = true
+  note('owner', o.name, 'its row was damaged; its log begins anew')
+  return true
+end
+
 -- Checks a slice of an owner's active tasks. `at`: {how many were looked at, act, run, later of these, digest
 -- of the owner's row at the first}. A row that changed meanwhile makes the counts meaningless: they are left
 -- for the next time. Answer: where to continue, nil at the end.
@@ -134,6 +149,9 @@ phases.o = function(cursor)
     for word in string.gmatch(at, '%S+') do
       words[#words + 1] = word
     end
+    if words[1] == '0' then
+      damage.mend_row(owner_of(names[first]), call('LLEN', P .. 'e:' .. names[first]))
+    end
     local on = check_owner(names[first], words)
     at = on and concat(on, ' ') or START
     if on then
@@ -165,6 +183,13 @@ local function check_bucket(key, fields, light)
   end
 end
 
+-- The owner of a record whose last event his log has not reached: his row was damaged or lost.
+damage.mend_owner = function(r)
+  if r.o ~= '' and not r.corrupt and damage.mend_row(owner_of(r.o), r.e + 0) then
+    check_owner(r.o, { '0', '0', '0', '0', '-' })
+  end
+end
+
 -- Checks a slice of the records, listed or not. A cursor is "t <cursor of SCAN> [<cursor of HSCAN> <keys
 -- left…>]".
 phases.t = function(cursor)
@@ -184,6 +209,7 @@ phases.t = function(cursor)
       if id ~= '#' then
         fetched[id], homes[id] = page[2][i + 1], bucket_of(id, light)
         mend_record(record_of(id))
+        damage.mend_owner(record_of(id))
       end
     end
     if within == '0' and page[1] == '0' and #mended == before and not orphans[1] then
