@@ -52,6 +52,7 @@ stored.begin = function(limit, heavy_ms, light_ms)
     s.hour, s.limit_text, s.heavy_text, s.light_text = hour, limit, heavy_ms, light_ms
     s.limit, s.heavy_ms, s.light_ms = (limit or LIMIT) + 0, (heavy_ms or HEAVY_MS) + 0, (light_ms or LIGHT_MS) + 0
     s.light_slot, s.heavy_slot = slot_of(hour, s.light_ms), slot_of(hour, s.heavy_ms)
+    s.light_slot_text = format(' %d', s.light_slot)
   end
 end
 

@@ -166,7 +166,7 @@ local function record_plain(o, shape, args, at, to)
   local entry, entry_rest, plain, plain_rest = shape.entry, shape.entry_rest, shape.plain, shape.plain_rest
   local thousands, tails, tail = texts_from(o.seq + 1)
   local from, each, bytes = at, stored.LIGHT + #name, 0
-  local slot = ' ' .. text_of(stored.light_slot)
+  local slot = stored.light_slot_text
   while at <= to do
     local id, result = args[at], args[at + 1]
     if #result > LIGHT_SHORT then
