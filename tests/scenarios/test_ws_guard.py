@@ -437,3 +437,27 @@ def test_web_root(directory):
                 assert raw.head()[0] == status, path
     finally:
         assert server.stop() == 0
+
+
+def test_a_large_file_for_a_slow_reader(directory):
+    """What the socket does not take at once comes later, whole and in order, and the next answer behind it."""
+    root = pathlib.Path(directory, "large")
+    (root / "app").mkdir(parents=True)
+    content = bytes(range(256)) * 16384
+    (root / "app" / "large.txt").write_bytes(content)
+    server = Server(directory, options={"web_root": root}, name="large").start()
+    try:
+        with Raw(server.port, timeout=30) as raw:
+            raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131072)
+            raw.send(b"GET /large.txt HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2 +
+                     b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            for _ in range(2):
+                assert raw.head()[0] == 200
+                while len(raw.data) < len(content):
+                    assert raw._more()
+                assert raw.data[:len(content)] == content
+                raw.data = raw.data[len(content):]
+            assert raw.head()[0] == 200 and raw.ended()
+            assert raw.data == b'{"ok":true}\n'
+    finally:
+        assert server.stop() == 0
