@@ -58,7 +58,7 @@ static const struct {
     [MEDIA_AVI] = {"avi", "AVI"},
     [MEDIA_ASF] = {"asf", "WMA"},
     [MEDIA_FLV] = {"flv", "FLV", .probe = "500000"},
-    [MEDIA_WAVPACK] = {"wv", "WavPack"},
+    [MEDIA_WAVPACK] = {"wv", "WavPack", .gathered = true}, /* a tag may stand behind it */
     [MEDIA_VOC] = {"voc", "VOC"},
 };
 
