@@ -2,6 +2,7 @@
 /* Type process_speak_audio: live speech to text, with a score if the text to read is known. Hub and worker
  * share the descriptor; the functions exist only in taskhub-worker (tasks/speech/), so the hub sees NULL.
  * Runs in a child of its own, forked from a parent that has the recogniser loaded. */
+#include "tasks/model/language.h"
 #include "tasks/model/task_type.h"
 #include "tasks/speech/speech.h"
 
@@ -9,17 +10,16 @@
 #pragma weak speech_reach
 #pragma weak speech_run
 
-static const char *const languages[] = {"en", NULL};
 static const char *const encodings[] = {"pcm_s16le", "file", NULL};
 
 static const struct json_field args[] = {
     {.name = "resource_id", .kinds = KIND_STRING, .required = true, .min = 1, .max = 128},
     {.name = "user_name", .kinds = KIND_STRING, .min = 0, .max = 128},
     {.name = "expected_text", .kinds = KIND_STRING, .min = 0, .max = 8000},
-    {.name = "language", .kinds = KIND_STRING, .words = languages},
+    {.name = "language", .kinds = KIND_STRING, .min = 2, .max = LANGUAGE_TAG_MAX},
     {.name = "format", .kinds = KIND_OBJECT}, /* added by audio.start */
 };
-enum { ARG_FORMAT = 4 };
+enum { ARG_EXPECTED_TEXT = 2, ARG_LANGUAGE, ARG_FORMAT };
 
 static const struct json_field format[] = {
     {.name = "encoding", .kinds = KIND_STRING, .required = true, .words = encodings},
@@ -28,9 +28,30 @@ static const struct json_field format[] = {
     {.name = "name", .kinds = KIND_STRING, .min = 0, .max = 255},
 };
 
+static bool is_language(struct span value)
+{
+    char tag[LANGUAGE_TAG_MAX + 1];
+    return json_string_copy(value, tag, sizeof(tag)) && language_well_formed(tag);
+}
+
+/* "" stands for no text at all. */
+static bool is_readable(struct span value)
+{
+    struct buf text = BUF_INIT;
+    json_string_append(&text, value);
+    bool readable = text.len == 0 || text_has_latin(buf_span(&text));
+    buf_free(&text);
+    return readable;
+}
+
 static bool check(const struct span *values, struct json_field_error *ret_error)
 {
     struct span found[NELEMS(format)];
+    if (values[ARG_LANGUAGE].p && !is_language(values[ARG_LANGUAGE]))
+        return json_refuse(ret_error, SPAN("language"), "must be a language tag (BCP 47) like en or pt-BR");
+    if (values[ARG_EXPECTED_TEXT].p && !is_readable(values[ARG_EXPECTED_TEXT]))
+        return json_refuse(ret_error, SPAN("expected_text"),
+                           "must have Latin letters or digits: no other words are scored");
     return values[ARG_FORMAT].p == NULL ||
            json_match(values[ARG_FORMAT], format, NELEMS(format), found, ret_error);
 }

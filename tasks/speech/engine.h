@@ -26,6 +26,7 @@ struct piece {
 
 struct engine_host {
     const struct options *options;
+    const char *language; /* what is spoken: a well-formed tag of BCP 47 */
     void *arg;
     void (*piece)(void *arg, const struct piece *piece);
     bool (*stop)(void *arg); /* the task is cancelled: return soon, the outcome does not matter */
@@ -41,8 +42,9 @@ enum engine_load {
 };
 
 struct engine {
-    const char *name;  /* value of the option speech.engine */
-    const char *label; /* the result's `engine` */
+    const char *name;     /* value of the option speech.engine */
+    const char *label;    /* the result's `engine` */
+    const char *language; /* the only one it has, whatever the region; NULL = it takes any tag */
     /* Loads what all tasks share, in the parent from which they are forked; NULL = nothing. False and
      * *ret_reason (free()): open() will say it, too. */
     bool (*preload)(const struct options *options, char **ret_reason);

@@ -197,6 +197,7 @@ static void builtin_close(void *engine)
 const struct engine engine_builtin = {
     .name = "builtin",
     .label = "pocketsphinx",
+    .language = "en",
     .preload = builtin_preload,
     .open = builtin_open,
     .begin = builtin_begin,

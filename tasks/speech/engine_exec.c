@@ -27,10 +27,24 @@ struct exec {
     double last_end;
 };
 
+/* The operator's command with the language in place of {language} (free()). */
+static char *command_of(const struct engine_host *host)
+{
+    static const char mark[] = "{language}";
+    struct buf command = BUF_INIT;
+    const char *rest = host->options->speech_exec;
+    for (const char *at; (at = strstr(rest, mark)); rest = at + strlen(mark)) {
+        buf_append(&command, rest, (size_t)(at - rest));
+        buf_append_text(&command, host->language);
+    }
+    buf_append_text(&command, rest);
+    return buf_take_string(&command);
+}
+
 static void *exec_open(const struct engine_host *host, char **ret_reason)
 {
     const char *argv[FENCE_WORDS_MAX + 1];
-    char *command = xstrdup(host->options->speech_exec);
+    char *command = command_of(host);
     fence_words(command, argv);
     struct fence_spec spec = {.argv = argv,
                               .file = -1,

@@ -11,6 +11,7 @@
 #include "hub/base/clock.h"
 #include "hub/base/log.h"
 #include "hub/config/options.h"
+#include "tasks/model/language.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 
@@ -65,6 +66,7 @@ struct http {
     struct job *open;          /* being spoken */
     struct job *first, **last; /* closed utterances, oldest first */
     unsigned jobs, failures;
+    bool foreign;    /* the built-in engine lacks the language: its text is nonsense */
     bool closed;     /* the server is not asked again */
     unsigned logged; /* bits of enum outcome */
     uint64_t opened; /* clock_mono_ms */
@@ -85,11 +87,13 @@ static void take_draft(void *arg, const struct piece *piece)
 {
     struct http *it = arg;
     if (!piece->final) {
-        it->host->piece(it->host->arg, piece);
+        if (!it->foreign)
+            it->host->piece(it->host->arg, piece);
         return;
     }
-    it->open->draft = xstrdup(piece->text);
-    spoken_append(&it->open->draft_words, piece->words);
+    it->open->draft = xstrdup(it->foreign ? "" : piece->text);
+    if (!it->foreign)
+        spoken_append(&it->open->draft_words, piece->words);
     it->open->start = piece->start;
     it->open->end = piece->end;
 }
@@ -141,7 +145,9 @@ static void *http_open(const struct engine_host *host, char **ret_reason)
     it->host = host;
     it->last = &it->first;
     it->opened = clock_mono_ms();
-    it->draft_host = (struct engine_host){host->options, it, take_draft, draft_stop, draft_warn};
+    it->foreign = !language_same(host->language, engine_builtin.language);
+    it->draft_host =
+        (struct engine_host){host->options, engine_builtin.language, it, take_draft, draft_stop, draft_warn};
     curl_global_init(CURL_GLOBAL_DEFAULT);
     it->multi = curl_multi_init();
     if (it->multi && read_token(it, host->options->speech_http_token_file, ret_reason))
@@ -269,7 +275,7 @@ static void make_form(struct http *it, const struct job *job)
     add_field(it->form, "model", it->host->options->speech_http_model);
     add_field(it->form, "response_format", "verbose_json");
     add_field(it->form, "timestamp_granularities[]", "word");
-    add_field(it->form, "language", "en");
+    add_field(it->form, "language", it->host->language);
     add_field(it->form, "temperature", "0");
 }
 

@@ -220,6 +220,7 @@ static void moonshine_close(void *engine)
 const struct engine engine_moonshine = {
     .name = "moonshine",
     .label = "moonshine",
+    .language = "en",
     .preload = moonshine_load,
     .open = moonshine_open,
     .begin = moonshine_begin,

@@ -6,6 +6,7 @@
 #include "hub/base/log.h"
 #include "hub/config/options.h"
 #include "tasks/model/ctx.h"
+#include "tasks/model/language.h"
 #include "tasks/model/task_type.h"
 #include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
@@ -229,6 +230,18 @@ static bool drain(struct session *it)
     return !task_cancelled(it->ctx);
 }
 
+static const char *language_of(struct task_ctx *ctx)
+{
+    const char *language = task_arg_text(ctx, "language");
+    return language ? language : "en";
+}
+
+/* The aligner knows the sounds of English alone. */
+static bool can_align(const struct session *it)
+{
+    return language_same(it->host.language, "en");
+}
+
 static void finish(struct session *it)
 {
     char *reason = NULL;
@@ -249,10 +262,11 @@ static void finish(struct session *it)
     json_t *scored = NULL;
     if (expected && *expected) {
         task_progress(it->ctx, 92, "scoring", NULL);
-        struct scoring_input in = {.expected = expected,
-                                   .heard = &it->transcript.words,
-                                   .samples = it->keep ? (const int16_t *)(const void *)it->kept.data : NULL,
-                                   .count = it->kept.len / sizeof(int16_t)};
+        struct scoring_input in = {
+            .expected = expected,
+            .heard = &it->transcript.words,
+            .samples = it->keep && can_align(it) ? (const int16_t *)(const void *)it->kept.data : NULL,
+            .count = it->kept.len / sizeof(int16_t)};
         scored = scoring_run(&in, should_stop, warn, it);
     }
     if (task_cancelled(it->ctx)) {
@@ -285,12 +299,26 @@ static const struct engine *engine_of(const struct options *options)
     return find_engine(options->speech_engine);
 }
 
+static bool has_language(struct session *it)
+{
+    const char *has = it->engine->language;
+    if (has == NULL || language_same(has, it->host.language))
+        return true;
+    task_fail(it->ctx, (struct task_error){"language_unavailable", false},
+              "The speech engine %s has no language %s; it has: %s", it->engine->name, it->host.language,
+              has);
+    return false;
+}
+
 static bool open_engine(struct session *it)
 {
     const char *name = task_options(it->ctx)->speech_engine;
     char *reason = NULL;
     it->engine = engine_of(task_options(it->ctx));
-    it->host = (struct engine_host){task_options(it->ctx), it, take_piece, should_stop, warn};
+    it->host =
+        (struct engine_host){task_options(it->ctx), language_of(it->ctx), it, take_piece, should_stop, warn};
+    if (it->engine && !has_language(it))
+        return false;
     it->recognizer = it->engine ? it->engine->open(&it->host, &reason) : NULL;
     if (it->recognizer == NULL)
         task_fail(it->ctx, (struct task_error){"engine_unavailable", false}, "Speech engine %s: %s", name,

@@ -46,7 +46,7 @@ static void warn(void *arg, const char *warning)
     snprintf(heard.warning, sizeof heard.warning, "%s", warning);
 }
 
-static const struct engine_host host = {&options, NULL, take_piece, stop, warn};
+static const struct engine_host host = {&options, "en", NULL, take_piece, stop, warn};
 
 /* One utterance that begins at second 2 of the stream. */
 static void hear(const int16_t *from, size_t count)

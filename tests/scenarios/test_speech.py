@@ -52,7 +52,7 @@ async def test_speech_becomes_text(hub):
 
 async def test_the_score_of_a_reading(hub):
     async with connect(hub) as c:
-        stream = await start(c, expected_text="Go forward, 10 meters.", user_name="A. Reader", language="en")
+        stream = await start(c, expected_text="Go forward, 10 meters.", user_name="A. Reader", language="en-US")
         await speak(c, stream, pcm_of(GOFORWARD))
         end = await c.wait_end(stream["task_id"], seconds=60)
         assert end["result"]["score"] > 95 and len(end["result"]["accuracy"]) == 4
@@ -107,10 +107,12 @@ async def test_cancel_while_speaking(hub):
 
 async def test_arguments(hub):
     async with connect(hub) as c:
-        for bad in ({"language": "xx"}, {"expected_text": "x" * 9000}, {"unknown": 1}, {"user_name": 7}):
+        for bad in ({"language": "en_US"}, {"language": "e"}, {"language": 7}, {"expected_text": "x" * 9000},
+                    {"expected_text": "Привет, мир"}, {"expected_text": "日本"}, {"expected_text": "😀 …"},
+                    {"unknown": 1}, {"user_name": 7}):
             with pytest.raises(RpcError) as caught:
                 await start(c, **bad)
-            assert caught.value.code == -32602 and next(iter(bad)) in str(caught.value)
+            assert caught.value.code == -32602 and caught.value.data["field"] == next(iter(bad))
         with pytest.raises(RpcError) as caught:
             await c.call("audio.start", {"task": "process_speak_audio", "format": PCM,
                                          "args": {"resource_id": "r", "format": {"encoding": "file"}}})

@@ -99,6 +99,15 @@ def test_cancel_is_heard_at_once(tmp_path):
     assert run.error["code"] == "cancelled" and run.end["fed_ms"] < 100_000
 
 
+@pytest.mark.parametrize("engine", ["builtin", "auto"])
+def test_a_language_that_the_engine_lacks(engine):
+    options = {"speech.engine": engine}
+    run = speech(GOFORWARD, args={"language": "de"}, options=options)[0]
+    assert run.error["code"] == "language_unavailable" and run.error["retry"] is False
+    assert "no language de; it has: en" in run.error["message"]
+    assert speech(GOFORWARD, args={"language": "EN-gb"}, options=options)[0].result["text"].lower().startswith(FORWARD)
+
+
 # ---- alignment and score -----------------------------------------------------------------------------
 
 def test_alignment_times():
@@ -184,6 +193,13 @@ def test_exec_engine(open_path):
     assert run.result["words"][0]["confidence"] == 0.9
     assert set(run.result["warnings"]) == {"engine_line_ignored", "word_times_estimated"}
     assert [piece["utterance"] for piece in run.pieces("final")] == [0, 1]
+
+
+def test_exec_engine_gets_the_language(open_path):
+    options = command(open_path, "#!/bin/sh\ncat >/dev/null\necho '{\"type\": \"final\", \"text\": \"'$1'\"}'\n")
+    options["speech.exec"] = options["speech.exec"].split()[0] + " lang={language}"
+    for args, heard in (({}, "lang=en"), ({"language": "pt-BR"}, "lang=pt-BR")):
+        assert speech(GOFORWARD, args=args, options=options)[0].result["text"] == heard
 
 
 @pytest.mark.parametrize("script, words", [

@@ -92,6 +92,22 @@ def test_http_engine(tmp_path, server):
     assert b"WAVEfmt" in body and b"s3cret" not in json.dumps(run.events).encode()
 
 
+@pytest.mark.parametrize("args, sent", [({}, b"en"), ({"language": "de-CH"}, b"de-CH")], ids=["none", "de-CH"])
+def test_http_engine_gets_the_language(server, args, sent):
+    """Of another language than English there is no text by the built-in engine, and no alignment."""
+    fake = server(lambda number, _: (200, {"text": "Vorwärts!"}) if number == 1 else (401, {}))
+    run = speech(GOFORWARD, args={"expected_text": "Vorwärts", **args}, options=http_options(fake.url), pace=1)[0]
+    assert b'name="language"\r\n\r\n' + sent + b"\r\n" in fake.requests[0][2]
+    assert run.result["text"] == "Vorwärts!"
+    assert bool(run.pieces("partial")) is (sent == b"en")
+    assert (run.result["alignment"] == "align_skipped") is (sent != b"en")
+    if args:
+        assert run.result["score"] == 100
+        fake = server(lambda *_: (401, {}))
+        run = speech(GOFORWARD, args=args, options=http_options(fake.url))[0]
+        assert run.result["text"] == "" and run.result["degraded"] is True
+
+
 def test_http_engine_without_word_times(server):
     fake = server(lambda *_: (200, {"text": "one three"}))
     run = speech(GOFORWARD, options=http_options(fake.url))[0]
