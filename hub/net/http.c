@@ -5,13 +5,13 @@
 #include "hub/base/file.h"
 #include "hub/base/log.h"
 #include "hub/base/metrics.h"
-#include "hub/base/sha1.h"
 #include "hub/config/embed.h"
 #include "hub/net/address.h"
 #include "hub/net/server_private.h"
 
 #include <ctype.h>
 #include <limits.h>
+#include <openssl/sha.h>
 #include <sodium.h>
 #include <sys/stat.h>
 
@@ -339,9 +339,9 @@ static void write_switch(struct http_reply *reply, const struct guard_request *r
 {
     static const char magic[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     char text[64], proof[32];
-    unsigned char digest[SHA1_SIZE];
+    unsigned char digest[SHA_DIGEST_LENGTH];
     int n = snprintf(text, sizeof text, "%.*s%s", SPAN_ARG(request->key), magic);
-    sha1((struct span){text, (size_t)n}, digest);
+    SHA1((const unsigned char *)text, (size_t)n, digest);
     sodium_bin2base64(proof, sizeof proof, digest, sizeof digest, sodium_base64_VARIANT_ORIGINAL);
     buf_printf(&reply->out,
                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
