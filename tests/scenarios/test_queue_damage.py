@@ -225,3 +225,15 @@ def test_an_owners_row_is_damaged(q, how, by):
     assert q.redis("HMGET", PREFIX + "g", "act", "run") == ["2", "1"]
     assert q.end(running) == OK and q.replay(after=head)[0] > head + 1000, "a gap: a number higher than any before"
     assert q.replay()[0] - len(q.log()) > head
+
+
+def test_a_row_of_the_format_before_is_no_damage(q):
+    """It counts no bytes; they come with the next round of repair."""
+    running, waiting = q.run(), q.submit()
+    head, row = q.replay()[0], q.redis("HGET", PREFIX + "o", "u1")
+    before = q.redis("EVAL", "return cmsgpack.pack(unpack({cmsgpack.unpack(ARGV[1])}, 1, 10))", 0,
+                     row if isinstance(row, bytes) else row.encode())
+    q.redis("HSET", PREFIX + "o", "u1", before if isinstance(before, bytes) else before.encode())
+    assert all(finding.startswith("bytes u1 ") for finding in q.audit())
+    assert q.end(running) == OK and q.replay()[0] == head + 1 and q.row()["act"] == 1
+    assert [m.split(" ")[0] for m in q.repair()] == ["bytes"] and q.status(waiting) == "pending"

@@ -76,12 +76,13 @@ local function new_owner(name)
   return o
 end
 
--- Reads a row into the owner's table; raises an error where a value is not of its kind.
+-- Reads a row into the owner's table; raises an error where a value is not of its kind. A row of the format before has
+-- nothing behind `later`: stored.pass() begins to count.
 local function read_row(o, row)
   o.seq, o.act, o.run, o.touch, o.kinds, o.hubs, o.class, o.tag, o.tags, o.later, o.hour, o.living,
     o.logged, o.light, o.heavy, o.keyed, o.slotted, o.slots = unpack_values(row)
-  return #o.kinds + #o.hubs + #o.class + #o.tags + #o.slots, o.seq + o.act + o.run + o.touch + o.tag + o.later + o.hour
-    + o.living + o.logged + o.light + o.heavy + o.keyed + o.slotted
+  local sum = #o.kinds + #o.hubs + #o.class + #o.tags + o.seq + o.act + o.run + o.touch + o.tag + o.later
+  return o.hour and sum + #o.slots + o.hour + o.living + o.logged + o.light + o.heavy + o.keyed + o.slotted
 end
 
 -- Begins an owner's row anew, as it is damaged or lost. Nobody knows how far the log went: its events are dropped by the
