@@ -195,6 +195,7 @@ def test_hubs_repair_by_themselves(q):
 ROWS = {
     "garbage": lambda q: q.redis("HSET", PREFIX + "o", "u1", b"\xff\x00garbage"),
     "nothing": lambda q: q.redis("HSET", PREFIX + "o", "u1", ""),
+    "cut": lambda q: q.redis("HSET", PREFIX + "o", "u1", b"\x05\x00\xcd"),
     "too few values": lambda q: q.redis("HSET", PREFIX + "o", "u1", b"\x05\x00\x00"),
     "a word for a number": lambda q: q.set_row("u1", seq="many"),
     "a number for a text": lambda q: q.set_row("u1", kinds=7),
@@ -237,3 +238,13 @@ def test_a_row_of_the_format_before_is_no_damage(q):
     assert all(finding.startswith("bytes u1 ") for finding in q.audit())
     assert q.end(running) == OK and q.replay()[0] == head + 1 and q.row()["act"] == 1
     assert [m.split(" ")[0] for m in q.repair()] == ["bytes"] and q.status(waiting) == "pending"
+
+
+@pytest.mark.parametrize("how", ROWS)
+def test_owners_take_turns_while_a_row_is_damaged(q, how):
+    running = [q.run(), q.run(owner="u3")]
+    waiting = [q.submit(owner=owner) for owner in ("u3", "u1", "u2", "u2")]
+    ROWS[how](q)
+    assert waiting[2] in [task["id"] for task in q.lease(count=2)], "the first task of an owner who has none running"
+    assert len(q.lease(count=5)) == 2 and q.end(running[0]) == OK
+    q.repair()

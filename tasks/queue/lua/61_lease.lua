@@ -138,10 +138,10 @@ local function names_of(ids)
   return names
 end
 
--- Whether an owner has no running task.
+-- Whether an owner has no running task. One whose row is damaged keeps nobody waiting.
 local function is_idle(name)
-  local _, _, run = unpack_values(rows[name] or EMPTY_ROW)
-  return run == 0
+  local known, _, _, run = pcall(unpack_values, rows[name] or '')
+  return not known or not run or run == 0
 end
 
 -- Sorts tasks of a ready set: one task of each owner without a running task goes into `firsts`, the rest into
