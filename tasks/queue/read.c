@@ -89,13 +89,11 @@ static void write_dropped(struct buf *to, struct span letters)
         const char *name;
     } names[] = {{'u', "audio"},  {'a', "args"},    {'r', "result"},
                  {'p', "pieces"}, {'m', "message"}, {'t', "meta"}};
-    const char *before = ",\"dropped\":[";
+    size_t count = 0;
     for (size_t i = 0; i < NELEMS(names); i++)
-        if (letters.n && memchr(letters.p, names[i].letter, letters.n)) {
-            buf_printf(to, "%s\"%s\"", before, names[i].name);
-            before = ",";
-        }
-    if (letters.n)
+        if (letters.n && memchr(letters.p, names[i].letter, letters.n))
+            buf_printf(to, "%s\"%s\"", count++ ? "," : ",\"dropped\":[", names[i].name);
+    if (count)
         buf_append_char(to, ']');
 }
 

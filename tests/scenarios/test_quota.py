@@ -76,3 +76,15 @@ async def test_the_oldest_lose_their_arguments_first(stack):
         assert refused.value.data["code"] == "input_gone"
         assert "dropped" not in await a.call("task.get", {"task_id": task})
     stack.audit()
+
+
+async def test_a_record_that_lost_what_nobody_knows(stack):
+    hub = stack.hub()
+    async with connect(hub, "alice") as a:
+        task = await a.submit("noop")
+        await a.wait_end(task)
+        key = "th:{0}:tl:" + task[:10]
+        lines = stack.redis.command("HGET", key, task).split("\n")
+        lines[2] += "G=z"
+        stack.redis.command("HSET", key, task, "\n".join(lines))
+        assert "dropped" not in await a.call("task.get", {"task_id": task})
