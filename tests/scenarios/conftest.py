@@ -107,4 +107,5 @@ def q():
     queue = Queue()
     yield queue
     assert queue.audit() == [] == queue.repair()
+    assert queue.failures() == []
     queue.close()
