@@ -192,6 +192,17 @@ def test_hubs_repair_by_themselves(q):
     eventually(lambda: q.sweep() or q.audit() == [], what="the repair")
 
 
+def test_each_data_set_of_a_redis_has_a_round_of_repair(q):
+    id = q.recorded_once()
+    key = key_of(q, id)
+    q.redis("PERSIST", key)
+    q.redis("ZREM", PREFIX + "till", key[len(PREFIX):])
+    for _ in range(20):
+        q.sweep()
+        q.redis("FCALL", "th2_alive", 1, "th:{1}:", "h:other", "bbbbbb", HEAVY_MS, LIGHT_MS)
+    assert q.redis("PTTL", key) > 0
+
+
 ROWS = {
     "garbage": lambda q: q.redis("HSET", PREFIX + "o", "u1", b"\xff\x00garbage"),
     "nothing": lambda q: q.redis("HSET", PREFIX + "o", "u1", ""),

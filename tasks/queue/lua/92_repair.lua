@@ -317,11 +317,11 @@ local function repair(args)
   return { slice(args[5]), mended }
 end
 
-local at = '0'
+local rounds = {} -- prefix -> where its round stands
 
 -- Does one more slice of the whole round.
 damage.look = function()
-  at = slice(at)
+  rounds[P] = slice(rounds[P] or '0')
   if #mended > 0 then
     redis.log(redis.LOG_WARNING, 'taskhub: mended: ' .. concat(mended, '; '))
   end
