@@ -61,6 +61,7 @@ static struct span path_of(struct span target)
     if (target.n && target.p[0] != '/') {
         const char *host = memmem(target.p, target.n, "://", 3);
         struct span rest = host ? span_from(target, (size_t)(host + 3 - target.p)) : SPAN_NONE;
+        rest = span_cut(&rest, '?');
         const char *path = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
         target = path ? span_from(rest, (size_t)(path - rest.p)) : SPAN_NONE;
     }

@@ -27,6 +27,7 @@ static void test_first_line(void)
         {SPAN("\r\nGET / HTTP/1.1\r\n\r\n"), "/", "HTTP/1.1"},
         {SPAN("GET http://host:80/a/b?c HTTP/1.1\r\n\r\n"), "/a/b", "HTTP/1.1"},
         {SPAN("GET http://host HTTP/1.1\r\n\r\n"), NULL, "HTTP/1.1"},
+        {SPAN("GET http://host?a=/ws HTTP/1.1\r\n\r\n"), NULL, "HTTP/1.1"},
         {SPAN("OPTIONS * HTTP/1.1\r\n\r\n"), NULL, "HTTP/1.1"},
         {SPAN("CONNECT host:443 HTTP/1.1\r\n\r\n"), NULL, "HTTP/1.1"},
         {SPAN("GET / HTTP/2.0\r\n\r\n"), NULL, NULL},
