@@ -101,7 +101,7 @@ static bool take_head(struct peer *peer, struct span text, struct span rest)
     struct head head;
     struct http_reply reply = {.close = false};
     struct exchange *exchange = peer->exchange;
-    if (head_parse(text, &head)) {
+    if (head_parse(text, &head) && head_names_host(&head)) {
         struct http_request request = {peer->listener->server, peer, &head, place_of(peer, &head)};
         if (answer_head(&request, &reply))
             return become_conn(peer, &head, &reply.out, rest);

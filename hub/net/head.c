@@ -85,12 +85,19 @@ bool head_parse(struct span text, struct head *ret)
     if (text.n < 4 || !parse_first(cut_line(&text), ret))
         return false;
     ret->fields = (struct span){text.p, text.n - 2};
+    ret->hosts = 0;
     for (struct span rest = ret->fields; rest.n;) {
         struct span value = cut_line(&rest), name = span_cut(&value, ':');
         if (value.p == NULL || !is_word(name) || !is_plain(value, true))
             return false;
+        ret->hosts += name.n == 4 && strncasecmp(name.p, "host", 4) == 0;
     }
     return true;
+}
+
+bool head_names_host(const struct head *head)
+{
+    return head->hosts == 1 || (head->hosts == 0 && span_is(head->version, "HTTP/1.0"));
 }
 
 struct span head_value(const struct head *head, const char *name, char *joined, size_t size)

@@ -11,6 +11,7 @@ struct head { /* spans of the text that was parsed */
     struct span path;    /* without the query; of "http://host/path" as well */
     struct span version; /* "HTTP/1.1", "HTTP/1.0" */
     struct span fields;  /* lines with their ends */
+    size_t hosts;        /* how many of them are a Host */
 };
 
 /* Bytes of the head that `text` begins with, its empty line included; 0: it is not there yet. The first
@@ -18,6 +19,8 @@ struct head { /* spans of the text that was parsed */
 size_t head_length(struct span text, size_t known);
 /* Parses a whole head (empty lines in front are skipped). False: it is none. */
 bool head_parse(struct span text, struct head *ret) MUSTCHECK;
+/* Whether it says once for which host it is; HTTP/1.0 need not (RFC 9112 §3.2). */
+bool head_names_host(const struct head *head);
 /* The value of a field without blanks around it, SPAN_NONE if there is no such field. Those of several stand
  * in `joined`, with commas between them (RFC 9110 §5.3); what is too long for that comes out as "".
  * `name`: in any case. */

@@ -89,6 +89,25 @@ static void test_values(void)
     is_span(head_value(&head, "host", joined, sizeof joined), NULL, "no value");
 }
 
+static void test_hosts(void)
+{
+    const struct {
+        struct span text;
+        bool names;
+    } rows[] = {
+        {SPAN("GET / HTTP/1.1\r\nA: b\r\nHOST: x\r\n\r\n"), true},
+        {SPAN("GET / HTTP/1.1\r\nHost:\r\n\r\n"), true},
+        {SPAN("GET / HTTP/1.1\r\nHosts: x\r\n\r\n"), false},
+        {SPAN("GET / HTTP/1.1\r\nHost: x\r\nhost: x\r\n\r\n"), false},
+        {SPAN("GET / HTTP/1.0\r\n\r\n"), true},
+        {SPAN("GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n"), false},
+    };
+    for (size_t i = 0; i < NELEMS(rows); i++) {
+        struct head head;
+        ok(head_parse(rows[i].text, &head) && head_names_host(&head) == rows[i].names, "hosts: %zu", i);
+    }
+}
+
 static void test_lists(void)
 {
     ok(head_lists(SPAN("keep-alive, Upgrade"), "upgrade"), "the second word");
@@ -104,6 +123,7 @@ int main(void)
     test_first_line();
     test_faults();
     test_values();
+    test_hosts();
     test_lists();
     return done_testing();
 }

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""Requests that somebody in between could read in another way, or that take more than their share."""
+import re
+import shutil
+import tempfile
+
+import pytest
+
+from raw_ws import Raw, Server, running, upgrade
+
+HOST = b"Host: localhost\r\n"
+ASK = b"GET /healthz HTTP/1.1\r\n" + HOST + b"\r\n"
+
+
+@pytest.fixture(scope="module")
+def server():
+    path = tempfile.mkdtemp(prefix="taskhub-http-")
+    yield from running(Server(path))
+    shutil.rmtree(path)
+
+
+def answers(server, request):
+    """The statuses of all answers, and the bytes, of a connection that ends."""
+    with Raw(server.port) as raw:
+        raw.send(request)
+        assert raw.ended()
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", raw.data)], raw.data
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/nope"])
+def test_a_request_names_one_host(server, path):
+    line = f"GET {path} HTTP/1.1\r\n".encode()
+    for hosts in (b"", HOST * 2, HOST + b"host: evil.example\r\n", b"Host: 10.0.0.1\r\nA: b\r\nHOST:\r\n"):
+        assert answers(server, line + hosts + b"\r\n" + ASK)[0] == [400], hosts
+    assert answers(server, b"GET /healthz HTTP/1.0\r\n\r\n")[0] == [200], "HTTP/1.0 need not"
+    assert answers(server, b"GET /healthz HTTP/1.0\r\n" + HOST * 2 + b"\r\n")[0] == [400]
+
+
+def test_an_upgrade_names_one_host(server):
+    for request in (upgrade(drop=["Host"]), upgrade(HOST="evil.example")):
+        assert answers(server, request)[0] == [400]
