@@ -93,7 +93,7 @@ static void write_error(struct http_reply *reply, struct guard_verdict verdict)
     int n =
         snprintf(text, sizeof text, "{\"detail\":\"%s\",\"code\":\"%s\"}\n", verdict.detail, verdict.code);
     struct http_answer answer = {
-        .status = verdict.status, .type = "application/json", .body = {text, (size_t)n}};
+        .status = verdict.status, .type = "application/json", .body = {text, (size_t)n}, .head = reply->head};
     if (verdict.status == 426)
         answer.header = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     if (verdict.status == 401)
@@ -353,6 +353,7 @@ bool http_upgrade(const struct http_request *request, struct http_reply *reply)
 {
     struct fields fields;
     read_fields(request->head, &fields);
+    reply->head = fields.request.head;
     struct guard_verdict verdict = guard_upgrade(&fields.request, request->server->origins);
     if (verdict.status == 0 && request->server->draining)
         verdict = (struct guard_verdict){503, "draining", "This hub is going away"};
@@ -417,6 +418,7 @@ void http_answer(const struct http_request *request, struct http_reply *reply)
     struct http_answer answer;
     struct buf hold CLEANUP(buf_free) = BUF_INIT;
     read_fields(request->head, &fields);
+    reply->head = fields.request.head;
     struct guard_verdict verdict = check(request, &fields.request);
     if (verdict.status) {
         write_error(reply, verdict);
@@ -434,7 +436,7 @@ void http_answer(const struct http_request *request, struct http_reply *reply)
         struct span known = head_value(request->head, "if-none-match", value, sizeof value);
         if (answer.etag && span_is(known, answer.etag))
             answer.status = 304;
-        answer.head = fields.request.head;
+        answer.head = reply->head;
         reply->close |= !span_is(request->head->version, "HTTP/1.1") ||
                         head_lists(head_value(request->head, "connection", value, sizeof value), "close");
         write_answer(reply, &answer);

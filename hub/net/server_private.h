@@ -150,6 +150,7 @@ struct http_request {
 };
 struct http_reply { /* all zero before */
     struct buf out; /* the whole answer */
+    bool head;      /* it has no body, as HEAD was asked for */
     bool close;     /* the connection ends with it … */
     size_t body;    /* … once so many bytes have been read and thrown away */
 };

@@ -39,3 +39,12 @@ def test_a_request_names_one_host(server, path):
 def test_an_upgrade_names_one_host(server):
     for request in (upgrade(drop=["Host"]), upgrade(HOST="evil.example")):
         assert answers(server, request)[0] == [400]
+
+
+@pytest.mark.parametrize("path, status", [("/nope", 404), ("/ws", 426), ("/metrics", 403)])
+def test_a_refused_head_request_has_no_body(server, path, status):
+    request = f"HEAD {path} HTTP/1.1\r\nHost: evil.example\r\n\r\n" if status == 403 else \
+        f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    statuses, data = answers(server, request.encode())
+    assert data.endswith(b"\r\n\r\n") and b"Content-Length: " in data
+    assert statuses == [status]
