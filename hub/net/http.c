@@ -379,14 +379,17 @@ bool http_upgrade(const struct http_request *request, struct http_reply *reply)
 #define BODY_READ_MAX 16777216 /* most bytes of a body that are read and discarded */
 
 /* Has the body read: most clients read the answer only after sending everything, and closing earlier would
- * reset the connection and lose the answer. */
+ * reset the connection and lose the answer. Who expects leave to send it may or may not send it after a
+ * final answer: what comes is no request then. */
 static void expect_body(const struct http_request *request, struct span length, struct http_reply *reply)
 {
     size_t bytes = 0;
     for (size_t i = 0; i < length.n; i++)
         bytes = bytes * 10 + (size_t)(length.p[i] - '0');
+    char value[VALUE_MAX];
+    bool asks = bytes && head_value(request->head, "expect", value, sizeof value).p;
     reply->body = bytes < BODY_READ_MAX ? bytes : BODY_READ_MAX;
-    reply->close |= bytes > BODY_READ_MAX || request->place != HTTP_STAYS;
+    reply->close |= asks || bytes > BODY_READ_MAX || request->place != HTTP_STAYS;
     if (request->place != HTTP_STAYS)
         reply->body = 0;
 }

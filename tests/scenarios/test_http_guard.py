@@ -48,3 +48,14 @@ def test_a_refused_head_request_has_no_body(server, path, status):
     statuses, data = answers(server, request.encode())
     assert data.endswith(b"\r\n\r\n") and b"Content-Length: " in data
     assert statuses == [status]
+
+
+def test_a_body_that_may_not_come(server):
+    """Who has asked for leave and is answered at once may send the body or not: no request follows it."""
+    ask = b"GET /healthz HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+    for behind in (ASK, b"hello" + ASK):
+        statuses, data = answers(server, ask % 5 + behind)
+        assert statuses == [200] and b"Connection: close\r\n" in data
+    with Raw(server.port) as raw:
+        raw.send(ask % 0 + ASK + ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert raw.ended() and raw.data.count(b"HTTP/1.1 200 ") == 3, "nothing is to come"
