@@ -424,6 +424,7 @@ void http_answer(const struct http_request *request, struct http_reply *reply)
     reply->head = fields.request.head;
     struct guard_verdict verdict = check(request, &fields.request);
     if (verdict.status) {
+        reply->body = request->place == HTTP_STAYS ? BODY_READ_MAX : 0;
         write_error(reply, verdict);
         return;
     }

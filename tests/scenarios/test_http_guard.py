@@ -2,6 +2,7 @@
 """Requests that somebody in between could read in another way, or that take more than their share."""
 import re
 import shutil
+import socket
 import tempfile
 
 import pytest
@@ -59,3 +60,16 @@ def test_a_body_that_may_not_come(server):
     with Raw(server.port) as raw:
         raw.send(ask % 0 + ASK + ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
         assert raw.ended() and raw.data.count(b"HTTP/1.1 200 ") == 3, "nothing is to come"
+
+
+@pytest.mark.parametrize("field, status", [(b"Transfer-Encoding: chunked", 411), (b"Content-Length: 8e6", 400),
+                                           (b"Content-Length: 1\r\nTransfer-Encoding: chunked", 400)])
+def test_a_body_of_no_known_length(server, field, status):
+    """It is read and no request, whatever stands in it, so that who sends all before he listens is answered."""
+    chunk = ASK * 1000
+    body = b"%x\r\n%s\r\n" % (len(chunk), chunk)
+    with Raw(server.port) as raw:
+        raw.socket.sendall(b"POST /healthz HTTP/1.1\r\n" + HOST + field + b"\r\n\r\n" + body * 150)
+        raw.socket.shutdown(socket.SHUT_WR)
+        assert raw.ended()
+        assert re.findall(rb"HTTP/1\.1 (\d+) ", raw.data) == [b"%d" % status]
