@@ -9,6 +9,7 @@
 #define REQUEST_MS                                                                                           \
     5000 /* for the head of a request, from the start or the last answer, or a piece of a body */
 #define ANSWER_MS 60000 /* for a slow reader of a large file */
+#define ANSWERS_MAX 4   /* to one peer in a turn: who sends hundreds of requests at once delays nobody */
 
 struct exchange {
     struct buf in;   /* what was read and not used: a part of a head, or what came behind a slow answer */
@@ -53,7 +54,6 @@ static bool send_answer(struct peer *peer)
     }
     if (exchange->ending)
         shutdown(peer->fd, SHUT_WR); /* who listens already need not wait for the rest */
-    peer_watch(peer, UV_READABLE);
     peer_drop_in(peer, REQUEST_MS);
     return true;
 }
@@ -139,7 +139,8 @@ static struct span skip_body(struct peer *peer, struct span data)
 static void take(struct peer *peer, struct span data, size_t searched)
 {
     struct exchange *exchange = peer->exchange;
-    for (;;) {
+    bool turn_over = false;
+    for (unsigned answers = 0;; answers++) {
         data = skip_body(peer, data);
         if (exchange->out.len || exchange->body)
             break;
@@ -148,7 +149,8 @@ static void take(struct peer *peer, struct span data, size_t searched)
             return;
         }
         size_t n = head_length(data, searched);
-        if (n == 0 && data.n <= SERVER_HEADER_BYTES)
+        turn_over = n && answers == ANSWERS_MAX;
+        if (turn_over || (n == 0 && data.n <= SERVER_HEADER_BYTES))
             break;
         searched = 0;
         if (n == 0 || n > SERVER_HEADER_BYTES) {
@@ -161,7 +163,9 @@ static void take(struct peer *peer, struct span data, size_t searched)
                 return;
         }
     }
-    exchange->searched = exchange->out.len || exchange->body ? 0 : data.n;
+    exchange->searched = exchange->out.len || exchange->body || turn_over ? 0 : data.n;
+    if (exchange->out.len == 0)
+        peer_watch(peer, turn_over ? UV_WRITABLE : UV_READABLE);
     buf_append_span(&exchange->in, data);
 }
 
@@ -194,8 +198,8 @@ static void on_event(struct peer *peer, int events)
     } else if (peer->exchange->out.len) {
         if (send_answer(peer) && peer->exchange->out.len == 0)
             go_on(peer, false);
-    } else if (events & UV_READABLE) {
-        go_on(peer, true);
+    } else {
+        go_on(peer, events & UV_READABLE);
     }
 }
 

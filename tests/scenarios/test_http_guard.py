@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Requests that somebody in between could read in another way, or that take more than their share."""
+import array
+import contextlib
+import fcntl
+import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
+import termios
 
 import pytest
 
@@ -73,3 +79,38 @@ def test_a_body_of_no_known_length(server, field, status):
         raw.socket.shutdown(socket.SHUT_WR)
         assert raw.ended()
         assert re.findall(rb"HTTP/1\.1 (\d+) ", raw.data) == [b"%d" % status]
+
+
+def unread(connection):
+    size = array.array("i", [0])
+    fcntl.ioctl(connection, termios.FIONREAD, size)
+    return size[0]
+
+
+def test_many_requests_at_once_delay_nobody(server):
+    """What comes in one read is answered over several turns, in which others are answered too."""
+    one, first = len(answers(server, ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))[1]), []
+    one -= len("Connection: close\r\n")
+    for _ in range(50):
+        with contextlib.ExitStack() as stack:
+            other, many = [stack.enter_context(Raw(server.port)) for _ in range(2)]
+            for raw in (other, many):  # so that the events of `many` come first
+                raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                raw.send(ASK)
+                while len(raw.data) < one:
+                    assert raw._more()
+                raw.data = b""
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                many.send(ASK * 350)
+                other.send(ASK)
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            assert other._more()
+            first.append(unread(many.socket) // one)
+            while len(many.data) < 350 * one:
+                assert many._more()
+            assert many.data == many.data[:one] * 350
+        if first[-1] < 350:
+            return
+    raise AssertionError(first)
