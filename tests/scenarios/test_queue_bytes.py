@@ -16,6 +16,7 @@ def q():
     queue = Queue()
     queue.call("alive", 30 * DAY * 1000, 3600000, LIMIT)
     yield queue
+    assert queue.failures() == []
     queue.close()
 
 
@@ -236,3 +237,20 @@ def test_what_was_dropped_cannot_be_retried(q):
         cancelled(q, i)
     assert "a" in q.get(first)["dropped"]
     assert q.retry(first) is None and q.answer == [INPUT_GONE]
+
+
+def reads(q):
+    """How often entries of lists and indexes were read."""
+    return sum(int(line.split("calls=")[1].split(",")[0]) for line in q.redis("INFO", "commandstats").splitlines()
+               if line.startswith(("cmdstat_lrange:", "cmdstat_zrange:")))
+
+
+def test_what_can_go_is_looked_for_once(q):
+    """Who has nothing left costs no more than others, until something of his ends."""
+    while large := q.submit(args=text(45000), delay=DAY * 1000):
+        last = large
+    assert q.answer[0] == QUOTA and q.submit() is None
+    before = reads(q)
+    assert q.submit() is None and q.recorded_once() is None and reads(q) == before
+    q.cancel(last)
+    assert q.submit() and q.get(last)["dropped"] == "a" and q.audit() == []

@@ -9,7 +9,9 @@ local LOOKED_AT = 40 -- per call and band of the index
 local LETTERS = 'artmp' -- of the keys that go; what went wrong stays
 
 local OWNERS_MAX = 1000
-local marks, marks_count = {}, 0 -- owner -> the last task of each band of his index that was looked at in this hour
+-- owner -> the last task of each band of his index that was looked at in this hour, and `bare`: his seq when nothing that
+-- could go was left
+local marks, marks_count = {}, 0
 
 local function marks_of(o)
   local mark = marks[o.name]
@@ -111,7 +113,9 @@ end
 
 local function drop_heavy(o, most, less, but)
   local mark, n = marks_of(o), 0
-  for _, r in ipairs(candidates(o, mark)) do
+  local found = candidates(o, mark)
+  mark.bare = not found[1] and o.seq
+  for _, r in ipairs(found) do
     if n == most or not stored.is_full(o, less) then
       break
     end
@@ -144,6 +148,18 @@ local function drop_light(o, most, less, but)
   return n
 end
 
+-- Does the steps while the owner is full. Where nothing could go, nothing can before he has another event.
+local function drop(o, less, but)
+  local mark, left = marks_of(o), DROPPED_MAX
+  if mark.bare == o.seq then
+    return
+  end
+  for _, step in ipairs({ drop_audio, drop_heavy, drop_light }) do
+    left = left - (stored.is_full(o, less) and step(o, left, less, but) or 0)
+  end
+  mark.bare = mark.bare == o.seq and left == DROPPED_MAX and not but and o.seq == o.seq_was and o.seq
+end
+
 -- What is told of something new of an owner who keeps too much, after what could go went: nil if there is room. Done once
 -- per call and owner. `less`: bytes that it would free; `but`: id of a task that it needs.
 stored.refused = function(o, less, but)
@@ -153,10 +169,7 @@ stored.refused = function(o, less, but)
   after.dropped = after.dropped or {}
   if not after.dropped[o.name] then
     after.dropped[o.name] = true
-    local left = DROPPED_MAX
-    for _, step in ipairs({ drop_audio, drop_heavy, drop_light }) do
-      left = left - step(o, left, less, but)
-    end
+    drop(o, less, but)
   end
   return stored.is_full(o, less) and stored.refusal(o) or nil
 end
