@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from queue_lib import FORBIDDEN, HEAVY_MS, INPUT_GONE, LIGHT_MS, NET_MS, OK, PREFIX, STATE
+from queue_lib import FORBIDDEN, HEAVY_MS, INPUT_GONE, LIGHT_MS, NET_MS, OK, PREFIX, STATE, ids_of_one_time
 from taskhub import eventually
 
 DAMAGES = {
@@ -155,6 +155,23 @@ def test_a_hash_whose_count_is_wrong(q, wrong):
     q.repair()
     assert q.repair() == [] and q.audit() == []
     assert q.redis("PTTL", key_of(q, id)) == -1
+
+
+def test_a_large_hash_whose_count_is_wrong(q):
+    """It is counted in slices, by the round in which nothing of it begins or ends meanwhile."""
+    ids = [q.submit(id=id) for id in ids_of_one_time(300)]
+    key = key_of(q, ids[0])
+    q.redis("HSET", key, "#", "7 0")
+    cursor, rounds, mended = "0", [], []
+    while len(rounds) < 2:
+        cursor, more = q.call("repair", HEAVY_MS, LIGHT_MS, cursor)
+        mended += more
+        if cursor == "0":
+            rounds.append(len(mended))
+        elif cursor.endswith(key) and len(ids) == 300:
+            q.cancel(ids.pop())
+    assert rounds == [0, 1] and mended == [f"counter {key[len(PREFIX):]} counted 6 active records, has 299"]
+    assert q.audit() == []
 
 
 @pytest.mark.parametrize("count", [None, "3 0", "garbage"])

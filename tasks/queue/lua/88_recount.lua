@@ -5,25 +5,27 @@
 
 do
 
--- Of a hash of records that was read as a whole. One in which nothing was ever active has no count. Answer: the active
--- ones that it counts (nil: unreadable), those that it has, until when it says that the others are kept, and what is wrong
--- with whether it goes, nil if nothing is.
-damage.in_hash = function(key, fields)
-  local counted, till, active, left = '0', '0', 0, call('PTTL', key)
+-- How many records among the fields of a hash are active.
+damage.active_in = function(fields)
+  local active = 0
   for i = 1, #fields, 2 do
-    if fields[i] == '#' then
-      counted, till = match(fields[i + 1], '^(%d+) (%d+)$')
-    elseif not terminal(record_of(fields[i])) then
-      active = active + 1
-    end
+    active = active + (fields[i] ~= '#' and not terminal(record_of(fields[i])) and 1 or 0)
   end
-  local wrong
+  return active
+end
+
+-- Of a hash with so many active records. One in which nothing was ever active has no count. Answer: the active ones that
+-- it counts (nil: unreadable), until when it says that the others are kept, and what is wrong with whether it goes, nil
+-- if nothing is.
+damage.in_hash = function(key, active)
+  local counted, till = match(call('HGET', key, '#') or '0 0', '^(%d+) (%d+)$')
+  local left, wrong = call('PTTL', key), nil
   if active > 0 and left >= 0 then
     wrong = 'has active tasks and expires'
   elseif active == 0 and left < 0 and not call('ZSCORE', P .. 'till', sub(key, #P + 1)) then
     wrong = 'its tasks have ended and it never goes'
   end
-  return tonumber(counted), active, tonumber(till) or 0, wrong
+  return tonumber(counted), tonumber(till) or 0, wrong
 end
 
 local OWNERS = 64 -- read at a time

@@ -152,7 +152,8 @@ end
 
 -- Checks a hash of records read as a whole: its own count, and whether it goes when all have ended.
 local function audit_bucket(key, fields)
-  local counted, active, _, wrong = damage.in_hash(key, fields)
+  local active = damage.active_in(fields)
+  local counted, _, wrong = damage.in_hash(key, active)
   local name = sub(key, #P + 1)
   if counted ~= active then
     found('counter', name, 'counts ' .. (counted or '?') .. ' active records, has ' .. active)

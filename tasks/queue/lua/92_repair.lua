@@ -163,9 +163,9 @@ phases.o = function(cursor)
   return (left ~= '' or scan ~= '0') and 'o ' .. scan .. ' ' .. at .. ' ' .. left or 't 0'
 end
 
--- Corrects a hash of records that was read as a whole and needed no other repair: its count, and whether it goes.
-local function check_bucket(key, fields, light)
-  local counted, active, till, wrong = damage.in_hash(key, fields)
+-- Corrects a hash of records that needed no other repair: its count, and whether it goes.
+local function check_bucket(key, active, light)
+  local counted, till, wrong = damage.in_hash(key, active)
   local name = sub(key, #P + 1)
   if counted ~= active then
     note('counter', name, 'counted ' .. (counted or '?') .. ' active records, has ' .. active)
@@ -190,10 +190,35 @@ damage.mend_owner = function(r)
   end
 end
 
--- Checks a slice of the records, listed or not. A cursor is "t <cursor of SCAN> [<cursor of HSCAN> <keys
+-- Checks a slice of a hash of records. `within`: "<cursor of HSCAN>[,<active ones so far>,<digest of its count>]"; the
+-- count changes with each task that begins or ends, so if it did not, so many are active. Answer: where to continue in it,
+-- '0' at the end.
+local function check_records(key, within)
+  local from, active, digest = match(within, '^(%d+),?(%d*),?(%x*)$')
+  local said, before, light = redis.sha1hex(call('HGET', key, '#') or ''), #mended, find(key, '^tl:', #P + 1) ~= nil
+  local page = call('HSCAN', key, from, 'COUNT', RECORDS)
+  for i = 1, #page[2], 2 do
+    local id = page[2][i]
+    if id ~= '#' then
+      fetched[id], homes[id] = page[2][i + 1], bucket_of(id, light)
+      mend_record(record_of(id))
+      damage.mend_owner(record_of(id))
+    end
+  end
+  local changed = #mended > before or orphans[1] or from ~= '0' and digest ~= said
+  active = (tonumber(active) or 0) + damage.active_in(page[2])
+  if page[1] ~= '0' then
+    return concat({ page[1], active, changed and '0' or said }, ',')
+  elseif not changed then
+    check_bucket(key, active, light)
+  end
+  return '0'
+end
+
+-- Checks a slice of the records, listed or not. A cursor is "t <cursor of SCAN> [<that of check_records()> <keys
 -- left…>]".
 phases.t = function(cursor)
-  local scan, within, left = match(cursor, '^(%d+) (%d+) (.+)$')
+  local scan, within, left = match(cursor, '^(%d+) (%S+) (.+)$')
   if not left then
     local page, keys_found = call('SCAN', cursor, 'MATCH', string.gsub(P, '[%[%]*?\\]', '\\%0') .. 't*', 'COUNT', 64), {}
     for _, key in ipairs(page[2]) do
@@ -203,22 +228,8 @@ phases.t = function(cursor)
   end
   local key, others = match(left, '^(%S+) ?(.*)$')
   if key then
-    local page, before, light = call('HSCAN', key, within, 'COUNT', RECORDS), #mended, find(key, '^tl:', #P + 1) ~= nil
-    for i = 1, #page[2], 2 do
-      local id = page[2][i]
-      if id ~= '#' then
-        fetched[id], homes[id] = page[2][i + 1], bucket_of(id, light)
-        mend_record(record_of(id))
-        damage.mend_owner(record_of(id))
-      end
-    end
-    if within == '0' and page[1] == '0' and #mended == before and not orphans[1] then
-      check_bucket(key, page[2], light)
-    end
-    within, left = page[1], page[1] ~= '0' and left or others
-    if page[1] == '0' then
-      within = '0'
-    end
+    within = check_records(key, within)
+    left = within ~= '0' and left or others
   end
   if left ~= '' then
     return 't ' .. scan .. ' ' .. within .. ' ' .. left
