@@ -9,43 +9,128 @@
 #define HEARD_ONLY_LEAST 0.5 /* accuracy of a heard word with confidence 0 when there is no alignment */
 #define EXTRA_COST 0.5 /* an unexpected word weighs half a missed one: many are the recogniser's errors */
 
-/* Edit distance with its path (Wagner and Fischer): cost[i][j] for the first i expected and j heard words; a
- * word left out or added costs 2, one said for another 3. Whole sentences come in, so the quadratic table is
- * small. */
-size_t score_match(const struct word_list *expected, const struct word_list *heard, int *ret_heard_at)
+enum { LEFT_OUT = 2, REPLACED = 3 }; /* costs of a word left out or added, and of one said for another */
+
+struct table { /* cost[i][j]: the least to come to node i of the one lattice and j of the other */
+    const struct lattice *one, *other;
+    size_t *one_in, *other_in; /* per node, the first word that leads to it */
+    uint16_t *cost;
+};
+
+static size_t *first_words(const struct lattice *lattice)
 {
-    size_t n = expected->count < SCORE_WORDS_MAX ? expected->count : SCORE_WORDS_MAX;
-    size_t m = heard->count < SCORE_WORDS_MAX ? heard->count : SCORE_WORDS_MAX;
-    uint16_t *cost = xcalloc((n + 1) * (m + 1), sizeof(*cost));
-    size_t width = m + 1, extra = m;
-    for (size_t i = 0; i <= n; i++)
-        for (size_t j = 0; j <= m; j++) {
-            uint16_t *here = &cost[i * width + j];
-            if (i == 0 || j == 0) {
-                *here = (uint16_t)(2 * (i + j));
-                continue;
-            }
-            bool same = normalize_same(expected->list[i - 1], heard->list[j - 1]);
-            unsigned best = here[-(ptrdiff_t)width - 1] + (same ? 0u : 3u);
-            best = here[-1] + 2u < best ? here[-1] + 2u : best;
-            best = here[-(ptrdiff_t)width] + 2u < best ? here[-(ptrdiff_t)width] + 2u : best;
-            *here = (uint16_t)best;
-        }
-    for (size_t i = n, j = m; i > 0;) {
-        uint16_t *here = &cost[i * width + j];
-        bool same = j > 0 && normalize_same(expected->list[i - 1], heard->list[j - 1]);
-        if (j > 0 && *here == here[-(ptrdiff_t)width - 1] + (same ? 0 : 3)) {
-            ret_heard_at[--i] = same ? (int)--j : -1;
-            j -= same ? 0 : 1;
-            extra--; /* a word said instead of another is not an extra word */
-        } else if (*here == here[-(ptrdiff_t)width] + 2) {
-            ret_heard_at[--i] = -1;
-        } else {
-            j--;
+    size_t *first = xcalloc(lattice->nodes + 1, sizeof(*first));
+    for (size_t i = lattice->count; i-- > 0;)
+        first[lattice->list[i].to] = i;
+    first[lattice->nodes] = lattice->count;
+    return first;
+}
+
+static uint16_t *cost_at(const struct table *it, size_t i, size_t j)
+{
+    return &it->cost[i * it->other->nodes + j];
+}
+
+static unsigned change(const struct lattice_word *a, const struct lattice_word *b)
+{
+    return a->key == b->key && normalize_same(a->text, b->text) ? 0 : REPLACED;
+}
+
+static unsigned least_cost(const struct table *it, size_t i, size_t j)
+{
+    unsigned best = i || j ? UINT16_MAX : 0;
+    for (size_t f = it->other_in[j]; j && f < it->other_in[j + 1]; f++) {
+        unsigned cost = *cost_at(it, i, it->other->list[f].from) + (unsigned)LEFT_OUT;
+        best = cost < best ? cost : best;
+    }
+    for (size_t e = it->one_in[i]; i && e < it->one_in[i + 1]; e++) {
+        const struct lattice_word *word = &it->one->list[e];
+        unsigned cost = *cost_at(it, word->from, j) + (unsigned)LEFT_OUT;
+        best = cost < best ? cost : best;
+        for (size_t f = it->other_in[j]; j && f < it->other_in[j + 1]; f++) {
+            const struct lattice_word *heard = &it->other->list[f];
+            cost = *cost_at(it, word->from, heard->from) + change(word, heard);
+            best = cost < best ? cost : best;
         }
     }
-    free(cost);
-    return extra;
+    return best;
+}
+
+struct step { /* of a way back: the words that lead to a pair of nodes, NULL = none in this lattice */
+    const struct lattice_word *word, *heard;
+};
+
+static struct step step_to(const struct table *it, size_t i, size_t j)
+{
+    unsigned cost = *cost_at(it, i, j);
+    for (size_t e = it->one_in[i]; i && j && e < it->one_in[i + 1]; e++)
+        for (size_t f = it->other_in[j]; f < it->other_in[j + 1]; f++) {
+            const struct lattice_word *word = &it->one->list[e], *heard = &it->other->list[f];
+            if (cost == *cost_at(it, word->from, heard->from) + change(word, heard))
+                return (struct step){word, heard};
+        }
+    for (size_t e = it->one_in[i]; i && e < it->one_in[i + 1]; e++)
+        if (cost == *cost_at(it, it->one->list[e].from, j) + (unsigned)LEFT_OUT)
+            return (struct step){&it->one->list[e], NULL};
+    for (size_t f = it->other_in[j]; f < it->other_in[j + 1]; f++)
+        if (cost == *cost_at(it, i, it->other->list[f].from) + (unsigned)LEFT_OUT)
+            return (struct step){NULL, &it->other->list[f]};
+    return (struct step){NULL, NULL};
+}
+
+/* The cheapest way, from its end; returns the number of steps. */
+static size_t walk_back(const struct table *it, struct step *ret_steps)
+{
+    size_t count = 0, i = it->one->nodes - 1, j = it->other->nodes - 1;
+    while (i || j) {
+        struct step step = step_to(it, i, j);
+        i = step.word ? step.word->from : i;
+        j = step.heard ? step.heard->from : j;
+        ret_steps[count++] = step;
+    }
+    return count;
+}
+
+static void take_steps(const struct step *steps, size_t count, struct match *ret)
+{
+    *ret = (struct match){.heard_at = xcalloc(count + 1, sizeof(*ret->heard_at)),
+                          .offsets = xcalloc(count + 1, sizeof(*ret->offsets))};
+    while (count-- > 0) {
+        const struct step *step = &steps[count];
+        bool same = step->word && step->heard && change(step->word, step->heard) == 0;
+        if (step->word) {
+            ret->heard_at[ret->expected.count] = same ? (int)ret->heard.count : -1;
+            word_list_add(&ret->expected, step->word->text);
+        }
+        if (step->heard) {
+            ret->offsets[ret->heard.count] = step->heard->offset;
+            word_list_add(&ret->heard, step->heard->text);
+            ret->extra += step->word == NULL; /* a word said instead of another is not an extra word */
+        }
+    }
+}
+
+void score_match(const struct lattice *expected, const struct lattice *heard, struct match *ret)
+{
+    struct table it = {expected, heard, first_words(expected), first_words(heard),
+                       xcalloc(expected->nodes * heard->nodes, sizeof(uint16_t))};
+    for (size_t i = 0; i < expected->nodes; i++)
+        for (size_t j = 0; j < heard->nodes; j++)
+            *cost_at(&it, i, j) = (uint16_t)least_cost(&it, i, j);
+    struct step *steps = xcalloc(expected->nodes + heard->nodes, sizeof(*steps));
+    take_steps(steps, walk_back(&it, steps), ret);
+    free(steps);
+    free(it.cost);
+    free(it.one_in);
+    free(it.other_in);
+}
+
+void match_free(struct match *match)
+{
+    word_list_free(&match->expected);
+    word_list_free(&match->heard);
+    free(match->heard_at);
+    free(match->offsets);
 }
 
 double score_word(double fits, double confidence)

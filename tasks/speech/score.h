@@ -7,11 +7,19 @@
 
 #include <stddef.h>
 
-/* Matches the heard words with the expected ones by the least number of changes (Wagner and Fischer):
- * ret_heard_at[i] = index of the heard word that stands for expected word i, or −1. Returns the number of
- * heard words that stand for none. Considers at most SCORE_WORDS_MAX of either. */
-#define SCORE_WORDS_MAX 2000
-size_t score_match(const struct word_list *expected, const struct word_list *heard, int *ret_heard_at);
+/* How two texts were read: the ways through both that differ least, and what stands for what. */
+struct match {
+    struct word_list expected, heard;
+    int *heard_at;   /* per expected word: index of the heard one that stands for it, or -1 */
+    size_t *offsets; /* per heard word: of its written form in the text */
+    size_t extra;    /* heard words that stand for none */
+};
+
+/* Matches what was heard with what was expected by the least number of changes (Wagner and Fischer), over all
+ * ways to read either. Takes time and memory by the product of their words, 20 MB for two of the largest.
+ * Free the match with match_free(). */
+void score_match(const struct lattice *expected, const struct lattice *heard, struct match *ret);
+void match_free(struct match *match);
 
 /* Accuracy of one word, 0–100: both witnesses must be against it to make it wrong (docs/speech.md, "The
  * score"). `fits` = how well the sound fits it (0–1), negative = not known; `confidence` = of the matching

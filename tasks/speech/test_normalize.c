@@ -31,7 +31,10 @@ int main(void)
                                 "twelve three");
     check("007 1000 1234567890", "zero zero seven one thousand one two three four five six seven eight nine "
                                  "zero");
-    check("4th", "four th");
+    check("4th", "fourth");
+    check("1455 $19.99 10:30 3.5",
+          "fourteen fifty five nineteen dollars and ninety nine cents ten thirty three "
+          "point five");
     check("", "");
     check("\xe6\x97\xa5\xe6\x9c\xac ok \xf0\x9f\x98\x80 \xff\xc3", "ok");
 
@@ -42,6 +45,15 @@ int main(void)
     normalize_text("999999999 1", 3, &words);
     is_int(words.count, 3, "also inside a number");
     word_list_free(&words);
+
+    char digits[9001];
+    for (size_t i = 0; i < 9000; i++)
+        digits[i] = "1455 "[i % 5];
+    digits[9000] = '\0';
+    struct lattice all;
+    lattice_read(digits, 1000, &all);
+    ok(all.cut && all.usual >= 1000 && all.count < 3100, "the ways to read a text of digits are bounded");
+    lattice_free(&all);
 
     ok(normalize_same("mr", "mister") && normalize_same("grey", "gray"), "spellings of one word");
     ok(normalize_same("tree", "tree") && !normalize_same("tree", "trees"), "same and not");

@@ -11,16 +11,31 @@
 static void check_words(const char *text)
 {
     struct word_list words;
-    int at[MAX];
     normalize_text(text, MAX, &words);
     HOLDS(words.count <= MAX);
     for (size_t i = 0; i < words.count; i++)
         HOLDS(*words.list[i] &&
               strspn(words.list[i], "abcdefghijklmnopqrstuvwxyz'") == strlen(words.list[i]));
-    HOLDS(score_match(&words, &words, at) == 0);
-    for (size_t i = 0; i < words.count; i++)
-        HOLDS(at[i] == (int)i);
     word_list_free(&words);
+}
+
+/* A text is one of its own readings. */
+static void check_match(const char *text)
+{
+    struct lattice lattice;
+    struct match match;
+    lattice_read(text, MAX, &lattice);
+    HOLDS(lattice.count <= MAX + 2300 && lattice.nodes <= lattice.count + 1);
+    for (size_t i = 0; i < lattice.count; i++) {
+        HOLDS(lattice.list[i].from < lattice.list[i].to && lattice.list[i].to < lattice.nodes);
+        HOLDS(i == 0 || lattice.list[i - 1].to <= lattice.list[i].to);
+    }
+    score_match(&lattice, &lattice, &match);
+    HOLDS(match.extra == 0 && match.expected.count == match.heard.count);
+    for (size_t i = 0; i < match.expected.count; i++)
+        HOLDS(match.heard_at[i] == (int)i);
+    match_free(&match);
+    lattice_free(&lattice);
 }
 
 static void check_json(const char *text, size_t size)
@@ -47,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct words words = WORDS_INIT;
     char *text = xstrndup(size ? (const char *)data : "", size);
     check_words(text);
+    check_match(text);
     check_json(text, strlen(text));
     spoken_spread(&words, text, 0, 1);
     spoken_free(&words);

@@ -37,6 +37,13 @@ def pcm_of(path):
     return data[44:] if data[:4] == b"RIFF" else data
 
 
+def read_aloud(directory, name, text, voice="slt"):
+    """A text read by one of flite's voices: 16 kHz in one channel."""
+    path = directory / f"{name}.wav"
+    subprocess.run(["flite", "-voice", voice, "-t", text, "-o", path], check=True)
+    return path
+
+
 def transcription(path):
     """The text that is spoken in one of the LibriVox recordings."""
     for line in (LIBRIVOX / "transcription").read_text().splitlines():

@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from speech import (DATA, FILE, FORWARD, GOFORWARD, LIBRIVOX, SENTENCE, SOMETHING, edit_distance, made, pcm_of,
-                    speak, speech, transcription)
+                    read_aloud, speak, speech, transcription)
 
 pytestmark = pytest.mark.limit(200)
 
@@ -139,6 +139,24 @@ def test_score_tells_right_from_wrong():
     assert unknown["alignment"] == "complete" and unknown["score"] < 60, "words no dictionary has"
     other = score("a completely different sentence")
     assert other["score"] < 20
+
+
+@pytest.mark.parametrize("engine", ["builtin", "auto"])
+def test_score_of_numbers_in_any_reading(tmp_path, engine):
+    """One text, read in three ways; `auto` writes some of it in digits."""
+    text = "In 1455 he paid $19.99 for 3.5 pounds at 10:30 on the 21st."
+    readings = ("In fourteen fifty five he paid nineteen dollars and ninety nine cents for three point five pounds at "
+                "ten thirty on the twenty first.",
+                "In one thousand four hundred and fifty five he paid nineteen ninety nine for three point five pounds at "
+                "half past ten on the twenty first.",
+                "In fourteen hundred fifty five he paid nineteen dollars ninety nine for three point five pounds at "
+                "ten thirty on the twenty first.")
+    files = [read_aloud(tmp_path, str(i), reading) for i, reading in enumerate(readings)]
+    for run in speech(*files, args={**FILE, "expected_text": text}, options={"speech.engine": engine}):
+        assert run.result["score"] >= 95 and run.result["alignment"] == "complete", run.result
+    for path, spoken in zip(files, readings):
+        run = speech(path, args={**FILE, "expected_text": spoken}, options={"speech.engine": engine})[0]
+        assert run.result["score"] >= 95, run.result["text"]
 
 
 def test_score_of_an_unfinished_reading():
