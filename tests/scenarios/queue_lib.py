@@ -14,7 +14,7 @@ import time
 import urllib.parse
 import uuid
 
-from taskhub import TOP, eventually
+from taskhub import TOP, eventually, upkeep_failures
 
 PREFIX = "th:{0}:"
 OK, DUPLICATE, MISMATCH, USER_LIMIT, GLOBAL_LIMIT, NOT_FOUND, FORBIDDEN, STATE, INPUT_GONE, LOST, QUOTA = range(11)
@@ -213,9 +213,7 @@ class Queue:
             return None
 
     def failures(self):
-        """What failed behind a call's back, at its end: Redis' log alone has it."""
-        lines = (self.dir / "redis.log").read_text(errors="replace").splitlines()
-        return [line for line in lines if "taskhub: " in line and "taskhub: mended: " not in line]
+        return upkeep_failures((self.dir / "redis.log").read_text(errors="replace"))
 
     def close(self):
         self.redis.close()

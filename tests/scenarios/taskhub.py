@@ -223,6 +223,11 @@ class Process:
         return text[max(0, min(places) - 200):][:6000] if places else ""
 
 
+def upkeep_failures(log):
+    """What failed behind a call's back, at its end: Redis' log alone has it."""
+    return [line for line in log.splitlines() if "taskhub: " in line and "taskhub: mended: " not in line]
+
+
 class Redis(Process):
     """A private redis-server on a unix socket, with the settings the product asks for. It forgets nothing when it is
     killed; with everysec it would what it holds back while the disk is slow."""
@@ -457,6 +462,7 @@ class Stack:
             if was_running and code not in process.expected_exits:
                 problems.append(f"{process.name} ended with {code}:\n{process.log()[-3000:]}")
         problems += [p.sanitizer_report() for p in self.started if p.sanitizer_report()]
+        problems += [line for p in self.started if isinstance(p, Redis) for line in upkeep_failures(p.log())]
         if failed or problems:
             for process in self.started:
                 print(f"--- {process.log_path}\n{process.log()[-4000:]}")
