@@ -297,15 +297,25 @@ enum http_place peer_asks(struct peer *peer, bool probe)
     return is_in_reserve(peer) ? HTTP_ONE_ANSWER : HTTP_STAYS;
 }
 
+/* How many of its address may be unauthenticated. */
+static size_t newcomers_of(const struct peer *peer)
+{
+    const struct options *options = peer->listener->server->config.options;
+    bool local = address_is_local(span_of(peer_address(peer)));
+    return local ? QUOTA_UNLIMITED : (size_t)options->address_unauthenticated;
+}
+
 enum http_place peer_upgrades(struct peer *peer)
 {
     struct listener *listener = peer->listener;
     if (peer->state == PEER_GOING || is_in_reserve(peer))
         return HTTP_NO_PLACE;
     struct span address = span_of(peer_address(peer));
+    size_t limit = (size_t)listener->server->config.options->unauthenticated;
     peer_become(peer, PEER_NEW);
-    bool taken = charge_take(&peer->place, &listener->unauthenticated, QUOTA_ONE, 1, QUOTA_UNLIMITED) &&
-                 charge_take(&peer->address_place, &listener->address_newcomers, address, 1, QUOTA_UNLIMITED);
+    bool taken =
+        charge_take(&peer->place, &listener->unauthenticated, QUOTA_ONE, 1, limit) &&
+        charge_take(&peer->address_place, &listener->address_newcomers, address, 1, newcomers_of(peer));
     return taken ? HTTP_STAYS : HTTP_NO_PLACE;
 }
 
@@ -415,14 +425,13 @@ static bool charge_peer(struct peer *peer, struct span address, enum metric *ret
     const struct options *options = listener->server->config.options;
     bool local = address_is_local(address);
     size_t of_address = local ? QUOTA_UNLIMITED : (size_t)options->address_connections;
-    size_t new_of_address = local ? QUOTA_UNLIMITED : (size_t)options->address_unauthenticated;
     if (!charge_take(&peer->seat, &listener->all, QUOTA_ONE, 1, listener->max) &&
         !charge_take(&peer->seat, &listener->reserve, QUOTA_ONE, 1, PROBE_PLACES))
         *ret_reason = METRIC_REFUSED_TOTAL;
     else if (!charge_take(&peer->place, &listener->unauthenticated, QUOTA_ONE, 1, QUOTA_UNLIMITED))
         *ret_reason = METRIC_REFUSED_UNAUTHENTICATED;
     else if (!charge_take(&peer->address, &listener->addresses, address, 1, of_address) ||
-             !charge_take(&peer->address_place, &listener->address_newcomers, address, 1, new_of_address))
+             !charge_take(&peer->address_place, &listener->address_newcomers, address, 1, newcomers_of(peer)))
         *ret_reason = METRIC_REFUSED_ADDRESS;
     else
         return true;

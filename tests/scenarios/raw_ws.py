@@ -39,11 +39,19 @@ def running(server):
     assert "handles left" not in server.log()
 
 
+def own_addresses():
+    """Addresses of this machine besides loopback, as far as it has a network."""
+    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as s:
+            s.connect((far, 9))
+            yield s.getsockname()[0]
+
+
 class Raw:
     """A TCP connection that sends what it is told and reads frames."""
 
-    def __init__(self, port, timeout=10):
-        self.socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, port, timeout=10, address="127.0.0.1"):
+        self.socket = socket.create_connection((address, port))
         self.socket.settimeout(timeout * SLOWDOWN)
         self.data = b""
 

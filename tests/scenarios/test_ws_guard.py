@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Bad and hostile input to the hub's port, byte by byte: upgrades that must be refused, frames that must
 close with the right code, HTTP."""
-import contextlib
 import http.client
 import pathlib
 import re
@@ -13,7 +12,8 @@ import time
 
 import pytest
 
-from raw_ws import (BINARY, CLOSE, KEY, PING, PONG, TEXT, Raw, Server, frame, open_ws, running, upgrade)
+from raw_ws import (BINARY, CLOSE, KEY, PING, PONG, TEXT, Raw, Server, frame, open_ws, own_addresses, running,
+                    upgrade)
 from taskhub import INSTRUMENTED, SLOWDOWN
 
 
@@ -335,14 +335,6 @@ def test_names(server, directory):
             assert status(other.port, "/metrics", host) == 403, host
     finally:
         assert other.stop() == 0
-
-
-def own_addresses():
-    """Addresses of this machine besides loopback, as far as it has a network."""
-    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as s:
-            s.connect((far, 9))
-            yield s.getsockname()[0]
 
 
 def metrics(address, port, *headers):

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from raw_ws import CLOSE, PONG, TEXT, Raw, Server, frame, open_ws, running, upgrade
+from raw_ws import CLOSE, PONG, TEXT, Raw, Server, frame, open_ws, own_addresses, running, upgrade
 from taskhub import INSTRUMENTED, SLOWDOWN, eventually
 
 
@@ -109,6 +109,37 @@ def test_idle_pages_keep_nobody_out(small):
         assert pages[0].ended() and pages[1].ended(), "of more than there are places for the oldest go"
         pages[-1].send(ask)
         assert pages[-1].head()[0] == 200, "the newest stay"
+
+
+def upgrades(port, count, address="127.0.0.1"):
+    """How many of so many connections that have asked over HTTP may upgrade afterwards, at once."""
+    with contextlib.ExitStack() as held:
+        pages = []
+        for _ in range(count):
+            pages.append(raw := held.enter_context(Raw(port, address=address)))
+            raw.send(b"HEAD /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert raw.head()[0] == 200
+        for raw in pages:
+            raw.send(upgrade())
+        statuses = [raw.head()[0] for raw in pages]
+        assert set(statuses) == {101, 503}
+        return statuses.count(101)
+
+
+def test_who_upgrades_after_a_request_needs_a_place(small):
+    """More than there are would keep newcomers out for as long as they are too many."""
+    assert 1 <= upgrades(small.port, 10) <= 8
+
+
+def test_who_upgrades_after_a_request_needs_a_place_of_its_address(directory):
+    address = next(own_addresses(), None)
+    if address is None:
+        pytest.skip("this machine has no network")
+    server = Server(directory, name="address", listen="[::]:0", options={"limits.address_unauthenticated": 3}).start()
+    try:
+        assert upgrades(server.port, 6, address) == 3
+    finally:
+        assert server.stop() == 0
 
 
 def test_total(small):
