@@ -205,6 +205,11 @@ static void on_event(struct peer *peer, int events)
 
 static const struct peer_role role = {on_event, gone};
 
+bool exchange_answers(const struct peer *peer)
+{
+    return peer->exchange && peer->exchange->out.len;
+}
+
 void exchange_start(struct peer *peer)
 {
     peer->exchange = xcalloc(1, sizeof *peer->exchange);

@@ -153,12 +153,12 @@ const char *server_address(const struct server *server)
 }
 
 /* ---- draining ---------------------------------------------------------------------------------------- */
-/* Requests under way end; what is idle, or late, is dropped. */
+/* Answers under way end; what is idle, or late, is dropped. */
 static void drop_peers(struct server *server, bool all)
 {
     list_for_each_safe (node, after, &server->listener.peers) {
         struct peer *peer = container_of(node, struct peer, node);
-        if (all || peer->conn == NULL)
+        if (all || (peer->conn == NULL && !exchange_answers(peer)))
             peer_drop(peer);
     }
 }

@@ -140,6 +140,8 @@ struct server {
 /* ---- exchange.c: HTTP on a peer ----------------------------------------------------------------------- */
 /* What a new peer is, until it has upgraded. */
 void exchange_start(struct peer *peer);
+/* Whether a part of an answer waits for its socket. */
+bool exchange_answers(const struct peer *peer);
 
 /* ---- http.c -------------------------------------------------------------------------------------- */
 struct http_request {

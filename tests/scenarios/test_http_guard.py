@@ -114,3 +114,24 @@ def test_many_requests_at_once_delay_nobody(server):
         if first[-1] < 350:
             return
     raise AssertionError(first)
+
+
+def whole_after_sigterm(directory, content, name):
+    """Whether an answer that a slow reader has begun reaches him whole although the server ends."""
+    server = Server(directory, name=name, options={"web_root": directory}).start()
+    with Raw(server.port) as raw, Raw(server.port) as idle:
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131072)
+        raw.send(b"GET /large.txt HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert raw.head()[0] == 200
+        server.signal(signal.SIGTERM)
+        assert idle.ended()
+        assert raw.ended()
+        server.wait_exit(10)
+        return raw.data == content
+
+
+def test_an_answer_under_way_ends_before_the_server(tmp_path):
+    (tmp_path / "app").mkdir()
+    content = bytes(range(256)) * 30000
+    (tmp_path / "app" / "large.txt").write_bytes(content)
+    assert any(whole_after_sigterm(tmp_path, content, f"ends-{n}") for n in range(5))  # it has 2 s
