@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The engine moonshine in a forked child of a process that has it loaded, on recordings of the Debian package
  * pocketsphinx-testdata. Fails where the engine is not there: `./run build` and `ninja` bring it. */
+#include "hub/base/clock.h"
 #include "hub/config/options.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/moonshine.h"
@@ -8,11 +9,13 @@
 #include "tests/lib/tap.h"
 
 #include <math.h>
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define RECORDING "/usr/share/pocketsphinx/test/data/goforward.raw"
 #define SAMPLES_MAX 48000
+#define LOOKS 4
 
 static int16_t samples[SAMPLES_MAX], other[SAMPLES_MAX];
 static size_t sample_count;
@@ -22,7 +25,7 @@ static struct options options;
 static struct {
     char text[200], partial[200], warning[64];
     struct words words;
-    unsigned finals;
+    unsigned finals, partials;
 } heard;
 
 static void take_piece(void *arg, const struct piece *piece)
@@ -30,6 +33,7 @@ static void take_piece(void *arg, const struct piece *piece)
     (void)arg;
     snprintf(piece->final ? heard.text : heard.partial, sizeof heard.text, "%s", piece->text);
     heard.finals += piece->final;
+    heard.partials += !piece->final;
     if (piece->words)
         spoken_append(&heard.words, piece->words);
 }
@@ -111,6 +115,36 @@ static void test_gate(void)
     is_int(heard.words.count, 0, "so there are no words");
 }
 
+/* Asks for live text from its first look on as often as it can while there is always something new. Ratios
+ * alone count: what a look costs depends on the machine. */
+static void test_pacing(void)
+{
+    char *reason = NULL;
+    memset(&heard, 0, sizeof heard);
+    void *engine = engine_moonshine.open(&host, &reason);
+    if (!ok(engine != NULL, "the engine opens: %s", reason ? reason : "yes"))
+        return;
+    uint64_t looking = 0, begun = 0, ended = 0;
+    engine_moonshine.begin(engine, 0, 0);
+    engine_moonshine.audio(engine, samples, 8000);
+    while (heard.partials < LOOKS) {
+        unsigned before = heard.partials;
+        uint64_t at = clock_mono_ms();
+        engine_moonshine.work(engine);
+        ended = clock_mono_ms();
+        if (heard.partials == before) {
+            poll(NULL, 0, 1);
+            continue;
+        }
+        engine_moonshine.audio(engine, samples + (size_t)8000 * heard.partials, 8000);
+        begun = before ? begun : at;
+        looking += heard.partials < LOOKS ? ended - at : 0;
+    }
+    ok(ended - begun >= 3 * looking, "%d looks within %u ms, of which %u ms were spent in all but the last",
+       LOOKS, (unsigned)(ended - begun), (unsigned)looking);
+    engine_moonshine.close(engine);
+}
+
 /* In a child, which may be left without the engine. 0 if all is as it should be. */
 static int missing(void)
 {
@@ -129,6 +163,7 @@ static int utterances(void)
     test_words();
     test_levels();
     test_gate();
+    test_pacing();
     spoken_free(&heard.words);
     return done_testing();
 }
