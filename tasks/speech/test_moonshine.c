@@ -3,11 +3,13 @@
  * pocketsphinx-testdata. Fails where the engine is not there: `./run build` and `ninja` bring it. */
 #include "hub/base/clock.h"
 #include "hub/config/options.h"
+#include "tasks/speech/endpoint.h"
 #include "tasks/speech/engine.h"
 #include "tasks/speech/moonshine.h"
 #include "tasks/speech/sphinx.h"
 #include "tests/lib/tap.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <poll.h>
 #include <sys/wait.h>
@@ -115,6 +117,33 @@ static void test_gate(void)
     is_int(heard.words.count, 0, "so there are no words");
 }
 
+/* KiB that this process has for itself. */
+static long private_kb(void)
+{
+    char line[256];
+    long kb = 0;
+    FILE *file = fopen("/proc/self/smaps_rollup", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "Private_Dirty:", 14) == 0)
+            kb = strtol(line + 14, NULL, 10);
+    if (file)
+        fclose(file);
+    return kb;
+}
+
+/* What an utterance leaves behind could not be given back by anybody. */
+static void test_leavings(void)
+{
+    static int16_t utterance[SPEECH_RATE * 15];
+    for (size_t i = 0; i < NELEMS(utterance); i++)
+        utterance[i] = samples[i % sample_count];
+    free(moonshine_text(utterance, NELEMS(utterance)));
+    long held = private_kb();
+    malloc_trim(0);
+    long needed = private_kb();
+    ok(needed > 0 && held - needed < 1024, "%ld KiB are held after an utterance, %ld needed", held, needed);
+}
+
 /* Asks for live text from its first look on as often as it can while there is always something new. Ratios
  * alone count: what a look costs depends on the machine. */
 static void test_pacing(void)
@@ -164,6 +193,7 @@ static int utterances(void)
     test_levels();
     test_gate();
     test_pacing();
+    test_leavings();
     spoken_free(&heard.words);
     return done_testing();
 }
