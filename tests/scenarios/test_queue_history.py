@@ -42,3 +42,14 @@ def test_a_server_gets_one_new_epoch(q):
     assert q.call("renew", q.server, "three") == "three"
     assert q.call("renew", q.server, "four") == "three" == q.as_("w:one").call("renew", q.server, "five")
     assert q.attach()[0] == "three" == q.call("tick", HEAVY_MS, LIGHT_MS)[4]
+
+
+def test_a_loss_is_told_although_the_next_server_has_begun(q):
+    q.attach()
+    q.redis("HSET", PREFIX + "g", "server", "012345671")
+    q.submit()
+    second = q.server
+    q.redis("HSET", PREFIX + "g", "server", "123456781")
+    q.submit()
+    assert q.server != second and q.call("renew", second, "one") == "one"
+    assert q.call("renew", second, "two") == "one" == q.as_("w:one").call("renew", q.server, "three")

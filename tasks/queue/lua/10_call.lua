@@ -145,11 +145,12 @@ history.epoch = function(word)
   return call('HGET', P .. 'g', 'epoch')
 end
 
--- Tells everybody by a new epoch that writes from before this server are lost, once per server (g.lost). Answer: the
--- epoch.
+-- Tells everybody by a new epoch that writes from before a server are lost, once per server (g.lost), even if the next
+-- server has begun meanwhile. Answer: the epoch.
 history.renew = function(server, word)
-  if server == global.server and call('HGET', P .. 'g', 'lost') ~= server then
-    call('HSET', P .. 'g', 'epoch', word, 'lost', server)
+  local told = call('HGET', P .. 'g', 'lost')
+  if told ~= server and told ~= global.server then
+    call('HSET', P .. 'g', 'epoch', word, 'lost', global.server)
     return word
   end
   return call('HGET', P .. 'g', 'epoch') or ''
