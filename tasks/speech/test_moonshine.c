@@ -219,8 +219,8 @@ int main(void)
         fclose(file);
     ok(sample_count > 40000, "the package pocketsphinx-testdata is there");
     is_int(in_child(missing), 0, "what is not there is not loaded, says so, and is not tried again");
-    if (!ok(moonshine_load(&options, &reason) && sphinx_load_aligner(&reason), "the engine loads: %s",
-            reason ? reason : "yes"))
+    bool loaded = moonshine_load(&options, &reason) && sphinx_load_aligner(&reason);
+    if (!ok(loaded, "the engine loads: %s", reason ? reason : "yes"))
         return done_testing();
     return in_child(utterances);
 }
