@@ -30,7 +30,7 @@ static const char requirement[] =
     " --hash=sha256:d01e1343bfeb436a59f7d8562566d4b2f2a526297328d776a13d1544887aec61\n";
 
 /* What is wanted of the wheel. */
-static const char *const wanted[] = {"moonshine_voice/" MOONSHINE_LIBRARY, "moonshine_voice.libs/*",
+static const char *const wanted[] = {("moonshine_voice/" MOONSHINE_LIBRARY), "moonshine_voice.libs/*",
                                      "moonshine_voice/assets/tiny-en/*", "*.dist-info/licenses/LICENSE"};
 
 static const struct cli_command speech_command = {

@@ -39,13 +39,13 @@ static const struct {
     bool again;  /* another try may help */
     bool closes; /* the server is not asked again */
 } outcomes[] = {
-    [FAILED] = {"engine_error", .again = true},
-    [REFUSED] = {"engine_refused"},
-    [DENIED] = {"engine_refused", .closes = true},
-    [GARBLED] = {"engine_garbled", .again = true},
-    [UNREACHABLE] = {"engine_unreachable", .again = true},
-    [LATE] = {"engine_timeout", .closes = true},
-    [BEHIND] = {"engine_behind"},
+    [FAILED] = {.warning = "engine_error", .again = true},
+    [REFUSED] = {.warning = "engine_refused"},
+    [DENIED] = {.warning = "engine_refused", .closes = true},
+    [GARBLED] = {.warning = "engine_garbled", .again = true},
+    [UNREACHABLE] = {.warning = "engine_unreachable", .again = true},
+    [LATE] = {.warning = "engine_timeout", .closes = true},
+    [BEHIND] = {.warning = "engine_behind"},
 };
 
 struct job { /* a closed utterance */

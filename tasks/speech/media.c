@@ -19,9 +19,8 @@
 
 #define PENDING_MAX (256 * 1024) /* bytes waiting before the input is full */
 #define READ_BYTES 32768
-#define OUTPUT_MAX                                                                                           \
-    (5LL * SPEECH_RATE * TRACKS_MAX * (INPUT_SECONDS_MAX + 2)) /* bytes; with what AVI adds                  \
-                                                                */
+/* Bytes, with what AVI adds. */
+#define OUTPUT_MAX (5LL * SPEECH_RATE * TRACKS_MAX * (INPUT_SECONDS_MAX + 2))
 /* Bytes of an MP4 inspected before its index is assumed to be at the end. */
 #define INDEX_WAIT_MAX (64 * 1024)
 #define CODECS                                                                                               \
@@ -38,28 +37,28 @@ static const struct {
     bool gathered;
     const char *probe; /* bytes looked at before the first sample; NULL = 4096 */
 } kinds[MEDIA_KINDS] = {
-    [MEDIA_PCM] = {"s16le", "raw"},
-    [MEDIA_WAV] = {"wav", "WAV"},
-    [MEDIA_MATROSKA] = {"matroska", "WebM or Matroska"},
-    [MEDIA_OGG] = {"ogg", "Ogg"},
-    [MEDIA_FLAC] = {"flac", "FLAC"},
-    [MEDIA_MP3] = {"mp3", "MP3"},
-    [MEDIA_AAC] = {"aac", "AAC"},
-    [MEDIA_MP4] = {"mov", "MP4"},
-    [MEDIA_AIFF] = {"aiff", "AIFF", .gathered = true},
-    [MEDIA_CAF] = {"caf", "CAF", .gathered = true},
-    [MEDIA_W64] = {"w64", "W64", .gathered = true},
-    [MEDIA_AU] = {"au", "AU"},
-    [MEDIA_AMR] = {"amr", "AMR"},
-    [MEDIA_AC3] = {"ac3", "AC-3"},
-    [MEDIA_EAC3] = {"eac3", "AC-3"},
-    [MEDIA_MPEGTS] = {"mpegts", "MPEG-TS", .probe = "500000"},
-    [MEDIA_MPEG] = {"mpeg", "MPEG", .probe = "500000"},
-    [MEDIA_AVI] = {"avi", "AVI"},
-    [MEDIA_ASF] = {"asf", "WMA"},
-    [MEDIA_FLV] = {"flv", "FLV", .probe = "500000"},
-    [MEDIA_WAVPACK] = {"wv", "WavPack", .gathered = true}, /* a tag may stand behind it */
-    [MEDIA_VOC] = {"voc", "VOC"},
+    [MEDIA_PCM] = {.demuxer = "s16le", .name = "raw"},
+    [MEDIA_WAV] = {.demuxer = "wav", .name = "WAV"},
+    [MEDIA_MATROSKA] = {.demuxer = "matroska", .name = "WebM or Matroska"},
+    [MEDIA_OGG] = {.demuxer = "ogg", .name = "Ogg"},
+    [MEDIA_FLAC] = {.demuxer = "flac", .name = "FLAC"},
+    [MEDIA_MP3] = {.demuxer = "mp3", .name = "MP3"},
+    [MEDIA_AAC] = {.demuxer = "aac", .name = "AAC"},
+    [MEDIA_MP4] = {.demuxer = "mov", .name = "MP4"},
+    [MEDIA_AIFF] = {.demuxer = "aiff", .name = "AIFF", .gathered = true},
+    [MEDIA_CAF] = {.demuxer = "caf", .name = "CAF", .gathered = true},
+    [MEDIA_W64] = {.demuxer = "w64", .name = "W64", .gathered = true},
+    [MEDIA_AU] = {.demuxer = "au", .name = "AU"},
+    [MEDIA_AMR] = {.demuxer = "amr", .name = "AMR"},
+    [MEDIA_AC3] = {.demuxer = "ac3", .name = "AC-3"},
+    [MEDIA_EAC3] = {.demuxer = "eac3", .name = "AC-3"},
+    [MEDIA_MPEGTS] = {.demuxer = "mpegts", .name = "MPEG-TS", .probe = "500000"},
+    [MEDIA_MPEG] = {.demuxer = "mpeg", .name = "MPEG", .probe = "500000"},
+    [MEDIA_AVI] = {.demuxer = "avi", .name = "AVI"},
+    [MEDIA_ASF] = {.demuxer = "asf", .name = "WMA"},
+    [MEDIA_FLV] = {.demuxer = "flv", .name = "FLV", .probe = "500000"},
+    [MEDIA_WAVPACK] = {.demuxer = "wv", .name = "WavPack", .gathered = true}, /* a tag may stand behind it */
+    [MEDIA_VOC] = {.demuxer = "voc", .name = "VOC"},
 };
 
 enum how { UNDECIDED, THROUGH_PIPE, THROUGH_FILE };

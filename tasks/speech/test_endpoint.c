@@ -181,7 +181,8 @@ static void test_soft_speech(void)
                                         {2, hiss}},
                         9);
         is_int(run(n, 1600), 2, "two utterances at a level of %.0f", loud);
-        ok(audio.len / 2 > 3.2 * SECOND, "and most of the sound (%.2f s)", (double)audio.len / 2 / SECOND);
+        ok((double)audio.len / 2 > 3.2 * SECOND, "and most of the sound (%.2f s)",
+           (double)audio.len / 2 / SECOND);
     }
     size_t n = make(signal_, (struct part[]){{1, 10}, {1, 5000}, {0.8, 10}, {0.3, 30}, {0.9, 10}}, 5);
     is_int(run(n, 1600), 1, "what is 40 dB below a voice is no voice");
