@@ -62,26 +62,28 @@ class Load:
 
     def __init__(self, hubs):
         self.hubs, self.acknowledged, self.unknown = hubs, {hub: [] for hub in hubs}, dict.fromkeys(hubs, 0)
+        self.ended = False  # a cancel that meets the close of a connection gets lost
 
     async def __aenter__(self):
         self.users = [asyncio.ensure_future(self.user(hub, n)) for hub in self.hubs for n in range(3)]
         return self
 
     async def __aexit__(self, *_):
+        self.ended = True
         for user in self.users:
             user.cancel()
         for ended in await asyncio.gather(*self.users, return_exceptions=True):
-            assert isinstance(ended, asyncio.CancelledError), ended
+            assert ended is None or isinstance(ended, asyncio.CancelledError), ended
 
     async def user(self, hub, number):
         """Comes back when it is told that the data is another."""
         tasks = (HEAVY if n % 4 == 0 else {"task": "noop"} for n in itertools.count())
         todo = ((task | {"idempotency_key": f"k{n}"}) for n, task in enumerate(tasks))
         params = next(todo)
-        while True:
+        while not self.ended:
             with contextlib.suppress(*GONE, RpcError):
                 async with connect(hub, f"{hub.name}-{number}") as c:
-                    while True:
+                    while not self.ended:
                         await self.submit(hub, c, params)
                         params = next(todo)
                         await asyncio.sleep(0.01)  # pace
