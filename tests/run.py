@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs the test suites and sums them up: ./run test [quick|all|PART…]. The last line is "N passed, N failed".
 
-A part stands in one list. `quick` (2 minutes on two quiet cores) is the first list, no word (15 minutes) the
+A part stands in one list. `quick` (2 minutes on two quiet cores) is the first list, no word (25 minutes) the
 first two, `all` the three; parts run by their names, too.
 
 quick
