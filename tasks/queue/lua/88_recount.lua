@@ -193,22 +193,30 @@ stored.correct = function(o, at)
   o.slots = slots[1] and ' ' .. concat(slots, ' ') .. ' ' or ''
 end
 
+-- The owners that are left of a round, by names or, if there are none, of the next page of rows. Answer: their names, and
+-- where the round goes on after them.
+damage.next_owners = function(left, scan, count)
+  local names = {}
+  for name in string.gmatch(left, '%S+') do
+    names[#names + 1] = name
+  end
+  if names[1] then
+    return names, scan
+  end
+  local page = call('HSCAN', P .. 'o', scan, 'COUNT', count)
+  for i = 1, #page[2], 2 do
+    names[#names + 1] = page[2][i] ~= NOTE and page[2][i] or nil
+  end
+  return names, page[1]
+end
+
 -- Recounts a slice of about `work` entries, and calls wrong(o, what, counts) for each owner whose row says something else. A
 -- cursor is '0' at first, then "<cursor of HSCAN> <text_of_count()'s eight words> <owners left…>". Answer: the next cursor,
 -- '0' at the end, and how many owners were recounted.
 stored.recount = function(cursor, work, wrong)
   local scan, text, left = match(cursor, '^(%d+) (%d+ %d+ %d+ %d+ %d+ %d %S+ %S+) ?(.*)$')
-  local names, checked, at = {}, 0, text and read_count(text) or new_count()
-  for name in string.gmatch(left or '', '%S+') do
-    names[#names + 1] = name
-  end
-  if not names[1] then
-    local page = call('HSCAN', P .. 'o', scan or cursor, 'COUNT', OWNERS)
-    scan = page[1]
-    for i = 1, #page[2], 2 do
-      names[#names + 1] = page[2][i] ~= NOTE and page[2][i] or nil
-    end
-  end
+  local names, checked, at = nil, 0, text and read_count(text) or new_count()
+  names, scan = damage.next_owners(left or '', scan or cursor, OWNERS)
   local first = 1
   while names[first] and work > 0 do
     local row = redis.sha1hex(call('HGET', P .. 'o', names[first]) or '')

@@ -132,18 +132,8 @@ local phases = {} -- letter of a cursor -> function that continues from there an
 -- A cursor is "o <cursor of HSCAN> <check_owner()'s five words> <owners left…>".
 phases.o = function(cursor)
   local scan, at, left = match(cursor, '^(%d+) (%S+ %S+ %S+ %S+ %S+) ?(.*)$')
-  local names = {}
-  for name in string.gmatch(left, '%S+') do
-    names[#names + 1] = name
-  end
-  if #names == 0 then
-    local page = call('HSCAN', P .. 'o', scan, 'COUNT', 16)
-    scan = page[1]
-    for i = 1, #page[2], 2 do
-      names[#names + 1] = page[2][i] ~= NOTE and page[2][i] or nil
-    end
-  end
-  local first = 1
+  local names, first = nil, 1
+  names, scan = damage.next_owners(left, scan, 16)
   while names[first] and work > 0 do
     local words = {}
     for word in string.gmatch(at, '%S+') do
